@@ -1,0 +1,57 @@
+"""mechicl: why does in-context learning appear in a transformer's training, and then fade?
+
+    series = mechicl.open_series("checkpoints/demo")
+    model = series.model(series.steps[-1])       # a real HookedTransformer
+    table = series.evaluate(ablate=mechicl.AblateHeads(heads=((1, 3),)))
+    series = mechicl.train(mechicl.recipes.demo())
+
+Names are loaded when first used, so that `import mechicl` and `mechicl --help` are quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AblateHeads": "interventions",
+    "Batch": "data.banks",
+    "Config": "config",
+    "ICLTransformer": "model",
+    "Series": "series",
+    "densify": "train",
+    "open_series": "series",
+    "report": "report",
+    "resume": "train",
+    "show_attention": "figures.attention",
+    "train": "train",
+}
+__all__ = ["__version__", "recipes", *_HOME]
+
+if TYPE_CHECKING:
+    from mechicl import recipes
+    from mechicl.config import Config
+    from mechicl.data.banks import Batch
+    from mechicl.figures.attention import show_attention
+    from mechicl.interventions import AblateHeads
+    from mechicl.model import ICLTransformer
+    from mechicl.report import report
+    from mechicl.series import Series, open_series
+    from mechicl.train import densify, resume, train
+
+
+def __getattr__(name: str):
+    if name == "recipes":
+        return importlib.import_module("mechicl.recipes")
+    if name in _HOME:
+        # Importing a submodule called `train` binds it here; the function must win.
+        value = getattr(importlib.import_module(f"mechicl.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'mechicl' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,313 @@
+"""A run, as data: frozen keyword-only dataclasses, loaded strictly.
+
+`Config` holds everything that decides a run's numbers; two equal configs give
+the same series on the same machine. `from_dict` refuses what it does not know,
+naming the key, so that a typo never trains the wrong model in silence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+GROUPS = ("all", "attention", "mlp", "embeddings")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: says what was given, what is expected, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """Three independent streams, as in the published code (science.md 1.2)."""
+
+    init: int = 0  # weights
+    data: int = 0  # the bank's noise and split, the training sequences
+    eval: int = 1  # the fixed evaluation sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankConfig:
+    """Where exemplars come from. `n_classes` and `n_exemplars` are what is trained on;
+    the held-out classes and exemplars are drawn beside them and never trained on."""
+
+    kind: Literal["gaussian", "omniglot"] = "gaussian"
+    n_classes: int = 4096
+    n_exemplars: int = 20
+    n_holdout_classes: int = 256
+    n_holdout_exemplars: int = 4
+    dim: int = 12  # features per exemplar, d_in of the model
+    eps: float = 0.7  # gaussian: within-class noise
+    image_size: int = 28  # omniglot: pixels per side before the encoder
+    transforms: Literal[1, 2, 4, 8] = 8  # omniglot: how many flips and rotations count as classes
+    encoder: Literal["pca"] = "pca"  # omniglot: pixels -> features (data/omniglot.py says why)
+    n_labels: int | None = None  # None: one label per class; fewer: classes share labels
+
+    @property
+    def labels(self) -> int:
+        """Size of the label vocabulary."""
+        return self.n_labels or self.n_classes
+
+    def __post_init__(self) -> None:
+        _at_least("bank", self, n_classes=2, n_exemplars=1, n_holdout_classes=0, dim=1)
+        _at_least("bank", self, n_holdout_exemplars=0, eps=0, image_size=4)
+        if self.n_labels is not None and not 2 <= self.n_labels <= self.n_classes:
+            raise ConfigError(
+                f"bank.n_labels={self.n_labels}: classes share labels, so it must lie "
+                f"between 2 and n_classes={self.n_classes} (or be None: label = class)."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig:
+    """How one sequence `x1 y1 ... xC yC xq` is drawn (science.md 1.1).
+
+    `burstiness` b: b pairs of the query's class, b of one other (the distractor), and
+    C - 2b 'rest' pairs. A sequence is bursty with probability `p_bursty`; otherwise the
+    context and the query are all drawn independently from the class distribution
+    (`rest` and `distinct_labels` still hold).
+    """
+
+    n_pairs: int = 2  # C
+    burstiness: int = 1  # b
+    p_bursty: float = 1.0
+    zipf: float = 0.0  # p(class) ~ rank^-zipf; 0 is uniform
+    rest: Literal["iid", "unique"] = "iid"
+    # 'unique': rest classes differ from one another, from the query and from the distractor
+    exemplars: Literal["replacement", "no_replacement", "matched"] = "replacement"
+    # 'matched': items of one class show the identical exemplar ('same exemplar')
+    labels: Literal["canonical", "random", "swapped", "binary"] = "canonical"
+    # 'random': fresh distinct labels per sequence (ICL-only data); 'swapped': the two classes
+    # exchange labels (Flip); 'binary': they get {0, 1} in random order (ICL)
+    copy_query_label: bool = False  # CIWL: the query's label overwrites one random context label
+    distinct_labels: bool = False  # classes of one sequence have distinct canonical labels
+    noise: float = 0.0  # fresh noise per shown item: (x + noise*eta)/sqrt(1 + noise^2)
+
+    def __post_init__(self) -> None:
+        _at_least("sequences", self, n_pairs=1, burstiness=0, zipf=0, noise=0)
+        c, b = self.n_pairs, self.burstiness
+        if 2 * b > c:
+            raise ConfigError(
+                f"sequences.burstiness={b}: b pairs of the query's class and b of the "
+                f"distractor need 2b <= n_pairs, but n_pairs={c}."
+            )
+        if not 0 <= self.p_bursty <= 1:
+            raise ConfigError(f"sequences.p_bursty={self.p_bursty} is not a probability.")
+        if self.labels in ("swapped", "binary") and (2 * b != c or self.p_bursty < 1):
+            raise ConfigError(
+                f"sequences.labels={self.labels!r} relabels exactly two classes, so the context "
+                f"must hold just those: n_pairs = 2*burstiness and p_bursty = 1 "
+                f"(given n_pairs={c}, burstiness={b}, p_bursty={self.p_bursty}; n_pairs must be even)."
+            )
+        if self.labels == "random" and (b == 0 or self.p_bursty < 1):
+            raise ConfigError(
+                "sequences.labels='random' draws the query's label per sequence, so its class "
+                "must be shown in every context: burstiness >= 1 and p_bursty = 1 "
+                f"(given burstiness={b}, p_bursty={self.p_bursty})."
+            )
+        if self.copy_query_label and (b > 0 or self.rest != "unique"):
+            raise ConfigError(
+                "sequences.copy_query_label puts the query's label on a wrong exemplar, so the "
+                "query's class must be absent: burstiness = 0 and rest = 'unique' "
+                f"(given burstiness={b}, rest={self.rest!r})."
+            )
+
+    @property
+    def n_tokens(self) -> int:
+        """Positions in a sequence: 2C + 1."""
+        return 2 * self.n_pairs + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Pre-LN causal transformer (science.md 1.5). `mlp_ratio` 0 is attention-only;
+    `mlp_layers` says which layers have an MLP (None: all of them)."""
+
+    n_layers: int = 2
+    d_model: int = 64
+    n_heads: int = 8
+    mlp_ratio: int = 0
+    mlp_layers: tuple[int, ...] | None = None
+    positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
+    position_time: float = 10000.0  # time constant of sinusoidal and rotary positions
+    layer_norm: bool = True
+
+    def __post_init__(self) -> None:
+        _at_least("model", self, n_layers=1, d_model=1, n_heads=1, mlp_ratio=0)
+        if self.d_model % self.n_heads:
+            raise ConfigError(
+                f"model.d_model={self.d_model} is not a multiple of n_heads={self.n_heads}."
+            )
+        if self.positions == "rotary" and self.d_head % 2:
+            raise ConfigError(f"model.positions='rotary' needs an even head size, not {self.d_head}.")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise ConfigError(f"model.positions='sinusoidal' needs an even d_model, not {self.d_model}.")
+        for layer in self.mlp_layers or ():
+            if not 0 <= layer < self.n_layers:
+                raise ConfigError(
+                    f"model.mlp_layers names layer {layer}; layers are 0..{self.n_layers - 1}."
+                )
+        if self.mlp_layers and not self.mlp_ratio:
+            raise ConfigError("model.mlp_layers is set but mlp_ratio is 0: give the MLPs a width.")
+
+    @property
+    def d_head(self) -> int:
+        return self.d_model // self.n_heads
+
+    def has_mlp(self, layer: int) -> bool:
+        """Whether this layer has an MLP after its attention."""
+        return self.mlp_ratio > 0 and (self.mlp_layers is None or layer in self.mlp_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Adam, and exactly which L2.
+
+    'penalty' adds (l2/2) * sum of squared parameters of `l2_group` to the loss (so its
+    gradient l2 * theta goes through Adam's moments; the reported loss excludes it);
+    'decoupled' is AdamW: theta shrinks by lr * l2 * theta beside Adam's step.
+    """
+
+    lr: float = 1e-3
+    schedule: Literal["constant", "inverse_sqrt"] = "constant"
+    warmup_steps: int = 0  # linear from 0; with 'inverse_sqrt', then lr * sqrt(warmup/step)
+    betas: tuple[float, float] = (0.9, 0.999)
+    adam_eps: float = 1e-8
+    l2: float = 0.0
+    l2_form: Literal["penalty", "decoupled"] = "penalty"
+    l2_group: Literal["all", "attention", "mlp", "embeddings"] = "all"
+
+    def __post_init__(self) -> None:
+        _at_least("optim", self, lr=0, warmup_steps=0, l2=0)
+        if self.schedule == "inverse_sqrt" and self.warmup_steps < 1:
+            raise ConfigError("optim.schedule='inverse_sqrt' decays from the end of the warm-up: "
+                              "set warmup_steps to at least 1.")
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of the update that takes `step` to `step + 1`."""
+        done = step + 1
+        if done < self.warmup_steps:
+            return self.lr * done / self.warmup_steps
+        if self.schedule == "inverse_sqrt":
+            return self.lr * (self.warmup_steps / done) ** 0.5
+        return self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Every `every` steps from `start` to `stop`, both kept."""
+
+    start: int
+    stop: int
+    every: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.start <= self.stop and self.every >= 1):
+            raise ConfigError(f"window {self.start}..{self.stop} every {self.every}: expected "
+                              "0 <= start <= stop and every >= 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Which steps become checkpoints: the union of all that is given, plus step 0 and the last.
+    Known before step 0 and never chosen by a score (delphi#77)."""
+
+    log_points: int = 0  # log-spaced from step 1
+    linear_every: int = 0  # 0: none
+    steps: tuple[int, ...] = ()
+    windows: tuple[Window, ...] = ()
+
+    def __post_init__(self) -> None:
+        _at_least("schedule", self, log_points=0, linear_every=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run. `steps` are optimiser steps; sequences seen = steps * batch_size."""
+
+    name: str
+    steps: int
+    batch_size: int = 128
+    bank: BankConfig = field(default_factory=BankConfig)
+    sequences: SequenceConfig = field(default_factory=SequenceConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    seeds: Seeds = field(default_factory=Seeds)
+    n_eval: int = 2000  # sequences per evaluator
+    states: int = 10  # full optimiser states kept, evenly spaced: for resume and densify
+    threads: int = 2  # part of the config because it decides the last bits of the sums
+    weights_dtype: Literal["float32", "float16"] = "float32"  # of the saved checkpoints
+
+    def __post_init__(self) -> None:
+        _at_least("config", self, steps=1, batch_size=1, n_eval=1, states=1, threads=1)
+        if not self.name or not all(ch.isalnum() or ch in "-_." for ch in self.name):
+            raise ConfigError(f"name={self.name!r}: a run's name is made of letters, digits, '-', "
+                              "'_' and '.', since it names its folder.")
+        if self.name.startswith("."):
+            raise ConfigError(f"name={self.name!r}: a run's name does not start with a dot.")
+        from mechicl.data.sequences import check
+
+        check(self.sequences, self.bank)
+
+    def with_seed(self, seed: int) -> Config:
+        """The same run with another init and data seed; evaluation sets keep theirs."""
+        seeds = dataclasses.replace(self.seeds, init=seed, data=seed)
+        return dataclasses.replace(self, seeds=seeds)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON-ready dict of a config; `from_dict` inverts it."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type, data: Any, where: str = "config") -> Any:
+    """Build `cls` from plain data, refusing unknown keys and ill-typed values by name."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: expected a table of settings, got {data!r}.")
+    hints = typing.get_type_hints(cls)
+    for key in data:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{where}.{key}: unknown key.{hint} Known: {', '.join(hints)}.")
+    for f in dataclasses.fields(cls):
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and f.name not in data:
+            raise ConfigError(f"{where}.{f.name}: missing.")
+    return cls(**{k: _coerce(v, hints[k], f"{where}.{k}") for k, v in data.items()})
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(f"{where}={value!r}: expected one of {', '.join(map(repr, args))}.")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _coerce(value, next(a for a in args if a is not type(None)), where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where}={value!r}: expected a list.")
+        if args[-1] is not Ellipsis and len(value) != len(args):
+            raise ConfigError(f"{where}={value!r}: expected {len(args)} values.")
+        return tuple(_coerce(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where}={value!r}: expected {hint.__name__}, got {type(value).__name__}.")
+    return value
+
+
+def _at_least(where: str, config: Any, **bounds: float) -> None:
+    for key, low in bounds.items():
+        if getattr(config, key) < low:
+            raise ConfigError(f"{where}.{key}={getattr(config, key)}: expected at least {low}.")

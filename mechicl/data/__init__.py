@@ -1,0 +1,1 @@
+"""Exemplar banks and the sequences drawn over them."""

@@ -1,0 +1,162 @@
+"""Exemplar banks: what a class looks like.
+
+A bank is `[class, exemplar, d_in]` float32, training classes first, held-out classes
+after; the same for exemplars. Its labels map every class to a canonical label. It is
+rebuilt from the config, never stored, and its fingerprint is kept in the run's manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mechicl.config import BankConfig, Config, ConfigError, SequenceConfig
+from mechicl.data.sequences import Sequences, sample
+
+_BANK, _LABELS = 0, 1  # streams of the data seed; training draws use 2, evaluators the eval seed
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model reads and what it should answer. All on one device.
+
+    exemplars [b, C+1, d_in] float; labels [b, C], target [b], classes [b, C+1],
+    drawings [b, C+1], canonical [b, C+1] (every slot's class's own label): int64
+    """
+
+    exemplars: torch.Tensor
+    labels: torch.Tensor
+    target: torch.Tensor
+    classes: torch.Tensor
+    drawings: torch.Tensor
+    canonical: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, rows) -> Batch:
+        return Batch(**{k: v[rows] for k, v in vars(self).items()})
+
+    def to(self, *args) -> Batch:
+        """Move, or cast the exemplars: as `Tensor.to`; integers keep their type."""
+        moved = {k: v.to(*args) for k, v in vars(self).items()}
+        return Batch(**{k: v if k == "exemplars" else v.long() for k, v in moved.items()})
+
+    @property
+    def n_pairs(self) -> int:
+        return self.labels.shape[1]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Exemplars and canonical labels.
+
+    exemplars [class, exemplar, d_in] float32: training part first on both axes
+    label_of_class [class] int64; held-out classes have one too, for bookkeeping
+    names [class]: what to call a class in a picture
+    images [class, exemplar, side, side] float32 in 0..1, or None: what to draw
+    """
+
+    exemplars: np.ndarray
+    label_of_class: np.ndarray
+    n_classes: int
+    n_exemplars: int
+    names: tuple[str, ...] = ()
+    images: np.ndarray | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the exemplars and labels: two runs with the same one saw the same data."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.exemplars).tobytes())
+        digest.update(np.ascontiguousarray(self.label_of_class).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def dim(self) -> int:
+        return self.exemplars.shape[-1]
+
+    @property
+    def n_labels(self) -> int:
+        return int(self.label_of_class[: self.n_classes].max()) + 1
+
+    def name(self, c: int) -> str:
+        """What to call class `c`."""
+        return self.names[c] if self.names else f"class {c}"
+
+    def train(self) -> Bank:
+        """The part that is trained on."""
+        return self._part(slice(0, self.n_classes), slice(0, self.n_exemplars))
+
+    def holdout_classes(self) -> Bank:
+        """Classes never trained on."""
+        return self._part(slice(self.n_classes, None), slice(None))
+
+    def holdout_exemplars(self) -> Bank:
+        """New drawings of the training classes."""
+        return self._part(slice(0, self.n_classes), slice(self.n_exemplars, None))
+
+    def _part(self, classes: slice, exemplars: slice) -> Bank:
+        x = self.exemplars[classes, exemplars]
+        return Bank(
+            exemplars=x,
+            label_of_class=self.label_of_class[classes],
+            n_classes=x.shape[0],
+            n_exemplars=x.shape[1],
+            names=self.names[classes],
+            images=None if self.images is None else self.images[classes, exemplars],
+        )
+
+    def gather(self, s: Sequences, noise: float, rng: np.random.Generator) -> Batch:
+        """Show the drawings of `s`, each with fresh `noise`; returns a `Batch` on the CPU."""
+        x = self.exemplars[s.classes, s.drawings]
+        if noise:
+            eta = rng.standard_normal(x.shape, dtype=np.float32) / np.sqrt(self.dim)
+            x = (x + noise * eta) / np.sqrt(1 + noise**2)
+        arrays = (x.astype(np.float32), s.labels, s.target, s.classes, s.drawings,
+                  self.label_of_class[s.classes])  # fmt: skip
+        return Batch(*map(torch.from_numpy, arrays))
+
+    def draw(self, config: SequenceConfig, n: int, rng: np.random.Generator, n_labels: int) -> Batch:
+        """`n` sequences over this bank's classes and exemplars."""
+        s = sample(config, self.label_of_class, n, rng, n_exemplars=self.n_exemplars, n_labels=n_labels)
+        return self.gather(s, config.noise, rng)
+
+
+def build_bank(config: Config, data: str | Path | None = None) -> Bank:
+    """The bank of a run. `data` is the folder of images, for kinds that need one."""
+    bank = config.bank
+    if bank.kind == "omniglot":
+        from mechicl.data.omniglot import omniglot_bank
+
+        return omniglot_bank(bank, config.seeds.data, data)
+    return gaussian_bank(bank, config.seeds.data)
+
+
+def gaussian_bank(config: BankConfig, seed: int) -> Bank:
+    """Gaussian clusters: x = (mu + eps*eta)/sqrt(1 + eps^2), mu and eta ~ N(0, 1/dim) per
+    coordinate (Reddy 2023, 2312.03002), so that |x| is about 1 whatever the dimension."""
+    if config.kind != "gaussian":
+        raise ConfigError(f"gaussian_bank was given a bank of kind {config.kind!r}.")
+    rng = np.random.default_rng([seed, _BANK])
+    classes = config.n_classes + config.n_holdout_classes
+    exemplars = config.n_exemplars + config.n_holdout_exemplars
+    scale = np.float32(1 / np.sqrt(config.dim))
+    mu = rng.standard_normal((classes, 1, config.dim), dtype=np.float32) * scale
+    eta = rng.standard_normal((classes, exemplars, config.dim), dtype=np.float32) * scale
+    x = (mu + np.float32(config.eps) * eta) / np.float32(np.sqrt(1 + config.eps**2))
+    return Bank(x, assign_labels(config, classes, seed), config.n_classes, config.n_exemplars)
+
+
+def assign_labels(config: BankConfig, classes: int, seed: int) -> np.ndarray:
+    """[classes] canonical labels: the class's own number, or, where classes share
+    `n_labels`, a random balanced map (a shuffled round robin)."""
+    if config.labels == config.n_classes:
+        return np.arange(classes) % config.n_classes
+    order = np.random.default_rng([seed, _LABELS]).permutation(config.n_classes)
+    extra = np.arange(classes - config.n_classes)  # held-out classes: any label will do
+    return np.concatenate([order, extra]) % config.labels

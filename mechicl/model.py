@@ -1,0 +1,148 @@
+"""`ICLTransformer`: a real TransformerLens `HookedTransformer` over exemplar-label sequences.
+
+The one module that imports transformer_lens, and it does so when it is imported itself.
+Everything a HookedTransformer does works: `run_with_cache`, `run_with_hooks`,
+`ActivationCache`, `FactoredMatrix`; the hook names are the usual ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from mechicl.config import Config
+from mechicl.data.banks import Batch
+from mechicl.engine.params import Params, check_weights, init, shapes, sinusoidal_positions
+
+with warnings.catch_warnings():
+    # HookedTransformer is deprecated in favour of a bridge whose pattern edits do nothing
+    # in 3.9 (docs/architecture.md): the warning is expected here, and only here.
+    warnings.simplefilter("ignore")
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens.components import TransformerBlock
+
+_HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
+
+
+class ExemplarEmbed(nn.Module):
+    """Linear projection of an exemplar's features into the residual stream, with bias."""
+
+    def __init__(self, dim: int, d_model: int):
+        super().__init__()
+        self.W = nn.Parameter(torch.empty(dim, d_model))
+        self.b = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, x: Tensor) -> Tensor:  # [b, C+1, d_in] -> [b, C+1, d]
+        return x @ self.W + self.b
+
+
+class ICLTransformer(HookedTransformer):
+    """Reads a `Batch`; answers at the last position.
+
+    `model(batch)` gives logits [b, 2C+1, labels] as usual; only the last position was
+    trained. `model(batch, return_type="loss")` is the cross-entropy at the query.
+    The residual stream alternates exemplar and label positions: x1 y1 ... xC yC xq.
+    """
+
+    def __init__(self, config: Config, weights: Params | None = None):
+        """Build the model of a run; `weights` in TransformerLens shapes, default fresh ones."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            super().__init__(_hooked_config(config))
+        self.run_config = config
+        self.exemplar_embed = ExemplarEmbed(config.bank.dim, config.model.d_model)
+        for layer in range(config.model.n_layers):
+            if config.model.mlp_ratio and not config.model.has_mlp(layer):
+                # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
+                plain = dataclasses.replace(self.cfg, attn_only=True)
+                self.blocks[layer] = TransformerBlock(plain, layer)
+        self.setup()  # hook names for the parts added above
+        self.load_weights(init(config) if weights is None else weights)
+        self._check_hooks()
+
+    def load_weights(self, weights: Params) -> ICLTransformer:
+        """Put a checkpoint's weights in place, bit for bit; returns self.
+
+        What is never trained (biases of q, k, v and the attention output; fixed positions)
+        is set to its constant.
+
+        Raises:
+            ConfigError: a missing, unknown or misshapen parameter, by name.
+        """
+        config = self.run_config
+        check_weights(weights, config, "weights")
+        with torch.no_grad():
+            for name, p in self.named_parameters():
+                if name in weights:
+                    p.copy_(weights[name])
+                    continue
+                p.requires_grad_(False).zero_()
+                if name == "pos_embed.W_pos" and config.model.positions == "sinusoidal":
+                    p.copy_(sinusoidal_positions(*p.shape, config.model.position_time))
+        return self
+
+    def weights(self) -> Params:
+        """The trained parameters, in TransformerLens names and shapes. Copies."""
+        own = dict(self.named_parameters())
+        return {name: own[name].detach().clone() for name in shapes(self.run_config)}
+
+    def input_to_embed(self, input: Batch, **_: object):  # type: ignore[override]
+        """A batch's first residual stream, through the usual hooks. As in HookedTransformer."""
+        if not isinstance(input, Batch):
+            raise TypeError(
+                f"ICLTransformer reads a mechicl Batch, not {type(input).__name__}; make one with "
+                "series.evaluation_set('icl') or bank.draw(...)."
+            )
+        exemplars = self.exemplar_embed(input.exemplars.to(self.exemplar_embed.W.dtype))
+        labels = self.embed(input.labels)
+        b, c, d = labels.shape
+        pairs = torch.stack([exemplars[:, :-1], labels], dim=2).reshape(b, 2 * c, d)
+        embed = self.hook_embed(torch.cat([pairs, exemplars[:, -1:]], dim=1))
+        # Position modules read only the shape of `tokens`.
+        tokens = torch.zeros(b, 2 * c + 1, dtype=torch.long, device=embed.device)
+        residual, shortformer = self.get_residual(
+            embed, 0, tokens=tokens, return_shortformer_pos_embed=True
+        )
+        return residual, input.target, shortformer, None  # the targets reach `loss_fn` as its tokens
+
+    def loss_fn(self, logits: Tensor, tokens: Tensor, attention_mask=None, per_token=False):
+        """Cross-entropy of the targets (`tokens`, [b]) at the query; [b] if `per_token`."""
+        reduction = "none" if per_token else "mean"
+        return nn.functional.cross_entropy(logits[:, -1], tokens, reduction=reduction)
+
+    def _check_hooks(self) -> None:
+        missing = [
+            f"blocks.{layer}.{hook}"
+            for layer in range(self.cfg.n_layers)
+            for hook in _HOOKS_WE_RELY_ON
+            if f"blocks.{layer}.{hook}" not in self.hook_dict
+        ]
+        if missing:
+            raise RuntimeError(f"this transformer_lens runs no hook {missing}; install 3.9 <= version < 4.")
+
+
+def _hooked_config(config: Config) -> HookedTransformerConfig:
+    m = config.model
+    rotary = m.positions == "rotary"
+    return HookedTransformerConfig(
+        n_layers=m.n_layers,
+        d_model=m.d_model,
+        n_ctx=config.sequences.n_tokens,
+        d_head=m.d_head,
+        n_heads=m.n_heads,
+        d_mlp=(m.mlp_ratio or 4) * m.d_model,
+        act_fn="gelu",
+        d_vocab=config.bank.labels,
+        attn_only=not m.mlp_ratio,
+        normalization_type="LN" if m.layer_norm else None,
+        positional_embedding_type="rotary" if rotary else "standard",
+        rotary_dim=m.d_head if rotary else None,
+        rotary_base=int(m.position_time) if rotary else 10000,
+        init_weights=False,  # ours, stated and tested in engine/params.py
+        seed=None,
+        device="cpu",
+        default_prepend_bos=False,
+    )

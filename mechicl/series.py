@@ -1,0 +1,224 @@
+"""The checkpoint series: one small transformer at many training steps, on disk.
+
+    <run>/config.json      the Config
+    <run>/manifest.json    format, schedule, versions, bank fingerprint; written before step 0
+    <run>/index.jsonl      one line per saved file: kind, step, sequences, file, bytes, sha256
+    <run>/metrics.jsonl    one line per checkpoint: training loss and every evaluator
+    <run>/weights/         step_00000512.safetensors, TransformerLens 3 names
+    <run>/state/           weights, Adam moments, step: for resume and densify
+
+Files appear whole or not at all (storage.py), and a file counts once its line is in the
+index. No pickle anywhere: a run from a stranger is safe to open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mechicl.config import Config, ConfigError, from_dict
+from mechicl.storage import Entry, SeriesError, load_tensors, read_index, read_json, read_jsonl
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechicl.data.banks import Bank, Batch
+    from mechicl.engine.params import Params
+    from mechicl.interventions import AblateHeads
+    from mechicl.model import ICLTransformer
+
+FORMAT = 1
+
+
+def open_series(path: str | Path, data: str | Path | None = None) -> Series:
+    """Open a run directory. Reads only its small text files.
+
+    Args:
+        path: the run's directory.
+        data: where the images are, for banks built from images (default: as in training).
+
+    Raises:
+        SeriesError: not a run, a newer format, or a broken config.
+    """
+    root = Path(path)
+    if not (root / "manifest.json").is_file():
+        near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
+        hint = f" Runs beside it: {', '.join(near)}." if near else ""
+        raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} "
+                          "Make one with `mechicl train demo`.")  # fmt: skip
+    manifest = read_json(root / "manifest.json")
+    if manifest.get("format") != FORMAT:
+        raise SeriesError(f"{root} has format {manifest.get('format')!r}; this mechicl reads "
+                          f"format {FORMAT}. Upgrade with `pip install -U mechicl`.")  # fmt: skip
+    try:
+        config = from_dict(Config, read_json(root / "config.json"))
+    except ConfigError as error:
+        raise SeriesError(f"{root / 'config.json'}: {error}") from error
+    return Series(root, config, manifest, tuple(read_index(root)), data)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A run, read only. Everything else in mechicl is a function of this.
+
+    Nothing large is kept: weights are read when asked for and dropped after.
+    """
+
+    root: Path
+    config: Config
+    manifest: dict
+    entries: tuple[Entry, ...]
+    data: str | Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @cached_property
+    def _weights(self) -> dict[int, Entry]:
+        return {e.step: e for e in self.entries if e.kind == "weights"}
+
+    @property
+    def steps(self) -> list[int]:
+        """Optimiser steps that have a checkpoint, ascending."""
+        return sorted(self._weights)
+
+    def sequences(self, step: int) -> int:
+        """Training sequences seen at a step."""
+        return step * self.config.batch_size
+
+    @property
+    def complete(self) -> bool:
+        """Whether every scheduled checkpoint is there."""
+        return set(self.manifest["schedule"]) <= self._weights.keys()
+
+    def nearest(self, sequences: float) -> int:
+        """The saved step closest to a number of sequences seen."""
+        return min(self.steps, key=lambda s: abs(self.sequences(s) - sequences))
+
+    def entry(self, step: int) -> Entry:
+        """The index entry of a step. Never another step's: a wrong one is an error."""
+        if step in self._weights:
+            return self._weights[step]
+        if not self._weights:
+            raise SeriesError(f"{self.root} has no checkpoints yet: `mechicl train --resume {self.root}`.")
+        near = sorted(self._weights, key=lambda s: abs(s - step))[:3]
+        raise SeriesError(
+            f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}. To add it: "
+            f"`mechicl densify {self.root} --start {step} --stop {step} --every 1`."
+        )
+
+    def weights(self, step: int) -> Params:
+        """Trained parameters at a step, float32, TransformerLens names and shapes.
+
+        Raises:
+            SeriesError: the file is missing, torn or altered.
+        """
+        from mechicl.engine.params import check_weights
+
+        weights = load_tensors(self.root, self.entry(step))
+        try:
+            check_weights(weights, self.config, f"step {step}")
+        except ConfigError as error:
+            raise SeriesError(f"{self.root}: {error}") from None
+        return {name: w.float() for name, w in weights.items()}
+
+    def params(self, steps: Sequence[int]) -> Params:
+        """Packed parameters of several steps, stacked along a first axis s (engine/forward.py)."""
+        from mechicl.engine.forward import stack
+        from mechicl.engine.params import pack
+
+        return stack(pack(self.weights(step)) for step in steps)
+
+    def model(self, step: int) -> ICLTransformer:
+        """A real HookedTransformer with this step's weights.
+
+        For many steps, build one and swap: `model.load_weights(series.weights(step))`.
+        """
+        from mechicl.model import ICLTransformer
+
+        return ICLTransformer(self.config, self.weights(step))
+
+    @cached_property
+    def bank(self) -> Bank:
+        """The exemplar bank, rebuilt from the config and checked against the manifest."""
+        from mechicl.data.banks import build_bank
+
+        bank = build_bank(self.config, self.data or self.manifest.get("data"))
+        if bank.fingerprint != self.manifest["bank"]:
+            raise SeriesError(
+                f"{self.root}: the bank rebuilt here differs from the one it was trained on "
+                f"({bank.fingerprint[:12]}, recorded {self.manifest['bank'][:12]}): another image "
+                "folder, or another numpy. Evaluations would be of other data."
+            )
+        return bank
+
+    def evaluation_set(self, name: str, n: int | None = None) -> Batch:
+        """The fixed sequences of an evaluator; the same for every step."""
+        from mechicl.evaluators import evaluation_set
+
+        return evaluation_set(name, self.config, self.bank, n)
+
+    def _metric_lines(self) -> list[dict]:
+        """Lines of metrics.jsonl by step. A replay writes a step again; the first line counts,
+        since its training loss spans the interval of the original schedule."""
+        lines: dict[int, dict] = {}
+        for line in read_jsonl(self.root / "metrics.jsonl"):
+            lines.setdefault(line["step"], line)
+        return [lines[step] for step in sorted(lines)]
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """The evaluators over training, as recorded: one row per step, evaluator and metric."""
+        import pandas as pd
+
+        rows = [
+            {"run": self.name, "seed": self.config.seeds.init, "step": line["step"],
+             "sequences": line["sequences"], **row}
+            for line in self._metric_lines()
+            for row in line["evaluators"]
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    @property
+    def training_loss(self) -> pd.DataFrame:
+        """Columns step, sequences, loss: mean training loss since the checkpoint before."""
+        import pandas as pd
+
+        rows = [(x["step"], x["sequences"], x["training_loss"]) for x in self._metric_lines()]
+        return pd.DataFrame(rows, columns=["step", "sequences", "loss"]).dropna(ignore_index=True)
+
+    def curve(self, evaluator: str, metric: str = "in_context_acc") -> tuple[np.ndarray, np.ndarray]:
+        """(sequences, values) of one recorded evaluator, ascending."""
+        table = self.metrics
+        rows = table[(table.evaluator == evaluator) & (table.metric == metric)]
+        return rows.sequences.to_numpy(), rows.value.to_numpy()
+
+    def evaluate(
+        self,
+        steps: Iterable[int] | None = None,
+        evaluators: Iterable[str] | None = None,
+        ablate: AblateHeads | Sequence[AblateHeads] | None = None,
+        n: int | None = None,
+    ) -> pd.DataFrame:
+        """Evaluate checkpoints, intact and with heads ablated.
+
+        Args:
+            steps: default all.
+            evaluators: default all.
+            ablate: one intervention or several, each measured on its own; rows of the intact
+                model come first.
+            n: sequences per evaluator (default: the run's `n_eval`).
+
+        Returns:
+            The tidy table: run, seed, step, sequences, intervention, baseline, evaluator,
+            metric, value, n, ci_low, ci_high.
+        """
+        from mechicl.measures.ablation import evaluate
+
+        return evaluate(self, steps, evaluators, ablate, n)

@@ -1,0 +1,242 @@
+"""Writing a run so that nothing is lost or half-written, and reading it back with care.
+
+A file is written beside its place, flushed to the disk, then renamed: it is there whole or
+not at all. Append-only files are flushed line by line; a kill can tear only their last
+line. A tensor file counts once its line, with its sha256, is in `index.jsonl`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mechicl.engine.params import Params
+
+
+class SeriesError(ValueError):
+    """A run that cannot be read or written as asked: says what was found and what helps."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of index.jsonl."""
+
+    kind: str  # 'weights' or 'state'
+    step: int
+    sequences: int
+    file: str
+    bytes: int
+    sha256: str
+
+
+def read_index(root: Path) -> list[Entry]:
+    """The saved files of a run, by kind and step.
+
+    Raises:
+        SeriesError: a line is not an entry.
+    """
+    path = root / "index.jsonl"
+    found: dict[tuple[str, int], Entry] = {}
+    for i, line in enumerate(read_jsonl(path)):
+        try:
+            entry = Entry(**line)
+        except TypeError as error:
+            raise SeriesError(f"{path}, line {i + 1}, is not an index entry ({error}).") from None
+        found[entry.kind, entry.step] = entry
+    return [found[key] for key in sorted(found)]
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Lines of an append-only file, without a last one that a kill has torn.
+
+    Raises:
+        SeriesError: another line is not JSON.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text().split("\n")
+    out = []
+    for i, line in enumerate(lines):
+        if not line:
+            continue
+        try:
+            out.append(json.loads(line))
+        except json.JSONDecodeError:
+            if i == len(lines) - 1:
+                break
+            raise SeriesError(f"{path}, line {i + 1}, is not JSON: the file was altered.") from None
+    return out
+
+
+def read_json(path: Path) -> dict:
+    """One JSON file.
+
+    Raises:
+        SeriesError: it is missing or torn.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise SeriesError(f"{path} cannot be read: {error}.") from None
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Pretty JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=1).encode() + b"\n")
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, whole or not at all, and on the disk when this returns.
+
+    Raises:
+        SeriesError: the disk is full; nothing was changed.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _full_disk_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def append_line(path: Path, record: dict) -> None:
+    """Append one JSON line, cutting off a torn one that a kill may have left before it.
+
+    Raises:
+        SeriesError: the disk is full; the file is as it was.
+    """
+    line = json.dumps(record).encode() + b"\n"
+    with _full_disk_explained(path), open(path, "ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                end = file.read().rfind(b"\n") + 1
+                os.ftruncate(file.fileno(), end)
+        try:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), end)
+            raise
+
+
+class Writer:
+    """Adds tensor files to a run."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._known = {(e.kind, e.step): e for e in read_index(root)}
+
+    def save(self, kind: str, step: int, sequences: int, tensors: Params) -> None:
+        """Save one file and its index line, or, where the index has the step already, check
+        that a replay (resume, densify) came to the same bytes.
+
+        Raises:
+            SeriesError: the replay differs, or the disk is full.
+        """
+        import safetensors.torch
+
+        data = safetensors.torch.save({k: v.contiguous() for k, v in sorted(tensors.items())})
+        file = f"{kind}/step_{step:08d}.safetensors"
+        entry = Entry(kind, step, sequences, file, len(data), hashlib.sha256(data).hexdigest())
+        known = self._known.get((kind, step))
+        if known is not None and known.sha256 != entry.sha256:
+            raise SeriesError(
+                f"{self.root}: the replay came to other {kind} at step {step} than the run saved. "
+                "Replays are exact on the same machine, torch version and thread count "
+                "(manifest.json has the run's). Nothing was overwritten."
+            )
+        if known is None or file_problem(self.root, known):
+            write_atomic(self.root / file, data)
+        if known is None:
+            append_line(self.root / "index.jsonl", asdict(entry))
+            self._known[kind, step] = entry
+
+
+def load_tensors(root: Path, entry: Entry) -> Params:
+    """Read one file of the index, checking its sha256.
+
+    Raises:
+        SeriesError: missing, torn or altered, by name.
+    """
+    import safetensors.torch
+
+    problem = file_problem(root, entry)
+    if problem:
+        raise SeriesError(f"{root}: {problem} `mechicl verify {root}` checks the whole run.")
+    return safetensors.torch.load((root / entry.file).read_bytes())
+
+
+def file_problem(root: Path, entry: Entry) -> str | None:
+    """What is wrong with one file of the index, or None."""
+    path = root / entry.file
+    if path.resolve().parent != (root / entry.kind).resolve():
+        return f"{entry.file}: lies outside the run."
+    if not path.is_file():
+        return f"{entry.file}: missing."
+    data = path.read_bytes()
+    if len(data) != entry.bytes:
+        return f"{entry.file}: {len(data)} bytes, but {entry.bytes} were written (torn or truncated)."
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        return f"{entry.file}: its sha256 is not the recorded one (altered)."
+    return None
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold a run for writing, so that two processes never write one series.
+
+    Raises:
+        SeriesError: another process is writing it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows: there the user sees to it
+        yield
+        return
+    with open(root / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SeriesError(f"{root} is being written by another process; wait for it.") from None
+        yield
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # so that the rename itself survives a power cut
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _full_disk_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise SeriesError(
+            f"the disk is full: {path} was not written. What was saved before is whole and opens. "
+            "Free some space, then continue with `mechicl train --resume RUN`."
+        ) from error

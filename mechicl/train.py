@@ -1,0 +1,202 @@
+"""The loop: data -> step -> schedule -> series. And its two replays, resume and densify.
+
+Every batch is a function of the data seed and the step number alone, so a run continues
+from any saved state with exactly the updates it would have made.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import mechicl
+from mechicl.config import Config, ConfigError, Window, to_dict
+from mechicl.data.banks import Bank, Batch, build_bank
+from mechicl.engine.params import Params, init, pack, unpack
+from mechicl.engine.step import Trainer
+from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
+from mechicl.schedule import checkpoint_steps, state_steps
+from mechicl.series import FORMAT, Series, open_series
+from mechicl.storage import SeriesError, Writer, append_line, file_problem, load_tensors, locked, write_json
+
+_DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
+_STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
+
+
+def train(
+    config: Config,
+    out: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    progress: bool = True,
+) -> Series:
+    """Train a series from step 0.
+
+    Args:
+        config: a recipe's Config (`mechicl.recipes`).
+        out: the run's directory (default `checkpoints/<config.name>`).
+        data: folder of images, for banks made of images.
+        progress: show a bar with loss, speed, time left and the last evaluators.
+
+    Raises:
+        SeriesError: the directory holds a run already, or the disk is full.
+    """
+    root = Path(out) if out is not None else Path("checkpoints") / config.name
+    if (root / "manifest.json").exists():
+        raise SeriesError(
+            f"{root} holds a run already. Continue it with `mechicl train --resume {root}`, "
+            "or train elsewhere with --out DIR."
+        )
+    schedule = checkpoint_steps(config)
+    bank = build_bank(config, data)
+    root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        write_json(root / "config.json", to_dict(config))
+        write_json(root / "manifest.json", _manifest(config, schedule, bank, data))
+        _advance(root, config, bank, Trainer(config, pack(init(config))), config.steps, set(schedule), progress)
+    return open_series(root)
+
+
+def resume(root: str | Path, *, progress: bool = True) -> Series:
+    """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one.
+
+    Steps between that state and the interruption are replayed, and must agree with what was
+    saved. A finished run is returned as it is.
+    """
+    series = open_series(root)
+    if series.complete and state_steps(series.config) <= {e.step for e in series.entries if e.kind == "state"}:
+        return series
+    schedule = set(series.manifest["schedule"])
+    trainer = _restore(series, series.config.steps)
+    with locked(series.root):
+        _advance(series.root, series.config, series.bank, trainer, series.config.steps, schedule, progress)
+    return open_series(root)
+
+
+def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bool = True) -> Series:
+    """Replay steps `start`..`stop` and keep a checkpoint every `every` steps.
+
+    The replay starts at the last state before `start`; every checkpoint it passes must come
+    out with the bytes that the run saved.
+
+    Raises:
+        ConfigError: the window lies outside the run.
+        SeriesError: the replay differs from the run (another machine or torch version).
+    """
+    series = open_series(root)
+    window = Window(start=start, stop=stop, every=every)
+    if stop > series.config.steps:
+        raise ConfigError(f"--stop {stop}: {series.name} has steps 0..{series.config.steps}.")
+    keep = {*range(window.start, window.stop + 1, window.every), window.stop}
+    keep |= {step for step in series.steps if step <= stop}
+    trainer = _restore(series, start)
+    with locked(series.root):
+        _advance(series.root, series.config, series.bank, trainer, stop, keep, progress)
+    return open_series(root)
+
+
+def training_batches(config: Config, bank: Bank, start: int, stop: int) -> Iterator[Batch]:
+    """The batches of updates `start`..`stop` - 1: a pure function of seed and step number."""
+    trained, size = bank.train(), config.batch_size
+    for draw in range(start // _STEPS_PER_DRAW, math.ceil(stop / _STEPS_PER_DRAW)):
+        rng = np.random.default_rng([config.seeds.data, _DRAWS, draw])
+        drawn = trained.draw(config.sequences, size * _STEPS_PER_DRAW, rng, config.bank.labels)
+        first = draw * _STEPS_PER_DRAW
+        for step in range(max(start, first), min(stop, first + _STEPS_PER_DRAW)):
+            yield drawn[(step - first) * size : (step - first + 1) * size]
+
+
+def _advance(
+    root: Path, config: Config, bank: Bank, trainer: Trainer, stop: int, keep: set[int], progress: bool
+) -> None:
+    """Train up to `stop`, saving the steps in `keep` on the way."""
+    writer = Writer(root)
+    states = state_steps(config)
+    sets = evaluation_sets(config, bank)
+    losses: list[torch.Tensor] = []
+    bar = tqdm(
+        total=stop * config.batch_size, initial=trainer.step * config.batch_size, unit=" sequences",
+        unit_scale=True, desc=root.name, disable=not progress, smoothing=0.05, dynamic_ncols=True,
+    )  # fmt: skip
+    with bar, _threads(config.threads):
+        if trainer.step == 0 and 0 in keep:
+            _checkpoint(root, config, trainer, writer, sets, losses, bar)
+        for batch in training_batches(config, bank, trainer.step, stop):
+            losses.append(trainer.update(batch))
+            bar.update(config.batch_size)
+            if trainer.step in keep:
+                _checkpoint(root, config, trainer, writer, sets, losses, bar)
+                if trainer.step in states:
+                    writer.save("state", trainer.step, trainer.step * config.batch_size, trainer.state())
+                losses = []
+
+
+def _checkpoint(
+    root: Path, config: Config, trainer: Trainer, writer: Writer, sets: dict[str, Batch],
+    losses: list[torch.Tensor], bar: tqdm,
+) -> None:  # fmt: skip
+    step, sequences = trainer.step, trainer.step * config.batch_size
+    loss = float(torch.stack(losses).double().mean()) if losses else None
+    if loss is not None and not math.isfinite(loss):
+        raise SeriesError(
+            f"{root}: the training loss is {loss} at step {step}; the run diverged and stopped. "
+            "Its earlier checkpoints are whole. Lower optim.lr, or add warm-up."
+        )
+    rows = evaluate_params(trainer.params, sets, config)
+    writer.save("weights", step, sequences, saved_weights(trainer.params, config))
+    record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
+    append_line(root / "metrics.jsonl", record)
+    value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].headline}
+    shown = " ".join(f"{k} {value[k]:.2f}" for k in ("icl", "flip", "ciwl", "iwl"))
+    bar.set_postfix_str(shown if loss is None else f"loss {loss:.3f} {shown}")
+
+
+def saved_weights(params: Params, config: Config) -> Params:
+    """What goes into a checkpoint file: TransformerLens shapes, in the run's stored dtype."""
+    dtype = getattr(torch, config.weights_dtype)
+    weights = unpack({k: v.detach() for k, v in params.items()}, config.model.n_heads)
+    return {name: w.to(dtype) for name, w in weights.items()}
+
+
+def _restore(series: Series, before: int) -> Trainer:
+    """The trainer at the last whole state at or before a step; else at step 0."""
+    states = [e for e in series.entries if e.kind == "state" and e.step <= before]
+    for entry in sorted(states, key=lambda e: -e.step):
+        if file_problem(series.root, entry) is None:
+            return Trainer.from_state(series.config, load_tensors(series.root, entry))
+    return Trainer(series.config, pack(init(series.config)))
+
+
+def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path | None) -> dict:
+    return {
+        "format": FORMAT,
+        "run": config.name,
+        "schedule": schedule,
+        "bank": bank.fingerprint,
+        "data": None if data is None else str(data),
+        "weights_dtype": config.weights_dtype,
+        "versions": {
+            "mechicl": mechicl.__version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        },
+        "machine": platform.machine(),
+    }
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

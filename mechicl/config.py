@@ -252,7 +252,11 @@ class Config:
             raise ConfigError(f"name={self.name!r}: a run's name does not start with a dot.")
         from mechicl.data.sequences import check
 
-        check(self.sequences, self.bank)
+        bank = self.bank
+        check(
+            self.sequences,
+            n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels,
+        )  # fmt: skip
 
     def with_seed(self, seed: int) -> Config:
         """The same run with another init and data seed; evaluation sets keep theirs."""
@@ -287,7 +291,7 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where)
     if origin is Literal:
-        if value not in args:
+        if not any(value == a and type(value) is type(a) for a in args):
             raise ConfigError(f"{where}={value!r}: expected one of {', '.join(map(repr, args))}.")
         return value
     if origin in (types.UnionType, typing.Union):
@@ -309,5 +313,5 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
 
 def _at_least(where: str, config: Any, **bounds: float) -> None:
     for key, low in bounds.items():
-        if getattr(config, key) < low:
+        if not getattr(config, key) >= low:  # NaN too
             raise ConfigError(f"{where}.{key}={getattr(config, key)}: expected at least {low}.")

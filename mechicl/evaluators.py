@@ -22,8 +22,8 @@ Where classes share labels, the classes of one evaluation context have distinct 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Callable
 
 import numpy as np
 import torch
@@ -31,10 +31,12 @@ from torch import Tensor
 
 from mechicl.config import Config, ConfigError, SequenceConfig
 from mechicl.data.banks import Bank, Batch
-from mechicl.engine.forward import forward, label_logits, logits
+from mechicl.data.sequences import check
+from mechicl.engine.forward import forward, label_logits
 from mechicl.engine.params import Params
 
 METRICS = ("in_context_acc", "acc", "loss")
+_BLOCK = 256  # rows scored over the full vocabulary at once
 
 
 @dataclass(frozen=True)
@@ -86,23 +88,31 @@ EVALUATORS: dict[str, Evaluator] = {
 }
 
 
-def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None) -> Batch:
+def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, fold: int = 0) -> Batch:
     """The fixed sequences of one evaluator: the same for every checkpoint of a run.
 
     Args:
         name: one of EVALUATORS.
         bank: the run's whole bank.
         n: how many sequences (default `config.n_eval`); each n is a set of its own.
+        fold: 0 is the set that is reported; others are independent of it, to select on.
     """
     if name not in EVALUATORS:
         raise ConfigError(f"no evaluator named {name!r}; there are {', '.join(EVALUATORS)}.")
     evaluator = EVALUATORS[name]
-    part = evaluator.part(bank)
+    part, setting = evaluator.part(bank), evaluator.sequences(config.sequences)
     if part.n_classes < 2:
         raise ConfigError(f"evaluator {name!r} needs at least 2 classes in its part of the bank, "
                           f"which has {part.n_classes}: raise bank.n_holdout_classes.")
-    rng = np.random.default_rng([config.seeds.eval, zlib.crc32(name.encode())])
-    return part.draw(evaluator.sequences(config.sequences), n or config.n_eval, rng, config.bank.labels)
+    try:
+        check(
+            setting, n_classes=part.n_classes, n_exemplars=part.n_exemplars,
+            n_labels=len(np.unique(part.label_of_class)),
+        )  # fmt: skip
+    except ConfigError as error:
+        raise ConfigError(f"evaluator {name!r}: {error}") from None
+    rng = np.random.default_rng([config.seeds.eval, zlib.crc32(name.encode()), fold])
+    return part.draw(setting, n or config.n_eval, rng, config.bank.labels)
 
 
 def evaluation_sets(config: Config, bank: Bank, n: int | None = None) -> dict[str, Batch]:
@@ -133,43 +143,73 @@ def in_context_correct(scores: Tensor, batch: Batch) -> Tensor:
     return chosen == batch.target
 
 
-def per_sequence(params: Params, batch: Batch, config: Config, full: bool = True) -> dict[str, Tensor]:
-    """Every metric of every sequence, [*lead, b]. `full` False skips what needs all labels."""
-    final = forward(params, batch, config.model).final
-    return score_final(params, final, batch, full)
+def score(
+    params: Params, final: Tensor, batch: Batch, metrics: Iterable[str] = METRICS
+) -> dict[str, Tensor]:
+    """Metrics of every sequence, from the final residual stream at the query.
 
+    Args:
+        final: [*lead, b, d] (`engine.forward`).
+        metrics: which; in_context_acc alone never touches the full vocabulary.
 
-def score_final(params: Params, final: Tensor, batch: Batch, full: bool = True) -> dict[str, Tensor]:
-    """As `per_sequence`, from the final residual stream at the query [*lead, b, d]."""
-    out = {"in_context_acc": in_context_correct(label_logits(params, final, batch.labels), batch)}
-    if full:
-        z = logits(params, final)
-        target = batch.target.expand(z.shape[:-1]).unsqueeze(-1)
-        out["acc"] = z.argmax(-1) == batch.target
-        out["loss"] = z.logsumexp(-1) - z.gather(-1, target).squeeze(-1)
+    Returns:
+        metric -> [*lead, b].
+    """
+    wanted = tuple(metrics)
+    out = {}
+    if "in_context_acc" in wanted:
+        out["in_context_acc"] = in_context_correct(label_logits(params, final, batch.labels), batch)
+    if "acc" in wanted or "loss" in wanted:
+        w, bias = params["unembed.W_U"], params["unembed.b_U"]
+        parts = [(final, w, bias)] if w.dim() == 2 else list(zip(final, w, bias, strict=True))
+        scored = [_score_all_labels(*part, batch.target, "loss" in wanted) for part in parts]
+        acc, loss = zip(*scored, strict=True)
+        shape = final.shape[:-1]
+        if "acc" in wanted:
+            out["acc"] = torch.stack(acc).view(shape)
+        if "loss" in wanted:
+            out["loss"] = torch.stack(loss).view(shape)
     return out
 
 
-def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[float, float, float]:
-    """Mean and 95% interval over sequences: Wilson for the accuracies, normal for the loss."""
+def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, with_loss: bool):
+    """acc and loss over all labels, [rows]: in blocks through one buffer, because a fresh
+    [rows, v] tensor costs more in page faults than its arithmetic."""
+    rows = final.reshape(-1, final.shape[-1])
+    answers = target.expand(final.shape[:-1]).reshape(-1)
+    acc, loss = torch.empty(len(rows), dtype=torch.bool), rows.new_empty(len(rows))
+    buffer = rows.new_empty(min(_BLOCK, len(rows)), w.shape[-1])
+    for i in range(0, len(rows), _BLOCK):
+        block = slice(i, i + _BLOCK)
+        z = torch.addmm(bias, rows[block], w, out=buffer[: len(rows[block])])
+        top, best = z.max(-1)
+        acc[block] = best == answers[block]
+        if with_loss:
+            right = z.gather(-1, answers[block, None]).squeeze(-1)
+            loss[block] = z.sub_(top[:, None]).exp_().sum(-1).log() + top - right
+    return acc, loss
+
+
+def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and 95% interval over the last axis: Wilson for accuracies, normal for the loss."""
     x = np.asarray(values, dtype=np.float64)
-    n, mean = len(x), float(x.mean())
-    z = 1.959963984540054
+    n, mean, z = x.shape[-1], x.mean(-1), 1.959963984540054
     if metric == "loss":
-        half = z * float(x.std(ddof=1)) / np.sqrt(n) if n > 1 else float("nan")
+        half = z * x.std(-1, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(mean, np.nan)
         return mean, mean - half, mean + half
     centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
-    return mean, max(0.0, centre - half), min(1.0, centre + half)
+    return mean, np.clip(centre - half, 0.0, mean), np.clip(centre + half, mean, 1.0)
 
 
 @torch.inference_mode()
 def evaluate_params(params: Params, sets: dict[str, Batch], config: Config) -> list[dict]:
-    """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint."""
+    """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params)."""
     rows = []
     for name, batch in sets.items():
-        for metric, values in per_sequence(params, batch, config).items():
-            value, low, high = mean_interval(values, metric)
+        final = forward(params, batch, config.model).final
+        for metric, values in score(params, final, batch).items():
+            value, low, high = map(float, mean_interval(values, metric))
             rows.append({"evaluator": name, "metric": metric, "value": value, "n": len(batch),
                          "ci_low": low, "ci_high": high})  # fmt: skip
     return rows

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from mechicl.config import Config
 from mechicl.data.banks import Batch
-from mechicl.engine.params import Params, check_weights, init, shapes, sinusoidal_positions
+from mechicl.engine.forward import Edit
+from mechicl.engine.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
+from mechicl.interventions import AblateHeads, edits, needs
 
 with warnings.catch_warnings():
     # HookedTransformer is deprecated in favour of a bridge whose pattern edits do nothing
@@ -59,6 +62,10 @@ class ICLTransformer(HookedTransformer):
                 # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
                 plain = dataclasses.replace(self.cfg, attn_only=True)
                 self.blocks[layer] = TransformerBlock(plain, layer)
+        if config.model.positions == "rotary":  # the engine's tables, to the bit
+            cos, sin = rotary_tables(config.model, config.sequences.n_tokens)
+            for block in self.blocks:
+                block.attn.rotary_cos, block.attn.rotary_sin = cos.clone(), sin.clone()
         self.setup()  # hook names for the parts added above
         self.load_weights(init(config) if weights is None else weights)
         self._check_hooks()
@@ -112,6 +119,23 @@ class ICLTransformer(HookedTransformer):
         """Cross-entropy of the targets (`tokens`, [b]) at the query; [b] if `per_token`."""
         reduction = "none" if per_token else "mean"
         return nn.functional.cross_entropy(logits[:, -1], tokens, reduction=reduction)
+
+    def hooks_for(self, intervention: AblateHeads, batch: Batch) -> list[tuple[str, Callable]]:
+        """An intervention as TransformerLens hooks for this batch.
+
+        `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
+        Baselines that need the intact model (mean, resample, ...) run it once, here.
+        """
+        wanted = needs(intervention.kind, self.run_config.model)
+        with torch.no_grad():
+            _, cache = self.run_with_cache(batch, names_filter=lambda name: name in wanted)
+        intact = {name: cache[name] for name in wanted}
+        planned = edits([intervention], self.run_config.model, intact)
+
+        def hook(edit: Edit) -> Callable:
+            return lambda x, hook: edit(x).reshape(x.shape)  # the one condition's axis goes
+
+        return [(name, hook(edit)) for name, edit in planned.items()]
 
     def _check_hooks(self) -> None:
         missing = [

@@ -110,7 +110,7 @@ class Series:
         near = sorted(self._weights, key=lambda s: abs(s - step))[:3]
         raise SeriesError(
             f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}. To add it: "
-            f"`mechicl densify {self.root} --start {step} --stop {step} --every 1`."
+            f"`mechicl densify {self.root} --from {step} --to {step} --every 1`."
         )
 
     def weights(self, step: int) -> Params:
@@ -158,11 +158,11 @@ class Series:
             )
         return bank
 
-    def evaluation_set(self, name: str, n: int | None = None) -> Batch:
-        """The fixed sequences of an evaluator; the same for every step."""
+    def evaluation_set(self, name: str, n: int | None = None, fold: int = 0) -> Batch:
+        """The fixed sequences of an evaluator; the same for every step (`mechicl.evaluators`)."""
         from mechicl.evaluators import evaluation_set
 
-        return evaluation_set(name, self.config, self.bank, n)
+        return evaluation_set(name, self.config, self.bank, n, fold)
 
     def _metric_lines(self) -> list[dict]:
         """Lines of metrics.jsonl by step. A replay writes a step again; the first line counts,

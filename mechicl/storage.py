@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mechicl.engine.params import Params
 
 
+KINDS = ("weights", "state")
+
+
 class SeriesError(ValueError):
     """A run that cannot be read or written as asked: says what was found and what helps."""
 
@@ -50,29 +53,32 @@ def read_index(root: Path) -> list[Entry]:
             entry = Entry(**line)
         except TypeError as error:
             raise SeriesError(f"{path}, line {i + 1}, is not an index entry ({error}).") from None
+        wrong = [k for k, v in asdict(entry).items() if type(v).__name__ != Entry.__annotations__[k]]
+        if wrong or entry.kind not in KINDS:
+            raise SeriesError(f"{path}, line {i + 1}, is not an index entry (see {wrong or ['kind']}).")
         found[entry.kind, entry.step] = entry
     return [found[key] for key in sorted(found)]
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Lines of an append-only file, without a last one that a kill has torn.
+    """Lines of an append-only file. What follows the last newline was torn by a kill and does
+    not count: the next append cuts it off.
 
     Raises:
-        SeriesError: another line is not JSON.
+        SeriesError: a whole line is not a JSON object.
     """
     if not path.is_file():
         return []
-    lines = path.read_text().split("\n")
+    *lines, _torn = path.read_bytes().split(b"\n")
     out = []
     for i, line in enumerate(lines):
-        if not line:
-            continue
         try:
-            out.append(json.loads(line))
-        except json.JSONDecodeError:
-            if i == len(lines) - 1:
-                break
-            raise SeriesError(f"{path}, line {i + 1}, is not JSON: the file was altered.") from None
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise SeriesError(f"{path}, line {i + 1}, is not a JSON object: the file was altered.")
+        out.append(value)
     return out
 
 
@@ -80,12 +86,15 @@ def read_json(path: Path) -> dict:
     """One JSON file.
 
     Raises:
-        SeriesError: it is missing or torn.
+        SeriesError: it is missing, torn or not an object.
     """
     try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise SeriesError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(value, dict):
+        raise SeriesError(f"{path} is not a JSON object: the file was altered.")
+    return value
 
 
 def write_json(path: Path, value: dict) -> None:
@@ -121,7 +130,8 @@ def append_line(path: Path, record: dict) -> None:
         SeriesError: the disk is full; the file is as it was.
     """
     line = json.dumps(record).encode() + b"\n"
-    with _full_disk_explained(path), open(path, "ab+") as file:
+    # Unbuffered: closing a buffered file after a failed write would write its remainder.
+    with _full_disk_explained(path), open(path, "ab+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
@@ -130,8 +140,8 @@ def append_line(path: Path, record: dict) -> None:
                 end = file.read().rfind(b"\n") + 1
                 os.ftruncate(file.fileno(), end)
         try:
-            file.write(line)
-            file.flush()
+            while line:
+                line = line[file.write(line) :]
             os.fsync(file.fileno())
         except OSError:
             os.ftruncate(file.fileno(), end)

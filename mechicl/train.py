@@ -56,6 +56,7 @@ def train(
         )
     schedule = checkpoint_steps(config)
     bank = build_bank(config, data)
+    evaluation_sets(config, bank, n=1)  # an impossible one is refused before anything is written
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         write_json(root / "config.json", to_dict(config))
@@ -93,7 +94,7 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
     series = open_series(root)
     window = Window(start=start, stop=stop, every=every)
     if stop > series.config.steps:
-        raise ConfigError(f"--stop {stop}: {series.name} has steps 0..{series.config.steps}.")
+        raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
     trainer = _restore(series, start)

@@ -9,12 +9,12 @@ Definitions follow science.md 1.1 (Singh et al. 2023, Chan et al. 2022).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 
-from mechicl.config import BankConfig, ConfigError, SequenceConfig
+from mechicl.config import ConfigError, SequenceConfig
 
 
 @dataclass(frozen=True)
@@ -36,40 +36,40 @@ class Sequences:
         return len(self.target)
 
 
-def check(config: SequenceConfig, bank: BankConfig) -> None:
+def check(config: SequenceConfig, *, n_classes: int, n_exemplars: int, n_labels: int) -> None:
     """Refuse settings that no sequence can satisfy, with the reason.
+
+    Args:
+        n_classes, n_exemplars: what can be drawn from.
+        n_labels: how many labels those classes have among them.
 
     Raises:
         ConfigError: what is short, and of what.
     """
-    slots = config.n_pairs + 1
+    slots, b = config.n_pairs + 1, config.burstiness
     # The most items of one class that can meet in one sequence.
-    free = config.p_bursty < 1 or config.n_pairs > 2 * config.burstiness
-    repeats = slots if free and config.rest == "iid" else config.burstiness + 1
-    if config.exemplars == "no_replacement" and bank.n_exemplars < repeats:
+    repeats = b + 1 if config.rest == "unique" else slots if config.p_bursty < 1 else slots - b
+    if config.exemplars == "no_replacement" and n_exemplars < repeats:
         raise ConfigError(
             f"sequences.exemplars='no_replacement' may show {repeats} exemplars of one class in a "
-            f"sequence, but bank.n_exemplars={bank.n_exemplars}: give at least {repeats}."
+            f"sequence, but bank.n_exemplars={n_exemplars}: give at least {repeats}."
         )
     distinct = _distinct_classes(config)
-    if bank.n_classes < distinct:
-        raise ConfigError(
-            f"a sequence needs {distinct} distinct classes, but bank.n_classes={bank.n_classes}."
-        )
-    if (config.distinct_labels or config.labels == "random") and bank.labels < distinct:
-        raise ConfigError(
-            f"a sequence needs {distinct} distinct labels, but there are {bank.labels}."
-        )
-    if config.labels == "binary" and bank.labels < 2:
-        raise ConfigError("labels='binary' needs a vocabulary of at least 2 labels.")
+    if n_classes < distinct:
+        raise ConfigError(f"a sequence needs {distinct} distinct classes, but bank.n_classes={n_classes}.")
+    if config.labels == "random":  # every class that may be shown gets a label of its own
+        distinct = min(n_classes, 2 + config.n_pairs - 2 * b)
+    if (config.distinct_labels or config.labels == "random") and n_labels < distinct:
+        raise ConfigError(f"a sequence needs {distinct} distinct labels, but there are {n_labels}.")
 
 
 def _distinct_classes(config: SequenceConfig) -> int:
+    """The fewest classes that every sequence can be drawn from."""
     ways = 2 if config.burstiness else 1
+    if config.rest == "iid":  # a class may come again
+        return ways
     rest = config.n_pairs - 2 * config.burstiness
-    if config.rest == "unique" or config.distinct_labels:
-        return config.n_pairs + 1 if config.p_bursty < 1 else ways + rest
-    return ways
+    return config.n_pairs + 1 if config.p_bursty < 1 else ways + rest
 
 
 def class_weights(n_classes: int, zipf: float) -> np.ndarray:
@@ -210,18 +210,14 @@ def _labels(
         rows = np.arange(len(classes))
         other = (classes != query).argmax(axis=1)  # a slot that shows the distractor
         return np.where(classes == query, canonical[rows, other][:, None], canonical[:, -1:])
-    shown = np.empty_like(classes)
-    taken: list[np.ndarray] = []
-    for slot in range(classes.shape[1]):
-        fresh = (
-            _draw_excluding(lambda k: rng.integers(n_labels, size=k), np.arange(n_labels), taken)
-            if taken
-            else rng.integers(n_labels, size=len(classes))
-        )
+    shown = rng.integers(n_labels, size=classes.shape)
+    for slot in range(1, classes.shape[1]):
         same = classes[:, :slot] == classes[:, slot : slot + 1]
         seen = same.any(axis=1)
-        if slot:
-            fresh[seen] = shown[seen, same[seen].argmax(axis=1)]
-        shown[:, slot] = fresh
-        taken.append(fresh)
+        shown[seen, slot] = shown[seen, same[seen].argmax(axis=1)]
+        redo = np.flatnonzero(~seen)
+        while len(redo):
+            clash = shown[redo, :slot] == shown[redo, slot : slot + 1]
+            redo = redo[clash.any(axis=1)]
+            shown[redo, slot] = rng.integers(n_labels, size=len(redo))
     return shown

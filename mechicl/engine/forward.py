@@ -31,13 +31,16 @@ class Edit:
     """Replace the activation x at a hook by x * keep + add (broadcast from the right).
 
     Every intervention is one of these: zeroing heads is keep = mask; fixing an activation
-    is keep = 0, add = value. Conditions are a leading axis c of `keep` or `add`.
+    is keep = 0.0, add = value. Conditions are a leading axis c of `keep` or `add`.
+    (Masked attention scores are -inf: there a tensor `keep` must not be 0.)
     """
 
     keep: Tensor | float = 1.0
     add: Tensor | float = 0.0
 
     def __call__(self, x: Tensor) -> Tensor:
+        if isinstance(self.keep, float) and self.keep == 0.0:
+            return torch.zeros_like(x) + self.add  # whatever x is: -inf * 0 is nan
         return x * self.keep + self.add
 
 

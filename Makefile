@@ -1,0 +1,49 @@
+# Each target sets up what it needs. PYTHON picks the interpreter (3.11 to 3.13).
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
+PIP_OPTIONS ?=
+BIN := .venv/bin
+DEMO := checkpoints/demo-run
+
+.PHONY: demo test test-slow check format bench setup clean
+
+demo: .venv/.installed  ## train the default series, analyse it, write its report
+	@test -f $(DEMO)/manifest.json || $(BIN)/mechicl train demo --out $(DEMO)
+	@$(BIN)/mechicl train --resume $(DEMO)
+	@$(BIN)/mechicl show $(DEMO)
+	@$(BIN)/mechicl report $(DEMO)
+	@echo
+	@echo "Open $(DEMO)/report.html in a browser. Then try:"
+	@echo "  $(BIN)/mechicl analyze $(DEMO) head_ablations"
+	@echo "  $(BIN)/mechicl densify $(DEMO) --from 400 --to 800 --every 10"
+	@echo "  $(BIN)/mechicl recipes"
+
+test: .venv/.dev  ## the tests that take minutes
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.dev  ## the rest of them
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.dev  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.dev  ## our speed beside plain TransformerLens, as ratios
+	$(BIN)/python benchmarks/training.py
+
+setup: .venv/.dev
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f'mechicl needs Python 3.11 to 3.13, found {v[0]}.{v[1]}: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.dev: .venv/.installed
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,31 @@
+"""Analyses: one module per research question, each a function of a series.
+
+    findings = analyses.transience.run(series)
+    findings.table      the tidy parquet table
+    findings.figures    name -> plotly figure
+    findings.text       what was found, in sentences with numbers
+
+`mechicl analyze RUN` runs them all and writes the results under `RUN/analysis/`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from analyses.findings import Findings
+
+NAMES = ("transience", "induction_heads", "attention_over_time", "head_ablations")
+
+
+def get(name: str) -> Callable[..., Findings]:
+    """The `run` function of an analysis.
+
+    Raises:
+        ConfigError: no such analysis; the message lists them.
+    """
+    if name not in NAMES:
+        from mechicl.config import ConfigError
+
+        raise ConfigError(f"no analysis named {name!r}; there are {', '.join(NAMES)}.")
+    return importlib.import_module(f"analyses.{name}").run

@@ -1,0 +1,85 @@
+"""What do labels and the query attend to, layer by layer, as ICL comes and goes?"""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analyses.findings import Findings
+from mechicl.figures.attention import attention_grid, head_animation, patterns
+from mechicl.figures.style import finish, sequences_axis, short
+from mechicl.measures.attention import attention_scores
+from mechicl.measures.phases import series_phases
+from mechicl.series import Series
+
+QUESTION = __doc__.strip()
+TARGETS = {
+    "label_to_exemplar": ("label → its exemplar", "#0072B2"),
+    "label_to_self": ("label → itself", "#7F7F7F"),
+    "query_to_match": ("query → matching exemplar", "#56B4E9"),
+    "query_to_label": ("query → its label", "#E69F00"),
+    "query_to_wrong": ("query → other labels", "#D55E00"),
+    "query_to_self": ("query → itself", "#009E73"),
+}
+
+
+def run(series: Series, progress: bool = True) -> Findings:
+    """Attention by kind of target, averaged over the heads of a layer, on flip; pictures at
+    ICL's onset, peak and end; an animation of the strongest induction head."""
+    table = attention_scores(series, progress=progress)
+    flip = table[table.evaluator == "flip"]
+    figures = {"targets": _targets(series, flip)}
+    for name, step in moments(series).items():
+        figures[f"patterns_{name}"] = attention_grid(patterns(series, [step], "flip"), series)
+    layer, head = strongest_head(series, flip)
+    shown = series.steps[:: max(1, len(series.steps) // 50)]
+    figures["animation"] = head_animation(patterns(series, shown, "flip"), series, layer, head)
+    return Findings("attention_over_time", QUESTION, _text(series, flip), table, figures)
+
+
+def moments(series: Series) -> dict[str, int]:
+    """The saved steps nearest to ICL's onset and peak, and the last one. Where ICL never
+    formed, the first, the middle and the last."""
+    icl = series_phases(series)["icl"]
+    if icl.onset is None or icl.peak is None:
+        return {"start": series.steps[0], "middle": series.steps[len(series.steps) // 2], "end": series.steps[-1]}
+    return {"onset": series.nearest(icl.onset), "peak": series.nearest(icl.peak), "end": series.steps[-1]}
+
+
+def strongest_head(series: Series, table: pd.DataFrame) -> tuple[int, int]:
+    """(layer, head) with the highest induction strength at any step."""
+    rows = table[table.metric == "induction_strength"]
+    best = rows.loc[rows.value.idxmax()]
+    return int(best.layer), int(best["head"])
+
+
+def _targets(series: Series, table: pd.DataFrame) -> go.Figure:
+    layers = range(series.config.model.n_layers)
+    fig = make_subplots(rows=1, cols=len(layers), shared_yaxes=True, horizontal_spacing=0.04,
+                        subplot_titles=[f"layer {la}" for la in layers])  # fmt: skip
+    for layer in layers:
+        for metric, (label, colour) in TARGETS.items():
+            rows = table[(table.metric == metric) & (table.layer == layer) & (table.sequences > 0)]
+            mean = rows.groupby("sequences").value.mean()
+            fig.add_trace(go.Scatter(x=mean.index, y=mean, name=label, legendgroup=label, showlegend=layer == 0,
+                                     line={"color": colour, "width": 2}, hovertemplate="%{y:.3f}"),
+                          row=1, col=layer + 1)  # fmt: skip
+    finish(fig, "Where attention goes", f"mean over heads, flip, n = {int(table.n.max()):,} sequences", 440)
+    fig.update_yaxes(title_text="attention", range=[0, 1], col=1)
+    fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.22}, margin={"t": 96})
+    return sequences_axis(fig)
+
+
+def _text(series: Series, table: pd.DataFrame) -> list[str]:
+    lines = []
+    for name, step in moments(series).items():
+        at = table[table.step == step].groupby(["layer", "metric"]).value.mean()
+        last = series.config.model.n_layers - 1
+        lines.append(
+            f"At {name} ({short(series.sequences(step))} sequences): labels attend {at[0, 'label_to_exemplar']:.2f} "
+            f"to their exemplar and {at[0, 'label_to_self']:.2f} to themselves in layer 0; the query attends "
+            f"{at[last, 'query_to_label']:.2f} to the matching exemplar's label and "
+            f"{at[last, 'query_to_wrong']:.2f} to the others in layer {last} (means over heads)."
+        )
+    return lines

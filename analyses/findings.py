@@ -1,0 +1,42 @@
+"""What an analysis returns, and how it is kept."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from mechicl.storage import write_atomic
+
+
+@dataclass(frozen=True)
+class Findings:
+    """One analysis of one series."""
+
+    name: str
+    question: str
+    text: list[str]
+    table: pd.DataFrame
+    figures: dict[str, go.Figure] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write `<name>.parquet`, `<name>.md` and one page per figure; returns their paths.
+        The pages share one `plotly.min.js` beside them and open offline."""
+        from plotly.offline import get_plotlyjs
+
+        buffer = io.BytesIO()
+        self.table.to_parquet(buffer, index=False)
+        out = {folder / f"{self.name}.parquet": buffer.getvalue()}
+        lines = [f"# {self.question}", "", *[f"- {line}" for line in self.text], ""]
+        out[folder / f"{self.name}.md"] = "\n".join(lines).encode()
+        if self.figures:
+            out[folder / "plotly.min.js"] = get_plotlyjs().encode()
+        for key, figure in self.figures.items():
+            page = figure.to_html(include_plotlyjs="directory", full_html=True)
+            out[folder / f"{self.name}_{key}.html"] = page.encode()
+        for path, data in out.items():
+            write_atomic(path, data)
+        return list(out)

@@ -1,0 +1,131 @@
+"""Which heads carry ICL at its peak, what do they do after it faded, and does removing them change IWL?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analyses.findings import Findings
+from mechicl.figures.heatmaps import heads_by_time
+from mechicl.figures.style import COLOURS, NAMES, finish, sequences_axis, short
+from mechicl.interventions import AblateHeads, every_head
+from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.phases import series_phases
+from mechicl.series import Series
+
+QUESTION = __doc__.strip()
+SHOWN = ("icl", "flip", "ciwl", "iwl")
+CONTROLS = 20  # random sets of heads, of the same count as the chosen set
+
+
+def run(series: Series, progress: bool = True) -> Findings:
+    """Every head ablated alone (zero and mean) at every step, and the ICL heads together.
+
+    The ICL heads are the quarter of all heads whose zero-ablation costs most Flip accuracy
+    at Flip's peak. They are chosen on an evaluation set of their own (fold 1), so what is
+    reported (fold 0) is not inflated by the choice. Controls: the intact model, and
+    random sets of as many of the other heads.
+    """
+    model = series.config.model
+    singles = [*every_head(model), *every_head(model, "mean")]
+    single = effects(evaluate(series, ablate=singles, metrics=None, progress=progress))
+    chosen = icl_heads(series)
+    rest = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads) if (la, h) not in chosen]
+    controls = random_sets(rest, len(chosen))
+    group = AblateHeads(heads=chosen)
+    grouped = evaluate(series, ablate=[group, *controls], metrics=None, progress=progress)
+    names = {str(group): "ICL heads", "intact": "intact"}
+    grouped["condition"] = grouped.intervention.map(lambda x: names.get(x, "random heads"))
+    figures = {
+        f"{kind}_{evaluator}": _heatmap(single, evaluator, kind)
+        for kind in ("zero", "mean") for evaluator in ("icl", "ciwl")
+    } | {"icl_heads": _group_figure(series, grouped, group)}  # fmt: skip
+    table = pd.concat([single, grouped], ignore_index=True)
+    return Findings("head_ablations", QUESTION, _text(series, single, grouped, group), table, figures)
+
+
+def icl_heads(series: Series, fold: int = 1) -> tuple[tuple[int, int], ...]:
+    """The quarter of the heads (at least one) whose zero-ablation lowers Flip most at its peak."""
+    peak = series_phases(series)["flip"].peak
+    step = series.nearest(peak) if peak is not None else series.steps[-1]
+    table = evaluate(series, [step], ["flip"], every_head(series.config.model), metrics=None, fold=fold)
+    drop = effects(table).sort_values("effect", kind="stable")
+    count = max(1, len(drop) // 4)
+    return tuple((int(la), int(h)) for la, h in drop[["layer", "head"]].head(count).to_numpy())
+
+
+def random_sets(heads: list[tuple[int, int]], count: int) -> list[AblateHeads]:
+    """CONTROLS random sets of `count` of the given heads, from a fixed seed."""
+    rng = np.random.default_rng(0)
+    count = min(count, len(heads))
+    picks = {tuple(sorted(rng.permutation(len(heads))[:count].tolist())) for _ in range(CONTROLS)}
+    return [AblateHeads(heads=tuple(heads[i] for i in pick)) for pick in sorted(picks)]
+
+
+def _heatmap(single: pd.DataFrame, evaluator: str, kind: str) -> go.Figure:
+    rows = single[(single.evaluator == evaluator) & single.intervention.str.startswith(f"{kind} ")]
+    return heads_by_time(
+        rows, f"{kind.capitalize()}-ablating one head: effect on {NAMES[evaluator]}",
+        f"ablated minus intact accuracy, n = {int(rows.n.iloc[0]):,} sequences per cell",
+        value="effect", limits=(-0.5, 0.5), colorbar="accuracy",
+    )  # fmt: skip
+
+
+def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go.Figure:
+    fig = make_subplots(rows=1, cols=len(SHOWN), shared_yaxes=True, horizontal_spacing=0.02,
+                        subplot_titles=[NAMES[e] for e in SHOWN])  # fmt: skip
+    table = table[table.sequences > 0]
+    for col, evaluator in enumerate(SHOWN, 1):
+        rows = table[table.evaluator == evaluator]
+        random = rows[rows.condition == "random heads"].groupby("sequences").value
+        low, high, middle = random.min(), random.max(), random.median()
+        style = {"showlegend": col == 1}
+        grey = {"color": "#999", "width": 1.5, "dash": "dot"}
+        fig.add_trace(go.Scatter(x=low.index, y=low, line={"width": 0}, hoverinfo="skip", showlegend=False), 1, col)
+        fig.add_trace(go.Scatter(x=high.index, y=high, line={"width": 0}, fill="tonexty", hoverinfo="skip",
+                                 fillcolor="rgba(150,150,150,0.25)", showlegend=False), 1, col)  # fmt: skip
+        fig.add_trace(go.Scatter(x=middle.index, y=middle, line=grey, name="random heads (median, range)", **style), 1, col)
+        for condition, dash in (("intact", "solid"), ("ICL heads", "dash")):
+            line = rows[rows.condition == condition]
+            name = "ICL heads ablated" if condition == "ICL heads" else condition
+            fig.add_trace(go.Scatter(x=line.sequences, y=line.value, name=name, **style,
+                                     line={"color": COLOURS[evaluator] if condition == "intact" else "#111",
+                                           "dash": dash, "width": 2}), 1, col)  # fmt: skip
+    heads = " ".join(f"L{la}H{h}" for la, h in group.heads)
+    finish(fig, "The ICL heads, taken out at every step",
+           f"zero-ablating {heads}, chosen at Flip's peak on other sequences; "
+           f"{table[table.condition == 'random heads'].intervention.nunique()} random sets of as many other heads", 420)  # fmt: skip
+    fig.update_yaxes(range=[0, 1.01])
+    fig.update_yaxes(title_text="accuracy", col=1)
+    fig.update_layout(legend={"orientation": "h", "y": -0.24}, margin={"t": 104})
+    sequences_axis(fig)
+    return fig.update_xaxes(title_text="sequences")
+
+
+def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: AblateHeads) -> list[str]:
+    phases = series_phases(series)
+    if phases["flip"].peak is None:
+        return ["ICL never formed in this run, so there are no ICL heads to follow; the tables hold every ablation."]
+    peak, last = series.nearest(phases["flip"].peak), series.steps[-1]
+    lines = [f"ICL heads (chosen at {short(series.sequences(peak))} sequences on other sequences): "
+             + " ".join(f"L{la}H{h}" for la, h in group.heads) + "."]  # fmt: skip
+    for name, step in (("ICL's peak", peak), ("the end", last)):
+        at = grouped[grouped.step == step]
+        parts = []
+        for evaluator in SHOWN:
+            rows = at[at.evaluator == evaluator]
+            intact = rows[rows.condition == "intact"].value.item()
+            cut = rows[rows.condition == "ICL heads"].value.item()
+            random = rows[rows.condition == "random heads"].value
+            parts.append(f"{NAMES[evaluator].split(' (')[0]} {intact:.3f} → {cut:.3f} "
+                         f"(random {random.median():.3f}, {random.min():.3f} to {random.max():.3f})")  # fmt: skip
+        lines.append(f"Removing them at {name}: " + "; ".join(parts) + ".")
+    zero = single[single.intervention.str.startswith("zero ")]
+    for name, step in (("At Flip's peak", peak), ("At the end", last)):
+        rows = zero[(zero.step == step) & (zero.evaluator == "icl")]
+        worst = rows.loc[rows.effect.idxmin()]
+        lines.append(f"{name} the single head whose loss costs ICL most is L{worst.layer}H{worst['head']} "
+                     f"({worst.effect:+.3f}; {rows.effect.lt(-0.05).sum()} of {len(rows)} heads cost more than .05).")  # fmt: skip
+    return lines

@@ -1,0 +1,59 @@
+"""Does in-context learning appear, and does it fade while the training loss still falls?"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analyses.findings import Findings
+from mechicl.figures.curves import evaluator_curves
+from mechicl.figures.style import short
+from mechicl.measures.phases import Phases, series_phases
+from mechicl.measures.tables import tidy
+from mechicl.series import Series
+
+QUESTION = __doc__.strip()
+
+
+def run(series: Series, progress: bool = True) -> Findings:
+    """Phase times of every evaluator, from the metrics recorded during training."""
+    phases = series_phases(series)
+    return Findings(
+        "transience", QUESTION, _text(series, phases), _table(series, phases),
+        {"curves": evaluator_curves(series, phases)},
+    )  # fmt: skip
+
+
+def _table(series: Series, phases: dict[str, Phases]) -> pd.DataFrame:
+    """The recorded evaluators, then phase times as rows of their own (metric onset, ...)."""
+    rows = series.metrics.assign(intervention="intact").to_dict("records")
+    for evaluator, found in phases.items():
+        for metric, value in vars(found).items():
+            rows.append({"evaluator": evaluator, "metric": metric, "value": value, "n": 1,
+                         "intervention": "intact", "step": series.steps[-1]})  # fmt: skip
+    return tidy(series, rows)
+
+
+def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
+    n = int(series.metrics.n.iloc[0])
+    lines = []
+    for name, label in (("icl", "ICL"), ("flip", "Flip")):
+        p = phases[name]
+        if p.peak is None:
+            lines.append(f"{label} never rose .1 above chance; it ends at {p.final_value:.3f}.")
+            continue
+        decay = f"is half-way back to chance at {short(p.half_decay)}" if p.half_decay else "does not fall half-way"
+        lines.append(
+            f"{label} rises through half-way at {short(p.onset or 0)} sequences, peaks at {p.peak_value:.3f} "
+            f"({short(p.peak)}), {decay}, and ends at {p.final_value:.3f} (n = {n:,} sequences; chance .5)."
+        )
+    for name, label in (("ciwl", "CIWL"), ("iwl", "Pure IWL")):
+        p = phases[name]
+        rise = f"rises through half-way at {short(p.onset)} sequences and" if p.onset else "never rose .1 above chance; it"
+        lines.append(f"{label} {rise} ends at {p.final_value:.3f}.")
+    icl, loss = phases["icl"], series.training_loss
+    if icl.peak is not None and len(loss):
+        at_peak = float(loss.loss[(loss.sequences - icl.peak).abs().idxmin()])
+        end = float(loss.loss.iloc[-1])
+        lines.append(f"The training loss is {at_peak:.3f} at ICL's peak and {end:.3f} at the end: it "
+                     + ("falls while ICL fades." if end < at_peak else "does not fall after the peak."))
+    return lines

@@ -1,0 +1,232 @@
+"""The command line. Imports nothing heavy until a verb runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional, arg
+
+from mechicl.config import ConfigError
+from mechicl.storage import SeriesError
+
+Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, as checkpoints/demo")]
+app = tyro.extras.SubcommandApp()
+
+
+@app.command
+def recipes() -> None:
+    """List the recipes: what each reproduces and how long it takes."""
+    from mechicl.recipes import RECIPES
+
+    for name, function in RECIPES.items():
+        lines = (function.__doc__ or "").strip().splitlines()
+        print(f"{name}\n    " + "\n    ".join(line.strip() for line in lines if line.strip()) + "\n")
+    print("Train one with `mechicl train NAME`.")
+
+
+@app.command
+def train(
+    recipe: Annotated[Positional[str | None], arg(metavar="RECIPE", help="see `mechicl recipes`")] = None,
+    *,
+    out: Path | None = None,
+    seed: int | None = None,
+    seeds: str | None = None,
+    data: Path | None = None,
+    resume: Annotated[Path | None, arg(metavar="RUN")] = None,
+    quiet: bool = False,
+) -> None:
+    """Train a checkpoint series, or continue one that was interrupted.
+
+    mechicl train demo
+    mechicl train demo --seeds 0..4
+    mechicl train omniglot-small --data ~/data/omniglot
+    mechicl train --resume checkpoints/demo
+
+    Args:
+        recipe: which recipe.
+        out: the run's directory (default checkpoints/RECIPE, with -sN for a seed).
+        seed: seed of the initial weights and of the data; evaluation sets keep theirs.
+        seeds: several seeds in turn, as 0..4 or 0,3,7; finished ones are skipped.
+        data: folder (or zip) of images, for recipes that need one.
+        resume: continue this run to the same bytes as an unbroken one.
+        quiet: no progress bar.
+    """
+    from mechicl import recipes as known
+    from mechicl import train as trainer  # the function
+    from mechicl.train import resume as continue_run
+
+    if resume is not None:
+        if recipe is not None:
+            raise ConfigError("give a recipe to start a run, or --resume RUN to continue one, not both.")
+        series = continue_run(resume, progress=not quiet)
+        print(f"{series.root} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
+        return
+    if recipe is None:
+        raise ConfigError("say which recipe to train: `mechicl train demo`; `mechicl recipes` lists them.")
+    config = known.get(recipe)
+    if seeds is None:
+        name = recipe if seed is None else f"{recipe}-s{seed}"
+        plan = [(config if seed is None else config.with_seed(seed), out or Path("checkpoints") / name)]
+    else:
+        base = out or Path("checkpoints") / recipe
+        plan = [(config.with_seed(s), base.with_name(f"{base.name}-s{s}")) for s in parse_seeds(seeds)]
+    for settings, root in plan:
+        if seeds is not None and (root / "manifest.json").exists():
+            series = continue_run(root, progress=not quiet)
+        else:
+            series = trainer(settings, root, data=data, progress=not quiet)
+        print(f"{series.root}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
+    print(f"Look at it with `mechicl show {plan[0][1]}`; analyse it with `mechicl report {plan[0][1]}`.")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'0..4' or '0,3,7' -> a list of seeds.
+
+    Raises:
+        ConfigError: neither form.
+    """
+    try:
+        if ".." in text:
+            first, last = map(int, text.split(".."))
+            out = list(range(first, last + 1))
+        else:
+            out = [int(part) for part in text.split(",")]
+    except ValueError:
+        out = []
+    if not out:
+        raise ConfigError(f"--seeds {text}: expected a range as 0..4 or a list as 0,3,7.")
+    return out
+
+
+@app.command
+def analyze(
+    run: Run,
+    name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
+    *,
+    quiet: bool = False,
+) -> None:
+    """Analyse a series: transience, induction_heads, attention_over_time, head_ablations.
+
+    Writes a parquet table, plotly pages and a summary for each under RUN/analysis.
+
+    Args:
+        run: the run's directory.
+        name: one analysis.
+        quiet: no progress bar.
+    """
+    import analyses
+    from mechicl.series import open_series
+
+    series = open_series(run)
+    chosen = analyses.NAMES if name is None else (name,)
+    for each in chosen:
+        found = analyses.get(each)(series, progress=not quiet)
+        paths = found.save(series.root / "analysis")
+        print(f"\n{found.question}")
+        for line in found.text:
+            print(f"  - {line}")
+        print(f"  {paths[0]} ({len(found.table):,} rows) and {len(found.figures)} figures beside it.")
+
+
+@app.command
+def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
+    """Write one self-contained HTML page about a series; it opens offline.
+
+    Args:
+        run: the run's directory.
+        out: the page (default RUN/report.html).
+        quiet: no progress bar.
+    """
+    from mechicl.report import report as write
+    from mechicl.series import open_series
+
+    path = write(open_series(run), out, progress=not quiet)
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
+
+
+@app.command
+def densify(
+    run: Run,
+    *,
+    start: Annotated[int, arg(name="from")],
+    stop: Annotated[int, arg(name="to")],
+    every: int,
+    quiet: bool = False,
+) -> None:
+    """Replay a window of training and keep more checkpoints in it, bit for bit the run's own.
+
+    mechicl densify checkpoints/demo --from 400 --to 900 --every 10
+
+    Args:
+        run: the run's directory.
+        start: first step of the window.
+        stop: its last step.
+        every: distance between checkpoints, in steps.
+        quiet: no progress bar.
+    """
+    from mechicl.train import densify as replay
+
+    series = replay(run, start, stop, every, progress=not quiet)
+    inside = sum(start <= step <= stop for step in series.steps)
+    print(f"{series.root} now has {inside} checkpoints in {start}..{stop}, {len(series.steps)} in all.")
+
+
+@app.command
+def verify(run: Run) -> None:
+    """Check a series: every file's sha256, the schedule, neighbours that differ. Exit 1 if not sound.
+
+    Args:
+        run: the run's directory.
+    """
+    from mechicl.series import open_series
+    from mechicl.verify import verify as check
+
+    problems = check(run)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise SystemExit(1)
+    print(f"{run}: {len(open_series(run).steps)} checkpoints, all as they were written.")
+
+
+@app.command
+def show(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs")]) -> None:
+    """Summarise a run in the terminal, with small curves; several runs as seeds, with their spread.
+
+    mechicl show checkpoints/demo
+    mechicl show checkpoints/demo-s*
+
+    Args:
+        runs: run directories.
+    """
+    from mechicl.series import open_series
+    from mechicl.summary import one, several
+
+    if not runs:
+        raise ConfigError("say which run: `mechicl show checkpoints/demo`.")
+    opened = [open_series(run) for run in runs]
+    print(one(opened[0]) if len(opened) == 1 else several(opened))
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point: errors a user can act on are one message and exit code 2."""
+    try:
+        app.cli(
+            prog="mechicl", args=args,
+            description="Train small transformers as dense checkpoint series and see why in-context "
+            "learning appears and fades. Start with `mechicl train demo`, then `mechicl report "
+            "checkpoints/demo`; `mechicl VERB --help` explains each verb.",
+        )  # fmt: skip
+    except (ConfigError, SeriesError) as error:
+        print(f"mechicl: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nmechicl: stopped. What was saved is whole; continue with `mechicl train --resume RUN`.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

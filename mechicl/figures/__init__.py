@@ -1,0 +1,1 @@
+"""Tidy tables and attention patterns as plotly figures and circuitsvis views."""

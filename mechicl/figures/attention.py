@@ -1,0 +1,229 @@
+"""Attention pictures: plotly grids and animations, and a circuitsvis view. All offline.
+
+Circuitsvis reaches for a CDN and probes the network when it shows a figure itself, so its
+bundle is taken from the installed package and put into the page once (field.md 2.8).
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+
+from mechicl.data.banks import Batch
+from mechicl.engine.forward import forward
+from mechicl.figures.style import FONT, SEQUENTIAL, finish, short
+from mechicl.interventions import AblateHeads, edits, needs
+from mechicl.series import Series, SeriesError
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Attention of every head, over a set of sequences or on one.
+
+    values [s, layer, h, t, t] for the steps; tokens [t]; what: which sequences.
+    """
+
+    values: torch.Tensor
+    steps: list[int]
+    tokens: list[str]
+    what: str
+
+
+@torch.inference_mode()
+def patterns(
+    series: Series,
+    steps: Sequence[int],
+    evaluator: str = "icl",
+    sequence: int | None = None,
+    ablate: AblateHeads | None = None,
+    n: int | None = None,
+) -> Patterns:
+    """Attention patterns at some steps.
+
+    Args:
+        evaluator: on whose sequences.
+        sequence: one sequence by number; default the mean over the sequences whose most
+            common slots agree: those that show the matching pairs first (where the query's
+            class is in the context), so that rows and columns mean the same in all of them.
+        ablate: heads taken out first.
+    """
+    batch = series.evaluation_set(evaluator, n)
+    if sequence is None:
+        rows, tokens = _aligned(batch)
+        what = f"mean over {len(rows):,} {evaluator} sequences"
+    else:
+        if not 0 <= sequence < len(batch):
+            raise SeriesError(f"sequence {sequence}: {evaluator} has sequences 0..{len(batch) - 1}.")
+        rows, tokens = torch.tensor([sequence]), tokens_of(series, batch, sequence)
+        what = f"{evaluator} sequence {sequence}"
+    chosen, model = batch[rows], series.config.model
+    hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
+    out = []
+    for step in steps:  # one at a time: pictures are few, and memory stays flat
+        params = series.params([step])
+        edited = None
+        if ablate is not None:
+            acts = forward(params, chosen, model, capture=needs(ablate.kind, model), query_only=False).acts
+            edited = edits([ablate], model, acts)
+            what += f", {ablate}" if step == steps[0] else ""
+        acts = forward(params, chosen, model, capture=hooks, edits=edited, query_only=False).acts
+        out.append(torch.stack([acts[h][0, 0].mean(0) for h in hooks]))
+    return Patterns(torch.stack(out), list(steps), tokens, what)
+
+
+def _aligned(batch: Batch) -> tuple[torch.Tensor, list[str]]:
+    """Rows whose matching pairs come first, and what each position is."""
+    correct = batch.classes[:, :-1] == batch.classes[:, -1:]
+    if not correct.any():
+        correct = batch.labels == batch.canonical[:, -1:]  # CIWL: the pair with the query's own label
+        kinds = ("other", "own label") if correct.any() else ("other", "other")
+    else:
+        kinds = ("other", "match")
+    first = correct.sort(dim=1, descending=True, stable=True).values
+    rows = torch.nonzero((correct == first).all(1))[:, 0]
+    shared = correct[rows].float().mean(0) > 0.5
+    tokens = []
+    for pair, is_match in enumerate(shared.tolist()):
+        tokens += [f"x{pair + 1} {kinds[is_match] if kinds[1] == 'match' else 'other'}", f"y{pair + 1} {kinds[is_match]}"]
+    return rows, [*tokens, "query"]
+
+
+def tokens_of(series: Series, batch: Batch, i: int) -> list[str]:
+    """One sequence's tokens: class names and labels, as `x name` and `y label`."""
+    names = [series.bank.name(int(c)) for c in batch.classes[i]]
+    pairs = [[f"x{p + 1} {names[p]}", f"y{p + 1} label {int(y)}"] for p, y in enumerate(batch.labels[i])]
+    return [*sum(pairs, []), f"query {names[-1]}"]
+
+
+def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure:
+    """Small multiples: layers down, heads across, at one of the steps."""
+    values = shown.values[index]
+    n_layers, n_heads = values.shape[:2]
+    titles = [f"L{la}H{h}" for la in range(n_layers) for h in range(n_heads)]
+    fig = make_subplots(rows=n_layers, cols=n_heads, subplot_titles=titles, horizontal_spacing=0.012,
+                        vertical_spacing=0.12 / n_layers + 0.02, shared_xaxes=True, shared_yaxes=True)  # fmt: skip
+    for la in range(n_layers):
+        for h in range(n_heads):
+            fig.add_trace(_heatmap(values[la, h], shown.tokens), row=la + 1, col=h + 1)
+    step = shown.steps[index]
+    finish(fig, f"Attention at {short(series.sequences(step))} sequences (step {step:,})",
+           f"{shown.what}; rows attend to columns", 150 + 150 * n_layers)  # fmt: skip
+    fig.update_xaxes(showgrid=False, tickfont={"size": 9}, tickangle=-90, ticks="")
+    fig.update_yaxes(showgrid=False, tickfont={"size": 9}, autorange="reversed", ticks="")
+    fig.update_annotations(font={"size": 11})
+    fig.update_layout(margin={"l": 84, "b": 84, "t": 96})
+    fig.update_traces(showscale=False)
+    return fig
+
+
+def head_animation(shown: Patterns, series: Series, layer: int, head: int) -> go.Figure:
+    """One head step by step, with a play button and a slider."""
+    label = [f"{short(series.sequences(step))} sequences" for step in shown.steps]
+    frames = [
+        go.Frame(data=[_heatmap(x[layer, head], shown.tokens)], name=name)
+        for x, name in zip(shown.values, label, strict=True)
+    ]
+    fig = go.Figure(data=[_heatmap(shown.values[0, layer, head], shown.tokens)], frames=frames)
+    play = {"frame": {"duration": 120, "redraw": True}, "transition": {"duration": 0}, "fromcurrent": True}
+    stop = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate", "transition": {"duration": 0}}
+    finish(fig, f"Head L{layer}H{head} over training", shown.what, 520)
+    fig.update_layout(
+        width=620,
+        margin={"b": 120},
+        updatemenus=[{"type": "buttons", "direction": "left", "x": 0, "y": -0.28, "xanchor": "left", "buttons": [
+            {"label": "Play", "method": "animate", "args": [None, play]},
+            {"label": "Pause", "method": "animate", "args": [[None], stop]}]}],
+        sliders=[{"x": 0.28, "len": 0.72, "y": -0.22, "currentvalue": {"prefix": "at "}, "steps": [
+            {"label": name, "method": "animate", "args": [[name], stop]} for name in label]}],
+    )  # fmt: skip
+    fig.update_xaxes(showgrid=False, title_text="attends to")
+    fig.update_yaxes(showgrid=False, autorange="reversed", title_text="position")
+    return fig
+
+
+def _heatmap(z: torch.Tensor, tokens: list[str]) -> go.Heatmap:
+    t = len(tokens)
+    masked = z.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), torch.nan)  # no future
+    return go.Heatmap(z=masked.numpy().round(4), x=tokens, y=tokens, zmin=0, zmax=1, colorscale=SEQUENTIAL,
+                      hovertemplate="%{y} → %{x}: %{z:.3f}<extra></extra>",
+                      colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 14})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AttentionView:
+    """A circuitsvis view. `save(path)` writes one page that opens offline; in a notebook it
+    shows itself."""
+
+    body: str
+
+    @property
+    def html(self) -> str:
+        """The whole page, self-contained."""
+        return (
+            f"<!doctype html><meta charset='utf-8'><title>attention</title><body style=\"font-family:{FONT}\">"
+            f"<script>{circuitsvis_bundle()}</script>{self.body}</body>"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page; returns where."""
+        Path(path).write_text(self.html, encoding="utf-8")
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.html, quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:640px;border:0"></iframe>'
+
+
+def show_attention(
+    series: Series,
+    step: int,
+    evaluator: str = "icl",
+    sequence: int | None = None,
+    layer: int | None = None,
+    ablate: AblateHeads | None = None,
+) -> AttentionView:
+    """Attention heads at a step, in circuitsvis: click a head to enlarge it.
+
+    Args:
+        sequence: one sequence by number; default the mean over aligned ones (`patterns`).
+        layer: one layer; default all.
+        ablate: heads taken out first.
+    """
+    shown = patterns(series, [step], evaluator, sequence, ablate)
+    layers = range(shown.values.shape[1]) if layer is None else [layer]
+    return AttentionView(circuitsvis_element(shown, 0, layers, f"attention-{step}"))
+
+
+def circuitsvis_element(shown: Patterns, index: int, layers: Sequence[int], element: str) -> str:
+    """The part of a page that draws some layers at one step, once the bundle is loaded."""
+    values = torch.cat([shown.values[index, la] for la in layers])
+    heads = shown.values.shape[2]
+    props = {
+        "attention": [[[round(v, 4) for v in row] for row in head] for head in values.tolist()],
+        "attentionHeadNames": [f"L{la}H{h}" for la in layers for h in range(heads)],
+        "tokens": shown.tokens,
+    }
+    return (
+        f'<div id="{element}"></div><script>'
+        f"CircuitsVis.render({json.dumps(element)}, CircuitsVis.AttentionHeads, {_safe_json(props)});</script>"
+    )
+
+
+def circuitsvis_bundle() -> str:
+    """Circuitsvis' own script, from the installed package, safe inside a <script> element."""
+    import circuitsvis
+
+    path = Path(circuitsvis.__file__).parent / "dist" / "cdn" / "iife.js"
+    return path.read_text(encoding="utf-8").replace("</script", "<\\/script")
+
+
+def _safe_json(value: object) -> str:
+    """JSON that cannot end the <script> it stands in, whatever a class is called."""
+    return json.dumps(value).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -1,0 +1,94 @@
+"""Evaluators over training: one series, or several seeds of one recipe."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mechicl.evaluators import EVALUATORS
+from mechicl.figures.style import COLOURS, DASHES, NAMES, finish, sequences_axis, short
+from mechicl.measures.phases import Phases
+from mechicl.series import Series
+
+
+def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, log: bool = True) -> go.Figure:
+    """Every evaluator's headline over training with its 95% interval, the training loss
+    below, and ICL's phase times as vertical lines."""
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05)
+    metrics = series.metrics
+    for name in [n for n in EVALUATORS if n in set(metrics.evaluator)]:
+        rows = metrics[(metrics.evaluator == name) & (metrics.metric == EVALUATORS[name].headline)]
+        rows = rows[rows.sequences > 0] if log else rows
+        for trace in _band(rows, name):
+            fig.add_trace(trace, row=1, col=1)
+    loss = series.training_loss
+    fig.add_trace(
+        go.Scatter(x=loss.sequences, y=loss.loss, name="Training loss", line={"color": "#444", "width": 1.5},
+                   hovertemplate="%{y:.3f}", legendgroup="loss"),
+        row=2, col=1,
+    )  # fmt: skip
+    for label, when in _moments(phases):
+        fig.add_vline(x=when, line={"color": "#999", "width": 1, "dash": "dash"}, row=1, col=1)  # type: ignore
+        fig.add_annotation(x=_place(when, log), y=1.04, yref="y domain", text=label, showarrow=False,
+                           font={"size": 11, "color": "#666"})  # fmt: skip
+    n = int(metrics.n.iloc[0])
+    finish(fig, f"{series.name}: in-context learning over training",
+           f"{n:,} sequences per evaluator; bands are 95% intervals; chance for ICL and Flip is .5", 560)  # fmt: skip
+    fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.14})
+    sequences_axis(fig, log)
+    fig.update_xaxes(title_text="", row=1, col=1)
+    fig.update_yaxes(title_text="accuracy", range=[0, 1.01], row=1, col=1)
+    fig.update_yaxes(title_text="loss", type="log", dtick=1, row=2, col=1)
+    return fig
+
+
+def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
+    """The same recipe over several seeds: every seed thin, the median thick."""
+    fig = go.Figure()
+    for name in ("icl", "flip", "ciwl", "iwl"):
+        metric = EVALUATORS[name].headline
+        curves = []
+        for series in runs:
+            x, y = series.curve(name, metric)
+            curves.append(pd.Series(y, index=x))
+            fig.add_trace(go.Scatter(
+                x=x, y=y, line={"color": COLOURS[name], "width": 1}, opacity=0.35, showlegend=False,
+                hovertemplate=f"{NAMES[name]} %{{y:.3f}}, seed {series.config.seeds.init}<extra></extra>",
+            ))  # fmt: skip
+        median = pd.concat(curves, axis=1).dropna().median(axis=1)
+        fig.add_trace(go.Scatter(x=median.index, y=median, name=NAMES[name],
+                                 line={"color": COLOURS[name], "width": 3}))  # fmt: skip
+    seeds = ", ".join(str(s.config.seeds.init) for s in runs)
+    finish(fig, f"{runs[0].config.name}: {len(runs)} seeds", f"seeds {seeds}; thick lines are medians", 460)
+    fig.update_yaxes(title_text="accuracy", range=[0, 1.01])
+    fig.update_layout(legend={"orientation": "h", "y": -0.18})
+    return sequences_axis(fig, log)
+
+
+def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:
+    x = rows.sequences
+    fill = COLOURS[name] + "26"
+    edge = {"width": 0}
+    return [
+        go.Scatter(x=x, y=rows.ci_low, line=edge, showlegend=False, hoverinfo="skip", legendgroup=name),
+        go.Scatter(x=x, y=rows.ci_high, line=edge, fill="tonexty", fillcolor=fill, showlegend=False,
+                   hoverinfo="skip", legendgroup=name),
+        go.Scatter(x=x, y=rows.value, name=NAMES[name], legendgroup=name, hovertemplate="%{y:.3f}",
+                   line={"color": COLOURS[name], "width": 2, "dash": DASHES.get(name, "solid")}),
+    ]  # fmt: skip
+
+
+def _moments(phases: dict[str, Phases] | None) -> list[tuple[str, float]]:
+    icl = (phases or {}).get("icl")
+    if icl is None:
+        return []
+    named = [("onset", icl.onset), ("peak", icl.peak), ("half-decay", icl.half_decay)]
+    return [(f"{label} {short(when)}", when) for label, when in named if when]
+
+
+def _place(when: float, log: bool) -> float:
+    """Annotations on a log axis are placed by the logarithm (plotly's rule; lines are not)."""
+    return math.log10(when) if log else when

@@ -1,0 +1,124 @@
+"""Interventions, as data: what is done to a model, printable and saved with the result.
+
+An intervention says what; `edits` turns one or many of them into the engine's edits, and
+`ICLTransformer.hooks_for` into TransformerLens hooks. Heads are ablated at `hook_z`, the
+head's output before W_O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.engine.forward import Edit
+
+Kind = Literal["zero", "mean", "resample", "pattern_preserving", "value_preserving"]
+
+BASELINES: dict[str, str] = {
+    "zero": "0",
+    "mean": "mean over the evaluation set, per position",
+    "resample": "the same head on the next sequence of the evaluation set",
+    "pattern_preserving": "0, with every attention pattern held at its intact value",
+    "value_preserving": "0, with every layer's values held at their intact ones",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateHeads:
+    """Replace the output of attention heads by a baseline.
+
+    heads: (layer, head) pairs, counted from 0; kind: which baseline (BASELINES). The two
+    'preserving' kinds are Singh et al. 2024's (2404.07129, science.md 4.2): the head's values
+    are zeroed while the patterns (or the values) elsewhere stay as in the intact model.
+    """
+
+    heads: tuple[tuple[int, int], ...]
+    kind: Kind = "zero"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ConfigError(f"kind={self.kind!r}: expected one of {', '.join(get_args(Kind))}.")
+        object.__setattr__(self, "heads", tuple(sorted({(int(la), int(h)) for la, h in self.heads})))
+
+    def __str__(self) -> str:
+        return f"{self.kind} " + (" ".join(f"L{la}H{h}" for la, h in self.heads) or "nothing")
+
+    @property
+    def first_layer(self) -> int:
+        """The layer from which activations differ from the intact model's."""
+        return min((layer for layer, _ in self.heads), default=0)
+
+    def check(self, model: ModelConfig) -> None:
+        """Raise if a head is not one of the model's."""
+        for layer, head in self.heads:
+            if not (0 <= layer < model.n_layers and 0 <= head < model.n_heads):
+                raise ConfigError(
+                    f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
+                    f"with heads 0..{model.n_heads - 1}."
+                )
+
+
+def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
+    """Each head of the model ablated on its own."""
+    return [
+        AblateHeads(heads=((layer, head),), kind=kind)
+        for layer in range(model.n_layers)
+        for head in range(model.n_heads)
+    ]
+
+
+def only_head(model: ModelConfig, layer: int, head: int, kind: Kind = "zero") -> AblateHeads:
+    """All other heads of the head's layer ablated ('only this head', science.md IH4)."""
+    rest = tuple((layer, h) for h in range(model.n_heads) if h != head)
+    return AblateHeads(heads=rest, kind=kind)
+
+
+def needs(kind: Kind, model: ModelConfig) -> list[str]:
+    """Hooks whose intact activations `edits` must be given for a kind."""
+    hook = {"mean": "hook_z", "resample": "hook_z", "pattern_preserving": "hook_pattern",
+            "value_preserving": "hook_v"}.get(kind)  # fmt: skip
+    return [] if hook is None else [f"blocks.{la}.attn.{hook}" for la in range(model.n_layers)]
+
+
+def edits(
+    conditions: Sequence[AblateHeads], model: ModelConfig, intact: Mapping[str, Tensor]
+) -> dict[str, Edit]:
+    """The engine's edits for several interventions of one kind, one per index of axis c.
+
+    Args:
+        conditions: c interventions, all of the same kind.
+        intact: the activations named by `needs`, from the intact model on the same batch,
+            [*lead, b, ...].
+    """
+    kinds = {c.kind for c in conditions}
+    if len(kinds) != 1:
+        raise ConfigError(f"conditions of one forward pass share a kind; given {sorted(kinds)}.")
+    (kind,) = kinds
+    out: dict[str, Edit] = {}
+    for layer in range(model.n_layers):
+        keep = torch.ones(len(conditions), 1, 1, model.n_heads, 1)  # [c, b, t, h, k]
+        for i, condition in enumerate(conditions):
+            condition.check(model)
+            for la, head in condition.heads:
+                if la == layer:
+                    keep[i, ..., head, :] = 0
+        if keep.all():
+            continue
+        name = f"blocks.{layer}.attn.hook_z"
+        out[name] = Edit(keep, 0.0 if name not in intact else _replacement(kind, intact[name]) * (1 - keep))
+    if kind in ("pattern_preserving", "value_preserving"):
+        # Holding what lies before the ablated layer changes nothing, so hold it everywhere.
+        out |= {name: Edit(0.0, intact[name]) for name in needs(kind, model)}
+    return out
+
+
+def _replacement(kind: Kind, z: Tensor) -> Tensor:
+    """What takes the place of z [*lead, b, t, h, k]."""
+    if kind == "mean":
+        return z.mean(-4, keepdim=True)
+    return z.roll(1, dims=-4)  # sequences are independent draws: the next one is a random other

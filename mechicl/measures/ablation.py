@@ -1,0 +1,121 @@
+"""Evaluating checkpoints, intact and under interventions, many of both at once.
+
+Checkpoints ride on axis s and conditions on axis c of one forward pass, and conditions are
+grouped by the first layer they touch, so what an ablation leaves alone is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mechicl.config import ModelConfig
+from mechicl.data.banks import Batch
+from mechicl.engine.forward import forward
+from mechicl.engine.params import Params
+from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, score
+from mechicl.interventions import BASELINES, AblateHeads, edits, needs
+from mechicl.measures.tables import chosen_steps, stream, tidy
+from mechicl.series import Series
+
+_CONDITIONS = 16  # at most this many on axis c at once
+
+
+@torch.inference_mode()
+def evaluate(
+    series: Series,
+    steps: Iterable[int] | None = None,
+    evaluators: Iterable[str] | None = None,
+    ablate: AblateHeads | Sequence[AblateHeads] | None = None,
+    n: int | None = None,
+    metrics: Iterable[str] | None = METRICS,
+    fold: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The tidy table of checkpoints x evaluators x (intact + each intervention) x metrics.
+
+    Args:
+        series: the run.
+        steps: default all.
+        evaluators: default all.
+        ablate: one intervention or several, each on its own.
+        n: sequences per evaluator; fold: which evaluation set (`evaluators.evaluation_set`).
+        metrics: None for the headline of each evaluator alone, which is much cheaper: only
+            `iwl` then needs the full vocabulary.
+    """
+    conditions = [ablate] if isinstance(ablate, AblateHeads) else list(ablate or ())
+    sets = _sets(series, evaluators, n, fold)
+    chosen = chosen_steps(series, steps)
+    widest = max(len(b) for b in sets.values())
+    rows: list[dict] = []
+    for chunk, params in stream(series, chosen, _bytes_per_step(series, widest), "evaluate", progress):
+        for name, batch in sets.items():
+            wanted = metrics if metrics is not None else (EVALUATORS[name].headline,)
+            for group, values in _scores(params, batch, series.config.model, conditions, tuple(wanted)):
+                for metric, per_sequence in values.items():
+                    rows += _rows(chunk, group, name, metric, per_sequence)
+    return tidy(series, rows).sort_values("step", kind="stable", ignore_index=True)
+
+
+def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, Batch]:
+    if evaluators is None:
+        names = list(evaluation_sets(series.config, series.bank, 1))
+    else:
+        names = [evaluators] if isinstance(evaluators, str) else list(evaluators)
+    return {name: series.evaluation_set(name, n, fold) for name in names}
+
+
+def _bytes_per_step(series: Series, b: int) -> float:
+    m = series.config.model
+    per_position = m.d_model * (8 + 2 * m.mlp_ratio) + m.n_heads * series.config.sequences.n_tokens * 4
+    return 4.0 * b * series.config.sequences.n_tokens * per_position * _CONDITIONS
+
+
+def _scores(
+    params: Params, batch: Batch, model: ModelConfig, conditions: Sequence[AblateHeads], metrics: tuple[str, ...]
+) -> Iterator[tuple[list[AblateHeads | None], dict[str, torch.Tensor]]]:
+    """Groups of conditions with their metrics [s, c, b]; the intact model first, as [None]."""
+    wanted = {hook for c in conditions for hook in needs(c.kind, model)}
+    intact = forward(params, batch, model, capture=wanted)
+    yield [None], score(params, intact.final, batch, metrics)
+    order = sorted(conditions, key=lambda c: (c.kind, c.first_layer))
+    for _, same in groupby(order, key=lambda c: (c.kind, c.first_layer)):
+        listed = list(same)
+        for i in range(0, len(listed), _CONDITIONS):
+            group = listed[i : i + _CONDITIONS]
+            edited = edits(group, model, intact.acts)
+            final = forward(params, batch, model, edits=edited).final
+            yield list(group), score(params, final, batch, metrics)
+
+
+def _rows(
+    steps: list[int], group: list[AblateHeads | None], evaluator: str, metric: str, values: torch.Tensor
+) -> Iterator[dict]:
+    value, low, high = (np.asarray(x) for x in mean_interval(values.cpu(), metric))  # [s, c]
+    for i, step in enumerate(steps):
+        for j, condition in enumerate(group):
+            single = condition.heads[0] if condition and len(condition.heads) == 1 else (pd.NA, pd.NA)
+            yield {
+                "step": step, "evaluator": evaluator, "metric": metric, "layer": single[0], "head": single[1],
+                "intervention": str(condition) if condition else "intact",
+                "baseline": BASELINES[condition.kind] if condition else "",
+                "value": float(value[i, j]), "n": values.shape[-1],
+                "ci_low": float(low[i, j]), "ci_high": float(high[i, j]),
+            }  # fmt: skip
+
+
+def effects(table: pd.DataFrame) -> pd.DataFrame:
+    """Ablated minus intact, row by row: column `effect` is added, intact rows are dropped.
+
+    The two are measured on the same sequences, so most of their sampling noise cancels.
+    """
+    key = ["step", "evaluator", "metric"]
+    intact = table[table.intervention == "intact"].set_index(key).value
+    ablated = table[table.intervention != "intact"].copy()
+    matched = intact.reindex(pd.MultiIndex.from_frame(ablated[key])).to_numpy()
+    ablated["effect"] = ablated.value.to_numpy() - matched
+    return ablated

@@ -1,0 +1,112 @@
+"""Direct logit attribution: what each head and MLP adds to the answer's logit.
+
+The final LayerNorm's scale is held at its value on the sequence, so the logit is a sum over
+components. A component's direct effect on label y is its output, centred and scaled as the
+LayerNorm does, on W_U[:, y] minus the mean column: softmax ignores what all labels share.
+Reported for the label that is right in context and for the one that is right in the weights
+(the canonical label of the query's class), where they differ or agree alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mechicl.config import ModelConfig
+from mechicl.data.banks import Batch
+from mechicl.engine.forward import forward
+from mechicl.engine.params import Params
+from mechicl.measures.tables import chosen_steps, stream, tidy
+from mechicl.series import Series
+
+EVALUATORS = ("icl", "flip", "ciwl")
+METRICS = ("logit_in_context", "logit_in_weights")
+
+
+def components(params: Params, batch: Batch, model: ModelConfig) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Everything added to the residual stream at the query.
+
+    Args:
+        params: stacked parameters (axis s).
+
+    Returns:
+        name -> [s, b, d] ('embed', 'L0H3', 'L1 MLP', ...), in order; the last residual
+        stream [s, b, d], which is their sum; and its LayerNorm scale [s, b, 1] (1 without).
+    """
+    hooks = ["hook_embed", *([] if model.positions == "rotary" else ["hook_pos_embed"])]
+    hooks += [f"blocks.{la}.attn.hook_z" for la in range(model.n_layers)]
+    hooks += [f"blocks.{la}.hook_mlp_out" for la in range(model.n_layers) if model.has_mlp(la)]
+    last = f"blocks.{model.n_layers - 1}.hook_resid_post"
+    acts = forward(params, batch, model, capture=[*hooks, last]).acts
+    at_query = {name: x[:, 0, :, -1] for name, x in acts.items()}  # [s, b, ...]
+    out = {"embed": sum(at_query[h] for h in hooks[:2] if not h.startswith("blocks"))}
+    for layer in range(model.n_layers):
+        w = params[f"blocks.{layer}.attn.W_O"].unflatten(1, (model.n_heads, -1))  # [s, h, k, d]
+        heads = torch.einsum("sbhk,shkd->hsbd", at_query[f"blocks.{layer}.attn.hook_z"], w)
+        out |= {f"L{layer}H{h}": x for h, x in enumerate(heads)}
+        if model.has_mlp(layer):
+            out[f"L{layer} MLP"] = at_query[f"blocks.{layer}.hook_mlp_out"]
+    total = at_query[last]
+    if not model.layer_norm:
+        return out, total, torch.ones_like(total[..., :1])
+    return out, total, (total.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+
+
+def attribute(params: Params, batch: Batch, model: ModelConfig, labels: Tensor) -> dict[str, Tensor]:
+    """Each component's direct contribution to the (centred) logit of labels [b].
+
+    Returns:
+        component -> [s, b]; with 'bias' (the final LayerNorm's and the unembedding's) they
+        sum to the logit of `labels` minus the mean logit.
+    """
+    parts, _, scale = components(params, batch, model)
+    w, bias = params["unembed.W_U"], params["unembed.b_U"]  # [s, d, v], [s, v]
+    direction = w.mT[:, labels] - w.mean(-1)[:, None]  # [s, b, d]
+    constant = bias[:, labels] - bias.mean(-1, keepdim=True)
+    if model.layer_norm:
+        constant = constant + torch.einsum("sbd,sd->sb", direction, params["ln_final.b"])
+        direction = direction * params["ln_final.w"][:, None]
+        direction = direction - direction.mean(-1, keepdim=True)  # the LayerNorm's centring
+    out = {name: (x * direction).sum(-1) / scale[..., 0] for name, x in parts.items()}
+    return out | {"bias": constant}
+
+
+@torch.inference_mode()
+def logit_attribution(
+    series: Series,
+    steps: Iterable[int] | None = None,
+    evaluators: Iterable[str] = EVALUATORS,
+    n: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The tidy table of both METRICS per component; `intervention` holds the component's
+    name, layer and head are set for heads and layer for MLPs. Normal 95% intervals."""
+    model = series.config.model
+    sets = {name: series.evaluation_set(name, n) for name in evaluators}
+    widest = max(len(b) for b in sets.values())
+    size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
+    rows: list[dict] = []
+    for chunk, params in stream(series, chosen_steps(series, steps), size, "attribution", progress):
+        for name, batch in sets.items():
+            for metric, labels in zip(METRICS, (batch.target, batch.canonical[:, -1]), strict=True):
+                for part, values in attribute(params, batch, model, labels).items():
+                    rows += _rows(chunk, part, name, metric, values.numpy())
+    return tidy(series, rows)
+
+
+def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:
+    n, mean = values.shape[1], values.mean(1)
+    half = 1.959963984540054 * values.std(1, ddof=1) / np.sqrt(n) if n > 1 else mean * np.nan
+    layer, head = (part[1:].split("H") if part[0] == "L" and "MLP" not in part else (None, None))
+    layer = part[1] if part.endswith("MLP") else layer
+    for i, step in enumerate(steps):
+        yield {
+            "step": step, "layer": pd.NA if layer is None else int(layer),
+            "head": pd.NA if head is None else int(head), "evaluator": evaluator, "metric": metric,
+            "intervention": part, "value": float(mean[i]), "n": n,
+            "ci_low": float(mean[i] - half[i]), "ci_high": float(mean[i] + half[i]),
+        }  # fmt: skip

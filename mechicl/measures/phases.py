@@ -1,0 +1,105 @@
+"""Phase times, by a stated rule rather than by eye.
+
+On a curve a(t) with chance level c and peak p at t_peak (the first maximum), let the
+half-way level be (c + p)/2. Then
+
+    onset       the first t where a rises through the half-way level
+    peak        t_peak, with its value p
+    half_decay  the first t after t_peak where a falls through the half-way level
+
+Crossings are interpolated linearly between checkpoints. A curve that never rises
+MIN_RISE above chance has no phases; one that does not fall half-way has no half_decay.
+For a curve that only rises (CIWL, IWL), onset is the time of its half-way level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mechicl.evaluators import EVALUATORS, chance
+from mechicl.series import Series
+
+MIN_RISE = 0.1
+CURVES = ("icl", "flip", "ciwl", "iwl", "icl_holdout")
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Times in training sequences; None where the rule finds no such time."""
+
+    onset: float | None
+    peak: float | None
+    peak_value: float | None
+    half_decay: float | None
+    final_value: float
+
+
+def phase_times(times: np.ndarray, values: np.ndarray, chance_level: float) -> Phases:
+    """Phases of one curve; times ascending, in sequences."""
+    top = int(np.argmax(values))
+    final = float(values[-1])
+    if values[top] < chance_level + MIN_RISE:
+        return Phases(None, None, None, None, final)
+    level = (chance_level + values[top]) / 2
+    onset = _crossing(times[: top + 1], values[: top + 1], level)
+    decay = _crossing(times[top:], -values[top:], -level)
+    return Phases(onset, float(times[top]), float(values[top]), decay, final)
+
+
+def _crossing(times: np.ndarray, values: np.ndarray, level: float) -> float | None:
+    """The first time at which values reach `level` from below."""
+    above = np.flatnonzero(values >= level)
+    if not len(above):
+        return None
+    i = int(above[0])
+    if i == 0:
+        return float(times[0])
+    share = (level - values[i - 1]) / (values[i] - values[i - 1])
+    return float(times[i - 1] + share * (times[i] - times[i - 1]))
+
+
+def series_phases(series: Series) -> dict[str, Phases]:
+    """Phases of every recorded evaluator's headline curve, chance computed from its set."""
+    out = {}
+    recorded = set(series.metrics.evaluator)
+    for name in CURVES:
+        if name not in recorded:
+            continue
+        metric = EVALUATORS[name].headline
+        level = chance(name, series.evaluation_set(name), series.config.bank.labels)[metric]
+        out[name] = phase_times(*series.curve(name, metric), level)
+    return out
+
+
+def over_seeds(values: list[float | None]) -> dict[str, float]:
+    """Median, range and the t-interval of the mean over seeds; n counts the seeds that have
+    the value, of_n all of them."""
+    found = np.array([v for v in values if v is not None], dtype=float)
+    out = {"n": len(found), "of_n": len(values)}
+    if not len(found):
+        return out | dict.fromkeys(("median", "low", "high", "mean", "ci_low", "ci_high"), float("nan"))
+    mean = float(found.mean())
+    half = float("nan")
+    if len(found) > 1:
+        half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    return out | {
+        "median": float(np.median(found)), "low": float(found.min()), "high": float(found.max()),
+        "mean": mean, "ci_low": mean - half, "ci_high": mean + half,
+    }  # fmt: skip
+
+
+def phase_table(runs: list[Series]) -> pd.DataFrame:
+    """One row per evaluator and quantity: every seed's value is a column, then the spread."""
+    phases = {f"{s.name} (seed {s.config.seeds.init})": series_phases(s) for s in runs}
+    rows = []
+    for name in CURVES:
+        for quantity in ("onset", "peak", "half_decay", "peak_value", "final_value"):
+            values = {run: getattr(p[name], quantity) for run, p in phases.items() if name in p}
+            if values:
+                spread = over_seeds(list(values.values()))
+                rows.append({"evaluator": name, "quantity": quantity, **values, **spread})
+    return pd.DataFrame(rows)

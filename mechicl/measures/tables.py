@@ -1,0 +1,55 @@
+"""The one table shape, and streaming a series through a measure within a memory budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mechicl.engine.params import Params
+from mechicl.series import Series
+
+COLUMNS = (
+    "run", "seed", "step", "sequences", "layer", "head", "intervention", "baseline",
+    "evaluator", "metric", "value", "n", "ci_low", "ci_high",
+)  # fmt: skip
+BUDGET = 2 * 2**30  # bytes of activations held at once, whatever the length of the series
+
+
+def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
+    """Rows (at least step, metric, value, n) as the tidy table; what a row lacks stays empty."""
+    table = pd.DataFrame.from_records(list(rows))
+    table["run"], table["seed"] = series.name, series.config.seeds.init
+    if "step" in table:
+        table["sequences"] = table["step"] * series.config.batch_size
+    for column in COLUMNS:
+        if column not in table:
+            text = column in ("intervention", "baseline", "evaluator", "metric")
+            table[column] = "" if text else np.nan
+    table[["layer", "head"]] = table[["layer", "head"]].astype("Int64")
+    return table[list(COLUMNS)]
+
+
+def stream(
+    series: Series, steps: Sequence[int], bytes_per_step: float, label: str, progress: bool = True
+) -> Iterator[tuple[list[int], Params]]:
+    """Chunks of (steps, their packed parameters stacked on axis s), as many as fit BUDGET."""
+    size = int(max(1, min(len(steps), BUDGET / 2 // max(bytes_per_step, 1))))
+    with tqdm(total=len(steps), desc=label, unit=" checkpoints", disable=not progress or len(steps) < 20,
+              dynamic_ncols=True) as bar:  # fmt: skip
+        for i in range(0, len(steps), size):
+            chunk = list(steps[i : i + size])
+            yield chunk, series.params(chunk)
+            bar.update(len(chunk))
+
+
+def chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:
+    """The asked-for steps, each checked to exist; default all."""
+    if steps is None:
+        return series.steps
+    listed = sorted({int(s) for s in steps})
+    for step in listed:
+        series.entry(step)
+    return listed

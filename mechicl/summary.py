@@ -1,0 +1,84 @@
+"""A run, or several seeds of one, as text for a terminal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mechicl.evaluators import EVALUATORS
+from mechicl.figures.style import short
+from mechicl.measures.phases import CURVES, over_seeds, series_phases
+from mechicl.series import Series
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 56
+
+
+def one(series: Series) -> str:
+    """Settings, small curves over log time, and phase times of one run."""
+    c = series.config
+    last = series.steps[-1] if series.steps else 0
+    lines = [
+        f"{series.root}  {'complete' if series.complete else 'NOT FINISHED: mechicl train --resume ' + str(series.root)}",
+        f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
+        f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
+        f"{c.bank.n_classes:,} classes, {c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
+        f"  {len(series.steps)} checkpoints, {short(series.sequences(last))} sequences seen",
+        "",
+    ]
+    phases = series_phases(series)
+    for name in ("train", *phases):
+        x, y = series.curve(name, EVALUATORS[name].headline)
+        p = phases.get(name)
+        tail = f"  ends at {y[-1]:.3f}"
+        if p is not None and p.peak_value is not None:
+            tail = f"  peak {p.peak_value:.3f} at {short(p.peak or 0):>5}, ends at {y[-1]:.3f}"
+        lines.append(f"  {name:<12}{sparkline(x, y)}{tail}")
+    loss = series.training_loss
+    if len(loss):
+        lines.append(f"  {'loss':<12}{sparkline(loss.sequences, np.log(loss.loss))}  ends at {loss.loss.iloc[-1]:.3f}")
+        first, end = short(series.sequences(series.steps[1])), short(series.sequences(last))
+        gap = " " * max(1, _WIDTH - len(first) - len(end))
+        lines.append(f"  {'':<12}{first}{gap}{end}  sequences, log scale; accuracies 0 to 1")
+    n = int(series.metrics.n.iloc[0])
+    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator: 95% intervals within +-{0.98 / n**0.5:.3f}"])
+
+
+def several(runs: list[Series]) -> str:
+    """Every seed's phases, then their median and range."""
+    phases = [series_phases(s) for s in runs]
+    head = ["", *[s.name for s in runs], "median", "range", "mean, 95% interval"]
+    rows = [head]
+    for name in CURVES:
+        for quantity in ("onset", "peak", "peak_value", "half_decay", "final_value"):
+            values = [getattr(p[name], quantity) if name in p else None for p in phases]
+            if all(v is None for v in values):
+                continue
+            show = (lambda v: f"{v:.3f}") if quantity.endswith("value") else short
+            s = over_seeds(values)
+            rows.append([
+                f"{name} {quantity.replace('_', ' ')}", *["-" if v is None else show(v) for v in values],
+                show(s["median"]), f"{show(s['low'])} to {show(s['high'])}",
+                f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]" if s["n"] > 1 else "-",
+            ])  # fmt: skip
+    rows.append(["final training loss", *[f"{s.training_loss.loss.iloc[-1]:.3f}" for s in runs], "", "", ""])
+    rows.append(["loss at ICL's peak", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)], "", "", ""])
+    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
+    return "\n".join(
+        "  ".join([r[0].ljust(widths[0]), *[x.rjust(w) for x, w in zip(r[1:], widths[1:], strict=True)]]) for r in rows
+    )
+
+
+def _loss_at_peak(series: Series, phases: dict) -> str:
+    peak, loss = phases["icl"].peak, series.training_loss
+    return "-" if peak is None else f"{loss.loss[(loss.sequences - peak).abs().idxmin()]:.3f}"
+
+
+def sparkline(x, y) -> str:
+    """A curve as one line of bars over log x; 0..1 when it lies within, else its own range."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    x, y = x[x > 0], y[x > 0]
+    if not len(x):
+        return " " * _WIDTH
+    at = np.interp(np.linspace(np.log(x[0]), np.log(x[-1]), _WIDTH), np.log(x), y)
+    low, high = (0.0, 1.0) if at.min() >= 0 and at.max() <= 1 else (at.min(), at.max() + 1e-12)
+    return "".join(_BARS[int(round(v))] for v in np.clip((at - low) / (high - low), 0, 1) * (len(_BARS) - 1))

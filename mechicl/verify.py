@@ -1,0 +1,80 @@
+"""Is a series what it says it is? Published ones have not always been (pythia#205)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechicl.config import ConfigError
+from mechicl.schedule import checkpoint_steps
+from mechicl.series import Series, open_series
+from mechicl.storage import SeriesError, file_problem, read_jsonl
+
+
+def verify(root: str | Path) -> list[str]:
+    """Every problem of a run, one sentence each; empty when it is sound.
+
+    Checked: the config and manifest load and agree; each indexed file is there with its size
+    and sha256, and holds the config's parameters; neighbouring checkpoints differ; every
+    scheduled step is there; every checkpoint has its metrics; no stray files.
+    """
+    root = Path(root)
+    series = open_series(root)
+    problems = [p for e in series.entries if (p := file_problem(root, e))]
+    problems += _manifest(series)
+    problems += _neighbours(series)
+    problems += _contents(series, broken={p.split(":")[0] for p in problems})
+    problems += _metrics(series)
+    return problems + _strays(series)
+
+
+def _manifest(series: Series) -> list[str]:
+    planned, wanted = series.manifest["schedule"], checkpoint_steps(series.config)
+    if planned != wanted:
+        return ["manifest.json: its schedule is not the one that config.json describes."]
+    missing = sorted(set(planned) - set(series.steps))
+    if missing:
+        return [f"{len(missing)} of {len(planned)} scheduled checkpoints are missing, the first at step {missing[0]}: "
+                f"`mechicl train --resume {series.root}`."]  # fmt: skip
+    return []
+
+
+def _neighbours(series: Series) -> list[str]:
+    steps = series.steps
+    return [
+        f"steps {a} and {b}: the same weights (sha256) at both, though {b - a} updates lie between."
+        for a, b in zip(steps, steps[1:], strict=False)
+        if series.entry(a).sha256 == series.entry(b).sha256
+    ]
+
+
+def _contents(series: Series, broken: set[str]) -> list[str]:
+    problems = []
+    for step in series.steps:
+        if series.entry(step).file in broken:
+            continue
+        try:
+            weights = series.weights(step)
+        except (SeriesError, ConfigError) as error:
+            problems.append(str(error))
+            continue
+        bad = [name for name, w in weights.items() if not w.isfinite().all()]
+        if bad:
+            problems.append(f"step {step}: {bad[0]} holds numbers that are not finite.")
+    return problems
+
+
+def _metrics(series: Series) -> list[str]:
+    lines = {line.get("step") for line in read_jsonl(series.root / "metrics.jsonl")}
+    missing = [s for s in series.steps if s not in lines]
+    return [f"metrics.jsonl: no line for step {missing[0]} ({len(missing)} steps in all)."] if missing else []
+
+
+def _strays(series: Series) -> list[str]:
+    known = {e.file for e in series.entries}
+    found = [p for kind in ("weights", "state") for p in sorted((series.root / kind).glob("*"))]
+    return [
+        f"{p.relative_to(series.root)}: not in the index; a write that a kill cut short. "
+        f"`mechicl train --resume {series.root}` writes it again."
+        for p in found
+        if p.relative_to(series.root).as_posix() not in known
+    ]

@@ -1,0 +1,145 @@
+"""Fixtures for every test: no network, no leaked hooks, one thread, and a tiny trained series."""
+
+from __future__ import annotations
+
+import gc
+import ipaddress
+import shutil
+import socket
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, ScheduleConfig
+from mechicl.series import Series, open_series
+from mechicl.train import train
+
+torch.set_num_threads(1)
+settings.register_profile(  # the same examples every time; a slow machine is no failure
+    "mechicl", deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("mechicl")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Tests draw their random tensors from torch's generator; mechicl itself never does."""
+    torch.manual_seed(0)
+
+
+class NetworkBlocked(RuntimeError):
+    """A test, or something that it called, tried to reach another machine."""
+
+
+def _is_local(host: object) -> bool:
+    if host in (None, "", b"", "localhost", b"localhost"):
+        return True
+    name = host.decode() if isinstance(host, bytes) else str(host)
+    try:
+        return ipaddress.ip_address(name.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only sockets to this machine: everything else raises, and names the address."""
+    lookup = socket.getaddrinfo
+
+    def guarded(name: str):
+        real = getattr(socket.socket, name)
+
+        def call(self: socket.socket, *args):
+            address = args[-1]
+            inet = self.family in (socket.AF_INET, socket.AF_INET6)
+            if inet and not _is_local(address[0]):
+                raise NetworkBlocked(f"tests reach no network, but {name} was called with {address}")
+            return real(self, *args)
+
+        return call
+
+    def local_lookup(host, *args, **kwargs):
+        if not _is_local(host):
+            raise NetworkBlocked(f"tests reach no network, but {host!r} was looked up")
+        return lookup(host, *args, **kwargs)
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, guarded(name))
+    monkeypatch.setattr(socket, "getaddrinfo", local_lookup)
+
+
+_models: weakref.WeakSet = weakref.WeakSet()  # every ICLTransformer that is alive
+
+
+def _track_models() -> None:
+    """Register ICLTransformers as they are built, once mechicl.model has been imported: importing
+    it here would cost every session the seconds that transformer_lens takes."""
+    module = sys.modules.get("mechicl.model")
+    cls = getattr(module, "ICLTransformer", None)
+    if cls is None or hasattr(cls.__init__, "tracks"):
+        return
+    build = cls.__init__
+
+    def __init__(self, *args, **kwargs):
+        build(self, *args, **kwargs)
+        _models.add(self)
+
+    __init__.tracks = build  # type: ignore[attr-defined]
+    cls.__init__ = __init__
+    _models.update(x for x in gc.get_objects() if type(x) is cls)  # built before we looked
+
+
+def n_hooks(model: torch.nn.Module) -> int:
+    """Hooks on a model: TransformerLens's own record and torch's, so that neither hides one."""
+    return sum(
+        len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks)
+        + len(getattr(m, "fwd_hooks", ())) + len(getattr(m, "bwd_hooks", ()))
+        for m in model.modules()
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_hooks():
+    """Every ICLTransformer has as many hooks after a test as before it (a new one: none)."""
+    _track_models()
+    before = {id(model): n_hooks(model) for model in _models}
+    yield
+    _track_models()
+    left = [n_hooks(model) - before.get(id(model), 0) for model in _models]
+    assert not any(left), f"the test left hooks on a model: {left}"
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Config:
+    """8 classes, 2 layers of 2 heads, 60 steps: trains in well under a second."""
+    return Config(
+        name="tiny",
+        steps=60,
+        batch_size=16,
+        bank=BankConfig(
+            n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=2, dim=6, eps=0.1
+        ),
+        model=ModelConfig(n_layers=2, d_model=16, n_heads=2),
+        optim=OptimConfig(lr=1e-2),
+        schedule=ScheduleConfig(linear_every=10, steps=(1, 5)),
+        n_eval=50,
+        states=3,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_series(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Series:
+    """A trained series to read, never to write: steps 0, 1, 5, 10, 20 .. 60, states at 20, 40, 60."""
+    return train(tiny_config, tmp_path_factory.mktemp("series") / "tiny", progress=False)
+
+
+@pytest.fixture
+def tiny_copy(tiny_series: Series, tmp_path: Path) -> Series:
+    """The same series in a folder of its own, to damage."""
+    shutil.copytree(tiny_series.root, tmp_path / "tiny")
+    return open_series(tmp_path / "tiny")

@@ -1,0 +1,325 @@
+"""Each evaluator's definition, read off the sequences it draws; metrics and intervals against
+plain definitions; chance from the sets themselves."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, norm
+
+from mechicl.config import BankConfig, Config, ConfigError, SequenceConfig
+from mechicl.data.banks import Bank, Batch, build_bank
+from mechicl.engine.forward import forward, label_logits, logits, stack
+from mechicl.engine.params import init, pack
+from mechicl.evaluators import (
+    EVALUATORS,
+    METRICS,
+    chance,
+    evaluate_params,
+    evaluation_set,
+    evaluation_sets,
+    in_context_correct,
+    mean_interval,
+    score,
+)
+
+N = 300
+
+
+def make(c: int = 4, n_labels: int | None = None, **sequences) -> tuple[Config, Bank]:
+    config = Config(
+        name="x",
+        steps=1,
+        bank=BankConfig(n_classes=40, n_exemplars=6, n_holdout_classes=10, n_labels=n_labels, dim=5),
+        sequences=SequenceConfig(**({"n_pairs": c} | sequences)),
+        n_eval=N,
+    )
+    return config, build_bank(config)
+
+
+@pytest.fixture(params=[2, 4, 8])
+def setup(request) -> tuple[Config, Bank]:
+    return make(request.param)
+
+
+def in_context(batch: Batch) -> torch.Tensor:
+    return batch.classes[:, :-1] == batch.classes[:, -1:]
+
+
+def test_train_is_drawn_as_in_training():
+    config, bank = make(8, burstiness=3, rest="unique", zipf=1.0, exemplars="matched")
+    batch = evaluation_set("train", config, bank)
+    assert len(batch) == N
+    assert (in_context(batch).sum(1) == 3).all()
+    assert torch.equal(batch.labels, batch.canonical[:, :-1])
+    assert torch.equal(batch.target, batch.canonical[:, -1])
+    assert (batch.classes[:, -1] == 0).float().mean() > 0.15  # Zipf over 40 classes: .23
+    assert batch.classes.max() < 40
+    shown = bank.exemplars[batch.classes.numpy(), batch.drawings.numpy()]
+    np.testing.assert_array_equal(batch.exemplars.numpy(), shown)
+
+
+@pytest.mark.parametrize("name", ["icl", "icl_holdout"])
+def test_icl_shows_two_classes_half_each_labelled_0_and_1_at_random(setup, name):
+    config, bank = setup
+    c = config.sequences.n_pairs
+    batch = evaluation_set(name, config, bank)
+    same = in_context(batch)
+    assert (same.sum(1) == c // 2).all()
+    assert all(len(set(row)) == 2 for row in batch.classes.tolist())
+    assert torch.equal(batch.labels == batch.target[:, None], same)
+    assert set(batch.labels.unique().tolist()) == {0, 1}
+    assert binomtest(int(batch.target.sum()), N, 0.5).pvalue > 1e-3
+
+
+def test_icl_holdout_shows_only_classes_never_trained_on(setup):
+    config, bank = setup
+    batch = evaluation_set("icl_holdout", config, bank)
+    shown = set(map(bytes, batch.exemplars.reshape(-1, 5).numpy()))
+    trained = set(map(bytes, bank.train().exemplars.reshape(-1, 5)))
+    assert len(shown) > 50
+    assert not shown & trained
+    other = evaluation_set("icl", config, bank)
+    assert set(map(bytes, other.exemplars.reshape(-1, 5).numpy())) <= trained
+
+
+def test_flip_swaps_the_two_canonical_labels(setup):
+    config, bank = setup
+    batch = evaluation_set("flip", config, bank)
+    same = in_context(batch)
+    assert (same.sum(1) == config.sequences.n_pairs // 2).all()
+    assert torch.equal(batch.labels == batch.target[:, None], same)
+    assert (batch.labels != batch.canonical[:, :-1]).all()
+    for labels, canonical in zip(batch.labels.tolist(), batch.canonical.tolist(), strict=True):
+        assert set(labels) == set(canonical)
+
+
+def test_ciwl_puts_the_querys_label_on_one_wrong_exemplar(setup):
+    config, bank = setup
+    c = config.sequences.n_pairs
+    batch = evaluation_set("ciwl", config, bank)
+    assert not in_context(batch).any()
+    assert all(len(set(row)) == c + 1 for row in batch.classes.tolist())
+    assert torch.equal(batch.target, batch.canonical[:, -1])
+    copied = batch.labels == batch.target[:, None]
+    assert (copied.sum(1) == 1).all()
+    assert torch.equal(batch.labels[~copied], batch.canonical[:, :-1][~copied])
+    assert all(len(set(row)) == c for row in batch.labels.tolist())
+
+
+def test_iwl_never_shows_the_querys_class_or_label(setup):
+    config, bank = setup
+    batch = evaluation_set("iwl", config, bank)
+    assert not in_context(batch).any()
+    assert all(len(set(row)) == config.sequences.n_pairs + 1 for row in batch.classes.tolist())
+    assert torch.equal(batch.labels, batch.canonical[:, :-1])
+    assert torch.equal(batch.target, batch.canonical[:, -1])
+    assert not (batch.labels == batch.target[:, None]).any()
+
+
+def test_evaluation_is_uniform_over_classes_whatever_the_training_distribution():
+    config, bank = make(2, zipf=2.0)
+    for name in ("icl", "flip", "ciwl", "iwl"):
+        batch = evaluation_set(name, config, bank, n=4000)
+        counts = batch.classes[:, -1].bincount(minlength=40)
+        assert counts.min() > 55, name  # 100 each expected
+        assert counts.max() < 150, name
+
+
+@pytest.mark.parametrize("name", list(EVALUATORS))
+def test_shared_labels_stay_distinct_within_a_context(name):
+    config, bank = make(4, n_labels=10, burstiness=1)
+    batch = evaluation_set(name, config, bank)
+    for classes, canonical in zip(batch.classes.tolist(), batch.canonical.tolist(), strict=True):
+        assert len(set(canonical)) == len(set(classes))
+    if name == "iwl":
+        assert not (batch.labels == batch.target[:, None]).any()
+    if name == "flip":
+        assert (batch.labels != batch.canonical[:, :-1]).all()
+
+
+@pytest.mark.parametrize("name", list(EVALUATORS))
+def test_sets_are_fixed_by_the_eval_seed_alone(name):
+    config, bank = make(2)
+    one = evaluation_set(name, config, bank)
+    seeds = dataclasses.replace(config.seeds, init=5)
+    again = evaluation_set(name, dataclasses.replace(config, seeds=seeds), bank)
+    seeds = dataclasses.replace(config.seeds, eval=5)
+    other = evaluation_set(name, dataclasses.replace(config, seeds=seeds), bank)
+    fold = evaluation_set(name, config, bank, fold=1)
+    for field in dataclasses.fields(Batch):
+        assert torch.equal(getattr(one, field.name), getattr(again, field.name))
+    assert not torch.equal(one.classes, other.classes)
+    assert not torch.equal(one.classes, fold.classes)
+
+
+def test_evaluators_do_not_share_their_draws():
+    config, bank = make(2)
+    sets = evaluation_sets(config, bank)
+    queries = [batch.classes[:, -1] for name, batch in sets.items() if name != "icl_holdout"]
+    same = [(a == b).float().mean().item() for i, a in enumerate(queries) for b in queries[:i]]
+    assert max(same) < 0.1  # 1/40 by accident
+
+
+def test_sets_by_name_and_size():
+    config, bank = make(2)
+    assert list(evaluation_sets(config, bank)) == list(EVALUATORS)
+    assert all(len(batch) == N for batch in evaluation_sets(config, bank).values())
+    assert len(evaluation_set("icl", config, bank, n=7)) == 7
+    bare = dataclasses.replace(config, bank=dataclasses.replace(config.bank, n_holdout_classes=0))
+    assert "icl_holdout" not in evaluation_sets(bare, build_bank(bare))
+
+
+def test_headlines():
+    assert {k: e.headline for k, e in EVALUATORS.items()} == {
+        "train": "in_context_acc", "icl": "in_context_acc", "flip": "in_context_acc",
+        "ciwl": "in_context_acc", "iwl": "acc", "icl_holdout": "in_context_acc",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("icl", 1 / 2), ("icl_holdout", 1 / 2), ("flip", 1 / 2), ("ciwl", None), ("iwl", 0.0)],
+)
+def test_chance(setup, name, expected):
+    config, bank = setup
+    got = chance(name, evaluation_set(name, config, bank), 40)
+    want = 1 / config.sequences.n_pairs if expected is None else expected
+    assert got["in_context_acc"] == pytest.approx(want, abs=1e-12)
+    assert got["acc"] == 1 / 40
+    assert got["loss"] == pytest.approx(np.log(40))
+
+
+def test_chance_is_what_random_scores_get():
+    config, bank = make(8, burstiness=3)  # train: a varying number of distinct labels
+    batch = evaluation_set("train", config, bank, n=20_000)
+    rng = torch.Generator().manual_seed(0)
+    per_label = torch.rand(20_000, 40, generator=rng)
+    hits = in_context_correct(per_label.gather(1, batch.labels), batch).double().mean().item()
+    assert hits == pytest.approx(chance("train", batch, 40)["in_context_acc"], abs=0.012)
+
+
+def random_params(config: Config, *seeds: int):
+    packed = [pack(init(config.with_seed(s))) for s in seeds]
+    return packed[0] if len(seeds) == 1 else stack(packed)
+
+
+@pytest.mark.parametrize("name", list(EVALUATORS))
+def test_metrics_are_their_formulas(name):
+    config, bank = make(4)
+    batch = evaluation_set(name, config, bank)
+    params = random_params(config, 0)
+    final = forward(params, batch, config.model).final
+    z = logits(params, final).double()
+    got = score(params, final, batch)
+    assert list(got) == list(METRICS)
+    masked = torch.full_like(z, -torch.inf).scatter(1, batch.labels, z.gather(1, batch.labels))
+    assert torch.equal(got["in_context_acc"], masked.argmax(1) == batch.target)
+    assert torch.equal(got["acc"], z.argmax(1) == batch.target)
+    loss = -z.log_softmax(1).gather(1, batch.target[:, None]).squeeze(1)
+    torch.testing.assert_close(got["loss"].double(), loss, rtol=1e-5, atol=1e-5)
+
+
+def test_in_context_acc_is_false_where_the_target_is_not_shown():
+    config, bank = make(4)
+    batch = evaluation_set("iwl", config, bank)
+    scores = label_logits(random_params(config, 0), torch.randn(N, 64), batch.labels)
+    assert not in_context_correct(scores, batch).any()
+
+
+def test_stacked_scores_are_the_single_ones():
+    config, bank = make(2)
+    batch = evaluation_set("train", config, bank, n=700)  # more rows than one block
+    seeds = (0, 1, 2)
+    together = random_params(config, *seeds)
+    final = forward(together, batch, config.model).final  # [s, 1, b, d]
+    got = score(together, final.expand(3, 4, 700, 64), batch)
+    for i, seed in enumerate(seeds):
+        params = random_params(config, seed)
+        one = score(params, forward(params, batch, config.model).final, batch)
+        for metric in METRICS:
+            assert got[metric].shape == (3, 4, 700)
+            for c in range(4):
+                torch.testing.assert_close(got[metric][i, c], one[metric], rtol=1e-5, atol=1e-5)
+
+
+def test_score_computes_only_what_is_asked():
+    config, bank = make(2)
+    batch = evaluation_set("icl", config, bank)
+    params = random_params(config, 0)
+    final = forward(params, batch, config.model).final
+    everything = score(params, final, batch)
+    for metric in METRICS:
+        only = score(params, final, batch, [metric])
+        assert list(only) == [metric]
+        assert torch.equal(only[metric], everything[metric])
+
+
+@given(st.integers(1, 3000), st.data())
+def test_accuracy_interval_is_wilsons(n, data):
+    k = data.draw(st.integers(0, n))
+    mean, low, high = mean_interval(torch.arange(n) < k, "acc")
+    reference = binomtest(k, n).proportion_ci(0.95, method="wilson")
+    assert mean == pytest.approx(k / n)
+    assert low == pytest.approx(reference.low, abs=1e-12)
+    assert high == pytest.approx(reference.high, abs=1e-12)
+    assert 0 <= low <= mean <= high <= 1
+
+
+def test_loss_interval_is_normal():
+    x = torch.randn(400, generator=torch.Generator().manual_seed(0))
+    mean, low, high = mean_interval(x, "loss")
+    half = norm.ppf(0.975) * x.double().std().item() / 20
+    assert mean == pytest.approx(x.double().mean().item())
+    assert (low, high) == (pytest.approx(mean - half), pytest.approx(mean + half))
+    mean, low, high = mean_interval(torch.tensor([2.0]), "loss")
+    assert mean == 2.0
+    assert np.isnan([low, high]).all()
+
+
+def test_intervals_run_over_the_last_axis():
+    x = torch.rand(2, 3, 50) < 0.3
+    mean, low, high = mean_interval(x, "acc")
+    assert mean.shape == low.shape == high.shape == (2, 3)
+    assert (mean[1, 2], low[1, 2], high[1, 2]) == mean_interval(x[1, 2], "acc")
+
+
+def test_evaluate_params_rows():
+    config, bank = make(2)
+    sets = evaluation_sets(config, bank)
+    rows = evaluate_params(random_params(config, 0), sets, config)
+    assert [(r["evaluator"], r["metric"]) for r in rows] == [(e, m) for e in EVALUATORS for m in METRICS]
+    for r in rows:
+        assert set(r) == {"evaluator", "metric", "value", "n", "ci_low", "ci_high"}
+        assert r["n"] == N
+        assert r["ci_low"] <= r["value"] <= r["ci_high"]
+        assert all(type(r[k]) is float for k in ("value", "ci_low", "ci_high"))
+    untrained = {(r["evaluator"], r["metric"]): r["value"] for r in rows}
+    assert untrained["iwl", "in_context_acc"] == 0.0
+    assert untrained["icl", "in_context_acc"] == pytest.approx(0.5, abs=0.12)
+
+
+def refused(name: str, config: Config, message: str):
+    with pytest.raises(ConfigError) as error:
+        evaluation_set(name, config, build_bank(config))
+    assert message in str(error.value)
+
+
+def test_refusals():
+    config, _ = make(2)
+    refused("iclx", config, "no evaluator named 'iclx'; there are train, icl,")
+    refused("icl", make(3)[0], "sequences.n_pairs=3: the icl and flip evaluators fill the context")
+
+    def bank(**changes) -> Config:
+        return dataclasses.replace(config, bank=dataclasses.replace(config.bank, **changes))
+
+    refused("icl_holdout", bank(n_holdout_classes=0), "raise bank.n_holdout_classes")
+    # These would redraw for ever, looking for a class or a label that is not there.
+    refused("iwl", bank(n_classes=2), "evaluator 'iwl': a sequence needs 3 distinct classes")
+    refused("ciwl", bank(n_labels=2), "evaluator 'ciwl': a sequence needs 3 distinct labels, but there are 2")
+    wide = make(8, burstiness=1, rest="unique", exemplars="no_replacement")[0]
+    few = dataclasses.replace(wide, bank=dataclasses.replace(wide.bank, n_exemplars=2))
+    refused("icl", few, "evaluator 'icl': sequences.exemplars='no_replacement' may show 5 exemplars")

@@ -86,7 +86,8 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
         fig.add_trace(go.Scatter(x=low.index, y=low, line={"width": 0}, hoverinfo="skip", showlegend=False), 1, col)
         fig.add_trace(go.Scatter(x=high.index, y=high, line={"width": 0}, fill="tonexty", hoverinfo="skip",
                                  fillcolor="rgba(150,150,150,0.25)", showlegend=False), 1, col)  # fmt: skip
-        fig.add_trace(go.Scatter(x=middle.index, y=middle, line=grey, name="random heads (median, range)", **style), 1, col)
+        name = "random heads (median, range)"
+        fig.add_trace(go.Scatter(x=middle.index, y=middle, line=grey, name=name, **style), 1, col)
         for condition, dash in (("intact", "solid"), ("ICL heads", "dash")):
             line = rows[rows.condition == condition]
             name = "ICL heads ablated" if condition == "ICL heads" else condition
@@ -94,9 +95,10 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
                                      line={"color": COLOURS[evaluator] if condition == "intact" else "#111",
                                            "dash": dash, "width": 2}), 1, col)  # fmt: skip
     heads = " ".join(f"L{la}H{h}" for la, h in group.heads)
+    controls = table[table.condition == "random heads"].intervention.nunique()
     finish(fig, "The ICL heads, taken out at every step",
            f"zero-ablating {heads}, chosen at Flip's peak on other sequences; "
-           f"{table[table.condition == 'random heads'].intervention.nunique()} random sets of as many other heads", 420)  # fmt: skip
+           f"{controls} random sets of as many other heads", 420)  # fmt: skip
     fig.update_yaxes(range=[0, 1.01])
     fig.update_yaxes(title_text="accuracy", col=1)
     fig.update_layout(legend={"orientation": "h", "y": -0.24}, margin={"t": 104})
@@ -126,6 +128,8 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
     for name, step in (("At Flip's peak", peak), ("At the end", last)):
         rows = zero[(zero.step == step) & (zero.evaluator == "icl")]
         worst = rows.loc[rows.effect.idxmin()]
-        lines.append(f"{name} the single head whose loss costs ICL most is L{worst.layer}H{worst['head']} "
-                     f"({worst.effect:+.3f}; {rows.effect.lt(-0.05).sum()} of {len(rows)} heads cost more than .05).")  # fmt: skip
+        lines.append(
+            f"{name} the single head whose loss costs ICL most is L{worst.layer}H{worst['head']} "
+            f"({worst.effect:+.3f}; {rows.effect.lt(-0.05).sum()} of {len(rows)} heads cost more than .05)."
+        )
     return lines

@@ -55,7 +55,7 @@ def _contrast(heads: pd.DataFrame) -> pd.DataFrame:
 def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> list[str]:
     phases = series_phases(series)
     if phases["flip"].peak is None:
-        return ["ICL never formed in this run (Flip stays within .1 of chance), so no head is called one of its circuit."]
+        return ["ICL never formed in this run (Flip stays within .1 of chance): no head is called part of its circuit."]
     peak, last = series.nearest(phases["flip"].peak), series.steps[-1]
     strength = _at(attention, "induction_strength", peak).sort_values("value", ascending=False)
     previous = _at(attention, "label_to_exemplar", peak).sort_values("value", ascending=False)

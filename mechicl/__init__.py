@@ -11,6 +11,8 @@ Names are loaded when first used, so that `import mechicl` and `mechicl --help` 
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -30,23 +32,25 @@ _HOME = {
 }
 __all__ = ["__version__", "recipes", *_HOME]
 
-if TYPE_CHECKING:
-    from mechicl import recipes
-    from mechicl.config import Config
-    from mechicl.data.banks import Batch
-    from mechicl.figures.attention import show_attention
-    from mechicl.interventions import AblateHeads
-    from mechicl.model import ICLTransformer
-    from mechicl.report import report
-    from mechicl.series import Series, open_series
-    from mechicl.train import densify, resume, train
+if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and editors
+    from mechicl import recipes as recipes
+    from mechicl.config import Config as Config
+    from mechicl.data.banks import Batch as Batch
+    from mechicl.figures.attention import show_attention as show_attention
+    from mechicl.interventions import AblateHeads as AblateHeads
+    from mechicl.model import ICLTransformer as ICLTransformer
+    from mechicl.report import report as report
+    from mechicl.series import Series as Series
+    from mechicl.series import open_series as open_series
+    from mechicl.train import densify as densify
+    from mechicl.train import resume as resume
+    from mechicl.train import train as train
 
 
 def __getattr__(name: str):
     if name == "recipes":
         return importlib.import_module("mechicl.recipes")
     if name in _HOME:
-        # Importing a submodule called `train` binds it here; the function must win.
         value = getattr(importlib.import_module(f"mechicl.{_HOME[name]}"), name)
         globals()[name] = value
         return value
@@ -55,3 +59,14 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Importing the submodule `train` or `report` would bind it here: the function must win."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

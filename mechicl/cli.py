@@ -224,7 +224,7 @@ def main(args: list[str] | None = None) -> None:
         print(f"mechicl: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("\nmechicl: stopped. What was saved is whole; continue with `mechicl train --resume RUN`.", file=sys.stderr)
+        print("\nmechicl: stopped; what was saved is whole. Go on with `mechicl train --resume RUN`.", file=sys.stderr)
         raise SystemExit(130) from None
 
 

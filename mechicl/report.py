@@ -25,7 +25,8 @@ main {{ max-width: 1120px; margin: 0 auto; padding: 32px 24px 80px; }}
 h1 {{ font-size: 30px; margin: 0 0 4px; }} h2 {{ font-size: 21px; margin: 40px 0 4px; }}
 p.lead {{ font-size: 17px; margin: 0 0 12px; color: #444; max-width: 78ch; }}
 section > p {{ max-width: 78ch; color: #444; margin: 4px 0 10px; }}
-.card {{ background: white; border: 1px solid #e3e6ea; border-radius: 8px; padding: 12px 16px; margin: 12px 0; overflow-x: auto; }}
+.card {{ background: white; border: 1px solid #e3e6ea; border-radius: 8px; padding: 12px 16px; margin: 12px 0; }}
+.card {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: 4px 14px 4px 0; border-bottom: 1px solid #eee; }}
 th:first-child, td:first-child {{ text-align: left; }}
@@ -111,9 +112,9 @@ def _summary(series: Series) -> str:
     labels = "label = class" if b.labels == b.n_classes else f"{b.labels} shared labels"
     done = "" if series.complete else " <b>This run is not finished.</b>"
     return (
-        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {b.n_classes:,} classes of "
-        f"{b.n_exemplars} exemplars ({b.kind}, {b.dim} features), {labels}; {c.sequences.n_pairs} pairs per sequence, "
-        f"burstiness {c.sequences.burstiness}, p(bursty) {c.sequences.p_bursty:g}. "
+        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {b.n_classes:,} classes "
+        f"of {b.n_exemplars} exemplars ({b.kind}, {b.dim} features), {labels}; {c.sequences.n_pairs} pairs per "
+        f"sequence, burstiness {c.sequences.burstiness}, p_bursty {c.sequences.p_bursty:g}. "
         f"{short(series.sequences(series.steps[-1]))} training sequences, {len(series.steps)} checkpoints, "
         f"init seed {c.seeds.init}.{done}</p>"
         "<p class='lead'><b>ICL</b>: the label shown with the query's class, relabelled 0/1. <b>Flip</b>: the two "

@@ -17,8 +17,9 @@ def one(series: Series) -> str:
     """Settings, small curves over log time, and phase times of one run."""
     c = series.config
     last = series.steps[-1] if series.steps else 0
+    state = "complete" if series.complete else f"NOT FINISHED: mechicl train --resume {series.root}"
     lines = [
-        f"{series.root}  {'complete' if series.complete else 'NOT FINISHED: mechicl train --resume ' + str(series.root)}",
+        f"{series.root}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
         f"{c.bank.n_classes:,} classes, {c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
@@ -81,4 +82,4 @@ def sparkline(x, y) -> str:
         return " " * _WIDTH
     at = np.interp(np.linspace(np.log(x[0]), np.log(x[-1]), _WIDTH), np.log(x), y)
     low, high = (0.0, 1.0) if at.min() >= 0 and at.max() <= 1 else (at.min(), at.max() + 1e-12)
-    return "".join(_BARS[int(round(v))] for v in np.clip((at - low) / (high - low), 0, 1) * (len(_BARS) - 1))
+    return "".join(_BARS[round(v)] for v in np.clip((at - low) / (high - low), 0, 1) * (len(_BARS) - 1))

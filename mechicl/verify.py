@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from mechicl.config import ConfigError
@@ -42,7 +43,7 @@ def _neighbours(series: Series) -> list[str]:
     steps = series.steps
     return [
         f"steps {a} and {b}: the same weights (sha256) at both, though {b - a} updates lie between."
-        for a, b in zip(steps, steps[1:], strict=False)
+        for a, b in itertools.pairwise(steps)
         if series.entry(a).sha256 == series.entry(b).sha256
     ]
 

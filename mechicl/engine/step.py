@@ -16,7 +16,6 @@ from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward, logits
 from mechicl.engine.params import Params, group
 
-
 _TABLES = ("embed.W_E", "unembed.W_U", "unembed.b_U")
 
 

@@ -6,8 +6,10 @@ bundle is taken from the installed package and put into the page once (field.md 
 
 from __future__ import annotations
 
+import functools
 import html
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,17 +83,16 @@ def patterns(
 def _aligned(batch: Batch) -> tuple[torch.Tensor, list[str]]:
     """Rows whose matching pairs come first, and what each position is."""
     correct = batch.classes[:, :-1] == batch.classes[:, -1:]
-    if not correct.any():
-        correct = batch.labels == batch.canonical[:, -1:]  # CIWL: the pair with the query's own label
-        kinds = ("other", "own label") if correct.any() else ("other", "other")
-    else:
-        kinds = ("other", "match")
+    exemplar = label = "match"
+    if not correct.any():  # CIWL: a wrong exemplar that carries the query's own label
+        correct = batch.labels == batch.canonical[:, -1:]
+        exemplar, label = "other", "own label"
     first = correct.sort(dim=1, descending=True, stable=True).values
     rows = torch.nonzero((correct == first).all(1))[:, 0]
     shared = correct[rows].float().mean(0) > 0.5
     tokens = []
-    for pair, is_match in enumerate(shared.tolist()):
-        tokens += [f"x{pair + 1} {kinds[is_match] if kinds[1] == 'match' else 'other'}", f"y{pair + 1} {kinds[is_match]}"]
+    for pair, special in enumerate(shared.tolist(), 1):
+        tokens += [f"x{pair} {exemplar if special else 'other'}", f"y{pair} {label if special else 'other'}"]
     return rows, [*tokens, "query"]
 
 
@@ -99,7 +100,7 @@ def tokens_of(series: Series, batch: Batch, i: int) -> list[str]:
     """One sequence's tokens: class names and labels, as `x name` and `y label`."""
     names = [series.bank.name(int(c)) for c in batch.classes[i]]
     pairs = [[f"x{p + 1} {names[p]}", f"y{p + 1} label {int(y)}"] for p, y in enumerate(batch.labels[i])]
-    return [*sum(pairs, []), f"query {names[-1]}"]
+    return [*functools.reduce(operator.iadd, pairs, []), f"query {names[-1]}"]
 
 
 def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure:

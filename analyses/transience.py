@@ -48,7 +48,7 @@ def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
         )
     for name, label in (("ciwl", "CIWL"), ("iwl", "Pure IWL")):
         p = phases[name]
-        rise = f"rises through half-way at {short(p.onset)} sequences and" if p.onset else "never formed; it"
+        rise = f"rises through half-way at {short(p.onset)} sequences and" if p.onset is not None else "never formed; it"
         lines.append(f"{label} {rise} ends at {p.final_value:.3f}.")
     icl, loss = phases["icl"], series.training_loss
     if icl.peak is not None and len(loss):

@@ -59,11 +59,13 @@ def train(
     from mechicl.train import resume as continue_run
 
     if resume is not None:
-        if recipe is not None:
-            raise ConfigError("give a recipe to start a run, or --resume RUN to continue one, not both.")
+        if any(given is not None for given in (recipe, out, seed, seeds, data)):
+            raise ConfigError("give a recipe to start a run, or --resume RUN alone to continue one, not both.")
         series = continue_run(resume, progress=not quiet)
         print(f"{series.root} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
+    if seed is not None and seeds is not None:
+        raise ConfigError("give --seed for one run or --seeds for several, not both.")
     if recipe is None:
         raise ConfigError("say which recipe to train: `mechicl train demo`; `mechicl recipes` lists them.")
     config = known.get(recipe)

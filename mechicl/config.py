@@ -29,6 +29,9 @@ class Seeds:
     data: int = 0  # the bank's noise and split, the training sequences
     eval: int = 1  # the fixed evaluation sets
 
+    def __post_init__(self) -> None:
+        _at_least("seeds", self, init=0, data=0, eval=0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BankConfig:

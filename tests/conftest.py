@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from faults import Workers
 from hypothesis import HealthCheck, settings
 
 from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, ScheduleConfig
@@ -138,8 +139,23 @@ def tiny_series(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -
     return train(tiny_config, tmp_path_factory.mktemp("series") / "tiny", progress=False)
 
 
+@pytest.fixture(scope="session")
+def workers():
+    """Training processes that can be killed (tests/faults.py)."""
+    with Workers() as running:
+        yield running
+
+
 @pytest.fixture
 def tiny_copy(tiny_series: Series, tmp_path: Path) -> Series:
     """The same series in a folder of its own, to damage."""
     shutil.copytree(tiny_series.root, tmp_path / "tiny")
     return open_series(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def known_series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+    """ICL that rises and falls by hand (known_series.py), at steps 0, 5, 10. To read, never to write."""
+    from known_series import rise_and_fall
+
+    return rise_and_fall(tmp_path_factory.mktemp("series") / "known")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults import Fault, Workers
+from faults import Fault
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,11 +154,10 @@ def test_a_real_limit_leaves_an_append_only_file_as_it_was(tmp_path, room):
     assert [*read_jsonl(path)[1:]] == [{"step": 2}]
 
 
-@pytest.mark.parametrize("line", ["{torn", "[1]", "7", "null", "", '"text"', "\udcff".encode("utf-8", "surrogateescape")])
+@pytest.mark.parametrize("line", [b"{torn", b"[1]", b"7", b"null", b"", b'"text"', b"\xff"])
 def test_a_damaged_line_is_named(tmp_path, line):
     path = tmp_path / "x.jsonl"
-    data = line if isinstance(line, bytes) else line.encode()
-    path.write_bytes(b'{"step": 1}\n' + data + b'\n{"step": 3}\n')
+    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
     with pytest.raises(SeriesError, match=r"x\.jsonl, line 2, is not a JSON object: the file was altered"):
         read_jsonl(path)
 
@@ -337,18 +336,17 @@ def test_an_entry_with_a_key_missing_is_refused(tmp_path):
 
 
 def test_a_lock_keeps_others_out_until_it_is_let_go(tmp_path):
-    with locked(tmp_path):
-        with pytest.raises(SeriesError, match="is being written by another process"), locked(tmp_path):
-            raise AssertionError("held twice")
+    refused = pytest.raises(SeriesError, match="is being written by another process")
+    with locked(tmp_path), refused, locked(tmp_path):
+        raise AssertionError("held twice")
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
     with locked(tmp_path):
         pass
 
 
-def test_a_killed_process_lets_its_lock_go(tmp_path, tiny_config):
-    with Workers() as workers:
-        assert workers.run("train", tmp_path, 9, config=to_dict(tiny_config)) == -9
+def test_a_killed_process_lets_its_lock_go(tmp_path, tiny_config, workers):
+    assert workers.run("train", tmp_path, 9, config=to_dict(tiny_config)) == -9
     assert (tmp_path / ".lock").exists()
     with locked(tmp_path):
         pass

@@ -83,27 +83,37 @@ def forward(
     Raises:
         KeyError: an edit or capture names a hook that this model does not run.
     """
-    edits, wanted = dict(edits or {}), set(capture)
-    acts: dict[str, Tensor] = {}
-
-    def hook(name: str, x: Tensor) -> Tensor:
-        edit = edits.pop(name, None)
-        if edit is not None:
-            x = edit(x)
-        if name in wanted:
-            acts[name] = x
-        return x
-
+    hook = _Hooks(dict(edits or {}), set(capture), {})
     x = _embed(params, batch, model, hook)
     for layer in range(model.n_layers):
         last = layer == model.n_layers - 1
         x = _block(params, x, model, layer, hook, query_only and last)
     if model.layer_norm:
         x = _layer_norm(params, "ln_final", x, hook)
-    if edits or wanted - acts.keys():
-        unknown = sorted([*edits, *(wanted - acts.keys())])
-        raise KeyError(f"this model runs no hook named {', '.join(unknown)}")
-    return Output(x[..., -1, :], acts)
+    unused = sorted({*hook.edits, *(hook.wanted - hook.acts.keys())})
+    if unused:
+        raise KeyError(f"this model runs no hook named {', '.join(unused)}")
+    return Output(x[..., -1, :], hook.acts)
+
+
+@dataclass
+class _Hooks:
+    """Applies the edits and keeps the captures of one forward pass."""
+
+    edits: dict[str, Edit]  # those not applied yet
+    wanted: set[str]
+    acts: dict[str, Tensor]
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        edit = self.edits.pop(name, None)
+        if edit is not None:
+            x = edit(x)
+        if name in self.wanted:
+            self.acts[name] = x
+        return x
+
+    def uses(self, name: str) -> bool:
+        return name in self.edits or name in self.wanted
 
 
 def logits(params: Params, final: Tensor) -> Tensor:
@@ -136,7 +146,7 @@ def _beside(p: Tensor, x: Tensor) -> Tensor:
     return p if p.dim() == 1 else p.view(p.shape[0], *[1] * (x.dim() - 2), p.shape[-1])
 
 
-def _embed(params: Params, batch: Batch, model: ModelConfig, hook) -> Tensor:
+def _embed(params: Params, batch: Batch, model: ModelConfig, hook: _Hooks) -> Tensor:
     """[*lead, b, t, d]: exemplars at even positions, labels at odd ones, plus positions."""
     features = batch.exemplars.to(params["exemplar_embed.W"].dtype)
     table = params["embed.W_E"]
@@ -159,7 +169,7 @@ def _embed(params: Params, batch: Batch, model: ModelConfig, hook) -> Tensor:
     return x + hook("hook_pos_embed", positions.expand_as(x))
 
 
-def _block(params: Params, x: Tensor, model: ModelConfig, layer: int, hook, query_only: bool):
+def _block(params: Params, x: Tensor, model: ModelConfig, layer: int, hook: _Hooks, query_only: bool):
     block = f"blocks.{layer}"
     x = hook(f"{block}.hook_resid_pre", x)
     normed = _layer_norm(params, f"{block}.ln1", x, hook) if model.layer_norm else x
@@ -175,7 +185,7 @@ def _block(params: Params, x: Tensor, model: ModelConfig, layer: int, hook, quer
     return hook(f"{block}.hook_resid_post", x)
 
 
-def _attention(params: Params, x: Tensor, model: ModelConfig, name: str, hook, query_only: bool):
+def _attention(params: Params, x: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool):
     h, t = model.n_heads, x.shape[-2]
     w = params[f"{name}.W_QKV"]
     if query_only:
@@ -212,7 +222,9 @@ def _rotate_half(x: Tensor) -> Tensor:
     return torch.cat([-high, low], dim=-1)
 
 
-def _layer_norm(params: Params, name: str, x: Tensor, hook) -> Tensor:
-    normed = hook(f"{name}.hook_normalized", F.layer_norm(x, x.shape[-1:], eps=1e-5))
-    w, bias = params[f"{name}.w"], params[f"{name}.b"]
+def _layer_norm(params: Params, name: str, x: Tensor, hook: _Hooks) -> Tensor:
+    w, bias, normalized = params[f"{name}.w"], params[f"{name}.b"], f"{name}.hook_normalized"
+    if w.dim() == 1 and not hook.uses(normalized):
+        return F.layer_norm(x, w.shape, w, bias, 1e-5)  # one pass instead of three
+    normed = hook(normalized, F.layer_norm(x, x.shape[-1:], eps=1e-5))
     return normed * _beside(w, x) + _beside(bias, x)

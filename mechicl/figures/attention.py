@@ -18,8 +18,9 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from mechicl.data.banks import Batch
+from mechicl.data.banks import Bank, Batch
 from mechicl.engine.forward import forward
+from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import FONT, SEQUENTIAL, finish, short
 from mechicl.interventions import AblateHeads, edits, needs
 from mechicl.series import Series, SeriesError
@@ -63,7 +64,7 @@ def patterns(
     else:
         if not 0 <= sequence < len(batch):
             raise SeriesError(f"sequence {sequence}: {evaluator} has sequences 0..{len(batch) - 1}.")
-        rows, tokens = torch.tensor([sequence]), tokens_of(series, batch, sequence)
+        rows, tokens = torch.tensor([sequence]), tokens_of(EVALUATORS[evaluator].part(series.bank), batch, sequence)
         what = f"{evaluator} sequence {sequence}"
     chosen, model = batch[rows], series.config.model
     hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
@@ -96,9 +97,10 @@ def _aligned(batch: Batch) -> tuple[torch.Tensor, list[str]]:
     return rows, [*tokens, "query"]
 
 
-def tokens_of(series: Series, batch: Batch, i: int) -> list[str]:
-    """One sequence's tokens: class names and labels, as `x name` and `y label`."""
-    names = [series.bank.name(int(c)) for c in batch.classes[i]]
+def tokens_of(part: Bank, batch: Batch, i: int) -> list[str]:
+    """One sequence's tokens: class names and labels, as `x name` and `y label`.
+    `part` is the part of the bank that the batch was drawn from."""
+    names = [part.name(int(c)) for c in batch.classes[i]]
     pairs = [[f"x{p + 1} {names[p]}", f"y{p + 1} label {int(y)}"] for p, y in enumerate(batch.labels[i])]
     return [*functools.reduce(operator.iadd, pairs, []), f"query {names[-1]}"]
 
@@ -199,6 +201,8 @@ def show_attention(
     """
     shown = patterns(series, [step], evaluator, sequence, ablate)
     layers = range(shown.values.shape[1]) if layer is None else [layer]
+    if layer is not None and not 0 <= layer < shown.values.shape[1]:
+        raise SeriesError(f"layer {layer}: {series.name} has layers 0..{shown.values.shape[1] - 1}.")
     return AttentionView(circuitsvis_element(shown, 0, layers, f"attention-{step}"))
 
 

@@ -79,9 +79,11 @@ def _scores(
     params: Params, batch: Batch, model: ModelConfig, conditions: Sequence[AblateHeads], metrics: tuple[str, ...]
 ) -> Iterator[tuple[list[AblateHeads | None], dict[str, torch.Tensor]]]:
     """Groups of conditions with their metrics [s, c, b]; the intact model first, as [None]."""
+    if len(params["unembed.b_U"]) == 1:  # one step: plain parameters take the engine's quicker paths
+        params = {name: p[0] for name, p in params.items()}
     wanted = {hook for c in conditions for hook in needs(c.kind, model)}
     intact = forward(params, batch, model, capture=wanted)
-    yield [None], score(params, intact.final, batch, metrics)
+    yield [None], _with_axes(score(params, intact.final, batch, metrics))
     order = sorted(conditions, key=lambda c: (c.kind, c.first_layer))
     for _, same in groupby(order, key=lambda c: (c.kind, c.first_layer)):
         listed = list(same)
@@ -89,7 +91,12 @@ def _scores(
             group = listed[i : i + _CONDITIONS]
             edited = edits(group, model, intact.acts)
             final = forward(params, batch, model, edits=edited).final
-            yield list(group), score(params, final, batch, metrics)
+            yield list(group), _with_axes(score(params, final, batch, metrics))
+
+
+def _with_axes(scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """[*lead, b] as [s, c, b], with s and c of 1 where there were none."""
+    return {name: x.reshape((1,) * (3 - x.dim()) + x.shape) for name, x in scores.items()}
 
 
 def _rows(

@@ -102,7 +102,7 @@ def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.n
     n, mean = values.shape[1], values.mean(1)
     half = 1.959963984540054 * values.std(1, ddof=1) / np.sqrt(n) if n > 1 else mean * np.nan
     layer, head = (part[1:].split("H") if part[0] == "L" and "MLP" not in part else (None, None))
-    layer = part[1] if part.endswith("MLP") else layer
+    layer = part[1:-4] if part.endswith(" MLP") else layer
     for i, step in enumerate(steps):
         yield {
             "step": step, "layer": pd.NA if layer is None else int(layer),

@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import stats
 
 from mechicl.evaluators import EVALUATORS, chance
-from mechicl.series import Series
+from mechicl.series import Series, SeriesError
 
 MIN_RISE = 0.1
 CURVES = ("icl", "flip", "ciwl", "iwl", "icl_holdout")
@@ -63,8 +63,14 @@ def _crossing(times: np.ndarray, values: np.ndarray, level: float) -> float | No
 
 
 def series_phases(series: Series) -> dict[str, Phases]:
-    """Phases of every recorded evaluator's headline curve, chance computed from its set."""
+    """Phases of every recorded evaluator's headline curve, chance computed from its set.
+
+    Raises:
+        SeriesError: nothing was recorded yet.
+    """
     out = {}
+    if not series.metrics.size:
+        raise SeriesError(f"{series.root} has no metrics yet: `mechicl train --resume {series.root}`.")
     recorded = set(series.metrics.evaluator)
     for name in CURVES:
         if name not in recorded:

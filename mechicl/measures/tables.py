@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from mechicl.config import ConfigError
 from mechicl.engine.params import Params
-from mechicl.series import Series
+from mechicl.series import Series, SeriesError
 
 COLUMNS = (
     "run", "seed", "step", "sequences", "layer", "head", "intervention", "baseline",
     "evaluator", "metric", "value", "n", "ci_low", "ci_high",
 )  # fmt: skip
-BUDGET = 2 * 2**30  # bytes of activations held at once, whatever the length of the series
+BUDGET = 2 * 2**30  # bytes of activations at most, whatever the length of the series
+_FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
 
 
 def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
@@ -35,8 +37,17 @@ def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
 def stream(
     series: Series, steps: Sequence[int], bytes_per_step: float, label: str, progress: bool = True
 ) -> Iterator[tuple[list[int], Params]]:
-    """Chunks of (steps, their packed parameters stacked on axis s), as many as fit BUDGET."""
-    size = int(max(1, min(len(steps), BUDGET / 2 // max(bytes_per_step, 1))))
+    """Chunks of (steps, their packed parameters stacked on axis s).
+
+    Raises:
+        ConfigError: one step alone needs more than BUDGET.
+    """
+    if bytes_per_step > BUDGET:
+        raise ConfigError(
+            f"one checkpoint of {series.name} needs about {bytes_per_step / 2**30:.1f} GiB of activations, more than "
+            f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator)."
+        )
+    size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1))))
     with tqdm(total=len(steps), desc=label, unit=" checkpoints", disable=not progress or len(steps) < 20,
               dynamic_ncols=True) as bar:  # fmt: skip
         for i in range(0, len(steps), size):
@@ -46,10 +57,14 @@ def stream(
 
 
 def chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:
-    """The asked-for steps, each checked to exist; default all."""
-    if steps is None:
-        return series.steps
-    listed = sorted({int(s) for s in steps})
+    """The asked-for steps, each checked to exist; default all.
+
+    Raises:
+        SeriesError: a step was not saved, or there are none.
+    """
+    listed = series.steps if steps is None else sorted({int(s) for s in steps})
+    if not listed:
+        raise SeriesError(f"{series.root}: no checkpoints to measure, of {len(series.steps)} that it has.")
     for step in listed:
         series.entry(step)
     return listed

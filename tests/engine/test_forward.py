@@ -106,7 +106,7 @@ def test_captures_can_be_asked_one_at_a_time(kind):
     for name in names:
         one = forward(pack(weights), batch, config.model, capture=[name]).acts
         assert list(one) == [name]
-        assert torch.equal(one[name], every[name])
+        torch.testing.assert_close(one[name], every[name], rtol=0, atol=1e-12)  # LayerNorm fuses where it can
 
 
 @pytest.mark.parametrize("kind", MODELS)

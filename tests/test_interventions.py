@@ -1,0 +1,303 @@
+"""Every kind of ablation against one written with TransformerLens hooks in this file, against
+weight surgery, and against itself: many conditions at once equal one at a time."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mechicl.config import BankConfig, Config, ConfigError, ModelConfig, SequenceConfig
+from mechicl.data.banks import Batch, build_bank
+from mechicl.engine.forward import forward, logits, stack
+from mechicl.engine.params import Params, init, pack
+from mechicl.interventions import BASELINES, AblateHeads, edits, every_head, needs, only_head
+from mechicl.model import ICLTransformer
+
+KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
+MODELS = {
+    "plain": {},
+    "rotary-no-norm": {"positions": "rotary", "layer_norm": False},
+    "three-layers-mlp": {"n_layers": 3, "mlp_ratio": 2, "mlp_layers": (0, 2)},
+}
+SETS = [
+    ((0, 1),),
+    ((1, 3),),
+    ((0, 0), (0, 2)),
+    ((0, 0), (1, 1), (1, 2)),
+    ((0, 3), (1, 0)),
+]
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+def make(kind: str = "plain") -> Config:
+    return Config(
+        name="x",
+        steps=1,
+        bank=BankConfig(n_classes=11, n_exemplars=4, n_holdout_classes=2, dim=6),
+        sequences=SequenceConfig(n_pairs=3),
+        model=ModelConfig(**({"d_model": 16, "n_heads": 4} | MODELS[kind])),
+    )
+
+
+def weights_of(config: Config, dtype: torch.dtype, seed: int = 0) -> Params:
+    """Far from init, so that patterns are peaked and every head matters."""
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        name: w.to(dtype) + 0.4 * torch.randn(w.shape, generator=rng, dtype=dtype)
+        for name, w in init(config).items()
+    }
+
+
+def batch_of(config: Config, dtype: torch.dtype, n: int = 5) -> Batch:
+    part = build_bank(config).train()
+    return part.draw(config.sequences, n, np.random.default_rng(0), config.bank.labels).to(dtype)
+
+
+def hooked(config: Config, weights: Params) -> ICLTransformer:
+    dtype = next(iter(weights.values())).dtype
+    model = ICLTransformer(config).to(dtype)
+    for part in model.modules():
+        if hasattr(part, "cfg"):
+            part.cfg.dtype = dtype  # LayerNorm and attention cast to it
+    return model.load_weights(weights)
+
+
+def hooks_on(model: ICLTransformer) -> int:
+    """As TransformerLens counts them, and as torch does."""
+    return sum(len(m._forward_hooks) + len(getattr(m, "fwd_hooks", ())) for m in model.modules())
+
+
+def by_hand(model: ICLTransformer, batch: Batch, heads, kind: str) -> Tensor:
+    """Logits at the query after an ablation, with hooks that share nothing with mechicl's edits:
+    values are zeroed at hook_v where a definition says 'values', z is set head by head elsewhere."""
+    _, cache = model.run_with_cache(batch)
+    hooks = []
+
+    def hold(name):
+        return name, lambda x, hook: cache[name].clone()
+
+    layers = range(model.cfg.n_layers)
+    for layer, head in heads:
+        z = cache[f"blocks.{layer}.attn.hook_z"]  # [b, t, h, k]
+
+        def replace(x, hook, head=head, z=z):
+            x = x.clone()
+            for row in range(len(x)):
+                if kind == "mean":
+                    x[row, :, head] = sum(z[i, :, head] for i in range(len(z))) / len(z)
+                elif kind == "resample":
+                    x[row, :, head] = z[row - 1, :, head]  # python's -1 wraps to the last
+                else:
+                    x[row, :, head] = 0.0
+            return x
+
+        where = "hook_v" if kind == "pattern_preserving" else "hook_z"
+        hooks.append((f"blocks.{layer}.attn.{where}", replace))
+    if kind == "pattern_preserving":
+        hooks = [hold(f"blocks.{la}.attn.hook_pattern") for la in layers] + hooks
+    if kind == "value_preserving":
+        hooks = [hold(f"blocks.{la}.attn.hook_v") for la in layers] + hooks
+    return model.run_with_hooks(batch, fwd_hooks=hooks)[:, -1]
+
+
+def by_engine(params: Params, batch: Batch, config: Config, conditions: list[AblateHeads]) -> Tensor:
+    """Logits [c, b, v] of several conditions at once, the way measures run them."""
+    stacked, model = stack([params]), config.model
+    intact = forward(stacked, batch, model, capture=needs(conditions[0].kind, model)).acts
+    out = forward(stacked, batch, model, edits=edits(conditions, model, intact))
+    return logits(stacked, out.final)[0]
+
+
+def test_every_kind_is_tested_and_has_a_baseline():
+    assert set(BASELINES) == set(KINDS)
+    assert len(set(BASELINES.values())) == len(KINDS)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=["f64", "f32"])
+@pytest.mark.parametrize("shape", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_hooks_written_by_hand(kind, shape, dtype):
+    config = make(shape)
+    weights, batch = weights_of(config, dtype), batch_of(config, dtype)
+    model = hooked(config, weights)
+    intact = model(batch)[:, -1]
+    last = config.model.n_layers - 1
+    for heads in [*SETS, ((last, 2),), ((0, 1), (last, 0), (last, 1))]:
+        asked = AblateHeads(heads=heads, kind=kind)
+        want = by_hand(model, batch, heads, kind)
+        here = model.run_with_hooks(batch, fwd_hooks=model.hooks_for(asked, batch))[:, -1]
+        there = by_engine(pack(weights), batch, config, [asked])[0]
+        for got in (here, there):
+            assert got.dtype == dtype
+            scale = 1 + want.abs().max().item()
+            torch.testing.assert_close(got, want, rtol=0, atol=TOLERANCE[dtype] * scale)
+        assert (want - intact).abs().max() > 1e-3, "an edit that does nothing"
+    assert torch.equal(model(batch)[:, -1], intact)
+
+
+@pytest.mark.parametrize("heads", SETS)
+def test_zero_is_weight_surgery(heads):
+    config = make()
+    weights, batch = weights_of(config, torch.float64), batch_of(config, torch.float64)
+    cut = {name: w.clone() for name, w in weights.items()}
+    for layer, head in heads:
+        cut[f"blocks.{layer}.attn.W_O"][head] = 0.0
+    params = pack(cut)
+    want = logits(params, forward(params, batch, config.model).final)
+    got = by_engine(pack(weights), batch, config, [AblateHeads(heads=heads)])[0]
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-10)
+    assert (want - by_engine(pack(weights), batch, config, [AblateHeads(heads=())])[0]).abs().max() > 1e-3
+
+
+def test_the_kinds_differ_from_one_another():
+    config = make()
+    params, batch = pack(weights_of(config, torch.float64)), batch_of(config, torch.float64)
+    for heads in (((0, 1),), ((0, 0), (1, 2))):
+        got = [by_engine(params, batch, config, [AblateHeads(heads=heads, kind=k)])[0] for k in KINDS]
+        for i in range(len(got)):
+            for j in range(i):
+                assert (got[i] - got[j]).abs().max() > 1e-3, (heads, KINDS[i], KINDS[j])
+
+
+@pytest.mark.parametrize("kind", ["pattern_preserving", "value_preserving"])
+def test_in_the_last_layer_what_is_held_is_intact_anyway(kind):
+    """Nothing lies above the last layer, so there both 'preserving' kinds are plain zeroing."""
+    config = make()
+    params, batch = pack(weights_of(config, torch.float64)), batch_of(config, torch.float64)
+    got = by_engine(params, batch, config, [AblateHeads(heads=((1, 1), (1, 2)), kind=kind)])[0]
+    want = by_engine(params, batch, config, [AblateHeads(heads=((1, 1), (1, 2)))])[0]
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
+
+
+def test_preserving_kinds_hold_what_they_say_and_nothing_else():
+    """A head of layer 0 acts on layer 1 by its patterns and by its values: each kind holds one of
+    the two at its intact value, to the bit, and lets the other change."""
+    config = make()
+    weights, batch = weights_of(config, torch.float64), batch_of(config, torch.float64)
+    model = hooked(config, weights)
+    _, cache = model.run_with_cache(batch)
+    for kind, held, free in (
+        ("pattern_preserving", "hook_pattern", "hook_v"),
+        ("value_preserving", "hook_v", "hook_pattern"),
+    ):
+        seen = {}
+        keep = [(f"blocks.1.attn.{h}", lambda x, hook, h=h: seen.update({h: x.clone()})) for h in (held, free)]
+        hooks = model.hooks_for(AblateHeads(heads=((0, 1),), kind=kind), batch)
+        model.run_with_hooks(batch, fwd_hooks=[*hooks, *keep])
+        assert torch.equal(seen[held], cache[f"blocks.1.attn.{held}"]), kind
+        assert (seen[free] - cache[f"blocks.1.attn.{free}"]).abs().max() > 1e-3, kind
+
+
+def test_mean_and_resample_of_a_head_that_says_the_same_everywhere_change_nothing():
+    """With one sequence repeated, its mean and its neighbour are itself; zeroing still bites."""
+    config = make()
+    params, one = pack(weights_of(config, torch.float64)), batch_of(config, torch.float64, 1)
+    batch = one[torch.zeros(4, dtype=torch.long)]
+    intact = by_engine(params, batch, config, [AblateHeads(heads=())])[0]
+    for kind in ("mean", "resample"):
+        got = by_engine(params, batch, config, [AblateHeads(heads=((0, 1), (1, 1)), kind=kind)])[0]
+        torch.testing.assert_close(got, intact, rtol=0, atol=1e-12)
+    zeroed = by_engine(params, batch, config, [AblateHeads(heads=((0, 1), (1, 1)))])[0]
+    assert (zeroed - intact).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_at_once_equal_one_at_a_time(kind):
+    config = make()
+    params, batch = pack(weights_of(config, torch.float64)), batch_of(config, torch.float64)
+    conditions = [*every_head(config.model, kind), *(AblateHeads(heads=s, kind=kind) for s in SETS)]
+    together = by_engine(params, batch, config, conditions)
+    assert together.shape == (len(conditions), len(batch), config.bank.labels)
+    for condition, got in zip(conditions, together, strict=True):
+        alone = by_engine(params, batch, config, [condition])[0]
+        torch.testing.assert_close(got, alone, rtol=0, atol=1e-12, msg=str(condition))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_checkpoints_at_once_equal_one_at_a_time(kind):
+    config = make()
+    listed = [pack(weights_of(config, torch.float64, seed)) for seed in range(3)]
+    batch, model = batch_of(config, torch.float64), config.model
+    conditions = [AblateHeads(heads=s, kind=kind) for s in SETS]
+    stacked = stack(listed)
+    intact = forward(stacked, batch, model, capture=needs(kind, model)).acts
+    final = forward(stacked, batch, model, edits=edits(conditions, model, intact)).final
+    got = logits(stacked, final)  # [s, c, b, v]
+    assert got.shape[:2] == (3, len(SETS))
+    for s, params in enumerate(listed):
+        want = by_engine(params, batch, config, conditions)
+        torch.testing.assert_close(got[s], want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hooks_are_gone_after_a_run_and_after_an_exception(kind):
+    config = make()
+    model = hooked(config, weights_of(config, torch.float32))
+    batch = batch_of(config, torch.float32)
+    intact = model(batch)
+    hooks = model.hooks_for(AblateHeads(heads=((0, 1),), kind=kind), batch)
+    assert hooks_on(model) == 0  # making them runs the intact model, and leaves none
+
+    def fail(x, hook):
+        assert hooks_on(model) > len(hooks)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        model.run_with_hooks(batch, fwd_hooks=[*hooks, ("blocks.1.hook_attn_out", fail)])
+    assert hooks_on(model) == 0
+    assert torch.equal(model(batch), intact)
+
+
+def test_printable_hashable_equal_whatever_the_order():
+    a = AblateHeads(heads=((1, 3), (0, 2), (1, 3)))
+    b = AblateHeads(heads=[(0, 2), (np.int64(1), 3)])
+    assert a == b
+    assert hash(a) == hash(b)
+    assert {a: 1}[b] == 1
+    assert a != AblateHeads(heads=((0, 2), (1, 3)), kind="mean")
+    assert a != AblateHeads(heads=((0, 2),))
+    assert str(a) == "zero L0H2 L1H3"
+    assert str(AblateHeads(heads=(), kind="mean")) == "mean nothing"
+    assert eval(repr(a)) == a
+    assert a.first_layer == 0
+    assert AblateHeads(heads=((2, 1), (1, 1))).first_layer == 1
+    with pytest.raises(AttributeError):
+        a.kind = "mean"
+
+
+def test_every_head_and_only_head():
+    model = ModelConfig(n_layers=2, n_heads=4, d_model=16)
+    each = every_head(model, "resample")
+    assert [c.heads for c in each] == [((la, h),) for la in range(2) for h in range(4)]
+    assert {c.kind for c in each} == {"resample"}
+    assert only_head(model, 1, 2) == AblateHeads(heads=((1, 0), (1, 1), (1, 3)))
+    assert only_head(model, 0, 0, "mean") == AblateHeads(heads=((0, 1), (0, 2), (0, 3)), kind="mean")
+
+
+def test_needs_names_hooks_of_every_layer():
+    model = ModelConfig(n_layers=2, n_heads=4, d_model=16)
+    want = {"zero": None, "mean": "z", "resample": "z", "pattern_preserving": "pattern", "value_preserving": "v"}
+    for kind, hook in want.items():
+        names = [] if hook is None else [f"blocks.{la}.attn.hook_{hook}" for la in (0, 1)]
+        assert needs(kind, model) == names
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ConfigError, match="kind='noise': expected one of zero, mean, resample, pattern_pres"):
+        AblateHeads(heads=((0, 0),), kind="noise")
+
+
+@pytest.mark.parametrize("head", [(2, 0), (0, 4), (-1, 0), (0, -1)])
+def test_a_head_that_is_not_there_is_refused(head):
+    config = make()
+    message = rf"no head L{head[0]}H{head[1]}: this model has layers 0\.\.1 with heads 0\.\.3"
+    with pytest.raises(ConfigError, match=message):
+        edits([AblateHeads(heads=((0, 0), head))], config.model, {})
+    model = hooked(config, weights_of(config, torch.float32))
+    with pytest.raises(ConfigError, match=message):
+        model.hooks_for(AblateHeads(heads=(head,)), batch_of(config, torch.float32))
+
+
+def test_conditions_of_two_kinds_do_not_share_a_pass():
+    with pytest.raises(ConfigError, match=r"share a kind; given \['mean', 'zero'\]"):
+        edits([AblateHeads(heads=((0, 0),)), AblateHeads(heads=((0, 0),), kind="mean")], make().model, {})

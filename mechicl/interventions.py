@@ -93,7 +93,7 @@ def edits(
     Args:
         conditions: c interventions, all of the same kind.
         intact: the activations named by `needs`, from the intact model on the same batch,
-            [*lead, b, ...].
+            [*lead, b, ...]. It may hold more.
     """
     kinds = {c.kind for c in conditions}
     if len(kinds) != 1:
@@ -110,7 +110,9 @@ def edits(
         if keep.all():
             continue
         name = f"blocks.{layer}.attn.hook_z"
-        out[name] = Edit(keep, 0.0 if name not in intact else _replacement(kind, intact[name]) * (1 - keep))
+        # By kind, not by what `intact` happens to hold: other kinds' needs may be in it too.
+        replaced = kind in ("mean", "resample")
+        out[name] = Edit(keep, _replacement(kind, intact[name]) * (1 - keep) if replaced else 0.0)
     if kind in ("pattern_preserving", "value_preserving"):
         # Holding what lies before the ablated layer changes nothing, so hold it everywhere.
         out |= {name: Edit(0.0, intact[name]) for name in needs(kind, model)}

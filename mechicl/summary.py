@@ -61,7 +61,7 @@ def several(runs: list[Series]) -> str:
                 show(s["median"]), f"{show(s['low'])} to {show(s['high'])}",
                 f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]" if s["n"] > 1 else "-",
             ])  # fmt: skip
-    rows.append(["final training loss", *[f"{s.training_loss.loss.iloc[-1]:.3f}" for s in runs], "", "", ""])
+    rows.append(["final training loss", *[_final_loss(s) for s in runs], "", "", ""])
     rows.append(["loss at ICL's peak", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)], "", "", ""])
     widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
     return "\n".join(
@@ -69,9 +69,14 @@ def several(runs: list[Series]) -> str:
     )
 
 
+def _final_loss(series: Series) -> str:
+    loss = series.training_loss.loss
+    return f"{loss.iloc[-1]:.3f}" if len(loss) else "-"
+
+
 def _loss_at_peak(series: Series, phases: dict) -> str:
     peak, loss = phases["icl"].peak, series.training_loss
-    return "-" if peak is None else f"{loss.loss[(loss.sequences - peak).abs().idxmin()]:.3f}"
+    return "-" if peak is None or not len(loss) else f"{loss.loss[(loss.sequences - peak).abs().idxmin()]:.3f}"
 
 
 def sparkline(x, y) -> str:

@@ -169,23 +169,26 @@ def test_in_the_last_layer_what_is_held_is_intact_anyway(kind):
     torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
 
 
-def test_preserving_kinds_hold_what_they_say_and_nothing_else():
+@pytest.mark.parametrize(
+    ("kind", "held", "free"),
+    [("pattern_preserving", "hook_pattern", "hook_v"), ("value_preserving", "hook_v", "hook_pattern")],
+)
+def test_preserving_kinds_hold_what_they_say_and_nothing_else(kind, held, free):
     """A head of layer 0 acts on layer 1 by its patterns and by its values: each kind holds one of
     the two at its intact value, to the bit, and lets the other change."""
     config = make()
-    weights, batch = weights_of(config, torch.float64), batch_of(config, torch.float64)
-    model = hooked(config, weights)
-    _, cache = model.run_with_cache(batch)
-    for kind, held, free in (
-        ("pattern_preserving", "hook_pattern", "hook_v"),
-        ("value_preserving", "hook_v", "hook_pattern"),
-    ):
-        seen = {}
-        keep = [(f"blocks.1.attn.{h}", lambda x, hook, h=h: seen.update({h: x.clone()})) for h in (held, free)]
-        hooks = model.hooks_for(AblateHeads(heads=((0, 1),), kind=kind), batch)
-        model.run_with_hooks(batch, fwd_hooks=[*hooks, *keep])
-        assert torch.equal(seen[held], cache[f"blocks.1.attn.{held}"]), kind
-        assert (seen[free] - cache[f"blocks.1.attn.{free}"]).abs().max() > 1e-3, kind
+    model, batch = hooked(config, weights_of(config, torch.float64)), batch_of(config, torch.float64)
+    _, intact = model.run_with_cache(batch)
+    seen = {}
+
+    def keep(x, hook):
+        seen[hook.name] = x.clone()
+
+    hooks = model.hooks_for(AblateHeads(heads=((0, 1),), kind=kind), batch)
+    names = [f"blocks.1.attn.{h}" for h in (held, free)]
+    model.run_with_hooks(batch, fwd_hooks=[*hooks, *((name, keep) for name in names)])
+    assert torch.equal(seen[names[0]], intact[names[0]])
+    assert (seen[names[1]] - intact[names[1]]).abs().max() > 1e-3
 
 
 def test_mean_and_resample_of_a_head_that_says_the_same_everywhere_change_nothing():
@@ -199,6 +202,18 @@ def test_mean_and_resample_of_a_head_that_says_the_same_everywhere_change_nothin
         torch.testing.assert_close(got, intact, rtol=0, atol=1e-12)
     zeroed = by_engine(params, batch, config, [AblateHeads(heads=((0, 1), (1, 1)))])[0]
     assert (zeroed - intact).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_activations_that_other_kinds_need_change_nothing(kind):
+    """Measures capture once for all kinds: `intact` then holds more than one kind asks for."""
+    config = make()
+    params, batch = pack(weights_of(config, torch.float64)), batch_of(config, torch.float64)
+    every = {name for k in KINDS for name in needs(k, config.model)}
+    intact = forward(params, batch, config.model, capture=every).acts
+    asked = [AblateHeads(heads=s, kind=kind) for s in SETS]
+    got = logits(params, forward(params, batch, config.model, edits=edits(asked, config.model, intact)).final)
+    torch.testing.assert_close(got, by_engine(params, batch, config, asked), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

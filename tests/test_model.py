@@ -155,6 +155,12 @@ def test_what_is_never_trained_is_constant(kind):
         else:
             assert name == "pos_embed.W_pos" or ".attn.b_" in name, name
             assert (p == 0).all(), name
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 1
+    model.load_weights(init(config))
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,6 @@ def sequences_axis(fig: go.Figure, log: bool = True) -> go.Figure:
 def short(sequences: float) -> str:
     """12345678 -> '12.3M'."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if sequences >= size:
+        if sequences >= 0.9995 * size:  # what rounds to 1000k is 1M
             return f"{sequences / size:.3g}{unit}"
     return f"{sequences:.0f}"

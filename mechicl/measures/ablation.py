@@ -58,7 +58,7 @@ def evaluate(
             for group, values in _scores(params, batch, series.config.model, conditions, tuple(wanted)):
                 for metric, per_sequence in values.items():
                     rows += _rows(chunk, group, name, metric, per_sequence)
-    return tidy(series, rows).sort_values("step", kind="stable", ignore_index=True)
+    return tidy(series, rows)
 
 
 def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, Batch]:

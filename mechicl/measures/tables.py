@@ -31,7 +31,8 @@ def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
             text = column in ("intervention", "baseline", "evaluator", "metric")
             table[column] = "" if text else np.nan
     table[["layer", "head"]] = table[["layer", "head"]].astype("Int64")
-    return table[list(COLUMNS)]
+    # Ascending in step, so that the order of rows does not tell how the series was chunked.
+    return table[list(COLUMNS)].sort_values("step", kind="stable", ignore_index=True)
 
 
 def stream(

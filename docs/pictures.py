@@ -1,0 +1,37 @@
+"""The README's pictures, from a run: `python docs/pictures.py checkpoints/demo-run`.
+
+Needs Chromium (Debian's `chromium`), which draws the same plotly figure that the report shows.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mechicl.figures.curves import evaluator_curves
+from mechicl.measures.phases import series_phases
+from mechicl.series import open_series
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars --virtual-time-budget=10000"
+).split()
+
+
+def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:
+    """Draw a figure to a PNG."""
+    figure.update_layout(width=width, height=height)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        body = figure.to_html(include_plotlyjs=True, full_html=True, config={"displayModeBar": False})
+        page.write_text(body.replace("<body>", "<body style='margin:0'>"))
+        command = ["chromium", *FLAGS, f"--user-data-dir={folder}/profile", f"--window-size={width},{height}",
+                   f"--screenshot={path}", page.as_uri()]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    series = open_series(sys.argv[1])
+    folder = Path(__file__).parent / "images"
+    folder.mkdir(exist_ok=True)
+    picture(evaluator_curves(series, series_phases(series)), folder / "demo.png")

@@ -1,0 +1,166 @@
+"""Each way in which a run can be wrong is found and named, alone."""
+
+import json
+import re
+
+import pytest
+import safetensors.torch
+import torch
+
+from mechicl.series import open_series
+from mechicl.storage import SeriesError, Writer, write_json
+from mechicl.verify import verify
+
+
+def lines(root, name):
+    return [json.loads(x) for x in (root / name).read_text().splitlines()]
+
+
+def rewrite(root, name, records):
+    (root / name).write_text("".join(json.dumps(r) + "\n" for r in records))
+
+
+def replace_weights(series, step, change):
+    """Other weights at a step, with an index that agrees: as if the run had saved them."""
+    root, weights = series.root, series.weights(step)
+    change(weights)
+    rewrite(root, "index.jsonl", [
+        r for r in lines(root, "index.jsonl") if not (r["kind"] == "weights" and r["step"] == step)
+    ])  # fmt: skip
+    (root / f"weights/step_{step:08d}.safetensors").unlink()
+    Writer(root).save("weights", step, step * 16, weights)
+
+
+def test_a_trained_run_is_sound(tiny_series, known_series):
+    assert verify(tiny_series.root) == []
+    assert verify(known_series.root) == []
+
+
+def test_a_missing_file(tiny_copy):
+    (tiny_copy.root / "weights/step_00000005.safetensors").unlink()
+    assert verify(tiny_copy.root) == ["weights/step_00000005.safetensors: missing."]
+
+
+def test_a_truncated_file(tiny_copy):
+    path = tiny_copy.root / "weights/step_00000020.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    assert verify(tiny_copy.root) == [
+        f"weights/step_00000020.safetensors: {len(whole) - 7} bytes, but {len(whole)} were written "
+        "(torn or truncated)."
+    ]
+
+
+@pytest.mark.parametrize("file", ["weights/step_00000060.safetensors", "state/step_00000040.safetensors"])
+def test_one_altered_bit(tiny_copy, file):
+    path = tiny_copy.root / file
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert verify(tiny_copy.root) == [f"{file}: its sha256 is not the recorded one (altered)."]
+
+
+def test_a_file_outside_the_run(tiny_copy):
+    records = lines(tiny_copy.root, "index.jsonl")
+    records[0]["file"] = "../elsewhere.safetensors"
+    rewrite(tiny_copy.root, "index.jsonl", records)
+    got = verify(tiny_copy.root)
+    assert "../elsewhere.safetensors: lies outside the run." in got
+    assert any("weights/step_00000000.safetensors: not in the index" in p for p in got)
+
+
+def test_the_same_weights_at_neighbouring_steps(tiny_copy):
+    other = tiny_copy.weights(20)
+    replace_weights(tiny_copy, 30, lambda w: w.update(other))
+    assert verify(tiny_copy.root) == [
+        "steps 20 and 30: the same weights (sha256) at both, though 10 updates lie between."
+    ]
+
+
+def test_weights_that_are_not_finite(tiny_copy):
+    def spoil(weights):
+        weights["blocks.0.attn.W_O"][1, 2, 3] = torch.inf
+
+    replace_weights(tiny_copy, 10, spoil)
+    assert verify(tiny_copy.root) == ["step 10: blocks.0.attn.W_O holds numbers that are not finite."]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: w.update({"unembed.b_U": torch.zeros(9)}), "step 10: parameter unembed.b_U has shape (9,)"),
+        (lambda w: w.pop("embed.W_E"), "step 10: parameter embed.W_E has shape None"),
+    ],
+)
+def test_weights_of_another_model(tiny_copy, change, words):
+    replace_weights(tiny_copy, 10, change)
+    (got,) = verify(tiny_copy.root)
+    assert words in got
+
+
+def test_stray_files(tiny_copy):
+    for name in ("weights/.step_00000007.safetensors.tmp", "state/step_00000010.safetensors"):
+        (tiny_copy.root / name).write_bytes(b"half")
+    got = verify(tiny_copy.root)
+    assert [p.split(":")[0] for p in got] == [
+        "weights/.step_00000007.safetensors.tmp", "state/step_00000010.safetensors",
+    ]  # fmt: skip
+    assert all("not in the index" in p and f"mechicl train --resume {tiny_copy.root}" in p for p in got)
+
+
+def test_a_schedule_that_is_not_the_configs(tiny_copy):
+    manifest = tiny_copy.manifest | {"schedule": [*tiny_copy.manifest["schedule"], 59]}
+    write_json(tiny_copy.root / "manifest.json", manifest)
+    assert verify(tiny_copy.root) == ["manifest.json: its schedule is not the one that config.json describes."]
+
+
+def test_a_run_that_was_not_finished(tiny_copy):
+    root = tiny_copy.root
+    for name in ("index.jsonl", "metrics.jsonl"):
+        rewrite(root, name, [r for r in lines(root, name) if r["step"] <= 20])
+    for path in root.glob("*/step_*.safetensors"):
+        if int(path.stem.removeprefix("step_")) > 20:
+            path.unlink()
+    assert verify(root) == [
+        f"4 of 9 scheduled checkpoints are missing, the first at step 30: `mechicl train --resume {root}`."
+    ]
+
+
+def test_a_checkpoint_without_its_metrics(tiny_copy):
+    kept = [r for r in lines(tiny_copy.root, "metrics.jsonl") if r["step"] not in (30, 50)]
+    rewrite(tiny_copy.root, "metrics.jsonl", kept)
+    assert verify(tiny_copy.root) == ["metrics.jsonl: no line for step 30 (2 steps in all)."]
+
+
+def test_several_problems_are_all_named(tiny_copy):
+    root = tiny_copy.root
+    (root / "weights/step_00000001.safetensors").unlink()
+    (root / "weights/step_00000005.safetensors").write_bytes(b"")
+    (root / "weights/x").write_bytes(b"")
+    rewrite(root, "metrics.jsonl", lines(root, "metrics.jsonl")[:-1])
+    got = verify(root)
+    assert len(got) == 4
+    for words in ("step_00000001.safetensors: missing", "0 bytes, but", "no line for step 60", "weights/x: not"):
+        assert sum(words in p for p in got) == 1, words
+
+
+def test_what_cannot_be_opened_is_an_error(tiny_copy, tmp_path):
+    with pytest.raises(SeriesError, match="is not a run: it has no manifest"):
+        verify(tmp_path / "nothing")
+    config = json.loads((tiny_copy.root / "config.json").read_text())
+    config["model"]["n_head"] = config["model"].pop("n_heads")
+    write_json(tiny_copy.root / "config.json", config)
+    with pytest.raises(SeriesError, match=re.escape("config.model.n_head: unknown key. Did you mean 'n_heads'?")):
+        verify(tiny_copy.root)
+
+
+def test_verifying_writes_nothing(tiny_copy):
+    def state():
+        return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in tiny_copy.root.rglob("*") if p.is_file()}
+
+    before = state()
+    verify(tiny_copy.root)
+    assert state() == before
+    assert len(open_series(tiny_copy.root).steps) == 9
+    weights = safetensors.torch.load_file(tiny_copy.root / "weights/step_00000060.safetensors")
+    assert all(torch.equal(w, tiny_copy.weights(60)[k]) for k, w in weights.items())

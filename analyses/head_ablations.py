@@ -83,9 +83,10 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
         low, high, middle = random.min(), random.max(), random.median()
         style = {"showlegend": col == 1}
         grey = {"color": "#999", "width": 1.5, "dash": "dot"}
-        fig.add_trace(go.Scatter(x=low.index, y=low, line={"width": 0}, hoverinfo="skip", showlegend=False), 1, col)
-        fig.add_trace(go.Scatter(x=high.index, y=high, line={"width": 0}, fill="tonexty", hoverinfo="skip",
-                                 fillcolor="rgba(150,150,150,0.25)", showlegend=False), 1, col)  # fmt: skip
+        edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+        fig.add_trace(go.Scatter(x=low.index, y=low, **edge), 1, col)
+        fig.add_trace(go.Scatter(x=high.index, y=high, **edge, fill="tonexty",
+                                 fillcolor="rgba(150,150,150,0.25)"), 1, col)  # fmt: skip
         name = "random heads (median, range)"
         fig.add_trace(go.Scatter(x=middle.index, y=middle, line=grey, name=name, **style), 1, col)
         for condition, dash in (("intact", "solid"), ("ICL heads", "dash")):

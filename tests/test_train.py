@@ -118,6 +118,20 @@ def test_the_same_config_gives_the_same_bytes(unbroken, tmp_path):
     assert (again.root / "metrics.jsonl").read_bytes() == (unbroken.root / "metrics.jsonl").read_bytes()
 
 
+def test_the_numbers_of_a_tiny_run_are_pinned(tiny_series):
+    # A change here changes users' numbers: say so in CHANGELOG.md ("What changes in your numbers").
+    losses = [3.5550, 2.0392, 1.1591, 0.6720, 0.2691, 0.1164, 0.0516, 0.0330]
+    np.testing.assert_allclose(tiny_series.training_loss.loss, losses, rtol=0.01)
+    for name, values in {
+        "train": [2.9574, 0.3736, 0.0205],
+        "icl": [2.8880, 3.4436, 5.6259],
+        "flip": [2.7187, 3.3334, 6.0915],
+        "ciwl": [3.1451, 0.5333, 0.0470],
+    }.items():
+        np.testing.assert_allclose(tiny_series.curve(name, "loss")[1][::4], values, rtol=0.01)
+    assert tiny_series.bank.fingerprint.startswith("b7702798816b0756")
+
+
 @pytest.mark.parametrize("stream", ["init", "data", "eval"])
 def test_each_seed_changes_its_own_part(unbroken, tmp_path, stream):
     seeds = dataclasses.replace(small().seeds, **{stream: 9})
@@ -236,6 +250,24 @@ def test_resuming_a_finished_run_does_nothing(copy, unbroken):
 def test_resuming_what_is_no_run(tmp_path):
     with pytest.raises(SeriesError, match="is not a run"):
         resume(tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("at", [0, 3, 4, 9, 11])
+def test_stopped_by_the_user_and_resumed(tmp_path, unbroken, monkeypatch, at):
+    update = Trainer.update
+
+    def stopped(trainer, batch):
+        if trainer.step == at:
+            raise KeyboardInterrupt
+        return update(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "update", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(small(), tmp_path / "small", progress=False)
+    monkeypatch.setattr(Trainer, "update", update)
+    assert open_series(tmp_path / "small").steps == [s for s in unbroken.steps if s <= at]
+    resume(tmp_path / "small", progress=False)
+    same_run(tmp_path / "small", unbroken)
 
 
 def interrupt(root: Path, *kinds: str) -> None:

@@ -73,8 +73,8 @@ def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:
     fill = COLOURS[name] + "26"
     edge = {"width": 0}
     return [
-        go.Scatter(x=x, y=rows.ci_low, line=edge, showlegend=False, hoverinfo="skip", legendgroup=name),
-        go.Scatter(x=x, y=rows.ci_high, line=edge, fill="tonexty", fillcolor=fill, showlegend=False,
+        go.Scatter(x=x, y=rows.ci_low, mode="lines", line=edge, showlegend=False, hoverinfo="skip", legendgroup=name),
+        go.Scatter(x=x, y=rows.ci_high, mode="lines", line=edge, fill="tonexty", fillcolor=fill, showlegend=False,
                    hoverinfo="skip", legendgroup=name),
         go.Scatter(x=x, y=rows.value, name=NAMES[name], legendgroup=name, hovertemplate="%{y:.3f}",
                    line={"color": COLOURS[name], "width": 2, "dash": DASHES.get(name, "solid")}),

@@ -13,7 +13,7 @@ from mechicl.measures.attention import attention_scores
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
-QUESTION = __doc__.strip()
+QUESTION = (__doc__ or "").strip()
 TARGETS = {
     "label_to_exemplar": ("label → its exemplar", "#0072B2"),
     "label_to_self": ("label → itself", "#7F7F7F"),
@@ -50,8 +50,8 @@ def moments(series: Series) -> dict[str, int]:
 def strongest_head(series: Series, table: pd.DataFrame) -> tuple[int, int]:
     """(layer, head) with the highest induction strength at any step."""
     rows = table[table.metric == "induction_strength"]
-    best = rows.loc[rows.value.idxmax()]
-    return int(best.layer), int(best["head"])
+    best = rows.sort_values("value").iloc[-1]
+    return int(best["layer"]), int(best["head"])
 
 
 def _targets(series: Series, table: pd.DataFrame) -> go.Figure:

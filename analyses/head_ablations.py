@@ -15,7 +15,7 @@ from mechicl.measures.ablation import effects, evaluate
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
-QUESTION = __doc__.strip()
+QUESTION = (__doc__ or "").strip()
 SHOWN = ("icl", "flip", "ciwl", "iwl")
 CONTROLS = 20  # random sets of heads, of the same count as the chosen set
 
@@ -37,7 +37,7 @@ def run(series: Series, progress: bool = True) -> Findings:
     group = AblateHeads(heads=chosen)
     grouped = evaluate(series, ablate=[group, *controls], metrics=None, progress=progress)
     names = {str(group): "ICL heads", "intact": "intact"}
-    grouped["condition"] = grouped.intervention.map(lambda x: names.get(x, "random heads"))
+    grouped["condition"] = [names.get(str(x), "random heads") for x in grouped.intervention]
     figures = {
         f"{kind}_{evaluator}": _heatmap(single, evaluator, kind)
         for kind in ("zero", "mean") for evaluator in ("icl", "ciwl")
@@ -128,9 +128,9 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
     zero = single[single.intervention.str.startswith("zero ")]
     for name, step in (("At Flip's peak", peak), ("At the end", last)):
         rows = zero[(zero.step == step) & (zero.evaluator == "icl")]
-        worst = rows.loc[rows.effect.idxmin()]
+        worst = rows.sort_values("effect", kind="stable").iloc[0]
         lines.append(
-            f"{name} the single head whose loss costs ICL most is L{worst.layer}H{worst['head']} "
-            f"({worst.effect:+.3f}; {rows.effect.lt(-0.05).sum()} of {len(rows)} heads cost more than .05)."
+            f"{name} the single head whose loss costs ICL most is L{worst['layer']}H{worst['head']} "
+            f"({worst['effect']:+.3f}; {rows.effect.lt(-0.05).sum()} of {len(rows)} heads cost more than .05)."
         )
     return lines

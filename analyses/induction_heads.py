@@ -13,7 +13,7 @@ from mechicl.measures.attribution import logit_attribution
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
-QUESTION = __doc__.strip()
+QUESTION = (__doc__ or "").strip()
 
 
 def run(series: Series, progress: bool = True) -> Findings:

@@ -11,7 +11,7 @@ from mechicl.measures.phases import Phases, series_phases
 from mechicl.measures.tables import tidy
 from mechicl.series import Series
 
-QUESTION = __doc__.strip()
+QUESTION = (__doc__ or "").strip()
 
 
 def run(series: Series, progress: bool = True) -> Findings:
@@ -48,7 +48,7 @@ def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
         )
     for name, label in (("ciwl", "CIWL"), ("iwl", "Pure IWL")):
         p = phases[name]
-        rise = f"rises through half-way at {short(p.onset)} sequences and" if p.onset is not None else "never formed; it"
+        rise = "never formed; it" if p.onset is None else f"rises through half-way at {short(p.onset)} sequences and"
         lines.append(f"{label} {rise} ends at {p.final_value:.3f}.")
     icl, loss = phases["icl"], series.training_loss
     if icl.peak is not None and len(loss):

@@ -12,10 +12,7 @@ from mechicl.figures.curves import evaluator_curves
 from mechicl.measures.phases import series_phases
 from mechicl.series import open_series
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --virtual-time-budget=10000"
-).split()
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=10000"]
 
 
 def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:

@@ -291,7 +291,7 @@ def from_dict(cls: type, data: Any, where: str = "config") -> Any:
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where)
     if origin is Literal:
         if not any(value == a and type(value) is type(a) for a in args):

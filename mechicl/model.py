@@ -25,7 +25,7 @@ with warnings.catch_warnings():
     # in 3.9 (docs/architecture.md): the warning is expected here, and only here.
     warnings.simplefilter("ignore")
     from transformer_lens import HookedTransformer, HookedTransformerConfig
-    from transformer_lens.components import TransformerBlock
+    from transformer_lens.components.transformer_block import TransformerBlock
 
 _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
 
@@ -88,7 +88,7 @@ class ICLTransformer(HookedTransformer):
                     continue
                 p.requires_grad_(False).zero_()
                 if name == "pos_embed.W_pos" and config.model.positions == "sinusoidal":
-                    p.copy_(sinusoidal_positions(*p.shape, config.model.position_time))
+                    p.copy_(sinusoidal_positions(p.shape[0], p.shape[1], config.model.position_time))
         return self
 
     def weights(self) -> Params:

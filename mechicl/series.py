@@ -108,9 +108,10 @@ class Series:
         if not self._weights:
             raise SeriesError(f"{self.root} has no checkpoints yet: `mechicl train --resume {self.root}`.")
         near = sorted(self._weights, key=lambda s: abs(s - step))[:3]
+        add = f" To add it: `mechicl densify {self.root} --from {step - 1} --to {step} --every 1`."
+        inside = 0 < step <= self.steps[-1]
         raise SeriesError(
-            f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}. To add it: "
-            f"`mechicl densify {self.root} --from {step} --to {step} --every 1`."
+            f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}." + (add if inside else "")
         )
 
     def weights(self, step: int) -> Params:

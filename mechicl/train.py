@@ -95,6 +95,9 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
     window = Window(start=start, stop=stop, every=every)
     if stop > series.config.steps:
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
+    if stop > max(series.steps, default=0):  # a replay goes where the run has been
+        raise SeriesError(f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
+                          f"`mechicl train --resume {series.root}` first.")  # fmt: skip
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
     trainer = _restore(series, start)

@@ -42,8 +42,9 @@ class Trainer:
         self.params = {k: v.detach().clone().requires_grad_() for k, v in params.items()}
         self.optimizer = _adam(self.params, config.optim)
         self._body = [p for k, p in self.params.items() if k not in _TABLES]
-        for name in _TABLES:
-            self.params[name].grad = torch.zeros_like(self.params[name])
+        self._grads = {name: torch.zeros_like(self.params[name]) for name in _TABLES}
+        for name, grad in self._grads.items():
+            self.params[name].grad = grad
         self._touched: torch.Tensor | None = None  # rows of the label embedding with a gradient
         self._logits = torch.empty(config.batch_size, config.bank.labels)
 
@@ -70,11 +71,12 @@ class Trainer:
         return rows, dataclasses.replace(batch, labels=own)
 
     def _scatter_rows(self, rows: torch.Tensor, batch: Batch) -> None:
-        grad = self.params["embed.W_E"].grad
+        grad = self._grads["embed.W_E"]
         if self._touched is not None:
             grad.index_fill_(0, self._touched, 0.0)
         self._touched = batch.labels.flatten()
-        grad.index_add_(0, self._touched, rows.grad)
+        if rows.grad is not None:  # no layer may read them
+            grad.index_add_(0, self._touched, rows.grad)
 
     def _head(self, final: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Unembedding and cross-entropy, forward and backward, in one [b, v] buffer.
@@ -91,8 +93,8 @@ class Trainer:
             value = (total.log() - at_target).mean()
             probs *= 1 / (total * len(final))
             probs.scatter_add_(1, target[:, None], torch.full_like(at_target, -1 / len(final)))
-            torch.mm(final.T, probs, out=w.grad)
-            torch.sum(probs, 0, out=bias.grad)
+            torch.mm(final.T, probs, out=self._grads["unembed.W_U"])
+            torch.sum(probs, 0, out=self._grads["unembed.b_U"])
             return value, probs @ w.T
 
     def state(self) -> dict[str, torch.Tensor]:

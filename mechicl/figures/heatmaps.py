@@ -22,7 +22,7 @@ def heads_by_time(
     """
     wide = table.pivot_table(index=["layer", "head"], columns="sequences", values=value)
     names = [f"L{layer}H{head}" for layer, head in wide.index]
-    times = [short(x) for x in wide.columns]
+    times = [short(float(x)) for x in wide.columns.to_numpy()]
     diverging = limits[0] == -limits[1]
     hover = f"%{{y}} at %{{x}} sequences: %{{z:.3f}}<extra>{colorbar}</extra>"
     fig = go.Figure(

@@ -43,7 +43,8 @@ def components(params: Params, batch: Batch, model: ModelConfig) -> tuple[dict[s
     last = f"blocks.{model.n_layers - 1}.hook_resid_post"
     acts = forward(params, batch, model, capture=[*hooks, last]).acts
     at_query = {name: x[:, 0, :, -1] for name, x in acts.items()}  # [s, b, ...]
-    out = {"embed": sum(at_query[h] for h in hooks[:2] if not h.startswith("blocks"))}
+    embedded = [at_query[h] for h in hooks[:2] if not h.startswith("blocks")]
+    out = {"embed": torch.stack(embedded).sum(0)}
     for layer in range(model.n_layers):
         w = params[f"blocks.{layer}.attn.W_O"].unflatten(1, (model.n_heads, -1))  # [s, h, k, d]
         heads = torch.einsum("sbhk,shkd->hsbd", at_query[f"blocks.{layer}.attn.hook_z"], w)

@@ -1,12 +1,16 @@
 """Evaluating under interventions: the table, known answers, and streaming that changes nothing."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
+from known_series import write_series
 
-from mechicl.config import ConfigError
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.engine.params import init
 from mechicl.evaluators import EVALUATORS, METRICS, evaluate_params
 from mechicl.interventions import BASELINES, AblateHeads, every_head
 from mechicl.measures import tables
@@ -251,23 +255,27 @@ def test_chunks_fit(tiny_series, monkeypatch):
         sizes(501.0)
 
 
-def test_more_conditions_than_fit_on_one_axis(tiny_series):
-    """Mixed kinds and layers, far more than 16: each as it is alone."""
+def test_more_conditions_than_fit_on_one_axis(tiny_config, tmp_path):
+    """Mixed kinds and layers, more than 16 of each kind that begin in layer 0: each as it is alone."""
+    config = dataclasses.replace(tiny_config, model=ModelConfig(n_layers=2, d_model=16, n_heads=4))
+    weights = {k: w + 0.4 * torch.randn(w.shape) for k, w in init(config).items()}
+    series = write_series(tmp_path / "many", config, {0: weights})
     rng = np.random.default_rng(0)
-    every = [(la, h) for la in (0, 1) for h in (0, 1)]
-    sets = [tuple(h for h, used in zip(every, bits, strict=True) if used) for bits in np.ndindex(2, 2, 2, 2)]
-    conditions = [AblateHeads(heads=s, kind=k) for k in KINDS for s in sets if s]
+    every = [(la, h) for la in range(2) for h in range(4)]
+    picks = {tuple(sorted(rng.permutation(8)[: rng.integers(1, 6)].tolist())) for _ in range(30)}
+    sets = [[every[i] for i in pick] for pick in sorted(picks)]
+    assert sum(s[0][0] == 0 for s in sets) > 20
+    conditions = [AblateHeads(heads=s, kind=k) for k in KINDS for s in sets]
     conditions = [conditions[i] for i in rng.permutation(len(conditions))]
-    assert len(conditions) == 75
-    got = evaluate(tiny_series, [60], ["flip"], conditions)
-    assert got.intervention.nunique() == 76
-    assert len(got) == 76 * 3
-    for condition in conditions[:12]:
-        alone = evaluate(tiny_series, [60], ["flip"], condition)
-        for metric in METRICS:
-            where = {"metric": metric, "intervention": str(condition)}
-            assert value(got, **where) == pytest.approx(value(alone, **where), rel=1e-5), where
-    assert got[got.metric == "loss"].value.nunique() > 60
+    got = evaluate(series, [0], ["flip"], conditions)
+    assert got.intervention.nunique() == len(conditions) + 1
+    assert len(got) == (len(conditions) + 1) * 3
+    by_key = {(r.intervention, r.metric): r.value for r in got.itertuples()}
+    for condition in conditions[::6]:
+        for row in evaluate(series, [0], ["flip"], condition).itertuples():
+            assert by_key[row.intervention, row.metric] == pytest.approx(row.value, rel=1e-5), row
+    losses = {round(v, 5) for (_, metric), v in by_key.items() if metric == "loss"}
+    assert len(losses) > 0.7 * len(conditions)  # conditions are not mistaken for one another
 
 
 def test_tidy_fills_what_a_row_lacks(tiny_series):

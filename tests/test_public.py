@@ -1,0 +1,157 @@
+"""What `import mechicl` gives and what it costs; who may import whom; how long a file may be."""
+
+import ast
+import functools
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import mechicl
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*(ROOT / "mechicl").rglob("*.py"), *(ROOT / "analyses").glob("*.py")])
+ABOVE = ("model", "series", "train", "report", "cli")
+HEAVY = ("torch", "transformer_lens", "numpy", "pandas", "plotly", "circuitsvis", "scipy", "safetensors")
+
+
+@functools.cache
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports anywhere in it, whole dotted names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def importers(module: str) -> set[str]:
+    """The files that import a module or a part of it."""
+    return {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if any(name == module or name.startswith(module + ".") for name in imports(path))
+    }
+
+
+def loaded(code: str) -> set[str]:
+    """Which of HEAVY a fresh interpreter has imported after running some code."""
+    report = f"import sys\nprint('LOADED', *[m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_about_ten_names_and_each_is_there():
+    assert len(mechicl.__all__) == len(set(mechicl.__all__)) <= 14
+    assert set(mechicl.__all__) == set(dir(mechicl))
+    for name in mechicl.__all__:
+        assert getattr(mechicl, name) is not None, name
+    assert isinstance(mechicl.recipes, ModuleType)
+    assert isinstance(mechicl.__version__, str)
+
+
+@pytest.mark.parametrize("name", [n for n in mechicl.__all__ if n not in ("__version__", "recipes")])
+def test_every_name_says_what_it_is(name):
+    value = getattr(mechicl, name)
+    assert value.__module__.startswith("mechicl.")
+    assert value.__name__ == name
+    assert inspect.getdoc(value)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(AttributeError, match=r"has no attribute 'open_run'; it has .*open_series"):
+        mechicl.open_run  # noqa: B018
+
+
+def test_functions_that_share_a_modules_name_stay_functions():
+    """`import mechicl.train` would bind the module to `mechicl.train`."""
+    names = ("train", "report")
+    code = "\n".join(f"import mechicl.{name}" for name in names)
+    code += """
+from types import FunctionType
+from mechicl import train, report
+from mechicl.train import train as t, resume
+from mechicl.report import report as r, render
+assert (mechicl.train, mechicl.report) == (train, report) == (t, r)
+assert isinstance(train, FunctionType) and isinstance(report, FunctionType)
+mechicl.__version__ = 'x'  # other names can be set as ever
+assert mechicl.__version__ == 'x'"""
+    loaded(code)
+    for name in names:
+        module = importlib.import_module(f"mechicl.{name}")
+        assert isinstance(module, ModuleType)
+        assert getattr(mechicl, name) is getattr(module, name)
+
+
+def test_import_is_light():
+    assert loaded("import mechicl; mechicl.__version__; dir(mechicl)") == set()
+    assert loaded("import mechicl; mechicl.recipes") <= {"numpy"}
+
+
+@pytest.mark.parametrize("line", [["--help"], ["train", "--help"], ["analyze", "--help"], ["recipes"]])
+def test_help_is_light(line):
+    code = f"from mechicl.cli import main\ntry:\n    main({line})\nexcept SystemExit:\n    pass"
+    assert loaded(code) <= ({"numpy"} if line == ["recipes"] else set())
+
+
+def test_opening_a_series_needs_no_model(tiny_series):
+    got = loaded(f"import mechicl; print(mechicl.open_series({str(tiny_series.root)!r}).steps)")
+    assert got <= {"numpy"}
+    model = loaded(f"import mechicl; mechicl.open_series({str(tiny_series.root)!r}).evaluate([60], ['icl'])")
+    assert "torch" in model
+    assert "transformer_lens" not in model
+
+
+def test_one_module_imports_transformer_lens():
+    assert importers("transformer_lens") == {"mechicl/model.py"}
+
+
+def test_circuitsvis_stays_in_the_figures():
+    assert importers("circuitsvis") == {"mechicl/figures/attention.py"}
+
+
+def test_nothing_pickles():
+    for module in ("pickle", "joblib", "dill", "shelve", "marshal"):
+        assert importers(module) == set(), module
+    for path in SOURCES:
+        assert not re.search(r"(?<![.\w])torch\.(load|save)\(|allow_pickle", path.read_text()), path
+
+
+@pytest.mark.parametrize(
+    ("room", "never"),
+    [
+        ("mechicl/data", ("engine", "evaluators", "interventions", *ABOVE, "measures", "figures")),
+        ("mechicl/engine", ("evaluators", "interventions", *ABOVE, "measures", "figures")),
+        ("mechicl/measures", ("model", "figures", "report", "cli", "train")),
+        ("mechicl/figures", ("model", "report", "cli", "train")),
+        ("analyses", ("model", "report", "cli", "train")),
+    ],
+)
+def test_arrows_point_one_way(room, never):
+    """cli -> report -> analyses -> figures -> measures, interventions, evaluators -> engine -> data, config."""
+    inside = {str(p.relative_to(ROOT)) for p in SOURCES if str(p.relative_to(ROOT)).startswith(room + "/")}
+    assert inside
+    for module in never:
+        assert not inside & importers(f"mechicl.{module}"), module
+
+
+def test_only_the_top_imports_the_analyses():
+    inside = {p for p in importers("analyses") if not p.startswith("analyses/")}
+    assert inside == {"mechicl/cli.py", "mechicl/report.py"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_is_short_and_says_what_it_is(path):
+    text = path.read_text()
+    assert text.count("\n") <= 330
+    assert ast.get_docstring(ast.parse(text))

@@ -50,18 +50,19 @@ def train(
         out: the run's directory (default checkpoints/RECIPE, with -sN for a seed).
         seed: seed of the initial weights and of the data; evaluation sets keep theirs.
         seeds: several seeds in turn, as 0..4 or 0,3,7; finished ones are skipped.
-        data: folder (or zip) of images, for recipes that need one.
+        data: folder (or zip) of images, for recipes that need one; with --resume, where it is now.
         resume: continue this run to the same bytes as an unbroken one.
         quiet: no progress bar.
     """
     from mechicl import recipes as known
     from mechicl import train as trainer  # the function
+    from mechicl.series import open_series
     from mechicl.train import resume as continue_run
 
     if resume is not None:
-        if any(given is not None for given in (recipe, out, seed, seeds, data)):
+        if any(given is not None for given in (recipe, out, seed, seeds)):
             raise ConfigError("give a recipe to start a run, or --resume RUN alone to continue one, not both.")
-        series = continue_run(resume, progress=not quiet)
+        series = continue_run(resume, data=data, progress=not quiet)
         print(f"{series.root} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
     if seed is not None and seeds is not None:
@@ -77,7 +78,10 @@ def train(
         plan = [(config.with_seed(s), base.with_name(f"{base.name}-s{s}")) for s in parse_seeds(seeds)]
     for settings, root in plan:
         if seeds is not None and (root / "manifest.json").exists():
-            series = continue_run(root, progress=not quiet)
+            if open_series(root).config != settings:
+                raise ConfigError(f"{root} was trained with other settings than recipe {recipe} has now: "
+                                  "move it away, or train elsewhere with --out DIR.")  # fmt: skip
+            series = continue_run(root, data=data, progress=not quiet)
         else:
             series = trainer(settings, root, data=data, progress=not quiet)
         print(f"{series.root}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")

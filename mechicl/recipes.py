@@ -48,13 +48,13 @@ def demo() -> Config:
     Every training sequence can be solved in context (p_bursty 1), label = class, two layers
     of attention only: the published coopetition curve (Singh et al. 2025, science.md 5.2)
     in a fifth of its sequences. The low feature dimension and the slow warm-up let ICL win
-    first; the learning rate after it sets how soon it fades.
+    first; the decay after it lets CIWL settle.
     """
     return Config(
         name="demo",
         steps=26_000,
         bank=BankConfig(n_classes=4096, dim=12, eps=0.7),
-        optim=OptimConfig(lr=3e-3, warmup_steps=6000),
+        optim=OptimConfig(lr=2.5e-3, schedule="inverse_sqrt", warmup_steps=5000),
         schedule=ScheduleConfig(
             log_points=16, linear_every=250, windows=(Window(start=750, stop=3000, every=125),)
         ),

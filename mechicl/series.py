@@ -55,6 +55,9 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     if manifest.get("format") != FORMAT:
         raise SeriesError(f"{root} has format {manifest.get('format')!r}; this mechicl reads "
                           f"format {FORMAT}. Upgrade with `pip install -U mechicl`.")  # fmt: skip
+    lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
+    if lacking:
+        raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
     try:
         config = from_dict(Config, read_json(root / "config.json"))
     except ConfigError as error:

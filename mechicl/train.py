@@ -65,13 +65,13 @@ def train(
     return open_series(root)
 
 
-def resume(root: str | Path, *, progress: bool = True) -> Series:
+def resume(root: str | Path, *, data: str | Path | None = None, progress: bool = True) -> Series:
     """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one.
 
     Steps between that state and the interruption are replayed, and must agree with what was
-    saved. A finished run is returned as it is.
+    saved. A finished run is returned as it is. `data`: where the images are now, if they moved.
     """
-    series = open_series(root)
+    series = open_series(root, data)
     if series.complete and state_steps(series.config) <= {e.step for e in series.entries if e.kind == "state"}:
         return series
     schedule = set(series.manifest["schedule"])

@@ -91,7 +91,8 @@ def test_a_step_that_was_not_saved_is_an_error_naming_the_nearest(tiny_series, s
             read(step)
         message = str(error.value)
         assert f"tiny has no checkpoint at step {step}; the nearest are {near}" in message
-        assert f"mechicl densify {tiny_series.root} --" in message
+        inside = 0 < step <= 60  # densify can add only steps that the run went through
+        assert (f"mechicl densify {tiny_series.root} --" in message) == inside
 
 
 def test_bank_and_evaluation_sets_are_those_of_the_config(tiny_series, tiny_config):

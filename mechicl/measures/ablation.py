@@ -19,10 +19,11 @@ from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
+from mechicl.measures import tables
 from mechicl.measures.tables import chosen_steps, stream, tidy
 from mechicl.series import Series
 
-_CONDITIONS = 16  # at most this many on axis c at once
+_CONDITIONS = 16  # at most this many on axis c at once; fewer where they would not fit the budget
 
 
 @torch.inference_mode()
@@ -52,10 +53,12 @@ def evaluate(
     chosen = chosen_steps(series, steps)
     widest = max(len(b) for b in sets.values())
     rows: list[dict] = []
-    for chunk, params in stream(series, chosen, _bytes_per_step(series, widest), "evaluate", progress):
+    each = _bytes_per_condition(series, widest)
+    together = int(max(1, min(_CONDITIONS, tables.BUDGET // each)))
+    for chunk, params in stream(series, chosen, each * together, "evaluate", progress):
         for name, batch in sets.items():
             wanted = metrics if metrics is not None else (EVALUATORS[name].headline,)
-            for group, values in _scores(params, batch, series.config.model, conditions, tuple(wanted)):
+            for group, values in _scores(params, batch, series.config.model, conditions, tuple(wanted), together):
                 for metric, per_sequence in values.items():
                     rows += _rows(chunk, group, name, metric, per_sequence)
     return tidy(series, rows)
@@ -69,14 +72,19 @@ def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold:
     return {name: series.evaluation_set(name, n, fold) for name in names}
 
 
-def _bytes_per_step(series: Series, b: int) -> float:
+def _bytes_per_condition(series: Series, b: int) -> float:
     m = series.config.model
     per_position = m.d_model * (8 + 2 * m.mlp_ratio) + m.n_heads * series.config.sequences.n_tokens * 4
-    return 4.0 * b * series.config.sequences.n_tokens * per_position * _CONDITIONS
+    return 4.0 * b * series.config.sequences.n_tokens * per_position
 
 
 def _scores(
-    params: Params, batch: Batch, model: ModelConfig, conditions: Sequence[AblateHeads], metrics: tuple[str, ...]
+    params: Params,
+    batch: Batch,
+    model: ModelConfig,
+    conditions: Sequence[AblateHeads],
+    metrics: tuple[str, ...],
+    together: int,
 ) -> Iterator[tuple[list[AblateHeads | None], dict[str, torch.Tensor]]]:
     """Groups of conditions with their metrics [s, c, b]; the intact model first, as [None]."""
     if len(params["unembed.b_U"]) == 1:  # one step: plain parameters take the engine's quicker paths
@@ -87,8 +95,8 @@ def _scores(
     order = sorted(conditions, key=lambda c: (c.kind, c.first_layer))
     for _, same in groupby(order, key=lambda c: (c.kind, c.first_layer)):
         listed = list(same)
-        for i in range(0, len(listed), _CONDITIONS):
-            group = listed[i : i + _CONDITIONS]
+        for i in range(0, len(listed), together):
+            group = listed[i : i + together]
             edited = edits(group, model, intact.acts)
             final = forward(params, batch, model, edits=edited).final
             yield list(group), _with_axes(score(params, final, batch, metrics))

@@ -17,7 +17,7 @@ from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
 SHOWN = ("icl", "flip", "ciwl", "iwl")
-CONTROLS = 20  # random sets of heads, of the same count as the chosen set
+CONTROLS = 10  # random sets of heads, of the same count as the chosen set
 
 
 def run(series: Series, progress: bool = True) -> Findings:

@@ -1,4 +1,6 @@
-"""The README's pictures, from a run: `python docs/pictures.py checkpoints/demo-run`.
+"""Pictures for the docs: `python docs/pictures.py NAME RUN [RUN ...]` writes docs/images/NAME.png.
+
+One run: its evaluators over training. Several: every seed, and the medians.
 
 Needs Chromium (Debian's `chromium`), which draws the same plotly figure that the report shows.
 """
@@ -8,11 +10,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mechicl.figures.curves import evaluator_curves
+from mechicl.figures.curves import evaluator_curves, seed_curves
 from mechicl.measures.phases import series_phases
 from mechicl.series import open_series
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=10000"]
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--virtual-time-budget=10000",
+]  # fmt: skip
 
 
 def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:
@@ -28,7 +34,9 @@ def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:
 
 
 if __name__ == "__main__":
-    series = open_series(sys.argv[1])
+    name, *paths = sys.argv[1:]
+    runs = [open_series(path) for path in paths]
     folder = Path(__file__).parent / "images"
     folder.mkdir(exist_ok=True)
-    picture(evaluator_curves(series, series_phases(series)), folder / "demo.png")
+    figure = seed_curves(runs) if len(runs) > 1 else evaluator_curves(runs[0], series_phases(runs[0]))
+    picture(figure, folder / f"{name}.png")

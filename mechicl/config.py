@@ -243,7 +243,8 @@ class Config:
     seeds: Seeds = field(default_factory=Seeds)
     n_eval: int = 2000  # sequences per evaluator
     states: int = 10  # full optimiser states kept, evenly spaced: for resume and densify
-    threads: int = 2  # part of the config because it decides the last bits of the sums
+    threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
+    # little on a quiet machine and loses much on a busy one (threads wait for one another)
     weights_dtype: Literal["float32", "float16"] = "float32"  # of the saved checkpoints
 
     def __post_init__(self) -> None:

@@ -36,6 +36,10 @@ def run(series: Series, progress: bool = True) -> Findings:
         "previous_token": heads_by_time(
             on_flip[on_flip.metric == "label_to_exemplar"], "Previous-token score at labels",
             "attention from a label to the exemplar before it (flip)", limits=(0, 1), colorbar="attention"),
+        "query_to_match": heads_by_time(
+            on_flip[on_flip.metric == "query_to_match"], "Attention from the query to the matching exemplar",
+            "the other way to find the label: the query finds its match, and the next layer follows its position "
+            "(flip)", limits=(0, 1), colorbar="attention"),
         "attribution": heads_by_time(
             contrast, "Direct logit attribution on flip",
             "what a head adds to the in-context label's logit, minus to the in-weights label's",
@@ -59,6 +63,7 @@ def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> li
     peak, last = series.nearest(phases["flip"].peak), series.steps[-1]
     strength = _at(attention, "induction_strength", peak).sort_values("value", ascending=False)
     previous = _at(attention, "label_to_exemplar", peak).sort_values("value", ascending=False)
+    matching = _at(attention[attention.layer == 0], "query_to_match", peak).sort_values("value").iloc[-1]
     top, then = strength.iloc[0], _at(attention, "induction_strength", last)
     same = then[(then.layer == top.layer) & (then["head"] == top["head"])].iloc[0]
     deepest = strength[strength.layer == strength.layer.max()]
@@ -74,6 +79,9 @@ def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> li
         f"The strongest previous-token head at the peak is L{previous.iloc[0].layer}H{previous.iloc[0]['head']} "
         f"({previous.iloc[0].value:.2f} at label positions), then L{previous.iloc[1].layer}"
         f"H{previous.iloc[1]['head']} ({previous.iloc[1].value:.2f}).",
+        f"Before the last layer, the query finds the matching exemplar best through L0H{matching['head']} "
+        f"({matching.value:.2f} of its attention). Where no label attends to the exemplar before it, this is the "
+        "circuit: the query learns where its match stands, and the last layer goes to the label next to it.",
         f"The last layer's heads together add {added.loc[peak]:+.2f} logits to the in-context label over the "
         f"in-weights one at the peak, and {added.loc[last]:+.2f} at the end.",
     ]

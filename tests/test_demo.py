@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from analyses.head_ablations import icl_heads
 from mechicl import AblateHeads, open_series
 from mechicl.measures.phases import series_phases
 from mechicl.verify import verify
@@ -43,13 +44,15 @@ def test_half_precision_keeps_the_evaluators(demo):
     assert (again - recorded).abs()[accuracies].max() <= 0.005
 
 
-def test_removing_the_previous_token_head_removes_icl(demo):
-    """The causal claim of the README's picture: one head of layer 0 carries ICL at its peak."""
-    from mechicl.measures.attention import attention_scores
-
+def test_the_icl_heads_carry_icl_and_are_in_layer_0(demo):
+    """The causal claim of the README: four heads of layer 0, of sixteen, carry ICL at its peak;
+    the heads of layer 1 stand in for one another."""
+    heads = icl_heads(demo)
+    assert len(heads) == 4
+    assert {layer for layer, _ in heads} == {0}
     peak = demo.nearest(series_phases(demo)["flip"].peak)
-    scores = attention_scores(demo, [peak], ["flip"])
-    head = scores[(scores.metric == "label_to_exemplar") & (scores.layer == 0)].sort_values("value").iloc[-1]
-    table = demo.evaluate([peak], ["flip"], AblateHeads(heads=((0, int(head["head"])),)))
-    value = table[table.metric == "in_context_acc"].set_index("intervention").value
-    assert value.drop("intact").item() < value["intact"] - 0.2
+    table = demo.evaluate([peak], ["icl", "flip"], AblateHeads(heads=heads))
+    value = table[table.metric == "in_context_acc"].set_index(["evaluator", "intervention"]).value
+    assert value["icl", "intact"] > 0.9
+    assert value.drop("intact", level=1)["icl"].item() < 0.7
+    assert value.drop("intact", level=1)["flip"].item() < 0.5

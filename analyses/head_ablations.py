@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -57,10 +59,13 @@ def icl_heads(series: Series, fold: int = 1) -> tuple[tuple[int, int], ...]:
 
 
 def random_sets(heads: list[tuple[int, int]], count: int) -> list[AblateHeads]:
-    """CONTROLS random sets of `count` of the given heads, from a fixed seed."""
+    """CONTROLS distinct random sets of `count` of the given heads (all sets, where there are
+    fewer), from a fixed seed."""
     rng = np.random.default_rng(0)
     count = min(count, len(heads))
-    picks = {tuple(sorted(rng.permutation(len(heads))[:count].tolist())) for _ in range(CONTROLS)}
+    picks: set[tuple[int, ...]] = set()
+    while len(picks) < min(CONTROLS, math.comb(len(heads), count)):
+        picks.add(tuple(sorted(rng.permutation(len(heads))[:count].tolist())))
     return [AblateHeads(heads=tuple(heads[i] for i in pick)) for pick in sorted(picks)]
 
 

@@ -79,11 +79,11 @@ def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> li
         f"The strongest previous-token head at the peak is L{previous.iloc[0].layer}H{previous.iloc[0]['head']} "
         f"({previous.iloc[0].value:.2f} at label positions), then L{previous.iloc[1].layer}"
         f"H{previous.iloc[1]['head']} ({previous.iloc[1].value:.2f}).",
+        f"The last layer's heads together add {added.loc[peak]:+.2f} logits to the in-context label over the "
+        f"in-weights one at the peak, and {added.loc[last]:+.2f} at the end.",
         f"Before the last layer, the query finds the matching exemplar best through L0H{matching['head']} "
         f"({matching.value:.2f} of its attention). Where no label attends to the exemplar before it, this is the "
         "circuit: the query learns where its match stands, and the last layer goes to the label next to it.",
-        f"The last layer's heads together add {added.loc[peak]:+.2f} logits to the in-context label over the "
-        f"in-weights one at the peak, and {added.loc[last]:+.2f} at the end.",
     ]
 
 

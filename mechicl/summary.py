@@ -56,9 +56,10 @@ def several(runs: list[Series]) -> str:
                 continue
             show = (lambda v: f"{v:.3f}") if quantity.endswith("value") else short
             s = over_seeds(values)
+            some = f" ({s['n']} of {s['of_n']})" if s["n"] < s["of_n"] else ""
             rows.append([
                 f"{name} {quantity.replace('_', ' ')}", *["-" if v is None else show(v) for v in values],
-                show(s["median"]), f"{show(s['low'])} to {show(s['high'])}",
+                show(s["median"]) + some, f"{show(s['low'])} to {show(s['high'])}",
                 f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]" if s["n"] > 1 else "-",
             ])  # fmt: skip
     rows.append(["final training loss", *[_final_loss(s) for s in runs], "", "", ""])

@@ -99,7 +99,7 @@ def test_several_seeds_have_each_value_and_the_spread(seeds):
     assert cells("flip peak value")[:5] == ["1.000"] * 4 + ["1.000 to 1.000"]
     assert cells("flip onset")[:3] == ["30", "30", "70"]
     assert cells("flip final value")[:5] == ["0.000", "1.000", "1.000", "1.000", "0.000 to 1.000"]
-    assert cells("flip half decay") == ["50", "-", "-", "50", "50 to 50", "-"]  # one seed: no interval
+    assert cells("flip half decay") == ["50", "-", "-", "50 (1 of 3)", "50 to 50", "-"]  # one seed: no interval
     assert cells("final training loss") == ["0.100", "0.200", "0.300"]
     assert cells("loss at ICL's peak") == ["0.500", "0.500", "0.300"]
     assert len({len(line) for line in lines}) == 1

@@ -14,7 +14,7 @@ demo: .venv/.installed  ## train the default series, analyse it, write its repor
 	@echo
 	@echo "Open $(DEMO)/report.html in a browser. Then try:"
 	@echo "  $(BIN)/mechicl analyze $(DEMO) head_ablations"
-	@echo "  $(BIN)/mechicl densify $(DEMO) --from 400 --to 800 --every 10"
+	@echo "  $(BIN)/mechicl densify $(DEMO) --from 1400 --to 1700 --every 10"
 	@echo "  $(BIN)/mechicl recipes"
 
 test: .venv/.dev  ## the tests that take minutes
@@ -25,7 +25,7 @@ test-slow: .venv/.dev  ## the rest of them
 
 check: .venv/.dev  ## lint and types
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .

@@ -36,6 +36,7 @@ from mechicl.engine.forward import forward, label_logits
 from mechicl.engine.params import Params
 
 METRICS = ("in_context_acc", "acc", "loss")
+_Z = 1.959963984540054  # the normal distribution's 97.5% point
 _BLOCK = 256  # rows scored over the full vocabulary at once
 
 
@@ -190,13 +191,20 @@ def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, wi
     return acc, loss
 
 
+def normal_interval(values: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and normal 95% interval over the last axis; NaN bounds for a single value."""
+    x = np.asarray(values, dtype=np.float64)
+    n, mean = x.shape[-1], x.mean(-1)
+    half = _Z * x.std(-1, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(mean, np.nan)
+    return mean, mean - half, mean + half
+
+
 def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and 95% interval over the last axis: Wilson for accuracies, normal for the loss."""
-    x = np.asarray(values, dtype=np.float64)
-    n, mean, z = x.shape[-1], x.mean(-1), 1.959963984540054
     if metric == "loss":
-        half = z * x.std(-1, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(mean, np.nan)
-        return mean, mean - half, mean + half
+        return normal_interval(values)
+    x = np.asarray(values, dtype=np.float64)
+    n, mean, z = x.shape[-1], x.mean(-1), _Z
     centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
     return mean, np.clip(centre - half, 0.0, mean), np.clip(centre + half, mean, 1.0)

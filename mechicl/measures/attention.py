@@ -28,6 +28,7 @@ from torch import Tensor
 
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
+from mechicl.evaluators import normal_interval
 from mechicl.measures.tables import chosen_steps, stream, tidy
 from mechicl.series import Series
 
@@ -102,13 +103,11 @@ def _rows(steps: list[int], layer: int, evaluator: str, metric: str, values: np.
     n = int(used.sum())
     if n == 0:
         return
-    mean = values[:, used].mean(1)  # [s, h]
-    half = 1.959963984540054 * values[:, used].std(1, ddof=1) / np.sqrt(n) if n > 1 else mean * np.nan
+    mean, low, high = normal_interval(np.moveaxis(values[:, used], 1, -1))  # [s, h]
     for i, step in enumerate(steps):
         for head in range(mean.shape[1]):
             yield {
                 "step": step, "layer": layer, "head": head, "evaluator": evaluator, "metric": metric,
                 "intervention": "intact", "value": float(mean[i, head]), "n": n,
-                "ci_low": float(mean[i, head] - half[i, head]),
-                "ci_high": float(mean[i, head] + half[i, head]),
+                "ci_low": float(low[i, head]), "ci_high": float(high[i, head]),
             }  # fmt: skip

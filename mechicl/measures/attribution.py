@@ -20,6 +20,7 @@ from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
+from mechicl.evaluators import normal_interval
 from mechicl.measures.tables import chosen_steps, stream, tidy
 from mechicl.series import Series
 
@@ -100,14 +101,13 @@ def logit_attribution(
 
 
 def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:
-    n, mean = values.shape[1], values.mean(1)
-    half = 1.959963984540054 * values.std(1, ddof=1) / np.sqrt(n) if n > 1 else mean * np.nan
+    mean, low, high = normal_interval(values)  # [s]
     layer, head = (part[1:].split("H") if part[0] == "L" and "MLP" not in part else (None, None))
     layer = part[1:-4] if part.endswith(" MLP") else layer
     for i, step in enumerate(steps):
         yield {
             "step": step, "layer": pd.NA if layer is None else int(layer),
             "head": pd.NA if head is None else int(head), "evaluator": evaluator, "metric": metric,
-            "intervention": part, "value": float(mean[i]), "n": n,
-            "ci_low": float(mean[i] - half[i]), "ci_high": float(mean[i] + half[i]),
+            "intervention": part, "value": float(mean[i]), "n": values.shape[1],
+            "ci_low": float(low[i]), "ci_high": float(high[i]),
         }  # fmt: skip

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
+from mechicl.engine.ops import EPS, attend, beside, embed, layer_norm, linear
 from mechicl.engine.params import Params, rotary_tables, sinusoidal_positions
 
 
@@ -133,47 +134,36 @@ def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:
     return torch.einsum("scbd,sbnd->scbn", final, rows) + bias[:, None][..., labels]
 
 
-def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [*lead, ..., i] @ w [*, i, o] + bias [*, o]; a stacked w pairs with x's first axis."""
-    if w.dim() == 2:
-        return x @ w if bias is None else torch.addmm(bias, x.flatten(0, -2), w).unflatten(0, x.shape[:-1])
-    out = torch.bmm(x.flatten(1, -2), w).unflatten(1, x.shape[1:-1])
-    return out if bias is None else out + _beside(bias, out)
-
-
-def _beside(p: Tensor, x: Tensor) -> Tensor:
-    """Parameters [*, o] reshaped to broadcast against activations [*lead, ..., o]."""
-    return p if p.dim() == 1 else p.view(p.shape[0], *[1] * (x.dim() - 2), p.shape[-1])
-
-
 def _embed(params: Params, batch: Batch, model: ModelConfig, hook: _Hooks) -> Tensor:
     """[*lead, b, t, d]: exemplars at even positions, labels at odd ones, plus positions."""
     features = batch.exemplars.to(params["exemplar_embed.W"].dtype)
-    table = params["embed.W_E"]
+    w, bias, table = params["exemplar_embed.W"], params["exemplar_embed.b"], params["embed.W_E"]
+    t, labels = batch.labels.shape[-1] * 2 + 1, batch.labels
     if table.dim() == 3:
         features = features.expand(table.shape[0], 1, *features.shape)
-        labels = table[:, batch.labels].unsqueeze(1)
-    else:
-        labels = F.embedding(batch.labels, table)
-    shown = linear(features, params["exemplar_embed.W"], params["exemplar_embed.b"])
-    pairs = torch.stack([shown[..., :-1, :], labels], dim=-2).flatten(-3, -2)
-    x = hook("hook_embed", torch.cat([pairs, shown[..., -1:, :]], dim=-2))
-    t = x.shape[-2]
-    if model.positions == "rotary":
-        return x
+        labels = labels.expand(table.shape[0], 1, *labels.shape)
     if model.positions == "learned":
         positions = params["pos_embed.W_pos"]
-        positions = positions if positions.dim() == 2 else positions[:, None, None]
+    elif model.positions == "sinusoidal":
+        positions = sinusoidal_positions(t, model.d_model, model.position_time).to(w)
     else:
-        positions = sinusoidal_positions(t, model.d_model, model.position_time).to(x)
+        positions = w.new_zeros(t, model.d_model)
+    if w.device.type == "cpu" and not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
+        return embed(features, w, bias, table, labels, positions)
+    rows = F.embedding(labels, table) if table.dim() == 2 else torch.stack(list(map(F.embedding, labels, table)))
+    shown = linear(features, w, bias)
+    pairs = torch.stack([shown[..., :-1, :], rows], dim=-2).flatten(-3, -2)
+    x = hook("hook_embed", torch.cat([pairs, shown[..., -1:, :]], dim=-2))
+    if model.positions == "rotary":
+        return x
+    positions = positions if positions.dim() == 2 else positions[:, None, None]
     return x + hook("hook_pos_embed", positions.expand_as(x))
 
 
 def _block(params: Params, x: Tensor, model: ModelConfig, layer: int, hook: _Hooks, query_only: bool):
     block = f"blocks.{layer}"
     x = hook(f"{block}.hook_resid_pre", x)
-    normed = _layer_norm(params, f"{block}.ln1", x, hook) if model.layer_norm else x
-    out = _attention(params, normed, model, f"{block}.attn", hook, query_only)
+    out = _attention(params, x, model, block, hook, query_only)
     x = (x[..., -1:, :] if query_only else x) + hook(f"{block}.hook_attn_out", out)
     if model.has_mlp(layer):
         x = hook(f"{block}.hook_resid_mid", x)
@@ -185,30 +175,40 @@ def _block(params: Params, x: Tensor, model: ModelConfig, layer: int, hook: _Hoo
     return hook(f"{block}.hook_resid_post", x)
 
 
-def _attention(params: Params, x: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool):
-    h, t = model.n_heads, x.shape[-2]
-    w = params[f"{name}.W_QKV"]
-    if query_only:
-        hk = model.d_model
-        q = linear(x[..., -1:, :], w[..., :hk])
-        k, v = linear(x, w[..., hk:]).chunk(2, dim=-1)
+def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool):
+    w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
+    inside = [f"{norm}.hook_normalized", *(f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern"))]
+    if model.positions == "rotary" or x.device.type != "cpu" or any(map(hook.uses, inside)):
+        normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
+        z = _attention_in_steps(normed, w, model, name, hook, query_only)
     else:
-        q, k, v = linear(x, w).chunk(3, dim=-1)
+        weights = (params[f"{norm}.w"], params[f"{norm}.b"]) if model.layer_norm else None
+        z = attend(x, weights, w, h, query_only).unflatten(-1, (h, -1))
+    return linear(hook(f"{name}.hook_z", z).flatten(-2), params[f"{name}.W_O"])
+
+
+def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool) -> Tensor:
+    """`ops.attend` with every activation in sight: z [*lead, q, h, k]."""
+    h, d = model.n_heads, model.d_model
+    if query_only:
+        q, kv = linear(x[..., -1:, :], w[..., :d]), linear(x, w[..., d:])
+    else:
+        q, kv = linear(x, w).split([d, 2 * d], dim=-1)
+    t, tq = kv.shape[-2], q.shape[-2]
+    k, v = kv.chunk(2, dim=-1)
     q = hook(f"{name}.hook_q", q.unflatten(-1, (h, -1)))
     k = hook(f"{name}.hook_k", k.unflatten(-1, (h, -1)))
     v = hook(f"{name}.hook_v", v.unflatten(-1, (h, -1)))
     if model.positions == "rotary":
-        cos, sin = (table.to(x)[:, None] for table in rotary_tables(model, t))
-        first = t - q.shape[-3]
-        q = hook(f"{name}.hook_rot_q", q * cos[first:] + _rotate_half(q) * sin[first:])
+        cos, sin = (table.to(q)[:, None] for table in rotary_tables(model, t))
+        q = hook(f"{name}.hook_rot_q", q * cos[t - tq :] + _rotate_half(q) * sin[t - tq :])
         k = hook(f"{name}.hook_rot_k", k * cos + _rotate_half(k) * sin)
     scores = torch.einsum("...qhk,...shk->...hqs", q, k) / model.d_head**0.5
-    if not query_only:  # the query sees every position
-        future = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
+    if tq > 1:  # the query sees every position
+        future = torch.ones(tq, t, dtype=torch.bool, device=q.device).triu(1)
         scores = scores.masked_fill(future, -torch.inf)
     pattern = hook(f"{name}.hook_pattern", _softmax(hook(f"{name}.hook_attn_scores", scores)))
-    z = hook(f"{name}.hook_z", torch.einsum("...hqs,...shk->...qhk", pattern, v))
-    return linear(z.flatten(-2), params[f"{name}.W_O"])
+    return torch.einsum("...hqs,...shk->...qhk", pattern, v)
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -224,7 +224,7 @@ def _rotate_half(x: Tensor) -> Tensor:
 
 def _layer_norm(params: Params, name: str, x: Tensor, hook: _Hooks) -> Tensor:
     w, bias, normalized = params[f"{name}.w"], params[f"{name}.b"], f"{name}.hook_normalized"
-    if w.dim() == 1 and not hook.uses(normalized):
-        return F.layer_norm(x, w.shape, w, bias, 1e-5)  # one pass instead of three
-    normed = hook(normalized, F.layer_norm(x, x.shape[-1:], eps=1e-5))
-    return normed * _beside(w, x) + _beside(bias, x)
+    if not hook.uses(normalized):
+        return layer_norm(x, w, bias)
+    normed = hook(normalized, F.layer_norm(x, x.shape[-1:], eps=EPS))
+    return normed * beside(w, x) + beside(bias, x)

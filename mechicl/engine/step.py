@@ -9,20 +9,17 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-import torch.nn.functional as F
 
 from mechicl.config import Config, OptimConfig
 from mechicl.data.banks import Batch
-from mechicl.engine.forward import forward, logits
+from mechicl.engine.forward import forward
+from mechicl.engine.ops import cross_entropy
 from mechicl.engine.params import Params, group
-
-_TABLES = ("embed.W_E", "unembed.W_U", "unembed.b_U")
-
 
 def loss(params: Params, batch: Batch, config: Config) -> torch.Tensor:
     """Mean cross-entropy at the query, without any penalty. A scalar."""
     final = forward(params, batch, config.model).final
-    return F.cross_entropy(logits(params, final), batch.target)
+    return cross_entropy(final, params["unembed.W_U"], params["unembed.b_U"], batch.target)
 
 
 class Trainer:
@@ -41,27 +38,23 @@ class Trainer:
         self.step = 0
         self.params = {k: v.detach().clone().requires_grad_() for k, v in params.items()}
         self.optimizer = _adam(self.params, config.optim)
-        self._body = [p for k, p in self.params.items() if k not in _TABLES]
-        self._grads = {name: torch.zeros_like(self.params[name]) for name in _TABLES}
-        for name, grad in self._grads.items():
-            self.params[name].grad = grad
+        self._others = [p for name, p in self.params.items() if name != "embed.W_E"]
+        self.params["embed.W_E"].grad = torch.zeros_like(self.params["embed.W_E"])
         self._touched: torch.Tensor | None = None  # rows of the label embedding with a gradient
-        self._logits = torch.empty(config.batch_size, config.bank.labels)
 
     def update(self, batch: Batch) -> torch.Tensor:
         """One update on one batch; returns its loss, before the update."""
         for params in self.optimizer.param_groups:
             params["lr"] = self.config.optim.lr_at(self.step)
-        for p in self._body:
+        for p in self._others:
             p.grad = None
         rows, local = self._embed_rows(batch)
-        final = forward(self.params | {"embed.W_E": rows}, local, self.config.model).final
-        value, d_final = self._head(final.detach(), batch.target)
-        final.backward(d_final)
+        value = loss(self.params | {"embed.W_E": rows}, local, self.config)
+        value.backward()
         self._scatter_rows(rows, batch)
         self.optimizer.step()
         self.step += 1
-        return value
+        return value.detach()
 
     def _embed_rows(self, batch: Batch) -> tuple[torch.Tensor, Batch]:
         """The label rows that this batch shows, as a small leaf table [b*C, d] of its own."""
@@ -71,31 +64,13 @@ class Trainer:
         return rows, dataclasses.replace(batch, labels=own)
 
     def _scatter_rows(self, rows: torch.Tensor, batch: Batch) -> None:
-        grad = self._grads["embed.W_E"]
+        grad = self.params["embed.W_E"].grad
+        assert grad is not None
         if self._touched is not None:
             grad.index_fill_(0, self._touched, 0.0)
         self._touched = batch.labels.flatten()
         if rows.grad is not None:  # no layer may read them
             grad.index_add_(0, self._touched, rows.grad)
-
-    def _head(self, final: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Unembedding and cross-entropy, forward and backward, in one [b, v] buffer.
-
-        Fills the gradients of W_U and b_U; returns the loss and its gradient at `final`.
-        """
-        w, bias = self.params["unembed.W_U"], self.params["unembed.b_U"]
-        with torch.no_grad():
-            scores = torch.addmm(bias, final, w, out=self._logits[: len(final)])
-            scores -= scores.amax(1, keepdim=True)
-            at_target = scores.gather(1, target[:, None])
-            probs = scores.exp_()
-            total = probs.sum(1, keepdim=True)
-            value = (total.log() - at_target).mean()
-            probs *= 1 / (total * len(final))
-            probs.scatter_add_(1, target[:, None], torch.full_like(at_target, -1 / len(final)))
-            torch.mm(final.T, probs, out=self._grads["unembed.W_U"])
-            torch.sum(probs, 0, out=self._grads["unembed.b_U"])
-            return value, probs @ w.T
 
     def state(self) -> dict[str, torch.Tensor]:
         """All tensors needed to go on: weights, both Adam moments, the step."""

@@ -1,0 +1,266 @@
+"""Attention and LayerNorm on the CPU, compiled with numba: forward and backward.
+
+A sequence here has a handful of positions and a head a handful of dimensions. Torch's batched
+matmuls and softmax over such shapes spend their time on bookkeeping (docs/speed.md has the
+numbers); these loops keep one sequence in registers. Pure numpy in and out, nothing is
+allocated for the caller, and every sequence is computed on its own, so what a batch or a
+stack of models contains never changes a sequence's bits.
+
+Legend: n sequences, t key positions, q query positions (the last q of the t), h heads,
+k d_head, d d_model, s models, r rows.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+from numba import njit
+
+# Sums may be reordered, so that they vectorise; nan and inf keep their meaning. The order is
+# fixed when the code is compiled: the same machine gives the same bits.
+_compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+
+
+@_compiled
+def layer_norm(x, w, b, rows, eps, y, mean, rstd):
+    """y = (x - mean) * rstd * w + b over the last axis.
+
+    x, y [r, d]; w, b [s, d]: model s owns `rows` rows; mean, rstd [r] are filled in.
+    """
+    d = x.shape[1]
+    for s in range(w.shape[0]):
+        for i in range(s * rows, (s + 1) * rows):
+            total = x.dtype.type(0)
+            for j in range(d):
+                total += x[i, j]
+            m = total / d
+            square = x.dtype.type(0)
+            for j in range(d):
+                c = x[i, j] - m
+                square += c * c
+            scale = x.dtype.type(1 / np.sqrt(square / d + eps))
+            mean[i] = m
+            rstd[i] = scale
+            for j in range(d):
+                y[i, j] = (x[i, j] - m) * scale * w[s, j] + b[s, j]
+
+
+@_compiled
+def layer_norm_backward(dy, x, w, rows, mean, rstd, dx, dw, db):
+    """Gradients of `layer_norm`: dx [r, d], dw and db [s, d] are filled in."""
+    d = x.shape[1]
+    dw[:] = 0
+    db[:] = 0
+    for s in range(w.shape[0]):
+        for i in range(s * rows, (s + 1) * rows):
+            m, scale = mean[i], rstd[i]
+            flat = x.dtype.type(0)
+            along = x.dtype.type(0)
+            for j in range(d):
+                g = dy[i, j] * w[s, j]
+                flat += g
+                along += g * (x[i, j] - m)
+            flat /= d
+            along *= scale * scale / d
+            for j in range(d):
+                c = x[i, j] - m
+                dx[i, j] = scale * (dy[i, j] * w[s, j] - flat - c * along)
+                dw[s, j] += dy[i, j] * c * scale
+                db[s, j] += dy[i, j]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _exp_single(x):
+    """exp(x) for x <= 0 in float32, within 1e-7 of its value: Cephes' expf (Moshier 1989),
+    written out because a call would keep the loop around it from vectorising (4x). Sums keep
+    their order here: the two-part subtraction of n ln 2 is exact only as written."""
+    x = max(x, np.float32(-87.0))  # below: 1e-38 instead of 0
+    n = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
+    r = x - n * np.float32(0.693359375)
+    r = r - n * np.float32(-2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * r * r + r + np.float32(1.0)
+    return p * np.int32((np.int32(n) + 127) << 23).view(np.float32)  # times 2^n
+
+
+@njit(cache=True, error_model="numpy")
+def _exp_double(x):
+    return math.exp(x)
+
+
+@cache
+def cross_entropy(double: bool):
+    """`cross_entropy(z, target, rows, scale, loss, db)` for float32, or for double precision.
+
+    z [r, v] holds logits and becomes scale times their gradient of the summed loss,
+    softmax(z) - onehot(target); loss [r] = -log softmax(z)[target]; db [s, v] sums the new z
+    over each model's `rows` rows.
+    """
+    exp = _exp_double if double else _exp_single
+
+    @_compiled
+    def kernel(z, target, rows, scale, loss, db):
+        v = z.shape[1]
+        db[:] = 0
+        for i in range(z.shape[0]):
+            row, to = z[i], db[i // rows]
+            top = row[0]
+            for j in range(v):
+                top = max(top, row[j])
+            right = row[target[i]] - top
+            total = z.dtype.type(0)
+            for j in range(v):
+                e = exp(row[j] - top)
+                row[j] = e
+                total += e
+            loss[i] = np.log(total) - right
+            factor = scale / total
+            row[target[i]] -= total
+            for j in range(v):
+                row[j] *= factor
+                to[j] += row[j]
+
+    return kernel
+
+
+@_compiled
+def interleave(shown, table, labels, positions, x):
+    """x [n, 2C+1, d] = the exemplars shown [n, C+1, d] with the rows of their labels between
+    them, plus positions. table [s, v, d], labels [s, n/s, C], positions [s or 1, 2C+1, d]."""
+    n, c1, d = shown.shape
+    per = n // table.shape[0]
+    for b in range(n):
+        s, r = b // per, b % per
+        pos = positions[min(s, positions.shape[0] - 1)]
+        for c in range(c1):
+            for e in range(d):
+                x[b, 2 * c, e] = shown[b, c, e] + pos[2 * c, e]
+            if c + 1 < c1:
+                row = table[s, labels[s, r, c]]
+                for e in range(d):
+                    x[b, 2 * c + 1, e] = row[e] + pos[2 * c + 1, e]
+
+
+@_compiled
+def interleave_backward(dx, labels, dshown, dtable, dpositions):
+    """Gradients of `interleave`, filled in (dtable must come as zeros)."""
+    n, c1, d = dshown.shape
+    per = n // dtable.shape[0]
+    dpositions[:] = 0
+    for b in range(n):
+        s, r = b // per, b % per
+        dpos = dpositions[min(s, dpositions.shape[0] - 1)]
+        for j in range(2 * c1 - 1):
+            for e in range(d):
+                dpos[j, e] += dx[b, j, e]
+        for c in range(c1):
+            for e in range(d):
+                dshown[b, c, e] = dx[b, 2 * c, e]
+            if c + 1 < c1:
+                to = dtable[s, labels[s, r, c]]
+                for e in range(d):
+                    to[e] += dx[b, 2 * c + 1, e]
+
+
+@cache
+def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], double: bool):
+    """Causal attention for one shape, as (forward, backward): its sizes known to the compiler.
+
+    q, k and v are given as [n, positions, slot, h, k] arrays, which may be one and the same;
+    `slots` says where in each the queries, keys and values lie. p is [n, tq, t, h].
+
+    forward(q, k, v, scale, p, z)   p = softmax(scale q k), 0 in the future; z [n, tq, h, k] = p v
+    backward(q, k, v, scale, p, dz, dq, dk, dv)   fills the slots of dq, dk, dv
+    """
+    qs, ks, vs = slots
+    before = t - tq  # query i stands at position before + i
+    exp = _exp_double if double else _exp_single
+
+    @_compiled
+    def forward(q, k_, v, scale, p, z):
+        acc, norm = np.empty((h, k), p.dtype), np.empty(h, p.dtype)
+        for b in range(p.shape[0]):
+            for i in range(tq):
+                qi, pi, zi = q[b, i, qs], p[b, i], z[b, i]
+                norm[:] = -np.inf
+                for j in range(before + i + 1):
+                    kj = k_[b, j, ks]
+                    for a in range(h):
+                        dot = p.dtype.type(0)
+                        for e in range(k):
+                            dot += qi[a, e] * kj[a, e]
+                        pi[j, a] = dot * scale
+                        norm[a] = max(norm[a], pi[j, a])
+                for j in range(before + i + 1):
+                    for a in range(h):
+                        pi[j, a] = exp(pi[j, a] - norm[a])
+                norm[:] = 0
+                for j in range(before + i + 1):
+                    for a in range(h):
+                        norm[a] += pi[j, a]
+                for a in range(h):
+                    norm[a] = 1 / norm[a]
+                acc[:] = 0
+                for j in range(before + i + 1):
+                    vj = v[b, j, vs]
+                    for a in range(h):
+                        pi[j, a] *= norm[a]
+                        w = pi[j, a]
+                        for e in range(k):
+                            acc[a, e] += w * vj[a, e]
+                for j in range(before + i + 1, t):
+                    for a in range(h):
+                        pi[j, a] = 0
+                for a in range(h):
+                    for e in range(k):
+                        zi[a, e] = acc[a, e]
+
+    @_compiled
+    def backward(q, k_, v, scale, p, dz, dq, dk, dv):
+        to_k, to_v = np.empty((t, h, k), p.dtype), np.empty((t, h, k), p.dtype)
+        to_q, ds = np.empty((h, k), p.dtype), np.empty((t, h), p.dtype)
+        for b in range(p.shape[0]):
+            to_k[:] = 0
+            to_v[:] = 0
+            for i in range(tq):
+                pi, gi, qi = p[b, i], dz[b, i], q[b, i, qs]
+                for j in range(before + i + 1):
+                    vj = v[b, j, vs]
+                    for a in range(h):
+                        dot = p.dtype.type(0)
+                        w = pi[j, a]
+                        for e in range(k):
+                            dot += gi[a, e] * vj[a, e]
+                            to_v[j, a, e] += w * gi[a, e]
+                        ds[j, a] = dot
+                for a in range(h):
+                    mean = p.dtype.type(0)
+                    for j in range(before + i + 1):
+                        mean += ds[j, a] * pi[j, a]
+                    for j in range(before + i + 1):
+                        ds[j, a] = pi[j, a] * (ds[j, a] - mean) * scale
+                to_q[:] = 0
+                for j in range(before + i + 1):
+                    kj = k_[b, j, ks]
+                    for a in range(h):
+                        w = ds[j, a]
+                        for e in range(k):
+                            to_q[a, e] += w * kj[a, e]
+                            to_k[j, a, e] += w * qi[a, e]
+                for a in range(h):
+                    for e in range(k):
+                        dq[b, i, qs, a, e] = to_q[a, e]
+            for j in range(t):
+                for a in range(h):
+                    for e in range(k):
+                        dk[b, j, ks, a, e] = to_k[j, a, e]
+                        dv[b, j, vs, a, e] = to_v[j, a, e]
+
+    return forward, backward

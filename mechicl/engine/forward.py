@@ -140,8 +140,7 @@ def _embed(params: Params, batch: Batch, model: ModelConfig, hook: _Hooks) -> Te
     w, bias, table = params["exemplar_embed.W"], params["exemplar_embed.b"], params["embed.W_E"]
     t, labels = batch.labels.shape[-1] * 2 + 1, batch.labels
     if table.dim() == 3:
-        features = features.expand(table.shape[0], 1, *features.shape)
-        labels = labels.expand(table.shape[0], 1, *labels.shape)
+        features, labels = (_per_model(x, own, table.shape[0]) for x, own in ((features, 3), (labels, 2)))
     if model.positions == "learned":
         positions = params["pos_embed.W_pos"]
     elif model.positions == "sinusoidal":
@@ -158,6 +157,11 @@ def _embed(params: Params, batch: Batch, model: ModelConfig, hook: _Hooks) -> Te
         return x
     positions = positions if positions.dim() == 2 else positions[:, None, None]
     return x + hook("hook_pos_embed", positions.expand_as(x))
+
+
+def _per_model(x: Tensor, dims: int, models: int) -> Tensor:
+    """Data [*shape] for all models, or [s, *shape] with some for each, as [s, 1, *shape]."""
+    return x.unsqueeze(1) if x.dim() > dims else x.expand(models, 1, *x.shape)
 
 
 def _block(params: Params, x: Tensor, model: ModelConfig, layer: int, hook: _Hooks, query_only: bool):

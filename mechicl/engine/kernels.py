@@ -264,3 +264,49 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
                         dv[b, j, vs, a, e] = to_v[j, a, e]
 
     return forward, backward
+
+
+@_compiled
+def adam(p, m, v, g, rate, b1, b2, eps, bias2, penalty, shrink):
+    """One Adam update in place, of flat arrays: m and v are the moments, g the gradient.
+
+    rate = lr / (1 - b1^t); bias2 = 1 / sqrt(1 - b2^t); penalty * p joins the gradient; p is
+    first multiplied by shrink (decoupled decay; 1 without).
+    """
+    one = p.dtype.type(1)
+    for i in range(p.shape[0]):
+        d = g[i] + penalty * p[i]
+        m[i] = b1 * m[i] + (one - b1) * d
+        v[i] = b2 * v[i] + (one - b2) * d * d
+        p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(v[i]) * bias2 + eps)
+
+
+@_compiled
+def adam_rows(p, m, v, labels, g, slot, rate, b1, b2, eps, bias2, penalty, shrink):
+    """`adam` for a table p, m, v [v, d] of which only the rows `labels` [n] have a gradient:
+    g [n, d], one row per occurrence, of which equal labels' are summed (g is spoilt). slot [v]
+    holds -1 before and after. The other rows still move by their moments, as Adam has it."""
+    one = p.dtype.type(1)
+    for i in range(labels.shape[0]):
+        first = slot[labels[i]]
+        if first < 0:
+            slot[labels[i]] = i
+        else:
+            for e in range(g.shape[1]):
+                g[first, e] += g[i, e]
+    for r in range(p.shape[0]):
+        pr, mr, vr = p[r], m[r], v[r]
+        if slot[r] < 0:
+            for e in range(p.shape[1]):
+                d = penalty * pr[e]
+                mr[e] = b1 * mr[e] + (one - b1) * d
+                vr[e] = b2 * vr[e] + (one - b2) * d * d
+                pr[e] = shrink * pr[e] - rate * mr[e] / (np.sqrt(vr[e]) * bias2 + eps)
+        else:
+            gr = g[slot[r]]
+            for e in range(p.shape[1]):
+                d = gr[e] + penalty * pr[e]
+                mr[e] = b1 * mr[e] + (one - b1) * d
+                vr[e] = b2 * vr[e] + (one - b2) * d * d
+                pr[e] = shrink * pr[e] - rate * mr[e] / (np.sqrt(vr[e]) * bias2 + eps)
+            slot[r] = -1

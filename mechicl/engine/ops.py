@@ -23,7 +23,8 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
     oneDNN's kernels use AVX-512 on every vendor's CPU; torch's default (MKL) only on Intel's.
     """
-    if _ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":
+    large = a.shape[0] * a.shape[1] * b.shape[1] > _SMALL
+    if _ONEDNN and large and a.dtype == torch.float32 and a.device.type == "cpu":
         return torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b).mT, bias, "none", [], "")
     return a @ b if bias is None else torch.addmm(bias, a, b)
 
@@ -33,6 +34,7 @@ def _dense(x: Tensor) -> Tensor:
     return x if x.is_contiguous() or x.mT.is_contiguous() else x.contiguous()
 
 
+_SMALL = 2**20  # multiplications, below which oneDNN's 10 us of preparation are not worth it
 # The operator is torch's own but not public: without it, torch's default serves.
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 

@@ -267,12 +267,13 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
 
 
 @_compiled
-def adam(p, m, v, g, rate, b1, b2, eps, bias2, penalty, shrink):
+def adam(p, m, v, g, rates):
     """One Adam update in place, of flat arrays: m and v are the moments, g the gradient.
 
-    rate = lr / (1 - b1^t); bias2 = 1 / sqrt(1 - b2^t); penalty * p joins the gradient; p is
-    first multiplied by shrink (decoupled decay; 1 without).
+    rates: lr / (1 - b1^t), b1, b2, eps, 1 / sqrt(1 - b2^t), penalty, shrink. penalty * p joins
+    the gradient; p is first multiplied by shrink (decoupled decay; 1 without).
     """
+    rate, b1, b2, eps, bias2, penalty, shrink = rates
     one = p.dtype.type(1)
     for i in range(p.shape[0]):
         d = g[i] + penalty * p[i]
@@ -282,31 +283,18 @@ def adam(p, m, v, g, rate, b1, b2, eps, bias2, penalty, shrink):
 
 
 @_compiled
-def adam_rows(p, m, v, labels, g, slot, rate, b1, b2, eps, bias2, penalty, shrink):
-    """`adam` for a table p, m, v [v, d] of which only the rows `labels` [n] have a gradient:
-    g [n, d], one row per occurrence, of which equal labels' are summed (g is spoilt). slot [v]
-    holds -1 before and after. The other rows still move by their moments, as Adam has it."""
-    one = p.dtype.type(1)
-    for i in range(labels.shape[0]):
-        first = slot[labels[i]]
-        if first < 0:
-            slot[labels[i]] = i
-        else:
-            for e in range(g.shape[1]):
-                g[first, e] += g[i, e]
-    for r in range(p.shape[0]):
-        pr, mr, vr = p[r], m[r], v[r]
-        if slot[r] < 0:
-            for e in range(p.shape[1]):
-                d = penalty * pr[e]
-                mr[e] = b1 * mr[e] + (one - b1) * d
-                vr[e] = b2 * vr[e] + (one - b2) * d * d
-                pr[e] = shrink * pr[e] - rate * mr[e] / (np.sqrt(vr[e]) * bias2 + eps)
-        else:
-            gr = g[slot[r]]
-            for e in range(p.shape[1]):
-                d = gr[e] + penalty * pr[e]
-                mr[e] = b1 * mr[e] + (one - b1) * d
-                vr[e] = b2 * vr[e] + (one - b2) * d * d
-                pr[e] = shrink * pr[e] - rate * mr[e] / (np.sqrt(vr[e]) * bias2 + eps)
-            slot[r] = -1
+def scatter_rows(table, labels, rows):
+    """table [s, v, d] gains rows [s, n, d] at labels [s, n]; equal labels' rows add up."""
+    for s in range(table.shape[0]):
+        for i in range(labels.shape[1]):
+            for e in range(table.shape[2]):
+                table[s, labels[s, i], e] += rows[s, i, e]
+
+
+@_compiled
+def clear_rows(table, labels):
+    """table [s, v, d] becomes 0 at labels [s, n]."""
+    for s in range(table.shape[0]):
+        for i in range(labels.shape[1]):
+            for e in range(table.shape[2]):
+                table[s, labels[s, i], e] = 0

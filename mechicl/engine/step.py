@@ -40,7 +40,13 @@ class Trainer:
         self.step = 0
         self.params = {k: v.detach().clone().requires_grad_() for k, v in params.items()}
         self.moments = {k: (torch.zeros_like(v), torch.zeros_like(v)) for k, v in params.items()}
-        self._slot = np.full(self.params["embed.W_E"].shape[-2], -1)
+        # The same memory, flat, as numpy sees it.
+        self._arrays = {
+            name: [x.detach().numpy().reshape(-1) for x in (p, *self.moments[name])] for name, p in self.params.items()
+        }
+        # The label embedding's gradient [s, v, d], kept: all but a few rows of it are always 0.
+        table = self.moments["embed.W_E"][0].numpy()
+        self._d_table = np.zeros_like(table).reshape(-1, *table.shape[-2:])
 
     def update(self, batch: Batch) -> Tensor:
         """One update on one batch; returns its loss (or [s]), before the update."""
@@ -55,26 +61,22 @@ class Trainer:
         return value.detach()
 
     def _adam(self, d_rows: Tensor | None, labels: Tensor) -> None:
-        from mechicl.engine.kernels import adam, adam_rows
+        from mechicl.engine.kernels import adam, clear_rows, scatter_rows
 
         optim, (b1, b2), done = self.config.optim, self.config.optim.betas, self.step + 1
-        lr, bias2 = optim.lr_at(self.step), 1 / math.sqrt(1 - b2**done)
+        lr, dense = optim.lr_at(self.step), self._d_table
+        shown = labels.numpy().reshape(len(dense), -1)
+        if d_rows is not None:  # some layer reads them
+            scatter_rows(dense, shown, d_rows.numpy().reshape(*shown.shape, -1))
+        rates = (lr / (1 - b1**done), b1, b2, optim.adam_eps, 1 / math.sqrt(1 - b2**done))
         for name, p in self.params.items():
+            g = dense if name == "embed.W_E" else None if p.grad is None else p.grad.numpy()
+            if g is None:
+                continue
             l2 = optim.l2 if optim.l2_group in ("all", group(name)) else 0.0
-            penalty, shrink = (l2, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * l2)
-            number = np.float32 if p.dtype == torch.float32 else np.float64
-            rates = [number(x) for x in (lr / (1 - b1**done), b1, b2, optim.adam_eps, bias2, penalty, shrink)]
-            state = [x.detach().numpy() for x in (p, *self.moments[name])]
-            if name == "embed.W_E":
-                models = len(p) if p.dim() == 3 else 1
-                tables = [x.reshape(models, *p.shape[-2:]) for x in state]
-                shown = labels.numpy().reshape(models, -1)
-                g = np.zeros((*shown.shape, p.shape[-1]), number) if d_rows is None else d_rows.numpy()
-                g = g.reshape(models, -1, p.shape[-1])
-                for s in range(models):
-                    adam_rows(*(x[s] for x in tables), shown[s], g[s], self._slot, *rates)
-            elif p.grad is not None:
-                adam(*(x.reshape(-1) for x in state), p.grad.numpy().reshape(-1), *rates)
+            held = (l2, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * l2)
+            adam(*self._arrays[name], g.reshape(-1), np.array((*rates, *held), g.dtype))
+        clear_rows(dense, shown)
 
     def state(self) -> dict[str, Tensor]:
         """All tensors needed to go on: weights, both Adam moments, the step."""
@@ -90,7 +92,9 @@ class Trainer:
         weights = {k.removeprefix("weights/"): v for k, v in state.items() if k.startswith("weights/")}
         trainer = cls(config, weights)
         trainer.step = int(state["step"])
-        trainer.moments = {k: (state[f"exp_avg/{k}"].clone(), state[f"exp_avg_sq/{k}"].clone()) for k in weights}
+        for name, moments in trainer.moments.items():
+            for kind, moment in zip(("exp_avg", "exp_avg_sq"), moments, strict=True):
+                moment.copy_(state[f"{kind}/{name}"])
         return trainer
 
 

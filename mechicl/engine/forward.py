@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
-from mechicl.engine.ops import EPS, attend, beside, embed, layer_norm, linear
+from mechicl.engine.ops import EPS, Attention, beside, compiled, embed, layer_norm, linear, project
 from mechicl.engine.params import Params, rotary_tables, sinusoidal_positions
 
 
@@ -147,7 +147,7 @@ def _embed(params: Params, batch: Batch, model: ModelConfig, hook: _Hooks) -> Te
         positions = sinusoidal_positions(t, model.d_model, model.position_time).to(w)
     else:
         positions = w.new_zeros(t, model.d_model)
-    if w.device.type == "cpu" and not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
+    if compiled(w, table, positions) and not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
         return embed(features, w, bias, table, labels, positions)
     rows = F.embedding(labels, table) if table.dim() == 2 else torch.stack(list(map(F.embedding, labels, table)))
     shown = linear(features, w, bias)
@@ -181,26 +181,22 @@ def _block(params: Params, x: Tensor, model: ModelConfig, layer: int, hook: _Hoo
 
 def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool):
     w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
-    inside = [f"{norm}.hook_normalized", *(f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern"))]
-    if model.positions == "rotary" or x.device.type != "cpu" or any(map(hook.uses, inside)):
-        normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
+    normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
+    inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
+    if model.positions == "rotary" or not compiled(x, w) or any(map(hook.uses, inside)):
         z = _attention_in_steps(normed, w, model, name, hook, query_only)
     else:
-        weights = (params[f"{norm}.w"], params[f"{norm}.b"]) if model.layer_norm else None
-        z = attend(x, weights, w, h, query_only).unflatten(-1, (h, -1))
+        z = Attention(*project(normed, w, query_only), h).z.unflatten(-1, (h, -1))
     return linear(hook(f"{name}.hook_z", z).flatten(-2), params[f"{name}.W_O"])
 
 
 def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool) -> Tensor:
-    """`ops.attend` with every activation in sight: z [*lead, q, h, k]."""
+    """`ops.Attention` with every activation in sight: z [*lead, q, h, k]."""
     h, d = model.n_heads, model.d_model
-    if query_only:
-        q, kv = linear(x[..., -1:, :], w[..., :d]), linear(x, w[..., d:])
-    else:
-        q, kv = linear(x, w).split([d, 2 * d], dim=-1)
+    q, kv = project(x, w, query_only)
     t, tq = kv.shape[-2], q.shape[-2]
-    k, v = kv.chunk(2, dim=-1)
-    q = hook(f"{name}.hook_q", q.unflatten(-1, (h, -1)))
+    k, v = kv[..., -2 * d :].chunk(2, dim=-1)
+    q = hook(f"{name}.hook_q", q[..., :d].unflatten(-1, (h, -1)))
     k = hook(f"{name}.hook_k", k.unflatten(-1, (h, -1)))
     v = hook(f"{name}.hook_v", v.unflatten(-1, (h, -1)))
     if model.positions == "rotary":

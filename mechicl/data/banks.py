@@ -49,7 +49,7 @@ class Batch:
 
     @property
     def n_pairs(self) -> int:
-        return self.labels.shape[1]
+        return self.labels.shape[-1]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ _HOME = {
     "resume": "train",
     "show_attention": "figures.attention",
     "train": "train",
+    "train_seeds": "ensemble",
 }
 __all__ = ["__version__", "recipes", *_HOME]
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl import recipes as recipes
     from mechicl.config import Config as Config
     from mechicl.data.banks import Batch as Batch
+    from mechicl.ensemble import train_seeds as train_seeds
     from mechicl.figures.attention import show_attention as show_attention
     from mechicl.interventions import AblateHeads as AblateHeads
     from mechicl.model import ICLTransformer as ICLTransformer

@@ -34,6 +34,7 @@ def train(
     out: Path | None = None,
     seed: int | None = None,
     seeds: str | None = None,
+    jobs: int | None = None,
     data: Path | None = None,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
     quiet: bool = False,
@@ -49,14 +50,15 @@ def train(
         recipe: which recipe.
         out: the run's directory (default checkpoints/RECIPE, with -sN for a seed).
         seed: seed of the initial weights and of the data; evaluation sets keep theirs.
-        seeds: several seeds in turn, as 0..4 or 0,3,7; finished ones are skipped.
+        seeds: several seeds at once, as 0..4 or 0,3,7; finished ones are skipped, interrupted ones continued.
+        jobs: with --seeds, how many processes (default: one per core).
         data: folder (or zip) of images, for recipes that need one; with --resume, where it is now.
         resume: continue this run to the same bytes as an unbroken one.
         quiet: no progress bar.
     """
     from mechicl import recipes as known
     from mechicl import train as trainer  # the function
-    from mechicl.series import open_series
+    from mechicl.ensemble import train_seeds
     from mechicl.train import resume as continue_run
 
     if resume is not None:
@@ -72,20 +74,14 @@ def train(
     config = known.get(recipe)
     if seeds is None:
         name = recipe if seed is None else f"{recipe}-s{seed}"
-        plan = [(config if seed is None else config.with_seed(seed), out or Path("checkpoints") / name)]
+        settings, root = config if seed is None else config.with_seed(seed), out or Path("checkpoints") / name
+        runs = [trainer(settings, root, data=data, progress=not quiet)]
     else:
-        base = out or Path("checkpoints") / recipe
-        plan = [(config.with_seed(s), base.with_name(f"{base.name}-s{s}")) for s in parse_seeds(seeds)]
-    for settings, root in plan:
-        if seeds is not None and (root / "manifest.json").exists():
-            if open_series(root).config != settings:
-                raise ConfigError(f"{root} was trained with other settings than recipe {recipe} has now: "
-                                  "move it away, or train elsewhere with --out DIR.")  # fmt: skip
-            series = continue_run(root, data=data, progress=not quiet)
-        else:
-            series = trainer(settings, root, data=data, progress=not quiet)
+        runs = train_seeds(config, parse_seeds(seeds), out, data=data, jobs=jobs, progress=not quiet)
+    for series in runs:
         print(f"{series.root}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
-    print(f"Look at it with `mechicl show {plan[0][1]}`; analyse it with `mechicl report {plan[0][1]}`.")
+    shown = " ".join(str(series.root) for series in runs)
+    print(f"Look at it with `mechicl show {shown}`; analyse it with `mechicl report {runs[0].root}`.")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from tqdm import tqdm
 
 import mechicl
 from mechicl.config import Config, ConfigError, Window, to_dict
-from mechicl.data.banks import Bank, Batch, build_bank
+from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
 from mechicl.engine.params import Params, init, pack, unpack
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
@@ -35,7 +37,7 @@ def train(
     out: str | Path | None = None,
     *,
     data: str | Path | None = None,
-    progress: bool = True,
+    progress: bool | Shown = True,
 ) -> Series:
     """Train a series from step 0.
 
@@ -43,29 +45,52 @@ def train(
         config: a recipe's Config (`mechicl.recipes`).
         out: the run's directory (default `checkpoints/<config.name>`).
         data: folder of images, for banks made of images.
-        progress: show a bar with loss, speed, time left and the last evaluators.
+        progress: show a bar with loss, speed, time left and the last evaluators; or the bar to use.
 
     Raises:
         SeriesError: the directory holds a run already, or the disk is full.
     """
     root = Path(out) if out is not None else Path("checkpoints") / config.name
+    bank = checked_bank(config, data)
+    with begun(root, config, bank, data), bar(root.name, config, 0, config.steps, progress) as shown:
+        trainer = Trainer(config, pack(init(config)))
+        advance([Member(root, config, bank)], trainer, config.steps, set(checkpoint_steps(config)), shown)
+    return open_series(root)
+
+
+def checked_bank(config: Config, data: str | Path | None) -> Bank:
+    """The bank; what is impossible about the run is refused before anything is written."""
+    checkpoint_steps(config)
+    bank = build_bank(config, data)
+    evaluation_sets(config, bank, n=1)
+    return bank
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of those that are trained together."""
+
+    root: Path
+    config: Config
+    bank: Bank
+
+
+@contextmanager
+def begun(root: Path, config: Config, bank: Bank, data: str | Path | None) -> Iterator[None]:
+    """A new run's directory, locked, with its config and manifest written."""
     if (root / "manifest.json").exists():
         raise SeriesError(
             f"{root} holds a run already. Continue it with `mechicl train --resume {root}`, "
             "or train elsewhere with --out DIR."
         )
-    schedule = checkpoint_steps(config)
-    bank = build_bank(config, data)
-    evaluation_sets(config, bank, n=1)  # an impossible one is refused before anything is written
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         write_json(root / "config.json", to_dict(config))
-        write_json(root / "manifest.json", _manifest(config, schedule, bank, data))
-        _advance(root, config, bank, Trainer(config, pack(init(config))), config.steps, set(schedule), progress)
-    return open_series(root)
+        write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, data))
+        yield
 
 
-def resume(root: str | Path, *, data: str | Path | None = None, progress: bool = True) -> Series:
+def resume(root: str | Path, *, data: str | Path | None = None, progress: bool | Shown = True) -> Series:
     """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one.
 
     Steps between that state and the interruption are replayed, and must agree with what was
@@ -76,8 +101,7 @@ def resume(root: str | Path, *, data: str | Path | None = None, progress: bool =
         return series
     schedule = set(series.manifest["schedule"])
     trainer = _restore(series, series.config.steps)
-    with locked(series.root):
-        _advance(series.root, series.config, series.bank, trainer, series.config.steps, schedule, progress)
+    _replay(series, trainer, series.config.steps, schedule, progress)
     return open_series(root)
 
 
@@ -101,9 +125,14 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
     trainer = _restore(series, start)
-    with locked(series.root):
-        _advance(series.root, series.config, series.bank, trainer, stop, keep, progress)
+    _replay(series, trainer, stop, keep, progress)
     return open_series(root)
+
+
+def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown) -> None:
+    member = Member(series.root, series.config, series.bank)
+    with locked(series.root), bar(series.name, series.config, trainer.step, stop, progress) as shown:
+        advance([member], trainer, stop, keep, shown)
 
 
 def training_batches(config: Config, bank: Bank, start: int, stop: int) -> Iterator[Batch]:
@@ -117,55 +146,83 @@ def training_batches(config: Config, bank: Bank, start: int, stop: int) -> Itera
             yield drawn[(step - first) * size : (step - first + 1) * size]
 
 
-def _advance(
-    root: Path, config: Config, bank: Bank, trainer: Trainer, stop: int, keep: set[int], progress: bool
-) -> None:
-    """Train up to `stop`, saving the steps in `keep` on the way."""
-    writer = Writer(root)
+class Shown(Protocol):
+    """What training reports to: a tqdm bar, or what stands for it in another process."""
+
+    def update(self, n: int) -> Any: ...
+    def set_postfix_str(self, s: str) -> Any: ...
+
+
+@contextmanager
+def bar(name: str, config: Config, start: int, stop: int, progress: bool | Shown, runs: int = 1) -> Iterator[Shown]:
+    """The progress bar of `runs` runs from step `start` to `stop`, counting sequences; or the
+    one that is given."""
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    size = config.batch_size * runs
+    with tqdm(total=stop * size, initial=start * size, unit=" sequences", unit_scale=True, desc=name,
+              disable=not progress, smoothing=0.05, dynamic_ncols=True) as shown:  # fmt: skip
+        yield shown
+
+
+def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[int], shown: Shown) -> None:
+    """Train one run, or several of one recipe stacked, up to `stop`, saving the steps in `keep`.
+
+    With several, the trainer's parameters are stacked in the order of `members`; every run is
+    saved as a series of its own, in the bytes it would have had alone.
+    """
+    config = members[0].config
+    writers = [Writer(member.root) for member in members]
     states = state_steps(config)
-    sets = evaluation_sets(config, bank)
+    sets = [evaluation_sets(member.config, member.bank) for member in members]
     losses: list[torch.Tensor] = []
-    bar = tqdm(
-        total=stop * config.batch_size, initial=trainer.step * config.batch_size, unit=" sequences",
-        unit_scale=True, desc=root.name, disable=not progress, smoothing=0.05, dynamic_ncols=True,
-    )  # fmt: skip
-    with bar, _threads(config.threads):
+    with _threads(config.threads):
         if trainer.step == 0 and 0 in keep:
-            _checkpoint(root, config, trainer, writer, sets, losses, bar)
-        for batch in training_batches(config, bank, trainer.step, stop):
+            for i, member in enumerate(members):
+                _checkpoint(member, trainer, i, writers[i], sets[i], losses, shown)
+        for batch in _batches(members, trainer.step, stop):
             losses.append(trainer.update(batch))
-            bar.update(config.batch_size)
+            shown.update(config.batch_size * len(members))
             if trainer.step in keep:
-                _checkpoint(root, config, trainer, writer, sets, losses, bar)
-                if trainer.step in states:
-                    writer.save("state", trainer.step, trainer.step * config.batch_size, trainer.state())
+                for i, member in enumerate(members):
+                    _checkpoint(member, trainer, i, writers[i], sets[i], losses, shown)
+                    if trainer.step in states:
+                        writers[i].save("state", trainer.step, trainer.step * config.batch_size, trainer.state(i))
                 losses = []
 
 
+def _batches(members: Sequence[Member], start: int, stop: int) -> Iterator[Batch]:
+    """Each step's batch; of several runs, theirs stacked."""
+    each = [training_batches(member.config, member.bank, start, stop) for member in members]
+    return each[0] if len(each) == 1 else map(stack_batches, zip(*each, strict=True))
+
+
 def _checkpoint(
-    root: Path, config: Config, trainer: Trainer, writer: Writer, sets: dict[str, Batch],
-    losses: list[torch.Tensor], bar: tqdm,
+    member: Member, trainer: Trainer, i: int, writer: Writer, sets: dict[str, Batch],
+    losses: list[torch.Tensor], shown: Shown,
 ) -> None:  # fmt: skip
-    step, sequences = trainer.step, trainer.step * config.batch_size
-    loss = float(torch.stack(losses).double().mean()) if losses else None
+    config, root, step = member.config, member.root, trainer.step
+    sequences, params = step * config.batch_size, trainer.member(i)
+    loss = float(torch.stack([x.view(-1)[i] for x in losses]).double().mean()) if losses else None
     if loss is not None and not math.isfinite(loss):
         raise SeriesError(
             f"{root}: the training loss is {loss} at step {step}; the run diverged and stopped. "
             "Its earlier checkpoints are whole. Lower optim.lr, or add warm-up."
         )
-    rows = evaluate_params(trainer.params, sets, config)
-    writer.save("weights", step, sequences, saved_weights(trainer.params, config))
+    rows = evaluate_params(params, sets, config)
+    writer.save("weights", step, sequences, saved_weights(params, config))
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
     append_line(root / "metrics.jsonl", record)
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].headline}
-    shown = " ".join(f"{k} {value[k]:.2f}" for k in ("icl", "flip", "ciwl", "iwl"))
-    bar.set_postfix_str(shown if loss is None else f"loss {loss:.3f} {shown}")
+    text = " ".join(f"{k} {value[k]:.2f}" for k in ("icl", "flip", "ciwl", "iwl"))
+    shown.set_postfix_str(text if loss is None else f"loss {loss:.3f} {text}")
 
 
 def saved_weights(params: Params, config: Config) -> Params:
     """What goes into a checkpoint file: TransformerLens shapes, in the run's stored dtype."""
     dtype = getattr(torch, config.weights_dtype)
-    weights = unpack({k: v.detach() for k, v in params.items()}, config.model.n_heads)
+    weights = unpack(params, config.model.n_heads)
     return {name: w.to(dtype) for name, w in weights.items()}
 
 

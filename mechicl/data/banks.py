@@ -8,6 +8,7 @@ rebuilt from the config, never stored, and its fingerprint is kept in the run's 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +51,11 @@ class Batch:
     @property
     def n_pairs(self) -> int:
         return self.labels.shape[-1]
+
+
+def stack_batches(batches: Sequence[Batch]) -> Batch:
+    """Batches of equal size as one, along a new first axis s: one for each stacked model."""
+    return Batch(**{k: torch.stack([getattr(batch, k) for batch in batches]) for k in vars(batches[0])})
 
 
 @dataclass(frozen=True)

@@ -139,9 +139,7 @@ def check_weights(weights: Params, config: Config, where: str) -> None:
     for name in [*want, *weights]:
         have = tuple(weights[name].shape) if name in weights else None
         if have != want.get(name):
-            raise ConfigError(
-                f"{where}: parameter {name} has shape {have}, this run's config says {want.get(name)}."
-            )
+            raise ConfigError(f"{where}: parameter {name} has shape {have}, this run's config says {want.get(name)}.")
 
 
 def sinusoidal_positions(n_tokens: int, d_model: int, time: float) -> torch.Tensor:

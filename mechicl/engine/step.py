@@ -67,13 +67,20 @@ class Trainer:
             held = (l2, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * l2)
             adam(*arrays, g.reshape(-1), np.array((*rates, *held), g.dtype))
 
-    def state(self) -> dict[str, Tensor]:
-        """All tensors needed to go on: weights, both Adam moments, the step."""
+    def member(self, i: int) -> Params:
+        """The parameters of stacked model `i`; of a plain trainer, its own. Not copied."""
+        return {k: self._of(v, i) for k, v in self.params.items()}
+
+    def state(self, i: int = 0) -> dict[str, Tensor]:
+        """All tensors that model `i` needs to go on: weights, both Adam moments, the step."""
         out = {"step": torch.tensor(self.step)}
         for name, p in self.params.items():
-            out[f"weights/{name}"] = p.detach().clone()
-            out[f"exp_avg/{name}"], out[f"exp_avg_sq/{name}"] = (m.clone() for m in self.moments[name])
+            for kind, x in zip(("weights", "exp_avg", "exp_avg_sq"), (p, *self.moments[name]), strict=True):
+                out[f"{kind}/{name}"] = self._of(x, i).clone()
         return out
+
+    def _of(self, x: Tensor, i: int) -> Tensor:
+        return x[i] if self.params["embed.W_E"].dim() == 3 else x
 
     @classmethod
     def from_state(cls, config: Config, state: dict[str, Tensor]) -> Trainer:

@@ -1,0 +1,182 @@
+"""Several seeds of one recipe at once: which run together in one pass, which side by side.
+
+A process per core trains its share of the seeds. Within a process they can be stacked: one
+pass over all of them, with parameters and batches on a leading axis. Stacking shares the
+Python around the arithmetic, so it wins where a step is small, and loses where the stacked
+activations no longer fit the caches; either way every run comes out with the bytes it would
+have alone, so each process simply measures both and takes the quicker (docs/speed.md).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from mechicl.config import Config, ConfigError
+from mechicl.data.banks import Bank, stack_batches
+from mechicl.engine.forward import stack
+from mechicl.engine.params import init, pack
+from mechicl.engine.step import Trainer
+from mechicl.schedule import checkpoint_steps
+from mechicl.series import Series, open_series
+from mechicl.train import Member, Shown, advance, bar, begun, checked_bank, resume, train, training_batches
+
+_TRIAL = 12  # steps timed each way before choosing
+_GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
+
+
+def train_seeds(
+    config: Config,
+    seeds: Sequence[int],
+    out: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> list[Series]:
+    """Train one recipe with several seeds; each becomes a series of its own, `<out>-s<seed>`.
+
+    Finished runs are left as they are and interrupted ones continued, so the same call after
+    an interruption goes on. Every run is bit for bit what `train` would have made.
+
+    Args:
+        config: a recipe's Config; each seed replaces its init and data seeds.
+        out: where, without the seed (default checkpoints/<config.name>).
+        jobs: processes (default: one per core, at most one per seed).
+        data, progress: as in `train`.
+
+    Raises:
+        ConfigError: a run is there that was trained with other settings.
+        SeriesError: a run could not be written; the others are whole.
+    """
+    base = Path(out) if out is not None else Path("checkpoints") / config.name
+    plan = {base.with_name(f"{base.name}-s{seed}"): config.with_seed(seed) for seed in seeds}
+    fresh, begun_before = [], []
+    for root, settings in plan.items():
+        if not (root / "manifest.json").exists():
+            fresh.append(root)
+        elif open_series(root).config != settings:
+            raise ConfigError(f"{root} was trained with other settings than recipe {config.name} has now: "
+                              "move it away, or train elsewhere with --out DIR.")  # fmt: skip
+        else:
+            begun_before.append(root)
+    left = {root: settings.steps - _done(root) for root, settings in plan.items()}
+    workers = max(1, min(jobs or os.cpu_count() or 1, sum(map(bool, left.values()))))
+    # Resumed runs stand at different steps, so each goes alone; fresh ones are shared out.
+    shares = [[root] for root in begun_before if left[root]]
+    shares += [fresh[i::workers] for i in range(workers) if fresh[i::workers]]
+    with bar(f"{base.name} x {len(plan)}", config, 0, config.steps, progress, len(plan)) as shown:
+        shown.update(sum(config.steps - n for n in left.values()) * config.batch_size)
+        if workers == 1:
+            for share in shares:
+                _share([(root, plan[root]) for root in share], data, shown)
+        else:
+            _in_processes([[(root, plan[root]) for root in share] for share in shares], data, workers, shown)
+    return [open_series(root) for root in plan]
+
+
+def _done(root: Path) -> int:
+    """The step from which `resume` will go on."""
+    if not (root / "manifest.json").exists():
+        return 0
+    series = open_series(root)
+    if series.complete:
+        return series.config.steps
+    return max((e.step for e in series.entries if e.kind == "state"), default=0)
+
+
+def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Shown) -> None:
+    """Train these runs in this process, one after another or stacked."""
+    if len(share) == 1 or any((root / "manifest.json").exists() for root, _ in share):
+        banks = None
+    else:
+        banks = [checked_bank(config, data) for _, config in share]
+    if banks is None or not stacking_wins([config for _, config in share], banks):
+        for root, config in share:
+            _alone(root, config, data, shown)
+        return
+    with ExitStack() as held:
+        members = []
+        for (root, config), bank in zip(share, banks, strict=True):
+            held.enter_context(begun(root, config, bank, data))
+            members.append(Member(root, config, bank))
+        config = members[0].config
+        trainer = Trainer(config, stack(pack(init(member.config)) for member in members))
+        advance(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
+
+
+def _alone(root: Path, config: Config, data: str | Path | None, shown: Shown) -> None:
+    if (root / "manifest.json").exists():
+        resume(root, data=data, progress=shown)
+    else:
+        train(config, root, data=data, progress=shown)
+
+
+def stacking_wins(configs: Sequence[Config], banks: Sequence[Bank]) -> bool:
+    """Whether one pass over all of these runs is quicker than one after another: timed, here
+    and now, in turns, the best of three each."""
+    batches = [list(training_batches(c, b, 0, _TRIAL)) for c, b in zip(configs, banks, strict=True)]
+    together = [stack_batches(group) for group in zip(*batches, strict=True)]
+    one = Trainer(configs[0], pack(init(configs[0])))
+    many = Trainer(configs[0], stack(pack(init(c)) for c in configs))
+    spent = {"one": [], "many": []}
+    for _ in range(3):
+        for name, trainer, listed in (("one", one, batches[0]), ("many", many, together)):
+            start = time.perf_counter()
+            for batch in listed:
+                trainer.update(batch)
+            spent[name].append(time.perf_counter() - start)
+    return min(spent["many"]) < _GAIN * len(configs) * min(spent["one"])
+
+
+class _Tally:
+    """Stands for the bar in a worker: sends what it is told to the parent."""
+
+    def __init__(self, queue):
+        self.queue, self.count = queue, 0
+
+    def update(self, n: int) -> None:
+        self.count += n
+        if self.count >= 1 << 14:
+            self.queue.put(self.count)
+            self.count = 0
+
+    def set_postfix_str(self, s: str) -> None:
+        self.queue.put(s)
+
+
+def _work(share: list[tuple[Path, Config]], data: str | Path | None, queue) -> None:
+    tally = _Tally(queue)
+    _share(share, data, tally)
+    queue.put(tally.count)
+
+
+def _in_processes(shares: list, data: str | Path | None, workers: int, shown: Shown) -> None:
+    # spawn: torch's thread pools do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        queue = manager.Queue()
+        running = {pool.submit(_work, share, data, queue) for share in shares}
+        failed: list[BaseException] = []
+        try:
+            while running or not queue.empty():
+                while not queue.empty():
+                    told = queue.get()
+                    shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
+                finished = {task for task in running if task.done()}
+                failed += [error for task in finished if (error := task.exception()) is not None]
+                running -= finished
+                time.sleep(0.1)
+        except BaseException:
+            for task in running:
+                task.cancel()
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+    if failed:
+        raise failed[0]

@@ -27,12 +27,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import Config, ConfigError, SequenceConfig
 from mechicl.data.banks import Bank, Batch
 from mechicl.data.sequences import check
 from mechicl.engine.forward import forward, label_logits
+from mechicl.engine.ops import compiled, linear
 from mechicl.engine.params import Params
 
 METRICS = ("in_context_acc", "acc", "loss")
@@ -174,20 +176,22 @@ def score(
 
 
 def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, with_loss: bool):
-    """acc and loss over all labels, [rows]: in blocks through one buffer, because a fresh
-    [rows, v] tensor costs more in page faults than its arithmetic."""
+    """acc and loss over all labels, [rows]: in blocks that stay in the caches."""
+    from mechicl.engine.head import score_rows
+
     rows = final.reshape(-1, final.shape[-1])
     answers = target.expand(final.shape[:-1]).reshape(-1)
     acc, loss = torch.empty(len(rows), dtype=torch.bool), rows.new_empty(len(rows))
-    buffer = rows.new_empty(min(_BLOCK, len(rows)), w.shape[-1])
     for i in range(0, len(rows), _BLOCK):
         block = slice(i, i + _BLOCK)
-        z = torch.addmm(bias, rows[block], w, out=buffer[: len(rows[block])])
-        top, best = z.max(-1)
-        acc[block] = best == answers[block]
+        z = linear(rows[block], w, bias)
+        if compiled(z):
+            kernel = score_rows(z.dtype == torch.float64, with_loss)
+            kernel(z.numpy(), answers[block].numpy(), acc[block].numpy(), loss[block].numpy())
+            continue
+        acc[block] = z.argmax(-1) == answers[block]
         if with_loss:
-            right = z.gather(-1, answers[block, None]).squeeze(-1)
-            loss[block] = z.sub_(top[:, None]).exp_().sum(-1).log() + top - right
+            loss[block] = F.cross_entropy(z, answers[block], reduction="none")
     return acc, loss
 
 

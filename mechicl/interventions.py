@@ -114,8 +114,9 @@ def edits(
         replaced = kind in ("mean", "resample")
         out[name] = Edit(keep, _replacement(kind, intact[name]) * (1 - keep) if replaced else 0.0)
     if kind in ("pattern_preserving", "value_preserving"):
-        # Holding what lies before the ablated layer changes nothing, so hold it everywhere.
-        out |= {name: Edit(0.0, intact[name]) for name in needs(kind, model)}
+        # Up to the first ablated layer everything is intact: nothing to hold there.
+        first = min(c.first_layer for c in conditions)
+        out |= {name: Edit(0.0, intact[name]) for name in needs(kind, model)[first + 1 :]}
     return out
 
 

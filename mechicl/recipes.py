@@ -76,14 +76,14 @@ def demo_small() -> Config:
 
 @recipe
 def iwl() -> Config:
-    """ICL gives way to pure in-weights recall, in about 5 minutes.
+    """ICL gives way to pure in-weights recall, in about 3 minutes.
 
     An MLP in the last layer, 32 labels shared by 1280 classes, four pairs of which two show
     the query's class, and one sequence in ten that is not bursty, so that recall pays.
     """
     return Config(
         name="iwl",
-        steps=35_000,
+        steps=50_000,
         bank=BankConfig(n_classes=1280, dim=32, eps=0.45, n_labels=32),
         sequences=SequenceConfig(n_pairs=4, burstiness=2, p_bursty=0.9),
         model=ModelConfig(mlp_ratio=4, mlp_layers=(1,)),
@@ -97,7 +97,7 @@ def iwl() -> Config:
 
 @recipe
 def persistent() -> Config:
-    """ICL stays: as `iwl`, but every sequence is bursty, so nothing asks for recall. About 5 minutes."""
+    """ICL stays: as `iwl`, but every sequence is bursty, so nothing asks for recall. About 3 minutes."""
     config = iwl()
     return replace(config, name="persistent", sequences=replace(config.sequences, p_bursty=1.0))
 

@@ -189,25 +189,30 @@ def load_tensors(root: Path, entry: Entry) -> Params:
     """
     import safetensors.torch
 
-    problem = file_problem(root, entry)
+    data, problem = _read(root, entry)
     if problem:
         raise SeriesError(f"{root}: {problem} `mechicl verify {root}` checks the whole run.")
-    return safetensors.torch.load((root / entry.file).read_bytes())
+    return safetensors.torch.load(data)
 
 
 def file_problem(root: Path, entry: Entry) -> str | None:
     """What is wrong with one file of the index, or None."""
+    return _read(root, entry)[1]
+
+
+def _read(root: Path, entry: Entry) -> tuple[bytes, str | None]:
+    """One file of the index, and what is wrong with it."""
     path = root / entry.file
     if path.resolve().parent != (root / entry.kind).resolve():
-        return f"{entry.file}: lies outside the run."
+        return b"", f"{entry.file}: lies outside the run."
     if not path.is_file():
-        return f"{entry.file}: missing."
+        return b"", f"{entry.file}: missing."
     data = path.read_bytes()
     if len(data) != entry.bytes:
-        return f"{entry.file}: {len(data)} bytes, but {entry.bytes} were written (torn or truncated)."
+        return b"", f"{entry.file}: {len(data)} bytes, but {entry.bytes} were written (torn or truncated)."
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        return f"{entry.file}: its sha256 is not the recorded one (altered)."
-    return None
+        return b"", f"{entry.file}: its sha256 is not the recorded one (altered)."
+    return data, None
 
 
 @contextmanager

@@ -32,6 +32,12 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are computed, not found: tests of the cache itself set this back."""
+    monkeypatch.setattr("mechicl.measures.cache._WORTH", 10**9)
+
+
 class NetworkBlocked(RuntimeError):
     """A test, or something that it called, tried to reach another machine."""
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
-from mechicl.engine.ops import EPS, Attention, beside, compiled, embed, layer_norm, linear, project
+from mechicl.engine.ops import EPS, Attention, beside, compiled, embed, layer_norm, linear, project, sequences
 from mechicl.engine.params import Params, rotary_tables, sinusoidal_positions
 
 
@@ -42,7 +42,8 @@ class Edit:
     def __call__(self, x: Tensor) -> Tensor:
         if isinstance(self.keep, float) and self.keep == 0.0:
             return torch.zeros_like(x) + self.add  # whatever x is: -inf * 0 is nan
-        return x * self.keep + self.add
+        kept = x * self.keep
+        return kept if isinstance(self.add, float) and self.add == 0.0 else kept + self.add
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def forward(
     edits: Mapping[str, Edit] | None = None,
     capture: Iterable[str] = (),
     query_only: bool = True,
+    known: Mapping[str, Tensor] | None = None,
 ) -> Output:
     """Run the model on a batch.
 
@@ -77,6 +79,9 @@ def forward(
         capture: hook names to return. After editing, as `run_with_cache` sees them.
         query_only: compute only the query's position in the last layer; its activations
             then have one position (the query axis of patterns too).
+        known: activations of the unedited model on this batch, as captured with the same
+            `query_only`. Where they hold a layer's `hook_resid_pre` and `attn.hook_z` (see
+            `restart_hooks`) and no edit lies before that z, the pass starts there.
 
     Returns:
         Output: final [*lead, b, d] and the captured activations.
@@ -85,16 +90,39 @@ def forward(
         KeyError: an edit or capture names a hook that this model does not run.
     """
     hook = _Hooks(dict(edits or {}), set(capture), {})
-    x = _embed(params, batch, model, hook)
-    for layer in range(model.n_layers):
+    first = _first_layer(hook, model) if known else None
+    x = _embed(params, batch, model, hook) if first is None or known is None else known[restart_hooks(first)[0]]
+    for layer in range(first or 0, model.n_layers):
         last = layer == model.n_layers - 1
-        x = _block(params, x, model, layer, hook, query_only and last)
+        z = None
+        if known is not None and layer == first:
+            z = known[restart_hooks(layer)[1]]
+        x = _block(params, x, model, layer, hook, query_only and last, z)
     if model.layer_norm:
         x = _layer_norm(params, "ln_final", x, hook)
     unused = sorted({*hook.edits, *(hook.wanted - hook.acts.keys())})
     if unused:
         raise KeyError(f"this model runs no hook named {', '.join(unused)}")
     return Output(x[..., -1, :], hook.acts)
+
+
+def restart_hooks(layer: int) -> tuple[str, str]:
+    """The two activations from which a pass can start at a layer's z."""
+    return f"blocks.{layer}.hook_resid_pre", f"blocks.{layer}.attn.hook_z"
+
+
+def _first_layer(hook: _Hooks, model: ModelConfig) -> int | None:
+    """The layer whose z no edit and no capture lies before: later layers only, or that z itself."""
+    for layer in range(model.n_layers):
+        inside = [n for n in (*hook.edits, *hook.wanted) if n.startswith(f"blocks.{layer}.")]
+        if inside:
+            return layer if all(any(part in name for part in _AFTER_Z) for name in inside) else None
+    return None
+
+
+_AFTER_Z = (
+    "attn.hook_z", "hook_attn_out", "hook_resid_mid", ".ln2.", ".mlp.", "hook_mlp_out", "hook_resid_post",
+)  # fmt: skip
 
 
 @dataclass
@@ -128,6 +156,17 @@ def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:
     labels [b, C]. Costs C/v of the full unembedding.
     """
     w, bias = params["unembed.W_U"], params["unembed.b_U"]
+    if compiled(final, w):
+        from mechicl.engine.head import label_logits as kernel
+
+        models = len(w) if w.dim() == 3 else 1
+        out = final.new_empty(*final.shape[:-1], labels.shape[-1])
+        kernel(
+            final.reshape(models, -1, len(labels), final.shape[-1]).numpy(), sequences(w.mT.contiguous()),
+            bias.numpy().reshape(models, -1), labels.numpy(),
+            out.view(models, -1, *labels.shape).numpy(),
+        )  # fmt: skip
+        return out
     if w.dim() == 2:
         return (final.unsqueeze(-2) @ w.T[labels].mT).squeeze(-2) + bias[labels]
     rows = w.mT[:, labels]  # [s, b, C, d]
@@ -164,30 +203,41 @@ def _per_model(x: Tensor, dims: int, models: int) -> Tensor:
     return x.unsqueeze(1) if x.dim() > dims else x.expand(models, 1, *x.shape)
 
 
-def _block(params: Params, x: Tensor, model: ModelConfig, layer: int, hook: _Hooks, query_only: bool):
+def _block(
+    params: Params, x: Tensor, model: ModelConfig, layer: int, hook: _Hooks, query_only: bool, z: Tensor | None = None
+) -> Tensor:
+    """One layer; a known `z` replaces what comes before it."""
     block = f"blocks.{layer}"
-    x = hook(f"{block}.hook_resid_pre", x)
-    out = _attention(params, x, model, block, hook, query_only)
-    x = (x[..., -1:, :] if query_only else x) + hook(f"{block}.hook_attn_out", out)
+    if z is None:
+        x = hook(f"{block}.hook_resid_pre", x)
+        z = _attention(params, x, model, block, hook, query_only)
+    out = linear(hook(f"{block}.attn.hook_z", z).flatten(-2), params[f"{block}.attn.W_O"])
+    x = _add(x[..., -1:, :] if query_only else x, out, hook, f"{block}.hook_attn_out")
     if model.has_mlp(layer):
         x = hook(f"{block}.hook_resid_mid", x)
         normed = _layer_norm(params, f"{block}.ln2", x, hook) if model.layer_norm else x
         pre = linear(normed, params[f"{block}.mlp.W_in"], params[f"{block}.mlp.b_in"])
         post = hook(f"{block}.mlp.hook_post", F.gelu(hook(f"{block}.mlp.hook_pre", pre)))
         out = linear(post, params[f"{block}.mlp.W_out"], params[f"{block}.mlp.b_out"])
-        x = x + hook(f"{block}.hook_mlp_out", out)
+        x = _add(x, out, hook, f"{block}.hook_mlp_out")
     return hook(f"{block}.hook_resid_post", x)
 
 
-def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool):
+def _add(x: Tensor, out: Tensor, hook: _Hooks, name: str) -> Tensor:
+    """x + out, in out's memory where nobody else looks at it."""
+    if hook.uses(name) or (torch.is_grad_enabled() and out.requires_grad):
+        return x + hook(name, out)
+    return out.add_(x)
+
+
+def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool) -> Tensor:
+    """z [*lead, q, h, k]."""
     w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
     normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
     if model.positions == "rotary" or not compiled(x, w) or any(map(hook.uses, inside)):
-        z = _attention_in_steps(normed, w, model, name, hook, query_only)
-    else:
-        z = Attention(*project(normed, w, query_only), h).z.unflatten(-1, (h, -1))
-    return linear(hook(f"{name}.hook_z", z).flatten(-2), params[f"{name}.W_O"])
+        return _attention_in_steps(normed, w, model, name, hook, query_only)
+    return Attention(*project(normed, w, query_only), h).z.unflatten(-1, (h, -1))
 
 
 def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool) -> Tensor:

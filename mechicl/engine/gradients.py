@@ -22,7 +22,7 @@ from mechicl.data.banks import Batch
 from mechicl.engine.ops import Attention, embed, map_rows, matmul, normalize, project, rows, sequences, stacked
 from mechicl.engine.params import Params, sinusoidal_positions
 
-Pullback = Callable[[Tensor], Tensor]
+Pullback = Callable[..., Tensor]
 
 
 def loss_and_gradients(
@@ -36,7 +36,7 @@ def loss_and_gradients(
     """
     grads: dict[str, Tensor] = {}
     x, back = _embed(params, batch, model, d_table, grads)
-    pullbacks = [back]
+    pullbacks: list[Pullback] = [back]
     for layer in range(model.n_layers):
         block = f"blocks.{layer}"
         x, back = _attention(params, x, model, block, layer == model.n_layers - 1, grads)
@@ -143,7 +143,7 @@ def _norm(params: Params, name: str, x: Tensor, grads: Params) -> tuple[Tensor, 
 
 def _head(params: Params, x: Tensor, target: Tensor, grads: Params) -> tuple[Tensor, Tensor]:
     """The loss, and its gradient at x [*lead, b, 1 or t, d]."""
-    from mechicl.engine.kernels import cross_entropy
+    from mechicl.engine.head import cross_entropy
 
     w, bias = params["unembed.W_U"], params["unembed.b_U"]
     final = x[..., -1, :]

@@ -20,10 +20,10 @@ from numba import njit
 
 # Sums may be reordered, so that they vectorise; nan and inf keep their meaning. The order is
 # fixed when the code is compiled: the same machine gives the same bits.
-_compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
-@_compiled
+@compiled
 def layer_norm(x, w, b, rows, eps, y, mean, rstd):
     """y = (x - mean) * rstd * w + b over the last axis.
 
@@ -47,7 +47,7 @@ def layer_norm(x, w, b, rows, eps, y, mean, rstd):
                 y[i, j] = (x[i, j] - m) * scale * w[s, j] + b[s, j]
 
 
-@_compiled
+@compiled
 def layer_norm_backward(dy, x, w, rows, mean, rstd, dx, dw, db):
     """Gradients of `layer_norm`: dx [r, d], dw and db [s, d] are filled in."""
     d = x.shape[1]
@@ -72,7 +72,7 @@ def layer_norm_backward(dy, x, w, rows, mean, rstd, dx, dw, db):
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _exp_single(x):
+def exp_single(x):
     """exp(x) for x <= 0 in float32, within 1e-7 of its value: Cephes' expf (Moshier 1989),
     written out because a call would keep the loop around it from vectorising (4x). Sums keep
     their order here: the two-part subtraction of n ln 2 is exact only as written."""
@@ -91,46 +91,11 @@ def _exp_single(x):
 
 
 @njit(cache=True, error_model="numpy")
-def _exp_double(x):
+def exp_double(x):
     return math.exp(x)
 
 
-@cache
-def cross_entropy(double: bool):
-    """`cross_entropy(z, target, rows, scale, loss, db)` for float32, or for double precision.
-
-    z [r, v] holds logits and becomes scale times their gradient of the summed loss,
-    softmax(z) - onehot(target); loss [r] = -log softmax(z)[target]; db [s, v] sums the new z
-    over each model's `rows` rows.
-    """
-    exp = _exp_double if double else _exp_single
-
-    @_compiled
-    def kernel(z, target, rows, scale, loss, db):
-        v = z.shape[1]
-        db[:] = 0
-        for i in range(z.shape[0]):
-            row, to = z[i], db[i // rows]
-            top = row[0]
-            for j in range(v):
-                top = max(top, row[j])
-            right = row[target[i]] - top
-            total = z.dtype.type(0)
-            for j in range(v):
-                e = exp(row[j] - top)
-                row[j] = e
-                total += e
-            loss[i] = np.log(total) - right
-            factor = scale / total
-            row[target[i]] -= total
-            for j in range(v):
-                row[j] *= factor
-                to[j] += row[j]
-
-    return kernel
-
-
-@_compiled
+@compiled
 def interleave(shown, table, labels, positions, x):
     """x [n, 2C+1, d] = the exemplars shown [n, C+1, d] with the rows of their labels between
     them, plus positions. table [s, v, d], labels [s, n/s, C], positions [s or 1, 2C+1, d]."""
@@ -148,7 +113,7 @@ def interleave(shown, table, labels, positions, x):
                     x[b, 2 * c + 1, e] = row[e] + pos[2 * c + 1, e]
 
 
-@_compiled
+@compiled
 def interleave_backward(dx, labels, dshown, dtable, dpositions):
     """Gradients of `interleave`, filled in (dtable must come as zeros)."""
     n, c1, d = dshown.shape
@@ -181,9 +146,9 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
     """
     qs, ks, vs = slots
     before = t - tq  # query i stands at position before + i
-    exp = _exp_double if double else _exp_single
+    exp = exp_double if double else exp_single
 
-    @_compiled
+    @compiled
     def forward(q, k_, v, scale, p, z):
         acc, norm = np.empty((h, k), p.dtype), np.empty(h, p.dtype)
         for b in range(p.shape[0]):
@@ -222,7 +187,7 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
                     for e in range(k):
                         zi[a, e] = acc[a, e]
 
-    @_compiled
+    @compiled
     def backward(q, k_, v, scale, p, dz, dq, dk, dv):
         to_k, to_v = np.empty((t, h, k), p.dtype), np.empty((t, h, k), p.dtype)
         to_q, ds = np.empty((h, k), p.dtype), np.empty((t, h), p.dtype)
@@ -264,37 +229,3 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
                         dv[b, j, vs, a, e] = to_v[j, a, e]
 
     return forward, backward
-
-
-@_compiled
-def adam(p, m, v, g, rates):
-    """One Adam update in place, of flat arrays: m and v are the moments, g the gradient.
-
-    rates: lr / (1 - b1^t), b1, b2, eps, 1 / sqrt(1 - b2^t), penalty, shrink. penalty * p joins
-    the gradient; p is first multiplied by shrink (decoupled decay; 1 without).
-    """
-    rate, b1, b2, eps, bias2, penalty, shrink = rates
-    one = p.dtype.type(1)
-    for i in range(p.shape[0]):
-        d = g[i] + penalty * p[i]
-        m[i] = b1 * m[i] + (one - b1) * d
-        v[i] = b2 * v[i] + (one - b2) * d * d
-        p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(v[i]) * bias2 + eps)
-
-
-@_compiled
-def scatter_rows(table, labels, rows):
-    """table [s, v, d] gains rows [s, n, d] at labels [s, n]; equal labels' rows add up."""
-    for s in range(table.shape[0]):
-        for i in range(labels.shape[1]):
-            for e in range(table.shape[2]):
-                table[s, labels[s, i], e] += rows[s, i, e]
-
-
-@_compiled
-def clear_rows(table, labels):
-    """table [s, v, d] becomes 0 at labels [s, n]."""
-    for s in range(table.shape[0]):
-        for i in range(labels.shape[1]):
-            for e in range(table.shape[2]):
-                table[s, labels[s, i], e] = 0

@@ -46,7 +46,7 @@ class Trainer:
 
     def update(self, batch: Batch) -> Tensor:
         """One update on one batch; returns its loss (or [s]), before the update."""
-        from mechicl.engine.kernels import clear_rows
+        from mechicl.engine.adam import clear_rows
 
         by = loss_and_autograd if self.config.model.positions == "rotary" else loss_and_gradients
         value, grads = by(self.params, batch, self.config.model, self._d_table)
@@ -56,16 +56,16 @@ class Trainer:
         return value
 
     def _adam(self, grads: Params) -> None:
-        from mechicl.engine.kernels import adam
+        from mechicl.engine.adam import adam
 
         optim, (b1, b2), done = self.config.optim, self.config.optim.betas, self.step + 1
         lr = optim.lr_at(self.step)
         rates = (lr / (1 - b1**done), b1, b2, optim.adam_eps, 1 / math.sqrt(1 - b2**done))
-        for name, arrays in self._arrays.items():
+        for name, (p, m, v) in self._arrays.items():
             g = self._d_table if name == "embed.W_E" else grads[name].numpy()
             l2 = optim.l2 if optim.l2_group in ("all", group(name)) else 0.0
             held = (l2, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * l2)
-            adam(*arrays, g.reshape(-1), np.array((*rates, *held), g.dtype))
+            adam(p, m, v, g.reshape(-1), np.array((*rates, *held), g.dtype))
 
     def member(self, i: int) -> Params:
         """The parameters of stacked model `i`; of a plain trainer, its own. Not copied."""

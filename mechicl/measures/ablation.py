@@ -7,6 +7,7 @@ grouped by the first layer they touch, so what an ablation leaves alone is compu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import groupby
 
 import numpy as np
@@ -15,15 +16,17 @@ import torch
 
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
-from mechicl.engine.forward import forward
+from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
 from mechicl.measures import tables
+from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, stream, tidy
 from mechicl.series import Series
 
 _CONDITIONS = 16  # at most this many on axis c at once; fewer where they would not fit the budget
+_SEQUENCES = 128  # this many at a time under each group of conditions: what they need stays in the caches
 
 
 @torch.inference_mode()
@@ -49,19 +52,30 @@ def evaluate(
             `iwl` then needs the full vocabulary.
     """
     conditions = [ablate] if isinstance(ablate, AblateHeads) else list(ablate or ())
+    for condition in conditions:
+        condition.check(series.config.model)
     sets = _sets(series, evaluators, n, fold)
     chosen = chosen_steps(series, steps)
-    widest = max(len(b) for b in sets.values())
-    rows: list[dict] = []
-    each = _bytes_per_condition(series, widest)
+    wanted = {name: tuple(metrics or (EVALUATORS[name].headline,)) for name in sets}
+    settings = {
+        "evaluators": wanted, "ablate": [asdict(c) for c in conditions], "fold": fold,
+        "n": {name: len(batch) for name, batch in sets.items()},
+    }  # fmt: skip
+    rows = _measured(series, chosen, sets, wanted, conditions, progress)
+    return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows))
+
+
+def _measured(
+    series: Series, chosen: list[int], sets: dict[str, Batch], wanted: dict[str, tuple[str, ...]],
+    conditions: Sequence[AblateHeads], progress: bool,
+) -> Iterator[dict]:  # fmt: skip
+    each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
     together = int(max(1, min(_CONDITIONS, tables.BUDGET // each)))
     for chunk, params in stream(series, chosen, each * together, "evaluate", progress):
         for name, batch in sets.items():
-            wanted = metrics if metrics is not None else (EVALUATORS[name].headline,)
-            for group, values in _scores(params, batch, series.config.model, conditions, tuple(wanted), together):
+            for group, values in _scores(params, batch, series.config.model, conditions, wanted[name], together):
                 for metric, per_sequence in values.items():
-                    rows += _rows(chunk, group, name, metric, per_sequence)
-    return tidy(series, rows)
+                    yield from _rows(chunk, group, name, metric, per_sequence)
 
 
 def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, Batch]:
@@ -90,6 +104,7 @@ def _scores(
     if len(params["unembed.b_U"]) == 1:  # one step: plain parameters take the engine's quicker paths
         params = {name: p[0] for name, p in params.items()}
     wanted = {hook for c in conditions for hook in needs(c.kind, model)}
+    wanted |= {hook for c in conditions if c.heads for hook in restart_hooks(c.first_layer)}
     intact = forward(params, batch, model, capture=wanted)
     yield [None], _with_axes(score(params, intact.final, batch, metrics))
     order = sorted(conditions, key=lambda c: (c.kind, c.first_layer))
@@ -98,8 +113,26 @@ def _scores(
         for i in range(0, len(listed), together):
             group = listed[i : i + together]
             edited = edits(group, model, intact.acts)
-            final = forward(params, batch, model, edits=edited).final
-            yield list(group), _with_axes(score(params, final, batch, metrics))
+            parts = []
+            for rows in (slice(j, j + _SEQUENCES) for j in range(0, len(batch), _SEQUENCES)):
+                some = {name: _edit_of(edit, name, rows) for name, edit in edited.items()}
+                known = {name: _of(x, name, rows) for name, x in intact.acts.items()}
+                final = forward(params, batch[rows], model, edits=some, known=known).final
+                parts.append(_with_axes(score(params, final, batch[rows], metrics)))
+            yield list(group), {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
+
+
+def _edit_of(edit: Edit, hook: str, rows: slice) -> Edit:
+    keep, add = (_of(x, hook, rows) if isinstance(x, torch.Tensor) else x for x in (edit.keep, edit.add))
+    return Edit(keep, add)
+
+
+def _of(x: torch.Tensor, hook: str, rows: slice) -> torch.Tensor:
+    """Some sequences of an activation [*lead, b, t, h, k], or of what broadcasts against it."""
+    axis = -3 if hook.endswith("resid_pre") else -4
+    if x.dim() < -axis or x.shape[axis] == 1:
+        return x
+    return x.movedim(axis, 0)[rows].movedim(0, axis)
 
 
 def _with_axes(scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

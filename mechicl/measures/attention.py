@@ -19,7 +19,7 @@ Those about correct pairs, or own labels, average over the sequences that have o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from torch import Tensor
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.evaluators import normal_interval
+from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, stream, tidy
 from mechicl.series import Series
 
@@ -88,14 +89,18 @@ def attention_scores(
     t = series.config.sequences.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)
     hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.n_layers)]
-    rows: list[dict] = []
-    for chunk, params in stream(series, chosen_steps(series, steps), size, "attention", progress):
-        for name, batch in sets.items():
-            acts = forward(params, batch, model, capture=hooks, query_only=False).acts
-            for layer, hook in enumerate(hooks):
-                for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]
-                    rows += _rows(chunk, layer, name, metric, values.numpy())
-    return tidy(series, rows)
+    chosen = chosen_steps(series, steps)
+
+    def rows() -> Iterator[dict]:
+        for chunk, params in stream(series, chosen, size, "attention", progress):
+            for name, batch in sets.items():
+                acts = forward(params, batch, model, capture=hooks, query_only=False).acts
+                for layer, hook in enumerate(hooks):
+                    for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]
+                        yield from _rows(chunk, layer, name, metric, values.numpy())
+
+    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
+    return cached(series, "attention", chosen, settings, lambda: tidy(series, rows()))
 
 
 def _rows(steps: list[int], layer: int, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:

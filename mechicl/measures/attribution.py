@@ -9,7 +9,7 @@ Reported for the label that is right in context and for the one that is right in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
+from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, stream, tidy
 from mechicl.series import Series
 
@@ -91,13 +92,17 @@ def logit_attribution(
     sets = {name: series.evaluation_set(name, n) for name in evaluators}
     widest = max(len(b) for b in sets.values())
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
-    rows: list[dict] = []
-    for chunk, params in stream(series, chosen_steps(series, steps), size, "attribution", progress):
-        for name, batch in sets.items():
-            for metric, labels in zip(METRICS, (batch.target, batch.canonical[:, -1]), strict=True):
-                for part, values in attribute(params, batch, model, labels).items():
-                    rows += _rows(chunk, part, name, metric, values.numpy())
-    return tidy(series, rows)
+    chosen = chosen_steps(series, steps)
+
+    def rows() -> Iterator[dict]:
+        for chunk, params in stream(series, chosen, size, "attribution", progress):
+            for name, batch in sets.items():
+                for metric, labels in zip(METRICS, (batch.target, batch.canonical[:, -1]), strict=True):
+                    for part, values in attribute(params, batch, model, labels).items():
+                        yield from _rows(chunk, part, name, metric, values.numpy())
+
+    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
+    return cached(series, "attribution", chosen, settings, lambda: tidy(series, rows()))
 
 
 def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:

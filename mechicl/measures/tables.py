@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,19 @@ COLUMNS = (
     "evaluator", "metric", "value", "n", "ci_low", "ci_high",
 )  # fmt: skip
 BUDGET = 2 * 2**30  # bytes of activations at most, whatever the length of the series
+_ROWS = 10_000
 _FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
 
 
 def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
-    """Rows (at least step, metric, value, n) as the tidy table; what a row lacks stays empty."""
-    table = pd.DataFrame.from_records(list(rows))
+    """Rows (at least step, metric, value, n) as the tidy table; what a row lacks stays empty.
+
+    Rows may be a generator: they are gathered by the ten thousand, so that a long series never
+    holds millions of them as dicts.
+    """
+    source = iter(rows)
+    parts = [pd.DataFrame.from_records(part) for part in iter(lambda: list(islice(source, _ROWS)), [])]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     table["run"], table["seed"] = series.name, series.config.seeds.init
     if "step" in table:
         table["sequences"] = table["step"] * series.config.batch_size

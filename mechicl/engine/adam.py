@@ -1,0 +1,32 @@
+"""Adam on the CPU, compiled with numba: one pass over flat arrays (three times torch's fused one)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mechicl.engine.kernels import compiled
+
+
+@compiled
+def adam(p, m, v, g, rates):
+    """One Adam update in place, of flat arrays: m and v are the moments, g the gradient.
+
+    rates: lr / (1 - b1^t), b1, b2, eps, 1 / sqrt(1 - b2^t), penalty, shrink. penalty * p joins
+    the gradient; p is first multiplied by shrink (decoupled decay; 1 without).
+    """
+    rate, b1, b2, eps, bias2, penalty, shrink = rates
+    one = p.dtype.type(1)
+    for i in range(p.shape[0]):
+        d = g[i] + penalty * p[i]
+        m[i] = b1 * m[i] + (one - b1) * d
+        v[i] = b2 * v[i] + (one - b2) * d * d
+        p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(v[i]) * bias2 + eps)
+
+
+@compiled
+def clear_rows(table, labels):
+    """table [s, v, d] becomes 0 at labels [s, n]."""
+    for s in range(table.shape[0]):
+        for i in range(labels.shape[1]):
+            for e in range(table.shape[2]):
+                table[s, labels[s, i], e] = 0

@@ -1,0 +1,93 @@
+"""The written-out gradients against autograd, and stacked models against each alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
+from mechicl.data.banks import Batch, build_bank, stack_batches
+from mechicl.engine.forward import stack
+from mechicl.engine.gradients import loss_and_gradients
+from mechicl.engine.params import init, pack
+from mechicl.engine.step import Trainer, loss
+from mechicl.train import training_batches
+
+KINDS = {
+    "attention-only": {},
+    "mlp": {"mlp_ratio": 2, "mlp_layers": (0,)},
+    "mlp-last": {"mlp_ratio": 2, "mlp_layers": (1,)},
+    "one-layer": {"n_layers": 1},
+    "three-layers": {"n_layers": 3, "mlp_ratio": 1},
+    "no-layer-norm": {"layer_norm": False, "mlp_ratio": 2},
+    "sinusoidal": {"positions": "sinusoidal"},
+}
+
+
+def make(kind: str, n_labels: int | None = None) -> Config:
+    return Config(
+        name="x",
+        steps=10,
+        batch_size=16,
+        bank=BankConfig(n_classes=30, n_exemplars=4, n_holdout_classes=2, dim=6, n_labels=n_labels),
+        sequences=SequenceConfig(n_pairs=4, burstiness=1),
+        model=ModelConfig(**({"d_model": 16, "n_heads": 2} | KINDS[kind])),
+    )
+
+
+def first(config: Config) -> Batch:
+    return next(iter(training_batches(config, build_bank(config), 0, 1)))
+
+
+@pytest.mark.parametrize("n_labels", [None, 10])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_gradient_equals_autograd(kind, n_labels):
+    config = make(kind, n_labels)
+    batch = first(config).to(torch.float64)
+    params = {k: p.double() for k, p in pack(init(config)).items()}
+    table = np.zeros((1, *params["embed.W_E"].shape))
+    value, grads = loss_and_gradients(params, batch, config.model, table)
+    leaves = {k: p.clone().requires_grad_() for k, p in params.items()}
+    want = loss(leaves, batch, config)
+    want.backward()
+    assert value.item() == pytest.approx(want.item(), rel=1e-12)
+    grads["embed.W_E"] = torch.from_numpy(table[0])
+    assert grads.keys() == params.keys()
+    for name, leaf in leaves.items():
+        torch.testing.assert_close(grads[name], leaf.grad, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stacked_model_trains_to_the_bits_it_has_alone(kind):
+    configs = [make(kind).with_seed(seed) for seed in range(3)]
+    batches = [list(training_batches(c, build_bank(c), 0, 5)) for c in configs]
+    together = Trainer(configs[0], stack(pack(init(c)) for c in configs))
+    for group in zip(*batches, strict=True):
+        together.update(stack_batches(group))
+    for i, config in enumerate(configs):
+        alone = Trainer(config, pack(init(config)))
+        for batch in batches[i]:
+            alone.update(batch)
+        one, other = alone.state(), together.state(i)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_only_shown_labels_get_a_gradient():
+    config = make("attention-only")
+    batch = first(config)
+    params = pack(init(config))
+    table = np.zeros((1, *params["embed.W_E"].shape), np.float32)
+    loss_and_gradients(params, batch, config.model, table)
+    touched = set(np.flatnonzero(np.abs(table[0]).sum(1)).tolist())
+    assert touched == set(batch.labels.flatten().tolist())
+    assert len(touched) < config.bank.labels
+
+
+def test_rotary_positions_train_through_autograd():
+    config = dataclasses.replace(make("attention-only"), model=ModelConfig(d_model=16, n_heads=2, positions="rotary"))
+    batch, params = first(config), pack(init(config))
+    trainer = Trainer(config, params)
+    assert trainer.update(batch).item() == pytest.approx(loss(params, batch, config).item(), rel=1e-6)
+    assert trainer.update(batch).item() < loss(params, batch, config).item()

@@ -1,0 +1,312 @@
+/* The page's behaviour: one view, the questions it raises, and the order they are asked in.
+
+   The view lives here; Python checks it and computes. Numbers come first: a click asks for them
+   at once, everything else waits until they are on the page. Per panel at most one question is
+   under way; what changes meanwhile is asked when it comes back, so ten quick clicks cost two or
+   three answers and end in the right state. */
+(function () {
+  "use strict";
+  const M = (window.mechicl = { view: {}, base: null, draw: {} });
+  const NONE = () => window.dash_clientside.no_update;
+  const PATIENCE = 20000; // ms until a question counts as lost
+  const LONG = 250; // ms of quiet before a curve is begun
+  const DEPENDS = {
+    timeline: ["run", "axis", "unit"],
+    effect: ["run", "step", "heads", "kind"],
+    heads: ["run", "step", "measure", "evaluator", "kind"],
+    attention: ["run", "step", "evaluator", "sequence", "heads", "kind"],
+    logits: ["run", "step", "evaluator", "sequence", "heads", "kind"],
+    compare: ["run", "step", "heads", "kind", "measure", "evaluator", "axis", "unit", "with_run", "with_step"],
+    curve: ["run", "heads", "kind"],
+  };
+  let number = 0; // of the last question
+  let busy = {}, again = {}, drawn = {}, timers = {};
+  let curve = null; // {key, from, total, points: {step: {sequences, values}}}
+  let playing = null, quiet = null;
+
+  const $ = (id) => document.getElementById(id);
+  const all = (selector, root) => [...(root || document).querySelectorAll(selector)];
+  M.$ = $;
+  M.all = all;
+  M.index = () => M.base.steps.indexOf(Number(M.view.step));
+  M.heads = () => new Set(M.view.heads ? M.view.heads.split(",") : []);
+  const key = (name) => DEPENDS[name].map((part) => M.view[part] ?? "").join("|");
+  const stale = (name) => drawn[name] !== key(name);
+
+  M.query = () =>
+    Object.entries(M.view)
+      .filter(([k, v]) => k === "run" || (v !== "" && v != null && String(v) !== M.base.defaults[k]))
+      .map(([k, v]) => k + "=" + encodeURIComponent(v).replaceAll("%2C", ","))
+      .join("&");
+
+  M.say = (text) => {
+    const place = $("say");
+    if (place && place.textContent !== text) place.textContent = text;
+  };
+
+  /* ---- asking and being answered ---- */
+
+  function ask(name, more) {
+    if (busy[name]) {
+      again[name] = true;
+      return;
+    }
+    busy[name] = { number: ++number, key: key(name) };
+    timers[name] = setTimeout(() => {
+      busy[name] = null;
+      M.say("The app does not answer. Is it still running in its terminal?");
+    }, PATIENCE);
+    window.dash_clientside.set_props("ask-" + name, { data: { q: M.query(), seq: number, ...more } });
+  }
+
+  function answered(name, answer, show) {
+    const asked = busy[name];
+    if (!answer || !M.base || !asked || answer.seq !== asked.number) return NONE();
+    clearTimeout(timers[name]);
+    busy[name] = null;
+    drawn[name] = asked.key;
+    const wanted = again[name];
+    again[name] = false;
+    if (answer.error !== undefined) {
+      M.say(answer.error);
+      if (M.draw.failed) M.draw.failed(name);
+    } else {
+      if (name === "effect") M.say("");
+      show(answer.data, asked.key);
+    }
+    if (wanted && stale(name)) ask(name);
+    else if (name === "effect" && playing) playing = setTimeout(forward, 160);
+    settle();
+    return NONE();
+  }
+
+  /* What is not up to date yet, one after the other: numbers, grid, the open tab, the curve. */
+  function settle() {
+    if (!M.base) return;
+    if (stale("timeline") && !busy.timeline) return ask("timeline");
+    if (stale("effect") || busy.effect) return busy.effect || ask("effect");
+    for (const name of ["heads", M.view.tab]) {
+      if (busy[name]) return;
+      if (stale(name)) return ask(name);
+    }
+    clearTimeout(quiet);
+    if (M.view.heads && (!curve || curve.key !== key("curve") || curve.from < curve.total))
+      quiet = setTimeout(more, curve && curve.key === key("curve") ? 15 : LONG);
+  }
+
+  function more() {
+    if (!M.view.heads || busy.curve || busy.effect || playing) return;
+    if (!curve || curve.key !== key("curve")) curve = { key: key("curve"), from: 0, total: 1, points: {} };
+    if (curve.from < curve.total) ask("curve", { from: curve.from });
+  }
+
+  function addToCurve(data, asked) {
+    if (!curve || curve.key !== asked || asked !== key("curve")) return; // the choice has changed
+    data.steps.forEach((step, i) => {
+      const values = {};
+      for (const name in data.values) values[name] = data.values[name][i];
+      curve.points[step] = { sequences: data.sequences[i], values };
+    });
+    curve.from = data.next;
+    curve.total = data.total;
+    M.draw.curve(curve);
+  }
+
+  function dropCurve() {
+    if (curve && curve.key !== key("curve")) {
+      curve = null;
+      M.draw.curve(null);
+    }
+  }
+
+  M.redrawCurve = () => M.draw.curve(curve && curve.key === key("curve") ? curve : null);
+
+  /* ---- changing the view ---- */
+
+  M.set = (change) => {
+    if (!M.base) return;
+    if ("run" in change && change.run !== M.view.run) {
+      window.location.search = "?run=" + encodeURIComponent(change.run); // another run is another page
+      return;
+    }
+    if ("with_run" in change && change.with_run !== M.view.with_run) change.with_step = "";
+    if ("evaluator" in change && M.view.sequence !== "" && M.view.sequence != null)
+      change.sequence = String(Math.min(Number(M.view.sequence), M.base.sizes[change.evaluator] - 1));
+    Object.assign(M.view, change);
+    dropCurve();
+    M.draw.controls();
+    M.draw.cursor();
+    remember();
+    if (stale("effect")) ask("effect");
+    settle();
+  };
+
+  let writing = null;
+  function remember() {
+    // Browsers limit how often an address may change; the last one counts.
+    clearTimeout(writing);
+    writing = setTimeout(() => history.replaceState(null, "", "?" + M.query()), 120);
+  }
+
+  M.go = (index) => {
+    const last = M.base.steps.length - 1;
+    const step = String(M.base.steps[Math.max(0, Math.min(last, index))]);
+    if (step !== String(M.view.step)) M.set({ step });
+  };
+
+  function toggle(head, isolate) {
+    let chosen = M.heads();
+    const [layer] = head.split(".");
+    if (isolate) {
+      const others = [...Array(M.base.heads).keys()].map((h) => layer + "." + h).filter((h) => h !== head);
+      const already = chosen.size === others.length && others.every((h) => chosen.has(h));
+      chosen = new Set(already ? [] : others);
+    } else if (!chosen.delete(head)) chosen.add(head);
+    setHeads(chosen);
+  }
+
+  function toggleLayer(layer) {
+    const chosen = M.heads();
+    const its = [...Array(M.base.heads).keys()].map((h) => layer + "." + h);
+    const whole = its.every((h) => chosen.has(h));
+    its.forEach((h) => (whole ? chosen.delete(h) : chosen.add(h)));
+    setHeads(chosen);
+  }
+
+  const order = (h) => h.split(".").reduce((sum, x) => sum * 1000 + Number(x), 0);
+  const setHeads = (chosen) => M.set({ heads: [...chosen].sort((a, b) => order(a) - order(b)).join(",") });
+
+  /* ---- playing ---- */
+
+  function forward() {
+    if (!playing) return;
+    if (M.index() >= M.base.steps.length - 1) return pause();
+    M.go(M.index() + 1);
+  }
+
+  function pause() {
+    clearTimeout(playing);
+    playing = null;
+    M.draw.playing(false);
+    settle();
+  }
+
+  function play() {
+    if (playing) return pause();
+    M.draw.playing(true);
+    playing = setTimeout(forward, 0);
+    if (M.index() >= M.base.steps.length - 1) M.go(0);
+  }
+
+  /* ---- what people do ---- */
+
+  const act = {
+    play, clear: () => M.set({ heads: "" }), back: () => M.go(M.index() - 1), next: () => M.go(M.index() + 1),
+    theme: () => M.draw.theme(true), hints: () => M.draw.hints(true), close: () => $("code").close(),
+    circuitsvis: () => M.draw.circuitsvis(true),
+    link: () => copy(window.location.origin + window.location.pathname + "?" + M.query(), "The link is copied."),
+    python: async () => {
+      const text = await (await fetch("python?" + M.query())).text();
+      $("python").textContent = text;
+      $("copied").hidden = !(await copy(text, ""));
+      $("code").showModal();
+    },
+  };
+
+  async function copy(text, done) {
+    try {
+      await navigator.clipboard.writeText(text);
+      if (done) M.say(done);
+      return true;
+    } catch {
+      if (done) M.say(text); // no clipboard here: show it, to copy by hand
+      return false;
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    if (!M.base || !(event.target instanceof Element)) return;
+    const hit = event.target.closest("[data-head],[data-layer],[data-set][data-to],[data-do],[data-export],[data-dismiss]");
+    if (!hit) return;
+    const d = hit.dataset;
+    if (d.head !== undefined) toggle(d.head, event.shiftKey);
+    else if (d.layer !== undefined) toggleLayer(d.layer);
+    else if (d.set !== undefined) M.set({ [d.set]: d.to });
+    else if (d.do !== undefined) act[d.do]();
+    else if (d.export !== undefined) M.draw.save(d.export, d.format);
+    else if (d.dismiss !== undefined) M.draw.dismiss(d.dismiss);
+  });
+
+  document.addEventListener("change", (event) => {
+    const t = event.target;
+    if (!M.base || !(t instanceof Element)) return;
+    if (t.tagName === "SELECT" && t.dataset.set) M.set({ [t.dataset.set]: t.value });
+    if (t.id === "sequence-input") {
+      const most = M.base.sizes[M.view.evaluator] - 1;
+      M.set({ sequence: t.value === "" ? "" : String(Math.max(0, Math.min(most, Math.round(Number(t.value))))) });
+    }
+  });
+
+  document.addEventListener("input", (event) => {
+    if (!M.base) return;
+    if (event.target.id === "slider-input") M.go(Number(event.target.value));
+    if (event.target.id === "with-input") M.set({ with_step: String(M.draw.withSteps[Number(event.target.value)]) });
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (!M.base || event.ctrlKey || event.metaKey || event.altKey || $("code")?.open) return;
+    const t = event.target;
+    const head = t instanceof Element && t.closest("[data-head]");
+    if (head && event.shiftKey && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      return toggle(head.dataset.head, true);
+    }
+    const typing = t instanceof Element && (t.matches("select,textarea,[type=number],#with-input"));
+    const moves = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10 };
+    if (!typing && event.key in moves) {
+      if (event.key.startsWith("Page") && t.id !== "slider-input") return; // elsewhere they scroll
+      event.preventDefault();
+      M.go(M.index() + moves[event.key]);
+    } else if (!typing && t.id === "slider-input" && (event.key === "Home" || event.key === "End")) {
+      event.preventDefault();
+      M.go(event.key === "Home" ? 0 : M.base.steps.length - 1);
+    } else if (event.key === " " && !typing && !(t instanceof Element && t.closest("button,a,summary"))) {
+      event.preventDefault();
+      play();
+    } else if (event.key === "Escape" && !typing && M.view.heads) act.clear();
+  });
+
+  /* ---- what Dash calls ---- */
+
+  function begin(base) {
+    if (!base) {
+      M.base = null;
+      return NONE();
+    }
+    const ready = () => {
+      if (!$("slider") || !$("grid") || !M.draw.setUp) return requestAnimationFrame(ready);
+      busy = {}; again = {}; drawn = {}; curve = null;
+      M.base = base;
+      M.view = { ...base.defaults, ...base.view };
+      for (const part in M.view) M.view[part] = decodeURIComponent(M.view[part]);
+      M.draw.setUp();
+      M.set({});
+    };
+    ready();
+    return NONE();
+  }
+
+  const on = (name, show) => (answer) => answered(name, answer, show);
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    mechicl: {
+      begin,
+      timeline: on("timeline", (data) => M.draw.timeline(data)),
+      effect: on("effect", (data) => M.draw.effect(data)),
+      heads: on("heads", (data) => M.draw.grid(data)),
+      curve: on("curve", addToCurve),
+      attention: on("attention", (data) => M.draw.attention(data)),
+      logits: on("logits", (data) => M.draw.logits(data)),
+      compare: on("compare", (data) => M.draw.compare(data)),
+    },
+  });
+})();

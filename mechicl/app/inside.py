@@ -86,13 +86,13 @@ def _split(name: str) -> tuple[str, str]:
 @torch.inference_mode()
 def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     """Contributions to the labels that matter: of the chosen sequence, its own labels and the
-    highest; for the average, the answers that are right in context and in the weights."""
+    highest; for the average, the answers that are scored as right and that the weights hold."""
     assert view.step is not None
     params = {name: p[None] for name, p in bench.params(run, view.step).items()}
     batch, model = run.sets[view.evaluator], run.series.config.model
     if view.sequence is None:
         edited = _edits(params, batch, view.ablation, run)
-        columns = {"right in context": batch.target, "right in weights": batch.canonical[:, -1]}
+        columns = {"scored as right": batch.target, "right in weights": batch.canonical[:, -1]}
         what = f"mean over {len(batch):,} {view.evaluator} sequences"
         intact = _contributions(params, batch, run, list(columns.values()), None)
         ablated = _contributions(params, batch, run, list(columns.values()), edited) if edited else None

@@ -11,26 +11,14 @@ from typing import Any
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from mechicl.app.answers import KINDS
 from mechicl.app.heads import MEASURES
 from mechicl.app.runs import Library, Run
 from mechicl.app.sequence import MARKS
 from mechicl.app.state import View
 from mechicl.app.view import shown
 from mechicl.figures.style import COLOURS, NAMES, short
-from mechicl.interventions import BASELINES
 
-ASKS = ("timeline", "effect", "heads", "curve", "attention", "logits", "compare")
-KINDS = {
-    "zero": "The head's output is replaced by 0.",
-    "mean": "The head's output is replaced by its mean over the evaluator's sequences, position by position: what it "
-    "always says stays, what it says about this sequence goes.",
-    "resample": "The head's output is replaced by what it says on another sequence: as usual in size, about the "
-    "wrong sequence.",
-    "pattern_preserving": "The head's values are zeroed while every attention pattern is held as in the intact model: "
-    "only what it writes goes, not where others look because of it.",
-    "value_preserving": "The head's values are zeroed while every layer's values are held as in the intact model: "
-    "what others look at may change, what they copy may not.",
-}
 MEANINGS = {
     "icl": "new labels, shown in context",
     "flip": "labels swapped in context",
@@ -42,10 +30,9 @@ GRAPH: Any = {"displayModeBar": False, "responsive": True}
 
 
 def skeleton() -> Component:
-    """What is there before a run is: the stores that questions and answers pass through."""
-    stores = [dcc.Store(id=f"{side}-{name}") for name in ASKS for side in ("ask", "answer")]
+    """What is there before a run is."""
     return html.Div([
-        dcc.Location(id="url", refresh=False), dcc.Store(id="base"), *stores,
+        dcc.Location(id="url", refresh=False), dcc.Store(id="base"),
         html.Div(id="page", children=html.P("Opening the run …", className="opening"), **_aria(live="polite")),
         html.Div(id="say", role="status", **_aria(live="polite")),
     ])  # fmt: skip
@@ -114,7 +101,8 @@ def _timeline(view: View) -> Component:
         _switch("axis", {"log": "log", "linear": "linear"}, view.axis, "Axis"),
         _switch("unit", {"sequences": "sequences", "steps": "steps"}, view.unit, "Time in"),
     ], [
-        dcc.Graph(id="timeline", config=GRAPH, style={"height": "330px"}),
+        html.Div([dcc.Graph(id="timeline", config=GRAPH, style={"height": "330px"}), html.Div(id="cursor")],
+                 className="plot"),
         html.P(id="curve-progress", className="note"),
     ], "How each evaluator does over training, as recorded while training; bands are 95% intervals, grey lines "
        "mark ICL's onset, peak and half-decay. Drag the slider above, click in the plot, or press ← and →. "
@@ -214,29 +202,30 @@ def _look(library: Library, run: Run, view: View) -> Component:
         html.Span(" or sequence "), html.Span(id="sequence-place", **_data(most=str(max(n.values())))),
     ], className="pick", id="pick")  # fmt: skip
     attention = html.Div([
-        html.Div([_select("head", "Show", heads, one),
-                  html.Button("circuitsvis", id="circuitsvis-toggle", title="The same data in circuitsvis' own view",
-                              **_data(do="circuitsvis"), **_aria(pressed="false"))], className="controls"),
-        html.Div(id="tokens"), html.Div(id="patterns"), html.Div(id="circuitsvis"),
-        html.P(id="attention-note", className="note"),
         _hint("attention", "Rows attend to columns; dark is much. Where heads are ablated, the intact pattern, the "
               "ablated one and their difference stand side by side. Choose one sequence to see its tokens: "
               + "; ".join(f"‘{k}’ is {v}" for k, v in MARKS.items()) + "."),
+        html.Div([_select("head", "Show", heads, one),
+                  html.Button("circuitsvis", id="circuitsvis-toggle", className="choice",
+                              title="The same data in circuitsvis' own view",
+                              **_data(do="circuitsvis"), **_aria(pressed="false"))], className="controls"),
+        html.Div(id="tokens"), html.P(id="answers"), html.Div(id="patterns"), html.Div(id="circuitsvis"),
+        html.P(id="attention-note", className="note"),
     ], **_data(tab="attention"), role="region", **_aria(label="Attention"))  # fmt: skip
     logits = html.Div([
-        html.Div(id="logits-labels"), html.Div(id="logits"), html.P(id="logits-note", className="note"),
         _hint("logits", "What each part writes straight into the logit of each label, beside the mean logit, with the "
               "final LayerNorm held at its value. Red raises a label, blue lowers it; a column sums to the label's "
               "logit. Effects through later heads are not in it: ablate to see those."),
+        html.Div(id="logits-labels"), html.Div(id="logits"), html.P(id="logits-note", className="note"),
     ], **_data(tab="logits"), role="region", **_aria(label="Logits"))  # fmt: skip
     compare = html.Div([
+        _hint("compare", "Two checkpoints of this run, or this run beside another of the same folder, under the same "
+              "ablation. Differences on the same sequences have paired intervals; on others, independent ones."),
         html.Div([
             _select("with_run", "With run", {"": "this one"} | {x: x for x in library.names() if x != view.run},
                     view.with_run or ""),
             html.Span("at checkpoint"), html.Div(id="with-slider"), html.Span(id="with-where")], className="controls"),
         html.Div(id="comparison"),
-        _hint("compare", "Two checkpoints of this run, or this run beside another of the same folder, under the same "
-              "ablation. Differences on the same sequences have paired intervals; on others, independent ones."),
     ], **_data(tab="compare"), role="region", **_aria(label="Compare"))  # fmt: skip
     return html.Section([
         html.Div([tabs, pick], className="title"), attention, logits, compare], id="look", className="panel")
@@ -281,7 +270,3 @@ def _data(**values: str) -> dict[str, Any]:
 def _aria(**values: str) -> dict[str, Any]:
     return {f"aria-{key}": value for key, value in values.items()}
 
-
-def kinds() -> dict[str, dict[str, str]]:
-    """What each kind of ablation does and by what it replaces a head's output."""
-    return {kind: {"meaning": text, "baseline": BASELINES[kind]} for kind, text in KINDS.items()}

@@ -17,7 +17,7 @@ from mechicl.app.figures import two_timelines
 from mechicl.app.heads import MEASURES, Scale
 from mechicl.app.inside import Attention, Logits
 from mechicl.app.runs import Run
-from mechicl.app.sequence import Token
+from mechicl.app.sequence import MARKS, Answers, Token
 from mechicl.app.state import Head, View
 from mechicl.app.view import Chunk, Effect, Number
 from mechicl.figures.style import DIVERGING, NAMES, SEQUENTIAL
@@ -128,13 +128,16 @@ def curve_points(chunk: Chunk) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def attention_cells(found: Attention) -> dict[str, Any]:
-    """Patterns in thousandths, row by row, for the page to draw; and the sequence's tokens."""
+def attention_cells(found: Attention, right: Answers | None) -> dict[str, Any]:
+    """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers."""
     def thousandths(x: np.ndarray | None):
         return None if x is None else (np.round(x, 3) * 1000).astype(int).tolist()
 
     return {
         "what": found.what, "tokens": [token(t) for t in found.tokens],
+        "answers": [] if right is None else [
+            [mark, "is not in the context" if label is None else f"label {label}"]
+            for mark, label in zip(MARKS, (right.true, right.in_context, right.in_weights), strict=True)],
         "intact": thousandths(found.intact), "ablated": thousandths(found.ablated),
         "sequential": [s[0] for s in _shades(SEQUENTIAL)], "diverging": [s[0] for s in _shades(DIVERGING)],
     }  # fmt: skip

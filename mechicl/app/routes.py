@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import html
 import io
+import json
 from collections.abc import Callable
 
 import pandas as pd
 import plotly.graph_objects as go
 from flask import Flask, Response, request, send_file
+from plotly.utils import PlotlyJSONEncoder
 
 from mechicl.app import figures
-from mechicl.app.callbacks import Answers
+from mechicl.app.answers import Answers
 from mechicl.app.compare import compare
 from mechicl.app.heads import MEASURES, head_scores
 from mechicl.app.inside import attention, logit_view
@@ -44,6 +46,12 @@ def add_routes(flask: Flask, answers: Answers) -> None:
             return call
 
         return add
+
+    @flask.route("/answer/<panel>/<int:start>")
+    def answer(panel: str, start: int) -> Response:
+        found = answers.to(panel, request.query_string.decode("utf-8", "replace"), start)
+        return Response(json.dumps(found, cls=PlotlyJSONEncoder), mimetype="application/json",
+                        headers={"Cache-Control": "no-store"})  # fmt: skip
 
     @routed("/python")
     def python(run: Run, view: View) -> Response:

@@ -19,7 +19,8 @@ import dash
 from flask import Flask, Response, request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from mechicl.app.callbacks import Answers, wire
+from mechicl.app.answers import Answers
+from mechicl.app.callbacks import wire
 from mechicl.app.layout import skeleton
 from mechicl.app.routes import add_routes
 from mechicl.app.runs import Library

@@ -10,9 +10,11 @@ Legend: n sequences of an evaluator.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,6 +31,7 @@ from mechicl.interventions import BASELINES, AblateHeads, edits, needs
 from mechicl.measures.tables import tidy
 
 RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
+HANDS = min(4, os.cpu_count() or 1)  # evaluators computed at once, for a reader who waits
 WEIGHTS = 256 * 2**20  # bytes of weights kept
 
 
@@ -72,6 +75,7 @@ class Workbench:
     def __init__(self, results: int = RESULTS, weights: int = WEIGHTS):
         self.results = Cache(results)
         self._weights = Cache(weights)
+        self._hands = ThreadPoolExecutor(HANDS, "mechicl-numbers")  # torch computes outside Python's lock
         self._waiting = 0  # readers who wait for numbers right now
         self._count = threading.Lock()
 
@@ -82,23 +86,25 @@ class Workbench:
             hurry: a reader waits for it; `curve` makes way.
         """
         with self._urgent() if hurry else _nothing():
-            return [self._effect(run, step, name, ablation) for name in shown(run)]
+            return list(self._hands.map(lambda name: self._effect(run, step, name, ablation), shown(run)))
 
     def curve(self, run: Run, ablation: AblateHeads, start: int, seconds: float) -> Chunk:
         """The curves over training under an ablation, from the `start`-th checkpoint of
-        `Run.coarse_to_fine` on, until the time is up or a reader waits for something shorter.
-        At least one checkpoint, so that it always ends.
+        `Run.coarse_to_fine` on, until the time is up (after at least one checkpoint) or a reader
+        waits for something shorter (at once: what was begun is remembered).
         """
         order, deadline = run.coarse_to_fine(), time.monotonic() + seconds
-        points, at = [], start
-        while at < len(order):
-            step = order[at]
-            values = {name: float(self.right(run, step, name, ablation).mean()) for name in shown(run)}
+        points = []
+        for step in order[start:]:
+            values = {}
+            for name in shown(run):
+                if self._waiting:
+                    return Chunk(start + len(points), len(order), points)
+                values[name] = float(self.right(run, step, name, ablation).mean())
             points.append((step, run.series.sequences(step), values))
-            at += 1
-            if self._waiting or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 break
-        return Chunk(at, len(order), points)
+        return Chunk(start + len(points), len(order), points)
 
     def known_curve(self, run: Run, ablation: AblateHeads) -> Chunk:
         """What is computed of those curves by now, for a figure that should not wait."""

@@ -9,7 +9,8 @@
   const M = (window.mechicl = { view: {}, base: null, draw: {} });
   const NONE = () => window.dash_clientside.no_update;
   const PATIENCE = 20000; // ms until a question counts as lost
-  const LONG = 250; // ms of quiet before a curve is begun
+  const SHORT = 70; // ms of quiet before what may wait is asked for
+  const LONG = 200; // ms more before a curve is begun
   const DEPENDS = {
     timeline: ["run", "axis", "unit"],
     effect: ["run", "step", "heads", "kind"],
@@ -19,8 +20,7 @@
     compare: ["run", "step", "heads", "kind", "measure", "evaluator", "axis", "unit", "with_run", "with_step"],
     curve: ["run", "heads", "kind"],
   };
-  let number = 0; // of the last question
-  let busy = {}, again = {}, drawn = {}, timers = {};
+  let busy = {}, again = {}, drawn = {};
   let curve = null; // {key, from, total, points: {step: {sequences, values}}}
   let playing = null, quiet = null;
 
@@ -33,8 +33,9 @@
   const key = (name) => DEPENDS[name].map((part) => M.view[part] ?? "").join("|");
   const stale = (name) => drawn[name] !== key(name);
 
-  M.query = () =>
-    Object.entries(M.view)
+  M.query = (change) =>
+    M.base.parts
+      .map((k) => [k, (change || {})[k] ?? M.view[k]])
       .filter(([k, v]) => k === "run" || (v !== "" && v != null && String(v) !== M.base.defaults[k]))
       .map(([k, v]) => k + "=" + encodeURIComponent(v).replaceAll("%2C", ","))
       .join("&");
@@ -46,58 +47,70 @@
 
   /* ---- asking and being answered ---- */
 
-  function ask(name, more) {
+  async function ask(name, start) {
     if (busy[name]) {
       again[name] = true;
       return;
     }
-    busy[name] = { number: ++number, key: key(name) };
-    timers[name] = setTimeout(() => {
-      busy[name] = null;
-      M.say("The app does not answer. Is it still running in its terminal?");
-    }, PATIENCE);
-    window.dash_clientside.set_props("ask-" + name, { data: { q: M.query(), seq: number, ...more } });
-  }
-
-  function answered(name, answer, show) {
-    const asked = busy[name];
-    if (!answer || !M.base || !asked || answer.seq !== asked.number) return NONE();
-    clearTimeout(timers[name]);
+    const asked = (busy[name] = { key: key(name), page: M.base });
+    let answer;
+    try {
+      const signal = AbortSignal.timeout(PATIENCE);
+      answer = await (await fetch(`answer/${name}/${start || 0}?` + M.query(), { signal })).json();
+    } catch {
+      answer = { error: "The app does not answer. Is it still running in its terminal?" };
+    }
+    if (asked.page !== M.base) return; // another run was opened meanwhile
     busy[name] = null;
     drawn[name] = asked.key;
     const wanted = again[name];
     again[name] = false;
+    // What changed meanwhile is asked for before this answer is drawn: it computes while we draw.
+    if (wanted && stale(name)) ask(name);
     if (answer.error !== undefined) {
       M.say(answer.error);
-      if (M.draw.failed) M.draw.failed(name);
+      M.draw.failed(name);
     } else {
       if (name === "effect") M.say("");
-      show(answer.data, asked.key);
+      SHOW[name](answer.data, asked.key);
     }
-    if (wanted && stale(name)) ask(name);
-    else if (name === "effect" && playing) playing = setTimeout(forward, 160);
+    if (name === "effect" && playing && !busy.effect) playing = setTimeout(forward, 160);
     settle();
-    return NONE();
   }
 
-  /* What is not up to date yet, one after the other: numbers, grid, the open tab, the curve. */
+  /* What is not up to date yet, one after the other: the grid, the open tab, the curve. They wait
+     for a moment of quiet, so that someone who clicks on is not held up by what they passed. */
   function settle() {
-    if (!M.base) return;
-    if (stale("timeline") && !busy.timeline) return ask("timeline");
-    if (stale("effect") || busy.effect) return busy.effect || ask("effect");
-    for (const name of ["heads", M.view.tab]) {
-      if (busy[name]) return;
-      if (stale(name)) return ask(name);
-    }
     clearTimeout(quiet);
-    if (M.view.heads && (!curve || curve.key !== key("curve") || curve.from < curve.total))
-      quiet = setTimeout(more, curve && curve.key === key("curve") ? 15 : LONG);
+    if (!M.base || busy.effect) return;
+    if (stale("effect")) return ask("effect");
+    if (playing) return;
+    quiet = setTimeout(() => {
+      for (const name of ["timeline", "heads", M.view.tab]) {
+        if (busy[name]) return;
+        if (stale(name)) return ask(name);
+      }
+      ahead();
+      if (!M.view.heads || busy.curve) return;
+      if (curve && curve.key === key("curve")) return more();
+      quiet = setTimeout(more, LONG);
+    }, drawn.timeline === undefined ? 0 : SHORT);
+  }
+
+  /* Whoever steps goes on stepping: the next checkpoint that way is computed before it is asked for. */
+  let moved = 1, fetched = "";
+  function ahead() {
+    const step = M.base.steps[M.index() + moved];
+    const query = "answer/effect/0?" + M.query({ step });
+    if (step === undefined || query === fetched) return;
+    fetched = query;
+    fetch(query).catch(() => {});
   }
 
   function more() {
     if (!M.view.heads || busy.curve || busy.effect || playing) return;
     if (!curve || curve.key !== key("curve")) curve = { key: key("curve"), from: 0, total: 1, points: {} };
-    if (curve.from < curve.total) ask("curve", { from: curve.from });
+    if (curve.from < curve.total) ask("curve", curve.from);
   }
 
   function addToCurve(data, asked) {
@@ -121,6 +134,9 @@
 
   M.redrawCurve = () => M.draw.curve(curve && curve.key === key("curve") ? curve : null);
 
+  /* Whether the numbers on the page are the view's; with a name, whether that panel is. */
+  M.settled = (name) => Boolean(M.base) && !busy[name || "effect"] && !stale(name || "effect");
+
   /* ---- changing the view ---- */
 
   M.set = (change) => {
@@ -133,11 +149,11 @@
     if ("evaluator" in change && M.view.sequence !== "" && M.view.sequence != null)
       change.sequence = String(Math.min(Number(M.view.sequence), M.base.sizes[change.evaluator] - 1));
     Object.assign(M.view, change);
-    dropCurve();
+    if (stale("effect")) ask("effect"); // first: it computes while we draw
     M.draw.controls();
     M.draw.cursor();
+    dropCurve();
     remember();
-    if (stale("effect")) ask("effect");
     settle();
   };
 
@@ -151,7 +167,9 @@
   M.go = (index) => {
     const last = M.base.steps.length - 1;
     const step = String(M.base.steps[Math.max(0, Math.min(last, index))]);
-    if (step !== String(M.view.step)) M.set({ step });
+    if (step === String(M.view.step)) return;
+    moved = Number(step) > Number(M.view.step) ? 1 : -1;
+    M.set({ step });
   };
 
   function toggle(head, isolate) {
@@ -296,17 +314,14 @@
     return NONE();
   }
 
-  const on = (name, show) => (answer) => answered(name, answer, show);
-  window.dash_clientside = Object.assign({}, window.dash_clientside, {
-    mechicl: {
-      begin,
-      timeline: on("timeline", (data) => M.draw.timeline(data)),
-      effect: on("effect", (data) => M.draw.effect(data)),
-      heads: on("heads", (data) => M.draw.grid(data)),
-      curve: on("curve", addToCurve),
-      attention: on("attention", (data) => M.draw.attention(data)),
-      logits: on("logits", (data) => M.draw.logits(data)),
-      compare: on("compare", (data) => M.draw.compare(data)),
-    },
-  });
+  const SHOW = {
+    timeline: (data) => M.draw.timeline(data),
+    effect: (data) => M.draw.effect(data),
+    heads: (data) => M.draw.grid(data),
+    curve: addToCurve,
+    attention: (data) => M.draw.attention(data),
+    logits: (data) => M.draw.logits(data),
+    compare: (data) => M.draw.compare(data),
+  };
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { mechicl: { begin } });
 })();

@@ -55,6 +55,8 @@
     D.hints(false);
   };
 
+  const named = (evaluator) => document.querySelector(`[data-set="evaluator"] option[value="${evaluator}"]`).textContent;
+
   /* ---- controls, at once and without the server ---- */
 
   D.controls = () => {
@@ -80,12 +82,13 @@
     sequence.max = base.sizes[view.evaluator] - 1;
     if (document.activeElement !== sequence) sequence.value = view.sequence ?? "";
     const names = [...heads].map((h) => "L" + h.replace(".", "H"));
-    put($("ablated-now"), names.length ? names.join(" ") + " ablated" : "nothing ablated: press a head");
+    put($("ablated-now"), names.length ? names.join(" ") + " ablated" : "Nothing is ablated: press a head.");
+    $("ablated-now").classList.toggle("some", names.length > 0);
     const kind = base.kinds[view.kind];
     put($("kind-note"), kind.meaning);
     put($("baseline-note"), `Baseline: ${kind.baseline}. Applied at hook_z, the head's output before W_O.`);
     const m = base.measures[view.measure];
-    const on = m.on ? `Kind: ${view.kind.replaceAll("_", " ")}.` : `In the intact model, on ${view.evaluator} sequences.`;
+    const on = m.on ? `Kind: ${view.kind.replaceAll("_", " ")}.` : `In the intact model, on ${named(view.evaluator)} sequences.`;
     put($("measure-note"), `${m.meaning} ${on}`);
     $("scale").style.background = m.gradient;
     put($("scale-low"), m.low);
@@ -148,7 +151,7 @@
 
   /* ---- the timeline: drawn once, then only its cursor and its dashed lines move ---- */
 
-  let plot = null, moving = 0;
+  let plot = null;
 
   D.timeline = (figure) => {
     window.dash_clientside.set_props("timeline", { figure });
@@ -159,6 +162,7 @@
       if (found !== plot) {
         plot = found;
         plot.on("plotly_click", (event) => M.go(nearest(event.points[0].x)));
+        plot.on("plotly_afterplot", D.cursor);
       }
       D.cursor();
       M.redrawCurve();
@@ -172,17 +176,19 @@
     return far.indexOf(Math.min(...far));
   }
 
+  /* An element over the plot: asking plotly to move a line redraws for 80 ms, this for none. */
   D.cursor = () => {
-    if (!plot || moving) return;
-    moving = requestAnimationFrame(() => {
-      moving = 0;
-      if (!plot._fullLayout) return;
-      const axis = plot._fullLayout.xaxis;
-      let x = times()[M.index()];
-      if (axis.type === "log") x = Math.max(x, 10 ** axis.range[0]); // step 0 is off a log axis: at its edge
-      window.Plotly.relayout(plot, { "shapes[0].x0": x, "shapes[0].x1": x, "shapes[0].visible": true });
-      plot.dataset.cursor = M.view.step;
-    });
+    const layout = plot && plot._fullLayout, cursor = $("cursor");
+    if (!layout || !layout.xaxis || !cursor) return;
+    const axis = layout.xaxis, first = 10 ** axis.range[0];
+    let x = times()[M.index()];
+    if (axis.type === "log") x = Math.max(x, first); // step 0 is off a log axis: at its edge
+    const at = axis.d2p(x);
+    cursor.hidden = !(at >= -1 && at <= axis._length + 1); // zoomed away
+    cursor.style.top = layout.yaxis._offset + "px";
+    cursor.style.height = layout.yaxis._length + "px";
+    cursor.style.transform = `translateX(${axis._offset + at}px)`;
+    cursor.dataset.step = M.view.step;
   };
 
   D.curve = (curve) => {
@@ -192,7 +198,9 @@
       `Dashed: without ${$("ablated-now").textContent.replace(" ablated", "")} (${M.view.kind.replaceAll("_", " ")}), ` +
       (curve.from < curve.total ? `${done} of ${curve.total} checkpoints so far …` : `all ${curve.total} checkpoints.`));
     $("curve-progress").dataset.done = done;
-    if (!plot || !plot.data) return;
+    // Hidden at once by a class; emptied only when new points come, since that redraws for 30 ms.
+    $("timeline").classList.toggle("stale", !done);
+    if (!plot || !plot.data || !done) return;
     const names = M.base.evaluators, x = [], y = [], at = [];
     names.forEach((name, i) => {
       x.push(points.map(([step, p]) => (M.view.unit === "steps" ? Number(step) : p.sequences)));

@@ -49,6 +49,7 @@
         t.image ? make("img", { src: t.image, alt: t.text, title: t.text }) : make("span", { textContent: t.text || "·" }),
         ...marks(t.marks)));
     $("tokens").replaceChildren(...strip);
+    $("answers").replaceChildren(...data.answers.map(([mark, text]) => make("span", {}, ...marks([mark]), " " + text)));
     drawPatterns();
     if ($("circuitsvis-toggle").getAttribute("aria-pressed") === "true") D.circuitsvis(false);
   };
@@ -146,10 +147,10 @@
     } else $("with-slider").replaceChildren(slider);
     $("with-where").textContent = `${b.place.text} · ${b.place.sequences} sequences · ${b.place.of}`;
     const title = (s) => `${s.run}, ${s.place.text}` + (s.note ? ` (${s.note})` : "");
-    const number = ([value, ci]) => make("td", {}, make("span", { textContent: value }), make("small", { textContent: ci }));
+    const number = ([value, ci, n]) => make("td", {}, make("span", { textContent: value }),
+      make("small", { textContent: ci + (n ? `, n = ${n}` : "") }));
     const rows = Object.entries(data.difference).map(([name, difference]) =>
-      make("tr", { data: { compare: name } }, make("th", { scope: "row" }, data.names[name],
-        make("small", { textContent: ` n = ${a.numbers[name][2]}` })),
+      make("tr", { data: { compare: name } }, make("th", { scope: "row", textContent: data.names[name] }),
         number(a.numbers[name]), number(b.numbers[name]), number(difference)));
     const head = make("tr", {}, ...["evaluator", title(a), title(b), data.paired ? "difference (paired)" : "difference"].map(
       (textContent) => make("th", { textContent, scope: "col" })));
@@ -163,7 +164,7 @@
       });
       const grid = make("div", { className: "small-grid" }, ...cells);
       grid.style.setProperty("--heads", s.heads);
-      return make("div", {}, make("h3", { textContent: `${title(s)}: ${data.measure}` }), grid);
+      return make("div", {}, make("h3", { textContent: `${s.run}, ${s.place.text}: ${data.measure}, intact` }), grid);
     });
     let figure = $("compare-figure");
     if (!figure) figure = make("div", { id: "compare-figure" });

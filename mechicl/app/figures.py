@@ -72,11 +72,11 @@ def timeline(
                 text=f"ICL {label} {short(place)}", showarrow=False, font={"size": 11, "color": "#666"},
             )  # fmt: skip
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
-    fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis,
+    fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,
                      dtick=1 if axis == "log" else None, exponentformat="SI")  # fmt: skip
     fig.update_yaxes(title_text="accuracy", range=[0, 1.01])
-    fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.24, "x": 0}, uirevision="keep",
-                      margin={"l": 56, "r": 14, "t": 44, "b": 70})  # fmt: skip
+    fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}, uirevision="keep",
+                      margin={"l": 56, "r": 14, "t": 44, "b": 62})  # fmt: skip
     if ablation is not None:
         fig.update_layout(meta={"ablation": str(ablation)})
     return fig

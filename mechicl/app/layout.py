@@ -20,7 +20,7 @@ from mechicl.app.view import shown
 from mechicl.figures.style import COLOURS, NAMES, short
 
 MEANINGS = {
-    "icl": "new labels, shown in context",
+    "icl": "new labels in context",
     "flip": "labels swapped in context",
     "ciwl": "label on a wrong exemplar",
     "iwl": "label not in context",

@@ -143,9 +143,14 @@ class Session:
     def numbers(self) -> dict[str, dict[str, str]]:
         """evaluator -> what its row says."""
         self.settled()
-        names = ("icl", "flip", "ciwl", "iwl", "train")
-        parts = ("intact", "intact_ci", "ablated", "ablated_ci", "change", "change_ci", "n")
-        return {name: {part: self.number(f"{name}.{part}") for part in parts} for name in names}
+        cells = self.page.evaluate(
+            "Object.fromEntries(mechicl.all('[data-cell]').map(e => [e.dataset.cell, e.textContent]))"
+        )
+        out: dict[str, dict[str, str]] = {}
+        for name, text in cells.items():
+            evaluator, part = name.split(".")
+            out.setdefault(evaluator, {})[part] = text
+        return out
 
     def shot(self, name: str, **options) -> None:
         """Keep a picture to look at."""

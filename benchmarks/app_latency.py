@@ -39,6 +39,7 @@ WATCH = """() => {
   let started = null;
   const start = () => { started = performance.now(); window.pressed = started; };
   document.addEventListener('click', (e) => { if (e.target.closest('[data-head],[data-do]')) start(); }, true);
+  document.addEventListener('input', (e) => { if (e.target.id === 'slider-input') start(); }, true);
   document.addEventListener('keydown', (e) => { if (e.key.startsWith('Arrow')) start(); }, true);
   new MutationObserver(() => {
     if (started === null) return;
@@ -69,7 +70,7 @@ def long_series(source: Series, root: Path, count: int) -> None:
 
 
 def measure(root: Path, n: int, think: float) -> dict[str, np.ndarray]:
-    """Milliseconds from press to numbers, for head toggles and slider steps: n of each."""
+    """Milliseconds from press to numbers, n of each kind of press."""
     server = subprocess.Popen(
         [sys.executable, "-m", "mechicl.cli", "app", str(root), "--port", "0", "--no-browser"],
         stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -79,7 +80,7 @@ def measure(root: Path, n: int, think: float) -> dict[str, np.ndarray]:
         url = server.stdout.readline().split(" at ")[1].split()[0]
         with sync_playwright() as p:
             browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            out = {name: _presses(browser, url, name, n, think) for name in ("toggle", "step")}
+            out = {name: _presses(browser, url, name, n, think) for name in ("toggle", "step", "jump")}
             browser.close()
         return out
     finally:
@@ -88,34 +89,39 @@ def measure(root: Path, n: int, think: float) -> dict[str, np.ndarray]:
 
 
 def _presses(browser, url: str, what: str, n: int, think: float) -> np.ndarray:
+    """n first visits of a kind: 'toggle' a head, 'step' to the next checkpoint by keyboard, 'jump'
+    to one anywhere on the slider. The end of the series reached, on with other heads ablated."""
+    rng, times = np.random.default_rng(0), []
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    start = time.perf_counter()
-    page.goto(url + ("" if what == "toggle" else "?step=0&heads=0.3,1.2"))
-    page.wait_for_selector("#effect[data-shown]")
-    print(f"  opened in {time.perf_counter() - start:.2f} s", file=sys.stderr)
-    page.wait_for_timeout(1500)
-    page.evaluate(WATCH)
-    heads = page.locator("#grid [data-head]")
-    last = page.evaluate("mechicl.base.steps.length") - 1
-    for i in range(n):
-        if what == "toggle":
-            # A Gray code: every press changes one head and makes a set that was not there before.
-            bit = (i + 1 & -(i + 1)).bit_length() - 1
-            heads.nth(bit * 5 % heads.count()).click()
-        else:
-            if i and i % last == 0:  # the end of the series: on with other heads, from the start
-                page.goto(url + f"?step=0&heads=0.{i // last % 8},1.{i // last % 8}")
-                page.wait_for_selector("#effect[data-shown]")
-                page.wait_for_timeout(1500)
-                done = page.evaluate("window.timings || []")
-                page.evaluate(WATCH)
-                page.evaluate("(x) => { window.timings = x; }", done)
-            page.locator("body").press("ArrowRight")
-        page.wait_for_function(f"window.timings.length > {i if what == 'toggle' else i % last}", polling=5)
-        page.wait_for_timeout(1000 * think)
-    got = np.array(page.evaluate("window.timings"))
+    for visit in range(n):
+        start = time.perf_counter()
+        page.goto(url + ("" if what == "toggle" else f"?step=0&heads=0.{visit % 8},1.{visit // 8 % 8}"))
+        page.wait_for_selector("#effect[data-shown]")
+        if not visit:
+            print(f"  opened in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+        page.wait_for_timeout(1500)
+        page.evaluate(WATCH)
+        last = page.evaluate("mechicl.base.steps.length") - 1
+        order = rng.permutation(np.arange(1, last + 1))
+        presses = min(n - len(times), 60 if what == "toggle" else last)
+        for i in range(presses):
+            if what == "toggle":
+                # A Gray code: every press changes one head and makes a set that was not there before.
+                bit = (i + 1 & -(i + 1)).bit_length() - 1
+                heads = page.locator("#grid [data-head]")
+                heads.nth((bit * 5 + visit) % heads.count()).click()
+            elif what == "step":
+                page.locator("body").press("ArrowRight")
+            else:
+                page.evaluate("(i) => { const s = document.getElementById('slider-input'); s.value = i; "
+                              "s.dispatchEvent(new Event('input', { bubbles: true })); }", int(order[i]))  # fmt: skip
+            page.wait_for_function(f"window.timings.length > {i}", polling=5)
+            page.wait_for_timeout(1000 * think)
+        times += page.evaluate("window.timings")
+        if len(times) >= n:
+            break
     page.close()
-    return got
+    return np.array(times)
 
 
 def main() -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from mechicl.app.heads import MEASURES, head_scores
 from mechicl.app.runs import SHOWN, Library, Run
 from mechicl.app.state import Head, View
-from mechicl.app.view import Number, Workbench, accuracy, paired
+from mechicl.app.view import Number, Workbench, accuracy, paired, unpaired
 from mechicl.config import ConfigError
-from mechicl.evaluators import normal_interval
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def compare(bench: Workbench, library: Library, run: Run, view: View) -> Compari
     difference = {}
     for name in [n for n in SHOWN if n in run.sets and n in other.sets]:
         right = [bench.right(s.run, s.step, name, _fitting(s.run, view)) for s in (a, b)]
-        difference[name] = paired(*right) if same else _unpaired(*right)
+        difference[name] = paired(*right) if same else unpaired(*right)
     return Comparison(a, b, difference, same)
 
 
@@ -77,10 +74,3 @@ def _fitting(run: Run, view: View):
         return None
     return view.ablation
 
-
-def _unpaired(a: np.ndarray, b: np.ndarray) -> Number:
-    """Difference of two independent shares with its normal interval; n is the smaller one's."""
-    parts = [normal_interval(x.astype(float)) for x in (a, b)]
-    value = float(parts[1][0] - parts[0][0])
-    half = float(np.hypot(*(mean - low for mean, low, _ in parts)))
-    return Number(value, value - half, value + half, min(len(a), len(b)))

@@ -74,8 +74,10 @@ def timeline(
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
     fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,
                      dtick=1 if axis == "log" else None, exponentformat="SI")  # fmt: skip
-    fig.update_yaxes(title_text="accuracy", range=[0, 1.01])
-    fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}, uirevision="keep",
+    n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
+    fig.update_yaxes(title_text="accuracy" + n, range=[0, 1.01])
+    legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
+    fig.update_layout(hovermode="x unified", legend=legend, uirevision="keep",
                       margin={"l": 56, "r": 14, "t": 44, "b": 62})  # fmt: skip
     if ablation is not None:
         fig.update_layout(meta={"ablation": str(ablation)})

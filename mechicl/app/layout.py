@@ -119,9 +119,9 @@ def _effects(run: Run) -> Component:
         html.P([html.Span("●", className="key intact"), " intact  ", html.Span("◆", className="key ablated"),
                 " ablated  ", html.Span("┆", className="key chance"), " guessing.  ",
                 html.Span(id="effect-note")], className="note"),
-    ], "What this checkpoint does, intact beside ablated. Brackets are 95% intervals over sequences (Wilson; the "
-       "change is paired, on the same sequences). They say nothing about other seeds. Read the four together: a "
-       "rise of Flip alone is not recovered ICL.")  # fmt: skip
+    ], "What this checkpoint does, intact beside ablated. Brackets are 95% intervals over sequences (Wilson; for "
+       "the change Agresti and Min's, paired on the same sequences). They say nothing about other seeds. Read the "
+       "four together: a rise of Flip alone is not recovered ICL.")  # fmt: skip
 
 
 def _effect_row(run: Run, name: str) -> Component:
@@ -220,7 +220,7 @@ def _look(library: Library, run: Run, view: View) -> Component:
     ], **_data(tab="logits"), role="region", **_aria(label="Logits"))  # fmt: skip
     compare = html.Div([
         _hint("compare", "Two checkpoints of this run, or this run beside another of the same folder, under the same "
-              "ablation. Differences on the same sequences have paired intervals; on others, independent ones."),
+              "ablation. Differences on the same sequences have paired intervals; on others, Newcombe's."),
         html.Div([
             _select("with_run", "With run", {"": "this one"} | {x: x for x in library.names() if x != view.run},
                     view.with_run or ""),

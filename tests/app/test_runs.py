@@ -6,9 +6,11 @@ import shutil
 
 import pytest
 
+from mechicl.app.answers import Answers
 from mechicl.app.cache import Cache
 from mechicl.app.runs import Library
 from mechicl.app.state import View, ViewError
+from mechicl.app.view import Workbench
 from mechicl.storage import SeriesError
 
 
@@ -81,6 +83,17 @@ def test_a_broken_run_is_one_clear_sentence(folder, file, text, says):
     (folder / "mine" / file).write_text(text)
     with pytest.raises(SeriesError, match=says):
         Library(folder).run("mine")
+
+
+def test_a_run_that_has_recorded_nothing_yet_still_opens(folder):
+    (folder / "mine" / "metrics.jsonl").unlink()
+    library = Library(folder)
+    run = library.run("mine")
+    assert run.first_look() == 60
+    assert (run.phases, len(run.curve("icl"))) == ({}, 0)
+    answers = Answers(library, Workbench(), "mine")
+    for panel in ("timeline", "effect", "compare"):
+        assert "data" in answers.to(panel, "?with_step=0"), panel
 
 
 def test_a_foreign_bank_is_refused(folder):

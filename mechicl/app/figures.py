@@ -87,7 +87,7 @@ def timeline(
 def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figure:
     """Every evaluator at one checkpoint: intact beside ablated, with intervals."""
     fig = go.Figure()
-    names = [NAMES[e.evaluator] for e in effects]
+    names = [f"{NAMES[e.evaluator]}, n = {e.intact.n:,}" for e in effects]
     for label, symbol, values in (
         ("intact", "circle", [e.intact for e in effects]),
         ("ablated", "diamond-open", [e.ablated for e in effects]),
@@ -97,7 +97,7 @@ def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figur
             fig.add_scatter(
                 x=[v.value for _, v, _ in kept], y=[name for name, _, _ in kept], name=label, mode="markers",
                 error_x={"type": "data", "symmetric": False, "array": [v.high - v.value for _, v, _ in kept],
-                         "arrayminus": [v.value - v.low for _, v, _ in kept]},
+                         "arrayminus": [v.value - v.low for _, v, _ in kept], "color": "#888"},
                 marker={"size": 11, "symbol": symbol, "color": [c for _, _, c in kept]},
             )  # fmt: skip
     finish(fig, html.escape(title), html.escape(subtitle), 340)

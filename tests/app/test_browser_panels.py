@@ -67,7 +67,7 @@ def test_a_sequence_shows_its_tokens_and_which_answers_its_labels_are(begin, kno
 
 
 def test_circuitsvis_shows_the_same_from_its_local_bundle_served_once(begin):
-    one = begin(guard=True)
+    one = begin()
     page = one.open("?step=60")
     page.get_by_role("button", name="circuitsvis").click()
     frame = page.frame_locator("#circuitsvis iframe")
@@ -167,7 +167,7 @@ def test_the_address_holds_the_whole_view(begin):
     address = page.url
     assert address.endswith("?run=tiny&step=30&heads=1.0&kind=resample&measure=logit&evaluator=flip&sequence=7"
                             "&axis=linear&unit=steps&tab=logits")  # fmt: skip
-    other = begin(locale="fr")
+    other = begin()
     again = other.open(address.removeprefix(other.url))
     assert other.numbers() == before
     assert again.locator("#sequence-input").input_value() == "7"

@@ -20,6 +20,7 @@ from mechicl.app.view import Chunk, Effect, Number, shown
 from mechicl.figures.style import COLOURS, DASHES, DIVERGING, NAMES, SEQUENTIAL, finish, short
 from mechicl.interventions import AblateHeads
 
+DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
 CURSOR = "#D55E00"  # Okabe & Ito's vermilion: no evaluator has it
 
 
@@ -46,11 +47,12 @@ def timeline(
         fig.add_scatter(x=x, y=rows.value.to_numpy(), name=NAMES[name], legendgroup=name, mode="lines", line=line,
                         hovertemplate="%{y:.3f}")  # fmt: skip
     done = sorted(points.points) if points else []
+    mode = "lines+markers" if len(run.steps) <= DOTTED else "lines"
     for name in shown(run):
         fig.add_scatter(
             x=[step if unit == "steps" else sequences for step, sequences, _ in done],
             y=[values[name] for _, _, values in done], name=f"{NAMES[name]}, ablated", legendgroup=name,
-            showlegend=False, mode="lines+markers", hovertemplate="%{y:.3f}",
+            showlegend=False, mode=mode, hovertemplate="%{y:.3f}",
             line={"color": COLOURS[name], "width": 1.6, "dash": "dash"}, marker={"size": 3.5},
         )  # fmt: skip
     finish(fig, "", "", height)

@@ -122,6 +122,10 @@
     });
     curve.from = data.next;
     curve.total = data.total;
+    // Drawing a long curve takes tens of milliseconds: now and then, and never while numbers are awaited.
+    const now = performance.now(), first = curve.drawn === undefined;
+    if (!first && curve.from < curve.total && (busy.effect || now - curve.drawn < Math.min(2000, curve.total))) return;
+    curve.drawn = now;
     M.draw.curve(curve);
   }
 

@@ -1,6 +1,7 @@
 """Pictures for the docs: `python docs/pictures.py NAME RUN [RUN ...]` writes docs/images/NAME.png.
 
-One run: its evaluators over training. Several: every seed, and the medians.
+One run: its evaluators over training. Several: every seed, and the medians. NAME app: the page of
+`mechicl app` on that run, with some heads ablated.
 
 Needs Chromium (Debian's `chromium`), which draws the same plotly figure that the report shows.
 """
@@ -33,10 +34,32 @@ def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
+def page_of_app(run: Path, path: Path) -> None:
+    """The app's page as a reader sees it, hints read and the ablated curve complete."""
+    from playwright.sync_api import sync_playwright
+
+    from mechicl.app.server import open_server
+
+    server = open_server(run, port=0).start()
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS[:-1])
+        page = browser.new_page(viewport={"width": 1280, "height": 1130}, device_scale_factor=1.25)
+        page.add_init_script("localStorage['mechicl-hints'] = 'timeline,effect,heads,attention'")
+        page.goto(server.url + "?step=2400&heads=0.1,0.4&measure=effect_flip&evaluator=flip&sequence=3")
+        page.wait_for_function("(document.getElementById('curve-progress')?.textContent || '').includes('all ')")
+        page.wait_for_timeout(500)
+        page.screenshot(path=path)
+        browser.close()
+    server.stop()
+
+
 if __name__ == "__main__":
     name, *paths = sys.argv[1:]
     runs = [open_series(path) for path in paths]
     folder = Path(__file__).parent / "images"
     folder.mkdir(exist_ok=True)
+    if name == "app":
+        page_of_app(Path(paths[0]), folder / "app.png")
+        sys.exit()
     figure = seed_curves(runs) if len(runs) > 1 else evaluator_curves(runs[0], series_phases(runs[0]))
     picture(figure, folder / f"{name}.png")

@@ -23,6 +23,7 @@ _HOME = {
     "Config": "config",
     "ICLTransformer": "model",
     "Series": "series",
+    "app": "app",
     "densify": "train",
     "open_series": "series",
     "report": "report",
@@ -35,6 +36,7 @@ __all__ = ["__version__", "recipes", *_HOME]
 
 if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and editors
     from mechicl import recipes as recipes
+    from mechicl.app import app as app
     from mechicl.config import Config as Config
     from mechicl.data.banks import Batch as Batch
     from mechicl.ensemble import train_seeds as train_seeds
@@ -64,7 +66,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Importing the submodule `train` or `report` would bind it here: the function must win."""
+    """Importing the submodule `train`, `report` or `app` would bind it here: the function must win."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOME and isinstance(value, ModuleType)):

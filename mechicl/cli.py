@@ -149,6 +149,43 @@ def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
 
 
+@app.command(name="app")
+def open_app(
+    run: Run = Path("checkpoints/demo"),
+    *,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    browser: bool = True,
+) -> None:
+    """Open a page to scrub through training, ablate heads and watch ICL change. Ctrl-C ends it.
+
+    mechicl app
+    mechicl app checkpoints/demo-s1 --port 9000 --no-browser
+
+    Args:
+        run: the run's directory; the runs beside it can be compared with.
+        port: default 8050, or any free one if that is taken.
+        host: where to listen; other than this machine alone, the page asks for the token that
+            its address carries.
+        browser: open it in the browser.
+    """
+    import torch
+
+    from mechicl.app.server import open_server
+
+    torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
+    server = open_server(run, host, port)
+    print(f"{run} is open at {server.url}  (Ctrl-C ends it)", flush=True)
+    if browser:
+        import webbrowser
+
+        webbrowser.open(server.url)
+    try:
+        server.serve()
+    except KeyboardInterrupt:
+        print()
+
+
 @app.command
 def densify(
     run: Run,

@@ -30,7 +30,7 @@ def verb(command: str) -> str:
 
 
 def test_the_readme_shows_commands():
-    assert {verb(c) for c in COMMANDS} == {"recipes", "show", "verify", "analyze", "report", "train", "densify"}
+    assert {verb(c) for c in COMMANDS} == {"recipes", "show", "verify", "analyze", "report", "train", "densify", "app"}
     assert {"make demo", "make test"} <= set(shell_lines())
 
 
@@ -45,6 +45,7 @@ def test_every_readme_command_parses(command, monkeypatch):
     fresh = type(cli.app)()
     for name in ("recipes", "train", "analyze", "report", "densify", "verify", "show"):
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))
+    fresh.command(name="app")(functools.wraps(cli.open_app)(record("app")))
     monkeypatch.setattr(cli, "app", fresh)
     cli.main(shlex.split(command)[1:])
     assert seen == [verb(command)]

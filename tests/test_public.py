@@ -17,7 +17,8 @@ import mechicl
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "mechicl").rglob("*.py"), *(ROOT / "analyses").glob("*.py")])
 ABOVE = ("model", "series", "train", "report", "cli")
-HEAVY = ("torch", "transformer_lens", "numpy", "pandas", "plotly", "circuitsvis", "scipy", "safetensors")
+HEAVY = ("torch", "transformer_lens", "numpy", "pandas", "plotly", "circuitsvis", "scipy", "safetensors",
+         "dash", "flask")  # fmt: skip
 
 
 @functools.cache
@@ -52,7 +53,7 @@ def loaded(code: str) -> set[str]:
 
 
 def test_about_ten_names_and_each_is_there():
-    assert len(mechicl.__all__) == len(set(mechicl.__all__)) <= 14
+    assert len(mechicl.__all__) == len(set(mechicl.__all__)) <= 15
     assert set(mechicl.__all__) == set(dir(mechicl))
     for name in mechicl.__all__:
         assert getattr(mechicl, name) is not None, name
@@ -75,15 +76,16 @@ def test_an_unknown_name_lists_the_known_ones():
 
 def test_functions_that_share_a_modules_name_stay_functions():
     """`import mechicl.train` would bind the module to `mechicl.train`."""
-    names = ("train", "report")
+    names = ("train", "report", "app")
     code = "\n".join(f"import mechicl.{name}" for name in names)
     code += """
 from types import FunctionType
-from mechicl import train, report
+from mechicl import train, report, app
 from mechicl.train import train as t, resume
 from mechicl.report import report as r, render
-assert (mechicl.train, mechicl.report) == (train, report) == (t, r)
-assert isinstance(train, FunctionType) and isinstance(report, FunctionType)
+from mechicl.app import app as a
+assert (mechicl.train, mechicl.report, mechicl.app) == (train, report, app) == (t, r, a)
+assert all(isinstance(f, FunctionType) for f in (train, report, app))
 mechicl.__version__ = 'x'  # other names can be set as ever
 assert mechicl.__version__ == 'x'"""
     loaded(code)
@@ -98,7 +100,9 @@ def test_import_is_light():
     assert loaded("import mechicl; mechicl.recipes") <= {"numpy"}
 
 
-@pytest.mark.parametrize("line", [["--help"], ["train", "--help"], ["analyze", "--help"], ["recipes"]])
+@pytest.mark.parametrize(
+    "line", [["--help"], ["train", "--help"], ["analyze", "--help"], ["app", "--help"], ["recipes"]]
+)
 def test_help_is_light(line):
     code = f"from mechicl.cli import main\ntry:\n    main({line})\nexcept SystemExit:\n    pass"
     assert loaded(code) <= ({"numpy"} if line == ["recipes"] else set())
@@ -120,6 +124,16 @@ def test_circuitsvis_stays_in_the_figures():
     assert importers("circuitsvis") == {"mechicl/figures/attention.py"}
 
 
+def test_only_the_wiring_of_the_app_imports_dash():
+    """The view model and the figures are tested, and can be used, without a page."""
+    wiring = {f"mechicl/app/{name}.py" for name in ("callbacks", "layout", "server")}
+    assert importers("dash") == wiring
+    assert importers("flask") == {"mechicl/app/routes.py", "mechicl/app/server.py"}
+    pure = {"mechicl/app/" + p.name for p in SOURCES if p.parent.name == "app"} - wiring - {"mechicl/app/routes.py"}
+    below = {"mechicl.app.layout", "mechicl.app.callbacks", "mechicl.app.routes", "mechicl.app.server"}
+    assert all(not imports(ROOT / path) & below for path in pure - {"mechicl/app/__init__.py"})
+
+
 def test_nothing_pickles():
     for module in ("pickle", "joblib", "dill", "shelve", "marshal"):
         assert importers(module) == set(), module
@@ -132,9 +146,10 @@ def test_nothing_pickles():
     [
         ("mechicl/data", ("engine", "evaluators", "interventions", *ABOVE, "measures", "figures")),
         ("mechicl/engine", ("evaluators", "interventions", *ABOVE, "measures", "figures")),
-        ("mechicl/measures", ("model", "figures", "report", "cli", "train")),
-        ("mechicl/figures", ("model", "report", "cli", "train")),
-        ("analyses", ("model", "report", "cli", "train")),
+        ("mechicl/measures", ("model", "figures", "report", "cli", "train", "app")),
+        ("mechicl/figures", ("model", "report", "cli", "train", "app")),
+        ("mechicl/app", ("model", "report", "cli", "train")),
+        ("analyses", ("model", "report", "cli", "train", "app")),
     ],
 )
 def test_arrows_point_one_way(room, never):

@@ -71,13 +71,18 @@ def patterns(
     out = []
     for step in steps:  # one at a time: pictures are few, and memory stays flat
         params = series.params([step])
-        edited = None
-        if ablate is not None:
-            acts = forward(params, chosen, model, capture=needs(ablate.kind, model), query_only=False).acts
-            edited = edits([ablate], model, acts)
-            what += f", {ablate}" if step == steps[0] else ""
-        acts = forward(params, chosen, model, capture=hooks, edits=edited, query_only=False).acts
-        out.append(torch.stack([acts[h][0, 0].mean(0) for h in hooks]))
+        if ablate is None:
+            acts = forward(params, chosen, model, capture=hooks, query_only=False).acts
+            out.append(torch.stack([acts[h][0, 0].mean(0) for h in hooks]))
+            continue
+        # A baseline is the evaluation set's, not that of the sequences looked at: the mean over
+        # one sequence would be the head itself.
+        intact = forward(params, batch, model, capture=needs(ablate.kind, model), query_only=False).acts
+        edited = edits([ablate], model, intact)
+        acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts
+        out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
+    if ablate is not None:
+        what += f", {ablate}"
     return Patterns(torch.stack(out), list(steps), tokens, what)
 
 

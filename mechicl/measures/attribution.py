@@ -9,7 +9,7 @@ Reported for the label that is right in context and for the one that is right in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
-from mechicl.engine.forward import forward
+from mechicl.engine.forward import Edit, forward
 from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
@@ -29,11 +29,14 @@ EVALUATORS = ("icl", "flip", "ciwl")
 METRICS = ("logit_in_context", "logit_in_weights")
 
 
-def components(params: Params, batch: Batch, model: ModelConfig) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+def components(
+    params: Params, batch: Batch, model: ModelConfig, edits: Mapping[str, Edit] | None = None
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Everything added to the residual stream at the query.
 
     Args:
         params: stacked parameters (axis s).
+        edits: of one intervention (`interventions.edits`): what is added then.
 
     Returns:
         name -> [s, b, d] ('embed', 'L0H3', 'L1 MLP', ...), in order; the last residual
@@ -43,7 +46,7 @@ def components(params: Params, batch: Batch, model: ModelConfig) -> tuple[dict[s
     hooks += [f"blocks.{la}.attn.hook_z" for la in range(model.n_layers)]
     hooks += [f"blocks.{la}.hook_mlp_out" for la in range(model.n_layers) if model.has_mlp(la)]
     last = f"blocks.{model.n_layers - 1}.hook_resid_post"
-    acts = forward(params, batch, model, capture=[*hooks, last]).acts
+    acts = forward(params, batch, model, edits=edits, capture=[*hooks, last]).acts
     at_query = {name: x[:, 0, :, -1] for name, x in acts.items()}  # [s, b, ...]
     embedded = [at_query[h] for h in hooks[:2] if not h.startswith("blocks")]
     out = {"embed": torch.stack(embedded).sum(0)}
@@ -59,14 +62,16 @@ def components(params: Params, batch: Batch, model: ModelConfig) -> tuple[dict[s
     return out, total, (total.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
 
 
-def attribute(params: Params, batch: Batch, model: ModelConfig, labels: Tensor) -> dict[str, Tensor]:
-    """Each component's direct contribution to the (centred) logit of labels [b].
+def attribute(
+    params: Params, batch: Batch, model: ModelConfig, labels: Tensor, edits: Mapping[str, Edit] | None = None
+) -> dict[str, Tensor]:
+    """Each component's direct contribution to the (centred) logit of labels [b], under `edits`.
 
     Returns:
         component -> [s, b]; with 'bias' (the final LayerNorm's and the unembedding's) they
         sum to the logit of `labels` minus the mean logit.
     """
-    parts, _, scale = components(params, batch, model)
+    parts, _, scale = components(params, batch, model, edits)
     w, bias = params["unembed.W_U"], params["unembed.b_U"]  # [s, d, v], [s, v]
     direction = w.mT[:, labels] - w.mean(-1)[:, None]  # [s, b, d]
     constant = bias[:, labels] - bias.mean(-1, keepdim=True)

@@ -1,5 +1,7 @@
 """Tables kept on disk: found again, and never for a file that changed."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -11,6 +13,7 @@ from mechicl.series import SeriesError
 @pytest.fixture
 def series(tiny_copy, monkeypatch):
     monkeypatch.setattr(cache, "_WORTH", 1)
+    shutil.rmtree(tiny_copy.root / "cache", ignore_errors=True)  # other tests may have left one
     return tiny_copy
 
 

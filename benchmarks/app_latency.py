@@ -1,0 +1,147 @@
+"""How long the app takes, in a real browser: from a press to new numbers on the screen.
+
+    python benchmarks/app_latency.py                      # checkpoints/demo
+    python benchmarks/app_latency.py --checkpoints 1000   # a series as long as that, made of demo's
+
+Every press is a first visit: a set of heads, or a checkpoint, that was not asked for before, with
+two heads ablated while the slider steps. The clock starts at the browser's own event and stops
+after the frame in which the numbers stand. Between presses the page is given `--think` seconds,
+in which it fills the grid, the patterns and the ablated curve, as it would under a reader's hand;
+0 presses again as soon as the numbers are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from playwright.sync_api import sync_playwright
+
+from mechicl.config import to_dict
+from mechicl.engine.params import pack
+from mechicl.series import Series, open_series
+from mechicl.storage import Writer, append_line, write_json
+from mechicl.train import saved_weights
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+
+WATCH = """() => {
+  window.timings = [];
+  let started = null;
+  const start = () => { started = performance.now(); window.pressed = started; };
+  document.addEventListener('click', (e) => { if (e.target.closest('[data-head],[data-do]')) start(); }, true);
+  document.addEventListener('input', (e) => { if (e.target.id === 'slider-input') start(); }, true);
+  document.addEventListener('keydown', (e) => { if (e.key.startsWith('Arrow')) start(); }, true);
+  new MutationObserver(() => {
+    if (started === null) return;
+    const from = started, step = document.getElementById('effect').dataset.step;
+    if (step !== String(mechicl.view.step)) return;
+    started = null;
+    requestAnimationFrame(() => { const c = new MessageChannel();
+      c.port1.onmessage = () => window.timings.push(performance.now() - from); c.port2.postMessage(0); });
+  }).observe(document.getElementById('effect'), { attributes: true, attributeFilter: ['data-shown'] });
+}"""
+
+
+def long_series(source: Series, root: Path, count: int) -> None:
+    """A series of `count` checkpoints: demo's weights with a little noise, so that no two are
+    alike, written by the normal writer. The recorded curves are demo's, interpolated."""
+    rng = torch.Generator().manual_seed(0)
+    steps = [round(i * source.steps[-1] / (count - 1)) for i in range(count)]
+    root.mkdir(parents=True)
+    write_json(root / "config.json", to_dict(source.config))
+    write_json(root / "manifest.json", source.manifest | {"schedule": steps})
+    writer, lines = Writer(root), {line["step"]: line for line in source._metric_lines()}
+    for step in steps:
+        near = min(source.steps, key=lambda s: abs(s - step))
+        weights = source.weights(near)
+        noisy = {k: w * (1 + 0.001 * torch.randn(w.shape, generator=rng)) for k, w in weights.items()}
+        writer.save("weights", step, source.sequences(step), saved_weights(pack(noisy), source.config))
+        append_line(root / "metrics.jsonl", lines[near] | {"step": step, "sequences": source.sequences(step)})
+
+
+def measure(root: Path, n: int, think: float) -> dict[str, np.ndarray]:
+    """Milliseconds from press to numbers, n of each kind of press."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mechicl.cli", "app", str(root), "--port", "0", "--no-browser"],
+        stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().split(" at ")[1].split()[0]
+        with sync_playwright() as p:
+            browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            out = {name: _presses(browser, url, name, n, think) for name in ("toggle", "step", "jump")}
+            browser.close()
+        return out
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _presses(browser, url: str, what: str, n: int, think: float) -> np.ndarray:
+    """n first visits of a kind: 'toggle' a head, 'step' to the next checkpoint by keyboard, 'jump'
+    to one anywhere on the slider. The end of the series reached, on with other heads ablated."""
+    rng, times = np.random.default_rng(0), []
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    for visit in range(n):
+        start = time.perf_counter()
+        page.goto(url + ("" if what == "toggle" else f"?step=0&heads=0.{visit % 8},1.{visit // 8 % 8}"))
+        page.wait_for_selector("#effect[data-shown]")
+        if not visit:
+            print(f"  opened in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+        page.wait_for_timeout(1500)
+        page.evaluate(WATCH)
+        last = page.evaluate("mechicl.base.steps.length") - 1
+        order = rng.permutation(np.arange(1, last + 1))
+        presses = min(n - len(times), 60 if what == "toggle" else last)
+        for i in range(presses):
+            if what == "toggle":
+                # A Gray code: every press changes one head and makes a set that was not there before.
+                bit = (i + 1 & -(i + 1)).bit_length() - 1
+                heads = page.locator("#grid [data-head]")
+                heads.nth((bit * 5 + visit) % heads.count()).click()
+            elif what == "step":
+                page.locator("body").press("ArrowRight")
+            else:
+                page.evaluate("(i) => { const s = document.getElementById('slider-input'); s.value = i; "
+                              "s.dispatchEvent(new Event('input', { bubbles: true })); }", int(order[i]))  # fmt: skip
+            page.wait_for_function(f"window.timings.length > {i}", polling=5)
+            page.wait_for_timeout(1000 * think)
+        times += page.evaluate("window.timings")
+        if len(times) >= n:
+            break
+    page.close()
+    return np.array(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", default="checkpoints/demo", type=Path)
+    parser.add_argument("--checkpoints", type=int, help="on a series of this many, made of the run's")
+    parser.add_argument("--n", type=int, default=100)
+    parser.add_argument("--think", type=float, default=0.3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = options.run
+        if options.checkpoints:
+            root = Path(folder) / f"long-{options.checkpoints}"
+            long_series(open_series(options.run), root, options.checkpoints)
+        count = len(open_series(root).steps)
+        for what, times in measure(root, options.n, options.think).items():
+            p50, p95 = np.percentile(times, [50, 95])
+            print(f"{what:<7} {count:>5} checkpoints   p50 {p50:5.0f} ms   p95 {p95:5.0f} ms   "
+                  f"worst {times.max():5.0f} ms   n = {len(times)}   p95 / 100 ms = {p95 / 100:.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The answers of every panel: a view's query string in, plain data out.
+
+Nothing is kept between questions. What cannot be shown comes back as {"error": sentence}: a
+reader never sees a stack trace.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from mechicl.app import figures, payloads
+from mechicl.app.compare import compare
+from mechicl.app.heads import MEASURES, head_scores
+from mechicl.app.inside import attention, logit_view
+from mechicl.app.runs import Library, Run
+from mechicl.app.sequence import answers as sequence_answers
+from mechicl.app.state import View
+from mechicl.app.view import Workbench, shown
+from mechicl.config import ConfigError
+from mechicl.interventions import BASELINES
+from mechicl.storage import SeriesError
+
+PANELS = ("timeline", "effect", "heads", "curve", "attention", "logits", "compare")
+SLICE = 0.25  # seconds of a curve computed per question
+UNFORESEEN = "Something went wrong that should not have: the terminal where the app runs has the details."
+_log = logging.getLogger(__name__)
+
+KINDS = {
+    "zero": "The head's output is replaced by 0.",
+    "mean": "The head's output is replaced by its mean over the evaluator's sequences, position by position: what it "
+    "always says stays, what it says about this sequence goes.",
+    "resample": "The head's output is replaced by what it says on another sequence: as usual in size, about the "
+    "wrong sequence.",
+    "pattern_preserving": "The head's values are zeroed while every attention pattern is held as in the intact model: "
+    "only what it writes goes, not where others look because of it.",
+    "value_preserving": "The head's values are zeroed while every layer's values are held as in the intact model: "
+    "what others look at may change, what they copy may not.",
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of every panel: plain functions of a view, which tests call directly."""
+
+    library: Library
+    bench: Workbench
+    default_run: str
+
+    def view(self, query: str) -> tuple[Run, View]:
+        """The run and the settled view of a query string.
+
+        Raises:
+            SeriesError: what is wrong with it.
+        """
+        view = self.library.settled(View.from_query(query or "", self.default_run))
+        return self.library.run(view.run), view
+
+    def to(self, panel: str, query: str, start: int = 0) -> dict[str, Any]:
+        """The answer that always comes: {"data": ...} or, on trouble, {"error": a sentence}.
+
+        Args:
+            panel: one of PANELS.
+            start: for 'curve', the first checkpoint (of `Run.coarse_to_fine`) that is wanted.
+        """
+        try:
+            if panel not in PANELS:
+                raise SeriesError(f"the page has no panel {panel!r}.")
+            more = {"start": start} if panel == "curve" else {}
+            return {"data": getattr(self, panel)(query, **more)}
+        except (SeriesError, ConfigError) as error:
+            return {"error": str(error)}
+        except Exception:
+            _log.exception("answering %s for %r failed", panel, query)
+            return {"error": UNFORESEEN}
+
+    def base(self, query: str) -> dict[str, Any]:
+        """What the page's script needs to know about a run, once."""
+        run, view = self.view(query)
+        model = run.series.config.model
+        return {
+            "view": dict(part.split("=", 1) for part in view.query().split("&")),
+            "defaults": dict(part.split("=", 1) for part in View(run="").query().split("&") if part) | _defaults(),
+            "parts": [field.name for field in dataclasses.fields(View)],
+            "steps": run.steps, "sequences": [run.series.sequences(s) for s in run.steps],
+            "layers": model.n_layers, "heads": model.n_heads, "evaluators": shown(run),
+            "sizes": {name: len(batch) for name, batch in run.sets.items()},
+            "measures": {k: {"meaning": m.meaning, "unit": m.unit, "low": payloads.plain(m.limits[0], 1),
+                             "high": payloads.plain(m.limits[1], 1), "gradient": payloads.gradient(m),
+                             "on": k.startswith("effect_")} for k, m in MEASURES.items()},
+            "kinds": {kind: {"meaning": text, "baseline": BASELINES[kind]} for kind, text in KINDS.items()},
+        }  # fmt: skip
+
+    def effect(self, query: str) -> dict[str, Any]:
+        """The numbers of a checkpoint, intact and ablated."""
+        run, view = self.view(query)
+        assert view.step is not None
+        effects = self.bench.effects(run, view.step, view.ablation)
+        return {"rows": payloads.effect_rows(effects), "place": payloads.place(view.step, run)}
+
+    def heads(self, query: str) -> dict[str, Any]:
+        """The head grid's numbers and colours."""
+        run, view = self.view(query)
+        model = run.series.config.model
+        values = head_scores(self.bench, run, view)
+        return {"cells": payloads.head_cells(values, view, model.n_layers, model.n_heads),
+                "n": next(iter(values.values())).n if values else 0}  # fmt: skip
+
+    def curve(self, query: str, start: int = 0) -> dict[str, Any]:
+        """The next piece of the curves under the view's ablation."""
+        run, view = self.view(query)
+        if view.ablation is None:
+            return {"next": 0, "total": 0, "steps": [], "sequences": [], "values": {}}
+        return payloads.curve_points(self.bench.curve(run, view.ablation, start, SLICE))
+
+    def timeline(self, query: str) -> Any:
+        """The figure of the curves; the page lays its own cursor over it."""
+        run, view = self.view(query)
+        return figures.timeline(run, view.axis, view.unit).to_plotly_json()
+
+    def attention(self, query: str) -> dict[str, Any]:
+        """Patterns, and the tokens they are of."""
+        run, view = self.view(query)
+        right = None if view.sequence is None else sequence_answers(run, view.evaluator, view.sequence)
+        return payloads.attention_cells(attention(self.bench, run, view), right)
+
+    def logits(self, query: str) -> dict[str, Any]:
+        """Who adds what to which label, as a figure, and the labels' probabilities."""
+        run, view = self.view(query)
+        found = logit_view(self.bench, run, view)
+        return {"figure": figures.logits_figure(found).to_plotly_json(), "labels": payloads.label_rows(found),
+                "what": found.what}  # fmt: skip
+
+    def compare(self, query: str) -> dict[str, Any]:
+        """Two checkpoints or runs side by side."""
+        run, view = self.view(query)
+        return payloads.comparison(compare(self.bench, self.library, run, view), view)
+
+
+def _defaults() -> dict[str, str]:
+    blank = View(run="x")
+    return {"kind": blank.kind, "measure": blank.measure, "evaluator": blank.evaluator, "axis": blank.axis,
+            "unit": blank.unit, "tab": blank.tab, "heads": "", "sequence": "", "head": "", "with_run": "",
+            "with_step": ""}  # fmt: skip

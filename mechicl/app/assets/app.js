@@ -1,0 +1,253 @@
+/* The page's behaviour: one view, the questions it raises, and the order they are asked in.
+
+   The view lives here; Python checks it and computes. Numbers come first: a click asks for them
+   at once, everything else waits until they are on the page. Per panel at most one question is
+   under way; what changes meanwhile is asked when it comes back, so ten quick clicks cost two or
+   three answers and end in the right state. */
+(function () {
+  "use strict";
+  const M = (window.mechicl = { view: {}, base: null, draw: {} });
+  const NONE = () => window.dash_clientside.no_update;
+  const PATIENCE = 20000; // ms until a question counts as lost
+  const SHORT = 70; // ms of quiet before what may wait is asked for
+  const LONG = 200; // ms more before a curve is begun
+  const DEPENDS = {
+    timeline: ["run", "axis", "unit"],
+    effect: ["run", "step", "heads", "kind"],
+    heads: ["run", "step", "measure", "evaluator", "kind"],
+    attention: ["run", "step", "evaluator", "sequence", "heads", "kind"],
+    logits: ["run", "step", "evaluator", "sequence", "heads", "kind"],
+    compare: ["run", "step", "heads", "kind", "measure", "evaluator", "axis", "unit", "with_run", "with_step"],
+    curve: ["run", "heads", "kind"],
+  };
+  let busy = {}, again = {}, drawn = {};
+  let curve = null; // {key, from, total, points: {step: {sequences, values}}}
+  let playing = null, quiet = null;
+
+  const $ = (id) => document.getElementById(id);
+  const all = (selector, root) => [...(root || document).querySelectorAll(selector)];
+  M.$ = $;
+  M.all = all;
+  M.index = () => M.base.steps.indexOf(Number(M.view.step));
+  M.heads = () => new Set(M.view.heads ? M.view.heads.split(",") : []);
+  const key = (name) => DEPENDS[name].map((part) => M.view[part] ?? "").join("|");
+  const stale = (name) => drawn[name] !== key(name);
+
+  M.query = (change) =>
+    M.base.parts
+      .map((k) => [k, (change || {})[k] ?? M.view[k]])
+      .filter(([k, v]) => k === "run" || (v !== "" && v != null && String(v) !== M.base.defaults[k]))
+      .map(([k, v]) => k + "=" + encodeURIComponent(v).replaceAll("%2C", ","))
+      .join("&");
+
+  M.say = (text) => {
+    const place = $("say");
+    if (place && place.textContent !== text) place.textContent = text;
+  };
+
+  /* ---- asking and being answered ---- */
+
+  async function ask(name, start) {
+    if (busy[name]) {
+      again[name] = true;
+      return;
+    }
+    const asked = (busy[name] = { key: key(name), page: M.base });
+    let answer;
+    try {
+      const signal = AbortSignal.timeout(PATIENCE);
+      answer = await (await fetch(`answer/${name}/${start || 0}?` + M.query(), { signal })).json();
+    } catch {
+      answer = { error: "The app does not answer. Is it still running in its terminal?" };
+    }
+    if (asked.page !== M.base) return; // another run was opened meanwhile
+    busy[name] = null;
+    drawn[name] = asked.key;
+    const wanted = again[name];
+    again[name] = false;
+    // What changed meanwhile is asked for before this answer is drawn: it computes while we draw.
+    if (wanted && stale(name)) ask(name);
+    if (answer.error !== undefined) {
+      M.say(answer.error);
+      M.draw.failed(name);
+    } else {
+      if (name === "effect") M.say("");
+      SHOW[name](answer.data, asked.key);
+    }
+    if (name === "effect" && playing && !busy.effect) playing = setTimeout(forward, 160);
+    settle();
+  }
+
+  /* What is not up to date yet, one after the other: the grid, the open tab, the curve. They wait
+     for a moment of quiet, so that someone who clicks on is not held up by what they passed. */
+  function settle() {
+    clearTimeout(quiet);
+    if (!M.base || busy.effect) return;
+    if (stale("effect")) return ask("effect");
+    if (playing) return;
+    quiet = setTimeout(() => {
+      for (const name of ["timeline", "heads", M.view.tab]) {
+        if (busy[name]) return;
+        if (stale(name)) return ask(name);
+      }
+      ahead();
+      if (!M.view.heads || busy.curve) return;
+      if (curve && curve.key === key("curve")) return more();
+      quiet = setTimeout(more, LONG);
+    }, drawn.timeline === undefined ? 0 : SHORT);
+  }
+
+  /* Whoever steps goes on stepping: the next checkpoint that way is computed before it is asked for. */
+  let moved = 1, fetched = "";
+  function ahead() {
+    const step = M.base.steps[M.index() + moved];
+    const query = "answer/effect/0?" + M.query({ step });
+    if (step === undefined || query === fetched) return;
+    fetched = query;
+    fetch(query).catch(() => {});
+  }
+
+  function more() {
+    if (!M.view.heads || busy.curve || busy.effect || playing) return;
+    if (!curve || curve.key !== key("curve")) curve = { key: key("curve"), from: 0, total: 1, points: {} };
+    if (curve.from < curve.total) ask("curve", curve.from);
+  }
+
+  function addToCurve(data, asked) {
+    if (!curve || curve.key !== asked || asked !== key("curve")) return; // the choice has changed
+    data.steps.forEach((step, i) => {
+      const values = {};
+      for (const name in data.values) values[name] = data.values[name][i];
+      curve.points[step] = { sequences: data.sequences[i], values };
+    });
+    curve.from = data.next;
+    curve.total = data.total;
+    // Drawing a long curve takes tens of milliseconds: now and then, and never while numbers are awaited.
+    const now = performance.now(), first = curve.drawn === undefined;
+    if (!first && curve.from < curve.total && (busy.effect || now - curve.drawn < Math.min(2000, curve.total))) return;
+    curve.drawn = now;
+    M.draw.curve(curve);
+  }
+
+  function dropCurve() {
+    if (curve && curve.key !== key("curve")) {
+      curve = null;
+      M.draw.curve(null);
+    }
+  }
+
+  M.redrawCurve = () => M.draw.curve(curve && curve.key === key("curve") ? curve : null);
+
+  /* Whether the numbers on the page are the view's; with a name, whether that panel is. */
+  M.settled = (name) => Boolean(M.base) && !busy[name || "effect"] && !stale(name || "effect");
+
+  /* ---- changing the view ---- */
+
+  M.set = (change) => {
+    if (!M.base) return;
+    if ("run" in change && change.run !== M.view.run) {
+      window.location.search = "?run=" + encodeURIComponent(change.run); // another run is another page
+      return;
+    }
+    if ("with_run" in change && change.with_run !== M.view.with_run) change.with_step = "";
+    if ("evaluator" in change && M.view.sequence !== "" && M.view.sequence != null)
+      change.sequence = String(Math.min(Number(M.view.sequence), M.base.sizes[change.evaluator] - 1));
+    Object.assign(M.view, change);
+    if (stale("effect")) ask("effect"); // first: it computes while we draw
+    M.draw.controls();
+    M.draw.cursor();
+    dropCurve();
+    remember();
+    settle();
+  };
+
+  let writing = null;
+  function remember() {
+    // Browsers limit how often an address may change; the last one counts.
+    clearTimeout(writing);
+    writing = setTimeout(() => history.replaceState(null, "", "?" + M.query()), 120);
+  }
+
+  M.go = (index) => {
+    const last = M.base.steps.length - 1;
+    const step = String(M.base.steps[Math.max(0, Math.min(last, index))]);
+    if (step === String(M.view.step)) return;
+    moved = Number(step) > Number(M.view.step) ? 1 : -1;
+    M.set({ step });
+  };
+
+  M.toggle = (head, isolate) => {
+    let chosen = M.heads();
+    const [layer] = head.split(".");
+    if (isolate) {
+      const others = [...Array(M.base.heads).keys()].map((h) => layer + "." + h).filter((h) => h !== head);
+      const already = chosen.size === others.length && others.every((h) => chosen.has(h));
+      chosen = new Set(already ? [] : others);
+    } else if (!chosen.delete(head)) chosen.add(head);
+    setHeads(chosen);
+  };
+
+  M.toggleLayer = (layer) => {
+    const chosen = M.heads();
+    const its = [...Array(M.base.heads).keys()].map((h) => layer + "." + h);
+    const whole = its.every((h) => chosen.has(h));
+    its.forEach((h) => (whole ? chosen.delete(h) : chosen.add(h)));
+    setHeads(chosen);
+  };
+
+  const order = (h) => h.split(".").reduce((sum, x) => sum * 1000 + Number(x), 0);
+  const setHeads = (chosen) => M.set({ heads: [...chosen].sort((a, b) => order(a) - order(b)).join(",") });
+
+  /* ---- playing ---- */
+
+  function forward() {
+    if (!playing) return;
+    if (M.index() >= M.base.steps.length - 1) return pause();
+    M.go(M.index() + 1);
+  }
+
+  function pause() {
+    clearTimeout(playing);
+    playing = null;
+    M.draw.playing(false);
+    settle();
+  }
+
+  M.play = () => {
+    if (playing) return pause();
+    M.draw.playing(true);
+    playing = setTimeout(forward, 0);
+    if (M.index() >= M.base.steps.length - 1) M.go(0);
+  };
+
+  /* ---- what Dash calls ---- */
+
+  function begin(base) {
+    if (!base) {
+      M.base = null;
+      return NONE();
+    }
+    const ready = () => {
+      if (!$("slider") || !$("grid") || !M.draw.setUp) return requestAnimationFrame(ready);
+      busy = {}; again = {}; drawn = {}; curve = null;
+      M.base = base;
+      M.view = { ...base.defaults, ...base.view };
+      for (const part in M.view) M.view[part] = decodeURIComponent(M.view[part]);
+      M.draw.setUp();
+      M.set({});
+    };
+    ready();
+    return NONE();
+  }
+
+  const SHOW = {
+    timeline: (data) => M.draw.timeline(data),
+    effect: (data) => M.draw.effect(data),
+    heads: (data) => M.draw.grid(data),
+    curve: addToCurve,
+    attention: (data) => M.draw.attention(data),
+    logits: (data) => M.draw.logits(data),
+    compare: (data) => M.draw.compare(data),
+  };
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { mechicl: { begin } });
+})();

@@ -1,0 +1,175 @@
+/* Patterns, logits and the comparison: the panels below the fold. */
+(function () {
+  "use strict";
+  const M = window.mechicl, D = M.draw, $ = M.$, make = D.make;
+  const SVG = "http://www.w3.org/2000/svg";
+  let last = null; // the attention on the page, to redraw when one head is chosen
+
+  function svg(tag, attributes, ...children) {
+    const element = document.createElementNS(SVG, tag);
+    for (const name in attributes) element.setAttribute(name, attributes[name]);
+    element.append(...children);
+    return element;
+  }
+
+  /* One pattern, t x t in thousandths; colours from a list of 101 over a fixed range. */
+  function pattern(values, tokens, colours, low, size, labels) {
+    const t = values.length, small = size < 200, left = labels ? (small ? 16 : 52) : 0, below = labels ? (small ? 12 : 26) : 0;
+    const each = (size - left) / t;
+    const drawing = svg("svg", { viewBox: `0 0 ${size} ${t * each + below}`, width: size, class: "pattern" + (small ? " small" : "") });
+    for (let i = 0; i < t; i++) {
+      for (let j = 0; j <= i; j++) {
+        const v = values[i][j] / 1000;
+        const colour = colours[Math.round(Math.max(0, Math.min(1, (v - low) / (1 - low))) * 100)];
+        const box = svg("rect", { x: left + j * each + 0.5, y: i * each + 0.5, width: each - 1, height: each - 1, fill: colour });
+        const title = svg("title", {});
+        title.textContent = `${tokens[i].name} → ${tokens[j].name}: ${v.toFixed(3)}`;
+        box.append(title);
+        drawing.append(box);
+      }
+      if (labels) {
+        const row = svg("text", { x: left - (small ? 3 : 6), y: (i + 0.62) * each, "text-anchor": "end" });
+        const column = svg("text", { x: left + (i + 0.5) * each, y: t * each + (small ? 9 : 16), "text-anchor": "middle" });
+        row.textContent = column.textContent = small && tokens[i].name === "query" ? "q" : tokens[i].name;
+        drawing.append(row, column);
+      }
+    }
+    return drawing;
+  }
+
+  function marks(list) {
+    return list.map((mark) => make("mark", { className: mark.replace(" ", "-"), textContent: mark }));
+  }
+
+  D.attention = (data) => {
+    last = data;
+    const strip = data.tokens.map((t) =>
+      make("div", { className: "token" + (t.label ? " label" : "") + (t.match ? " match" : "") },
+        make("small", { textContent: t.name }),
+        t.image ? make("img", { src: t.image, alt: t.text, title: t.text }) : make("span", { textContent: t.text || "·" }),
+        ...marks(t.marks)));
+    $("tokens").replaceChildren(...strip);
+    $("answers").replaceChildren(...data.answers.map(([mark, text]) => make("span", {}, ...marks([mark]), " " + text)));
+    drawPatterns();
+    if ($("circuitsvis-toggle").getAttribute("aria-pressed") === "true") D.circuitsvis(false);
+  };
+
+  function drawPatterns() {
+    if (!last) return;
+    const data = last, one = M.view.head || "", compared = data.ablated !== null;
+    const cards = [];
+    data.intact.forEach((heads, layer) =>
+      heads.forEach((intact, head) => {
+        const id = `${layer}.${head}`;
+        if (one && one !== id) return;
+        const size = one ? (compared ? 330 : 420) : compared ? 100 : 142;
+        const labels = Boolean(one) || data.tokens.length <= 9;
+        const sides = [["intact", intact, data.sequential, 0]];
+        if (compared) {
+          const after = data.ablated[layer][head];
+          const gap = after.map((row, i) => row.map((v, j) => v - intact[i][j]));
+          sides.push(["ablated", after, data.sequential, 0], ["difference", gap, data.diverging, -1]);
+        }
+        const drawn = sides.map(([name, values, colours, low]) =>
+          make("figure", {}, pattern(values, data.tokens, colours, low, size, labels),
+            compared || one ? make("figcaption", { textContent: name }) : null));
+        const name = `L${layer}H${head}`;
+        const out = M.heads().has(id);
+        const card = make("button", { className: "card" + (out ? " out" : ""), title: one ? "Back to all heads" : `Enlarge ${name}`,
+          data: { set: "head", to: one ? "" : id } },
+          make("strong", { textContent: name + (out ? " (ablated)" : "") }), make("div", { className: "sides" }, ...drawn));
+        cards.push(card);
+      }));
+    $("patterns").className = (one ? "one " : "") + (compared ? "compared" : "");
+    $("patterns").replaceChildren(...cards);
+    $("attention-note").textContent =
+      `Attention from rows to columns, ${data.what}. Blue 0 to 1` + (compared ? "; difference blue −1 to red +1." : ".");
+  }
+
+  const controls = D.controls;
+  let shownHead = "";
+  D.controls = () => {
+    controls();
+    if (shownHead !== (M.view.head || "")) {
+      shownHead = M.view.head || "";
+      drawPatterns();
+      if ($("circuitsvis-toggle").getAttribute("aria-pressed") === "true") D.circuitsvis(false);
+    }
+  };
+
+  /* The same data in circuitsvis: a page of its own in a frame; its script comes from this app, once. */
+  D.circuitsvis = (change) => {
+    const button = $("circuitsvis-toggle");
+    let on = button.getAttribute("aria-pressed") === "true";
+    if (change) on = !on;
+    button.setAttribute("aria-pressed", String(on));
+    $("patterns").hidden = on;
+    if (!on) return $("circuitsvis").replaceChildren();
+    const address = "circuitsvis?" + M.query();
+    const frame = $("circuitsvis").querySelector("iframe");
+    if (frame && frame.dataset.address === address) return;
+    const made = make("iframe", { src: address, title: "Attention in circuitsvis", data: { address } });
+    $("circuitsvis").replaceChildren(made);
+  };
+
+  /* ---- logits ---- */
+
+  function bar(side, name) {
+    if (!side) return null;
+    const fill = make("i", {});
+    fill.style.width = side.share + "%";
+    return make("div", { className: "chance-bar " + name }, fill,
+      make("span", { textContent: side.p === null ? `logit ${side.logit}` : `p = ${side.p}, logit ${side.logit}` }));
+  }
+
+  D.logits = (data) => {
+    const rows = data.labels.map((row) =>
+      make("tr", {}, make("th", { scope: "row" }, row.label + " ", ...marks(row.marks)),
+        make("td", {}, bar(row.intact, "intact")), row.ablated ? make("td", {}, bar(row.ablated, "ablated")) : null));
+    const compared = data.labels.some((row) => row.ablated);
+    const head = make("tr", {}, make("th", { textContent: "label" }), make("th", { textContent: "intact" }),
+      compared ? make("th", { textContent: "ablated" }) : null);
+    $("logits-labels").replaceChildren(make("table", { className: "labels" }, head, ...rows));
+    D.plotInto($("logits"), data.figure);
+    $("logits-note").textContent = `Logits beside the mean logit of all labels, ${data.what}; p is over all labels.`;
+  };
+
+  /* ---- comparison ---- */
+
+  D.compare = (data) => {
+    D.withSteps = data.steps;
+    const [a, b] = data.sides;
+    const slider = make("input", { type: "range", id: "with-input", min: 0, max: data.steps.length - 1, step: 1, value: b.place.index });
+    slider.setAttribute("aria-label", "Checkpoint to compare with");
+    const there = $("with-input");
+    if (there && Number(there.max) === data.steps.length - 1) {
+      if (document.activeElement !== there) there.value = b.place.index;
+    } else $("with-slider").replaceChildren(slider);
+    $("with-where").textContent = `${b.place.text} · ${b.place.sequences} sequences · ${b.place.of}`;
+    const title = (s) => `${s.run}, ${s.place.text}` + (s.note ? ` (${s.note})` : "");
+    const number = ([value, ci, n]) => make("td", {}, make("span", { textContent: value }),
+      make("small", { textContent: ci + (n ? `, n = ${n}` : "") }));
+    const rows = Object.entries(data.difference).map(([name, difference]) =>
+      make("tr", { data: { compare: name } }, make("th", { scope: "row", textContent: data.names[name] }),
+        number(a.numbers[name]), number(b.numbers[name]), number(difference)));
+    const head = make("tr", {}, ...["evaluator", title(a), title(b), data.paired ? "difference (paired)" : "difference"].map(
+      (textContent) => make("th", { textContent, scope: "col" })));
+    const grids = data.sides.map((s) => {
+      const cells = s.cells.map((c) => {
+        const box = make("span", { className: "head", title: c.says },
+          make("small", { textContent: "L" + c.head.replace(".", "H") }), make("span", { textContent: c.text }));
+        box.style.setProperty("--ground", c.ground || "transparent");
+        box.style.setProperty("--ink-here", c.ink || "var(--ink)");
+        return box;
+      });
+      const grid = make("div", { className: "small-grid" }, ...cells);
+      grid.style.setProperty("--heads", s.heads);
+      return make("div", {}, make("h3", { textContent: `${s.run}, ${s.place.text}: ${data.measure}, intact` }), grid);
+    });
+    let figure = $("compare-figure");
+    if (!figure) figure = make("div", { id: "compare-figure" });
+    $("comparison").replaceChildren(make("table", { className: "numbers" }, head, ...rows),
+      make("div", { className: "pair" }, ...grids), figure);
+    D.plotInto(figure, data.figure);
+  };
+})();

@@ -1,0 +1,76 @@
+"""Two checkpoints, of one run or of two, side by side under the same ablation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mechicl.app.heads import MEASURES, head_scores
+from mechicl.app.runs import SHOWN, Library, Run
+from mechicl.app.state import Head, View
+from mechicl.app.view import Number, Workbench, accuracy, paired, unpaired
+from mechicl.config import ConfigError
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: its numbers by evaluator, its head grid, and what is done to it."""
+
+    run: Run
+    step: int
+    numbers: dict[str, Number]
+    heads: dict[Head, Number]
+    note: str  # why the ablation is not applied here, or ''
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """a: the page's view; b: what it is compared with. difference: b minus a."""
+
+    a: Side
+    b: Side
+    difference: dict[str, Number]
+    same_sequences: bool
+
+
+def compare(bench: Workbench, library: Library, run: Run, view: View) -> Comparison:
+    """The view beside its `with_run` and `with_step` (default: this run's last checkpoint; of
+    another run, its own first look).
+
+    Raises:
+        SeriesError: the other run or its checkpoint is not there.
+    """
+    assert view.step is not None
+    other = library.run(view.with_run) if view.with_run else run
+    step = view.with_step
+    if step is None:
+        step = other.first_look() if view.with_run else run.steps[-1]
+    a, b = _side(bench, run, view), _side(bench, other, replace(view, run=other.series.name, step=step))
+    same = run.sets_id == other.sets_id
+    difference = {}
+    for name in [n for n in SHOWN if n in run.sets and n in other.sets]:
+        right = [bench.right(s.run, s.step, name, _fitting(s.run, view)) for s in (a, b)]
+        difference[name] = paired(*right) if same else unpaired(*right)
+    return Comparison(a, b, difference, same)
+
+
+def _side(bench: Workbench, run: Run, view: View) -> Side:
+    assert view.step is not None
+    ablation = _fitting(run, view)
+    note = "" if ablation == view.ablation else "intact: it has not all of the ablated heads"
+    names = [n for n in SHOWN if n in run.sets]
+    numbers = {n: accuracy(bench.right(run, view.step, n, ablation)) for n in names}
+    on = view if view.evaluator in run.sets else replace(view, evaluator="icl")
+    has = view.measure.removeprefix("effect_") in (*run.sets, *MEASURES)
+    return Side(run, view.step, numbers, head_scores(bench, run, on) if has else {}, note)
+
+
+def _fitting(run: Run, view: View):
+    """The view's ablation, if the run's model has those heads."""
+    if view.ablation is None:
+        return None
+    try:
+        view.ablation.check(run.series.config.model)
+    except ConfigError:
+        return None
+    return view.ablation
+

@@ -1,0 +1,208 @@
+"""Numbers to plotly figures: what the page draws with plotly, and what every panel exports.
+
+On the page the head grid and the patterns are buttons and SVG, drawn by assets/; the figures
+here are the same numbers, to take along. Text from a run is escaped: plotly reads some HTML.
+"""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mechicl.app.heads import Scale
+from mechicl.app.inside import Attention, Logits
+from mechicl.app.runs import SHOWN, Run
+from mechicl.app.state import Axis, Head, Unit
+from mechicl.app.view import Chunk, Effect, Number, shown
+from mechicl.figures.style import COLOURS, DASHES, DIVERGING, NAMES, SEQUENTIAL, finish, short
+from mechicl.interventions import AblateHeads
+
+DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
+CURSOR = "#D55E00"  # Okabe & Ito's vermilion: no evaluator has it
+
+
+def timeline(
+    run: Run, axis: Axis = "log", unit: Unit = "sequences", step: int | None = None,
+    ablation: AblateHeads | None = None, points: Chunk | None = None, height: int = 330,
+) -> go.Figure:  # fmt: skip
+    """Every shown evaluator over training with its 95% interval, ICL's phase times, a cursor at
+    `step`; dashed, the curves under an ablation as far as they are computed.
+
+    Traces, which the page relies on: for each evaluator in `shown(run)`, in order, a band's two
+    edges and a line; then for each, in the same order, the dashed line. Shape 0 is the cursor.
+    """
+    fig = go.Figure()
+    size = run.series.config.batch_size
+    for name in shown(run):
+        rows = run.curve(name)
+        x = (rows.step if unit == "steps" else rows.sequences).to_numpy()
+        colour, edge = COLOURS[name], {"width": 0}
+        quiet = {"mode": "lines", "line": edge, "showlegend": False, "hoverinfo": "skip", "legendgroup": name}
+        fig.add_scatter(x=x, y=rows.ci_low.to_numpy(), **quiet)
+        fig.add_scatter(x=x, y=rows.ci_high.to_numpy(), fill="tonexty", fillcolor=colour + "26", **quiet)
+        line = {"color": colour, "width": 2, "dash": DASHES.get(name, "solid")}
+        fig.add_scatter(x=x, y=rows.value.to_numpy(), name=NAMES[name], legendgroup=name, mode="lines", line=line,
+                        hovertemplate="%{y:.3f}")  # fmt: skip
+    done = sorted(points.points) if points else []
+    mode = "lines+markers" if len(run.steps) <= DOTTED else "lines"
+    for name in shown(run):
+        fig.add_scatter(
+            x=[step if unit == "steps" else sequences for step, sequences, _ in done],
+            y=[values[name] for _, _, values in done], name=f"{NAMES[name]}, ablated", legendgroup=name,
+            showlegend=False, mode=mode, hovertemplate="%{y:.3f}",
+            line={"color": COLOURS[name], "width": 1.6, "dash": "dash"}, marker={"size": 3.5},
+        )  # fmt: skip
+    finish(fig, "", "", height)
+    at = None if step is None else (step if unit == "steps" else run.series.sequences(step))
+    fig.add_shape(type="line", x0=at or 1, x1=at or 1, y0=0, y1=1, yref="paper", visible=at is not None,
+                  line={"color": CURSOR, "width": 2})  # fmt: skip
+    icl = run.phases.get("icl")
+    named = [] if icl is None else [("onset", icl.onset), ("peak", icl.peak), ("half-decay", icl.half_decay)]
+    # Onset before, half-decay behind and the peak above: phases that lie close stay readable.
+    sides = {"onset": ("right", 1.0), "peak": ("center", 1.065), "half-decay": ("left", 1.0)}
+    for label, when in named:
+        if when:
+            place = when / size if unit == "steps" else when
+            anchor, y = sides[label]
+            fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=y, yref="paper",
+                          line={"color": "#999", "width": 1, "dash": "dash"})  # fmt: skip
+            fig.add_annotation(
+                x=np.log10(place) if axis == "log" else place, y=y, yref="paper", yanchor="bottom", xanchor=anchor,
+                text=f"ICL {label} {short(place)}", showarrow=False, font={"size": 11, "color": "#666"},
+            )  # fmt: skip
+    what = "optimiser steps" if unit == "steps" else "training sequences seen"
+    fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,
+                     dtick=1 if axis == "log" else None, exponentformat="SI")  # fmt: skip
+    n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
+    fig.update_yaxes(title_text="accuracy" + n, range=[0, 1.01])
+    legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
+    fig.update_layout(hovermode="x unified", legend=legend, uirevision="keep",
+                      margin={"l": 56, "r": 14, "t": 44, "b": 62})  # fmt: skip
+    if ablation is not None:
+        fig.update_layout(meta={"ablation": str(ablation)})
+    return fig
+
+
+def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figure:
+    """Every evaluator at one checkpoint: intact beside ablated, with intervals."""
+    fig = go.Figure()
+    names = [f"{NAMES[e.evaluator]}, n = {e.intact.n:,}" for e in effects]
+    for label, symbol, values in (
+        ("intact", "circle", [e.intact for e in effects]),
+        ("ablated", "diamond-open", [e.ablated for e in effects]),
+    ):
+        kept = [(name, v, COLOURS[e.evaluator]) for name, v, e in zip(names, values, effects, strict=True) if v]
+        if kept:
+            fig.add_scatter(
+                x=[v.value for _, v, _ in kept], y=[name for name, _, _ in kept], name=label, mode="markers",
+                error_x={"type": "data", "symmetric": False, "array": [v.high - v.value for _, v, _ in kept],
+                         "arrayminus": [v.value - v.low for _, v, _ in kept], "color": "#888"},
+                marker={"size": 11, "symbol": symbol, "color": [c for _, _, c in kept]},
+            )  # fmt: skip
+    finish(fig, html.escape(title), html.escape(subtitle), 340)
+    fig.update_xaxes(range=[-0.02, 1.02], title_text="accuracy")
+    fig.update_yaxes(autorange="reversed")
+    return fig
+
+
+def heads_figure(values: dict[Head, Number], layers: int, heads: int, scale: Scale, subtitle: str) -> go.Figure:
+    """Layers x heads, coloured by a measure with its fixed range."""
+    z = np.full((layers, heads), np.nan)
+    for (layer, head), number in values.items():
+        z[layer, head] = number.value
+    fig = go.Figure(go.Heatmap(
+        z=z, x=[f"head {h}" for h in range(heads)], y=[f"layer {la}" for la in range(layers)],
+        zmin=scale.limits[0], zmax=scale.limits[1], colorscale=DIVERGING if scale.diverging else SEQUENTIAL,
+        texttemplate="%{z:.2f}", hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>", xgap=3, ygap=3,
+        colorbar={"title": {"text": scale.unit, "side": "right"}, "thickness": 14},
+    ))  # fmt: skip
+    finish(fig, html.escape(scale.name), html.escape(subtitle), 160 + 60 * layers)
+    fig.update_xaxes(showgrid=False)
+    return fig.update_yaxes(autorange="reversed", showgrid=False)
+
+
+def attention_figure(found: Attention, subtitle: str, head: Head | None = None) -> go.Figure:
+    """Patterns of all heads or one: intact, and where heads are ablated, ablated and the difference."""
+    stacks = [("intact", found.intact)]
+    if found.ablated is not None:
+        stacks += [("ablated", found.ablated), ("ablated − intact", found.ablated - found.intact)]
+    layers, heads, t = found.intact.shape[:3]
+    cells = [head] if head else [(la, h) for la in range(layers) for h in range(heads)]
+    across = 1 if head else heads
+    down = len(cells) // across
+    titles = [f"L{la}H{h} {name}" for name, _ in stacks for la, h in cells]
+    rows = down * len(stacks)
+    fig = make_subplots(rows=rows, cols=across, subplot_titles=titles, horizontal_spacing=0.012,
+                        vertical_spacing=0.3 / (rows + 2), shared_xaxes=True, shared_yaxes=True)  # fmt: skip
+    future = np.triu(np.ones((t, t), dtype=bool), 1)
+    ticks = [html.escape(token.name) for token in found.tokens]
+    for block, (name, values) in enumerate(stacks):
+        for i, (la, h) in enumerate(cells):
+            z = np.where(future, np.nan, values[la, h]).round(4)
+            fig.add_heatmap(
+                z=z, x=ticks, y=ticks, coloraxis="coloraxis2" if "−" in name else "coloraxis",
+                hovertemplate="%{y} → %{x}: %{z:.3f}<extra></extra>", row=block * down + i // across + 1,
+                col=i % across + 1,
+            )  # fmt: skip
+    finish(fig, "Attention: rows attend to columns", html.escape(subtitle), 150 + 150 * down * len(stacks))
+    bar = {"thickness": 12, "len": 0.45}
+    fig.update_layout(
+        coloraxis={"cmin": 0, "cmax": 1, "colorscale": SEQUENTIAL, "colorbar": bar | {"y": 0.78, "title": "attention"}},
+        coloraxis2={"cmin": -1, "cmax": 1, "colorscale": DIVERGING, "showscale": len(stacks) > 1,
+                    "colorbar": bar | {"y": 0.26, "title": "difference"}},
+        margin={"t": 96, "l": 70},
+    )  # fmt: skip
+    fig.update_annotations(font={"size": 11})
+    fig.update_xaxes(showgrid=False, ticks="", tickfont={"size": 9})
+    return fig.update_yaxes(showgrid=False, ticks="", tickfont={"size": 9}, autorange="reversed")
+
+
+def logits_figure(found: Logits, limit: float = 5.0) -> go.Figure:
+    """Parts x labels: what each adds to each label's logit; beside it, the same ablated."""
+    panels = [("intact", found.intact)] + ([("ablated", found.ablated)] if found.ablated is not None else [])
+    names = [
+        html.escape(label) + "".join(f"<br><b>{html.escape(mark)}</b>" for mark in marks)
+        for label, marks in zip(found.labels, found.marks, strict=True)
+    ]
+    fig = make_subplots(cols=len(panels), subplot_titles=[name for name, _ in panels], shared_yaxes=True,
+                        horizontal_spacing=0.04)  # fmt: skip
+    for col, (_, values) in enumerate(panels, 1):
+        fig.add_heatmap(
+            z=values, x=names, y=found.parts, texttemplate="%{z:.2f}", textfont={"size": 11}, coloraxis="coloraxis",
+            hovertemplate="%{y} adds %{z:.3f} to %{x}<extra></extra>", xgap=2, ygap=2, row=1, col=col,
+        )  # fmt: skip
+    finish(fig, "", "", 150 + 22 * len(found.parts))
+    fig.update_layout(
+        coloraxis={"cmin": -limit, "cmax": limit, "colorscale": DIVERGING,
+                   "colorbar": {"thickness": 12, "title": {"text": "logits", "side": "right"}}},
+        margin={"t": 40, "b": 84, "l": 70},
+    )  # fmt: skip
+    fig.update_xaxes(showgrid=False, tickangle=0, tickfont={"size": 10}, ticks="")
+    return fig.update_yaxes(showgrid=False, ticks="", autorange="reversed", type="category", dtick=1)
+
+
+def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, int | None]) -> go.Figure:
+    """The curves of two runs side by side on one scale, each with its own cursor."""
+    fig = make_subplots(cols=2, subplot_titles=[html.escape(a.series.name), html.escape(b.series.name)],
+                        shared_yaxes=True, horizontal_spacing=0.04)  # fmt: skip
+    for col, (run, step) in enumerate(((a, at[0]), (b, at[1])), 1):
+        for name in [n for n in SHOWN if n in run.sets]:
+            rows = run.curve(name)
+            x = (rows.step if unit == "steps" else rows.sequences).to_numpy()
+            line = {"color": COLOURS[name], "width": 2, "dash": DASHES.get(name, "solid")}
+            fig.add_scatter(x=x, y=rows.value.to_numpy(), name=NAMES[name], legendgroup=name, showlegend=col == 1,
+                            mode="lines", line=line, hovertemplate="%{y:.3f}", row=1, col=col)  # fmt: skip
+        if step:
+            place = step if unit == "steps" else run.series.sequences(step)
+            fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=1.01, line={"color": CURSOR, "width": 2},
+                          row=1, col=col)  # fmt: skip
+    finish(fig, "", "", 300)
+    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI",
+                     title_text="optimiser steps" if unit == "steps" else "training sequences seen")  # fmt: skip
+    fig.update_yaxes(range=[0, 1.01])
+    fig.update_yaxes(title_text="accuracy", col=1)
+    return fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.28},
+                             margin={"l": 56, "r": 14, "t": 30, "b": 74})  # fmt: skip

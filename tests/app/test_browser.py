@@ -9,6 +9,8 @@ from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate
 from mechicl.measures.attention import attention_scores
 
+pytestmark = pytest.mark.slow  # two browsers at once on two cores lose connections now and then
+
 KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
 
 

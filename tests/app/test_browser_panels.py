@@ -13,6 +13,8 @@ from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate
 
+pytestmark = pytest.mark.slow  # two browsers at once on two cores lose connections now and then
+
 
 def ready(one, panel: str) -> None:
     one.page.wait_for_function(f"mechicl.settled('{panel}')")

@@ -1,66 +1,151 @@
-"""Training speed: the engine's step beside a plain loop over HookedTransformer, in one run.
+"""Training: the engine's step beside a plain loop over HookedTransformer, and beside its bound.
 
-    python benchmarks/training.py [RECIPE] [--steps 200]
+    python benchmarks/training.py [RECIPE ...] [--rounds 20]
 
-Both train the same model on the same batches with Adam at the same learning rate; the last
-line is their ratio, and the losses show that they do the same work.
+Both train the same model on the same batches, with Adam at the same learning rates, in turns:
+some steps of one, some of the other. The bound is the time of the step's own matmuls, alone
+and in a row, plus one pass of Adam over the parameters.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import torch
+from timing import in_turns, ratio
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mechicl import recipes
 from mechicl.config import Config
 from mechicl.data.banks import Batch, build_bank
+from mechicl.engine.adam import adam
 from mechicl.engine.params import init, pack
 from mechicl.engine.step import Trainer
 from mechicl.model import ICLTransformer
 from mechicl.train import training_batches
 
-
-def engine(config: Config, batches: list[Batch]) -> list[float]:
-    trainer = Trainer(config, pack(init(config)))
-    return [float(trainer.update(batch)) for batch in batches]
+RECIPES = ("demo", "iwl", "coopetition")
+STEPS = 10  # per turn
 
 
-def hooked(config: Config, batches: list[Batch]) -> list[float]:
-    model = ICLTransformer(config)
-    adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.optim.lr)
-    losses = []
-    for step, batch in enumerate(batches):
-        adam.param_groups[0]["lr"] = config.optim.lr_at(step)
-        adam.zero_grad()
-        loss = model(batch, return_type="loss")
+class Engine:
+    """mechicl's own loop, less the checkpoints."""
+
+    def __init__(self, config: Config):
+        self.trainer = Trainer(config, pack(init(config)))
+
+    def step(self, batch: Batch) -> float:
+        return float(self.trainer.update(batch))
+
+
+class Hooked:
+    """The loop that a user of TransformerLens writes."""
+
+    def __init__(self, config: Config):
+        self.config, self.done, self.model = config, 0, ICLTransformer(config)
+        self.adam = torch.optim.Adam([p for p in self.model.parameters() if p.requires_grad], lr=config.optim.lr)
+
+    def step(self, batch: Batch) -> float:
+        self.adam.param_groups[0]["lr"] = self.config.optim.lr_at(self.done)
+        self.adam.zero_grad()
+        loss = self.model(batch, return_type="loss")
         loss.backward()
-        adam.step()
-        losses.append(float(loss.detach()))
-    return losses
+        self.adam.step()
+        self.done += 1
+        return float(loss.detach())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", nargs="?", default="demo")
-    parser.add_argument("--steps", type=int, default=200)
-    options = parser.parse_args()
-    config = recipes.get(options.recipe)
+class Matmuls(TorchDispatchMode):
+    """Keeps every matmul that runs inside, with its operands, to be run again alone."""
+
+    NAMES = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "mkldnn::_linear_pointwise")
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.name().split(".")[0] in self.NAMES:
+            self.calls.append((func, [x.clone() if isinstance(x, torch.Tensor) else x for x in args]))
+        return func(*args, **(kwargs or {}))
+
+    def again(self) -> None:
+        for func, args in self.calls:
+            func(*args)
+
+
+def pass_of_adam(trainer: Trainer):
+    """One update of as many parameters, in one flat array."""
+    count = sum(p.numel() for p in trainer.params.values())
+    arrays = [np.full(count, 1e-3, np.float32) for _ in range(4)]
+    rates = np.array((1e-3, 0.9, 0.999, 1e-8, 1.0, 0.0, 1.0), np.float32)
+    return lambda: adam(*arrays, rates)
+
+
+def cycle(batches: list[Batch]) -> Iterator[Batch]:
+    while True:
+        yield from batches
+
+
+def measure(config: Config, rounds: int = 20, steps: int = STEPS) -> dict[str, float]:
+    """Milliseconds a step of each, sequences/s with sampling, and ratios with quartiles."""
     torch.set_num_threads(config.threads)
-    batches = list(training_batches(config, build_bank(config), 0, options.steps))
-    speed, losses = {}, {}
-    for name, run in (("HookedTransformer", hooked), ("engine", engine)):
-        run(config, batches[:10])  # warm up
-        start = time.perf_counter()
-        losses[name] = run(config, batches)
-        speed[name] = len(batches) * config.batch_size / (time.perf_counter() - start)
-        print(f"{name:<18}{speed[name]:>9,.0f} sequences/s   last loss {losses[name][-1]:.5f}")
-    apart = np.abs(np.subtract(*losses.values())).max()
-    print(f"ratio             {speed['engine'] / speed['HookedTransformer']:>9.2f}x              "
-          f"losses differ by at most {apart:.1e}")  # fmt: skip
+    bank = build_bank(config)
+    batches = list(training_batches(config, bank, 0, 128))
+    engine, hooked = Engine(config), Hooked(config)
+    apart = max(abs(engine.step(batch) - hooked.step(batch)) for batch in batches[:20])
+    recorded = Matmuls()
+    with recorded:
+        engine.step(batches[20])
+    one_pass = pass_of_adam(engine.trainer)
+    drawn, copy = cycle(batches), cycle(batches)
+    sampled = in_turns(3, {"sampling": lambda: list(training_batches(config, bank, 0, 64))})
+
+    def many(once_):
+        return lambda: [once_() for _ in range(steps)]
+
+    t = in_turns(rounds, {
+        "engine": lambda: [engine.step(batch) for batch in islice(drawn, steps)],
+        "hooked": lambda: [hooked.step(batch) for batch in islice(copy, max(1, steps // 3))],
+        "matmuls": many(recorded.again),
+        "adam": many(one_pass),
+    })  # fmt: skip
+    t = {name: 1e3 * x / (max(1, steps // 3) if name == "hooked" else steps) for name, x in t.items()}
+    bound = t["matmuls"] + t["adam"]
+    sampling = 1e3 * float(np.median(sampled["sampling"])) / 64
+    gain, share = ratio(t["hooked"], t["engine"]), ratio(bound, t["engine"])
+    return {
+        **{f"{name}_ms": float(np.median(x)) for name, x in t.items()},
+        "sampling_ms": sampling,
+        "sequences_per_s": 1e3 * config.batch_size / (float(np.median(t["engine"])) + sampling),
+        "ratio": gain[0], "ratio_low": gain[1], "ratio_high": gain[2],
+        "bound_share": share[0], "bound_share_low": share[1], "bound_share_high": share[2],
+        "losses_apart": apart,
+    }  # fmt: skip
+
+
+def show(name: str, m: dict[str, float]) -> None:
+    print(f"{name:<12} engine {m['engine_ms']:7.3f} ms   HookedTransformer {m['hooked_ms']:7.2f} ms   "
+          f"{m['ratio']:5.2f}x ({m['ratio_low']:.2f}..{m['ratio_high']:.2f})   "
+          f"{m['sequences_per_s']:8,.0f} sequences/s\n"
+          f"{'':<12} bound: matmuls {m['matmuls_ms']:.3f} + Adam {m['adam_ms']:.3f} ms = "
+          f"{m['bound_share']:.0%} of the step   losses differ by at most {m['losses_apart']:.1e}")  # fmt: skip
+
+
+def main(names: tuple[str, ...] = RECIPES, rounds: int = 20) -> dict[str, dict[str, float]]:
+    out = {}
+    for name in names:
+        out[name] = measure(recipes.get(name), rounds)
+        show(name, out[name])
+    return out
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", default=RECIPES)
+    parser.add_argument("--rounds", type=int, default=20)
+    options = parser.parse_args()
+    main(tuple(options.recipes), options.rounds)

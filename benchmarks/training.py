@@ -16,16 +16,16 @@ from itertools import islice
 import numpy as np
 import torch
 from timing import in_turns, ratio
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mechicl import recipes
 from mechicl.config import Config
 from mechicl.data.banks import Batch, build_bank
+from mechicl.engine import gradients
 from mechicl.engine.adam import adam
 from mechicl.engine.params import init, pack
 from mechicl.engine.step import Trainer
 from mechicl.model import ICLTransformer
-from mechicl.train import training_batches
+from mechicl.train import threads, training_batches
 
 RECIPES = ("demo", "iwl", "coopetition")
 STEPS = 10  # per turn
@@ -58,31 +58,35 @@ class Hooked:
         return float(loss.detach())
 
 
-class Matmuls(TorchDispatchMode):
-    """Keeps every matmul that runs inside, with its operands, to be run again alone."""
-
-    NAMES = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "mkldnn::_linear_pointwise")
+class Matmuls:
+    """Keeps every matmul of the engine's step, with its operands, to be run again alone."""
 
     def __init__(self):
-        super().__init__()
         self.calls = []
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.name().split(".")[0] in self.NAMES:
-            self.calls.append((func, [x.clone() if isinstance(x, torch.Tensor) else x for x in args]))
-        return func(*args, **(kwargs or {}))
+    def __enter__(self) -> None:
+        self.real = gradients.matmul_arrays
+        gradients.matmul_arrays = self._keep
+
+    def __exit__(self, *_) -> None:
+        gradients.matmul_arrays = self.real
+
+    def _keep(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        done = self.real(a, b, out)
+        self.calls.append((a.copy("K"), b.copy("K"), done.copy("K")))
+        return done
 
     def again(self) -> None:
-        for func, args in self.calls:
-            func(*args)
+        for call in self.calls:
+            self.real(*call)
 
 
 def pass_of_adam(trainer: Trainer):
     """One update of as many parameters, in one flat array."""
     count = sum(p.numel() for p in trainer.params.values())
-    arrays = [np.full(count, 1e-3, np.float32) for _ in range(4)]
-    rates = np.array((1e-3, 0.9, 0.999, 1e-8, 1.0, 0.0, 1.0), np.float32)
-    return lambda: adam(*arrays, rates)
+    arrays = [(np.full(count, 1e-3, np.float32),) for _ in range(4)]
+    rates, held = np.array((1e-3, 0.9, 0.999, 1e-8, 1.0), np.float32), np.array([(0.0, 1.0)], np.float32)
+    return lambda: adam(*arrays, rates, held)
 
 
 def cycle(batches: list[Batch]) -> Iterator[Batch]:
@@ -92,7 +96,6 @@ def cycle(batches: list[Batch]) -> Iterator[Batch]:
 
 def measure(config: Config, rounds: int = 20, steps: int = STEPS) -> dict[str, float]:
     """Milliseconds a step of each, sequences/s with sampling, and ratios with quartiles."""
-    torch.set_num_threads(config.threads)
     bank = build_bank(config)
     batches = list(training_batches(config, bank, 0, 128))
     engine, hooked = Engine(config), Hooked(config)
@@ -138,7 +141,9 @@ def show(name: str, m: dict[str, float]) -> None:
 def main(names: tuple[str, ...] = RECIPES, rounds: int = 20) -> dict[str, dict[str, float]]:
     out = {}
     for name in names:
-        out[name] = measure(recipes.get(name), rounds)
+        config = recipes.get(name)
+        with threads(config.threads):
+            out[name] = measure(config, rounds)
         show(name, out[name])
     return out
 

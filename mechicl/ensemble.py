@@ -24,7 +24,7 @@ from mechicl.engine.params import init, pack
 from mechicl.engine.step import Trainer
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
-from mechicl.train import Member, Shown, advance, bar, begun, checked_bank, resume, train, training_batches
+from mechicl.train import Member, Shown, advance, bar, begun, checked_bank, resume, threads, train, training_batches
 
 _TRIAL = 12  # steps timed each way before choosing
 _GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
@@ -125,12 +125,13 @@ def stacking_wins(configs: Sequence[Config], banks: Sequence[Bank]) -> bool:
     one = Trainer(configs[0], pack(init(configs[0])))
     many = Trainer(configs[0], stack(pack(init(c)) for c in configs))
     spent = {"one": [], "many": []}
-    for _ in range(3):
-        for name, trainer, listed in (("one", one, batches[0]), ("many", many, together)):
-            start = time.perf_counter()
-            for batch in listed:
-                trainer.update(batch)
-            spent[name].append(time.perf_counter() - start)
+    with threads(configs[0].threads):
+        for _ in range(3):
+            for name, trainer, listed in (("one", one, batches[0]), ("many", many, together)):
+                start = time.perf_counter()
+                for batch in listed:
+                    trainer.update(batch)
+                spent[name].append(time.perf_counter() - start)
     return min(spent["many"]) < _GAIN * len(configs) * min(spent["one"])
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import mechicl
@@ -177,7 +178,7 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
     states = state_steps(config)
     sets = [evaluation_sets(member.config, member.bank) for member in members]
     losses: list[torch.Tensor] = []
-    with _threads(config.threads):
+    with threads(config.threads):
         if trainer.step == 0 and 0 in keep:
             for i, member in enumerate(members):
                 _checkpoint(member, trainer, i, writers[i], sets[i], losses, shown)
@@ -254,10 +255,12 @@ def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path 
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
+def threads(n: int) -> Iterator[None]:
+    """Torch and numpy's BLAS on so many threads: they decide the last bits of their sums."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
-        yield
+        with threadpool_limits(n, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -8,19 +8,23 @@ from mechicl.engine.kernels import compiled
 
 
 @compiled
-def adam(p, m, v, g, rates):
-    """One Adam update in place, of flat arrays: m and v are the moments, g the gradient.
+def adam(params, moments, squares, grads, rates, held):
+    """One Adam update in place, of tuples of flat arrays.
 
-    rates: lr / (1 - b1^t), b1, b2, eps, 1 / sqrt(1 - b2^t), penalty, shrink. penalty * p joins
-    the gradient; p is first multiplied by shrink (decoupled decay; 1 without).
+    rates: lr / (1 - b1^t), b1, b2, eps, 1 / sqrt(1 - b2^t). held [arrays, 2]: of each array the
+    penalty (penalty * p joins the gradient) and the shrink, which first multiplies p (decoupled
+    decay; 1 without).
     """
-    rate, b1, b2, eps, bias2, penalty, shrink = rates
-    one = p.dtype.type(1)
-    for i in range(p.shape[0]):
-        d = g[i] + penalty * p[i]
-        m[i] = b1 * m[i] + (one - b1) * d
-        v[i] = b2 * v[i] + (one - b2) * d * d
-        p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(v[i]) * bias2 + eps)
+    rate, b1, b2, eps, bias2 = rates
+    one = rates.dtype.type(1)
+    for k in range(len(params)):
+        p, m, v, g = params[k], moments[k], squares[k], grads[k]
+        penalty, shrink = held[k]
+        for i in range(p.shape[0]):
+            d = g[i] + penalty * p[i]
+            m[i] = b1 * m[i] + (one - b1) * d
+            v[i] = b2 * v[i] + (one - b2) * d * d
+            p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(v[i]) * bias2 + eps)
 
 
 @compiled

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
-from mechicl.engine.ops import EPS, Attention, beside, compiled, embed, layer_norm, linear, project, sequences
+from mechicl.engine.ops import EPS, attend, beside, compiled, embed, layer_norm, linear, project, sequences
 from mechicl.engine.params import Params, rotary_tables, sinusoidal_positions
 
 
@@ -237,11 +237,11 @@ def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: 
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
     if model.positions == "rotary" or not compiled(x, w) or any(map(hook.uses, inside)):
         return _attention_in_steps(normed, w, model, name, hook, query_only)
-    return Attention(*project(normed, w, query_only), h).z.unflatten(-1, (h, -1))
+    return attend(*project(normed, w, query_only), h)
 
 
 def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool) -> Tensor:
-    """`ops.Attention` with every activation in sight: z [*lead, q, h, k]."""
+    """`ops.attend` with every activation in sight: z [*lead, q, h, k]."""
     h, d = model.n_heads, model.d_model
     q, kv = project(x, w, query_only)
     t, tq = kv.shape[-2], q.shape[-2]

@@ -1,11 +1,13 @@
-"""Loss and gradients of one training step, written out layer by layer.
+"""Loss and gradients of one training step, written out layer by layer, on the CPU.
 
 What autograd gives through `forward` (a test compares them), without its bookkeeping, which
-at this size costs as much as the arithmetic. Each piece returns its output and its pullback:
-a function from the gradient at the output to the gradient at the input, which notes the
-gradients of its parameters on the way.
+at this size costs as much as the arithmetic; numpy, because a view of a small array costs it
+a fifth of what it costs torch. Each piece returns its output and its pullback: a function
+from the gradient at the output to the gradient at the input, which fills in the gradients of
+its parameters on the way.
 
-Parameters are packed, plain or stacked over models (axis s, which the batch then has too).
+Activations are [s, d, t, b], the batch last (columns.py says why), so a linear map is
+w.T @ x: weights [s, i, o] take x [s, i, t, b] to [s, o, t, b].
 """
 
 from __future__ import annotations
@@ -15,27 +17,42 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
-from mechicl.engine.ops import Attention, embed, map_rows, matmul, normalize, project, rows, sequences, stacked
-from mechicl.engine.params import Params, sinusoidal_positions
+from mechicl.engine.columns import (
+    attention,
+    attention_backward,
+    interleave,
+    interleave_backward,
+    layer_norm,
+    layer_norm_backward,
+)
+from mechicl.engine.head import cross_entropy
+from mechicl.engine.ops import EPS, matmul_arrays
+from mechicl.engine.params import sinusoidal_positions
 
-Pullback = Callable[..., Tensor]
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
+Pullback = Callable[[Array], Array]
 
 
-def loss_and_gradients(
-    params: Params, batch: Batch, model: ModelConfig, d_table: np.ndarray
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean cross-entropy at the query (a scalar, or [s]) and the gradient of every parameter
-    but the label embedding, whose gradient is added to `d_table` [s, v, d] in the few rows
-    that the batch shows.
+def loss_and_gradients(params: Arrays, batch: Batch, model: ModelConfig, grads: Arrays) -> Array:
+    """Mean cross-entropy at the query [s]; `grads` receives the gradient of every parameter.
+
+    Args:
+        params: packed, stacked over s models, which may be one.
+        batch: of each model [s, b, ...]; of a single one also [b, ...].
+        grads: arrays of the parameters' shapes, filled in. Only the label embedding's is
+            added to, in the few rows that the batch shows: it must come as zeros.
 
     Not for rotary positions: there, autograd serves.
     """
-    grads: dict[str, Tensor] = {}
-    x, back = _embed(params, batch, model, d_table, grads)
+    features, labels, target = (
+        x.numpy() if x.dim() == axes else x.numpy()[None]
+        for x, axes in ((batch.exemplars, 4), (batch.labels, 3), (batch.target, 2))
+    )
+    x, back = _embed(params, features, labels, model, grads)
     pullbacks: list[Pullback] = [back]
     for layer in range(model.n_layers):
         block = f"blocks.{layer}"
@@ -47,56 +64,71 @@ def loss_and_gradients(
     if model.layer_norm:
         x, back = _norm(params, "ln_final", x, grads)
         pullbacks.append(back)
-    value, dx = _head(params, x, batch.target, grads)
+    value, dx = _head(params, x, target, grads)
     for back in reversed(pullbacks):
         dx = back(dx)
-    return value, grads
+    return value
 
 
-def _embed(params: Params, batch: Batch, model: ModelConfig, d_table: np.ndarray, grads: Params):
-    from mechicl.engine.kernels import interleave_backward
-
+def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, grads: Arrays):
     w, bias, table = (params[name] for name in ("exemplar_embed.W", "exemplar_embed.b", "embed.W_E"))
-    features, t = batch.exemplars.to(w.dtype), 2 * batch.n_pairs + 1
+    (s, b, pairs), d = labels.shape, model.d_model
     learned = model.positions == "learned"
     if learned:
         positions = params["pos_embed.W_pos"]
     else:
-        positions = sinusoidal_positions(t, model.d_model, model.position_time).to(w.dtype)
+        fixed = sinusoidal_positions(2 * pairs + 1, d, model.position_time).numpy().astype(w.dtype)
+        positions = np.repeat(fixed[None], s, axis=0)
+    seen = np.ascontiguousarray(features.swapaxes(1, 2), w.dtype).reshape(s, -1, w.shape[1])  # [s, (C+1) b, i]
+    shown = matmul_arrays(w.mT, seen.mT).reshape(s, d, pairs + 1, b)
+    x = np.empty((s, d, 2 * pairs + 1, b), w.dtype)
+    interleave(shown, bias, table, labels, positions, x)
 
-    def back(dx: Tensor) -> Tensor:
-        d_shown, d_positions = dx.new_empty(*features.shape[:-1], w.shape[-1]), torch.empty_like(positions)
-        labels = batch.labels.numpy().reshape(len(d_table), -1, batch.n_pairs)
-        interleave_backward(sequences(dx), labels, sequences(d_shown), d_table, sequences(d_positions))
-        grads["exemplar_embed.W"], grads["exemplar_embed.b"] = _outer(features, d_shown, w), _sum(d_shown, w)
-        if learned:
-            grads["pos_embed.W_pos"] = d_positions
+    def back(dx: Array) -> Array:
+        d_shown = np.empty_like(shown)
+        d_positions = grads["pos_embed.W_pos"] if learned else np.empty_like(positions)
+        interleave_backward(dx, labels, d_shown, grads["exemplar_embed.b"], grads["embed.W_E"], d_positions)
+        matmul_arrays(seen.mT, d_shown.reshape(s, d, -1).mT, grads["exemplar_embed.W"])
         return dx
 
-    return embed(features, w, bias, table, batch.labels, positions), back
+    return x, back
 
 
-def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, query_only: bool, grads: Params):
-    w, w_out = params[f"{block}.attn.W_QKV"], params[f"{block}.attn.W_O"]
+def _attention(params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays):
+    w, w_out, dw = params[f"{block}.attn.W_QKV"], params[f"{block}.attn.W_O"], grads[f"{block}.attn.W_QKV"]
     y, norm_back = _norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, None)
-    q, kv = project(y, w, query_only)
-    attention = Attention(q, kv, model.n_heads)
-    out = map_rows(attention.z, w_out)
-    out += x[..., -1:, :] if query_only else x
+    (s, d, t, b), h, size = x.shape, model.n_heads, model.d_head
+    asking = np.ascontiguousarray(y[:, :, -1:]) if query_only else y  # [s, d, q, b]
+    if query_only:
+        q, kv, slots = _map(w[..., :d], asking), _map(w[..., d:], y), (0, 0, 1)
+    else:
+        q = kv = _map(w, y)
+        slots = (0, 1, 2)
+    heads = q.reshape(s, -1, h, size, asking.shape[2], b), kv.reshape(s, -1, h, size, t, b)
+    z = np.empty((s, h, size, asking.shape[2], b), x.dtype)
+    p, scale = np.empty((s, h, asking.shape[2], t, b), x.dtype), x.dtype.type(size**-0.5)
+    attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
+    z = z.reshape(asking.shape)
+    out = _map(w_out, z)
+    out += x[:, :, -1:] if query_only else x
 
-    def back(d_out: Tensor) -> Tensor:
-        grads[f"{block}.attn.W_O"] = _outer(attention.z, d_out, w_out)
-        dq, dkv = attention.gradient(map_rows(d_out, w_out.mT), q, kv)
+    def back(d_out: Array) -> Array:
+        _outer(z, d_out, grads[f"{block}.attn.W_O"])
+        dq = np.empty_like(q)
+        dkv = np.empty_like(kv) if query_only else dq
+        dz = _map(w_out.mT, d_out).reshape(s, h, size, -1, b)
+        attention_backward(*heads, slots, scale, p, dz, dq.reshape(heads[0].shape), dkv.reshape(heads[1].shape))
         if query_only:
-            d = model.d_model
-            dy, last = map_rows(dkv, w[..., d:].mT), y[..., -1:, :]
-            dy[..., -1:, :] += map_rows(dq, w[..., :d].mT)
-            grads[f"{block}.attn.W_QKV"] = torch.cat([_outer(last, dq, w), _outer(y, dkv, w)], -1)
+            dy = _map(w[..., d:].mT, dkv)
+            dy[:, :, -1:] += _map(w[..., :d].mT, dq)
+            _outer(asking, dq, dw[..., :d])
+            _outer(y, dkv, dw[..., d:])
         else:
-            dy, grads[f"{block}.attn.W_QKV"] = map_rows(dq, w.mT), _outer(y, dq, w)
+            dy = _map(w.mT, dq)
+            _outer(y, dq, dw)
         dx = dy if norm_back is None else norm_back(dy)
         if query_only:
-            dx[..., -1:, :] += d_out
+            dx[:, :, -1:] += d_out
         else:
             dx += d_out
         return dx
@@ -104,19 +136,24 @@ def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, query_
     return out, back
 
 
-def _mlp(params: Params, x: Tensor, model: ModelConfig, block: str, grads: Params):
+def _mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):
     w_in, w_out = params[f"{block}.mlp.W_in"], params[f"{block}.mlp.W_out"]
     y, norm_back = _norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, None)
-    pre = map_rows(y, w_in, params[f"{block}.mlp.b_in"])
-    post = F.gelu(pre)
-    out = map_rows(post, w_out, params[f"{block}.mlp.b_out"])
+    pre = _map(w_in, y)
+    pre += params[f"{block}.mlp.b_in"][:, :, None, None]
+    post = F.gelu(torch.from_numpy(pre)).numpy()
+    out = _map(w_out, post)
+    out += params[f"{block}.mlp.b_out"][:, :, None, None]
     out += x
 
-    def back(d_out: Tensor) -> Tensor:
-        grads[f"{block}.mlp.W_out"], grads[f"{block}.mlp.b_out"] = _outer(post, d_out, w_out), _sum(d_out, w_out)
-        d_pre = torch.ops.aten.gelu_backward(map_rows(d_out, w_out.mT), pre)
-        grads[f"{block}.mlp.W_in"], grads[f"{block}.mlp.b_in"] = _outer(y, d_pre, w_in), _sum(d_pre, w_in)
-        dy = map_rows(d_pre, w_in.mT)
+    def back(d_out: Array) -> Array:
+        _outer(post, d_out, grads[f"{block}.mlp.W_out"])
+        d_out.sum((2, 3), out=grads[f"{block}.mlp.b_out"])
+        d_post = torch.from_numpy(_map(w_out.mT, d_out))
+        d_pre = torch.ops.aten.gelu_backward(d_post, torch.from_numpy(pre)).numpy()
+        _outer(y, d_pre, grads[f"{block}.mlp.W_in"])
+        d_pre.sum((2, 3), out=grads[f"{block}.mlp.b_in"])
+        dy = _map(w_in.mT, d_pre)
         dx = dy if norm_back is None else norm_back(dy)
         dx += d_out
         return dx
@@ -124,44 +161,42 @@ def _mlp(params: Params, x: Tensor, model: ModelConfig, block: str, grads: Param
     return out, back
 
 
-def _norm(params: Params, name: str, x: Tensor, grads: Params) -> tuple[Tensor, Pullback]:
-    from mechicl.engine.kernels import layer_norm_backward
+def _norm(params: Arrays, name: str, x: Array, grads: Arrays) -> tuple[Array, Pullback]:
+    w, columns = params[f"{name}.w"], x.reshape(*x.shape[:2], -1)
+    y, stats = np.empty_like(x), np.empty((x.shape[0], 2, columns.shape[2]), x.dtype)
+    layer_norm(columns, w, params[f"{name}.b"], EPS, y.reshape(columns.shape), stats)
 
-    w = params[f"{name}.w"]
-    x, models = x.contiguous(), len(w) if w.dim() == 2 else 1
-    y, (mean, rstd) = normalize(x, w, params[f"{name}.b"])
-
-    def back(dy: Tensor) -> Tensor:
-        dx, dw, db = torch.empty_like(x), torch.empty_like(w), torch.empty_like(w)
-        grads[f"{name}.w"], grads[f"{name}.b"] = dw, db
-        layer_norm_backward(rows(dy), rows(x), stacked(w), len(mean) // models, mean, rstd,
-                            rows(dx), stacked(dw), stacked(db))  # fmt: skip
+    def back(dy: Array) -> Array:
+        dx = np.empty_like(x)
+        ends = dx.reshape(columns.shape), grads[f"{name}.w"], grads[f"{name}.b"]
+        layer_norm_backward(dy.reshape(columns.shape), columns, w, stats, *ends)
         return dx
 
     return y, back
 
 
-def _head(params: Params, x: Tensor, target: Tensor, grads: Params) -> tuple[Tensor, Tensor]:
-    """The loss, and its gradient at x [*lead, b, 1 or t, d]."""
-    from mechicl.engine.head import cross_entropy
-
-    w, bias = params["unembed.W_U"], params["unembed.b_U"]
-    final = x[..., -1, :]
-    z, db, b = map_rows(final, w, bias), torch.empty_like(bias), target.shape[-1]  # z becomes its own gradient
-    logits, losses = rows(z), np.empty(target.numel(), rows(z).dtype)
-    kernel = cross_entropy(losses.dtype == np.float64)
-    kernel(logits, target.numpy().reshape(-1), b, losses.dtype.type(1 / b), losses, stacked(db))
-    grads["unembed.W_U"], grads["unembed.b_U"] = _outer(final, z, w), db
-    return torch.from_numpy(losses).view(target.shape).mean(-1), map_rows(z, w.mT).view(x.shape)
-
-
-def _outer(x: Tensor, dy: Tensor, w: Tensor) -> Tensor:
-    """The gradient of `map_rows(x, w)` at w."""
-    if w.dim() == 2:
-        return matmul(x.reshape(-1, x.shape[-1]).mT, dy.reshape(-1, dy.shape[-1]))
-    return torch.stack([_outer(*each) for each in zip(x, dy, w, strict=True)])
+def _head(params: Arrays, x: Array, target: Array, grads: Arrays) -> tuple[Array, Array]:
+    """The loss [s], and its gradient at x [s, d, q, b]. Logits are [s, b, v]: labels are many."""
+    w, (s, b) = params["unembed.W_U"], target.shape
+    final = np.ascontiguousarray(x[:, :, -1])
+    z = matmul_arrays(final.mT, w)
+    losses, kernel = np.empty(s * b, z.dtype), cross_entropy(z.dtype == np.float64)
+    kernel(z.reshape(s * b, -1), params["unembed.b_U"], target.reshape(-1), b, z.dtype.type(1 / b), losses,
+           grads["unembed.b_U"])  # fmt: skip
+    matmul_arrays(final, z, grads["unembed.W_U"])  # z has become its own gradient
+    d_final = matmul_arrays(w, z.mT)
+    if x.shape[2] == 1:
+        return losses.reshape(s, b).mean(-1), d_final.reshape(x.shape)
+    dx = np.zeros_like(x)
+    dx[:, :, -1] = d_final
+    return losses.reshape(s, b).mean(-1), dx
 
 
-def _sum(dy: Tensor, w: Tensor) -> Tensor:
-    """The gradient of `map_rows(x, w, bias)` at bias."""
-    return dy.flatten(0, -2).sum(0) if w.dim() == 2 else dy.flatten(1, -2).sum(1)
+def _map(w: Array, x: Array) -> Array:
+    """w [s, i, o] and x [s, i, *columns] -> w.T x [s, o, *columns]."""
+    return matmul_arrays(w.mT, x.reshape(*x.shape[:2], -1)).reshape(x.shape[0], -1, *x.shape[2:])
+
+
+def _outer(x: Array, dy: Array, out: Array) -> None:
+    """The gradient of `_map` at w, from that at its output."""
+    matmul_arrays(x.reshape(*x.shape[:2], -1), dy.reshape(*dy.shape[:2], -1).mT, out)

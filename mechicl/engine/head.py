@@ -14,22 +14,23 @@ from mechicl.engine.kernels import compiled, exp_double, exp_single
 
 @cache
 def cross_entropy(double: bool):
-    """`cross_entropy(z, target, rows, scale, loss, db)` for float32, or for double precision.
+    """`cross_entropy(z, bias, target, rows, scale, loss, db)` for float32, or for double precision.
 
-    z [r, v] holds logits and becomes scale times their gradient of the summed loss,
-    softmax(z) - onehot(target); loss [r] = -log softmax(z)[target]; db [s, v] sums the new z
-    over each model's `rows` rows.
+    z [r, v] + bias [s, v] are logits (model s owns `rows` rows), and z becomes scale times
+    their gradient of the summed loss, softmax - onehot(target); loss [r] = -log softmax[target];
+    db [s, v] sums the new z over each model's rows.
     """
     exp = exp_double if double else exp_single
 
     @compiled
-    def kernel(z, target, rows, scale, loss, db):
+    def kernel(z, bias, target, rows, scale, loss, db):
         v = z.shape[1]
         db[:] = 0
         for i in range(z.shape[0]):
-            row, to = z[i], db[i // rows]
-            top = row[0]
+            row, at, to = z[i], bias[i // rows], db[i // rows]
+            top = row[0] + at[0]
             for j in range(v):
+                row[j] += at[j]
                 top = max(top, row[j])
             right = row[target[i]] - top
             total = z.dtype.type(0)

@@ -1,4 +1,4 @@
-"""Attention and LayerNorm on the CPU, compiled with numba: forward and backward.
+"""Attention and LayerNorm of the forward pass on the CPU, compiled with numba.
 
 A sequence here has a handful of positions and a head a handful of dimensions. Torch's batched
 matmuls and softmax over such shapes spend their time on bookkeeping (docs/speed.md has the
@@ -24,11 +24,9 @@ compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"
 
 
 @compiled
-def layer_norm(x, w, b, rows, eps, y, mean, rstd):
-    """y = (x - mean) * rstd * w + b over the last axis.
-
-    x, y [r, d]; w, b [s, d]: model s owns `rows` rows; mean, rstd [r] are filled in.
-    """
+def layer_norm(x, w, b, rows, eps, y):
+    """y = (x - mean) / std * w + b over the last axis. x, y [r, d]; w, b [s, d]: model s owns
+    `rows` rows."""
     d = x.shape[1]
     for s in range(w.shape[0]):
         for i in range(s * rows, (s + 1) * rows):
@@ -41,34 +39,8 @@ def layer_norm(x, w, b, rows, eps, y, mean, rstd):
                 c = x[i, j] - m
                 square += c * c
             scale = x.dtype.type(1 / np.sqrt(square / d + eps))
-            mean[i] = m
-            rstd[i] = scale
             for j in range(d):
                 y[i, j] = (x[i, j] - m) * scale * w[s, j] + b[s, j]
-
-
-@compiled
-def layer_norm_backward(dy, x, w, rows, mean, rstd, dx, dw, db):
-    """Gradients of `layer_norm`: dx [r, d], dw and db [s, d] are filled in."""
-    d = x.shape[1]
-    dw[:] = 0
-    db[:] = 0
-    for s in range(w.shape[0]):
-        for i in range(s * rows, (s + 1) * rows):
-            m, scale = mean[i], rstd[i]
-            flat = x.dtype.type(0)
-            along = x.dtype.type(0)
-            for j in range(d):
-                g = dy[i, j] * w[s, j]
-                flat += g
-                along += g * (x[i, j] - m)
-            flat /= d
-            along *= scale * scale / d
-            for j in range(d):
-                c = x[i, j] - m
-                dx[i, j] = scale * (dy[i, j] * w[s, j] - flat - c * along)
-                dw[s, j] += dy[i, j] * c * scale
-                db[s, j] += dy[i, j]
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -113,52 +85,28 @@ def interleave(shown, table, labels, positions, x):
                     x[b, 2 * c + 1, e] = row[e] + pos[2 * c + 1, e]
 
 
-@compiled
-def interleave_backward(dx, labels, dshown, dtable, dpositions):
-    """Gradients of `interleave`, filled in (dtable must come as zeros)."""
-    n, c1, d = dshown.shape
-    per = n // dtable.shape[0]
-    dpositions[:] = 0
-    for b in range(n):
-        s, r = b // per, b % per
-        dpos = dpositions[min(s, dpositions.shape[0] - 1)]
-        for j in range(2 * c1 - 1):
-            for e in range(d):
-                dpos[j, e] += dx[b, j, e]
-        for c in range(c1):
-            for e in range(d):
-                dshown[b, c, e] = dx[b, 2 * c, e]
-            if c + 1 < c1:
-                to = dtable[s, labels[s, r, c]]
-                for e in range(d):
-                    to[e] += dx[b, 2 * c + 1, e]
-
-
 @cache
 def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], double: bool):
-    """Causal attention for one shape, as (forward, backward): its sizes known to the compiler.
+    """Causal attention for one shape, its sizes known to the compiler: kernel(q, kv, scale, z).
 
-    q, k and v are given as [n, positions, slot, h, k] arrays, which may be one and the same;
-    `slots` says where in each the queries, keys and values lie. p is [n, tq, t, h].
-
-    forward(q, k, v, scale, p, z)   p = softmax(scale q k), 0 in the future; z [n, tq, h, k] = p v
-    backward(q, k, v, scale, p, dz, dq, dk, dv)   fills the slots of dq, dk, dv
+    z [n, tq, h, k] = softmax(scale q k) v. q [n, tq, slot, h, k] and kv [n, t, slot, h, k] may be
+    one and the same; `slots` says where in them the queries, keys and values lie.
     """
     qs, ks, vs = slots
     before = t - tq  # query i stands at position before + i
     exp = exp_double if double else exp_single
 
     @compiled
-    def forward(q, k_, v, scale, p, z):
-        acc, norm = np.empty((h, k), p.dtype), np.empty(h, p.dtype)
-        for b in range(p.shape[0]):
+    def kernel(q, kv, scale, z):
+        pi, acc, norm = np.empty((t, h), z.dtype), np.empty((h, k), z.dtype), np.empty(h, z.dtype)
+        for b in range(z.shape[0]):
             for i in range(tq):
-                qi, pi, zi = q[b, i, qs], p[b, i], z[b, i]
+                qi, zi = q[b, i, qs], z[b, i]
                 norm[:] = -np.inf
                 for j in range(before + i + 1):
-                    kj = k_[b, j, ks]
+                    kj = kv[b, j, ks]
                     for a in range(h):
-                        dot = p.dtype.type(0)
+                        dot = z.dtype.type(0)
                         for e in range(k):
                             dot += qi[a, e] * kj[a, e]
                         pi[j, a] = dot * scale
@@ -174,58 +122,14 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
                     norm[a] = 1 / norm[a]
                 acc[:] = 0
                 for j in range(before + i + 1):
-                    vj = v[b, j, vs]
+                    vj = kv[b, j, vs]
                     for a in range(h):
                         pi[j, a] *= norm[a]
                         w = pi[j, a]
                         for e in range(k):
                             acc[a, e] += w * vj[a, e]
-                for j in range(before + i + 1, t):
-                    for a in range(h):
-                        pi[j, a] = 0
                 for a in range(h):
                     for e in range(k):
                         zi[a, e] = acc[a, e]
 
-    @compiled
-    def backward(q, k_, v, scale, p, dz, dq, dk, dv):
-        to_k, to_v = np.empty((t, h, k), p.dtype), np.empty((t, h, k), p.dtype)
-        to_q, ds = np.empty((h, k), p.dtype), np.empty((t, h), p.dtype)
-        for b in range(p.shape[0]):
-            to_k[:] = 0
-            to_v[:] = 0
-            for i in range(tq):
-                pi, gi, qi = p[b, i], dz[b, i], q[b, i, qs]
-                for j in range(before + i + 1):
-                    vj = v[b, j, vs]
-                    for a in range(h):
-                        dot = p.dtype.type(0)
-                        w = pi[j, a]
-                        for e in range(k):
-                            dot += gi[a, e] * vj[a, e]
-                            to_v[j, a, e] += w * gi[a, e]
-                        ds[j, a] = dot
-                for a in range(h):
-                    mean = p.dtype.type(0)
-                    for j in range(before + i + 1):
-                        mean += ds[j, a] * pi[j, a]
-                    for j in range(before + i + 1):
-                        ds[j, a] = pi[j, a] * (ds[j, a] - mean) * scale
-                to_q[:] = 0
-                for j in range(before + i + 1):
-                    kj = k_[b, j, ks]
-                    for a in range(h):
-                        w = ds[j, a]
-                        for e in range(k):
-                            to_q[a, e] += w * kj[a, e]
-                            to_k[j, a, e] += w * qi[a, e]
-                for a in range(h):
-                    for e in range(k):
-                        dq[b, i, qs, a, e] = to_q[a, e]
-            for j in range(t):
-                for a in range(h):
-                    for e in range(k):
-                        dk[b, j, ks, a, e] = to_k[j, a, e]
-                        dv[b, j, vs, a, e] = to_v[j, a, e]
-
-    return forward, backward
+    return kernel

@@ -42,6 +42,17 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return a @ b if bias is None else torch.addmm(bias, a, b)
 
 
+def matmul_arrays(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """a [s, m, k] @ b [s, k, n] in numpy, into `out` if given. Either may be a transposed view."""
+    if not _ONEDNN or a.dtype != np.float32 or a.shape[1] * a.shape[2] * b.shape[2] <= _SMALL:
+        return np.matmul(a, b, out=out)
+    if out is None:
+        out = np.empty((*a.shape[:2], b.shape[2]), a.dtype)
+    for x, y, z in zip(a, b, out, strict=True):
+        torch.from_numpy(z).copy_(matmul(torch.from_numpy(x), torch.from_numpy(y)))
+    return out
+
+
 def _dense(x: Tensor) -> Tensor:
     """oneDNN meets any other layout (a slice of columns) with a reference loop, 1,000x slower."""
     return x if x.is_contiguous() or x.mT.is_contiguous() else x.contiguous()
@@ -67,20 +78,14 @@ def map_rows(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def layer_norm(x: Tensor, w: Tensor, bias: Tensor) -> Tensor:
     """LayerNorm over the last axis. x [*lead, d]; w, bias [d], or [s, d] for x [s, *lead, d]."""
-    if compiled(x, w):
-        return normalize(x, w, bias)[0]
-    return F.layer_norm(x, x.shape[-1:], eps=EPS) * beside(w, x) + beside(bias, x)
-
-
-def normalize(x: Tensor, w: Tensor, bias: Tensor) -> tuple[Tensor, np.ndarray]:
-    """`layer_norm` without gradient, and each row's mean and 1/std [2, r]."""
-    from mechicl.engine.kernels import layer_norm
+    if not compiled(x, w):
+        return F.layer_norm(x, x.shape[-1:], eps=EPS) * beside(w, x) + beside(bias, x)
+    from mechicl.engine.kernels import layer_norm as kernel
 
     x, models = x.contiguous(), len(w) if w.dim() == 2 else 1
     y, source = torch.empty_like(x), rows(x)
-    stats = np.empty((2, len(source)), source.dtype)
-    layer_norm(source, stacked(w), stacked(bias), len(source) // models, EPS, rows(y), stats[0], stats[1])
-    return y, stats
+    kernel(source, stacked(w), stacked(bias), len(source) // models, EPS, rows(y))
+    return y
 
 
 def embed(features: Tensor, w: Tensor, bias: Tensor, table: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
@@ -111,44 +116,18 @@ def project(y: Tensor, w: Tensor, query_only: bool) -> tuple[Tensor, Tensor]:
     return linear(y[..., -1:, :], w[..., :d]), linear(y, w[..., d:])
 
 
-class Attention:
-    """Causal softmax attention of `project`ed queries, keys and values, on the CPU.
+def attend(q: Tensor, kv: Tensor, h: int) -> Tensor:
+    """Causal softmax attention of `project`ed queries, keys and values, on the CPU and without
+    gradient: z [*lead, positions that ask, h, k]."""
+    from mechicl.engine.kernels import attention
 
-    z: [*lead, positions that ask, d]. What the gradient needs is kept.
-    """
-
-    def __init__(self, q: Tensor, kv: Tensor, h: int):
-        from mechicl.engine.kernels import attention
-
-        query_only, t = q is not kv, kv.shape[-2]
-        d = kv.shape[-1] // (2 if query_only else 3)
-        self.slots, self.h = ((1, 2) if query_only else (3, 3)), h
-        self.arrays = self._view(q, kv)
-        queries = self.arrays[0]
-        tq, size, dtype = queries.shape[1], d // h, queries.dtype
-        places = (0, 0, 1) if query_only else (0, 1, 2)
-        forward, self.backward = attention(h, size, t, tq, places, dtype == np.float64)
-        self.scale, self.p = dtype.type(size**-0.5), np.empty((len(queries), tq, t, h), dtype)
-        self.z = q.new_empty(*q.shape[:-1], d)
-        forward(*self.arrays, self.scale, self.p, self._heads(self.z))
-
-    def gradient(self, dz: Tensor, q: Tensor, kv: Tensor) -> tuple[Tensor, Tensor]:
-        """From the gradient at z to those at q and kv (one tensor, where those are one)."""
-        dq = torch.empty_like(q)
-        dkv = dq if q is kv else torch.empty_like(kv)
-        self.backward(*self.arrays, self.scale, self.p, self._heads(dz.contiguous()), *self._view(dq, dkv))
-        return dq, dkv
-
-    def _view(self, q: Tensor, kv: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """q, k and v as the kernels take them: [n, positions, slot, h, k]."""
-        queries, keys = (
-            x.numpy().reshape(-1, x.shape[-2], slots, self.h, x.shape[-1] // (slots * self.h))
-            for x, slots in zip((q, kv), self.slots, strict=True)
-        )
-        return queries, keys, keys
-
-    def _heads(self, z: Tensor) -> np.ndarray:
-        return z.numpy().reshape(-1, z.shape[-2], self.h, z.shape[-1] // self.h)
+    query_only, t = q is not kv, kv.shape[-2]
+    d = kv.shape[-1] // (2 if query_only else 3)
+    queries, keys = (x.numpy().reshape(-1, x.shape[-2], x.shape[-1] // d, h, d // h) for x in (q, kv))
+    z = q.new_empty(*q.shape[:-1], h, d // h)
+    kernel = attention(h, d // h, t, q.shape[-2], (0, 0, 1) if query_only else (0, 1, 2), queries.dtype == np.float64)
+    kernel(queries, keys, queries.dtype.type((d // h) ** -0.5), z.numpy().reshape(-1, *z.shape[-3:]))
+    return z
 
 
 def beside(p: Tensor, x: Tensor) -> Tensor:

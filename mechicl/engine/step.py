@@ -17,7 +17,6 @@ from torch import Tensor
 from mechicl.config import Config, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward, logits
-from mechicl.engine.gradients import loss_and_gradients
 from mechicl.engine.params import Params, group
 
 
@@ -38,34 +37,39 @@ class Trainer:
         self.step = 0
         self.params = {k: v.detach().clone() for k, v in params.items()}
         self.moments = {k: (torch.zeros_like(v), torch.zeros_like(v)) for k, v in params.items()}
-        # The same memory, flat, as numpy sees it.
-        self._arrays = {k: [x.numpy().reshape(-1) for x in (p, *self.moments[k])] for k, p in self.params.items()}
-        # The label embedding's gradient [s, v, d] is kept: all but a few rows of it are always 0.
-        table = self.params["embed.W_E"]
-        self._d_table = torch.zeros_like(table).view(-1, *table.shape[-2:]).numpy()
+        self._many = self.params["embed.W_E"].dim() == 3
+        # The same memory, stacked, as numpy sees it; and as the flat arrays that Adam walks.
+        self._arrays = {k: (v if self._many else v.unsqueeze(0)).numpy() for k, v in self.params.items()}
+        # The label embedding's gradient is all zeros but in a few rows, cleared after each step.
+        self._grads = {k: np.zeros_like(x) for k, x in self._arrays.items()}
+        moments = zip(*self.moments.values(), strict=True)
+        walked = (self._arrays.values(), *([x.numpy() for x in each] for each in moments), self._grads.values())
+        self._flat = [tuple(x.reshape(-1) for x in arrays) for arrays in walked]
 
     def update(self, batch: Batch) -> Tensor:
         """One update on one batch; returns its loss (or [s]), before the update."""
         from mechicl.engine.adam import clear_rows
+        from mechicl.engine.gradients import loss_and_gradients
 
         by = loss_and_autograd if self.config.model.positions == "rotary" else loss_and_gradients
-        value, grads = by(self.params, batch, self.config.model, self._d_table)
-        self._adam(grads)
-        clear_rows(self._d_table, batch.labels.numpy().reshape(len(self._d_table), -1))
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
+            value = torch.from_numpy(by(self._arrays, batch, self.config.model, self._grads))
+        self._adam()
+        table = self._grads["embed.W_E"]
+        clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
         self.step += 1
-        return value
+        return value if self._many else value[0]
 
-    def _adam(self, grads: Params) -> None:
+    def _adam(self) -> None:
         from mechicl.engine.adam import adam
 
         optim, (b1, b2), done = self.config.optim, self.config.optim.betas, self.step + 1
-        lr = optim.lr_at(self.step)
+        lr, dtype = optim.lr_at(self.step), self._flat[0][0].dtype
         rates = (lr / (1 - b1**done), b1, b2, optim.adam_eps, 1 / math.sqrt(1 - b2**done))
-        for name, (p, m, v) in self._arrays.items():
-            g = self._d_table if name == "embed.W_E" else grads[name].numpy()
-            l2 = optim.l2 if optim.l2_group in ("all", group(name)) else 0.0
-            held = (l2, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * l2)
-            adam(p, m, v, g.reshape(-1), np.array((*rates, *held), g.dtype))
+        l2 = [optim.l2 if optim.l2_group in ("all", group(name)) else 0.0 for name in self.params]
+        held = [(x, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * x) for x in l2]
+        params, first, second, grads = self._flat
+        adam(params, first, second, grads, np.array(rates, dtype), np.array(held, dtype))
 
     def member(self, i: int) -> Params:
         """The parameters of stacked model `i`; of a plain trainer, its own. Not copied."""
@@ -80,7 +84,7 @@ class Trainer:
         return out
 
     def _of(self, x: Tensor, i: int) -> Tensor:
-        return x[i] if self.params["embed.W_E"].dim() == 3 else x
+        return x[i] if self._many else x
 
     @classmethod
     def from_state(cls, config: Config, state: dict[str, Tensor]) -> Trainer:
@@ -95,12 +99,15 @@ class Trainer:
 
 
 def loss_and_autograd(
-    params: Params, batch: Batch, model: ModelConfig, d_table: np.ndarray
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """As `loss_and_gradients`, for any model, by autograd. Parameters are not stacked."""
-    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    final = forward(leaves, batch, model).final
-    value = F.cross_entropy(logits(leaves, final), batch.target)
-    grads = dict(zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True))
-    d_table += grads["embed.W_E"].numpy()
-    return value.detach(), grads
+    params: dict[str, np.ndarray], batch: Batch, model: ModelConfig, grads: dict[str, np.ndarray]
+) -> np.ndarray:
+    """As `gradients.loss_and_gradients`, for any model, by autograd."""
+    values = []
+    for i in range(len(params["embed.W_E"])):
+        leaves = {name: torch.from_numpy(p[i]).requires_grad_() for name, p in params.items()}
+        own = batch if batch.target.dim() == 1 else batch[i]
+        value = F.cross_entropy(logits(leaves, forward(leaves, own, model).final), own.target)
+        for name, grad in zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True):
+            grads[name][i] = grad.numpy()
+        values.append(float(value.detach()))
+    return np.array(values, params["embed.W_E"].dtype)

@@ -30,8 +30,8 @@ check: .venv/.dev  ## lint and types
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.dev  ## our speed beside plain TransformerLens, as ratios
-	$(BIN)/python benchmarks/training.py
+bench: .venv/.dev  ## our speed beside plain TransformerLens, as ratios (half an hour)
+	$(BIN)/python benchmarks
 
 setup: .venv/.dev
 

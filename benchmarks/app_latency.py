@@ -21,14 +21,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
+from long_series import long_series
 from playwright.sync_api import sync_playwright
 
-from mechicl.config import to_dict
-from mechicl.engine.params import pack
-from mechicl.series import Series, open_series
-from mechicl.storage import Writer, append_line, write_json
-from mechicl.train import saved_weights
+from mechicl.series import open_series
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking",
@@ -50,23 +46,6 @@ WATCH = """() => {
       c.port1.onmessage = () => window.timings.push(performance.now() - from); c.port2.postMessage(0); });
   }).observe(document.getElementById('effect'), { attributes: true, attributeFilter: ['data-shown'] });
 }"""
-
-
-def long_series(source: Series, root: Path, count: int) -> None:
-    """A series of `count` checkpoints: demo's weights with a little noise, so that no two are
-    alike, written by the normal writer. The recorded curves are demo's, interpolated."""
-    rng = torch.Generator().manual_seed(0)
-    steps = [round(i * source.steps[-1] / (count - 1)) for i in range(count)]
-    root.mkdir(parents=True)
-    write_json(root / "config.json", to_dict(source.config))
-    write_json(root / "manifest.json", source.manifest | {"schedule": steps})
-    writer, lines = Writer(root), {line["step"]: line for line in source._metric_lines()}
-    for step in steps:
-        near = min(source.steps, key=lambda s: abs(s - step))
-        weights = source.weights(near)
-        noisy = {k: w * (1 + 0.001 * torch.randn(w.shape, generator=rng)) for k, w in weights.items()}
-        writer.save("weights", step, source.sequences(step), saved_weights(pack(noisy), source.config))
-        append_line(root / "metrics.jsonl", lines[near] | {"step": step, "sequences": source.sequences(step)})
 
 
 def measure(root: Path, n: int, think: float) -> dict[str, np.ndarray]:

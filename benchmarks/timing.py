@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def in_turns(rounds: int, functions: dict[str, Callable[[], object]]) -> dict[str, np.ndarray]:
@@ -25,7 +28,7 @@ def in_turns(rounds: int, functions: dict[str, Callable[[], object]]) -> dict[st
     return seconds
 
 
-def once(function: Callable[[], object]) -> tuple[float, object]:
+def once(function: Callable[[], T]) -> tuple[float, T]:
     """Seconds of one call, and what it returned."""
     start = time.process_time()
     out = function()

@@ -1,0 +1,129 @@
+"""Ablating every head at every checkpoint: mechicl's sweep beside run_with_hooks, in one run.
+
+    python benchmarks/ablation.py [--checkpoints 100] [--n 1000]
+
+The series is as long as that, made of `checkpoints/demo` with a little noise, so that no two
+checkpoints are alike. TransformerLens' way loads each checkpoint into one HookedTransformer and
+calls `run_with_hooks` per head and evaluator; it is timed on a few checkpoints, and its numbers
+must be ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from long_series import long_series
+from timing import once
+
+from mechicl.engine.ops import matmul
+from mechicl.evaluators import METRICS, in_context_correct
+from mechicl.interventions import AblateHeads, every_head
+from mechicl.measures.ablation import evaluate
+from mechicl.series import Series, open_series
+from mechicl.train import threads
+
+EVALUATORS = ("train", "icl", "flip", "ciwl", "iwl")
+DEMO = Path(__file__).parents[1] / "checkpoints" / "demo"
+
+
+def every_pair(series: Series) -> list[AblateHeads]:
+    heads = [c.heads[0] for c in every_head(series.config.model)]
+    return [AblateHeads(heads=pair) for pair in itertools.combinations(heads, 2)]
+
+
+def only_one(series: Series) -> list[AblateHeads]:
+    heads = [c.heads[0] for c in every_head(series.config.model)]
+    return [AblateHeads(heads=tuple(h for h in heads if h != kept)) for kept in heads]
+
+
+def hooked(
+    series: Series, steps: list[int], conditions: list[AblateHeads], n: int, full: bool, evaluators=EVALUATORS
+) -> dict:
+    """(step, condition, evaluator) -> in-context accuracy, or accuracy over all labels (`full`)."""
+    model, out = series.model(steps[0]), {}
+    batches = {name: series.evaluation_set(name, n) for name in evaluators}
+    for step in steps:
+        model.load_weights(series.weights(step))
+        for condition, (name, batch) in itertools.product((None, *conditions), batches.items()):
+            with torch.inference_mode():
+                z = model.run_with_hooks(batch, return_type="logits", fwd_hooks=_hooks(condition))[:, -1]
+            right = z.argmax(-1) == batch.target if full else in_context_correct(z.gather(-1, batch.labels), batch)
+            out[step, str(condition) if condition else "intact", name] = float(right.double().mean())
+    return out
+
+
+def _hooks(condition: AblateHeads | None) -> list:
+    ablated = condition.heads if condition else ()
+
+    def zero(heads):
+        def hook(z, hook):
+            z[:, :, heads] = 0
+            return z
+
+        return hook
+
+    layers = sorted({layer for layer, _ in ablated})
+    return [(f"blocks.{layer}.attn.hook_z", zero([h for at, h in ablated if at == layer])) for layer in layers]
+
+
+def apart(table, theirs: dict, metric: str) -> float:
+    """The largest difference in accuracy between our table and theirs."""
+    ours = table[table.metric == metric].set_index(["step", "intervention", "evaluator"]).value
+    return float(np.abs(np.array([ours[key] - value for key, value in theirs.items()])).max())
+
+
+def unembedding(series: Series, conditions: int, n: int) -> float:
+    """Seconds of the unembedding's matmuls alone, for one checkpoint and all conditions."""
+    w = torch.randn(series.config.model.d_model, series.config.bank.labels)
+    x, rows = torch.randn(256, w.shape[0]), conditions * len(EVALUATORS) * n
+    return once(lambda: [matmul(x, w) for _ in range(rows // len(x))])[0]
+
+
+def main(checkpoints: int = 100, n: int = 1000, sample: int = 2) -> dict[str, dict[str, float]]:
+    out = {}
+    with tempfile.TemporaryDirectory() as folder, threads(1):
+        root = Path(folder) / "long"
+        long_series(open_series(DEMO), root, checkpoints)
+        series = open_series(root)
+        some = series.steps[:: max(1, checkpoints // sample)][:sample]
+        heads = every_head(series.config.model)
+        cases = {
+            "each head, in-context metrics": (heads, ("in_context_acc",), series.steps),
+            "each head, all metrics": (heads, METRICS, series.steps),
+            "only one head, in-context metrics": (only_one(series), ("in_context_acc",), series.steps),
+            "each pair, in-context metrics": (every_pair(series), ("in_context_acc",), some),
+        }
+        evaluate(series, some, EVALUATORS, heads, n, METRICS, progress=False)  # compiles
+        for name, (conditions, metrics, steps) in cases.items():
+            ours, table = once(lambda c=conditions, m=metrics, s=steps: evaluate(
+                series, s, EVALUATORS, c, n, m, progress=False))  # fmt: skip
+            full = "acc" in metrics
+            few = conditions[:16]
+            theirs, values = once(lambda c=few, f=full: hooked(series, some, c, n, f))
+            each, plain = ours / len(steps), theirs / len(some) * (len(conditions) + 1) / (len(few) + 1)
+            out[name] = {
+                "conditions": len(conditions), "checkpoints": len(steps), "seconds": ours,
+                "ms_per_checkpoint": 1e3 * each, "hooked_ms_per_checkpoint": 1e3 * plain, "ratio": plain / each,
+                "apart": apart(table, values, "acc" if full else "in_context_acc"),
+            }  # fmt: skip
+            print(f"{name:<34} {len(conditions):>3} x {len(steps):>4} checkpoints {ours:7.1f} s   "
+                  f"a checkpoint {1e3 * each:7.0f} ms, run_with_hooks {1e3 * plain:8.0f} ms: {plain / each:5.1f}x   "
+                  f"values differ by at most {out[name]['apart']:.4f}")  # fmt: skip
+            if full:
+                bound = unembedding(series, len(conditions) + 1, n)
+                out[name]["unembedding_share"] = bound / each
+                print(f"{'':<34} the unembedding's matmuls alone: {1e3 * bound:.0f} ms = {bound / each:.0%} of it")
+    return out
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoints", type=int, default=100)
+    parser.add_argument("--n", type=int, default=1000, help="sequences per evaluator")
+    options = parser.parse_args()
+    main(options.checkpoints, options.n)

@@ -84,6 +84,18 @@ class Workbench:
         self._waiting = 0  # readers who wait for numbers right now
         self._count = threading.Lock()
 
+    def prepare(self, run: Run, step: int, ablation: AblateHeads | None) -> int:
+        """What `effects` will need, computed ahead for a reader who may come; as soon as one waits
+        for something else, no more of it. Returns how many evaluators are ready."""
+        ready = 0
+        for name in shown(run):
+            for done in dict.fromkeys((None, ablation)):
+                if self._waiting:
+                    return ready
+                self.right(run, step, name, done)
+            ready += 1
+        return ready
+
     def effects(self, run: Run, step: int, ablation: AblateHeads | None, hurry: bool = True) -> list[Effect]:
         """Every shown evaluator at a checkpoint, intact and ablated.
 

@@ -13,8 +13,6 @@ from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate
 
-pytestmark = pytest.mark.slow  # two browsers at once on two cores lose connections now and then
-
 
 def ready(one, panel: str) -> None:
     one.page.wait_for_function(f"mechicl.settled('{panel}')")
@@ -262,5 +260,6 @@ def test_in_a_notebook_the_page_is_a_frame(begin, tiny_series, tmp_path):
         frame = one.page.frame_locator("iframe")
         frame.locator("#effect[data-shown]").wait_for()
         assert server.url in repr(server)
+        one.page.close()  # first: what it still asks a stopped server for would be reset
     finally:
         server.stop()

@@ -80,7 +80,8 @@ def _header(library: Library, run: Run, view: View) -> Component:
                              ("Attention", "attention", ("png", "svg", "html")),
                              ("Attention, circuitsvis", "circuitsvis", ("html",)),
                              ("Logits", "logits", ("png", "svg", "html")),
-                             ("Comparison", "compare", ("png", "svg", "html"))]),
+                             ("Comparison, curves", "compare", ("png", "svg", "html")),
+                             ("Comparison, attention", "compare_attention", ("png", "svg", "html"))]),
             html.Button("Copy as Python", title="Three lines that reproduce this view", **_data(do="python")),
             html.Button("Copy link", title="The address holds the whole view", **_data(do="link")),
             html.Button("?", title="Show every hint again", **_data(do="hints"), **_aria(label="Show every hint")),
@@ -220,7 +221,8 @@ def _look(library: Library, run: Run, view: View) -> Component:
     ], **_data(tab="logits"), role="region", **_aria(label="Logits"))  # fmt: skip
     compare = html.Div([
         _hint("compare", "Two checkpoints of this run, or this run beside another of the same folder, under the same "
-              "ablation. Differences on the same sequences have paired intervals; on others, Newcombe's."),
+              "ablation: numbers, heads, attention and curves. Differences on the same sequences have paired intervals; "
+              "on others, Newcombe's. Press a pattern to enlarge its head."),
         html.Div([
             _select("with_run", "With run", {"": "this one"} | {x: x for x in library.names() if x != view.run},
                     view.with_run or ""),

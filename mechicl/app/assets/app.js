@@ -19,7 +19,7 @@
     heads: ["run", "step", "measure", "evaluator", "kind"],
     attention: ["run", "step", "evaluator", "sequence", "heads", "kind"],
     logits: ["run", "step", "evaluator", "sequence", "heads", "kind"],
-    compare: ["run", "step", "heads", "kind", "measure", "evaluator", "axis", "unit", "with_run", "with_step"],
+    compare: ["run", "step", "heads", "kind", "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
     curve: ["run", "heads", "kind"],
   };
   let busy = {}, again = {}, drawn = {};

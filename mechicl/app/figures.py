@@ -188,7 +188,7 @@ def logits_figure(found: Logits, limit: float = 5.0) -> go.Figure:
 
 
 def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, int | None]) -> go.Figure:
-    """The curves of two runs side by side on one scale, each with its own cursor."""
+    """The curves of two runs side by side on the same scales, each with its own cursor."""
     fig = make_subplots(cols=2, subplot_titles=[f"A: {html.escape(a.series.name)}", f"B: {html.escape(b.series.name)}"],
                         shared_yaxes=True, horizontal_spacing=0.04)  # fmt: skip
     for col, (run, step) in enumerate(((a, at[0]), (b, at[1])), 1):
@@ -203,9 +203,11 @@ def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, 
             fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=1.01, line={"color": CURSOR, "width": 2},
                           row=1, col=col)  # fmt: skip
     finish(fig, "", "", 300)
-    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI",
-                     title_text="optimiser steps" if unit == "steps" else "training sequences seen")  # fmt: skip
+    what = "optimiser steps" if unit == "steps" else "training sequences seen"
+    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI", matches="x",
+                     title_text=what + (" (log scale)" if axis == "log" else ""))  # fmt: skip
+    sizes = dict.fromkeys(f"{int(run.metrics.n.iloc[0]):,}" for run in (a, b) if run.metrics.size)
     fig.update_yaxes(range=[0, 1.01])
-    fig.update_yaxes(title_text="accuracy", col=1)
+    fig.update_yaxes(title_text="accuracy" + (f", n = {' and '.join(sizes)}" if sizes else ""), col=1)
     return fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.28},
                              margin={"l": 56, "r": 14, "t": 30, "b": 74})  # fmt: skip

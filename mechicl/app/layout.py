@@ -221,8 +221,8 @@ def _look(library: Library, run: Run, view: View) -> Component:
     ], **_data(tab="logits"), role="region", **_aria(label="Logits"))  # fmt: skip
     compare = html.Div([
         _hint("compare", "Two checkpoints of this run, or this run beside another of the same folder, under the same "
-              "ablation: numbers, heads, attention and curves. Differences on the same sequences have paired intervals; "
-              "on others, Newcombe's. Press a pattern to enlarge its head."),
+              "ablation: numbers, heads, attention and curves. Differences on the same sequences have paired "
+              "intervals; on others, Newcombe's. Press a pattern to enlarge its head."),
         html.Div([
             _select("with_run", "With run", {"": "this one"} | {x: x for x in library.names() if x != view.run},
                     view.with_run or ""),

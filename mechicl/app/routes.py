@@ -137,7 +137,7 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
     if name == "compare_attention":
         found = compare(bench, answers.library, run, view)
         if not found.aligned:
-            raise SeriesError("the two runs have other heads or other sequence lengths: their patterns have no difference.")
+            raise SeriesError("the two have other heads or other positions: their patterns have no difference.")
         both = Attention(found.a.attention.what, found.a.attention.tokens, found.a.patterns, found.b.patterns)
         subtitle = f"A: {at}; B: {found.b.run.series.name}, step {found.b.step:,}; {both.what}{done}"
         return figures.attention_figure(both, subtitle, view.head, ("A", "B"))
@@ -145,7 +145,8 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         found = compare(bench, answers.library, run, view)
         fig = figures.two_timelines(found.a.run, found.b.run, view.unit, view.axis, (found.a.step, found.b.step))
         return _titled(fig, "Compare", f"{at}; with {found.b.run.series.name}, step {found.b.step:,}")
-    raise SeriesError(f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, compare_attention.")
+    raise SeriesError(f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, "
+                      "compare_attention.")  # fmt: skip
 
 
 def _titled(fig: go.Figure, title: str, subtitle: str) -> go.Figure:

@@ -26,7 +26,6 @@ MEANINGS = {
     "iwl": "label not in context",
     "train": "sequences as in training",
 }
-GRAPH: Any = {"displayModeBar": False, "responsive": True}
 
 
 def skeleton() -> Component:
@@ -102,8 +101,8 @@ def _timeline(view: View) -> Component:
         _switch("axis", {"log": "log", "linear": "linear"}, view.axis, "Axis"),
         _switch("unit", {"sequences": "sequences", "steps": "steps"}, view.unit, "Time in"),
     ], [
-        html.Div([dcc.Graph(id="timeline", config=GRAPH, style={"height": "330px"}), html.Div(id="cursor")],
-                 className="plot"),
+        # The script adds the graph once the numbers stand: plotly takes a second to load.
+        html.Div([html.Div(id="graph"), html.Div(id="cursor")], className="plot"),
         html.P(id="curve-progress", className="note"),
     ], "How each evaluator does over training, as recorded while training; bands are 95% intervals, grey lines "
        "mark ICL's onset, peak and half-decay. Drag the slider above, click in the plot, or press ← and →. "

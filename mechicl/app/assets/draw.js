@@ -153,7 +153,9 @@
   let plot = null;
 
   D.timeline = (figure) => {
-    window.dash_clientside.set_props("timeline", { figure });
+    const props = { id: "timeline", figure, config: CONFIG, style: { height: "330px" } };
+    if ($("timeline")) window.dash_clientside.set_props("timeline", { figure });
+    else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });
     const wait = () => {
       const found = document.querySelector("#timeline .js-plotly-plot");
       if (!window.Plotly || !found || !found.data || found.data.length !== figure.data.length)
@@ -198,7 +200,7 @@
       (curve.from < curve.total ? `${done} of ${curve.total} checkpoints so far …` : `all ${curve.total} checkpoints.`));
     $("curve-progress").dataset.done = done;
     // Hidden at once by a class; emptied only when new points come, since that redraws for 30 ms.
-    $("timeline").classList.toggle("stale", !done);
+    $("timeline")?.classList.toggle("stale", !done);
     if (!plot || !plot.data || !done) return;
     const names = M.base.evaluators, x = [], y = [], traces = [];
     names.forEach((name, i) => {

@@ -23,7 +23,7 @@ from mechicl.config import ConfigError
 from mechicl.interventions import BASELINES
 from mechicl.storage import SeriesError
 
-PANELS = ("timeline", "effect", "heads", "curve", "attention", "logits", "compare")
+PANELS = ("timeline", "effect", "ahead", "heads", "curve", "attention", "logits", "compare")
 SLICE = 0.25  # seconds of a curve computed per question
 UNFORESEEN = "Something went wrong that should not have: the terminal where the app runs has the details."
 _log = logging.getLogger(__name__)
@@ -99,6 +99,12 @@ class Answers:
         assert view.step is not None
         effects = self.bench.effects(run, view.step, view.ablation)
         return {"rows": payloads.effect_rows(effects), "place": payloads.place(view.step, run)}
+
+    def ahead(self, query: str) -> dict[str, Any]:
+        """Nothing to show: a reader may ask for this view's numbers next."""
+        run, view = self.view(query)
+        assert view.step is not None
+        return {"ready": self.bench.prepare(run, view.step, view.ablation)}
 
     def heads(self, query: str) -> dict[str, Any]:
         """The head grid's numbers and colours."""

@@ -19,6 +19,7 @@ class Cache:
         self.limit = limit
         self._held = 0
         self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._begun: dict[Hashable, threading.Event] = {}  # what someone computes right now
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Any | None:
@@ -43,12 +44,27 @@ class Cache:
                 self._held -= freed
 
     def remember(self, key: Hashable, compute: Callable[[], Any], size: Callable[[Any], int]) -> Any:
-        """The value of `key`, computed if it is not there. Not under the lock: two who ask for
-        the same thing at once may both compute it, and neither waits for a slower third."""
+        """The value of `key`, computed if it is not there. Who asks while another computes it
+        waits for that one; nobody waits for another key. If the other fails, the next one tries."""
         value = self.get(key)
-        if value is None:
-            value = compute()
-            self.put(key, value, size(value))
+        while value is None:
+            with self._lock:
+                other = self._begun.get(key)
+                if other is None:
+                    self._begun[key] = mine = threading.Event()
+            if other is not None:
+                other.wait()
+                value = self.get(key)
+                continue
+            try:
+                value = self.get(key)  # it may have come between the look and the turn
+                if value is None:
+                    value = compute()
+                    self.put(key, value, size(value))
+            finally:
+                with self._lock:
+                    del self._begun[key]
+                mine.set()
         return value
 
     def __len__(self) -> int:

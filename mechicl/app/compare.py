@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mechicl.app.heads import MEASURES, head_scores
+from mechicl.app.inside import Attention, attention
 from mechicl.app.runs import SHOWN, Library, Run
 from mechicl.app.state import Head, View
 from mechicl.app.view import Number, Workbench, accuracy, paired, unpaired
@@ -13,13 +16,20 @@ from mechicl.config import ConfigError
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: its numbers by evaluator, its head grid, and what is done to it."""
+    """One of the two: its numbers by evaluator, its head grid, its attention under the view's
+    ablation, and what is done to it."""
 
     run: Run
     step: int
     numbers: dict[str, Number]
     heads: dict[Head, Number]
+    attention: Attention
     note: str  # why the ablation is not applied here, or ''
+
+    @property
+    def patterns(self) -> np.ndarray:
+        """[l, h, t, t]: ablated where something is, else intact."""
+        return self.attention.intact if self.attention.ablated is None else self.attention.ablated
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,11 @@ class Comparison:
     b: Side
     difference: dict[str, Number]
     same_sequences: bool
+
+    @property
+    def aligned(self) -> bool:
+        """Whether both sides' patterns have the same positions and heads, so that they have a difference."""
+        return self.a.patterns.shape == self.b.patterns.shape
 
 
 def compare(bench: Workbench, library: Library, run: Run, view: View) -> Comparison:
@@ -60,8 +75,11 @@ def _side(bench: Workbench, run: Run, view: View) -> Side:
     names = [n for n in SHOWN if n in run.sets]
     numbers = {n: accuracy(bench.right(run, view.step, n, ablation)) for n in names}
     on = view if view.evaluator in run.sets else replace(view, evaluator="icl")
+    if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):
+        on = replace(on, sequence=None)  # `Attention.what` says so
     has = view.measure.removeprefix("effect_") in (*run.sets, *MEASURES)
-    return Side(run, view.step, numbers, head_scores(bench, run, on) if has else {}, note)
+    looked = attention(bench, run, on if ablation else replace(on, heads=()))
+    return Side(run, view.step, numbers, head_scores(bench, run, on) if has else {}, looked, note)
 
 
 def _fitting(run: Run, view: View):

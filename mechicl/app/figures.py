@@ -46,7 +46,7 @@ def timeline(
         line = {"color": colour, "width": 2, "dash": DASHES.get(name, "solid")}
         fig.add_scatter(x=x, y=rows.value.to_numpy(), name=NAMES[name], legendgroup=name, mode="lines", line=line,
                         hovertemplate="%{y:.3f}")  # fmt: skip
-    done = sorted(points.points) if points else []
+    done = [p for p in sorted(points.points) if p[0] or axis != "log"] if points else []
     mode = "lines+markers" if len(run.steps) <= DOTTED else "lines"
     for name in shown(run):
         fig.add_scatter(
@@ -124,11 +124,14 @@ def heads_figure(values: dict[Head, Number], layers: int, heads: int, scale: Sca
     return fig.update_yaxes(autorange="reversed", showgrid=False)
 
 
-def attention_figure(found: Attention, subtitle: str, head: Head | None = None) -> go.Figure:
-    """Patterns of all heads or one: intact, and where heads are ablated, ablated and the difference."""
-    stacks = [("intact", found.intact)]
+def attention_figure(
+    found: Attention, subtitle: str, head: Head | None = None, sides: tuple[str, str] = ("intact", "ablated")
+) -> go.Figure:
+    """Patterns of all heads or one: intact, and where heads are ablated, ablated and the difference.
+    `sides` names two others that `found` holds in their place."""
+    stacks = [(sides[0], found.intact)]
     if found.ablated is not None:
-        stacks += [("ablated", found.ablated), ("ablated − intact", found.ablated - found.intact)]
+        stacks += [(sides[1], found.ablated), (f"{sides[1]} − {sides[0]}", found.ablated - found.intact)]
     layers, heads, t = found.intact.shape[:3]
     cells = [head] if head else [(la, h) for la in range(layers) for h in range(heads)]
     across = 1 if head else heads
@@ -185,8 +188,8 @@ def logits_figure(found: Logits, limit: float = 5.0) -> go.Figure:
 
 
 def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, int | None]) -> go.Figure:
-    """The curves of two runs side by side on one scale, each with its own cursor."""
-    fig = make_subplots(cols=2, subplot_titles=[html.escape(a.series.name), html.escape(b.series.name)],
+    """The curves of two runs side by side on the same scales, each with its own cursor."""
+    fig = make_subplots(cols=2, subplot_titles=[f"A: {html.escape(a.series.name)}", f"B: {html.escape(b.series.name)}"],
                         shared_yaxes=True, horizontal_spacing=0.04)  # fmt: skip
     for col, (run, step) in enumerate(((a, at[0]), (b, at[1])), 1):
         for name in [n for n in SHOWN if n in run.sets]:
@@ -200,9 +203,11 @@ def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, 
             fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=1.01, line={"color": CURSOR, "width": 2},
                           row=1, col=col)  # fmt: skip
     finish(fig, "", "", 300)
-    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI",
-                     title_text="optimiser steps" if unit == "steps" else "training sequences seen")  # fmt: skip
+    what = "optimiser steps" if unit == "steps" else "training sequences seen"
+    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI", matches="x",
+                     title_text=what + (" (log scale)" if axis == "log" else ""))  # fmt: skip
+    sizes = dict.fromkeys(f"{int(run.metrics.n.iloc[0]):,}" for run in (a, b) if run.metrics.size)
     fig.update_yaxes(range=[0, 1.01])
-    fig.update_yaxes(title_text="accuracy", col=1)
+    fig.update_yaxes(title_text="accuracy" + (f", n = {' and '.join(sizes)}" if sizes else ""), col=1)
     return fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.28},
                              margin={"l": 56, "r": 14, "t": 30, "b": 74})  # fmt: skip

@@ -26,7 +26,6 @@ MEANINGS = {
     "iwl": "label not in context",
     "train": "sequences as in training",
 }
-GRAPH: Any = {"displayModeBar": False, "responsive": True}
 
 
 def skeleton() -> Component:
@@ -80,7 +79,8 @@ def _header(library: Library, run: Run, view: View) -> Component:
                              ("Attention", "attention", ("png", "svg", "html")),
                              ("Attention, circuitsvis", "circuitsvis", ("html",)),
                              ("Logits", "logits", ("png", "svg", "html")),
-                             ("Comparison", "compare", ("png", "svg", "html"))]),
+                             ("Comparison, curves", "compare", ("png", "svg", "html")),
+                             ("Comparison, attention", "compare_attention", ("png", "svg", "html"))]),
             html.Button("Copy as Python", title="Three lines that reproduce this view", **_data(do="python")),
             html.Button("Copy link", title="The address holds the whole view", **_data(do="link")),
             html.Button("?", title="Show every hint again", **_data(do="hints"), **_aria(label="Show every hint")),
@@ -101,8 +101,8 @@ def _timeline(view: View) -> Component:
         _switch("axis", {"log": "log", "linear": "linear"}, view.axis, "Axis"),
         _switch("unit", {"sequences": "sequences", "steps": "steps"}, view.unit, "Time in"),
     ], [
-        html.Div([dcc.Graph(id="timeline", config=GRAPH, style={"height": "330px"}), html.Div(id="cursor")],
-                 className="plot"),
+        # The script adds the graph once the numbers stand: plotly takes a second to load.
+        html.Div([html.Div(id="graph"), html.Div(id="cursor")], className="plot"),
         html.P(id="curve-progress", className="note"),
     ], "How each evaluator does over training, as recorded while training; bands are 95% intervals, grey lines "
        "mark ICL's onset, peak and half-decay. Drag the slider above, click in the plot, or press ← and →. "
@@ -220,7 +220,8 @@ def _look(library: Library, run: Run, view: View) -> Component:
     ], **_data(tab="logits"), role="region", **_aria(label="Logits"))  # fmt: skip
     compare = html.Div([
         _hint("compare", "Two checkpoints of this run, or this run beside another of the same folder, under the same "
-              "ablation. Differences on the same sequences have paired intervals; on others, Newcombe's."),
+              "ablation: numbers, heads, attention and curves. Differences on the same sequences have paired "
+              "intervals; on others, Newcombe's. Press a pattern to enlarge its head."),
         html.Div([
             _select("with_run", "With run", {"": "this one"} | {x: x for x in library.names() if x != view.run},
                     view.with_run or ""),

@@ -128,19 +128,24 @@ def curve_points(chunk: Chunk) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _thousandths(x: np.ndarray | None) -> list | None:
+    return None if x is None else (np.round(x, 3) * 1000).astype(int).tolist()
+
+
+def _colours() -> dict[str, list[str]]:
+    """What patterns are drawn in: 101 shades each of 0 to 1 and of -1 to 1."""
+    return {"sequential": [s[0] for s in _shades(SEQUENTIAL)], "diverging": [s[0] for s in _shades(DIVERGING)]}
+
+
 def attention_cells(found: Attention, right: Answers | None) -> dict[str, Any]:
     """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers."""
-    def thousandths(x: np.ndarray | None):
-        return None if x is None else (np.round(x, 3) * 1000).astype(int).tolist()
-
     return {
         "what": found.what, "tokens": [token(t) for t in found.tokens],
         "answers": [] if right is None else [
             [mark, "is not in the context" if label is None else f"label {label}"]
             for mark, label in zip(MARKS, (right.true, right.in_context, right.in_weights), strict=True)],
-        "intact": thousandths(found.intact), "ablated": thousandths(found.ablated),
-        "sequential": [s[0] for s in _shades(SEQUENTIAL)], "diverging": [s[0] for s in _shades(DIVERGING)],
-    }  # fmt: skip
+        "intact": _thousandths(found.intact), "ablated": _thousandths(found.ablated),
+    } | _colours()  # fmt: skip
 
 
 def token(t: Token) -> dict[str, Any]:
@@ -174,13 +179,16 @@ def comparison(found: Comparison, view: View) -> dict[str, Any]:
             "layers": model.n_layers, "heads": model.n_heads,
             "cells": head_cells(side.heads, view, model.n_layers, model.n_heads),
             "numbers": {k: [plain(n.value), interval(n), f"{n.n:,}"] for k, n in side.numbers.items()},
+            "patterns": _thousandths(side.patterns), "what": side.attention.what,
+            "tokens": [token(t) for t in side.attention.tokens],
         })  # fmt: skip
     at = (found.a.step, found.b.step)
     figure = two_timelines(found.a.run, found.b.run, view.unit, view.axis, at)
     return {
-        "sides": sides, "steps": found.b.run.steps, "paired": found.same_sequences,
+        "sides": sides, "steps": found.b.run.steps, "paired": found.same_sequences, "aligned": found.aligned,
+        "chosen": view.sequence is not None, "ablated": view.ablation is not None,
         "sequences": [found.b.run.series.sequences(s) for s in found.b.run.steps],
         "difference": {k: [signed(n.value), interval(n, sign=True)] for k, n in found.difference.items()},
         "names": {k: NAMES[k] for k in found.difference}, "measure": MEASURES[view.measure].name,
         "figure": figure.to_plotly_json(),
-    }  # fmt: skip
+    } | _colours()  # fmt: skip

@@ -17,7 +17,7 @@ from mechicl.app import figures
 from mechicl.app.answers import Answers
 from mechicl.app.compare import compare
 from mechicl.app.heads import MEASURES, head_scores
-from mechicl.app.inside import attention, logit_view
+from mechicl.app.inside import Attention, attention, logit_view
 from mechicl.app.runs import Run
 from mechicl.app.state import View
 from mechicl.app.view import Workbench, table
@@ -134,11 +134,19 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
     if name == "logits":
         found = logit_view(bench, run, view)
         return _titled(figures.logits_figure(found), "Logits: what each part adds", f"{at}; {found.what}{done}")
+    if name == "compare_attention":
+        found = compare(bench, answers.library, run, view)
+        if not found.aligned:
+            raise SeriesError("the two have other heads or other positions: their patterns have no difference.")
+        both = Attention(found.a.attention.what, found.a.attention.tokens, found.a.patterns, found.b.patterns)
+        subtitle = f"A: {at}; B: {found.b.run.series.name}, step {found.b.step:,}; {both.what}{done}"
+        return figures.attention_figure(both, subtitle, view.head, ("A", "B"))
     if name == "compare":
         found = compare(bench, answers.library, run, view)
         fig = figures.two_timelines(found.a.run, found.b.run, view.unit, view.axis, (found.a.step, found.b.step))
         return _titled(fig, "Compare", f"{at}; with {found.b.run.series.name}, step {found.b.step:,}")
-    raise SeriesError(f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare.")
+    raise SeriesError(f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, "
+                      "compare_attention.")  # fmt: skip
 
 
 def _titled(fig: go.Figure, title: str, subtitle: str) -> go.Figure:

@@ -24,7 +24,7 @@ import torch
 
 from mechicl.app.cache import Cache
 from mechicl.app.runs import SHOWN, Run
-from mechicl.engine.forward import forward
+from mechicl.engine.forward import forward, restart_hooks
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, mean_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
@@ -34,6 +34,7 @@ Z = 1.959963984540054  # the normal distribution's 97.5% point
 RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
 HANDS = min(4, os.cpu_count() or 1)  # evaluators computed at once, for a reader who waits
 WEIGHTS = 256 * 2**20  # bytes of weights kept
+INTACT = 128 * 2**20  # bytes of intact activations kept: 20 MB for each of demo's checkpoints
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,29 @@ class Chunk:
 
 
 class Workbench:
-    """Computes what the page asks for. Its state is two caches of pure results."""
+    """Computes what the page asks for. Its state is three caches of pure results: answers, weights,
+    and the intact activations of the checkpoints looked at last, at whose edited layer an ablation
+    starts."""
 
-    def __init__(self, results: int = RESULTS, weights: int = WEIGHTS):
+    def __init__(self, results: int = RESULTS, weights: int = WEIGHTS, intact: int = INTACT):
         self.results = Cache(results)
         self._weights = Cache(weights)
+        self._intact = Cache(intact)
         self._hands = ThreadPoolExecutor(HANDS, "mechicl-numbers")  # torch computes outside Python's lock
         self._waiting = 0  # readers who wait for numbers right now
         self._count = threading.Lock()
+
+    def prepare(self, run: Run, step: int, ablation: AblateHeads | None) -> int:
+        """What `effects` will need, computed ahead for a reader who may come; as soon as one waits
+        for something else, no more of it. Returns how many evaluators are ready."""
+        ready = 0
+        for name in shown(run):
+            for done in dict.fromkeys((None, ablation)):
+                if self._waiting:
+                    return ready
+                self.right(run, step, name, done)
+            ready += 1
+        return ready
 
     def effects(self, run: Run, step: int, ablation: AblateHeads | None, hurry: bool = True) -> list[Effect]:
         """Every shown evaluator at a checkpoint, intact and ablated.
@@ -141,12 +157,18 @@ class Workbench:
     @torch.inference_mode()
     def _answer(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
         params, batch, model = self.params(run, step), run.sets[evaluator], run.series.config.model
-        edited = None
-        if ablation is not None:
-            wanted = needs(ablation.kind, model)
-            acts = forward(params, batch, model, capture=wanted).acts if wanted else {}
-            edited = edits([ablation], model, acts)
-        final = forward(params, batch, model, edits=edited).final
+        key = (run.series.entry(step).sha256, run.sets_id, evaluator)
+        restarts = {hook for layer in range(model.n_layers) for hook in restart_hooks(layer)}
+        if ablation is None:
+            intact = forward(params, batch, model, capture=restarts)
+            self._intact.put(key, intact.acts, _held(intact.acts))
+            final = intact.final
+        else:
+            acts, wanted = self._intact.get(key) or {}, set(needs(ablation.kind, model))
+            if not wanted <= acts.keys():
+                acts = forward(params, batch, model, capture=wanted | restarts).acts
+                self._intact.put(key, acts, _held(acts))
+            final = forward(params, batch, model, edits=edits([ablation], model, acts), known=acts).final
         metric = EVALUATORS[evaluator].headline
         return score(params, final, batch, (metric,))[metric].reshape(-1).numpy()
 
@@ -217,3 +239,7 @@ def unpaired(a: np.ndarray, b: np.ndarray) -> Number:
 
 def _bytes(value: np.ndarray) -> int:
     return value.nbytes + 500  # the key and the bookkeeping
+
+
+def _held(acts: dict[str, torch.Tensor]) -> int:
+    return sum(x.nbytes for x in acts.values())

@@ -9,8 +9,6 @@ from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate
 from mechicl.measures.attention import attention_scores
 
-pytestmark = pytest.mark.slow  # two browsers at once on two cores lose connections now and then
-
 KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
 
 
@@ -232,9 +230,38 @@ def test_an_app_that_is_gone_says_so(begin, folder):
     page = one.open("?step=20")
     page.wait_for_function("mechicl.settled('attention')")
     server.stop()
-    page.route("**/answer/**", lambda route: route.abort())  # connections kept open would be served on
+    page.route("**/answer/**", lambda route: route.abort())  # one that Chromium opened ahead would be served on
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.getElementById('say').textContent.includes('does not answer')")
     assert one.number("icl.intact") == "–"  # no stale number stands
+    page.close()  # or it goes on asking
+    assert one.wrong
     assert all("ERR_" in text for text in one.wrong)
     one.wrong.clear()
+
+
+def test_a_connection_that_breaks_once_is_no_trouble(begin, tiny_series):
+    one = begin()
+    page = one.open("?step=20")
+    page.wait_for_function("mechicl.settled('attention')")
+    broken = []
+    page.route("**/answer/effect/**", lambda route: route.continue_() if broken else broken.append(route.abort()))
+    page.keyboard.press("ArrowRight")
+    check_numbers(one, tiny_series, 30, None)
+    assert broken
+    assert page.locator("#say").inner_text() == ""
+    assert [text for text in one.wrong if "ERR_FAILED" in text] == one.wrong
+    one.wrong.clear()
+
+
+def test_what_the_pointer_rests_on_is_computed_ahead(begin):
+    one = begin()
+    page = one.open("?run=known")
+    page.wait_for_function("mechicl.settled('attention')")
+    with page.expect_response(lambda r: "/answer/ahead/" in r.url and "heads=1.2" in r.url) as asked:
+        head(one, 1, 2).hover()
+    assert asked.value.json() == {"data": {"ready": 5}}
+    assert page.evaluate("mechicl.view.heads") == ""  # and nothing has changed
+    box = page.locator("#slider-input").bounding_box()
+    with page.expect_response(lambda r: "/answer/ahead/" in r.url and "step=10" in r.url):
+        page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)

@@ -13,8 +13,6 @@ from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate
 
-pytestmark = pytest.mark.slow  # two browsers at once on two cores lose connections now and then
-
 
 def ready(one, panel: str) -> None:
     one.page.wait_for_function(f"mechicl.settled('{panel}')")
@@ -124,6 +122,29 @@ def test_two_checkpoints_and_two_runs_side_by_side(begin, tiny_series, known_ser
     page.wait_for_selector("#compare-figure .scatterlayer")
     assert page.locator("#comparison .small-grid").count() == 2
     one.shot("compare", full_page=True)
+
+
+def test_attention_of_two_checkpoints_stands_side_by_side_with_its_difference(begin, known_series):
+    one = begin()
+    page = one.open("?run=known&step=5&tab=compare&with_step=10&evaluator=flip&sequence=3")
+    ready(one, "compare")
+    cards = page.locator("#compare-patterns .card")
+    assert cards.count() == 8
+    a, b = (patterns(known_series, [step], "flip", 3).values[0, 1, 2].numpy() for step in (5, 10))
+    figures = cards.nth(6).locator("figure")
+    assert figures.locator("figcaption").all_inner_texts() == ["A", "B", "B − A"]
+    for i, values in enumerate((a, b, b - a)):
+        numbers = [float(x.split(": ")[1]) for x in drawn(figures.nth(i))]
+        assert numbers == pytest.approx([values[i, j] for i in range(5) for j in range(i + 1)], abs=0.0011)
+    assert page.locator("#compare-patterns .token").count() == 5  # the same sequence: its tokens once
+    cards.nth(6).click()
+    assert cards.count() == 1
+    assert "head=1.2" in page.evaluate("mechicl.query()")
+    page.locator('[data-set="with_run"]').select_option("tiny")
+    page.wait_for_function("document.getElementById('with-where').textContent && mechicl.settled('compare')")
+    cards.first.wait_for()
+    assert cards.locator("figcaption").all_inner_texts() == ["A"]  # tiny has no head 1.2
+    assert "no difference" in page.locator("#compare-patterns .note").inner_text()
 
 
 def test_everything_can_be_taken_along(begin, tiny_series):
@@ -262,5 +283,6 @@ def test_in_a_notebook_the_page_is_a_frame(begin, tiny_series, tmp_path):
         frame = one.page.frame_locator("iframe")
         frame.locator("#effect[data-shown]").wait_for()
         assert server.url in repr(server)
+        one.page.close()  # first: what it still asks a stopped server for would be reset
     finally:
         server.stop()

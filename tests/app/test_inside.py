@@ -158,6 +158,10 @@ def test_two_checkpoints_of_a_run_share_their_sequences(run, bench, library, set
         assert difference.value == pytest.approx(found.b.numbers[name].value - found.a.numbers[name].value)
         right = [bench.right(run, s, name, view.ablation) for s in (60, 20)]
         assert difference == paired(*right)
+    for side, step in ((found.a, 60), (found.b, 20)):
+        want = patterns(run.series, [step], "icl", ablate=view.ablation).values[0].numpy()
+        assert np.array_equal(side.patterns, want)
+    assert found.aligned
 
 
 def test_runs_of_other_shapes_compare_intact(bench, folder):
@@ -171,6 +175,13 @@ def test_runs_of_other_shapes_compare_intact(bench, folder):
     assert d.value == pytest.approx(b.value - a.value)
     assert d.low < d.value < d.high
     assert len(found.b.heads) == 4
+    assert found.b.attention.ablated is None
+    assert found.b.patterns.shape[:2] == (2, 2)
+    assert not found.aligned
+    several = library.settled(View.from_query(f"?run=known&with_run=tiny&sequence={len(found.b.run.sets['icl'])}"))
+    found = compare(bench, library, library.run("known"), several)  # a sequence that only one side has
+    assert "sequence" in found.a.attention.what
+    assert found.b.attention.what.startswith("mean over")
 
 
 def test_numbers_are_written_short_and_aligned():

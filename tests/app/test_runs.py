@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -152,3 +154,30 @@ def test_the_cache_is_bounded_and_forgets_the_oldest():
     assert cache.get(2) == "again"
     assert len(cache) == 1
     assert cache.remember("new", lambda: 7, lambda _: 1) == cache.remember("new", lambda: 8, lambda _: 1) == 7
+
+
+def test_who_asks_while_another_computes_it_waits_for_that_one():
+    cache, begun, go = Cache(100), threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def slow() -> int:
+        calls.append(1)
+        begun.set()
+        assert go.wait(20)
+        if len(calls) == 1:
+            raise ValueError("the first one fails")
+        return 7
+
+    def ask() -> int:
+        return cache.remember("slow", slow, lambda _: 1)
+
+    with ThreadPoolExecutor(4) as hands:
+        first = hands.submit(ask)
+        assert begun.wait(20)
+        others = [hands.submit(ask) for _ in range(3)]
+        assert cache.remember("quick", lambda: 1, lambda _: 1) == 1  # nobody waits for another's
+        go.set()
+        assert [other.result(20) for other in others] == [7, 7, 7]
+        with pytest.raises(ValueError, match="the first one fails"):
+            first.result(20)
+    assert len(calls) == 2

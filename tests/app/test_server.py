@@ -60,7 +60,7 @@ def test_the_page_has_a_button_for_every_head_and_an_element_for_every_number(an
 
 
 def test_figures_to_take_along(client):
-    for name in ("timeline", "effect", "heads", "attention", "logits", "compare"):
+    for name in ("timeline", "effect", "heads", "attention", "logits", "compare", "compare_attention"):
         figure = client.get(f"/figure/{name}.json?step=60&heads=0.1")
         assert figure.status_code == 200, figure.text
         assert {"data", "layout"} <= set(figure.json)
@@ -73,6 +73,15 @@ def test_figures_to_take_along(client):
         assert answer.status_code == 400
         assert answer.mimetype == "text/plain"
     assert "ablated" in client.get("/figure/attention.json?step=60&heads=0.1&head=1.0").text
+
+
+def test_attention_of_two_checkpoints_is_one_figure_where_they_have_a_difference(folder):
+    client = build(Library(folder), "tiny").server.test_client()
+    figure = client.get("/figure/compare_attention.json?step=60&with_step=20&head=1.0").json
+    assert [x["text"] for x in figure["layout"]["annotations"]] == ["L1H0 A", "L1H0 B", "L1H0 B − A"]
+    refused = client.get("/figure/compare_attention.json?step=60&with_run=known")
+    assert refused.status_code == 400
+    assert "no difference" in refused.text
 
 
 def test_names_in_figures_are_escaped(answers, folder, hostile):

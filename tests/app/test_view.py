@@ -115,6 +115,27 @@ def test_a_curve_makes_way_for_a_reader_who_waits(run, bench):
     assert bench.curve(run, ablation, 1, seconds=60).next == 9
 
 
+def test_what_is_prepared_is_computed_once_and_never_while_a_reader_waits(run, bench, monkeypatch):
+    ablation = AblateHeads(heads=((0, 1),))
+    with bench._urgent():
+        assert bench.prepare(run, 60, ablation) == 0
+    want = Workbench().effects(run, 60, ablation)
+    assert bench.prepare(run, 60, ablation) == 5
+    monkeypatch.setattr(bench, "_answer", None)  # nothing more is computed
+    assert bench.effects(run, 60, ablation) == want
+
+
+@pytest.mark.parametrize("kind", ["zero", "mean", "resample", "pattern_preserving", "value_preserving"])
+def test_starting_from_kept_activations_gives_what_a_whole_pass_gives(run, kind):
+    ablation = AblateHeads(heads=((0, 1), (1, 0)), kind=kind)
+    kept, forgetful = Workbench(), Workbench(intact=0)
+    for bench in (kept, forgetful):
+        bench.effects(run, 60, None)
+    assert len(kept._intact) == 5
+    assert len(forgetful._intact) == 0
+    assert kept.effects(run, 60, ablation) == forgetful.effects(run, 60, ablation)
+
+
 def test_two_users_at_once_get_their_own_numbers(run):
     bench = Workbench()
     choices = [AblateHeads(heads=((la, h),), kind=kind) for la in (0, 1) for h in (0, 1) for kind in ("zero", "mean")]

@@ -11,13 +11,15 @@
   const PATIENCE = 20000; // ms until a question counts as lost
   const SHORT = 70; // ms of quiet before what may wait is asked for
   const LONG = 200; // ms more before a curve is begun
+  const REST = 30; // ms of rest that make a pointer a guess at what is pressed next
+  const AGAIN = 400; // ms after which a question that got no answer is asked once more
   const DEPENDS = {
     timeline: ["run", "axis", "unit"],
     effect: ["run", "step", "heads", "kind"],
     heads: ["run", "step", "measure", "evaluator", "kind"],
     attention: ["run", "step", "evaluator", "sequence", "heads", "kind"],
     logits: ["run", "step", "evaluator", "sequence", "heads", "kind"],
-    compare: ["run", "step", "heads", "kind", "measure", "evaluator", "axis", "unit", "with_run", "with_step"],
+    compare: ["run", "step", "heads", "kind", "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
     curve: ["run", "heads", "kind"],
   };
   let busy = {}, again = {}, drawn = {};
@@ -47,19 +49,25 @@
 
   /* ---- asking and being answered ---- */
 
+  /* A connection can break, as when a laptop wakes: only the second time is it trouble. */
+  async function reply(address) {
+    for (const last of [false, true]) {
+      try {
+        return await (await fetch(address, { signal: AbortSignal.timeout(PATIENCE) })).json();
+      } catch {
+        if (!last) await new Promise((done) => setTimeout(done, AGAIN));
+      }
+    }
+    return { error: "The app does not answer. Is it still running?" };
+  }
+
   async function ask(name, start) {
     if (busy[name]) {
       again[name] = true;
       return;
     }
     const asked = (busy[name] = { key: key(name), page: M.base });
-    let answer;
-    try {
-      const signal = AbortSignal.timeout(PATIENCE);
-      answer = await (await fetch(`answer/${name}/${start || 0}?` + M.query(), { signal })).json();
-    } catch {
-      answer = { error: "The app does not answer. Is it still running in its terminal?" };
-    }
+    const answer = await reply(`answer/${name}/${start || 0}?` + M.query());
     if (asked.page !== M.base) return; // another run was opened meanwhile
     busy[name] = null;
     drawn[name] = asked.key;
@@ -90,22 +98,32 @@
         if (busy[name]) return;
         if (stale(name)) return ask(name);
       }
-      ahead();
+      aheadOfStep();
       if (!M.view.heads || busy.curve) return;
       if (curve && curve.key === key("curve")) return more();
       quiet = setTimeout(more, LONG);
     }, drawn.timeline === undefined ? 0 : SHORT);
   }
 
-  /* Whoever steps goes on stepping: the next checkpoint that way is computed before it is asked for. */
-  let moved = 1, fetched = "";
-  function ahead() {
-    const step = M.base.steps[M.index() + moved];
-    const query = "answer/effect/0?" + M.query({ step });
-    if (step === undefined || query === fetched) return;
+  /* Computed before it is asked for: the next checkpoint the way one steps, and what the pointer
+     rests on. The server drops it as soon as someone waits for numbers. */
+  let moved = 1, fetched = "", resting = null;
+  function ahead(change) {
+    const query = "answer/ahead/0?" + M.query(change);
+    if (query === fetched) return;
     fetched = query;
-    fetch(query).catch(() => {});
+    fetch(query).then((answer) => answer.text()).catch(() => {}); // read to its end, or the connection stays taken
   }
+
+  function aheadOfStep() {
+    const step = M.base.steps[M.index() + moved];
+    if (step !== undefined) ahead({ step });
+  }
+
+  M.perhaps = (change) => {
+    clearTimeout(resting);
+    resting = setTimeout(() => M.base && !busy.effect && !playing && ahead(change), REST);
+  };
 
   function more() {
     if (!M.view.heads || busy.curve || busy.effect || playing) return;
@@ -176,7 +194,7 @@
     M.set({ step });
   };
 
-  M.toggle = (head, isolate) => {
+  const toggled = (head, isolate) => {
     let chosen = M.heads();
     const [layer] = head.split(".");
     if (isolate) {
@@ -184,19 +202,22 @@
       const already = chosen.size === others.length && others.every((h) => chosen.has(h));
       chosen = new Set(already ? [] : others);
     } else if (!chosen.delete(head)) chosen.add(head);
-    setHeads(chosen);
+    return inOrder(chosen);
   };
+
+  M.toggle = (head, isolate) => M.set({ heads: toggled(head, isolate) });
+  M.perhapsToggle = (head) => M.perhaps({ heads: toggled(head, false) });
 
   M.toggleLayer = (layer) => {
     const chosen = M.heads();
     const its = [...Array(M.base.heads).keys()].map((h) => layer + "." + h);
     const whole = its.every((h) => chosen.has(h));
     its.forEach((h) => (whole ? chosen.delete(h) : chosen.add(h)));
-    setHeads(chosen);
+    M.set({ heads: inOrder(chosen) });
   };
 
   const order = (h) => h.split(".").reduce((sum, x) => sum * 1000 + Number(x), 0);
-  const setHeads = (chosen) => M.set({ heads: [...chosen].sort((a, b) => order(a) - order(b)).join(",") });
+  const inOrder = (chosen) => [...chosen].sort((a, b) => order(a) - order(b)).join(",");
 
   /* ---- playing ---- */
 

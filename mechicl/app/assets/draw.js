@@ -95,7 +95,6 @@
     put($("scale-high"), m.high);
     put($("scale-unit"), m.unit);
     all("[data-tab]").forEach((region) => (region.hidden = region.dataset.tab !== view.tab));
-    $("pick").hidden = view.tab === "compare";
     $("effect").classList.toggle("none", !heads.size);
   };
 
@@ -154,7 +153,9 @@
   let plot = null;
 
   D.timeline = (figure) => {
-    window.dash_clientside.set_props("timeline", { figure });
+    const props = { id: "timeline", figure, config: CONFIG, style: { height: "330px" } };
+    if ($("timeline")) window.dash_clientside.set_props("timeline", { figure });
+    else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });
     const wait = () => {
       const found = document.querySelector("#timeline .js-plotly-plot");
       if (!window.Plotly || !found || !found.data || found.data.length !== figure.data.length)
@@ -199,15 +200,17 @@
       (curve.from < curve.total ? `${done} of ${curve.total} checkpoints so far …` : `all ${curve.total} checkpoints.`));
     $("curve-progress").dataset.done = done;
     // Hidden at once by a class; emptied only when new points come, since that redraws for 30 ms.
-    $("timeline").classList.toggle("stale", !done);
+    $("timeline")?.classList.toggle("stale", !done);
     if (!plot || !plot.data || !done) return;
-    const names = M.base.evaluators, x = [], y = [], at = [];
+    const names = M.base.evaluators, x = [], y = [], traces = [];
     names.forEach((name, i) => {
-      x.push(points.map(([step, p]) => (M.view.unit === "steps" ? Number(step) : p.sequences)));
+      // Step 0 is nowhere on a log axis: plotly would draw its neighbour's value to the left edge.
+      const at = ([step, p]) => (M.view.unit === "steps" ? Number(step) : p.sequences);
+      x.push(points.map((point) => at(point) || (M.view.axis === "log" ? null : 0)));
       y.push(points.map(([, p]) => p.values[name]));
-      at.push(3 * names.length + i);
+      traces.push(3 * names.length + i);
     });
-    window.Plotly.restyle(plot, { x, y }, at);
+    window.Plotly.restyle(plot, { x, y }, traces);
   };
 
   /* ---- taking figures along ---- */

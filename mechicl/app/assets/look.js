@@ -1,4 +1,4 @@
-/* Patterns, logits and the comparison: the panels below the fold. */
+/* Patterns and logits: the panels below the fold. */
 (function () {
   "use strict";
   const M = window.mechicl, D = M.draw, $ = M.$, make = D.make;
@@ -13,6 +13,7 @@
   }
 
   /* One pattern, t x t in thousandths; colours from a list of 101 over a fixed range. */
+  D.pattern = pattern;
   function pattern(values, tokens, colours, low, size, labels) {
     const t = values.length, small = size < 200, left = labels ? (small ? 16 : 52) : 0, below = labels ? (small ? 12 : 26) : 0;
     const each = (size - left) / t;
@@ -31,7 +32,8 @@
         const row = svg("text", { x: left - (small ? 3 : 6), y: (i + 0.62) * each, "text-anchor": "end" });
         const column = svg("text", { x: left + (i + 0.5) * each, y: t * each + (small ? 9 : 16), "text-anchor": "middle" });
         row.textContent = column.textContent = small && tokens[i].name === "query" ? "q" : tokens[i].name;
-        drawing.append(row, column);
+        drawing.append(row);
+        if (each >= 14 || i % 2 === 0) drawing.append(column); // exemplars and the query, where not all have room
       }
     }
     return drawing;
@@ -41,14 +43,16 @@
     return list.map((mark) => make("mark", { className: mark.replace(" ", "-"), textContent: mark }));
   }
 
-  D.attention = (data) => {
-    last = data;
-    const strip = data.tokens.map((t) =>
+  D.tokens = (list) =>
+    list.map((t) =>
       make("div", { className: "token" + (t.label ? " label" : "") + (t.match ? " match" : "") },
         make("small", { textContent: t.name }),
         t.image ? make("img", { src: t.image, alt: t.text, title: t.text }) : make("span", { textContent: t.text || "·" }),
         ...marks(t.marks)));
-    $("tokens").replaceChildren(...strip);
+
+  D.attention = (data) => {
+    last = data;
+    $("tokens").replaceChildren(...D.tokens(data.tokens));
     $("answers").replaceChildren(...data.answers.map(([mark, text]) => make("span", {}, ...marks([mark]), " " + text)));
     drawPatterns();
     if ($("circuitsvis-toggle").getAttribute("aria-pressed") === "true") D.circuitsvis(false);
@@ -62,7 +66,7 @@
       heads.forEach((intact, head) => {
         const id = `${layer}.${head}`;
         if (one && one !== id) return;
-        const size = one ? (compared ? 330 : 420) : compared ? 100 : 142;
+        const size = one ? (compared ? 330 : 420) : compared ? 112 : 142;
         const labels = Boolean(one) || data.tokens.length <= 9;
         const sides = [["intact", intact, data.sequential, 0]];
         if (compared) {
@@ -93,6 +97,7 @@
     if (shownHead !== (M.view.head || "")) {
       shownHead = M.view.head || "";
       drawPatterns();
+      D.compareHeads();
       if ($("circuitsvis-toggle").getAttribute("aria-pressed") === "true") D.circuitsvis(false);
     }
   };
@@ -132,44 +137,5 @@
     $("logits-labels").replaceChildren(make("table", { className: "labels" }, head, ...rows));
     D.plotInto($("logits"), data.figure);
     $("logits-note").textContent = `Logits beside the mean logit of all labels, ${data.what}; p is over all labels.`;
-  };
-
-  /* ---- comparison ---- */
-
-  D.compare = (data) => {
-    D.withSteps = data.steps;
-    const [a, b] = data.sides;
-    const slider = make("input", { type: "range", id: "with-input", min: 0, max: data.steps.length - 1, step: 1, value: b.place.index });
-    slider.setAttribute("aria-label", "Checkpoint to compare with");
-    const there = $("with-input");
-    if (there && Number(there.max) === data.steps.length - 1) {
-      if (document.activeElement !== there) there.value = b.place.index;
-    } else $("with-slider").replaceChildren(slider);
-    $("with-where").textContent = `${b.place.text} · ${b.place.sequences} sequences · ${b.place.of}`;
-    const title = (s) => `${s.run}, ${s.place.text}` + (s.note ? ` (${s.note})` : "");
-    const number = ([value, ci, n]) => make("td", {}, make("span", { textContent: value }),
-      make("small", { textContent: ci + (n ? `, n = ${n}` : "") }));
-    const rows = Object.entries(data.difference).map(([name, difference]) =>
-      make("tr", { data: { compare: name } }, make("th", { scope: "row", textContent: data.names[name] }),
-        number(a.numbers[name]), number(b.numbers[name]), number(difference)));
-    const head = make("tr", {}, ...["evaluator", title(a), title(b), data.paired ? "difference (paired)" : "difference"].map(
-      (textContent) => make("th", { textContent, scope: "col" })));
-    const grids = data.sides.map((s) => {
-      const cells = s.cells.map((c) => {
-        const box = make("span", { className: "head", title: c.says },
-          make("small", { textContent: "L" + c.head.replace(".", "H") }), make("span", { textContent: c.text }));
-        box.style.setProperty("--ground", c.ground || "transparent");
-        box.style.setProperty("--ink-here", c.ink || "var(--ink)");
-        return box;
-      });
-      const grid = make("div", { className: "small-grid" }, ...cells);
-      grid.style.setProperty("--heads", s.heads);
-      return make("div", {}, make("h3", { textContent: `${s.run}, ${s.place.text}: ${data.measure}, intact` }), grid);
-    });
-    let figure = $("compare-figure");
-    if (!figure) figure = make("div", { id: "compare-figure" });
-    $("comparison").replaceChildren(make("table", { className: "numbers" }, head, ...rows),
-      make("div", { className: "pair" }, ...grids), figure);
-    D.plotInto(figure, data.figure);
   };
 })();

@@ -1,0 +1,80 @@
+/* Two checkpoints or two runs side by side. */
+(function () {
+  "use strict";
+  const M = window.mechicl, D = M.draw, $ = M.$;
+  const make = (...parts) => D.make(...parts); // draw.js and look.js are loaded later
+  let last = null; // what is on the page, to redraw when one head is chosen
+
+  D.compare = (data) => {
+    D.withSteps = data.steps;
+    const [a, b] = data.sides;
+    const slider = make("input", { type: "range", id: "with-input", min: 0, max: data.steps.length - 1, step: 1, value: b.place.index });
+    slider.setAttribute("aria-label", "Checkpoint to compare with");
+    const there = $("with-input");
+    if (there && Number(there.max) === data.steps.length - 1) {
+      if (document.activeElement !== there) there.value = b.place.index;
+    } else $("with-slider").replaceChildren(slider);
+    $("with-where").textContent = `${b.place.text} · ${b.place.sequences} sequences · ${b.place.of}`;
+    const title = (s) => `${s === a ? "A" : "B"}: ${s.run}, ${s.place.text}` + (s.note ? ` (${s.note})` : "");
+    const number = ([value, ci, n]) => make("td", {}, make("span", { textContent: value }),
+      make("small", { textContent: ci + (n ? `, n = ${n}` : "") }));
+    const rows = Object.entries(data.difference).map(([name, difference]) =>
+      make("tr", { data: { compare: name } }, make("th", { scope: "row", textContent: data.names[name] }),
+        number(a.numbers[name]), number(b.numbers[name]), number(difference)));
+    const head = make("tr", {}, ...["evaluator", title(a), title(b), data.paired ? "B − A (paired)" : "B − A"].map(
+      (textContent) => make("th", { textContent, scope: "col" })));
+    const grids = data.sides.map((s) => {
+      const cells = s.cells.map((c) => {
+        const box = make("span", { className: "head", title: c.says },
+          make("small", { textContent: "L" + c.head.replace(".", "H") }), make("span", { textContent: c.text }));
+        box.style.setProperty("--ground", c.ground || "transparent");
+        box.style.setProperty("--ink-here", c.ink || "var(--ink)");
+        return box;
+      });
+      const grid = make("div", { className: "small-grid" }, ...cells);
+      grid.style.setProperty("--heads", s.heads);
+      return make("div", {}, make("h3", { textContent: `${title(s)}: ${data.measure}, intact` }), grid);
+    });
+    let figure = $("compare-figure");
+    if (!figure) figure = make("div", { id: "compare-figure" });
+    const patterns = make("div", { id: "compare-patterns" });
+    $("comparison").replaceChildren(make("table", { className: "numbers" }, head, ...rows),
+      make("div", { className: "pair" }, ...grids), patterns, make("h3", { textContent: "Over training" }), figure);
+    D.plotInto(figure, data.figure);
+    last = data;
+    D.compareHeads();
+  };
+
+  /* Every head's pattern on both sides and, where they have the same positions, their difference B − A. */
+  D.compareHeads = () => {
+    const place = $("compare-patterns");
+    if (!last || !place) return;
+    const [a, b] = last.sides, one = M.view.head || "", cards = [];
+    for (let layer = 0; layer < Math.max(a.layers, b.layers); layer++)
+      for (let head = 0; head < Math.max(a.heads, b.heads); head++) {
+        const id = `${layer}.${head}`, values = last.sides.map((s) => s.patterns[layer]?.[head]);
+        if ((one && one !== id) || values.every((v) => !v)) continue;
+        cards.push(card(id, values, last, one ? 330 : 112));
+      }
+    const what = a.what === b.what ? a.what : `A: ${a.what}; B: ${b.what}`;
+    const tokens = last.chosen ? (last.paired ? [a] : [a, b]).map((s) =>
+      make("div", { className: "tokens" }, ...(last.paired ? [] : [make("strong", { textContent: s === a ? "A" : "B" })]),
+        ...D.tokens(s.tokens))) : [];
+    const grid = make("div", { className: "patterns compared" + (one ? " one" : "") }, ...cards);
+    place.replaceChildren(make("h3", { textContent: "Attention" + (last.ablated ? ", ablated" : "") }), ...tokens, grid,
+      make("p", { className: "note", textContent: `Attention from rows to columns, ${what}. ` +
+        "Blue 0 to 1" +
+        (last.aligned ? "; B − A blue −1 to red +1." : ". Other heads or positions: no difference.") }));
+  };
+
+  function card(id, [a, b], data, size) {
+    const name = "L" + id.replace(".", "H"), one = size > 200;
+    const gap = data.aligned ? b.map((row, i) => row.map((v, j) => v - a[i][j])) : null;
+    const sides = [["A", a, data.sequential, 0, data.sides[0]], ["B", b, data.sequential, 0, data.sides[1]],
+      ["B − A", gap, data.diverging, -1, data.sides[0]]].filter((side) => side[1]);
+    return make("button", { className: "card", title: one ? "Back to all heads" : `Enlarge ${name}`, data: { set: "head", to: one ? "" : id } },
+      make("strong", { textContent: name }), make("div", { className: "sides" }, ...sides.map(([title, values, colours, low, side]) =>
+        make("figure", {}, D.pattern(values, side.tokens, colours, low, size, one || side.tokens.length <= 9),
+          make("figcaption", { textContent: title })))));
+  }
+})();

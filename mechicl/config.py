@@ -246,6 +246,8 @@ class Config:
     threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
     # little on a quiet machine and loses much on a busy one (threads wait for one another)
     weights_dtype: Literal["float32", "float16"] = "float32"  # of the saved checkpoints
+    keep: Literal["all", "metrics"] = "all"  # 'metrics': every scheduled step is evaluated, but only
+    # the first and last weights are kept (and, until the run ends, one state to resume from)
 
     def __post_init__(self) -> None:
         _at_least("config", self, steps=1, batch_size=1, n_eval=1, states=1, threads=1)

@@ -23,7 +23,7 @@ from mechicl.engine.step import Trainer
 from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
-from mechicl.train import Member, Shown, advance, bar, begun, checked_bank, resume, train, training_batches
+from mechicl.train import Member, Shown, advance, bar, begun, checked_bank, resume, resumes_from, train, training_batches
 
 _TRIAL = 12  # steps timed each way before choosing
 _GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
@@ -81,12 +81,7 @@ def train_seeds(
 
 def _done(root: Path) -> int:
     """The step from which `resume` will go on."""
-    if not (root / "manifest.json").exists():
-        return 0
-    series = open_series(root)
-    if series.complete:
-        return series.config.steps
-    return max((e.step for e in series.entries if e.kind == "state"), default=0)
+    return resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
 
 
 def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Shown) -> None:

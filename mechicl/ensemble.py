@@ -23,7 +23,18 @@ from mechicl.engine.step import Trainer
 from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
-from mechicl.train import Member, Shown, advance, bar, begun, checked_bank, resume, resumes_from, train, training_batches
+from mechicl.train import (
+    Member,
+    Shown,
+    advance,
+    bar,
+    begun,
+    checked_bank,
+    resume,
+    resumes_from,
+    train,
+    training_batches,
+)
 
 _TRIAL = 12  # steps timed each way before choosing
 _GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results

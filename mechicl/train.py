@@ -27,7 +27,15 @@ from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import FORMAT, Series, open_series
 from mechicl.storage import (
-    SeriesError, Writer, append_line, drop_latest, file_problem, load_latest, load_tensors, locked, save_latest,
+    SeriesError,
+    Writer,
+    append_line,
+    drop_latest,
+    file_problem,
+    load_latest,
+    load_tensors,
+    locked,
+    save_latest,
     write_json,
 )  # fmt: skip
 
@@ -197,7 +205,7 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
             elif step in resumed:
                 save_latest(member.root, trainer.state(i))
 
-    with _threads(config.threads):
+    with one_thread_count(config.threads):
         if trainer.step == 0:
             checkpoint()
         for batch in _batches(members, trainer.step, stop):
@@ -287,7 +295,8 @@ def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path 
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
+def one_thread_count(n: int) -> Iterator[None]:
+    """Torch computes with `n` threads inside: the count decides the last bits of its sums."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:

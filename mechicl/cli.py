@@ -99,8 +99,8 @@ def sweep(
 ) -> None:
     """Train a grid of settings x seeds that a file describes, and gather one table.
 
-    mechicl sweep recipes/dimension.toml --dry-run
-    mechicl sweep recipes/dimension.toml
+    mechicl sweep sweeps/dimension.toml --dry-run
+    mechicl sweep sweeps/dimension.toml
 
     The same line goes on after an interruption: finished runs are skipped. The table is
     OUT/table.parquet, and what the seeds of each condition agree on OUT/summary.parquet.

@@ -70,7 +70,7 @@ def run_tasks(
             for connection in wait(list(crew)):
                 worker = crew[connection]
                 try:
-                    kind, value = connection.recv()
+                    kind, value = worker.connection.recv()
                 except (EOFError, OSError):
                     kind, value = "died", worker.epitaph()
                 if kind == "told":

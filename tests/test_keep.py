@@ -94,9 +94,10 @@ def test_goes_on_from_the_latest_state(config, tmp_path, kept, monkeypatch):
             raise KeyboardInterrupt
         checkpoint(member, trainer, *args)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(module, "_checkpoint", stopped)
+    monkeypatch.setattr(module, "_checkpoint", stopped)
+    with pytest.raises(KeyboardInterrupt):
         train(config, root, progress=False)
+    monkeypatch.undo()
     assert resumes_from(open_series(root)) == 40
     resume(root, progress=False)
     written = [line["step"] for line in read_jsonl(root / "metrics.jsonl")]

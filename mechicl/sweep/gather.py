@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -88,14 +89,15 @@ _SHOWN = (
 
 def as_text(summary: pd.DataFrame) -> str:
     """The summary for a terminal: medians over complete runs, and how many seeds have each."""
-    head = ["median over seeds", "runs", *[f"{e} {q.removesuffix('_value').replace('final', 'end')}" for e, q in _SHOWN]]
+    short_name = {"onset": "onset", "peak_value": "peak", "final_value": "end"}
+    head = ["median over seeds", "runs", *[f"{e} {short_name[q]}" for e, q in _SHOWN]]
     lines = [head]
     for name, rows in summary.groupby("condition", sort=False):
-        found = rows.set_index(["evaluator", "quantity"])
+        found = {(row.evaluator, row.quantity): row for row in rows.itertuples()}
         first = rows.iloc[0]
         cells = [str(name), f"{first.complete}/{first.of_n}"]
         for key in _SHOWN:
-            cells.append(_cell(found.loc[key], key[1]) if key in found.index else "-")
+            cells.append(_cell(found[key], key[1]) if key in found else "-")
         lines.append(cells)
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
@@ -104,8 +106,8 @@ def as_text(summary: pd.DataFrame) -> str:
     )
 
 
-def _cell(row: pd.Series, quantity: str) -> str:
+def _cell(row: Any, quantity: str) -> str:
     if not row.n:
         return "never" if row.complete else "-"
-    value = f"{row['median']:.3f}" if quantity.endswith("value") else short(row["median"])
+    value = f"{row['median']:.3f}" if quantity.endswith("value") else short(row.median)
     return value + (f" ({row.n})" if row.n < row.complete else "")

@@ -109,5 +109,5 @@ def as_text(summary: pd.DataFrame) -> str:
 def _cell(row: Any, quantity: str) -> str:
     if not row.n:
         return "never" if row.complete else "-"
-    value = f"{row['median']:.3f}" if quantity.endswith("value") else short(row.median)
+    value = f"{row.median:.3f}" if quantity.endswith("value") else short(row.median)
     return value + (f" ({row.n})" if row.n < row.complete else "")

@@ -108,7 +108,7 @@ def test_names_of_values_make_folders():
         ('recipe = "demo"\nname = "a/b"', "name='a/b': a name is made of letters"),
         ('recipe = "demo"\ngrid = 5', "two brackets"),
         ('recipe = "demo"\n[grid]\nbank.dim = [4]', "two brackets"),
-        ('recipe = "demo"\n[[grid]]\nbank.dmi = [4]', "bank.dmi: the config has no such field. Did you mean 'bank.dim'"),
+        ('recipe = "demo"\n[[grid]]\nbank.dmi = [4]', "bank.dmi: the config has no such field. .* 'bank.dim'"),
         ('recipe = "demo"\n[[grid]]\nn_layers = [4]', "Did you mean 'model.n_layers'"),
         ('recipe = "demo"\n[[grid]]\nbank = [4]', "grid 1.bank: .*It is a table: set one of its fields"),
         ('recipe = "demo"\n[[grid]]\nbank.dim = []', "an empty list"),

@@ -59,6 +59,7 @@ def train(
     from mechicl import recipes as known
     from mechicl import train as trainer  # the function
     from mechicl.ensemble import train_seeds
+    from mechicl.loading import parse_seeds
     from mechicl.train import resume as continue_run
 
     if resume is not None:
@@ -84,23 +85,40 @@ def train(
     print(f"Look at it with `mechicl show {shown}`; analyse it with `mechicl report {runs[0].root}`.")
 
 
-def parse_seeds(text: str) -> list[int]:
-    """'0..4' or '0,3,7' -> a list of seeds.
+@app.command
+def sweep(
+    file: Annotated[Positional[Path], arg(metavar="FILE", help="a TOML file: see docs/sweeps.md")],
+    *,
+    out: Path | None = None,
+    jobs: int | None = None,
+    data: Path | None = None,
+    dry_run: bool = False,
+    gather: bool = False,
+    retry: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Train a grid of settings x seeds that a file describes, and gather one table.
 
-    Raises:
-        ConfigError: neither form.
+    mechicl sweep sweeps/dimension.toml --dry-run
+    mechicl sweep sweeps/dimension.toml
+
+    The same line goes on after an interruption: finished runs are skipped. The table is
+    OUT/table.parquet, and what the seeds of each condition agree on OUT/summary.parquet.
+
+    Args:
+        out: the sweep's directory (default checkpoints/NAME, NAME being the file's).
+        jobs: processes (default: one per core).
+        data: folder (or zip) of images, for recipes that need one.
+        dry_run: print what would be trained, and how long it would take; train nothing.
+        gather: train nothing, only gather what the runs have recorded so far.
+        retry: train diverged runs again, too.
+        quiet: no progress bar.
     """
-    try:
-        if ".." in text:
-            first, last = map(int, text.split(".."))
-            out = list(range(first, last + 1))
-        else:
-            out = [int(part) for part in text.split(",")]
-    except ValueError:
-        out = []
-    if not out:
-        raise ConfigError(f"--seeds {text}: expected a range as 0..4 or a list as 0,3,7.")
-    return out
+    from mechicl.sweep.command import run
+
+    failed = run(file, out, jobs=jobs, data=data, dry_run=dry_run, only_gather=gather, retry=retry, progress=not quiet)
+    if failed:
+        raise SystemExit(1)
 
 
 @app.command

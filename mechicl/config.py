@@ -8,17 +8,15 @@ naming the key, so that a typo never trains the wrong model in silence.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from mechicl.loading import ConfigError as ConfigError
+from mechicl.loading import at_least
+from mechicl.loading import from_dict as from_dict
+from mechicl.loading import to_dict as to_dict
 
 GROUPS = ("all", "attention", "mlp", "embeddings")
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be: says what was given, what is expected, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,7 @@ class Seeds:
     eval: int = 1  # the fixed evaluation sets
 
     def __post_init__(self) -> None:
-        _at_least("seeds", self, init=0, data=0, eval=0)
+        at_least("seeds", self, init=0, data=0, eval=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +54,8 @@ class BankConfig:
         return self.n_labels or self.n_classes
 
     def __post_init__(self) -> None:
-        _at_least("bank", self, n_classes=2, n_exemplars=1, n_holdout_classes=0, dim=1)
-        _at_least("bank", self, n_holdout_exemplars=0, eps=0, image_size=4)
+        at_least("bank", self, n_classes=2, n_exemplars=1, n_holdout_classes=0, dim=1)
+        at_least("bank", self, n_holdout_exemplars=0, eps=0, image_size=4)
         if self.n_labels is not None and not 2 <= self.n_labels <= self.n_classes:
             raise ConfigError(
                 f"bank.n_labels={self.n_labels}: classes share labels, so it must lie "
@@ -91,7 +89,7 @@ class SequenceConfig:
     noise: float = 0.0  # fresh noise per shown item: (x + noise*eta)/sqrt(1 + noise^2)
 
     def __post_init__(self) -> None:
-        _at_least("sequences", self, n_pairs=1, burstiness=0, zipf=0, noise=0)
+        at_least("sequences", self, n_pairs=1, burstiness=0, zipf=0, noise=0)
         c, b = self.n_pairs, self.burstiness
         if 2 * b > c:
             raise ConfigError(
@@ -140,7 +138,7 @@ class ModelConfig:
     layer_norm: bool = True
 
     def __post_init__(self) -> None:
-        _at_least("model", self, n_layers=1, d_model=1, n_heads=1, mlp_ratio=0)
+        at_least("model", self, n_layers=1, d_model=1, n_heads=1, mlp_ratio=0)
         if self.d_model % self.n_heads:
             raise ConfigError(
                 f"model.d_model={self.d_model} is not a multiple of n_heads={self.n_heads}."
@@ -185,7 +183,7 @@ class OptimConfig:
     l2_group: Literal["all", "attention", "mlp", "embeddings"] = "all"
 
     def __post_init__(self) -> None:
-        _at_least("optim", self, lr=0, warmup_steps=0, l2=0)
+        at_least("optim", self, lr=0, warmup_steps=0, l2=0)
         if self.schedule == "inverse_sqrt" and self.warmup_steps < 1:
             raise ConfigError("optim.schedule='inverse_sqrt' decays from the end of the warm-up: "
                               "set warmup_steps to at least 1.")
@@ -225,7 +223,7 @@ class ScheduleConfig:
     windows: tuple[Window, ...] = ()
 
     def __post_init__(self) -> None:
-        _at_least("schedule", self, log_points=0, linear_every=0)
+        at_least("schedule", self, log_points=0, linear_every=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,9 +244,11 @@ class Config:
     threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
     # little on a quiet machine and loses much on a busy one (threads wait for one another)
     weights_dtype: Literal["float32", "float16"] = "float32"  # of the saved checkpoints
+    keep: Literal["all", "metrics"] = "all"  # 'metrics': every scheduled step is evaluated, but only
+    # the first and last weights are kept (and, until the run ends, one state to resume from)
 
     def __post_init__(self) -> None:
-        _at_least("config", self, steps=1, batch_size=1, n_eval=1, states=1, threads=1)
+        at_least("config", self, steps=1, batch_size=1, n_eval=1, states=1, threads=1)
         if not self.name or not all(ch.isalnum() or ch in "-_." for ch in self.name):
             raise ConfigError(f"name={self.name!r}: a run's name is made of letters, digits, '-', "
                               "'_' and '.', since it names its folder.")
@@ -266,56 +266,3 @@ class Config:
         """The same run with another init and data seed; evaluation sets keep theirs."""
         seeds = dataclasses.replace(self.seeds, init=seed, data=seed)
         return dataclasses.replace(self, seeds=seeds)
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON-ready dict of a config; `from_dict` inverts it."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(cls: type, data: Any, where: str = "config") -> Any:
-    """Build `cls` from plain data, refusing unknown keys and ill-typed values by name."""
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where}: expected a table of settings, got {data!r}.")
-    hints = typing.get_type_hints(cls)
-    for key in data:
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{where}.{key}: unknown key.{hint} Known: {', '.join(hints)}.")
-    for f in dataclasses.fields(cls):
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and f.name not in data:
-            raise ConfigError(f"{where}.{f.name}: missing.")
-    return cls(**{k: _coerce(v, hints[k], f"{where}.{k}") for k, v in data.items()})
-
-
-def _coerce(value: Any, hint: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where)
-    if origin is Literal:
-        if not any(value == a and type(value) is type(a) for a in args):
-            raise ConfigError(f"{where}={value!r}: expected one of {', '.join(map(repr, args))}.")
-        return value
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _coerce(value, next(a for a in args if a is not type(None)), where)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where}={value!r}: expected a list.")
-        if args[-1] is not Ellipsis and len(value) != len(args):
-            raise ConfigError(f"{where}={value!r}: expected {len(args)} values.")
-        return tuple(_coerce(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{where}={value!r}: expected {hint.__name__}, got {type(value).__name__}.")
-    return value
-
-
-def _at_least(where: str, config: Any, **bounds: float) -> None:
-    for key, low in bounds.items():
-        if not getattr(config, key) >= low:  # NaN too
-            raise ConfigError(f"{where}.{key}={getattr(config, key)}: expected at least {low}.")

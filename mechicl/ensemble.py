@@ -9,11 +9,9 @@ have alone, so each process simply measures both and takes the quicker (docs/spe
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,9 +20,22 @@ from mechicl.data.banks import Bank, stack_batches
 from mechicl.engine.forward import stack
 from mechicl.engine.params import init, pack
 from mechicl.engine.step import Trainer
+from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
-from mechicl.train import Member, Shown, advance, bar, begun, checked_bank, resume, threads, train, training_batches
+from mechicl.train import (
+    Member,
+    Shown,
+    advance,
+    bar,
+    begun,
+    checked_bank,
+    resume,
+    resumes_from,
+    threads,
+    train,
+    training_batches,
+)
 
 _TRIAL = 12  # steps timed each way before choosing
 _GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
@@ -82,12 +93,7 @@ def train_seeds(
 
 def _done(root: Path) -> int:
     """The step from which `resume` will go on."""
-    if not (root / "manifest.json").exists():
-        return 0
-    series = open_series(root)
-    if series.complete:
-        return series.config.steps
-    return max((e.step for e in series.entries if e.kind == "state"), default=0)
+    return resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
 
 
 def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Shown) -> None:
@@ -135,49 +141,17 @@ def stacking_wins(configs: Sequence[Config], banks: Sequence[Bank]) -> bool:
     return min(spent["many"]) < _GAIN * len(configs) * min(spent["one"])
 
 
-class _Tally:
-    """Stands for the bar in a worker: sends what it is told to the parent."""
-
-    def __init__(self, queue):
-        self.queue, self.count = queue, 0
-
-    def update(self, n: int) -> None:
-        self.count += n
-        if self.count >= 1 << 14:
-            self.queue.put(self.count)
-            self.count = 0
-
-    def set_postfix_str(self, s: str) -> None:
-        self.queue.put(s)
-
-
-def _work(share: list[tuple[Path, Config]], data: str | Path | None, queue) -> None:
-    tally = _Tally(queue)
+def _work(share: list[tuple[Path, Config]], data: str | Path | None, tell: Callable) -> None:
+    tally = Tally(tell)
     _share(share, data, tally)
-    queue.put(tally.count)
+    tally.flush()
 
 
 def _in_processes(shares: list, data: str | Path | None, workers: int, shown: Shown) -> None:
-    # spawn: torch's thread pools do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
-        queue = manager.Queue()
-        running = {pool.submit(_work, share, data, queue) for share in shares}
-        failed: list[BaseException] = []
-        try:
-            while running or not queue.empty():
-                while not queue.empty():
-                    told = queue.get()
-                    shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
-                finished = {task for task in running if task.done()}
-                failed += [error for task in finished if (error := task.exception()) is not None]
-                running -= finished
-                time.sleep(0.1)
-        except BaseException:
-            for task in running:
-                task.cancel()
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+    def heard(_: int, told: str | int) -> None:
+        shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
+
+    tasks = [(share, data) for share in shares]
+    failed = [error for _, error in run_tasks(_work, tasks, workers, heard) if error is not None]
     if failed:
         raise failed[0]

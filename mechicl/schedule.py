@@ -1,4 +1,4 @@
-"""Which optimiser steps are saved: known before step 0, written to the manifest."""
+"""Which optimiser steps are evaluated and saved: known before step 0, written to the manifest."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from mechicl.config import Config, ConfigError
 
 
-def checkpoint_steps(config: Config) -> list[int]:
-    """Ascending steps that become checkpoints: step 0, the last, and the schedule's union.
+def evaluated_steps(config: Config) -> list[int]:
+    """Ascending steps at which every evaluator is scored: step 0, the last, and the schedule's union.
 
     Raises:
         ConfigError: an explicit step or window lies beyond the run.
@@ -28,10 +28,23 @@ def checkpoint_steps(config: Config) -> list[int]:
     return sorted(steps)
 
 
-def state_steps(config: Config) -> set[int]:
-    """Steps that also keep the full optimiser state, to resume and densify from: the
-    checkpoints nearest to `config.states` even divisions of the run, the last included."""
-    checkpoints = np.array(checkpoint_steps(config))
+def checkpoint_steps(config: Config) -> list[int]:
+    """Ascending steps whose weights are kept: all that are evaluated, or, with `keep='metrics'`,
+    the first and the last."""
+    steps = evaluated_steps(config)
+    return steps if config.keep == "all" else [steps[0], steps[-1]]
+
+
+def resume_steps(config: Config) -> set[int]:
+    """Steps at which a run writes down all that it needs to go on: the evaluated steps nearest
+    to `config.states` even divisions of the run, the last included."""
+    evaluated = np.array(evaluated_steps(config))
     targets = config.steps * np.arange(1, config.states + 1) / config.states
-    nearest = np.abs(checkpoints[None] - targets[:, None]).argmin(axis=1)
-    return {int(s) for s in checkpoints[nearest]} - {0}
+    nearest = np.abs(evaluated[None] - targets[:, None]).argmin(axis=1)
+    return {int(s) for s in evaluated[nearest]} - {0}
+
+
+def state_steps(config: Config) -> set[int]:
+    """Steps whose full optimiser state is kept, to resume and densify from. With
+    `keep='metrics'` none is: each replaces the one before, and the run's end removes the last."""
+    return resume_steps(config) if config.keep == "all" else set()

@@ -7,6 +7,9 @@
     <run>/weights/         step_00000512.safetensors, TransformerLens 3 names
     <run>/state/           weights, Adam moments, step: for resume and densify
 
+A run with `keep='metrics'` has the weights of its first and last step only, and no states but
+`latest.safetensors` until it ends; `densify` brings any others back by replaying from step 0.
+
 Files appear whole or not at all (storage.py), and a file counts once its line is in the
 index. No pickle anywhere: a run from a stranger is safe to open.
 """

@@ -195,6 +195,36 @@ def load_tensors(root: Path, entry: Entry) -> Params:
     return safetensors.torch.load(data)
 
 
+LATEST = "latest.safetensors"  # the one state of a run with `keep='metrics'`, until it ends
+
+
+def save_latest(root: Path, state: Params) -> None:
+    """Keep this state and no earlier one, to resume from.
+
+    Raises:
+        SeriesError: the disk is full; the state before is still there.
+    """
+    import safetensors.torch
+
+    write_atomic(root / LATEST, safetensors.torch.save({k: v.contiguous() for k, v in sorted(state.items())}))
+
+
+def load_latest(root: Path) -> Params | None:
+    """The state that `save_latest` keeps; None where there is none that can be read."""
+    import safetensors
+    import safetensors.torch
+
+    try:
+        return safetensors.torch.load((root / LATEST).read_bytes())
+    except (FileNotFoundError, safetensors.SafetensorError):
+        return None
+
+
+def drop_latest(root: Path) -> None:
+    """The run has ended: nothing will be resumed."""
+    (root / LATEST).unlink(missing_ok=True)
+
+
 def file_problem(root: Path, entry: Entry) -> str | None:
     """What is wrong with one file of the index, or None."""
     return _read(root, entry)[1]

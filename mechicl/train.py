@@ -25,12 +25,27 @@ from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
 from mechicl.engine.params import Params, init, pack, unpack
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
-from mechicl.schedule import checkpoint_steps, state_steps
+from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import FORMAT, Series, open_series
-from mechicl.storage import SeriesError, Writer, append_line, file_problem, load_tensors, locked, write_json
+from mechicl.storage import (
+    SeriesError,
+    Writer,
+    append_line,
+    drop_latest,
+    file_problem,
+    load_latest,
+    load_tensors,
+    locked,
+    save_latest,
+    write_json,
+)  # fmt: skip
 
 _DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
 _STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
+
+
+class Diverged(SeriesError):
+    """The training loss is no longer a number: the same settings would come to the same again."""
 
 
 def train(
@@ -99,6 +114,7 @@ def resume(root: str | Path, *, data: str | Path | None = None, progress: bool |
     """
     series = open_series(root, data)
     if series.complete and state_steps(series.config) <= {e.step for e in series.entries if e.kind == "state"}:
+        drop_latest(series.root)  # a kill may have left it
         return series
     schedule = set(series.manifest["schedule"])
     trainer = _restore(series, series.config.steps)
@@ -168,29 +184,40 @@ def bar(name: str, config: Config, start: int, stop: int, progress: bool | Shown
 
 
 def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[int], shown: Shown) -> None:
-    """Train one run, or several of one recipe stacked, up to `stop`, saving the steps in `keep`.
+    """Train one run, or several of one recipe stacked, up to `stop`, evaluating as scheduled and
+    saving the weights of the steps in `keep`, which are evaluated too.
 
     With several, the trainer's parameters are stacked in the order of `members`; every run is
     saved as a series of its own, in the bytes it would have had alone.
     """
     config = members[0].config
     writers = [Writer(member.root) for member in members]
-    states = state_steps(config)
+    evaluated = keep | set(evaluated_steps(config))
+    states, resumed = state_steps(config), resume_steps(config)
     sets = [evaluation_sets(member.config, member.bank) for member in members]
     losses: list[torch.Tensor] = []
+
+    def checkpoint() -> None:
+        step, saved = trainer.step, trainer.step in keep
+        for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
+            _checkpoint(member, trainer, i, writer if saved else None, sets[i], losses, shown)
+            if step in states:
+                writer.save("state", step, step * config.batch_size, trainer.state(i))
+            elif step in resumed:
+                save_latest(member.root, trainer.state(i))
+
     with threads(config.threads):
-        if trainer.step == 0 and 0 in keep:
-            for i, member in enumerate(members):
-                _checkpoint(member, trainer, i, writers[i], sets[i], losses, shown)
+        if trainer.step == 0:
+            checkpoint()
         for batch in _batches(members, trainer.step, stop):
             losses.append(trainer.update(batch))
             shown.update(config.batch_size * len(members))
-            if trainer.step in keep:
-                for i, member in enumerate(members):
-                    _checkpoint(member, trainer, i, writers[i], sets[i], losses, shown)
-                    if trainer.step in states:
-                        writers[i].save("state", trainer.step, trainer.step * config.batch_size, trainer.state(i))
+            if trainer.step in evaluated:
+                checkpoint()
                 losses = []
+    for member in members:
+        if open_series(member.root).complete:
+            drop_latest(member.root)
 
 
 def _batches(members: Sequence[Member], start: int, stop: int) -> Iterator[Batch]:
@@ -200,19 +227,21 @@ def _batches(members: Sequence[Member], start: int, stop: int) -> Iterator[Batch
 
 
 def _checkpoint(
-    member: Member, trainer: Trainer, i: int, writer: Writer, sets: dict[str, Batch],
+    member: Member, trainer: Trainer, i: int, writer: Writer | None, sets: dict[str, Batch],
     losses: list[torch.Tensor], shown: Shown,
 ) -> None:  # fmt: skip
+    """Evaluate run `i`, and, given a writer, save its weights."""
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)
     loss = float(torch.stack([x.view(-1)[i] for x in losses]).double().mean()) if losses else None
     if loss is not None and not math.isfinite(loss):
-        raise SeriesError(
+        raise Diverged(
             f"{root}: the training loss is {loss} at step {step}; the run diverged and stopped. "
             "Its earlier checkpoints are whole. Lower optim.lr, or add warm-up."
         )
     rows = evaluate_params(params, sets, config)
-    writer.save("weights", step, sequences, saved_weights(params, config))
+    if writer is not None:
+        writer.save("weights", step, sequences, saved_weights(params, config))
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
     append_line(root / "metrics.jsonl", record)
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].headline}
@@ -233,7 +262,19 @@ def _restore(series: Series, before: int) -> Trainer:
     for entry in sorted(states, key=lambda e: -e.step):
         if file_problem(series.root, entry) is None:
             return Trainer.from_state(series.config, load_tensors(series.root, entry))
+    latest = load_latest(series.root)
+    if latest is not None and int(latest["step"]) <= before:
+        return Trainer.from_state(series.config, latest)
     return Trainer(series.config, pack(init(series.config)))
+
+
+def resumes_from(series: Series) -> int:
+    """The step from which `resume` would go on; the last, where the run is finished."""
+    if series.complete:
+        return series.config.steps
+    latest = load_latest(series.root)
+    saved = [e.step for e in series.entries if e.kind == "state"]
+    return max([*saved, 0 if latest is None else int(latest["step"])])
 
 
 def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path | None) -> dict:

@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 from mechicl.config import ConfigError
-from mechicl.schedule import checkpoint_steps
+from mechicl.schedule import checkpoint_steps, evaluated_steps
 from mechicl.series import Series, open_series
 from mechicl.storage import SeriesError, file_problem, read_jsonl
 
@@ -66,7 +66,8 @@ def _contents(series: Series, broken: set[str]) -> list[str]:
 
 def _metrics(series: Series) -> list[str]:
     lines = {line.get("step") for line in read_jsonl(series.root / "metrics.jsonl")}
-    missing = [s for s in series.steps if s not in lines]
+    wanted = {*series.steps, *(evaluated_steps(series.config) if series.complete else ())}
+    missing = sorted(wanted - lines)
     return [f"metrics.jsonl: no line for step {missing[0]} ({len(missing)} steps in all)."] if missing else []
 
 

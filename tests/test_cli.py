@@ -10,6 +10,7 @@ import torch
 
 from mechicl import cli, recipes
 from mechicl.config import ConfigError
+from mechicl.loading import parse_seeds
 from mechicl.series import open_series
 from mechicl.storage import read_jsonl
 from mechicl.train import train
@@ -214,12 +215,12 @@ def test_what_train_refuses(refused, tiny_recipe, tmp_path):
     ("text", "seeds"), [("0..4", [0, 1, 2, 3, 4]), ("3..3", [3]), ("0,3,7", [0, 3, 7]), ("5", [5]), ("2, 1", [2, 1])]
 )
 def test_seeds(text, seeds):
-    assert cli.parse_seeds(text) == seeds
+    assert parse_seeds(text) == seeds
 
 
 def test_seeds_that_are_none():
     with pytest.raises(ConfigError, match=r"expected a range as 0\.\.4"):
-        cli.parse_seeds("a..b")
+        parse_seeds("a..b")
 
 
 def test_an_interrupt_says_how_to_go_on(run, tiny_recipe, monkeypatch):

@@ -101,7 +101,8 @@ def test_import_is_light():
 
 
 @pytest.mark.parametrize(
-    "line", [["--help"], ["train", "--help"], ["analyze", "--help"], ["app", "--help"], ["recipes"]]
+    "line",
+    [["--help"], ["train", "--help"], ["sweep", "--help"], ["analyze", "--help"], ["app", "--help"], ["recipes"]],
 )
 def test_help_is_light(line):
     code = f"from mechicl.cli import main\ntry:\n    main({line})\nexcept SystemExit:\n    pass"

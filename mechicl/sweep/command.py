@@ -1,0 +1,44 @@
+"""What `mechicl sweep` does, in order, and what it prints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mechicl.storage import SeriesError
+from mechicl.sweep.estimate import paces
+from mechicl.sweep.executor import Local
+from mechicl.sweep.gather import SUMMARY, TABLE, as_text, gather
+from mechicl.sweep.plan import read_plan
+from mechicl.sweep.run import FAILURES, describe, left, statuses, sweep
+
+
+def run(
+    file: Path, out: Path | None, *, jobs: int | None, data: Path | None, dry_run: bool, only_gather: bool,
+    retry: bool, progress: bool,
+) -> bool:  # fmt: skip
+    """Returns whether a run failed. Arguments are those of the command line."""
+    plan = read_plan(file)
+    out = out or Path("checkpoints") / plan.name
+    if dry_run:
+        found = statuses(plan, out)
+        todo = {run.condition.name: run.condition for run in left(found, retry)}
+        pace = paces(list(todo.values()), data, progress)
+        print(describe(plan, found, pace, jobs or os.cpu_count() or 1, retry))
+        return False
+    failed: dict[str, str] = {}
+    if not only_gather:
+        failed = sweep(plan, out, data=data, executor=Local(jobs), retry=retry, progress=progress).failed
+    if not out.is_dir():
+        raise SeriesError(f"{out} has no runs to gather: `mechicl sweep {file}` trains them.")
+    table, summary = gather(plan, out, progress)
+    print(as_text(summary))
+    given_up = [run.name for run, status in statuses(plan, out).items() if status == "diverged"]
+    if given_up:
+        print(f"Diverged, and left alone (--retry trains them again): {', '.join(given_up)}.")
+    for name, error in failed.items():
+        print(f"{name} failed: {error.strip().splitlines()[-1]}")
+    if failed:
+        print(f"{out / FAILURES} has each failure in full. The same command tries again what did not diverge.")
+    print(f"{out / TABLE} has {len(table):,} rows; {out / SUMMARY} every phase with its interval over seeds.")
+    return bool(failed)

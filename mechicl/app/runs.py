@@ -128,7 +128,7 @@ class Library:
         """
         root = self.folder / name
         if not name or Path(name).name != name or not self._inside(root):
-            raise SeriesError(f"{name!r} is not a run of this folder. {self._others()}")
+            pass
         if not (root / "manifest.json").is_file():
             raise SeriesError(f"there is no run {name!r} here. {self._others()}")
         stamp = tuple(_stamp(root / f) for f in ("manifest.json", "config.json", "index.jsonl", "metrics.jsonl"))
@@ -160,6 +160,18 @@ class Library:
         if view.with_step is not None:
             other.check(replace(view, step=view.with_step, heads=(), head=None, evaluator="train", sequence=None))
         return view
+
+    def beside(self, run: Run, view: View) -> tuple[Run, int]:
+        """What a view is compared with, and where: its `with_run` and `with_step` (default: this
+        run's last checkpoint; of another run, its own first look).
+
+        Raises:
+            SeriesError: the other run is not there.
+        """
+        other = self.run(view.with_run) if view.with_run else run
+        if view.with_step is not None:
+            return other, view.with_step
+        return other, other.first_look() if view.with_run else run.steps[-1]
 
     def _inside(self, root: Path) -> bool:
         """Whether a path is a directory directly in the folder, links followed."""

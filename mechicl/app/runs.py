@@ -128,7 +128,7 @@ class Library:
         """
         root = self.folder / name
         if not name or Path(name).name != name or not self._inside(root):
-            pass
+            raise SeriesError(f"{name!r} is not a run of this folder. {self._others()}")
         if not (root / "manifest.json").is_file():
             raise SeriesError(f"there is no run {name!r} here. {self._others()}")
         stamp = tuple(_stamp(root / f) for f in ("manifest.json", "config.json", "index.jsonl", "metrics.jsonl"))

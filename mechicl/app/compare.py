@@ -48,17 +48,12 @@ class Comparison:
 
 
 def compare(bench: Workbench, library: Library, run: Run, view: View) -> Comparison:
-    """The view beside its `with_run` and `with_step` (default: this run's last checkpoint; of
-    another run, its own first look).
+    """The view beside what it is compared with (`Library.beside`).
 
     Raises:
         SeriesError: the other run or its checkpoint is not there.
     """
-    assert view.step is not None
-    other = library.run(view.with_run) if view.with_run else run
-    step = view.with_step
-    if step is None:
-        step = other.first_look() if view.with_run else run.steps[-1]
+    other, step = library.beside(run, view)
     a, b = _side(bench, run, view), _side(bench, other, replace(view, run=other.series.name, step=step))
     same = run.sets_id == other.sets_id
     difference = {}

@@ -7,6 +7,7 @@ import html
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -55,6 +56,7 @@ def add_routes(flask: Flask, answers: Answers) -> None:
 
     @routed("/python")
     def python(run: Run, view: View) -> Response:
+        view = replace(view, with_step=answers.library.beside(run, view)[1])
         return Response(view.as_python(answers.library.shown_as), mimetype="text/plain")
 
     @routed("/figure/<name>.json")

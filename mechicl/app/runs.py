@@ -161,6 +161,18 @@ class Library:
             other.check(replace(view, step=view.with_step, heads=(), head=None, evaluator="train", sequence=None))
         return view
 
+    def beside(self, run: Run, view: View) -> tuple[Run, int]:
+        """What a view is compared with, and where: its `with_run` and `with_step` (default: this
+        run's last checkpoint; of another run, its own first look).
+
+        Raises:
+            SeriesError: the other run is not there.
+        """
+        other = self.run(view.with_run) if view.with_run else run
+        if view.with_step is not None:
+            return other, view.with_step
+        return other, other.first_look() if view.with_run else run.steps[-1]
+
     def _inside(self, root: Path) -> bool:
         """Whether a path is a directory directly in the folder, links followed."""
         try:

@@ -97,16 +97,21 @@ class View:
         Args:
             folder: where the run's directory lies, as the reader gave it.
         """
-        path = f"{folder}/{self.run}" if folder not in ("", ".") else self.run
+        path = self.run if folder in ("", ".") else f"{folder}/{self.run}"
         ablate = f", ablate=mechicl.{self.ablation!r}" if self.ablation else ""
-        if self.tab == "compare":
-            steps = sorted({s for s in (self.step, self.with_step if self.with_run is None else None) if s is not None})
+        opened = f"series = mechicl.open_series({path!r})"
+        if self.tab == "compare" and self.with_run is not None:
+            beside = self.with_run if folder in ("", ".") else f"{folder}/{self.with_run}"
+            opened = f"series, other = mechicl.open_series({path!r}), mechicl.open_series({beside!r})"
+            last = f"table, beside = series.evaluate([{self.step}]{ablate}), other.evaluate([{self.with_step}]{ablate})"
+        elif self.tab == "compare":
+            steps = sorted({s for s in (self.step, self.with_step) if s is not None})
             last = f"table = series.evaluate({steps}{ablate})"
         else:
             sequence = "" if self.sequence is None else f", sequence={self.sequence}"
             last = f"mechicl.show_attention(series, {self.step}, {self.evaluator!r}{sequence}{ablate})"
             last = f"table, attention = series.evaluate([{self.step}]{ablate}), {last}"
-        return f"import mechicl\nseries = mechicl.open_series({path!r})\n{last}\n"
+        return f"import mechicl\n{opened}\n{last}\n"
 
 
 def _one_of(*names: str) -> Callable[[str], str]:

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mechicl
+from mechicl.app.runs import Library
+from mechicl.app.server import build
 from mechicl.app.state import View, ViewError
 from mechicl.interventions import AblateHeads
 
@@ -101,3 +103,17 @@ def test_the_ablation_is_the_same_object_as_in_code():
     assert View(run="x").ablation is None
     assert View(run="x", heads=((1, 0),), kind="mean").ablation == mechicl.AblateHeads(heads=((1, 0),), kind="mean")
     assert isinstance(View(run="x", heads=((1, 0),)).ablation, AblateHeads)
+
+
+def test_the_lines_of_two_runs_open_both_and_evaluate_them(folder):
+    client = build(Library(folder), "tiny").server.test_client()
+    text = client.get("/python?step=60&tab=compare&with_run=known&heads=0.1").text
+    assert len(text.splitlines()) == 3
+    made: dict = {}
+    exec(text, made)
+    assert made["other"].name == "known"
+    assert set(made["beside"].step) == {5}  # its own first look
+    assert set(made["table"].step) == {60}
+    assert "zero L0H1" in set(made["beside"].intervention)
+    alone = client.get("/python?step=20&tab=compare").text
+    assert "series.evaluate([20, 60])" in alone  # with its last checkpoint

@@ -93,7 +93,7 @@ def figure(measured: dict) -> go.Figure:
             plot.add_scatter(x=m["size"], y=m[key], name=label, line_color=colour, mode="lines+markers",
                              showlegend=i == 1, row=1, col=i)  # fmt: skip
         plot.update_xaxes(type="log", tickvals=m["size"], ticktext=[f"{s:,}" for s in m["size"]], row=1, col=i)
-        plot.update_yaxes(type="log", title=unit if i in (1, len(panels)) else None, row=1, col=i)
+        plot.update_yaxes(type="log", dtick="D2", title=unit if i in (1, len(panels)) else None, row=1, col=i)
     plot.update_layout(legend={"orientation": "h", "y": -0.2})
     return finish(plot, "Cost against size", "CPU time on one thread; demo recipe, one size varied at a time")
 

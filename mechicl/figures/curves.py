@@ -46,7 +46,8 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
 
 
 def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
-    """The same recipe over several seeds: every seed thin, the median thick."""
+    """The same recipe over several seeds: every seed thin, the median thick. Runs may have saved
+    different steps: the median is of their curves, straight between checkpoints."""
     fig = go.Figure()
     for name in ("icl", "flip", "ciwl", "iwl"):
         metric = EVALUATORS[name].headline
@@ -58,7 +59,8 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
                 x=x, y=y, line={"color": COLOURS[name], "width": 1}, opacity=0.35, showlegend=False,
                 hovertemplate=f"{NAMES[name]} %{{y:.3f}}, seed {series.config.seeds.init}<extra></extra>",
             ))  # fmt: skip
-        median = pd.concat(curves, axis=1).dropna().median(axis=1)
+        table = pd.concat(curves, axis=1).sort_index()
+        median = table.interpolate(method="index", limit_area="inside").dropna().median(axis=1)
         fig.add_trace(go.Scatter(x=median.index, y=median, name=NAMES[name],
                                  line={"color": COLOURS[name], "width": 3}))  # fmt: skip
     seeds = ", ".join(str(s.config.seeds.init) for s in runs)

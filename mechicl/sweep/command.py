@@ -11,11 +11,12 @@ from mechicl.sweep.executor import Local
 from mechicl.sweep.gather import SUMMARY, TABLE, as_text, gather
 from mechicl.sweep.plan import read_plan
 from mechicl.sweep.run import FAILURES, describe, left, statuses, sweep
+from mechicl.sweep.slurm import Slurm
 
 
 def run(
     file: Path, out: Path | None, *, jobs: int | None, data: Path | None, dry_run: bool, only_gather: bool,
-    retry: bool, progress: bool,
+    retry: bool, slurm: bool, progress: bool,
 ) -> bool:  # fmt: skip
     """Returns whether a run failed. Arguments are those of the command line."""
     plan = read_plan(file)
@@ -28,7 +29,8 @@ def run(
         return False
     failed: dict[str, str] = {}
     if not only_gather:
-        failed = sweep(plan, out, data=data, executor=Local(jobs), retry=retry, progress=progress).failed
+        executor = Slurm(out / "slurm", plan.slurm, jobs) if slurm else Local(jobs)
+        failed = sweep(plan, out, data=data, executor=executor, retry=retry, progress=progress).failed
     if not out.is_dir():
         raise SeriesError(f"{out} has no runs to gather: `mechicl sweep {file}` trains them.")
     table, summary = gather(plan, out, progress)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mechicl.config import Config, ScheduleConfig, Seeds
 from mechicl.data.banks import build_bank
+from mechicl.data.treated import bank_at
 from mechicl.engine.params import init, pack
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import evaluate_params, evaluation_sets
@@ -55,7 +56,7 @@ def paces(conditions: Sequence[Condition], data: str | Path | None, progress: bo
 
 def _size(config: Config) -> Config:
     """The config without what does not change how long a step takes."""
-    return replace(config, name="size", steps=1, seeds=Seeds(), states=1, schedule=ScheduleConfig(),
+    return replace(config, name="size", steps=1, seeds=Seeds(), states=1, schedule=ScheduleConfig(), treatments=(),
                    optim=replace(config.optim, lr=0.0, warmup_steps=0, schedule="constant"))  # fmt: skip
 
 
@@ -63,8 +64,8 @@ def pace(config: Config, data: str | Path | None = None) -> Pace:
     """Measured on a fresh model of this config, which is thrown away."""
     with threads(config.threads):
         start, bank = _timed(lambda: build_bank(config, data))
-        more, sets = _timed(lambda: evaluation_sets(config, bank))
-        trainer = Trainer(config, pack(init(config)))
+        more, sets = _timed(lambda: evaluation_sets(config, bank_at(config, bank, 0)))
+        trainer = Trainer(replace(config, treatments=()), pack(init(config)))
         drawn, batches = _timed(lambda: list(training_batches(config, bank, 0, _STEPS)))
         evaluate_params(trainer.params, sets, config)  # compiles
         scored, _ = _timed(lambda: evaluate_params(trainer.params, sets, config))

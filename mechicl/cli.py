@@ -95,6 +95,7 @@ def sweep(
     dry_run: bool = False,
     gather: bool = False,
     retry: bool = False,
+    slurm: bool = False,
     quiet: bool = False,
 ) -> None:
     """Train a grid of settings x seeds that a file describes, and gather one table.
@@ -107,16 +108,20 @@ def sweep(
 
     Args:
         out: the sweep's directory (default checkpoints/NAME, NAME being the file's).
-        jobs: processes (default: one per core).
+        jobs: processes (default: one per core); with --slurm, jobs at a time.
         data: folder (or zip) of images, for recipes that need one.
         dry_run: print what would be trained, and how long it would take; train nothing.
         gather: train nothing, only gather what the runs have recorded so far.
         retry: train diverged runs again, too.
+        slurm: as jobs of a Slurm cluster, with the settings of the file's [slurm] table.
         quiet: no progress bar.
     """
     from mechicl.sweep.command import run
 
-    failed = run(file, out, jobs=jobs, data=data, dry_run=dry_run, only_gather=gather, retry=retry, progress=not quiet)
+    failed = run(
+        file, out, jobs=jobs, data=data, dry_run=dry_run, only_gather=gather, retry=retry, slurm=slurm,
+        progress=not quiet,
+    )  # fmt: skip
     if failed:
         raise SystemExit(1)
 

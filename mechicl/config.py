@@ -15,6 +15,10 @@ from mechicl.loading import ConfigError as ConfigError
 from mechicl.loading import at_least
 from mechicl.loading import from_dict as from_dict
 from mechicl.loading import to_dict as to_dict
+from mechicl.task import BankConfig as BankConfig
+from mechicl.task import SequenceConfig as SequenceConfig
+from mechicl.treatments import Treatment as Treatment
+from mechicl.treatments import check_treatments
 
 GROUPS = ("all", "attention", "mlp", "embeddings")
 
@@ -29,98 +33,6 @@ class Seeds:
 
     def __post_init__(self) -> None:
         at_least("seeds", self, init=0, data=0, eval=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BankConfig:
-    """Where exemplars come from. `n_classes` and `n_exemplars` are what is trained on;
-    the held-out classes and exemplars are drawn beside them and never trained on."""
-
-    kind: Literal["gaussian", "omniglot"] = "gaussian"
-    n_classes: int = 4096
-    n_exemplars: int = 20
-    n_holdout_classes: int = 256
-    n_holdout_exemplars: int = 4
-    dim: int = 12  # features per exemplar, d_in of the model
-    eps: float = 0.7  # gaussian: within-class noise
-    image_size: int = 28  # omniglot: pixels per side before the encoder
-    transforms: Literal[1, 2, 4, 8] = 8  # omniglot: how many flips and rotations count as classes
-    encoder: Literal["pca"] = "pca"  # omniglot: pixels -> features (data/omniglot.py says why)
-    n_labels: int | None = None  # None: one label per class; fewer: classes share labels
-
-    @property
-    def labels(self) -> int:
-        """Size of the label vocabulary."""
-        return self.n_labels or self.n_classes
-
-    def __post_init__(self) -> None:
-        at_least("bank", self, n_classes=2, n_exemplars=1, n_holdout_classes=0, dim=1)
-        at_least("bank", self, n_holdout_exemplars=0, eps=0, image_size=4)
-        if self.n_labels is not None and not 2 <= self.n_labels <= self.n_classes:
-            raise ConfigError(
-                f"bank.n_labels={self.n_labels}: classes share labels, so it must lie "
-                f"between 2 and n_classes={self.n_classes} (or be None: label = class)."
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequenceConfig:
-    """How one sequence `x1 y1 ... xC yC xq` is drawn (science.md 1.1).
-
-    `burstiness` b: b pairs of the query's class, b of one other (the distractor), and
-    C - 2b 'rest' pairs. A sequence is bursty with probability `p_bursty`; otherwise the
-    context and the query are all drawn independently from the class distribution
-    (`rest` and `distinct_labels` still hold).
-    """
-
-    n_pairs: int = 2  # C
-    burstiness: int = 1  # b
-    p_bursty: float = 1.0
-    zipf: float = 0.0  # p(class) ~ rank^-zipf; 0 is uniform
-    rest: Literal["iid", "unique"] = "iid"
-    # 'unique': rest classes differ from one another, from the query and from the distractor
-    exemplars: Literal["replacement", "no_replacement", "matched"] = "replacement"
-    # 'matched': items of one class show the identical exemplar ('same exemplar')
-    labels: Literal["canonical", "random", "swapped", "binary"] = "canonical"
-    # 'random': fresh distinct labels per sequence (ICL-only data); 'swapped': the two classes
-    # exchange labels (Flip); 'binary': they get {0, 1} in random order (ICL)
-    copy_query_label: bool = False  # CIWL: the query's label overwrites one random context label
-    distinct_labels: bool = False  # classes of one sequence have distinct canonical labels
-    noise: float = 0.0  # fresh noise per shown item: (x + noise*eta)/sqrt(1 + noise^2)
-
-    def __post_init__(self) -> None:
-        at_least("sequences", self, n_pairs=1, burstiness=0, zipf=0, noise=0)
-        c, b = self.n_pairs, self.burstiness
-        if 2 * b > c:
-            raise ConfigError(
-                f"sequences.burstiness={b}: b pairs of the query's class and b of the "
-                f"distractor need 2b <= n_pairs, but n_pairs={c}."
-            )
-        if not 0 <= self.p_bursty <= 1:
-            raise ConfigError(f"sequences.p_bursty={self.p_bursty} is not a probability.")
-        if self.labels in ("swapped", "binary") and (2 * b != c or self.p_bursty < 1):
-            raise ConfigError(
-                f"sequences.labels={self.labels!r} relabels exactly two classes, so the context "
-                f"must hold just those: n_pairs = 2*burstiness and p_bursty = 1 "
-                f"(given n_pairs={c}, burstiness={b}, p_bursty={self.p_bursty}; n_pairs must be even)."
-            )
-        if self.labels == "random" and (b == 0 or self.p_bursty < 1):
-            raise ConfigError(
-                "sequences.labels='random' draws the query's label per sequence, so its class "
-                "must be shown in every context: burstiness >= 1 and p_bursty = 1 "
-                f"(given burstiness={b}, p_bursty={self.p_bursty})."
-            )
-        if self.copy_query_label and (b > 0 or self.rest != "unique"):
-            raise ConfigError(
-                "sequences.copy_query_label puts the query's label on a wrong exemplar, so the "
-                "query's class must be absent: burstiness = 0 and rest = 'unique' "
-                f"(given burstiness={b}, rest={self.rest!r})."
-            )
-
-    @property
-    def n_tokens(self) -> int:
-        """Positions in a sequence: 2C + 1."""
-        return 2 * self.n_pairs + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +153,7 @@ class Config:
     seeds: Seeds = field(default_factory=Seeds)
     n_eval: int = 2000  # sequences per evaluator
     states: int = 10  # full optimiser states kept, evenly spaced: for resume and densify
+    treatments: tuple[Treatment, ...] = ()  # what is done to the model or its data during training
     threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
     # little on a quiet machine and loses much on a busy one (threads wait for one another)
     weights_dtype: Literal["float32", "float16"] = "float32"  # of the saved checkpoints
@@ -261,6 +174,7 @@ class Config:
             self.sequences,
             n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels,
         )  # fmt: skip
+        check_treatments(self)
 
     def with_seed(self, seed: int) -> Config:
         """The same run with another init and data seed; evaluation sets keep theirs."""

@@ -98,7 +98,8 @@ def _done(root: Path) -> int:
 
 def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Shown) -> None:
     """Train these runs in this process, one after another or stacked."""
-    if len(share) == 1 or any((root / "manifest.json").exists() for root, _ in share):
+    treated = any(config.treatments for _, config in share)  # each by its own seed: not in one pass
+    if len(share) == 1 or treated or any((root / "manifest.json").exists() for root, _ in share):
         banks = None
     else:
         banks = [checked_bank(config, data) for _, config in share]

@@ -33,9 +33,12 @@ from torch import Tensor
 from mechicl.config import Config, ConfigError, SequenceConfig
 from mechicl.data.banks import Bank, Batch
 from mechicl.data.sequences import check
+from mechicl.data.treated import relabels
 from mechicl.engine.forward import forward, label_logits
 from mechicl.engine.ops import compiled, linear
 from mechicl.engine.params import Params
+from mechicl.engine.treated import edits, layer_treatments
+from mechicl.treatments import Treatment
 
 METRICS = ("in_context_acc", "acc", "loss")
 _Z = 1.959963984540054  # the normal distribution's 97.5% point
@@ -102,6 +105,9 @@ def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, 
     """
     if name not in EVALUATORS:
         raise ConfigError(f"no evaluator named {name!r}; there are {', '.join(EVALUATORS)}.")
+    if relabels(config) and not bank.map_known:
+        raise ConfigError("the labels of this run's classes change during training, so its evaluation sets do, too: "
+                          "say of which step, as in series.evaluation_set(name, step=1000).")  # fmt: skip
     evaluator = EVALUATORS[name]
     part, setting = evaluator.part(bank), evaluator.sequences(config.sequences)
     if part.n_classes < 2:
@@ -215,11 +221,15 @@ def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray,
 
 
 @torch.inference_mode()
-def evaluate_params(params: Params, sets: dict[str, Batch], config: Config) -> list[dict]:
-    """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params)."""
+def evaluate_params(
+    params: Params, sets: dict[str, Batch], config: Config, treatments: tuple[Treatment, ...] = ()
+) -> list[dict]:
+    """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params), its
+    heads under these treatments."""
     rows = []
+    edited = edits(layer_treatments(treatments, config.model, config.sequences.n_tokens), config.model)
     for name, batch in sets.items():
-        final = forward(params, batch, config.model).final
+        final = forward(params, batch, config.model, edits=edited).final
         for metric, values in score(params, final, batch).items():
             value, low, high = map(float, mean_interval(values, metric))
             rows.append({"evaluator": name, "metric": metric, "value": value, "n": len(batch),

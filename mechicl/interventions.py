@@ -7,10 +7,11 @@ head's output before W_O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,6 +77,22 @@ def only_head(model: ModelConfig, layer: int, head: int, kind: Kind = "zero") ->
     """All other heads of the head's layer ablated ('only this head', science.md IH4)."""
     rest = tuple((layer, h) for h in range(model.n_heads) if h != head)
     return AblateHeads(heads=rest, kind=kind)
+
+
+def random_heads(
+    model: ModelConfig, count: int, rng: np.random.Generator, *,
+    layer: int | None = None, excluding: Collection[tuple[int, int]] = (),
+) -> tuple[tuple[int, int], ...]:  # fmt: skip
+    """`count` different heads at random, as a control: of one layer or of all, none of `excluding`.
+
+    Raises:
+        ConfigError: there are not as many.
+    """
+    layers = range(model.n_layers) if layer is None else [layer]
+    heads = [(la, h) for la in layers for h in range(model.n_heads) if (la, h) not in excluding]
+    if len(heads) < count:
+        raise ConfigError(f"{count} random heads were asked for, but only {len(heads)} can be chosen from.")
+    return tuple(sorted(heads[int(i)] for i in rng.choice(len(heads), count, replace=False)))
 
 
 def needs(kind: Kind, model: ModelConfig) -> list[str]:

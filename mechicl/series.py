@@ -165,11 +165,14 @@ class Series:
             )
         return bank
 
-    def evaluation_set(self, name: str, n: int | None = None, fold: int = 0) -> Batch:
-        """The fixed sequences of an evaluator; the same for every step (`mechicl.evaluators`)."""
+    def evaluation_set(self, name: str, n: int | None = None, fold: int = 0, step: int | None = None) -> Batch:
+        """The fixed sequences of an evaluator (`mechicl.evaluators`); the same for every step, but
+        in a run that relabels, where the step must be given."""
+        from mechicl.data.treated import bank_at
         from mechicl.evaluators import evaluation_set
 
-        return evaluation_set(name, self.config, self.bank, n, fold)
+        bank = self.bank if step is None else bank_at(self.config, self.bank, step)
+        return evaluation_set(name, self.config, bank, n, fold)
 
     def _metric_lines(self) -> list[dict]:
         """Lines of metrics.jsonl by step. A replay writes a step again; the first line counts,

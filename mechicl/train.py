@@ -6,6 +6,7 @@ from any saved state with exactly the updates it would have made.
 
 from __future__ import annotations
 
+import itertools
 import math
 import platform
 from collections.abc import Iterator, Sequence
@@ -20,9 +21,11 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import mechicl
-from mechicl.config import Config, ConfigError, Window, to_dict
+from mechicl import graft
+from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
-from mechicl.engine.params import Params, init, pack, unpack
+from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
+from mechicl.engine.params import Params, unpack
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
@@ -39,6 +42,7 @@ from mechicl.storage import (
     save_latest,
     write_json,
 )  # fmt: skip
+from mechicl.treatments import in_force
 
 _DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
 _STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
@@ -69,7 +73,7 @@ def train(
     root = Path(out) if out is not None else Path("checkpoints") / config.name
     bank = checked_bank(config, data)
     with begun(root, config, bank, data), bar(root.name, config, 0, config.steps, progress) as shown:
-        trainer = Trainer(config, pack(init(config)))
+        trainer = Trainer(config, graft.initial_params(config, root))
         advance([Member(root, config, bank)], trainer, config.steps, set(checkpoint_steps(config)), shown)
     return open_series(root)
 
@@ -78,7 +82,7 @@ def checked_bank(config: Config, data: str | Path | None) -> Bank:
     """The bank; what is impossible about the run is refused before anything is written."""
     checkpoint_steps(config)
     bank = build_bank(config, data)
-    evaluation_sets(config, bank, n=1)
+    evaluation_sets(config, bank_at(config, bank, 0), n=1)
     return bank
 
 
@@ -102,7 +106,8 @@ def begun(root: Path, config: Config, bank: Bank, data: str | Path | None) -> It
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         write_json(root / "config.json", to_dict(config))
-        write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, data))
+        grafts = graft.begin(config, root)
+        write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, data, grafts))
         yield
 
 
@@ -154,13 +159,21 @@ def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progres
 
 def training_batches(config: Config, bank: Bank, start: int, stop: int) -> Iterator[Batch]:
     """The batches of updates `start`..`stop` - 1: a pure function of seed and step number."""
-    trained, size = bank.train(), config.batch_size
+    size = config.batch_size
+
+    def treated(update: int) -> tuple[SequenceConfig, tuple[int, int] | None]:
+        return sequences_at(config, update), map_at(config, update)
+
     for draw in range(start // _STEPS_PER_DRAW, math.ceil(stop / _STEPS_PER_DRAW)):
-        rng = np.random.default_rng([config.seeds.data, _DRAWS, draw])
-        drawn = trained.draw(config.sequences, size * _STEPS_PER_DRAW, rng, config.bank.labels)
         first = draw * _STEPS_PER_DRAW
-        for step in range(max(start, first), min(stop, first + _STEPS_PER_DRAW)):
-            yield drawn[(step - first) * size : (step - first + 1) * size]
+        steps = range(max(start, first), min(stop, first + _STEPS_PER_DRAW))
+        for (sequences, _), same in itertools.groupby(steps, treated):
+            updates = list(same)
+            rng = np.random.default_rng([config.seeds.data, _DRAWS, draw])
+            trained = bank_of(config, bank, updates[0]).train()
+            drawn = trained.draw(sequences, size * _STEPS_PER_DRAW, rng, config.bank.labels)
+            for step in updates:
+                yield drawn[(step - first) * size : (step - first + 1) * size]
 
 
 class Shown(Protocol):
@@ -194,13 +207,14 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
     writers = [Writer(member.root) for member in members]
     evaluated = keep | set(evaluated_steps(config))
     states, resumed = state_steps(config), resume_steps(config)
-    sets = [evaluation_sets(member.config, member.bank) for member in members]
+    fixed = None if relabels(config) else [evaluation_sets(member.config, member.bank) for member in members]
     losses: list[torch.Tensor] = []
 
     def checkpoint() -> None:
         step, saved = trainer.step, trainer.step in keep
         for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
-            _checkpoint(member, trainer, i, writer if saved else None, sets[i], losses, shown)
+            sets = evaluation_sets(member.config, bank_at(config, member.bank, step)) if fixed is None else fixed[i]
+            _checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown)
             if step in states:
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
             elif step in resumed:
@@ -239,10 +253,13 @@ def _checkpoint(
             f"{root}: the training loss is {loss} at step {step}; the run diverged and stopped. "
             "Its earlier checkpoints are whole. Lower optim.lr, or add warm-up."
         )
-    rows = evaluate_params(params, sets, config)
+    treatments = in_force(config.treatments, step)
+    rows = evaluate_params(params, sets, config, treatments)
     if writer is not None:
         writer.save("weights", step, sequences, saved_weights(params, config))
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
+    if treatments:
+        record["treatments"] = [str(t) for t in treatments]
     append_line(root / "metrics.jsonl", record)
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].headline}
     text = " ".join(f"{k} {value[k]:.2f}" for k in ("icl", "flip", "ciwl", "iwl"))
@@ -265,7 +282,7 @@ def _restore(series: Series, before: int) -> Trainer:
     latest = load_latest(series.root)
     if latest is not None and int(latest["step"]) <= before:
         return Trainer.from_state(series.config, latest)
-    return Trainer(series.config, pack(init(series.config)))
+    return Trainer(series.config, graft.initial_params(series.config, series.root))
 
 
 def resumes_from(series: Series) -> int:
@@ -277,7 +294,7 @@ def resumes_from(series: Series) -> int:
     return max([*saved, 0 if latest is None else int(latest["step"])])
 
 
-def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path | None) -> dict:
+def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path | None, grafts: list[dict]) -> dict:
     return {
         "format": FORMAT,
         "run": config.name,
@@ -285,6 +302,7 @@ def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path 
         "bank": bank.fingerprint,
         "data": None if data is None else str(data),
         "weights_dtype": config.weights_dtype,
+        **({"grafts": grafts} if grafts else {}),
         "versions": {
             "mechicl": mechicl.__version__,
             "python": platform.python_version(),

@@ -44,8 +44,18 @@ def _neighbours(series: Series) -> list[str]:
     return [
         f"steps {a} and {b}: the same weights (sha256) at both, though {b - a} updates lie between."
         for a, b in itertools.pairwise(steps)
-        if series.entry(a).sha256 == series.entry(b).sha256
+        if series.entry(a).sha256 == series.entry(b).sha256 and not _all_frozen(series, a, b)
     ]
+
+
+def _all_frozen(series: Series, a: int, b: int) -> bool:
+    from mechicl.engine.params import shapes
+    from mechicl.engine.treated import frozen
+
+    treatments = series.config.treatments
+    return bool(treatments) and all(
+        frozen(treatments, update, name) for name in shapes(series.config) for update in range(a, b)
+    )
 
 
 def _contents(series: Series, broken: set[str]) -> list[str]:

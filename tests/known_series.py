@@ -25,7 +25,7 @@ def write_series(
     sets, loss = evaluation_sets(config, bank), loss or {}
     root.mkdir(parents=True)
     write_json(root / "config.json", to_dict(config))
-    write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, None))
+    write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, None, []))
     writer = Writer(root)
     for step, w in sorted(weights.items()):
         params, sequences = pack(w), step * config.batch_size

@@ -74,6 +74,7 @@ class Bank:
     n_exemplars: int
     names: tuple[str, ...] = ()
     images: np.ndarray | None = None
+    map_known: bool = False  # for a run that relabels: these are the labels of a stated step (data/treated.py)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -115,6 +116,7 @@ class Bank:
             n_exemplars=x.shape[1],
             names=self.names[classes],
             images=None if self.images is None else self.images[classes, exemplars],
+            map_known=self.map_known,
         )
 
     def gather(self, s: Sequences, noise: float, rng: np.random.Generator) -> Batch:

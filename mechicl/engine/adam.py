@@ -8,18 +8,20 @@ from mechicl.engine.kernels import compiled
 
 
 @compiled
-def adam(params, moments, squares, grads, rates, held):
+def adam(params, moments, squares, grads, shared, each):
     """One Adam update in place, of tuples of flat arrays.
 
-    rates: lr / (1 - b1^t), b1, b2, eps, 1 / sqrt(1 - b2^t). held [arrays, 2]: of each array the
-    penalty (penalty * p joins the gradient) and the shrink, which first multiplies p (decoupled
-    decay; 1 without).
+    shared: b1, b2, eps. each [arrays, 5]: whether the array is updated at all (else 0),
+    lr / (1 - b1^t), 1 / sqrt(1 - b2^t), the penalty (penalty * p joins the gradient) and the
+    shrink, which first multiplies p (decoupled decay; 1 without).
     """
-    rate, b1, b2, eps, bias2 = rates
-    one = rates.dtype.type(1)
+    b1, b2, eps = shared
+    one = shared.dtype.type(1)
     for k in range(len(params)):
         p, m, v, g = params[k], moments[k], squares[k], grads[k]
-        penalty, shrink = held[k]
+        live, rate, bias2, penalty, shrink = each[k]
+        if live == 0:
+            continue
         for i in range(p.shape[0]):
             d = g[i] + penalty * p[i]
             m[i] = b1 * m[i] + (one - b1) * d

@@ -12,7 +12,8 @@ w.T @ x: weights [s, i, o] take x [s, i, t, b] to [s, o, t, b].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -31,13 +32,17 @@ from mechicl.engine.columns import (
 from mechicl.engine.head import cross_entropy
 from mechicl.engine.ops import EPS, matmul_arrays
 from mechicl.engine.params import sinusoidal_positions
+from mechicl.engine.treated import ClampedAttention, LayerTreatment
 
 Array = np.ndarray
 Arrays = dict[str, np.ndarray]
 Pullback = Callable[[Array], Array]
 
 
-def loss_and_gradients(params: Arrays, batch: Batch, model: ModelConfig, grads: Arrays) -> Array:
+def loss_and_gradients(
+    params: Arrays, batch: Batch, model: ModelConfig, grads: Arrays,
+    treated: Mapping[int, LayerTreatment] = MappingProxyType({}),
+) -> Array:  # fmt: skip
     """Mean cross-entropy at the query [s]; `grads` receives the gradient of every parameter.
 
     Args:
@@ -45,6 +50,7 @@ def loss_and_gradients(params: Arrays, batch: Batch, model: ModelConfig, grads: 
         batch: of each model [s, b, ...]; of a single one also [b, ...].
         grads: arrays of the parameters' shapes, filled in. Only the label embedding's is
             added to, in the few rows that the batch shows: it must come as zeros.
+        treated: layers whose heads are ablated or clamped (engine/treated.py).
 
     Not for rotary positions: there, autograd serves.
     """
@@ -56,7 +62,8 @@ def loss_and_gradients(params: Arrays, batch: Batch, model: ModelConfig, grads: 
     pullbacks: list[Pullback] = [back]
     for layer in range(model.n_layers):
         block = f"blocks.{layer}"
-        x, back = _attention(params, x, model, block, layer == model.n_layers - 1, grads)
+        last = layer == model.n_layers - 1
+        x, back = _attention(params, x, model, block, last, grads, treated.get(layer))
         pullbacks.append(back)
         if model.has_mlp(layer):
             x, back = _mlp(params, x, model, block, grads)
@@ -94,7 +101,10 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
     return x, back
 
 
-def _attention(params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays):
+def _attention(
+    params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays,
+    treated: LayerTreatment | None,
+):  # fmt: skip
     w, w_out, dw = params[f"{block}.attn.W_QKV"], params[f"{block}.attn.W_O"], grads[f"{block}.attn.W_QKV"]
     y, norm_back = _norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, None)
     (s, d, t, b), h, size = x.shape, model.n_heads, model.d_head
@@ -107,7 +117,15 @@ def _attention(params: Arrays, x: Array, model: ModelConfig, block: str, query_o
     heads = q.reshape(s, -1, h, size, asking.shape[2], b), kv.reshape(s, -1, h, size, t, b)
     z = np.empty((s, h, size, asking.shape[2], b), x.dtype)
     p, scale = np.empty((s, h, asking.shape[2], t, b), x.dtype), x.dtype.type(size**-0.5)
-    attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
+    keep = None if treated is None or treated.keep is None else treated.keep.numpy().astype(x.dtype)
+    clamp = None if treated is None else treated.clamp
+    clamped = None if clamp is None else ClampedAttention(*heads, slots, scale, clamp)
+    if clamped is None:
+        attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
+    else:
+        z = clamped.z
+    if keep is not None:
+        z *= keep[:, None, None, None]
     z = z.reshape(asking.shape)
     out = _map(w_out, z)
     out += x[:, :, -1:] if query_only else x
@@ -117,7 +135,13 @@ def _attention(params: Arrays, x: Array, model: ModelConfig, block: str, query_o
         dq = np.empty_like(q)
         dkv = np.empty_like(kv) if query_only else dq
         dz = _map(w_out.mT, d_out).reshape(s, h, size, -1, b)
-        attention_backward(*heads, slots, scale, p, dz, dq.reshape(heads[0].shape), dkv.reshape(heads[1].shape))
+        if keep is not None:
+            dz *= keep[:, None, None, None]
+        ends = dq.reshape(heads[0].shape), dkv.reshape(heads[1].shape)
+        if clamped is None:
+            attention_backward(*heads, slots, scale, p, dz, *ends)
+        else:
+            clamped.gradient(dz, *ends)
         if query_only:
             dy = _map(w[..., d:].mT, dkv)
             dy[:, :, -1:] += _map(w[..., :d].mT, dq)

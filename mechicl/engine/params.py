@@ -18,6 +18,7 @@ from einops import rearrange
 from mechicl.config import Config, ConfigError, ModelConfig
 
 Params = dict[str, torch.Tensor]
+_AGAIN = 1 << 16  # no character of a name: marks the streams of resets
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
@@ -65,17 +66,19 @@ def group(name: str) -> str:
     return "mlp" if ".mlp." in name or ".ln2." in name else "embeddings"
 
 
-def init(config: Config) -> Params:
+def init(config: Config, again: int | None = None) -> Params:
     """Initial weights from `seeds.init`, in TransformerLens shapes.
 
     As in the published code (science.md 1.5): matrices lecun-normal (std 1/sqrt(fan_in)),
     label embedding truncated normal std .02 cut at 2 std, learned positions
     uniform(+-1/sqrt(32)), biases 0, LayerNorm 1 and 0. Each parameter draws from its own
-    stream, so adding a layer leaves the others' weights as they were.
+    stream, so adding a layer leaves the others' weights as they were. `again`: an independent
+    draw of the same, for a reset at that step.
     """
     out: Params = {}
     for name, shape in shapes(config).items():
-        rng = np.random.default_rng([config.seeds.init, *name.encode()])
+        stream = [config.seeds.init, *name.encode(), *([] if again is None else [_AGAIN, again])]
+        rng = np.random.default_rng(stream)
         out[name] = torch.from_numpy(_init_one(name, shape, rng).astype(np.float32))
     return out
 

@@ -1,6 +1,7 @@
 """One training step: loss, gradients, Adam, on plain tensors.
 
-The loss is cross-entropy over all labels at the query (science.md 1.1). Which L2 is applied
+The loss is cross-entropy over all labels at the query (science.md 1.1). What treatments do to a
+step is a function of the config and the step's number (engine/treated.py). Which L2 is applied
 to what is stated in `OptimConfig`. Parameters may be stacked over models (axis s, e.g. the
 seeds of one recipe): each then takes its own step on its own batch, in one pass.
 """
@@ -8,6 +9,8 @@ seeds of one recipe): each then takes its own step on its own batch, in one pass
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,6 +21,8 @@ from mechicl.config import Config, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward, logits
 from mechicl.engine.params import Params, group
+from mechicl.engine.treated import LayerTreatment, drawn_anew, edits, frozen, layer_treatments, moments_since
+from mechicl.treatments import in_force
 
 
 def loss(params: Params, batch: Batch, config: Config) -> Tensor:
@@ -51,25 +56,44 @@ class Trainer:
         from mechicl.engine.adam import clear_rows
         from mechicl.engine.gradients import loss_and_gradients
 
-        by = loss_and_autograd if self.config.model.positions == "rotary" else loss_and_gradients
+        model, treatments, treated = self.config.model, self.config.treatments, {}
+        if treatments:
+            self._strike()
+            treated = layer_treatments(in_force(treatments, self.step + 1), model, 2 * batch.n_pairs + 1)
+        by = loss_and_autograd if model.positions == "rotary" else loss_and_gradients
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
-            value = torch.from_numpy(by(self._arrays, batch, self.config.model, self._grads))
+            value = torch.from_numpy(by(self._arrays, batch, model, self._grads, treated))
         self._adam()
         table = self._grads["embed.W_E"]
         clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
         self.step += 1
         return value if self._many else value[0]
 
+    def _strike(self) -> None:
+        """What treatments do between two updates: draw parameters anew, clear moments."""
+        for name, p in drawn_anew(self.config, self.step).items():
+            self.params[name].copy_(p)
+        for name, moments in self.moments.items():
+            if moments_since(self.config.treatments, self.step, name) == self.step:
+                for moment in moments:
+                    moment.zero_()
+
     def _adam(self) -> None:
         from mechicl.engine.adam import adam
 
-        optim, (b1, b2), done = self.config.optim, self.config.optim.betas, self.step + 1
-        lr, dtype = optim.lr_at(self.step), self._flat[0][0].dtype
-        rates = (lr / (1 - b1**done), b1, b2, optim.adam_eps, 1 / math.sqrt(1 - b2**done))
-        l2 = [optim.l2 if optim.l2_group in ("all", group(name)) else 0.0 for name in self.params]
-        held = [(x, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * x) for x in l2]
+        optim, lr, dtype = self.config.optim, self.config.optim.lr_at(self.step), self._flat[0][0].dtype
         params, first, second, grads = self._flat
-        adam(params, first, second, grads, np.array(rates, dtype), np.array(held, dtype))
+        each = np.array([self._rates(name, lr) for name in self.params], dtype)
+        adam(params, first, second, grads, np.array((*optim.betas, optim.adam_eps), dtype), each)
+
+    def _rates(self, name: str, lr: float) -> tuple[float, float, float, float, float]:
+        """What `adam` does to one parameter in the update about to be made."""
+        optim, (b1, b2), treatments = self.config.optim, self.config.optim.betas, self.config.treatments
+        live = not (treatments and frozen(treatments, self.step, name))
+        done = self.step + 1 - (moments_since(treatments, self.step, name) if treatments else 0)
+        l2 = optim.l2 if optim.l2_group in ("all", group(name)) else 0.0
+        held = (l2, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * l2)
+        return live, lr / (1 - b1**done), 1 / math.sqrt(1 - b2**done), *held
 
     def member(self, i: int) -> Params:
         """The parameters of stacked model `i`; of a plain trainer, its own. Not copied."""
@@ -99,14 +123,16 @@ class Trainer:
 
 
 def loss_and_autograd(
-    params: dict[str, np.ndarray], batch: Batch, model: ModelConfig, grads: dict[str, np.ndarray]
-) -> np.ndarray:
+    params: dict[str, np.ndarray], batch: Batch, model: ModelConfig, grads: dict[str, np.ndarray],
+    treated: Mapping[int, LayerTreatment] = MappingProxyType({}),
+) -> np.ndarray:  # fmt: skip
     """As `gradients.loss_and_gradients`, for any model, by autograd."""
     values = []
     for i in range(len(params["embed.W_E"])):
         leaves = {name: torch.from_numpy(p[i]).requires_grad_() for name, p in params.items()}
         own = batch if batch.target.dim() == 1 else batch[i]
-        value = F.cross_entropy(logits(leaves, forward(leaves, own, model).final), own.target)
+        final = forward(leaves, own, model, edits=edits(treated, model)).final
+        value = F.cross_entropy(logits(leaves, final), own.target)
         for name, grad in zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True):
             grads[name][i] = grad.numpy()
         values.append(float(value.detach()))

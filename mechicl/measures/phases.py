@@ -76,7 +76,7 @@ def series_phases(series: Series) -> dict[str, Phases]:
         if name not in recorded:
             continue
         metric = EVALUATORS[name].headline
-        level = chance(name, series.evaluation_set(name), series.config.bank.labels)[metric]
+        level = chance(name, series.evaluation_set(name, step=0), series.config.bank.labels)[metric]
         out[name] = phase_times(*series.curve(name, metric), level)
     return out
 

@@ -143,3 +143,16 @@ def omniglot_small() -> Config:
         ),
         n_eval=1000,
     )  # fmt: skip
+
+
+@recipe
+def llama_tokens() -> Config:
+    """Classes of neighbouring LLaMA-derived token embeddings, in about 3 minutes: needs `mechicl[tokens]`.
+
+    Singh et al. 2023, section 4.3 (science.md 3.1): 1,600 clusters of 10 tokens, label = class; here
+    in demo's model and schedule, on the table that the package `wordllama` ships (data/tokens.py).
+    """
+    config = demo()
+    bank = BankConfig(kind="tokens", n_classes=1600, n_exemplars=10, dim=256, n_holdout_classes=80,
+                      n_holdout_exemplars=0)  # fmt: skip
+    return replace(config, name="llama-tokens", bank=bank)

@@ -13,13 +13,14 @@ class BankConfig:
     """Where exemplars come from. `n_classes` and `n_exemplars` are what is trained on;
     the held-out classes and exemplars are drawn beside them and never trained on."""
 
-    kind: Literal["gaussian", "omniglot"] = "gaussian"
+    kind: Literal["gaussian", "omniglot", "tokens"] = "gaussian"
     n_classes: int = 4096
     n_exemplars: int = 20
     n_holdout_classes: int = 256
     n_holdout_exemplars: int = 4
     dim: int = 12  # features per exemplar, d_in of the model
     eps: float = 0.7  # gaussian: within-class noise
+    spectrum: float = 0.0  # gaussian: coordinate i (from 1) has variance ~ i^-spectrum; 0 is isotropic
     image_size: int = 28  # omniglot: pixels per side before the encoder
     transforms: Literal[1, 2, 4, 8] = 8  # omniglot: how many flips and rotations count as classes
     encoder: Literal["pca"] = "pca"  # omniglot: pixels -> features (data/omniglot.py says why)
@@ -32,7 +33,7 @@ class BankConfig:
 
     def __post_init__(self) -> None:
         at_least("bank", self, n_classes=2, n_exemplars=1, n_holdout_classes=0, dim=1)
-        at_least("bank", self, n_holdout_exemplars=0, eps=0, image_size=4)
+        at_least("bank", self, n_holdout_exemplars=0, eps=0, spectrum=0, image_size=4)
         if self.n_labels is not None and not 2 <= self.n_labels <= self.n_classes:
             raise ConfigError(
                 f"bank.n_labels={self.n_labels}: classes share labels, so it must lie "

@@ -142,22 +142,41 @@ def build_bank(config: Config, data: str | Path | None = None) -> Bank:
         from mechicl.data.omniglot import omniglot_bank
 
         return omniglot_bank(bank, config.seeds.data, data)
+    if bank.kind == "tokens":
+        from mechicl.data.tokens import token_bank
+
+        return token_bank(bank, config.seeds.data, data)
     return gaussian_bank(bank, config.seeds.data)
 
 
 def gaussian_bank(config: BankConfig, seed: int) -> Bank:
     """Gaussian clusters: x = (mu + eps*eta)/sqrt(1 + eps^2), mu and eta ~ N(0, 1/dim) per
-    coordinate (Reddy 2023, 2312.03002), so that |x| is about 1 whatever the dimension."""
+    coordinate (Reddy 2023, 2312.03002), so that |x| is about 1 whatever the dimension.
+
+    With a `spectrum` the coordinates' variances fall as a power law and still sum to 1: features
+    that are correlated, as those of images are, seen along their principal axes."""
     if config.kind != "gaussian":
         raise ConfigError(f"gaussian_bank was given a bank of kind {config.kind!r}.")
     rng = np.random.default_rng([seed, _BANK])
     classes = config.n_classes + config.n_holdout_classes
     exemplars = config.n_exemplars + config.n_holdout_exemplars
-    scale = np.float32(1 / np.sqrt(config.dim))
+    scale = np.sqrt(variances(config)).astype(np.float32)
     mu = rng.standard_normal((classes, 1, config.dim), dtype=np.float32) * scale
     eta = rng.standard_normal((classes, exemplars, config.dim), dtype=np.float32) * scale
     x = (mu + np.float32(config.eps) * eta) / np.float32(np.sqrt(1 + config.eps**2))
     return Bank(x, assign_labels(config, classes, seed), config.n_classes, config.n_exemplars)
+
+
+def variances(config: BankConfig) -> np.ndarray:
+    """[dim], sum 1: of each coordinate of a Gaussian bank's mu and eta."""
+    v = np.arange(1, config.dim + 1, dtype=np.float64) ** -config.spectrum
+    return v / v.sum()
+
+
+def effective_dim(config: BankConfig) -> float:
+    """How many coordinates of equal variance would be as concentrated: (sum v)^2 / sum v^2, the
+    participation ratio. The dimension itself where the spectrum is flat."""
+    return float(1 / np.square(variances(config)).sum())
 
 
 def assign_labels(config: BankConfig, classes: int, seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mechicl.config import BankConfig, Config, ConfigError, SequenceConfig
-from mechicl.data.banks import Bank, assign_labels, build_bank, gaussian_bank
+from mechicl.data.banks import Bank, assign_labels, build_bank, effective_dim, gaussian_bank
 from mechicl.data.sequences import sample
 
 BANK = BankConfig(n_classes=10, n_exemplars=6, n_holdout_classes=4, n_holdout_exemplars=3, dim=5)
@@ -181,3 +181,22 @@ def test_draw_is_a_function_of_the_generator(bank):
     draws = [bank.train().draw(setting, 20, np.random.default_rng(s), 10) for s in (0, 0, 1)]
     assert torch.equal(draws[0].exemplars, draws[1].exemplars)
     assert not torch.equal(draws[0].exemplars, draws[2].exemplars)
+
+
+def test_a_spectrum_gives_variances_that_fall_as_a_power_law():
+    config = BankConfig(n_classes=3000, n_exemplars=4, n_holdout_classes=0, n_holdout_exemplars=0, dim=16,
+                        eps=0.5, spectrum=1.0)  # fmt: skip
+    x = gaussian_bank(config, 0).exemplars.reshape(-1, 16).astype(np.float64)
+    want = 1 / np.arange(1, 17)
+    np.testing.assert_allclose(x.var(axis=0), want / want.sum(), rtol=0.08)
+    assert np.square(x).sum(-1).mean() == pytest.approx(1, abs=0.03)
+    assert effective_dim(config) == pytest.approx(want.sum() ** 2 / np.square(want).sum())
+    assert effective_dim(dataclasses.replace(config, spectrum=0.0)) == pytest.approx(16)
+
+
+def test_a_flat_spectrum_is_the_isotropic_bank_to_the_last_bit():
+    rng, scale = np.random.default_rng([0, 0]), np.float32(1 / np.sqrt(5))
+    mu = rng.standard_normal((14, 1, 5), dtype=np.float32) * scale
+    eta = rng.standard_normal((14, 9, 5), dtype=np.float32) * scale
+    x = (mu + np.float32(0.7) * eta) / np.float32(np.sqrt(1 + 0.7**2))
+    assert np.array_equal(gaussian_bank(BANK, 0).exemplars, x)

@@ -1,0 +1,12 @@
+"""The evidence: every claim with what was run, the numbers over seeds and a verdict.
+
+    python -m evidence collect SWEEP.toml RUNS   the small table of a sweep's runs, into evidence/tables
+    python -m evidence page                      docs/findings.md and its figures, from the tables
+
+    tables.py       the committed tables: what is in them, how they are made and read
+    statistics.py   over seeds: phases, paired effects, corrections
+    claim.py        what a claim is, and the rules of its verdict
+    plots.py        the figures' one style
+    page.py         the page
+    experiments/    one module per question, each with claims(): what was asked, and what came out
+"""

@@ -1,0 +1,79 @@
+"""`python -m evidence`: collect the tables of runs, and build the page from the tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import tyro
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command
+def collect(file: tyro.conf.Positional[Path], runs: tyro.conf.Positional[Path]) -> None:
+    """Make the small table of a sweep: evidence/tables/NAME.parquet.
+
+    Args:
+        file: the sweep's file, as sweeps/competition.toml.
+        runs: the folder its runs are in.
+    """
+    from evidence import tables
+
+    _said(tables.collect(file, runs))
+
+
+@app.command(name="collect-runs")
+def collect_runs(name: tyro.conf.Positional[str], runs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
+    """Make the small table of some seeds of one recipe.
+
+    Args:
+        name: of the table.
+        runs: the seeds' directories.
+    """
+    from evidence import tables
+
+    _said(tables.collect_runs(name, runs))
+
+
+@app.command
+def heads(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("checkpoints/heads"),
+          jobs: int | None = None) -> None:  # fmt: skip
+    """Train every seed again with its own ICL heads ablated, and with random ones.
+
+    Args:
+        runs: whole series of one recipe, a seed each.
+        out: where the treated runs go.
+        jobs: processes (default: one per core).
+    """
+    from evidence.heads import train_all
+
+    train_all(list(runs), out, jobs)
+
+
+@app.command
+def page() -> None:
+    """Build docs/findings.md and its figures from the tables."""
+    from evidence.page import build
+
+    for path in build():
+        print(path)
+
+
+def _said(table) -> None:
+    runs = table.groupby("condition").seed.nunique()
+    print("\n".join(f"{condition}: {seeds} seeds" for condition, seeds in runs.items()))
+
+
+def main() -> None:
+    from mechicl.config import ConfigError
+    from mechicl.storage import SeriesError
+
+    try:
+        app.cli(prog="python -m evidence", description=__doc__)
+    except (ConfigError, SeriesError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

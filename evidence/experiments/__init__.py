@@ -1,0 +1,1 @@
+"""One module per question: `claims()` reads its tables and says what came out."""

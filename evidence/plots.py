@@ -1,0 +1,93 @@
+"""The figures of the page: matplotlib, one style, saved as SVG (text stays text) and the same bytes
+whenever the tables are the same."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mechicl.figures.style import COLOURS, NAMES
+
+STYLE = {
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8, "axes.titlesize": 8.5,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#eee",
+    "axes.edgecolor": "#888", "axes.axisbelow": True, "legend.frameon": False, "svg.fonttype": "none",
+    "svg.hashsalt": "mechicl", "figure.facecolor": "white", "xtick.color": "#444", "ytick.color": "#444",
+}  # fmt: skip
+SHOWN = ("icl", "flip", "ciwl", "iwl")
+CELL = (2.45, 1.9)  # inches per panel
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As SVG; without a date, so that it only changes with its data."""
+    with mpl.rc_context(STYLE):
+        figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def grid(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels that share their axes."""
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(CELL[0] * columns, CELL[1] * rows + 0.45), layout="constrained")
+        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+        for axis in axes[count:]:
+            axis.remove()
+    return figure, axes[:count]
+
+
+def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ...] = SHOWN) -> Figure:
+    """One panel per condition: every seed thin, the median over seeds thick, in-context accuracy
+    (IWL: accuracy over all labels) over training sequences. conditions: name -> title."""
+    present = {name: title for name, title in conditions.items() if (table.condition == name).any()}
+    figure, axes = grid(len(present))
+    with mpl.rc_context(STYLE):
+        for axis, (name, title) in zip(axes, present.items(), strict=True):
+            rows = table[table.condition == name]
+            for evaluator in shown:
+                over_seeds(axis, rows[rows.evaluator == evaluator], COLOURS[evaluator], NAMES[evaluator].split(" (")[0])
+            axis.set_title(f"{title} (n = {rows.seed.nunique()})", loc="left")
+            axis.set_xscale("log")
+            axis.set_ylim(-0.02, 1.02)
+            axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
+        figure.supxlabel("training sequences seen", fontsize=8)
+        figure.supylabel("accuracy", fontsize=8)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+    return figure
+
+
+def over_seeds(axis: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
+    """Each seed's curve thin, their median thick, straight between evaluated steps."""
+    rows = rows[rows.sequences > 0]
+    wide = rows.pivot_table(index="sequences", columns="seed", values="value").sort_index()
+    wide = wide.interpolate(method="index", limit_area="inside")
+    axis.plot(wide.index, wide.to_numpy(), color=colour, lw=0.6, alpha=0.35)
+    middle = wide.dropna().median(axis=1)
+    axis.plot(middle.index, middle, color=colour, lw=1.8, label=label)
+
+
+def dose(table: pd.DataFrame, x: str, lines: dict[str, tuple[str, str]], label: str, log: bool = False) -> Figure:
+    """Values of every seed (dots) and their median (line) against a setting.
+
+    table: one row per seed with columns x and those of `lines`: column -> (label, colour).
+    """
+    figure, (axis,) = grid(1)
+    figure.set_size_inches(4.2, 2.7)
+    with mpl.rc_context(STYLE):
+        for column, (name, colour) in lines.items():
+            axis.plot(table[x], table[column], "o", color=colour, ms=3, alpha=0.5, mew=0)
+            middle = table.groupby(x)[column].median()
+            axis.plot(middle.index, middle, color=colour, lw=1.6, label=name)
+        if log:
+            axis.set_xscale("symlog", linthresh=float(np.min(table[x][table[x] > 0])))
+        axis.set_xlabel(label)
+        axis.set_ylim(-0.02, 1.02)
+        axis.legend()
+    return figure

@@ -1,0 +1,96 @@
+"""Over seeds: phases of every run, effects of a treatment against its own seed untreated.
+
+The unit is the seed. A treated run shares with its untreated twin the initial weights, the
+bank and the stream of sequences, so effects are paired differences. Intervals are Student's t,
+p-values of paired t-tests, corrected for the number of conditions that were compared (Holm).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mechicl.measures.phases import over_seeds, phase_times
+
+QUANTITIES = ("onset", "peak", "peak_value", "half_decay", "final_value")
+
+
+def phases(table: pd.DataFrame) -> pd.DataFrame:
+    """Phase times (mechicl/measures/phases.py) of every complete run: one row per condition,
+    seed and evaluator; times in sequences, NaN where the rule finds none."""
+    rows = []
+    whole = table[table.complete & (table.evaluator != "training")]
+    for (condition, seed, evaluator), curve in whole.groupby(["condition", "seed", "evaluator"], sort=False):
+        curve = curve.sort_values("sequences")
+        found = phase_times(curve.sequences.to_numpy(float), curve.value.to_numpy(float), float(curve.chance.iloc[0]))
+        values = {name: np.nan if value is None else value for name, value in vars(found).items()}
+        rows.append({"condition": condition, "seed": seed, "evaluator": evaluator, **values})
+    return pd.DataFrame(rows, columns=["condition", "seed", "evaluator", *QUANTITIES])
+
+
+def losses(table: pd.DataFrame) -> pd.DataFrame:
+    """Training loss at ICL's peak and at the end, of every complete run."""
+    rows = []
+    for (condition, seed), run in table[table.complete].groupby(["condition", "seed"], sort=False):
+        icl, loss = (run[run.evaluator == name].sort_values("sequences") for name in ("icl", "training"))
+        peak = icl.sequences.iloc[int(icl.value.argmax())]
+        near = loss.iloc[int((loss.sequences - peak).abs().argmin())]
+        rows.append({"condition": condition, "seed": seed, "at_peak": near.value, "final": loss.value.iloc[-1]})
+    return pd.DataFrame(rows)
+
+
+def at(table: pd.DataFrame, evaluator: str, sequences: float) -> pd.Series:
+    """Every run's value at a time, straight between evaluated steps; index (condition, seed)."""
+    rows = table[table.evaluator == evaluator].sort_values("sequences")
+    return rows.groupby(["condition", "seed"]).apply(
+        lambda run: float(np.interp(sequences, run.sequences, run.value)), include_groups=False
+    )
+
+
+def spread(values: pd.Series | list[float]) -> str:
+    """'median (lowest to highest; n of N seeds)', times as 193k."""
+    from mechicl.figures.style import short
+
+    listed = [None if pd.isna(v) else float(v) for v in values]
+    found = over_seeds(listed)
+    if not found["n"]:
+        return f"never (0 of {found['of_n']})"
+    text = short if found["high"] > 1000 else "{:.3f}".format
+    of = f"{found['n']}" if found["n"] == found["of_n"] else f"{found['n']} of {found['of_n']}"
+    return f"{text(found['median'])} ({text(found['low'])} to {text(found['high'])}; n = {of})"
+
+
+def paired(treated: pd.Series, untreated: pd.Series) -> dict[str, float]:
+    """Mean difference treated - untreated over seeds that have both, its 95% t-interval and the
+    paired t-test's p. Both are indexed by seed."""
+    both = pd.concat([treated, untreated], axis=1, keys=["a", "b"]).dropna()
+    d, n = (both.a - both.b).to_numpy(float), len(both)
+    if n < 2:
+        return {"n": n, "difference": float(d.mean()) if n else np.nan, "low": np.nan, "high": np.nan, "p": np.nan}
+    half = float(stats.t.ppf(0.975, n - 1) * d.std(ddof=1) / np.sqrt(n))
+    p = float(stats.ttest_rel(both.a, both.b).pvalue) if d.std() > 0 else (1.0 if d.mean() == 0 else 0.0)
+    return {"n": n, "difference": float(d.mean()), "low": float(d.mean()) - half, "high": float(d.mean()) + half, "p": p}
+
+
+def holm(p: list[float]) -> np.ndarray:
+    """p-values corrected for their number, Holm's step-down; NaN stay NaN and do not count."""
+    values = np.asarray(p, float)
+    out = np.full(len(values), np.nan)
+    order = [i for i in np.argsort(values, kind="stable") if not np.isnan(values[i])]
+    worst = 0.0
+    for rank, i in enumerate(order):
+        worst = max(worst, min(1.0, values[i] * (len(order) - rank)))
+        out[i] = worst
+    return out
+
+
+def effects(table: pd.DataFrame, baseline: str, evaluator: str, quantity: str) -> pd.DataFrame:
+    """The paired effect of every other condition on one phase quantity, Holm-corrected."""
+    found = phases(table)
+    found = found[found.evaluator == evaluator].set_index(["condition", "seed"])[quantity]
+    if baseline not in found.index.get_level_values(0):
+        return pd.DataFrame(columns=["condition", "n", "difference", "low", "high", "p", "p_holm"])
+    others = [c for c in found.index.get_level_values(0).unique() if c != baseline]
+    out = pd.DataFrame([{"condition": c, **paired(found[c], found[baseline])} for c in others])
+    return out.assign(p_holm=holm(out.p.tolist()) if len(out) else [])

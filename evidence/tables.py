@@ -1,0 +1,84 @@
+"""The committed tables: one per experiment, small, and all that the page is built from.
+
+A row is one evaluator (its headline metric) at one evaluated step of one run:
+
+    condition, seed, complete   which run; whether it reached its end
+    step, sequences             optimiser steps and training sequences seen
+    evaluator                   of mechicl.evaluators, or 'training': the mean loss since the row before
+    value, n                    and from how many sequences
+    chance                      of that evaluator's set (not for 'training')
+    <field> ...                 a column for every field of Config that the sweep varies
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from mechicl.config import ConfigError
+from mechicl.evaluators import EVALUATORS, chance
+from mechicl.series import Series, open_series
+from mechicl.storage import write_atomic
+from mechicl.sweep.plan import Plan, read_plan
+
+TABLES = Path(__file__).parent / "tables"
+
+
+def read(name: str) -> pd.DataFrame | None:
+    """The table of an experiment; None where it has not been run."""
+    path = TABLES / f"{name}.parquet"
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def collect(file: Path, runs: Path) -> pd.DataFrame:
+    """The table of a sweep, of all its runs in the folder that have begun."""
+    plan = read_plan(file)
+    begun = [run for run in plan.runs if (runs / run.name / "manifest.json").exists()]
+    parts = [
+        of_series(open_series(runs / run.name), run.condition.name).assign(**run.condition.fields) for run in begun
+    ]
+    if not parts:
+        raise ConfigError(f"{runs} holds no run of {file}: `mechicl sweep {file} --out {runs}` trains them.")
+    return save(plan.name, parts)
+
+
+def collect_runs(name: str, runs: Iterable[Path]) -> pd.DataFrame:
+    """The table of runs of one recipe; each run's condition is the recipe's name."""
+    series = [open_series(run) for run in runs]
+    return save(name, [of_series(one, one.config.name) for one in series])
+
+
+def of_series(series: Series, condition: str) -> pd.DataFrame:
+    """What one run has recorded, as rows of a table."""
+    metrics = series.metrics
+    headline = metrics.evaluator.map({name: e.headline for name, e in EVALUATORS.items()})
+    rows = metrics[metrics.metric == headline][["step", "sequences", "evaluator", "value", "n"]]
+    loss = series.training_loss.rename(columns={"loss": "value"})
+    loss = loss.assign(evaluator="training", n=loss.sequences.diff().fillna(loss.sequences))
+    levels = {
+        name: chance(name, series.evaluation_set(name, step=0), series.config.bank.labels)[EVALUATORS[name].headline]
+        for name in rows.evaluator.unique()
+    }
+    table = pd.concat([rows, loss[["step", "sequences", "evaluator", "value", "n"]]], ignore_index=True)
+    table["chance"] = table.evaluator.map(levels)
+    front = {"condition": condition, "seed": series.config.seeds.init, "complete": series.complete}
+    return table.assign(**front).sort_values(["step", "evaluator"], ignore_index=True)
+
+
+def save(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Write `tables/NAME.parquet`; values as float32, which keeps a committed table small."""
+    table = pd.concat(parts, ignore_index=True)
+    table = table.astype({"value": "float32", "chance": "float32", "n": "int64", "step": "int32"})
+    held = io.BytesIO()
+    table.to_parquet(held, index=False, compression="zstd")
+    TABLES.mkdir(exist_ok=True)
+    write_atomic(TABLES / f"{name}.parquet", held.getvalue())
+    return table
+
+
+def conditions(plan: Plan) -> list[str]:
+    """Names of a sweep's conditions, in the file's order."""
+    return [condition.name for condition in plan.conditions]

@@ -4,7 +4,7 @@ PIP_OPTIONS ?=
 BIN := .venv/bin
 DEMO := checkpoints/demo-run
 
-.PHONY: demo test test-slow check format bench setup clean
+.PHONY: demo test test-slow check format bench findings setup clean
 
 demo: .venv/.installed  ## train the default series, analyse it, write its report
 	@test -f $(DEMO)/manifest.json || $(BIN)/mechicl train demo --out $(DEMO)
@@ -32,6 +32,9 @@ format: .venv/.dev
 
 bench: .venv/.dev  ## our speed beside plain TransformerLens, as ratios (half an hour)
 	$(BIN)/python benchmarks
+
+findings: .venv/.dev  ## docs/findings.md from the tables of evidence/
+	$(BIN)/python -m evidence page
 
 setup: .venv/.dev
 

@@ -18,14 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from analyses.head_ablations import icl_heads
-from mechicl.config import Config, ScheduleConfig, Treatment, Window
+from mechicl.config import Config, Treatment
 from mechicl.interventions import random_heads
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series, open_series
 from mechicl.sweep.executor import Job, Local
 
 Heads = tuple[tuple[int, int], ...]
-SCHEDULE = ScheduleConfig(log_points=12, linear_every=1000, windows=(Window(start=1000, stop=4000, every=250),))
 
 
 def conditions(series: Series) -> Iterator[Config]:
@@ -37,8 +36,7 @@ def conditions(series: Series) -> Iterator[Config]:
     for name, heads in {"icl-heads": chosen, "random-heads": controls(series, chosen)}.items():
         for when, since in {"start": 0, "peak": start}.items():
             treatment = Treatment(kind="ablate", heads=heads, start=since)
-            yield replace(series.config, name=f"{name}-{when}", treatments=(treatment,), keep="metrics",
-                          schedule=SCHEDULE)  # fmt: skip
+            yield replace(series.config, name=f"{name}-{when}", treatments=(treatment,), keep="metrics")
 
 
 def controls(series: Series, chosen: Heads) -> Heads:

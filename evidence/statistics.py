@@ -68,9 +68,10 @@ def paired(treated: pd.Series, untreated: pd.Series) -> dict[str, float]:
     d, n = (both.a - both.b).to_numpy(float), len(both)
     if n < 2:
         return {"n": n, "difference": float(d.mean()) if n else np.nan, "low": np.nan, "high": np.nan, "p": np.nan}
-    half = float(stats.t.ppf(0.975, n - 1) * d.std(ddof=1) / np.sqrt(n))
-    p = float(stats.ttest_rel(both.a, both.b).pvalue) if d.std() > 0 else (1.0 if d.mean() == 0 else 0.0)
-    return {"n": n, "difference": float(d.mean()), "low": float(d.mean()) - half, "high": float(d.mean()) + half, "p": p}
+    middle, error = float(d.mean()), float(d.std(ddof=1) / np.sqrt(n))
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    p = float(2 * stats.t.sf(abs(middle) / error, n - 1)) if error > 0 else float(middle == 0)
+    return {"n": n, "difference": middle, "low": middle - half, "high": middle + half, "p": p}
 
 
 def holm(p: list[float]) -> np.ndarray:
@@ -88,7 +89,7 @@ def holm(p: list[float]) -> np.ndarray:
 def effects(table: pd.DataFrame, baseline: str, evaluator: str, quantity: str) -> pd.DataFrame:
     """The paired effect of every other condition on one phase quantity, Holm-corrected."""
     found = phases(table)
-    found = found[found.evaluator == evaluator].set_index(["condition", "seed"])[quantity]
+    found = found[found.evaluator == evaluator].set_index(["condition", "seed"]).sort_index()[quantity]
     if baseline not in found.index.get_level_values(0):
         return pd.DataFrame(columns=["condition", "n", "difference", "low", "high", "p", "p_holm"])
     others = [c for c in found.index.get_level_values(0).unique() if c != baseline]

@@ -55,7 +55,7 @@ def _phase_rows(data: pd.DataFrame, names: list[str]) -> str:
 def effect_rows(data: pd.DataFrame, asked: list[tuple[str, str, str]]) -> tuple[str, dict[tuple[str, str, str], dict]]:
     """Paired effects against the untreated twin. asked: (condition, evaluator, quantity); times are compared as
     log2 ratios. Returns the Markdown table and the effects, p-values Holm-corrected over the table."""
-    found = phases(data).set_index(["condition", "evaluator", "seed"])
+    found = phases(data).set_index(["condition", "evaluator", "seed"]).sort_index()
     out = {}
     for condition, evaluator, quantity in asked:
         if (condition, evaluator) not in found.index or (BASE, evaluator) not in found.index:
@@ -88,7 +88,8 @@ def _alone(data: pd.DataFrame | None) -> Claim:
     names = ["mixed", "icl-only", "ciwl-only"]
     rows, effect = effect_rows(data, [("icl-only", "icl", "onset"), ("icl-only", "icl", "final_value"),
                                       ("icl-only", "flip", "final_value"), ("ciwl-only", "ciwl", "onset"),
-                                      ("ciwl-only", "ciwl", "final_value"), ("ciwl-only", "flip", "peak_value")])  # fmt: skip
+                                      ("ciwl-only", "ciwl", "final_value"),
+                                      ("ciwl-only", "flip", "peak_value")])  # fmt: skip
     kept = _significant(effect.get(("icl-only", "icl", "final_value")), 1)
     sooner = _significant(effect.get(("icl-only", "icl", "onset")), -1)
     later = _significant(effect.get(("icl-only", "icl", "onset")), 1)
@@ -97,11 +98,11 @@ def _alone(data: pd.DataFrame | None) -> Claim:
         "not reproduced"  # fmt: skip
     return Claim(
         key, title, says, _ran(data, names), _number(effect, ("icl-only", "icl", "final_value"), "ICL at the end"),
-        "without in-weights signal (ICL-only data) ICL at the end is higher (the other strategy is what ends it) and its "
-        "onset is moved (they meet); one of the two: partly",
+        "without in-weights signal (ICL-only data) ICL at the end is higher (the other strategy is what ends it) and "
+        "its onset is moved (they meet); one of the two: partly",
         verdict, command,
-        ["From the same initial weights and the same bank, on data that only ICL solves (labels drawn per sequence), on "
-         "data that only CIWL solves (the query's class is never shown), and on the mixture that `demo` is:",
+        ["From the same initial weights and the same bank, on data that only ICL solves (labels drawn per sequence), "
+         "on data that only CIWL solves (the query's class is never shown), and on the mixture that `demo` is:",
          _phase_rows(data, names), rows,
          "What this says: " + _sense_alone(kept, sooner, later, ciwl)],
         {"alone": plots.curves(data, {n: TITLES[n] for n in names})},
@@ -132,8 +133,8 @@ def _number(effect: dict, key: tuple[str, str, str], label: str) -> str:
 
 def _switched(data: pd.DataFrame | None) -> Claim:
     key, title = "8.2", "Data switched in training: who can still win?"
-    says = ("From a CIWL-only start, ICL forms only while CIWL is immature (Singh et al. 2025, Fig. 4c). If ICL's end is "
-            "a matter of the data, taking the in-weights signal away should bring ICL back or keep it.")  # fmt: skip
+    says = ("From a CIWL-only start, ICL forms only while CIWL is immature (Singh et al. 2025, Fig. 4c). If ICL's end "
+            "is a matter of the data, taking the in-weights signal away should bring ICL back or keep it.")  # fmt: skip
     command = f"mechicl sweep {FILE}"
     if data is None:
         return not_run(key, title, says, command)
@@ -151,8 +152,8 @@ def _switched(data: pd.DataFrame | None) -> Claim:
     return Claim(
         key, title, says, _ran(data, names), _number(effect, ("ciwl-then-mixed-late", "flip", "peak_value"),
                                                      "Flip's peak after a late switch"),
-        "after a late switch from CIWL-only data Flip's peak is lower than in the mixture, and an early switch costs it "
-        "less; one of the two: partly",
+        "after a late switch from CIWL-only data Flip's peak is lower than in the mixture, and an early switch costs "
+        "it less; one of the two: partly",
         verdict, command,
         [_phase_rows(data, names), rows],
         {"switched": plots.curves(data, {n: TITLES[n] for n in names})},
@@ -182,17 +183,17 @@ def _icl_prevented(data: pd.DataFrame | None) -> Claim:
         "Flip's peak is removed, and CIWL's onset stays within a factor of 1.4 on average; one of the two: partly",
         verdict, command,
         [_phase_rows(data, names), rows,
-         "`demo` can form ICL without a previous-token head (the query finds its exemplar in layer 0, and layer 1 goes to "
-         "the label beside it), so that the published treatment need not remove ICL here."],
+         "`demo` can form ICL without a previous-token head (the query finds its exemplar in layer 0, and layer 1 goes "
+         "to the label beside it), so that the published treatment need not remove ICL here."],
         {"icl-prevented": plots.curves(data, {n: TITLES[n] for n in names})},
     )  # fmt: skip
 
 
 def _recall_prevented(data: pd.DataFrame | None) -> Claim:
     key, title = "8.4", "If in-weights learning is kept down, does ICL stay?"
-    says = ("If ICL fades because in-weights learning overtakes it, then making memory worthless (new labels), wiping it "
-            "(Anand et al. 2024: active forgetting keeps structural ICL) or taking away ICL's own cost (same exemplar: "
-            "Singh et al. 2025, Fig. 6) should keep it.")  # fmt: skip
+    says = ("If ICL fades because in-weights learning overtakes it, then making memory worthless (new labels), wiping "
+            "it (Anand et al. 2024: active forgetting keeps structural ICL) or taking away ICL's own cost (same "
+            "exemplar: Singh et al. 2025, Fig. 6) should keep it.")  # fmt: skip
     command = f"mechicl sweep {FILE}"
     if data is None:
         return not_run(key, title, says, command)
@@ -202,10 +203,11 @@ def _recall_prevented(data: pd.DataFrame | None) -> Claim:
     kept = {c: _significant(effect.get((c, "icl", "final_value")), 1) and
             _significant(effect.get((c, "flip", "final_value")), 1) for c in names[1:]}  # fmt: skip
     verdict: Verdict = "reproduced" if all(kept.values()) else "partly" if any(kept.values()) else "not reproduced"
-    shown = "; ".join(f"{TITLES[c]} {_number(effect, (c, 'flip', 'final_value'), 'Flip at the end')}" for c in names[1:])
+    label = "Flip at the end"
+    shown = "; ".join(f"{TITLES[c]}: {_number(effect, (c, 'flip', 'final_value'), label)}" for c in names[1:])
     return Claim(
         key, title, says, _ran(data, names), shown,
-        "ICL and Flip both end higher than in the untreated twin, under each of the three treatments; under some: partly",
+        "ICL and Flip both end higher than in the untreated twin, under each of the three treatments; some: partly",
         verdict, command, [_phase_rows(data, names), rows],
         {"recall-prevented": plots.curves(data, {n: TITLES[n] for n in names})},
     )  # fmt: skip

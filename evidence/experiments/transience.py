@@ -60,8 +60,8 @@ def _transience(number: int, recipe: str) -> Claim:
         key, title, says, f"`{recipe}`, {len(seeds)} seeds, {short(data.sequences.max())} sequences each",
         f"ICL {spread(value['peak_value']['icl'])} → {spread(value['final_value']['icl'])}; "
         f"Flip {spread(value['peak_value']['flip'])} → {spread(value['final_value']['flip'])}",
-        f"in at least four fifths of the seeds ICL and Flip peak above {RISE}; and of those, in at least four fifths ICL "
-        f"ends below {FADE}, {rival.upper()} above .9, and the training loss ends below its value at ICL's peak; "
+        f"in at least four fifths of the seeds ICL and Flip peak above {RISE}; and of those, in at least four fifths "
+        f"ICL ends below {FADE}, {rival.upper()} above .9, and the training loss ends below its value at ICL's peak; "
         "some parts only: partly",
         by_parts(holds), command,
         [table(["", *(f"seed {s}" for s in seeds), "median (range)"], rows),

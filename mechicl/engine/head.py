@@ -11,7 +11,6 @@ import numpy as np
 
 from mechicl.engine.kernels import compiled, exp_double, exp_single
 
-
 _LANES = 64  # a maximum is kept in so many lanes: one alone would wait for itself at every number
 
 

@@ -11,6 +11,25 @@ import numpy as np
 
 from mechicl.engine.kernels import compiled, exp_double, exp_single
 
+_LANES = 64  # a maximum is kept in so many lanes: one alone would wait for itself at every number
+
+
+@compiled
+def highest(row, lanes):
+    """max(row), where it holds no nan. lanes [_LANES] is overwritten."""
+    whole = row.shape[0] // _LANES * _LANES
+    top = row[0]
+    if whole:
+        lanes[:] = row[:_LANES]
+        for j in range(_LANES, whole, _LANES):
+            for k in range(_LANES):
+                lanes[k] = max(lanes[k], row[j + k])
+        for k in range(_LANES):
+            top = max(top, lanes[k])
+    for j in range(whole, row.shape[0]):
+        top = max(top, row[j])
+    return top
+
 
 @cache
 def cross_entropy(double: bool):
@@ -24,14 +43,13 @@ def cross_entropy(double: bool):
 
     @compiled
     def kernel(z, bias, target, rows, scale, loss, db):
-        v = z.shape[1]
+        v, lanes = z.shape[1], np.empty(_LANES, z.dtype)
         db[:] = 0
         for i in range(z.shape[0]):
             row, at, to = z[i], bias[i // rows], db[i // rows]
-            top = row[0] + at[0]
             for j in range(v):
                 row[j] += at[j]
-                top = max(top, row[j])
+            top = highest(row, lanes)
             right = row[target[i]] - top
             total = z.dtype.type(0)
             for j in range(v):
@@ -59,18 +77,18 @@ def score_rows(double: bool, with_loss: bool):
 
     @compiled
     def kernel(z, target, right, loss):
-        v = z.shape[1]
+        v, lanes = z.shape[1], np.empty(_LANES, z.dtype)
         for i in range(z.shape[0]):
             row = z[i]
-            top = row[0]
-            for j in range(v):
-                top = max(top, row[j])
+            top = highest(row, lanes)
             wanted = row[target[i]]
-            first = wanted == top
-            if first:  # of equal logits the first is the answer, as in argmax
+            beaten = 0 if wanted == top else 1
+            if beaten == 0:  # of equal logits the first is the answer, as in argmax; beside a nan none is
                 for j in range(target[i]):
-                    first = first and row[j] != top
-            right[i] = first
+                    beaten += not row[j] < top
+                for j in range(target[i], v):
+                    beaten += not row[j] <= top
+            right[i] = beaten == 0
             if with_loss:
                 total = z.dtype.type(0)
                 for j in range(v):

@@ -5,12 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from table_shapes import TIMES
 
 from evidence import page, plots, tables
 from evidence.claim import Claim, by_parts, most, not_run, table
 from evidence.experiments import competition, transience
 
-TIMES = np.geomspace(1e4, 3e6, 20).round()
 FADES = np.interp(np.arange(20), [0, 8, 19], [0.5, 0.97, 0.55])
 RISES = np.linspace(0.5, 0.99, 20)
 

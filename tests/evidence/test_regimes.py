@@ -1,0 +1,80 @@
+"""What became of ICL, by rule; and the claims that count it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from table_shapes import TIMES
+
+from evidence import tables
+from evidence.experiments import doses
+from evidence.regimes import condition_table, counts, most_common, regimes
+
+UP_AND_DOWN, UP = (np.interp(np.arange(20), [0, 8, 19], [0.5, 0.97, end]) for end in (0.5, 0.97))
+FLAT = np.full(20, 0.5)
+SHAPES = {"fades": (UP_AND_DOWN, UP_AND_DOWN), "partial": (UP, UP_AND_DOWN), "stays": (UP, UP), "never": (FLAT, FLAT)}
+
+
+def run(condition: str, kind: str, seed: int = 0, complete: bool = True) -> pd.DataFrame:
+    icl, flip = SHAPES[kind]
+    parts = [
+        pd.DataFrame({"condition": condition, "seed": seed, "complete": complete, "step": np.arange(20),
+                      "sequences": TIMES, "evaluator": name, "value": values, "n": 1000, "chance": 0.5})
+        for name, values in {"icl": icl, "flip": flip, "ciwl": UP, "iwl": UP, "training": UP}.items()
+    ]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_each_shape_has_its_regime(kind):
+    assert regimes(run("a", kind)).loc[("a", 0)] == kind
+
+
+def test_an_icl_score_without_flip_is_not_formed():
+    """ICL alone can rise where nothing in the weights answers: it counts only with Flip."""
+    data = run("a", "stays")
+    data.loc[data.evaluator == "flip", "value"] = 0.3
+    assert regimes(data).tolist() == ["never"]
+
+
+def test_unfinished_runs_do_not_count():
+    data = pd.concat([run("a", "fades"), run("a", "stays", 1, complete=False)])
+    assert counts(regimes(data), "a") == "1 fades"
+
+
+def test_counts_and_the_most_common():
+    found = regimes(pd.concat([run("a", k, s) for s, k in enumerate(["fades", "never", "fades"])]))
+    assert counts(found, "a") == "1 never, 2 fades"
+    assert most_common(found, "a") == "fades"
+    assert (counts(found, "b"), most_common(found, "b")) == ("not run", "")
+
+
+def test_the_table_has_a_row_for_every_condition():
+    lines = condition_table(run("a", "fades"), {"a": "A", "b": "B"}).splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith("| A | 1 fades | 0.970 (0.970 to 0.970; n = 1) | 0.500")
+    assert lines[3].startswith("| B | not run | - |")
+
+
+@pytest.mark.parametrize(
+    ("kept", "verdict"), [("penalty_l2-0.0001", "reproduced"), (None, "partly"), ("penalty_l2-0.01", "not reproduced")]
+)
+def test_l2_is_judged_by_where_icl_stays(monkeypatch, kept, verdict):
+    names = ["none", *(f"penalty_l2-{s}" for s in ("1e-06", "1e-05", "0.0001", "0.001", "0.01"))]
+    data = pd.concat([run(n, "stays" if n == kept else "fades", s) for n in names for s in range(3)])
+    monkeypatch.setattr(tables, "read", lambda name: data if name == "regularization" else None)
+    claim = next(c for c in doses.claims() if c.key == "6.1")
+    assert claim.verdict == verdict
+    assert "6 of 16 conditions x 3 seeds" in claim.ran
+    assert "Not run yet: `decoupled_l2-0.0001`" in claim.text[-1]
+
+
+def test_conditions_that_rules_name_are_in_the_sweeps():
+    """A rule that asks for a condition no sweep has would never be met."""
+    from mechicl.sweep.plan import read_plan
+
+    for dose in doses.DOSES:
+        names = {c.name for c in read_plan(tables.TABLES.parents[1] / f"sweeps/{dose.sweep}.toml").conditions}
+        asked = set()
+        dose.parts(lambda name, asked=asked: asked.add(name) or "fades")
+        assert asked
+        assert asked <= names, dose.key

@@ -63,4 +63,4 @@ def _forgotten(state: State, p: Params) -> State:
     return state[0], p["d0"], state[2]
 
 
-COOPETITION = Account("coopetition", RANGES, _start, _rates, _logits, _forgotten)
+COOPETITION = Account("coopetition", RANGES, ("a0", "d0", "s0"), _start, _rates, _logits, _forgotten)

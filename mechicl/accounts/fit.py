@@ -1,13 +1,16 @@
-"""An account's parameters from measured accuracy curves.
+"""An account's parameters from measured accuracy curves, of one seed or of several together.
 
 The loss is the mean squared error of the accuracies of icl, flip, ciwl and train on GRID, points evenly spaced in
-log-sequences, where the measured curves are interpolated linearly. Starts are drawn log-uniformly from the
-account's ranges; the best few are refined by least squares (scipy's trust region, within the ranges).
+log-sequences, where the measured curves are interpolated linearly. In a fit of several seeds each has its own
+start of the flow (`Account.initial`), for a seed draws the initial weights; everything else is one value for all.
+
+Starts of the search are drawn log-uniformly from the account's ranges, or given; each is refined by least squares
+(scipy's trust region, within the ranges, in logarithms).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +23,16 @@ from mechicl.accounts.training import CONDITIONS
 GRID = np.geomspace(0.03, 3.07, 48)  # million sequences
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]  # evaluator -> (million sequences, accuracy), ascending
+Parameters = dict[int, dict[str, float]]  # seed -> parameter -> value
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Fitted parameters, their RMSE on the fitted curves, and how many of the refined
-    starts came within 5% of that RMSE."""
+    """Fitted parameters of every seed, the RMSE on the fitted curves, and how many of the refined starts came within
+    5% of that RMSE."""
 
     account: Account
-    parameters: dict[str, float]
+    parameters: Parameters
     rmse: float
     agree: int
     refined: int
@@ -40,38 +44,69 @@ def on_grid(curves: Curves, grid: np.ndarray = GRID) -> dict[str, np.ndarray]:
 
 
 def fit(
-    account: Account, curves: Curves, draws: int = 300, refined: int = 4, seed: int = 0,
-    condition: str = "mixed", starts: tuple[Mapping[str, float], ...] = (), max_nfev: int = 60,
+    account: Account, runs: Mapping[int, Curves], starts: Sequence[Parameters] = (), draws: int = 300,
+    refined: int = 4, seed: int = 0, max_nfev: int = 60,
 ) -> Fit:  # fmt: skip
-    """Fit to the curves of one run.
+    """Fit to untreated runs.
 
     Args:
-        draws: random starts that are scored; the best `refined`, and all of `starts`, are refined.
-        condition: the run's condition.
+        runs: seed -> its curves.
+        starts: parameters of every seed to refine; of those that seeds share, the first seed's value counts.
+        draws: random starts that are scored, of which the best `refined` are refined too.
+        seed: of the random starts.
     """
-    names = list(account.all_ranges)
-    low, high = np.log(np.array([account.all_ranges[n] for n in names])).T
-    last = max(float(t[-1]) for t, _ in curves.values())
-    grid = GRID[last >= GRID]
-    wanted = on_grid(curves, grid)
-
-    def parameters(x: np.ndarray) -> dict[str, float]:
-        return dict(zip(names, np.exp(x).tolist(), strict=True))
+    space = _Space(account, tuple(runs))
 
     def errors(x: np.ndarray) -> np.ndarray:
-        got = predict(account, parameters(x), CONDITIONS[condition], grid)
-        found = np.concatenate([got[name] - wanted[name] for name in wanted])
-        return np.nan_to_num(found, nan=1.0)  # a start so far off that its flow overflows
+        return _errors(account, space.parameters(x), runs)
 
     rng = np.random.default_rng(seed)
-    drawn = rng.uniform(low, high, size=(draws, len(names)))
+    drawn = list(rng.uniform(space.low, space.high, size=(draws, len(space.low))))
     drawn = sorted(drawn, key=lambda x: float(np.mean(errors(x) ** 2)))[:refined]
-    given = [np.clip(np.log([s[n] for n in names]), low + 1e-9, high - 1e-9) for s in starts]
     found = [
-        least_squares(errors, x, bounds=(low, high), x_scale=1.0, diff_step=1e-4, max_nfev=max_nfev)
-        for x in (*given, *drawn)
+        least_squares(errors, x, bounds=(space.low, space.high), diff_step=1e-4, max_nfev=max_nfev)
+        for x in [*(space.point(p) for p in starts), *drawn]
     ]
     scores = [float(np.sqrt(np.mean(f.fun**2))) for f in found]
     best = int(np.argmin(scores))
     near = sum(s <= 1.05 * scores[best] for s in scores)
-    return Fit(account, parameters(found[best].x), scores[best], near, len(scores))
+    return Fit(account, space.parameters(found[best].x), scores[best], near, len(scores))
+
+
+def untreated_error(account: Account, parameters: Parameters, runs: Mapping[int, Curves]) -> float:
+    """RMSE of the fitted accuracies of untreated runs."""
+    return float(np.sqrt(np.mean(_errors(account, parameters, runs) ** 2)))
+
+
+def _errors(account: Account, parameters: Parameters, runs: Mapping[int, Curves]) -> np.ndarray:
+    parts = []
+    for seed, curves in runs.items():
+        with np.errstate(all="ignore"):  # a start so far off that its flow overflows
+            got = predict(account, parameters[seed], CONDITIONS["mixed"], GRID)
+        parts += [got[name] - curve for name, curve in on_grid(curves).items()]
+    return np.nan_to_num(np.concatenate(parts), nan=1.0)
+
+
+class _Space:
+    """Parameters as a point: logarithms of what seeds share, then of each seed's start."""
+
+    def __init__(self, account: Account, seeds: tuple[int, ...]):
+        self.seeds, ranges = seeds, account.all_ranges
+        self.own = list(account.initial)
+        self.shared = [n for n in ranges if n not in account.initial]
+        bounds = [ranges[n] for n in (*self.shared, *(self.own * len(seeds)))]
+        self.low, self.high = np.log(np.array(bounds)).T
+
+    def parameters(self, x: np.ndarray) -> Parameters:
+        values = np.exp(x).tolist()
+        shared = dict(zip(self.shared, values, strict=False))
+        k, width = len(self.shared), len(self.own)
+        return {
+            seed: {**shared, **dict(zip(self.own, values[k + i * width :], strict=False))}
+            for i, seed in enumerate(self.seeds)
+        }
+
+    def point(self, parameters: Parameters) -> np.ndarray:
+        first = parameters[self.seeds[0]]
+        values = [first[n] for n in self.shared] + [parameters[s][n] for s in self.seeds for n in self.own]
+        return np.clip(np.log(values), self.low + 1e-9, self.high - 1e-9)

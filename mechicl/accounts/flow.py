@@ -20,7 +20,8 @@ State = Sequence[float]
 class Account:
     """A theory as pure functions of its parameters, which are all positive.
 
-    ranges: parameter -> (lowest, highest) that a fit may take; those of the link are added.
+    ranges: parameter -> (lowest, highest) that a fit may take; those of the link are added. initial: those of
+    them that are the flow's start, and so may differ between seeds of one setting.
     start: the state at sequence 0. rates: its derivative per million sequences at the highest
     learning rate, given what training offers. logits: states [t, k] -> ICL's and the weights' [t].
     forgotten: the state once what the weights hold is worthless.
@@ -28,6 +29,7 @@ class Account:
 
     name: str
     ranges: Mapping[str, tuple[float, float]]
+    initial: tuple[str, ...]
     start: Callable[[Params], State]
     rates: Callable[[State, Params, Offer], State]
     logits: Callable[[np.ndarray, Params], tuple[np.ndarray, np.ndarray]]

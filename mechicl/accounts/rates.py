@@ -101,7 +101,9 @@ def _forgotten(state: State, p: Params) -> State:
 
 
 def _variant(name: str, ranges: dict, decays: bool, noisy: bool) -> Account:
-    return Account(name, ranges, _start, partial(_rates, decays=decays, noisy=noisy), _logits, _forgotten)
+    return Account(
+        name, ranges, ("w0", "beta0", "y0"), _start, partial(_rates, decays=decays, noisy=noisy), _logits, _forgotten
+    )
 
 
 OUTVOTED = _variant("rates-outvoted", RANGES, decays=False, noisy=False)

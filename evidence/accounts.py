@@ -25,6 +25,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from evidence.accounts_data import Runs, from_runs, read_tables, runs
+from evidence.tables import TABLES
 from mechicl.accounts.coopetition import COOPETITION
 from mechicl.accounts.fit import GRID, Fit, fit, on_grid, untreated_error
 from mechicl.accounts.flow import predict
@@ -35,7 +36,6 @@ from mechicl.measures.phases import over_seeds
 
 ACCOUNTS = (COOPETITION, OUTVOTED, REGULARIZED, NOISY)
 CONTROL, OTHERS = "control", "other seeds"
-TABLES = Path("evidence/tables")
 COLUMNS = ["account", "fitted", "condition", "seed", "kind", "evaluator", "name", "value"]
 Fits = dict[tuple[str, str], Fit]  # (account, 'joint' or 'alone') -> parameters of every seed
 

@@ -89,7 +89,7 @@ def _alone(data: pd.DataFrame | None) -> Claim:
     rows, effect = effect_rows(data, [("icl-only", "icl", "onset"), ("icl-only", "icl", "final_value"),
                                       ("icl-only", "flip", "final_value"), ("ciwl-only", "ciwl", "onset"),
                                       ("ciwl-only", "ciwl", "final_value"),
-                                      ("ciwl-only", "flip", "peak_value")])  # fmt: skip
+                                      ("ciwl-only", "flip", "highest")])  # fmt: skip
     kept = _significant(effect.get(("icl-only", "icl", "final_value")), 1)
     sooner = _significant(effect.get(("icl-only", "icl", "onset")), -1)
     later = _significant(effect.get(("icl-only", "icl", "onset")), 1)
@@ -140,18 +140,18 @@ def _switched(data: pd.DataFrame | None) -> Claim:
         return not_run(key, title, says, command)
     names = ["mixed", "ciwl-then-mixed-early", "ciwl-then-mixed-late", "icl-then-mixed", "mixed-then-icl"]
     rows, effect = effect_rows(data, [
-        ("ciwl-then-mixed-early", "flip", "peak_value"), ("ciwl-then-mixed-late", "flip", "peak_value"),
-        ("ciwl-then-mixed-late", "icl", "peak_value"), ("icl-then-mixed", "icl", "final_value"),
+        ("ciwl-then-mixed-early", "flip", "highest"), ("ciwl-then-mixed-late", "flip", "highest"),
+        ("ciwl-then-mixed-late", "icl", "highest"), ("icl-then-mixed", "icl", "final_value"),
         ("icl-then-mixed", "flip", "final_value"), ("mixed-then-icl", "icl", "final_value"),
         ("mixed-then-icl", "flip", "final_value")])  # fmt: skip
-    late = effect.get(("ciwl-then-mixed-late", "flip", "peak_value"))
+    late = effect.get(("ciwl-then-mixed-late", "flip", "highest"))
     closed = _significant(late, -1)
-    early = effect.get(("ciwl-then-mixed-early", "flip", "peak_value"))
+    early = effect.get(("ciwl-then-mixed-early", "flip", "highest"))
     open_ = early is not None and late is not None and early["difference"] > late["difference"]
     verdict: Verdict = "reproduced" if closed and open_ else "partly" if closed or open_ else "not reproduced"
     return Claim(
-        key, title, says, _ran(data, names), _number(effect, ("ciwl-then-mixed-late", "flip", "peak_value"),
-                                                     "Flip's peak after a late switch"),
+        key, title, says, _ran(data, names), _number(effect, ("ciwl-then-mixed-late", "flip", "highest"),
+                                                     "Flip's highest value after a late switch"),
         "after a late switch from CIWL-only data Flip's peak is lower than in the mixture, and an early switch costs "
         "it less; one of the two: partly",
         verdict, command,
@@ -169,11 +169,11 @@ def _icl_prevented(data: pd.DataFrame | None) -> Claim:
     if data is None:
         return not_run(key, title, says, command)
     names = ["mixed", "no-previous-token"]
-    rows, effect = effect_rows(data, [("no-previous-token", "flip", "peak_value"),
-                                      ("no-previous-token", "icl", "peak_value"),
+    rows, effect = effect_rows(data, [("no-previous-token", "flip", "highest"),
+                                      ("no-previous-token", "icl", "highest"),
                                       ("no-previous-token", "ciwl", "onset"),
                                       ("no-previous-token", "ciwl", "final_value")])  # fmt: skip
-    removed = _significant(effect.get(("no-previous-token", "flip", "peak_value")), -1)
+    removed = _significant(effect.get(("no-previous-token", "flip", "highest")), -1)
     ciwl = effect.get(("no-previous-token", "ciwl", "onset"))
     on_time = ciwl is not None and abs(ciwl["difference"]) < 0.5  # within a factor of 1.4
     verdict: Verdict = "reproduced" if removed and on_time else "partly" if removed or on_time else "not reproduced"

@@ -11,7 +11,7 @@ from evidence.statistics import holm, paired, phases, spread
 TITLES = {"mixed": "untreated", "icl-heads-start": "ICL heads out from the start",
           "random-heads-start": "random heads out from the start", "icl-heads-peak": "ICL heads out from Flip's peak",
           "random-heads-peak": "random heads out from Flip's peak"}  # fmt: skip
-ASKED = (("icl", "peak_value"), ("icl", "final_value"), ("flip", "peak_value"), ("ciwl", "onset"),
+ASKED = (("icl", "highest"), ("icl", "final_value"), ("flip", "highest"), ("ciwl", "onset"),
          ("ciwl", "final_value"), ("iwl", "final_value"))  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def claims() -> list[Claim]:
         lines.append([f"from the {when}", f"{evaluator.upper()} {quantity.replace('_', ' ')}", str(e["n"]),
                       size.format(e["difference"], e["low"], e["high"]), f"{corrected:.3f}"])  # fmt: skip
     sooner = effect["start", "ciwl", "onset"]
-    lower = effect["start", "icl", "peak_value"]
+    lower = effect["start", "icl", "highest"]
     holds = [lower["p_holm"] < 0.05 and lower["difference"] < 0, sooner["p_holm"] < 0.05 and sooner["difference"] < 0]
     verdict: Verdict = "reproduced" if all(holds) else "partly" if any(holds) else "not reproduced"
     return [Claim(

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,10 @@ WATCH = """() => {
 }"""
 
 
-def measure(root: Path, n: int, think: float) -> dict[str, np.ndarray]:
+PRESSES = ("toggle", "step", "jump")
+
+
+def measure(root: Path, n: int, think: float, presses: Sequence[str] = PRESSES) -> Iterator[tuple[str, np.ndarray]]:
     """Milliseconds from press to numbers, n of each kind of press."""
     server = subprocess.Popen(
         [sys.executable, "-m", "mechicl.cli", "app", str(root), "--port", "0", "--no-browser"],
@@ -59,9 +63,9 @@ def measure(root: Path, n: int, think: float) -> dict[str, np.ndarray]:
         url = server.stdout.readline().split(" at ")[1].split()[0]
         with sync_playwright() as p:
             browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            out = {name: _presses(browser, url, name, n, think) for name in ("toggle", "step", "jump")}
+            for name in presses:
+                yield name, _presses(browser, url, name, n, think)
             browser.close()
-        return out
     finally:
         server.terminate()
         server.wait()
@@ -109,6 +113,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, help="on a series of this many, made of the run's")
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--think", type=float, default=0.3)
+    parser.add_argument("--press", choices=PRESSES, nargs="+", default=PRESSES)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = options.run
@@ -116,10 +121,11 @@ def main() -> None:
             root = Path(folder) / f"long-{options.checkpoints}"
             long_series(open_series(options.run), root, options.checkpoints)
         count = len(open_series(root).steps)
-        for what, times in measure(root, options.n, options.think).items():
+        for what, times in measure(root, options.n, options.think, options.press):
             p50, p95 = np.percentile(times, [50, 95])
             print(f"{what:<7} {count:>5} checkpoints   p50 {p50:5.0f} ms   p95 {p95:5.0f} ms   "
-                  f"worst {times.max():5.0f} ms   n = {len(times)}   p95 / 100 ms = {p95 / 100:.2f}")  # fmt: skip
+                  f"worst {times.max():5.0f} ms   n = {len(times)}   p95 / 100 ms = {p95 / 100:.2f}",
+                  flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

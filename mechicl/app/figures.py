@@ -56,6 +56,7 @@ def timeline(
             line={"color": COLOURS[name], "width": 1.6, "dash": "dash"}, marker={"size": 3.5},
         )  # fmt: skip
     finish(fig, "", "", height)
+    low, high = times_range([run], axis, unit)
     at = None if step is None else (step if unit == "steps" else run.series.sequences(step))
     fig.add_shape(type="line", x0=at or 1, x1=at or 1, y0=0, y1=1, yref="paper", visible=at is not None,
                   line={"color": CURSOR, "width": 2})  # fmt: skip
@@ -63,6 +64,9 @@ def timeline(
     named = [] if icl is None else [("onset", icl.onset), ("peak", icl.peak), ("half-decay", icl.half_decay)]
     # Onset before, half-decay behind and the peak above: phases that lie close stay readable.
     sides = {"onset": ("right", 1.0), "peak": ("center", 1.065), "half-decay": ("left", 1.0)}
+    scaled = np.log10 if axis == "log" else float
+    if icl is not None and icl.half_decay:  # its words need a fifth of the width
+        high = max(high, low + 1.27 * (scaled(icl.half_decay / (size if unit == "steps" else 1)) - low))
     for label, when in named:
         if when:
             place = when / size if unit == "steps" else when
@@ -70,12 +74,12 @@ def timeline(
             fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=y, yref="paper",
                           line={"color": "#999", "width": 1, "dash": "dash"})  # fmt: skip
             fig.add_annotation(
-                x=np.log10(place) if axis == "log" else place, y=y, yref="paper", yanchor="bottom", xanchor=anchor,
+                x=scaled(place), y=y, yref="paper", yanchor="bottom", xanchor=anchor,
                 text=f"ICL {label} {short(place)}", showarrow=False, font={"size": 11, "color": "#666"},
             )  # fmt: skip
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
     fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,
-                     dtick=1 if axis == "log" else None, exponentformat="SI")  # fmt: skip
+                     range=[low, high], dtick=1 if axis == "log" else None, exponentformat="SI")  # fmt: skip
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
     fig.update_yaxes(title_text="accuracy" + n, range=[0, 1.01])
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
@@ -84,6 +88,16 @@ def timeline(
     if ablation is not None:
         fig.update_layout(meta={"ablation": str(ablation)})
     return fig
+
+
+def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:
+    """From where to where the time axis goes, in the axis' own numbers (log10 on a log axis): all
+    checkpoints and a little room, the same whatever is drawn, so that a curve that comes moves nothing."""
+    times = [s if unit == "steps" else r.series.sequences(s) for r in runs for s in r.steps]
+    first = min((t for t in times if t), default=1) if axis == "log" else 0
+    low, high = (np.log10(first), np.log10(max(*times, first + 1))) if axis == "log" else (first, max(*times, 1))
+    room = 0.015 * (high - low)
+    return float(low - room), float(high + room)
 
 
 def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figure:
@@ -204,7 +218,8 @@ def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, 
                           row=1, col=col)  # fmt: skip
     finish(fig, "", "", 300)
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
-    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI", matches="x",
+    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI",
+                     range=times_range([a, b], axis, unit),
                      title_text=what + (" (log scale)" if axis == "log" else ""))  # fmt: skip
     sizes = dict.fromkeys(f"{int(run.metrics.n.iloc[0]):,}" for run in (a, b) if run.metrics.size)
     fig.update_yaxes(range=[0, 1.01])

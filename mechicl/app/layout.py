@@ -111,13 +111,16 @@ def _timeline(view: View) -> Component:
 
 def _effects(run: Run) -> Component:
     head = html.Thead(html.Tr([
-        html.Th("evaluator", scope="col"), html.Th("accuracy, 0 to 1", scope="col", className="wide"),
+        html.Th("evaluator", scope="col"),
+        html.Th(html.Div([html.Span("0"), html.Span("accuracy"), html.Span("1")], className="ends"),
+                scope="col", className="wide"),
         html.Th("intact", scope="col"), html.Th("ablated", scope="col"), html.Th("change", scope="col")]))  # fmt: skip
     rows = [_effect_row(run, name) for name in shown(run)]
     return _panel("effect", "This checkpoint", [html.Span(id="effect-where", className="note")], [
         html.Table([head, html.Tbody(rows)], id="effect", className="numbers"),
         html.P([html.Span("●", className="key intact"), " intact  ", html.Span("◆", className="key ablated"),
-                " ablated  ", html.Span("┆", className="key chance"), " guessing.  ",
+                " ablated  ", html.Span("┆", className="key chance"), " guessing. Blue change: its "
+                "interval leaves out 0. ",
                 html.Span(id="effect-note")], className="note"),
     ], "What this checkpoint does, intact beside ablated. Brackets are 95% intervals over sequences (Wilson; for "
        "the change Agresti and Min's, paired on the same sequences). They say nothing about other seeds. Read the "
@@ -191,7 +194,6 @@ def _has(run: Run, measure: str) -> bool:
 
 
 def _look(library: Library, run: Run, view: View) -> Component:
-    n = {name: len(batch) for name, batch in run.sets.items()}
     model = run.series.config.model
     every = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads)]
     heads = {"": "all heads"} | {f"{la}.{h}": f"L{la}H{h}" for la, h in every}
@@ -199,7 +201,8 @@ def _look(library: Library, run: Run, view: View) -> Component:
     tabs = _switch("tab", {"attention": "Attention", "logits": "Logits", "compare": "Compare"}, view.tab, "Look closer")
     pick = html.Span([
         html.Button("average", className="choice", **_data(set="sequence", to=""), **_aria(pressed="false")),
-        html.Span(" or sequence "), html.Span(id="sequence-place", **_data(most=str(max(n.values())))),
+        html.Span("or sequence"), html.Span(id="sequence-place"),
+        _select("evaluator", "of", {name: NAMES[name] for name in run.sets}, view.evaluator),
     ], className="pick", id="pick")  # fmt: skip
     attention = html.Div([
         _hint("attention", "Rows attend to columns; dark is much. Where heads are ablated, the intact pattern, the "

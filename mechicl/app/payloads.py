@@ -139,8 +139,10 @@ def _colours() -> dict[str, list[str]]:
 
 def attention_cells(found: Attention, right: Answers | None) -> dict[str, Any]:
     """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers."""
+    aligned = any(t.text == "match" for t in found.tokens)  # not a class's name: those begin with 'class'
     return {
-        "what": found.what, "tokens": [token(t) for t in found.tokens],
+        "what": found.what + (" that show the matching pair first" if right is None and aligned else ""),
+        "tokens": [token(t) for t in found.tokens],
         "answers": [] if right is None else [
             [mark, "is not in the context" if label is None else f"label {label}"]
             for mark, label in zip(MARKS, (right.true, right.in_context, right.in_weights), strict=True)],

@@ -19,8 +19,9 @@ import numpy as np
 from numba import njit
 
 # Sums may be reordered, so that they vectorise; nan and inf keep their meaning. The order is
-# fixed when the code is compiled: the same machine gives the same bits.
-compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+# fixed when the code is compiled: the same machine gives the same bits. They run outside Python's
+# lock, so that the app's threads compute side by side.
+compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
 @compiled

@@ -205,7 +205,7 @@ def test_the_grid_shows_the_chosen_measure(begin, known_series):
     assert len(intact) == 8
     assert any(x.startswith("−") for x in intact)
     page.locator('[data-set="measure"]').select_option("induction_strength")
-    page.locator('[data-set="evaluator"]').select_option("iwl")
+    page.locator('#heads-panel [data-set="evaluator"]').select_option("iwl")
     assert set(shown()) == {"–"}  # no pair of the query's class there
 
 

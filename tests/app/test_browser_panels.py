@@ -176,7 +176,7 @@ def test_the_address_holds_the_whole_view(begin):
     page.get_by_test_id("head-1-0").click()
     page.locator('[data-set="kind"]').select_option("resample")
     page.locator('[data-set="measure"]').select_option("logit")
-    page.locator('[data-set="evaluator"]').select_option("flip")
+    page.locator('#pick [data-set="evaluator"]').select_option("flip")
     page.get_by_role("button", name="linear").click()
     page.get_by_role("button", name="steps").click()
     page.get_by_role("button", name="Logits").click()

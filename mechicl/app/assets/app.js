@@ -76,7 +76,7 @@
     // What changed meanwhile is asked for before this answer is drawn: it computes while we draw.
     if (wanted && stale(name)) ask(name);
     if (answer.error !== undefined) {
-      M.say(answer.error);
+      if (asked.key === key(name)) M.say(answer.error); // not about a checkpoint that was left
       M.draw.failed(name);
     } else {
       if (name === "effect") M.say("");
@@ -94,12 +94,13 @@
     if (stale("effect")) return ask("effect");
     if (playing) return;
     quiet = setTimeout(() => {
+      if (stepping) aheadOfStep(); // who steps goes on stepping: the next numbers first
       for (const name of ["timeline", "heads", M.view.tab]) {
         if (busy[name]) return;
         if (stale(name)) return ask(name);
       }
       aheadOfStep();
-      if (!M.view.heads || busy.curve) return;
+      if (!M.view.heads || busy.curve || coming) return; // a curve waits for what is computed ahead
       if (curve && curve.key === key("curve")) return more();
       quiet = setTimeout(more, LONG);
     }, drawn.timeline === undefined ? 0 : SHORT);
@@ -107,12 +108,17 @@
 
   /* Computed before it is asked for: the next checkpoint the way one steps, and what the pointer
      rests on. The server drops it as soon as someone waits for numbers. */
-  let moved = 1, fetched = "", resting = null;
-  function ahead(change) {
+  let moved = 1, stepping = false, fetched = "", coming = "", resting = null;
+  async function ahead(change) {
     const query = "answer/ahead/0?" + M.query(change);
     if (query === fetched) return;
-    fetched = query;
-    fetch(query).then((answer) => answer.text()).catch(() => {}); // read to its end, or the connection stays taken
+    fetched = coming = query;
+    try {
+      await (await fetch(query)).text(); // read to its end, or the connection stays taken
+    } catch { /* nobody waits for it */ }
+    if (coming !== query) return;
+    coming = "";
+    settle();
   }
 
   function aheadOfStep() {
@@ -170,6 +176,7 @@
     if ("with_run" in change && change.with_run !== M.view.with_run) change.with_step = "";
     if ("evaluator" in change && M.view.sequence !== "" && M.view.sequence != null)
       change.sequence = String(Math.min(Number(M.view.sequence), M.base.sizes[change.evaluator] - 1));
+    stepping = "step" in change && Math.abs(M.base.steps.indexOf(Number(change.step)) - M.index()) === 1;
     Object.assign(M.view, change);
     if (stale("effect")) ask("effect"); // first: it computes while we draw
     M.draw.controls();

@@ -54,17 +54,17 @@
       for (let head = 0; head < Math.max(a.heads, b.heads); head++) {
         const id = `${layer}.${head}`, values = last.sides.map((s) => s.patterns[layer]?.[head]);
         if ((one && one !== id) || values.every((v) => !v)) continue;
-        cards.push(card(id, values, last, one ? 330 : 112));
+        cards.push(card(id, values, last, one ? 330 : 142));
       }
     const what = a.what === b.what ? a.what : `A: ${a.what}; B: ${b.what}`;
     const tokens = last.chosen ? (last.paired ? [a] : [a, b]).map((s) =>
       make("div", { className: "tokens" }, ...(last.paired ? [] : [make("strong", { textContent: s === a ? "A" : "B" })]),
         ...D.tokens(s.tokens))) : [];
-    const grid = make("div", { className: "patterns compared" + (one ? " one" : "") }, ...cards);
+    const grid = make("div", {}, ...cards);
+    D.arrange(grid, Math.max(a.heads, b.heads), true, one);
     place.replaceChildren(make("h3", { textContent: "Attention" + (last.ablated ? ", ablated" : "") }), ...tokens, grid,
-      make("p", { className: "note", textContent: `Attention from rows to columns, ${what}. ` +
-        "Blue 0 to 1" +
-        (last.aligned ? "; B − A blue −1 to red +1." : ". Other heads or positions: no difference.") }));
+      make("p", { className: "note" }, `Attention from rows to columns, ${what}. ` +
+        (last.aligned ? "" : "Other heads or positions: no difference. "), ...D.scales(last, last.aligned && "B − A")));
   };
 
   function card(id, [a, b], data, size) {

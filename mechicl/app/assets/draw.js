@@ -25,7 +25,7 @@
     const slider = make("input", { type: "range", id: "slider-input", min: 0, max: last, step: 1 });
     slider.setAttribute("aria-label", "Checkpoint");
     $("slider").replaceChildren(slider);
-    const sequence = make("input", { type: "number", id: "sequence-input", min: 0, placeholder: "number" });
+    const sequence = make("input", { type: "number", id: "sequence-input", min: 0 });
     sequence.setAttribute("aria-label", "Number of the sequence");
     $("sequence-place").replaceChildren(sequence);
     document.title = M.view.run + " · mechicl";
@@ -80,6 +80,7 @@
     });
     const sequence = $("sequence-input");
     sequence.max = base.sizes[view.evaluator] - 1;
+    sequence.placeholder = `0–${sequence.max}`;
     if (document.activeElement !== sequence) sequence.value = view.sequence ?? "";
     const names = [...heads].map((h) => "L" + h.replace(".", "H"));
     put($("ablated-now"), names.length ? names.join(" ") + " ablated" : "Nothing is ablated: press a head.");

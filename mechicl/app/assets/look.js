@@ -43,6 +43,24 @@
     return list.map((mark) => make("mark", { className: mark.replace(" ", "-"), textContent: mark }));
   }
 
+  /* What the colours of patterns mean: their fixed scales, with ends. */
+  D.scales = (data, change) => {
+    const bar = (colours, low, high, says) => {
+      const ground = make("i", {});
+      ground.style.background = `linear-gradient(to right,${colours.filter((_, i) => i % 10 === 0).join(",")})`;
+      return make("span", { className: "colours" }, low, ground, high + " " + says);
+    };
+    return [bar(data.sequential, "0", "1", "attention"), change ? bar(data.diverging, "−1", "+1", change) : ""];
+  };
+
+  /* A row per layer while its heads have room beside one another; a card with several patterns of
+     many heads has them below one another. */
+  D.arrange = (place, heads, compared, one) => {
+    const rows = heads <= 8;
+    place.className = "patterns" + (one ? " one" : "") + (compared ? " compared" : "") + (heads > 4 ? " stacked" : "");
+    place.style.gridTemplateColumns = rows && !one ? `repeat(${heads}, minmax(0, 1fr))` : "";
+  };
+
   D.tokens = (list) =>
     list.map((t) =>
       make("div", { className: "token" + (t.label ? " label" : "") + (t.match ? " match" : "") },
@@ -66,7 +84,7 @@
       heads.forEach((intact, head) => {
         const id = `${layer}.${head}`;
         if (one && one !== id) return;
-        const size = one ? (compared ? 330 : 420) : compared ? 112 : 142;
+        const size = one ? (compared ? 330 : 420) : 142;
         const labels = Boolean(one) || data.tokens.length <= 9;
         const sides = [["intact", intact, data.sequential, 0]];
         if (compared) {
@@ -84,10 +102,10 @@
           make("strong", { textContent: name + (out ? " (ablated)" : "") }), make("div", { className: "sides" }, ...drawn));
         cards.push(card);
       }));
-    $("patterns").className = (one ? "one " : "") + (compared ? "compared" : "");
+    D.arrange($("patterns"), M.base.heads, compared, one);
     $("patterns").replaceChildren(...cards);
-    $("attention-note").textContent =
-      `Attention from rows to columns, ${data.what}. Blue 0 to 1` + (compared ? "; difference blue −1 to red +1." : ".");
+    $("attention-note").replaceChildren(`Attention from rows to columns, ${data.what}. `,
+      ...D.scales(data, compared && "difference (ablated − intact)"));
   }
 
   const controls = D.controls;
@@ -134,8 +152,10 @@
     const compared = data.labels.some((row) => row.ablated);
     const head = make("tr", {}, make("th", { textContent: "label" }), make("th", { textContent: "intact" }),
       compared ? make("th", { textContent: "ablated" }) : null);
+    // Two columns of averages need no width of their own.
+    $("logits").style.maxWidth = 220 + (compared ? 2 : 1) * Math.max(2, data.labels.length) * 110 + "px";
     $("logits-labels").replaceChildren(make("table", { className: "labels" }, head, ...rows));
     D.plotInto($("logits"), data.figure);
-    $("logits-note").textContent = `Logits beside the mean logit of all labels, ${data.what}; p is over all labels.`;
+    $("logits-note").textContent = `Logits beside the mean logit of all labels, ${data.what}; p is over all labels. Red raises a label, blue lowers it; a column sums to its logit.`;
   };
 })();

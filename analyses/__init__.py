@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from analyses.findings import Findings
 
-NAMES = ("transience", "induction_heads", "attention_over_time", "head_ablations")
+NAMES = ("transience", "induction_heads", "attention_over_time", "head_ablations", "circuits")
 
 
 def get(name: str) -> Callable[..., Findings]:

@@ -51,8 +51,12 @@ def run(series: Series, progress: bool = True) -> Findings:
 def icl_heads(series: Series, fold: int = 1) -> tuple[tuple[int, int], ...]:
     """The quarter of the heads (at least one) whose zero-ablation lowers Flip most at its peak."""
     peak = series_phases(series)["flip"].peak
-    step = series.nearest(peak) if peak is not None else series.steps[-1]
-    table = evaluate(series, [step], ["flip"], every_head(series.config.model), metrics=None, fold=fold)
+    return costly_heads(series, series.nearest(peak) if peak is not None else series.steps[-1], "flip", fold)
+
+
+def costly_heads(series: Series, step: int, evaluator: str, fold: int = 1) -> tuple[tuple[int, int], ...]:
+    """The quarter of the heads (at least one) whose zero-ablation lowers an evaluator most at a step."""
+    table = evaluate(series, [step], [evaluator], every_head(series.config.model), metrics=None, fold=fold)
     drop = effects(table).sort_values("effect", kind="stable")
     count = max(1, len(drop) // 4)
     return tuple((int(la), int(h)) for la, h in drop[["layer", "head"]].head(count).to_numpy())

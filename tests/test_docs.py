@@ -66,7 +66,7 @@ def test_the_report_of_the_demo_runs_every_analysis(tmp_path, monkeypatch, capsy
     cli.main(["report", "demo", "--quiet"])
     assert "report.html" in capsys.readouterr().out
     assert (tmp_path / "demo" / "report.html").stat().st_size < 8e6
-    assert len(list((tmp_path / "demo" / "analysis").glob("*.parquet"))) == 4
+    assert len(list((tmp_path / "demo" / "analysis").glob("*.parquet"))) == 5
 
 
 def test_the_notebook_runs():

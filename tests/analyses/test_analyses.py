@@ -1,4 +1,4 @@
-"""The four analyses on a series whose answers are known: numbers, sentences, pictures, files."""
+"""The analyses on a series whose answers are known: numbers, sentences, pictures, files."""
 
 import dataclasses
 import re
@@ -38,7 +38,7 @@ def begun(tmp_path_factory):
 
 def test_every_analysis_answers_its_question(found):
     assert tuple(found) == analyses.NAMES == (
-        "transience", "induction_heads", "attention_over_time", "head_ablations",
+        "transience", "induction_heads", "attention_over_time", "head_ablations", "circuits",
     )  # fmt: skip
     for name, findings in found.items():
         assert findings.name == name
@@ -230,7 +230,7 @@ def test_a_run_of_one_checkpoint_can_be_analysed(begun):
         assert set(findings.table.step) == {0}
         for figure in findings.figures.values():
             assert figure.to_json()
-        if name in ("induction_heads", "head_ablations"):
+        if name in ("induction_heads", "head_ablations", "circuits"):
             assert findings.text[0].startswith("ICL never formed in this run")
 
 

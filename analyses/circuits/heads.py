@@ -1,0 +1,94 @@
+"""Do the heads that ICL needs at its peak and those that in-weights answers need overlap?
+
+Every head is zero-ablated alone. Its effects on Flip at the peak and on CIWL (or IWL) later are
+correlated by rank within layers, so that a layer which matters more to both is no overlap of
+heads. The ceiling is an evaluator with itself on other sequences (fold 1). Then the quarter of the
+heads that each needs most, chosen on fold 1, is taken out at every step (fold 0).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from analyses.circuits.moments import Moments
+from analyses.head_ablations import costly_heads, random_sets
+from mechicl.interventions import AblateHeads, every_head
+from mechicl.measures.ablation import effects, evaluate
+from mechicl.series import Series
+
+SHOWN = ("icl", "flip", "ciwl", "iwl")
+PERMUTATIONS = 9999
+PAIRS = (  # (evaluator, moment) of one side, of the other; the same twice is the ceiling
+    (("flip", "peak"), ("ciwl", "end")), (("flip", "peak"), ("iwl", "end")), (("flip", "peak"), ("ciwl", "peak")),
+    (("flip", "peak"), ("flip", "peak")), (("ciwl", "end"), ("ciwl", "end")), (("iwl", "end"), ("iwl", "end")),
+)  # fmt: skip
+
+
+def single_effects(series: Series, at: Moments) -> pd.DataFrame:
+    """Ablated minus intact of every head alone, at the peak and the end; column fold: 0 or 1."""
+    parts = []
+    for fold in (0, 1):
+        table = evaluate(series, sorted({at.peak, at.end}), SHOWN, every_head(series.config.model), metrics=None,
+                         fold=fold)  # fmt: skip
+        parts.append(effects(table).assign(fold=fold))
+    return pd.concat(parts, ignore_index=True)
+
+
+def correlations(single: pd.DataFrame, at: Moments) -> list[dict]:
+    """Rows metric 'rank_correlation' (value) and 'p_value' for each of PAIRS; n counts heads."""
+    out = []
+    for (left, when), (right, then) in PAIRS:
+        x = _effects_of(single, left, getattr(at, when), 0)
+        y = _effects_of(single, right, getattr(at, then), int((left, when) == (right, then)))
+        rho, p = rank_correlation(x.to_numpy(), y.to_numpy(), x.index.get_level_values("layer").to_numpy())
+        named = {"step": getattr(at, then), "evaluator": f"{left} at the {when}", "baseline": f"{right} at the {then}",
+                 "n": len(x)}  # fmt: skip
+        out += [named | {"metric": "rank_correlation", "value": rho}, named | {"metric": "p_value", "value": p}]
+    return out
+
+
+def _effects_of(single: pd.DataFrame, evaluator: str, step: int, fold: int) -> pd.Series:
+    rows = single[(single.evaluator == evaluator) & (single.step == step) & (single.fold == fold)]
+    return rows.set_index(["layer", "head"])["effect"].sort_index()
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray, strata: np.ndarray) -> tuple[float, float]:
+    """Spearman's rho within strata (ranks are taken in each, and centred), and its two-sided p from
+    PERMUTATIONS of y within strata. NaN where one side is constant in each."""
+    places = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    left, right = (_centred_ranks(values, places) for values in (x, y))
+    scale = np.sqrt((left**2).sum() * (right**2).sum())
+    if scale == 0:
+        return float("nan"), float("nan")
+    rng, shuffled = np.random.default_rng(0), np.tile(right, (PERMUTATIONS, 1))
+    for where in places:
+        shuffled[:, where] = rng.permuted(shuffled[:, where], axis=1)
+    beyond = np.abs(shuffled @ left) >= np.abs(right @ left) - 1e-9
+    return float(right @ left / scale), float((1 + beyond.sum()) / (1 + PERMUTATIONS))
+
+
+def _centred_ranks(values: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
+    out = np.zeros(len(values))
+    for where in places:
+        ranks = rankdata(values[where])
+        out[where] = ranks - ranks.mean()
+    return out
+
+
+def crossed(series: Series, at: Moments, steps: list[int], progress: bool) -> pd.DataFrame:
+    """Both groups and random ones taken out at every step; column condition: 'intact', 'ICL
+    heads', 'CIWL heads' or 'random heads' (of neither group, as many)."""
+    groups = {"ICL heads": costly_heads(series, at.peak, at.formed or "flip"),
+              "CIWL heads": costly_heads(series, at.end, "ciwl")}  # fmt: skip
+    model, used = series.config.model, set().union(*groups.values())
+    rest = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads) if (la, h) not in used]
+    controls = random_sets(rest, len(groups["ICL heads"])) if rest else []
+    ablate = {str(AblateHeads(heads=heads)): AblateHeads(heads=heads) for heads in groups.values()}
+    table = evaluate(series, steps, SHOWN, [*ablate.values(), *controls], metrics=None, progress=progress)
+    parts = [table[table.intervention == "intact"].assign(condition="intact")]
+    for name, heads in groups.items():
+        parts.append(table[table.intervention == str(AblateHeads(heads=heads))].assign(condition=name))
+    random = table.intervention.isin([str(c) for c in controls])
+    return pd.concat([*parts, table[random].assign(condition="random heads")], ignore_index=True)

@@ -1,0 +1,41 @@
+"""The steps that the analysis compares, by a stated rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mechicl.evaluators import chance
+from mechicl.measures.phases import MIN_RISE, series_phases
+from mechicl.series import Series
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Saved steps. before: the last one before the peak with ICL less than MIN_RISE above chance;
+    peak: Flip's, or ICL's where Flip never formed; end: the last. formed: which of the two gave the
+    peak, None where neither formed (then the peak is the middle step)."""
+
+    before: int
+    peak: int
+    end: int
+    formed: str | None
+
+
+def moments(series: Series) -> Moments:
+    """The moments of a series, from its recorded curves."""
+    phases, steps = series_phases(series), series.steps
+    formed = next((name for name in ("flip", "icl") if phases[name].peak is not None), None)
+    top = phases[formed].peak if formed else None
+    peak = series.nearest(top) if top is not None else steps[len(steps) // 2]
+    level = chance("icl", series.evaluation_set("icl", step=0), series.config.bank.labels)["in_context_acc"]
+    times, values = series.curve("icl")
+    below = times[(times <= series.sequences(peak)) & (values < level + MIN_RISE)]
+    return Moments(series.nearest(below[-1]) if len(below) else steps[0], peak, steps[-1], formed)
+
+
+def thinned(steps: list[int], at_most: int, keep: set[int]) -> list[int]:
+    """At most so many of the steps (and those to keep), evenly spread over their order."""
+    places = np.unique(np.linspace(0, len(steps) - 1, min(at_most, len(steps))).round().astype(int))
+    return sorted({steps[i] for i in places} | (keep & set(steps)))

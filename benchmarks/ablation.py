@@ -99,6 +99,7 @@ def main(checkpoints: int = 100, n: int = 1000, sample: int = 2) -> dict[str, di
             "each pair, in-context metrics": (every_pair(series), ("in_context_acc",), some),
         }
         evaluate(series, some, EVALUATORS, heads, n, METRICS, progress=False)  # compiles
+        hooked(series, some, heads, n, True)  # TransformerLens' first pass takes twice as long as the next
         for name, (conditions, metrics, steps) in cases.items():
             ours, table = once(lambda c=conditions, m=metrics, s=steps: evaluate(
                 series, s, EVALUATORS, c, n, m, progress=False))  # fmt: skip

@@ -38,7 +38,7 @@ footer {{ color: #777; font-size: 13px; margin-top: 48px; }}
 
 
 def report(series: Series, path: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Run every analysis (their tables are saved too) and write the page.
+    """Run the analyses that the page shows (their tables are saved too) and write it.
 
     Args:
         path: where (default `<run>/report.html`).
@@ -50,7 +50,7 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
 
     if not series.metrics.size:
         raise SeriesError(f"{series.root} has no metrics yet: `mechicl train --resume {series.root}`.")
-    found = {name: analyses.get(name)(series, progress=progress) for name in analyses.NAMES}
+    found = {name: analyses.get(name)(series, progress=progress) for name in analyses.REPORTED}
     for findings in found.values():
         findings.save(series.root / "analysis")
     target = Path(path) if path is not None else series.root / "report.html"

@@ -86,14 +86,14 @@ def text(written) -> str:
 
 @pytest.fixture(scope="module")
 def found(tiny_series):
-    return {name: analyses.get(name)(tiny_series, progress=False) for name in analyses.NAMES}
+    return {name: analyses.get(name)(tiny_series, progress=False) for name in analyses.REPORTED}
 
 
 def test_it_lies_in_the_run_beside_the_tables(written):
     series, path = written
     assert path == series.root / "report.html"
     assert 5_000_000 < path.stat().st_size < 8 * 2**20
-    assert {p.stem for p in (series.root / "analysis").glob("*.parquet")} == set(analyses.NAMES)
+    assert {p.stem for p in (series.root / "analysis").glob("*.parquet")} == set(analyses.REPORTED)
 
 
 def test_it_asks_for_nothing(text):
@@ -126,7 +126,7 @@ def test_every_figure_and_every_sentence_of_the_analyses_is_in_it(text, found):
             assert line in items, line
     headings = [html.unescape(x) for x in re.findall(r"<h2>(.*?)</h2>", text)]
     assert len(headings) == 6
-    assert {found[n].question for n in analyses.NAMES if n != "transience"} <= set(headings)
+    assert {found[n].question for n in analyses.REPORTED if n != "transience"} <= set(headings)
 
 
 def test_the_phase_table_and_the_summary(tmp_path):
@@ -151,7 +151,7 @@ def test_the_phase_table_and_the_summary(tmp_path):
 
 def test_it_is_the_same_page_every_time(written, text, found):
     series, _ = written
-    again = {name: analyses.get(name)(series, progress=False) for name in analyses.NAMES}
+    again = {name: analyses.get(name)(series, progress=False) for name in analyses.REPORTED}
     assert render(series, again) == text
     assert render(series, found) == text  # the folder's place does not show
 

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -71,23 +70,3 @@ def over_seeds(axis: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
     axis.plot(wide.index, wide.to_numpy(), color=colour, lw=0.6, alpha=0.35)
     middle = wide.dropna().median(axis=1)
     axis.plot(middle.index, middle, color=colour, lw=1.8, label=label)
-
-
-def dose(table: pd.DataFrame, x: str, lines: dict[str, tuple[str, str]], label: str, log: bool = False) -> Figure:
-    """Values of every seed (dots) and their median (line) against a setting.
-
-    table: one row per seed with columns x and those of `lines`: column -> (label, colour).
-    """
-    figure, (axis,) = grid(1)
-    figure.set_size_inches(4.2, 2.7)
-    with mpl.rc_context(STYLE):
-        for column, (name, colour) in lines.items():
-            axis.plot(table[x], table[column], "o", color=colour, ms=3, alpha=0.5, mew=0)
-            middle = table.groupby(x)[column].median()
-            axis.plot(middle.index, middle, color=colour, lw=1.6, label=name)
-        if log:
-            axis.set_xscale("symlog", linthresh=float(np.min(table[x][table[x] > 0])))
-        axis.set_xlabel(label)
-        axis.set_ylim(-0.02, 1.02)
-        axis.legend()
-    return figure

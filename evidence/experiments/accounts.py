@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from evidence import accounts as fitted
 from evidence import tables
-from evidence.accounts_data import runs
+from evidence.accounts_data import read_tables, runs
 from evidence.accounts_figure import figure
 from evidence.claim import Claim, Verdict, not_run, table
 
@@ -21,9 +20,10 @@ def claims() -> list[Claim]:
             "nearly independent ones of different rates (Nguyen & Reddy 2024). Fitted to the untreated curves only, "
             "each then predicts every other condition of `sweeps/competition.toml` with nothing refitted.")  # fmt: skip
     command = "python -m evidence.accounts"
-    found, measured = tables.read("accounts"), _measured()
-    if found is None or measured is None:
+    found = tables.read("accounts")
+    if found is None:
         return [not_run(key, title, says, command)]
+    measured = runs(read_tables(tables.TABLES))
     means, summary = fitted.held_out(found), fitted.summary(found)
     shown = [name for name in ORDER if name in summary.columns]
     rows = [
@@ -65,12 +65,6 @@ def claims() -> list[Claim]:
          "fitted value is not a measurement of it."],
         {"accounts": figure(found, measured)},
     )]  # fmt: skip
-
-
-def _measured():
-    frames = [t.assign(condition="mixed") if name == "demo" else t
-              for name in ("demo", "competition") if (t := tables.read(name)) is not None]  # fmt: skip
-    return runs(pd.concat(frames, ignore_index=True)) if len(frames) == 2 else None
 
 
 def _number(value: float) -> str:

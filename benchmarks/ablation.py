@@ -21,11 +21,11 @@ from long_series import long_series
 from timing import once
 
 from mechicl.engine.ops import matmul
+from mechicl.engine.share import threads
 from mechicl.evaluators import METRICS, in_context_correct
 from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import evaluate
 from mechicl.series import Series, open_series
-from mechicl.train import threads
 
 EVALUATORS = ("train", "icl", "flip", "ciwl", "iwl")
 DEMO = Path(__file__).parents[1] / "checkpoints" / "demo"

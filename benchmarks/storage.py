@@ -24,9 +24,9 @@ from long_series import long_series
 from zstandard import ZstdCompressor
 
 from mechicl.engine.params import pack
+from mechicl.engine.share import threads
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.series import Series, open_series
-from mechicl.train import threads
 
 DEMO = Path(__file__).parents[1] / "checkpoints" / "demo"
 SAMPLE = 12  # checkpoints whose evaluators are compared

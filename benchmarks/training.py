@@ -23,9 +23,10 @@ from mechicl.data.banks import Batch, build_bank
 from mechicl.engine import gradients
 from mechicl.engine.adam import adam
 from mechicl.engine.params import init, pack
+from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.model import ICLTransformer
-from mechicl.train import threads, training_batches
+from mechicl.train import training_batches
 
 RECIPES = ("demo", "iwl", "coopetition")
 STEPS = 10  # per turn

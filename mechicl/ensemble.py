@@ -19,6 +19,7 @@ from mechicl.config import Config, ConfigError
 from mechicl.data.banks import Bank, stack_batches
 from mechicl.engine.forward import stack
 from mechicl.engine.params import init, pack
+from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
@@ -32,7 +33,6 @@ from mechicl.train import (
     checked_bank,
     resume,
     resumes_from,
-    threads,
     train,
     training_batches,
 )

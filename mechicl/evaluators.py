@@ -24,6 +24,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ from mechicl.data.treated import relabels
 from mechicl.engine.forward import forward, label_logits
 from mechicl.engine.ops import compiled, linear
 from mechicl.engine.params import Params
+from mechicl.engine.share import share
 from mechicl.engine.treated import edits, layer_treatments
 from mechicl.treatments import Treatment
 
@@ -226,11 +228,18 @@ def evaluate_params(
 ) -> list[dict]:
     """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params), its
     heads under these treatments."""
-    rows = []
     edited = edits(layer_treatments(treatments, config.model, config.sequences.n_tokens), config.model)
+    found: dict[str, dict[str, Tensor]] = {}
+
+    @torch.inference_mode()  # of the thread that it is called in
+    def measure(name: str, batch: Batch) -> None:
+        found[name] = score(params, forward(params, batch, config.model, edits=edited).final, batch)
+
+    logits = sum(map(len, sets.values())) * params["unembed.b_U"].shape[-1]
+    share([partial(measure, *each) for each in sets.items()], logits)
+    rows = []
     for name, batch in sets.items():
-        final = forward(params, batch, config.model, edits=edited).final
-        for metric, values in score(params, final, batch).items():
+        for metric, values in found[name].items():
             value, low, high = map(float, mean_interval(values, metric))
             rows.append({"evaluator": name, "metric": metric, "value": value, "n": len(batch),
                          "ci_low": low, "ci_high": high})  # fmt: skip

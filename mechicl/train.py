@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import mechicl
@@ -26,6 +25,7 @@ from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
 from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
 from mechicl.engine.params import Params, unpack
+from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
@@ -311,15 +311,3 @@ def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path 
         },
         "machine": platform.machine(),
     }
-
-
-@contextmanager
-def threads(n: int) -> Iterator[None]:
-    """Torch and numpy's BLAS on so many threads: they decide the last bits of their sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        with threadpool_limits(n, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mechicl.engine.kernels import compiled
+
+PIECE = 2**18  # numbers that are one piece of work: a quarter of a millisecond
+
+Arrays = tuple[np.ndarray, ...]
+
+
+def pieces(walked: Sequence[Arrays]) -> list[tuple[list[int], tuple[Arrays, ...]]]:
+    """The arrays that Adam walks (parameters, moments, squares, gradients; all flat), cut for
+    `share`: small ones together, large ones in slices. Each piece says which arrays it is of."""
+    sizes = [array.size for array in walked[0]]
+    small = [k for k, size in enumerate(sizes) if size <= PIECE]
+    out = [(small, tuple(tuple(arrays[k] for k in small) for arrays in walked))]
+    for k, size in enumerate(sizes):
+        if size > PIECE:
+            out += [([k], tuple((arrays[k][at : at + PIECE],) for arrays in walked)) for at in range(0, size, PIECE)]
+    return out
 
 
 @compiled

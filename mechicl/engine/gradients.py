@@ -13,6 +13,7 @@ w.T @ x: weights [s, i, o] take x [s, i, t, b] to [s, o, t, b].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -32,6 +33,7 @@ from mechicl.engine.columns import (
 from mechicl.engine.head import cross_entropy
 from mechicl.engine.ops import EPS, matmul_arrays
 from mechicl.engine.params import sinusoidal_positions
+from mechicl.engine.share import WORTH, share
 from mechicl.engine.treated import ClampedAttention, LayerTreatment
 
 Array = np.ndarray
@@ -41,7 +43,7 @@ Pullback = Callable[[Array], Array]
 
 def loss_and_gradients(
     params: Arrays, batch: Batch, model: ModelConfig, grads: Arrays,
-    treated: Mapping[int, LayerTreatment] = MappingProxyType({}),
+    treated: Mapping[int, LayerTreatment] = MappingProxyType({}), unembedded: Callable[[], object] = lambda: None,
 ) -> Array:  # fmt: skip
     """Mean cross-entropy at the query [s]; `grads` receives the gradient of every parameter.
 
@@ -51,6 +53,8 @@ def loss_and_gradients(
         grads: arrays of the parameters' shapes, filled in. Only the label embedding's is
             added to, in the few rows that the batch shows: it must come as zeros.
         treated: layers whose heads are ablated or clamped (engine/treated.py).
+        unembedded: called when the unembedding's gradients are filled in and its weights not
+            needed any more, long before the rest.
 
     Not for rotary positions: there, autograd serves.
     """
@@ -72,6 +76,7 @@ def loss_and_gradients(
         x, back = _norm(params, "ln_final", x, grads)
         pullbacks.append(back)
     value, dx = _head(params, x, target, grads)
+    unembedded()
     for back in reversed(pullbacks):
         dx = back(dx)
     return value
@@ -203,17 +208,27 @@ def _head(params: Arrays, x: Array, target: Array, grads: Arrays) -> tuple[Array
     """The loss [s], and its gradient at x [s, d, q, b]. Logits are [s, b, v]: labels are many."""
     w, (s, b) = params["unembed.W_U"], target.shape
     final = np.ascontiguousarray(x[:, :, -1])
-    z = matmul_arrays(final.mT, w)
-    losses, kernel = np.empty(s * b, z.dtype), cross_entropy(z.dtype == np.float64)
-    kernel(z.reshape(s * b, -1), params["unembed.b_U"], target.reshape(-1), b, z.dtype.type(1 / b), losses,
-           grads["unembed.b_U"])  # fmt: skip
-    matmul_arrays(final, z, grads["unembed.W_U"])  # z has become its own gradient
-    d_final = matmul_arrays(w, z.mT)
+    z, losses = np.empty((s, b, w.shape[2]), x.dtype), np.empty((s, b), x.dtype)
+    # In halves where a second core may help, which is known from the size: a model's bits are its own.
+    parts = [slice(b // 2), slice(b // 2, b)] if z[0].size > WORTH else [slice(b)]
+    db = np.empty((len(parts), *params["unembed.b_U"].shape), x.dtype)
+
+    def softmax(part: slice, out: Array) -> None:
+        matmul_arrays(final[:, :, part].mT, w, z[:, part])
+        for i in range(s):
+            cross_entropy(x.dtype == np.float64)(
+                z[i, part], params["unembed.b_U"][i : i + 1], target[i, part], b, x.dtype.type(1 / b),
+                losses[i, part], out[i : i + 1])  # fmt: skip
+
+    share([partial(softmax, *each) for each in zip(parts, db, strict=True)], z.size)
+    db.sum(0, out=grads["unembed.b_U"])
+    d_final = np.empty_like(final)  # z has become its own gradient
+    share([partial(matmul_arrays, final, z, grads["unembed.W_U"]), partial(matmul_arrays, w, z.mT, d_final)], z.size)
     if x.shape[2] == 1:
-        return losses.reshape(s, b).mean(-1), d_final.reshape(x.shape)
+        return losses.mean(-1), d_final.reshape(x.shape)
     dx = np.zeros_like(x)
     dx[:, :, -1] = d_final
-    return losses.reshape(s, b).mean(-1), dx
+    return losses.mean(-1), dx
 
 
 def _map(w: Array, x: Array) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -21,6 +22,7 @@ from mechicl.config import Config, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward, logits
 from mechicl.engine.params import Params, group
+from mechicl.engine.share import Piece, Shared
 from mechicl.engine.treated import LayerTreatment, drawn_anew, edits, frozen, layer_treatments, moments_since
 from mechicl.treatments import in_force
 
@@ -47,9 +49,12 @@ class Trainer:
         self._arrays = {k: (v if self._many else v.unsqueeze(0)).numpy() for k, v in self.params.items()}
         # The label embedding's gradient is all zeros but in a few rows, cleared after each step.
         self._grads = {k: np.zeros_like(x) for k, x in self._arrays.items()}
+        from mechicl.engine.adam import pieces
+
         moments = zip(*self.moments.values(), strict=True)
         walked = (self._arrays.values(), *([x.numpy() for x in each] for each in moments), self._grads.values())
-        self._flat = [tuple(x.reshape(-1) for x in arrays) for arrays in walked]
+        self._size = sum(x.size for x in self._arrays.values())
+        self._walked = pieces([tuple(x.reshape(-1) for x in arrays) for arrays in walked])
 
     def update(self, batch: Batch) -> Tensor:
         """One update on one batch; returns its loss (or [s]), before the update."""
@@ -60,10 +65,18 @@ class Trainer:
         if treatments:
             self._strike()
             treated = layer_treatments(in_force(treatments, self.step + 1), model, 2 * batch.n_pairs + 1)
-        by = loss_and_autograd if model.positions == "rotary" else loss_and_gradients
+        of_unembedding, of_rest = self._adam()
+        work = Shared(self._size)
+        args = (self._arrays, batch, model, self._grads, treated)
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
-            value = torch.from_numpy(by(self._arrays, batch, model, self._grads, treated))
-        self._adam()
+            if model.positions == "rotary":
+                value = loss_and_autograd(*args)
+                work.add(of_unembedding)
+            else:
+                value = loss_and_gradients(*args, unembedded=lambda: work.add(of_unembedding))
+        work.add(of_rest)
+        work.finish()
+        value = torch.from_numpy(value)
         table = self._grads["embed.W_E"]
         clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
         self.step += 1
@@ -78,13 +91,17 @@ class Trainer:
                 for moment in moments:
                     moment.zero_()
 
-    def _adam(self) -> None:
+    def _adam(self) -> tuple[list[Piece], list[Piece]]:
+        """The update in pieces: the unembedding's, which can go first, and the rest."""
         from mechicl.engine.adam import adam
 
-        optim, lr, dtype = self.config.optim, self.config.optim.lr_at(self.step), self._flat[0][0].dtype
-        params, first, second, grads = self._flat
+        optim, lr, dtype = self.config.optim, self.config.optim.lr_at(self.step), self._arrays["embed.W_E"].dtype
         each = np.array([self._rates(name, lr) for name in self.params], dtype)
-        adam(params, first, second, grads, np.array((*optim.betas, optim.adam_eps), dtype), each)
+        shared = np.array((*optim.betas, optim.adam_eps), dtype)
+        early, rest, unembedding = [], [], [*self.params].index("unembed.W_U")
+        for which, arrays in self._walked:
+            (early if which == [unembedding] else rest).append(partial(adam, *arrays, shared, each[which]))
+        return early, rest
 
     def _rates(self, name: str, lr: float) -> tuple[float, float, float, float, float]:
         """What `adam` does to one parameter in the update about to be made."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -18,6 +19,7 @@ from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.engine.params import Params
+from mechicl.engine.share import share, threads
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
 from mechicl.measures import tables
@@ -62,7 +64,8 @@ def evaluate(
         "n": {name: len(batch) for name, batch in sets.items()},
     }  # fmt: skip
     rows = _measured(series, chosen, sets, wanted, conditions, progress)
-    return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows))
+    with threads(1):  # a second core helps in whole evaluators
+        return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows))
 
 
 def _measured(
@@ -70,12 +73,22 @@ def _measured(
     conditions: Sequence[AblateHeads], progress: bool,
 ) -> Iterator[dict]:  # fmt: skip
     each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
-    together = int(max(1, min(_CONDITIONS, tables.BUDGET // each)))
+    together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
+    numbers = int(each / 4 * len(sets) * (1 + len(conditions)))  # of activations, in float32
+    found: dict[str, list[dict]] = {}
+
+    @torch.inference_mode()  # of the thread that it is called in
+    def measure(name: str, chunk: list[int], params: Params) -> None:
+        groups = _scores(params, sets[name], series.config.model, conditions, wanted[name], together)
+        found[name] = [
+            row for group, values in groups for metric, per_sequence in values.items()
+            for row in _rows(chunk, group, name, metric, per_sequence)
+        ]  # fmt: skip
+
     for chunk, params in stream(series, chosen, each * together, "evaluate", progress):
-        for name, batch in sets.items():
-            for group, values in _scores(params, batch, series.config.model, conditions, wanted[name], together):
-                for metric, per_sequence in values.items():
-                    yield from _rows(chunk, group, name, metric, per_sequence)
+        share([partial(measure, name, chunk, params) for name in sets], numbers)
+        for name in sets:
+            yield from found[name]
 
 
 def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, Batch]:

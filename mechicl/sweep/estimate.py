@@ -14,11 +14,12 @@ from mechicl.config import Config, ScheduleConfig, Seeds
 from mechicl.data.banks import build_bank
 from mechicl.data.treated import bank_at
 from mechicl.engine.params import init, pack
+from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.schedule import evaluated_steps
 from mechicl.sweep.plan import Condition
-from mechicl.train import threads, training_batches
+from mechicl.train import training_batches
 
 _STEPS = 64  # sequences are drawn for as many steps at once
 _TIMED = 12  # of them, this many updates are timed

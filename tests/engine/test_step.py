@@ -9,6 +9,7 @@ import torch
 
 from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, SequenceConfig
 from mechicl.data.banks import Batch, build_bank
+from mechicl.engine import share
 from mechicl.engine.params import Params, group, init, pack
 from mechicl.engine.step import Trainer, loss
 from mechicl.model import ICLTransformer
@@ -286,3 +287,23 @@ def test_200_steps_have_the_loss_curve_of_a_hooked_transformer_under_autograd(ki
     # Single precision: sums in another order part slowly. At step 0 they agree to the last bits.
     np.testing.assert_allclose(ours[:20], theirs[:20], rtol=1e-5)
     np.testing.assert_allclose(ours, theirs, rtol=2e-3)
+
+
+def test_what_a_second_core_does_changes_no_bit(monkeypatch):
+    """A large label table: its softmax goes in halves and its Adam in pieces, with and without a helper."""
+    config = Config(name="x", steps=5, batch_size=32, bank=BankConfig(n_classes=9000, n_exemplars=2, dim=6),
+                    model=ModelConfig(d_model=32, n_heads=2))  # fmt: skip
+    drawn, ends = batches(config, 5), []
+    with share.thread() as pool:
+        for helper in (None, pool):
+            monkeypatch.setattr(share, "_helper", lambda helper=helper: helper)
+            trainer = Trainer(config, start(config))
+            losses = [float(trainer.update(batch)) for batch in drawn]
+            ends.append((losses, trainer.state()))
+    assert ends[0][0] == ends[1][0]
+    for name, x in ends[0][1].items():
+        assert torch.equal(x, ends[1][1][name]), name
+    theirs, params = autograd_run(config, 5)
+    np.testing.assert_allclose(ends[0][0], theirs, rtol=1e-5)
+    for name, p in params.items():
+        torch.testing.assert_close(ends[0][1][f"weights/{name}"], p.detach(), atol=1e-3, rtol=1e-2)

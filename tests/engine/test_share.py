@@ -1,0 +1,90 @@
+"""Pieces of work, of which a helper takes some: each is done once, and errors arrive."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from mechicl.engine import share as module
+from mechicl.engine.adam import PIECE, pieces
+from mechicl.engine.share import WORTH, Shared, share, thread
+
+
+@pytest.fixture(params=["alone", "helped"])
+def helped(request, monkeypatch):
+    """With a helper, and without; a helper even on a machine of one core or in a worker of pytest-xdist."""
+    if request.param == "alone":
+        monkeypatch.setattr(module, "_helper", lambda: None)
+        yield False
+        return
+    with thread() as pool:
+        monkeypatch.setattr(module, "_helper", lambda: pool)
+        yield True
+
+
+def test_every_piece_is_done_once(helped):
+    done = []
+    share([lambda i=i: done.append(i) for i in range(1000)], WORTH + 1)
+    assert sorted(done) == list(range(1000))
+
+
+def test_the_helper_takes_pieces_while_the_caller_is_at_work(monkeypatch):
+    """Neither of two pieces ends before both have begun: one thread alone would wait for ever."""
+    both = threading.Barrier(2, timeout=30)
+    with thread() as pool:
+        monkeypatch.setattr(module, "_helper", lambda: pool)
+        share([both.wait, both.wait], WORTH + 1)
+
+
+def test_nobody_waits_for_a_helper_that_has_not_begun(monkeypatch):
+    held, done = threading.Event(), []
+    with thread() as pool:
+        pool.submit(held.wait)  # the other core is busy
+        monkeypatch.setattr(module, "_helper", lambda: pool)
+        share([lambda: done.append(1), lambda: done.append(2)], WORTH + 1)
+        assert done == [1, 2]
+        held.set()
+
+
+def test_what_is_small_is_not_shared(monkeypatch):
+    monkeypatch.setattr(module, "_helper", lambda: pytest.fail("asked for help"))
+    done = []
+    share([lambda: done.append(1)], WORTH)
+    assert done == [1]
+
+
+def test_with_several_blas_threads_all_is_done_by_the_caller(monkeypatch):
+    monkeypatch.setattr(module, "_helper", lambda: pytest.fail("asked for help"))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    done = []
+    share([lambda: done.append(1)], WORTH + 1)
+    assert done == [1]
+
+
+def test_work_can_begin_before_all_of_it_is_known(helped):
+    done, work = [], Shared(WORTH + 1)
+    for i in range(50):
+        work.add([lambda i=i: done.append(i)])
+    work.finish()
+    assert sorted(done) == list(range(50))
+
+
+def test_an_error_of_a_piece_is_raised(helped):
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        share([fail] * 3, WORTH + 1)
+
+
+def test_adams_pieces_cover_every_number_once():
+    sizes = (3, PIECE, PIECE + 1, 3 * PIECE, 0)
+    walked = [tuple(np.zeros(size) for size in sizes) for _ in range(4)]
+    for which, arrays in pieces(walked):
+        for kind in arrays:
+            assert len(kind) == len(which)
+            for part in kind:
+                part += 1
+    for arrays in walked:
+        for array, size in zip(arrays, sizes, strict=True):
+            np.testing.assert_array_equal(array, np.ones(size))

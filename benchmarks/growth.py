@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from ablation import DEMO, hooked
 from long_series import long_series
 from plotly.subplots import make_subplots
-from timing import in_turns, once
+from timing import in_turns, once, one_core
 from training import Engine, Hooked
 
 from mechicl import recipes
@@ -100,7 +100,7 @@ def figure(measured: dict) -> go.Figure:
 
 
 def main() -> dict:
-    with threads(1):
+    with threads(1), one_core():
         return {"training": training(), "sweep": sweep()}
 
 

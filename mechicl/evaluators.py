@@ -231,7 +231,6 @@ def evaluate_params(
     edited = edits(layer_treatments(treatments, config.model, config.sequences.n_tokens), config.model)
     found: dict[str, dict[str, Tensor]] = {}
 
-    @torch.inference_mode()  # of the thread that it is called in
     def measure(name: str, batch: Batch) -> None:
         found[name] = score(params, forward(params, batch, config.model, edits=edited).final, batch)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,6 +126,10 @@ class Series:
         Raises:
             SeriesError: the file is missing, torn or altered.
         """
+        return {name: w.float() for name, w in self._stored(step).items()}
+
+    def _stored(self, step: int) -> Params:
+        """`weights`, in the dtype that they are stored in."""
         from mechicl.engine.params import check_weights
 
         weights = load_tensors(self.root, self.entry(step))
@@ -133,14 +137,27 @@ class Series:
             check_weights(weights, self.config, f"step {step}")
         except ConfigError as error:
             raise SeriesError(f"{self.root}: {error}") from None
-        return {name: w.float() for name, w in weights.items()}
+        return weights
 
     def params(self, steps: Sequence[int]) -> Params:
-        """Packed parameters of several steps, stacked along a first axis s (engine/forward.py)."""
-        from mechicl.engine.forward import stack
-        from mechicl.engine.params import pack
+        """Packed parameters of several steps, stacked along a first axis s (engine/forward.py).
 
-        return stack(pack(self.weights(step)) for step in steps)
+        Raises:
+            SeriesError: a file is missing, torn or altered.
+        """
+        import torch
+
+        from mechicl.engine.params import pack, shapes
+        from mechicl.engine.share import share
+
+        weights = {name: torch.empty(len(steps), *shape) for name, shape in shapes(self.config).items()}
+
+        def read(i: int) -> None:
+            for name, w in self._stored(steps[i]).items():
+                weights[name][i] = w
+
+        share([partial(read, i) for i in range(len(steps))], sum(self.entry(step).bytes for step in steps))
+        return pack(weights)
 
     def model(self, step: int) -> ICLTransformer:
         """A real HookedTransformer with this step's weights.

@@ -34,12 +34,13 @@ class Shared:
         # Where BLAS itself has several threads, who does a piece would decide the last bits of its sums.
         self._helper = _helper() if size > WORTH and torch.get_num_threads() == 1 else None
         self._helping: list[Future] = []
+        self._inference = torch.is_inference_mode_enabled()  # a thread's own, too
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """The helper may begin with them at once."""
         self._left.extend(pieces)
         if self._helper and self._left:
-            self._helping.append(self._helper.submit(self._work))
+            self._helping.append(self._helper.submit(self._help))
 
     def finish(self) -> None:
         """Do what is left. Raises the error of the piece that had one."""
@@ -49,6 +50,10 @@ class Shared:
             started = [each for each in self._helping if not each.cancel()]
             for each in started:
                 each.result()
+
+    def _help(self) -> None:
+        with torch.inference_mode(self._inference):
+            self._work()
 
     def _work(self) -> None:
         while True:

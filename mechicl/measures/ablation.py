@@ -77,7 +77,6 @@ def _measured(
     numbers = int(each / 4 * len(sets) * (1 + len(conditions)))  # of activations, in float32
     found: dict[str, list[dict]] = {}
 
-    @torch.inference_mode()  # of the thread that it is called in
     def measure(name: str, chunk: list[int], params: Params) -> None:
         groups = _scores(params, sets[name], series.config.model, conditions, wanted[name], together)
         found[name] = [

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from mechicl.engine import share as module
 from mechicl.engine.adam import PIECE, pieces
@@ -44,6 +45,14 @@ def test_nobody_waits_for_a_helper_that_has_not_begun(monkeypatch):
         share([lambda: done.append(1), lambda: done.append(2)], WORTH + 1)
         assert done == [1, 2]
         held.set()
+
+
+@pytest.mark.parametrize("mode", [False, True])
+def test_pieces_run_in_the_callers_inference_mode(helped, mode):
+    seen = []
+    with torch.inference_mode(mode):
+        share([lambda: seen.append(torch.is_inference_mode_enabled())] * 50, WORTH + 1)
+    assert seen == [mode] * 50
 
 
 def test_what_is_small_is_not_shared(monkeypatch):

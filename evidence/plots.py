@@ -38,6 +38,8 @@ def grid(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
         for axis in axes[count:]:
             axis.remove()
+        for axis in axes[max(0, count - columns) : count]:  # the last of its column
+            axis.tick_params(labelbottom=True)
     return figure, axes[:count]
 
 

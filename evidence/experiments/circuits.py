@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from evidence import tables
+from evidence import plots, tables
 from evidence.claim import Claim, by_parts, most, not_run, table
 from evidence.statistics import spread
 
@@ -13,6 +13,9 @@ HALVES = {"intact": "intact", "first half from the peak": "first half (embedding
           "first half from before ICL": "first half from before ICL (control)",
           "second half from the peak": "second half (layer 1, unembedding) from the peak",
           "second half from before ICL": "second half from before ICL (control)"}  # fmt: skip
+PANELS = {"intact": "intact", "first half from the peak": "peak's first half",
+          "first half from before ICL": "first half from before", "second half from the peak": "peak's second half",
+          "second half from before ICL": "second half from before"}  # fmt: skip
 PARTS = {"embed": "label embedding", "ov.0": "OV of layer 0", "pos_embed": "positions",
          "exemplar_embed": "exemplar embedding", "qk.0": "QK of layer 0", "unembedding": "unembedding",
          "qk.1": "QK of layer 1", "ov.1": "OV of layer 1"}  # fmt: skip
@@ -56,7 +59,8 @@ def claims() -> list[Claim]:
         "in at least four fifths of the seeds the peak's first half, put into the end's model, raises ICL at least .1 "
         "above the same half from before ICL; and the peak's second half does not raise it by .1; one of both: partly",
         by_parts([most([x > 0.1 for x in back]), most([x < 0.1 for x in second])]), command,
-        ["The end's model with one half from another checkpoint (n = 1,000 sequences per evaluator and seed):",
+        ["Above: every checkpoint's own model with that half put in. Below: the end's (n = 1,000 sequences per "
+         "evaluator and seed):",
          table(["", *(e.upper() for e in EVALUATORS)], halves),
          "The trap is in the control: Flip rises with a half that has no ICL at all, because recall is broken.",
          "When a part of a later checkpoint, put into the model of Flip's peak, first costs it .1 of ICL or of Flip "
@@ -70,8 +74,12 @@ def claims() -> list[Claim]:
          "by layer. Directions: the subspaces that ICL's and CIWL's answers are written in overlap as much as two "
          "halves of one evaluator do, but they do so before training already (.76): no evidence of a shared circuit.",
          f"Left out, since Flip never formed: seed {', '.join(map(str, left))}." if left else ""],
-        {},
+        {"circuits": plots.curves(_headline(at[at.seed.isin(seeds)]), PANELS)},
     )]  # fmt: skip
+
+
+def _headline(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows.metric == np.where(rows.evaluator == "iwl", "acc", "in_context_acc")]
 
 
 def _flip_peak(rows: pd.DataFrame, seed: int) -> float:

@@ -86,14 +86,3 @@ def holm(p: list[float]) -> np.ndarray:
         worst = max(worst, min(1.0, values[i] * (len(order) - rank)))
         out[i] = worst
     return out
-
-
-def effects(table: pd.DataFrame, baseline: str, evaluator: str, quantity: str) -> pd.DataFrame:
-    """The paired effect of every other condition on one phase quantity, Holm-corrected."""
-    found = phases(table)
-    found = found[found.evaluator == evaluator].set_index(["condition", "seed"]).sort_index()[quantity]
-    if baseline not in found.index.get_level_values(0):
-        return pd.DataFrame(columns=["condition", "n", "difference", "low", "high", "p", "p_holm"])
-    others = [c for c in found.index.get_level_values(0).unique() if c != baseline]
-    out = pd.DataFrame([{"condition": c, **paired(found[c], found[baseline])} for c in others])
-    return out.assign(p_holm=holm(out.p.tolist()) if len(out) else [])

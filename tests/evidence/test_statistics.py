@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evidence.statistics import at, effects, holm, losses, paired, phases, spread
+from evidence.statistics import at, holm, losses, paired, phases, spread
 
 TIMES = np.array([0, 100, 200, 300, 400])
 
@@ -59,18 +59,6 @@ def test_holms_correction():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, float("nan"), 0.6])[[0, 2]] == pytest.approx([1.0, 1.0])
     assert holm([]).size == 0
-
-
-def test_effects_are_of_the_same_seed():
-    table = pd.concat(
-        [curve("base", s, "icl", [0.5, 0.7, 0.9, 0.7, 0.5 + s / 10]) for s in range(3)]
-        + [curve("more", s, "icl", [0.5, 0.7, 0.9, 0.8, 0.6 + s / 10 + s / 1000]) for s in range(3)]
-        + [curve("same", s, "icl", [0.5, 0.7, 0.9, 0.7, 0.5 + s / 10]) for s in range(3)]
-    )
-    got = effects(table, "base", "icl", "final_value").set_index("condition")
-    assert got.loc["more", "difference"] == pytest.approx(0.101)
-    assert got.loc["more", "p_holm"] < 0.001
-    assert got.loc["same", "p_holm"] == 1
 
 
 def test_the_text_of_a_spread():

@@ -79,13 +79,13 @@ def iwl() -> Config:
     """ICL gives way to pure in-weights recall, in about 3 minutes.
 
     An MLP in the last layer, 32 labels shared by 1280 classes, four pairs of which two show
-    the query's class, and one sequence in ten that is not bursty, so that recall pays.
+    the query's class, and one sequence in nine that is not bursty, so that recall pays.
     """
     return Config(
         name="iwl",
         steps=50_000,
         bank=BankConfig(n_classes=1280, dim=32, eps=0.45, n_labels=32),
-        sequences=SequenceConfig(n_pairs=4, burstiness=2, p_bursty=0.9),
+        sequences=SequenceConfig(n_pairs=4, burstiness=2, p_bursty=0.89),
         model=ModelConfig(mlp_ratio=4, mlp_layers=(1,)),
         optim=OptimConfig(lr=1.5e-3),
         schedule=ScheduleConfig(

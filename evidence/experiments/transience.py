@@ -10,7 +10,7 @@ from evidence.statistics import at, losses, paired, phases, spread
 from mechicl.figures.style import short
 
 RECIPES = {"demo": ("ciwl", "attention only, every sequence solvable in context"),
-           "iwl": ("iwl", "an MLP, shared labels, a tenth of the sequences not bursty")}  # fmt: skip
+           "iwl": ("iwl", "an MLP, shared labels, one sequence in nine not bursty")}  # fmt: skip
 RISE, FADE = 0.8, 0.75  # ICL formed: its peak is above; faded: the end is below
 
 
@@ -54,8 +54,8 @@ def _transience(number: int, recipe: str) -> Claim:
     faded, rose = end["icl"][kept] < FADE, end[rival][kept] > 0.9
     holds = [most(good.tolist()), most(faded.tolist()), most(rose.tolist()),
              most((loss.final < loss.at_peak)[kept].tolist())]  # fmt: skip
-    note = "" if good.all() else (f" Seeds in which ICL never formed: {', '.join(map(str, good[~good].index))}: "
-                                  "CIWL won the race. They are in every spread above.")  # fmt: skip
+    note = "" if good.all() else (f" In seed {', '.join(map(str, good[~good].index))} CIWL won the race, as Flip "
+                                  "shows. It is in every spread above.")  # fmt: skip
     return Claim(
         key, title, says, f"`{recipe}`, {len(seeds)} seeds, {short(data.sequences.max())} sequences each",
         f"ICL {spread(value['peak_value']['icl'])} → {spread(value['final_value']['icl'])}; "
@@ -65,7 +65,7 @@ def _transience(number: int, recipe: str) -> Claim:
         "some parts only: partly",
         by_parts(holds), command,
         [table(["", *(f"seed {s}" for s in seeds), "median (range)"], rows),
-         f"ICL formed in {int(good.sum())} of {len(good)} seeds.{note}"],
+         f"ICL formed (ICL and Flip) in {int(good.sum())} of {len(good)} seeds.{note}"],
         {recipe: plots.curves(data, {recipe: recipe})},
     )  # fmt: skip
 

@@ -72,8 +72,8 @@ def share(pieces: Iterable[Piece], size: int) -> None:
 
 
 def thread() -> ThreadPoolExecutor:
-    """A helper. BLAS's number of threads is a thread's own, and all cores until it is set."""
-    return ThreadPoolExecutor(1, "mechicl-share", torch.set_num_threads, (1,))
+    """A helper. What `threads` sets is a thread's own."""
+    return ThreadPoolExecutor(1, "mechicl-share", _set, (1,))
 
 
 @cache
@@ -85,14 +85,21 @@ def _helper() -> ThreadPoolExecutor | None:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Torch and numpy's BLAS on so many threads: they decide the last bits of their sums."""
+    """Torch and numpy's BLAS on so many threads, which decide the last bits of their sums; and numbers
+    below 1e-38 as 0, with which a CPU is up to a hundred times slower (L2 and Adam's moments go there)."""
     before = torch.get_num_threads()
-    torch.set_num_threads(n)
+    _set(n)
     try:
         with _libraries().limit(limits=n, user_api="blas"):
             yield
     finally:
         torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
+
+
+def _set(n: int) -> None:
+    torch.set_num_threads(n)
+    torch.set_flush_denormal(True)
 
 
 @cache

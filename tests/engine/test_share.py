@@ -8,7 +8,7 @@ import torch
 
 from mechicl.engine import share as module
 from mechicl.engine.adam import PIECE, pieces
-from mechicl.engine.share import WORTH, Shared, share, thread
+from mechicl.engine.share import WORTH, Shared, share, thread, threads
 
 
 @pytest.fixture(params=["alone", "helped"])
@@ -97,3 +97,17 @@ def test_adams_pieces_cover_every_number_once():
     for arrays in walked:
         for array, size in zip(arrays, sizes, strict=True):
             np.testing.assert_array_equal(array, np.ones(size))
+
+
+def test_threads_flush_what_is_too_small_here_and_in_the_helper(monkeypatch):
+    def flushed() -> bool:
+        return float(torch.tensor(1e-38) * torch.tensor(0.1)) == 0
+
+    before = flushed()
+    with thread() as pool:
+        monkeypatch.setattr(module, "_helper", lambda: pool)
+        with threads(1):
+            assert flushed()
+            assert pool.submit(flushed).result()
+    assert not flushed()
+    assert not before

@@ -4,7 +4,7 @@
     runs.py       the runs that may be shown; cache.py: results, remembered
     view.py       behaviour: intact and ablated numbers, curves under an ablation
     heads.py inside.py sequence.py compare.py    mechanism, one sequence, two checkpoints
-    payloads.py figures.py answers.py    numbers to texts and plotly figures; a panel's question to them
+    texts.py payloads.py figures.py answers.py    numbers to texts and plotly figures; a panel's question to them
     layout.py callbacks.py routes.py server.py    the page, its wiring and its server
     assets/       how it looks and reacts
 

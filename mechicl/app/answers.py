@@ -18,6 +18,7 @@ from mechicl.app.inside import attention, logit_view
 from mechicl.app.runs import Library, Run
 from mechicl.app.sequence import answers as sequence_answers
 from mechicl.app.state import View
+from mechicl.app.texts import end
 from mechicl.app.view import Workbench, shown
 from mechicl.config import ConfigError
 from mechicl.interventions import BASELINES
@@ -87,8 +88,8 @@ class Answers:
             "steps": run.steps, "sequences": [run.series.sequences(s) for s in run.steps],
             "layers": model.n_layers, "heads": model.n_heads, "evaluators": shown(run),
             "sizes": {name: len(batch) for name, batch in run.sets.items()},
-            "measures": {k: {"meaning": m.meaning, "unit": m.unit, "low": payloads.plain(m.limits[0], 1),
-                             "high": payloads.plain(m.limits[1], 1), "gradient": payloads.gradient(m),
+            "measures": {k: {"meaning": m.meaning, "unit": m.unit, "low": end(m.limits[0]),
+                             "high": end(m.limits[1]), "gradient": payloads.gradient(m),
                              "on": k.startswith("effect_")} for k, m in MEASURES.items()},
             "kinds": {kind: {"meaning": text, "baseline": BASELINES[kind]} for kind, text in KINDS.items()},
         }  # fmt: skip

@@ -7,6 +7,8 @@ here are the same numbers, to take along. Text from a run is escaped: plotly rea
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,11 +18,13 @@ from mechicl.app.heads import Scale
 from mechicl.app.inside import Attention, Logits
 from mechicl.app.runs import SHOWN, Run
 from mechicl.app.state import Axis, Head, Unit
+from mechicl.app.texts import end, plain, signed
 from mechicl.app.view import Chunk, Effect, Number, shown
 from mechicl.figures.style import COLOURS, DASHES, DIVERGING, NAMES, SEQUENTIAL, finish, short
 from mechicl.interventions import AblateHeads
 
 DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
+TICKS: Any = {"tickvals": [i / 5 for i in range(6)], "ticktext": [end(i / 5) for i in range(6)]}  # of accuracies
 CURSOR = "#D55E00"  # Okabe & Ito's vermilion: no evaluator has it
 
 
@@ -45,14 +49,14 @@ def timeline(
         fig.add_scatter(x=x, y=rows.ci_high.to_numpy(), fill="tonexty", fillcolor=colour + "26", **quiet)
         line = {"color": colour, "width": 2, "dash": DASHES.get(name, "solid")}
         fig.add_scatter(x=x, y=rows.value.to_numpy(), name=NAMES[name], legendgroup=name, mode="lines", line=line,
-                        hovertemplate="%{y:.3f}")  # fmt: skip
+                        **_says(rows.value))  # fmt: skip
     done = [p for p in sorted(points.points) if p[0] or axis != "log"] if points else []
     mode = "lines+markers" if len(run.steps) <= DOTTED else "lines"
     for name in shown(run):
         fig.add_scatter(
             x=[step if unit == "steps" else sequences for step, sequences, _ in done],
             y=[values[name] for _, _, values in done], name=f"{NAMES[name]}, ablated", legendgroup=name,
-            showlegend=False, mode=mode, hovertemplate="%{y:.3f}",
+            showlegend=False, mode=mode, **_says(values[name] for _, _, values in done),
             line={"color": COLOURS[name], "width": 1.6, "dash": "dash"}, marker={"size": 3.5},
         )  # fmt: skip
     finish(fig, "", "", height)
@@ -81,7 +85,7 @@ def timeline(
     fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,
                      range=[low, high], dtick=1 if axis == "log" else None, exponentformat="SI")  # fmt: skip
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
-    fig.update_yaxes(title_text="accuracy" + n, range=[0, 1.01])
+    fig.update_yaxes(title_text="accuracy" + n, range=[0, 1.01], **TICKS)
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
     fig.update_layout(hovermode="x unified", legend=legend, uirevision="keep",
                       margin={"l": 56, "r": 14, "t": 44, "b": 62})  # fmt: skip
@@ -98,6 +102,11 @@ def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:
     low, high = (np.log10(first), np.log10(max(*times, first + 1))) if axis == "log" else (first, max(*times, 1))
     room = 0.015 * (high - low)
     return float(low - room), float(high + room)
+
+
+def _says(values: Iterable[float]) -> dict[str, Any]:
+    """What a curve says under the pointer."""
+    return {"text": [plain(v) for v in values], "hovertemplate": "%{text}"}
 
 
 def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figure:
@@ -117,7 +126,7 @@ def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figur
                 marker={"size": 11, "symbol": symbol, "color": [c for _, _, c in kept]},
             )  # fmt: skip
     finish(fig, html.escape(title), html.escape(subtitle), 340)
-    fig.update_xaxes(range=[-0.02, 1.02], title_text="accuracy")
+    fig.update_xaxes(range=[-0.02, 1.02], title_text="accuracy", **TICKS)
     fig.update_yaxes(autorange="reversed")
     return fig
 
@@ -125,13 +134,15 @@ def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figur
 def heads_figure(values: dict[Head, Number], layers: int, heads: int, scale: Scale, subtitle: str) -> go.Figure:
     """Layers x heads, coloured by a measure with its fixed range."""
     z = np.full((layers, heads), np.nan)
+    write = signed if scale.diverging else plain
+    text = [["" for _ in range(heads)] for _ in range(layers)]
     for (layer, head), number in values.items():
-        z[layer, head] = number.value
+        z[layer, head], text[layer][head] = number.value, write(number.value, 2)
     fig = go.Figure(go.Heatmap(
         z=z, x=[f"head {h}" for h in range(heads)], y=[f"layer {la}" for la in range(layers)],
         zmin=scale.limits[0], zmax=scale.limits[1], colorscale=DIVERGING if scale.diverging else SEQUENTIAL,
-        texttemplate="%{z:.2f}", hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>", xgap=3, ygap=3,
-        colorbar={"title": {"text": scale.unit, "side": "right"}, "thickness": 14},
+        text=text, texttemplate="%{text}", hovertemplate="%{y}, %{x}: %{text}<extra></extra>", xgap=3, ygap=3,
+        colorbar={"title": {"text": scale.unit.replace(" ", "<br>", 1), "side": "top"}, "thickness": 14},
     ))  # fmt: skip
     finish(fig, html.escape(scale.name), html.escape(subtitle), 160 + 60 * layers)
     fig.update_xaxes(showgrid=False)
@@ -161,7 +172,8 @@ def attention_figure(
             z = np.where(future, np.nan, values[la, h]).round(4)
             fig.add_heatmap(
                 z=z, x=ticks, y=ticks, coloraxis="coloraxis2" if "−" in name else "coloraxis",
-                hovertemplate="%{y} → %{x}: %{z:.3f}<extra></extra>", row=block * down + i // across + 1,
+                text=[["" if np.isnan(v) else plain(v) for v in row] for row in z],
+                hovertemplate="%{y} → %{x}: %{text}<extra></extra>", row=block * down + i // across + 1,
                 col=i % across + 1,
             )  # fmt: skip
     finish(fig, "Attention: rows attend to columns", html.escape(subtitle), 150 + 150 * down * len(stacks))
@@ -188,14 +200,16 @@ def logits_figure(found: Logits, limit: float = 5.0) -> go.Figure:
                         horizontal_spacing=0.04)  # fmt: skip
     for col, (_, values) in enumerate(panels, 1):
         fig.add_heatmap(
-            z=values, x=names, y=found.parts, texttemplate="%{z:.2f}", textfont={"size": 11}, coloraxis="coloraxis",
-            hovertemplate="%{y} adds %{z:.3f} to %{x}<extra></extra>", xgap=2, ygap=2, row=1, col=col,
+            z=values, x=names, y=found.parts, text=[[signed(v, 2) for v in row] for row in values],
+            texttemplate="%{text}", textfont={"size": 11}, coloraxis="coloraxis",
+            hovertemplate="%{y} adds %{text} to %{x}<extra></extra>", xgap=2, ygap=2, row=1, col=col,
         )  # fmt: skip
-    finish(fig, "", "", 150 + 22 * len(found.parts))
+    under = 20 + 14 * (1 + max(map(len, found.marks), default=0))  # px: a label and its marks below one another
+    finish(fig, "", "", 66 + under + 22 * len(found.parts))
     fig.update_layout(
         coloraxis={"cmin": -limit, "cmax": limit, "colorscale": DIVERGING,
-                   "colorbar": {"thickness": 12, "title": {"text": "logits", "side": "right"}}},
-        margin={"t": 40, "b": 84, "l": 70},
+                   "colorbar": {"thickness": 12, "title": {"text": "logits", "side": "top"}}},
+        margin={"t": 40, "b": under, "l": 70},
     )  # fmt: skip
     fig.update_xaxes(showgrid=False, tickangle=0, tickfont={"size": 10}, ticks="")
     return fig.update_yaxes(showgrid=False, ticks="", autorange="reversed", type="category", dtick=1)
@@ -211,7 +225,7 @@ def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, 
             x = (rows.step if unit == "steps" else rows.sequences).to_numpy()
             line = {"color": COLOURS[name], "width": 2, "dash": DASHES.get(name, "solid")}
             fig.add_scatter(x=x, y=rows.value.to_numpy(), name=NAMES[name], legendgroup=name, showlegend=col == 1,
-                            mode="lines", line=line, hovertemplate="%{y:.3f}", row=1, col=col)  # fmt: skip
+                            mode="lines", line=line, **_says(rows.value), row=1, col=col)  # fmt: skip
         if step:
             place = step if unit == "steps" else run.series.sequences(step)
             fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=1.01, line={"color": CURSOR, "width": 2},
@@ -222,7 +236,7 @@ def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, 
                      range=times_range([a, b], axis, unit),
                      title_text=what + (" (log scale)" if axis == "log" else ""))  # fmt: skip
     sizes = dict.fromkeys(f"{int(run.metrics.n.iloc[0]):,}" for run in (a, b) if run.metrics.size)
-    fig.update_yaxes(range=[0, 1.01])
+    fig.update_yaxes(range=[0, 1.01], **TICKS)
     fig.update_yaxes(title_text="accuracy" + (f", n = {' and '.join(sizes)}" if sizes else ""), col=1)
     return fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.28},
                              margin={"l": 56, "r": 14, "t": 30, "b": 74})  # fmt: skip

@@ -5,7 +5,6 @@ The script sets text content and nothing else, so a name from a run is text what
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -19,32 +18,11 @@ from mechicl.app.inside import Attention, Logits
 from mechicl.app.runs import Run
 from mechicl.app.sequence import MARKS, Answers, Token
 from mechicl.app.state import Head, View
+from mechicl.app.texts import interval, plain, signed
 from mechicl.app.view import Chunk, Effect, Number
 from mechicl.figures.style import DIVERGING, NAMES, SEQUENTIAL
 
 _SHADES = 101
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """+.021, −.381, 0.000: a change, with a minus as wide as a plus."""
-    text = plain(abs(value), digits)
-    if not float(text if text[0] != "." else "0" + text):
-        return text
-    return ("−" if value < 0 else "+") + text
-
-
-def plain(value: float, digits: int = 3) -> str:
-    """.598, 1.000, −.012: without the zero that says nothing."""
-    text = f"{value:.{digits}f}".replace("-", "−")
-    return text.replace("0.", ".", 1) if abs(value) < 1 and float(f"{value:.{digits}f}") else text
-
-
-def interval(number: Number, digits: int = 3, sign: bool = False) -> str:
-    """[.568, .628]; empty where n allows none."""
-    if math.isnan(number.low):
-        return ""
-    write = signed if sign else plain
-    return f"[{write(number.low, digits)}, {write(number.high, digits)}]"
 
 
 def place(step: int, run: Run) -> dict[str, Any]:

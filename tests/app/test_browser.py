@@ -2,8 +2,8 @@
 
 import pytest
 
-from mechicl.app.payloads import plain, signed
 from mechicl.app.server import open_server
+from mechicl.app.texts import plain, signed
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate

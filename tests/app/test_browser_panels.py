@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mechicl.app.payloads import plain
+from mechicl.app.texts import plain
 from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate
@@ -20,7 +20,7 @@ def ready(one, panel: str) -> None:
 
 def drawn(card) -> list[str]:
     """What a pattern's boxes say, 'x1 → x1: 1.000'."""
-    return card.locator("rect title").evaluate_all("x => x.map(e => e.textContent)")
+    return card.locator("rect title").evaluate_all("x => x.map(e => e.textContent.replace('−', '-'))")
 
 
 def test_attention_shows_the_patterns_intact_ablated_and_their_difference(begin, known_series):

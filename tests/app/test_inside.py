@@ -9,11 +9,11 @@ import torch
 from mechicl.app.compare import compare
 from mechicl.app.heads import MEASURES, head_scores
 from mechicl.app.inside import attention, logit_view
-from mechicl.app.payloads import head_cells, interval, plain, shade, signed
+from mechicl.app.payloads import head_cells, shade
 from mechicl.app.runs import Library
 from mechicl.app.sequence import answers, picture, tokens
 from mechicl.app.state import View
-from mechicl.app.view import Number, accuracy, paired
+from mechicl.app.view import Number, paired
 from mechicl.data.banks import Bank
 from mechicl.engine.forward import forward
 from mechicl.figures.attention import patterns
@@ -182,16 +182,6 @@ def test_runs_of_other_shapes_compare_intact(bench, folder):
     found = compare(bench, library, library.run("known"), several)  # a sequence that only one side has
     assert "sequence" in found.a.attention.what
     assert found.b.attention.what.startswith("mean over")
-
-
-def test_numbers_are_written_short_and_aligned():
-    a, b = np.array([True, True, False, True]), np.array([True, False, False, False])
-    assert signed(paired(a, b).value) == "−.500"
-    assert interval(accuracy(np.array([True] * 3))) == "[.439, 1.000]"
-    assert (plain(0.0), plain(1.0), plain(-0.25), signed(0.0), signed(-0.0004), plain(12.5, 1)) == (
-        "0.000", "1.000", "−.250", "0.000", "0.000", "12.5")  # fmt: skip
-    assert signed(2.5, 2) == "+2.50"
-    assert interval(Number(0.5, float("nan"), float("nan"), 1)) == ""
 
 
 def test_attribution_under_edits_leaves_the_forward_pass_alone(run):

@@ -14,6 +14,7 @@
     if (there && Number(there.max) === data.steps.length - 1) {
       if (document.activeElement !== there) there.value = b.place.index;
     } else $("with-slider").replaceChildren(slider);
+    D.passed($("with-input"));
     $("with-where").textContent = `${b.place.text} · ${b.place.sequences} sequences · ${b.place.of}`;
     const title = (s) => `${s === a ? "A" : "B"}: ${s.run}, ${s.place.text}` + (s.note ? ` (${s.note})` : "");
     const number = ([value, ci, n]) => make("td", {}, make("span", { textContent: value }),

@@ -2,7 +2,6 @@
 (function () {
   "use strict";
   const M = window.mechicl, $ = M.$;
-  const THUMB = 16; // px, a range's
 
   const act = {
     play: () => M.play(), clear: () => M.set({ heads: "" }), back: () => M.go(M.index() - 1), next: () => M.go(M.index() + 1),
@@ -56,6 +55,7 @@
   document.addEventListener("input", (event) => {
     if (!M.base) return;
     if (event.target.id === "slider-input") M.go(Number(event.target.value));
+    if (event.target.type === "range") M.draw.passed(event.target);
     if (event.target.id === "with-input") M.set({ with_step: String(M.draw.withSteps[Number(event.target.value)]) });
   });
 
@@ -66,8 +66,8 @@
     const head = t.closest("button[data-head]");
     if (head) return M.perhapsToggle(head.dataset.head);
     if (t.id !== "slider-input") return;
-    const box = t.getBoundingClientRect(), last = M.base.steps.length - 1;
-    const share = (event.clientX - box.left - THUMB / 2) / (box.width - THUMB); // as the browser places its thumb
+    const box = t.getBoundingClientRect(), last = M.base.steps.length - 1, thumb = box.height; // app.css makes it round
+    const share = (event.clientX - box.left - thumb / 2) / (box.width - thumb); // as the browser places its thumb
     M.perhaps({ step: M.base.steps[Math.max(0, Math.min(last, Math.round(share * last)))] });
   });
 

@@ -18,6 +18,31 @@
   D.make = make;
   const CONFIG = { displayModeBar: false, responsive: true };
 
+  /* .598, −.012: numbers as texts.py writes them. */
+  D.plain = (v, digits = 3) => (Number(v.toFixed(digits)) || 0).toFixed(digits).replace("-", "−").replace(/^(−?)0(?=\.\d*[1-9])/, "$1");
+
+  /* How much larger than on a laptop things are drawn: app.css' rem, of which 10 px are 1. */
+  const size = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 10;
+
+  /* A figure at the page's size: fonts, margins, lines and height grow alike. */
+  function grown(x, key = "", inside = "", by = size()) {
+    if (typeof x === "number") {
+      const grows = key === "height" || key === "thickness" || inside === "margin" || (key === "width" && inside === "line") ||
+        (key === "size" && inside.endsWith("font"));
+      return grows ? x * by : x;
+    }
+    if (typeof x !== "object" || x === null || (Array.isArray(x) && typeof x[0] !== "object")) return x;
+    if (Array.isArray(x)) return x.map((each) => grown(each, key, inside, by));
+    return Object.fromEntries(Object.entries(x).map(([k, v]) => [k, grown(v, k, key, by)]));
+  }
+  let drawnAt = null; // the size that figures were last drawn at
+  const figures = new Map(); // element -> its figure as it came, to draw again on another screen
+  window.addEventListener("resize", () => {
+    if (!M.base || drawnAt === null || drawnAt === size()) return;
+    if (timeline) D.timeline(timeline);
+    for (const [element, figure] of figures) element.isConnected ? D.plotInto(element, figure) : figures.delete(element);
+  });
+
   /* ---- once ---- */
 
   D.setUp = () => {
@@ -57,6 +82,9 @@
 
   const named = (evaluator) => document.querySelector(`[data-set="evaluator"] option[value="${evaluator}"]`).textContent;
 
+  /* How far a slider has come, for the colour of its track. */
+  D.passed = (slider) => slider.style.setProperty("--at", (100 * slider.value) / Math.max(1, slider.max) + "%");
+
   /* ---- controls, at once and without the server ---- */
 
   D.controls = () => {
@@ -64,6 +92,7 @@
     const slider = $("slider-input");
     const where = `step ${base.steps[i].toLocaleString("en")} · ${base.sequences[i].toLocaleString("en")} sequences`;
     slider.value = i;
+    D.passed(slider);
     slider.setAttribute("aria-valuetext", where);
     put($("where"), `${where} · ${i + 1} of ${base.steps.length}`);
     all("[data-set][data-to]").forEach((button) => {
@@ -151,10 +180,13 @@
 
   /* ---- the timeline: drawn once, then only its cursor and its dashed lines move ---- */
 
-  let plot = null;
+  let plot = null, timeline = null;
 
-  D.timeline = (figure) => {
-    const props = { id: "timeline", figure, config: CONFIG, style: { height: "330px" } };
+  D.timeline = (came) => {
+    timeline = came;
+    drawnAt = size();
+    const figure = grown(came);
+    const props = { id: "timeline", figure, config: CONFIG, style: { height: "33rem" } };
     if ($("timeline")) window.dash_clientside.set_props("timeline", { figure });
     else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });
     const wait = () => {
@@ -203,15 +235,16 @@
     // Hidden at once by a class; emptied only when new points come, since that redraws for 30 ms.
     $("timeline")?.classList.toggle("stale", !done);
     if (!plot || !plot.data || !done) return;
-    const names = M.base.evaluators, x = [], y = [], traces = [];
+    const names = M.base.evaluators, x = [], y = [], text = [], traces = [];
     names.forEach((name, i) => {
       // Step 0 is nowhere on a log axis: plotly would draw its neighbour's value to the left edge.
       const at = ([step, p]) => (M.view.unit === "steps" ? Number(step) : p.sequences);
       x.push(points.map((point) => at(point) || (M.view.axis === "log" ? null : 0)));
       y.push(points.map(([, p]) => p.values[name]));
+      text.push(y[i].map((v) => D.plain(v)));
       traces.push(3 * names.length + i);
     });
-    window.Plotly.restyle(plot, { x, y }, traces);
+    window.Plotly.restyle(plot, { x, y, text }, traces);
   };
 
   /* ---- taking figures along ---- */
@@ -244,6 +277,9 @@
 
   D.plotInto = (element, figure) => {
     if (!window.Plotly) return setTimeout(() => D.plotInto(element, figure), 50);
-    window.Plotly.react(element, figure.data, figure.layout, CONFIG);
+    figures.set(element, figure);
+    drawnAt = size();
+    const { data, layout } = grown(figure);
+    window.Plotly.react(element, data, layout, CONFIG);
   };
 })();

@@ -17,14 +17,14 @@
   function pattern(values, tokens, colours, low, size, labels) {
     const t = values.length, small = size < 200, left = labels ? (small ? 16 : 52) : 0, below = labels ? (small ? 12 : 26) : 0;
     const each = (size - left) / t;
-    const drawing = svg("svg", { viewBox: `0 0 ${size} ${t * each + below}`, width: size, class: "pattern" + (small ? " small" : "") });
+    const drawing = svg("svg", { viewBox: `0 0 ${size} ${t * each + below}`, width: size / 10 + "rem", class: "pattern" + (small ? " small" : "") });
     for (let i = 0; i < t; i++) {
       for (let j = 0; j <= i; j++) {
         const v = values[i][j] / 1000;
         const colour = colours[Math.round(Math.max(0, Math.min(1, (v - low) / (1 - low))) * 100)];
         const box = svg("rect", { x: left + j * each + 0.5, y: i * each + 0.5, width: each - 1, height: each - 1, fill: colour });
         const title = svg("title", {});
-        title.textContent = `${tokens[i].name} → ${tokens[j].name}: ${v.toFixed(3)}`;
+        title.textContent = `${tokens[i].name} → ${tokens[j].name}: ${D.plain(v)}`;
         box.append(title);
         drawing.append(box);
       }
@@ -153,7 +153,7 @@
     const head = make("tr", {}, make("th", { textContent: "label" }), make("th", { textContent: "intact" }),
       compared ? make("th", { textContent: "ablated" }) : null);
     // Two columns of averages need no width of their own.
-    $("logits").style.maxWidth = 220 + (compared ? 2 : 1) * Math.max(2, data.labels.length) * 110 + "px";
+    $("logits").style.maxWidth = 22 + (compared ? 2 : 1) * Math.max(2, data.labels.length) * 11 + "rem";
     $("logits-labels").replaceChildren(make("table", { className: "labels" }, head, ...rows));
     D.plotInto($("logits"), data.figure);
     $("logits-note").textContent = `Logits beside the mean logit of all labels, ${data.what}; p is over all labels. Red raises a label, blue lowers it; a column sums to its logit.`;

@@ -1,0 +1,41 @@
+"""The page fits a laptop and a projector, and is readable in the dark."""
+
+import pytest
+
+FITS = """() => document.documentElement.scrollWidth <= window.innerWidth
+  && mechicl.all('.panel').every((p) => p.scrollWidth <= p.clientWidth)"""
+PLOT = "(id) => { const p = document.querySelector(id); return [p.layout.font.size, p._fullLayout.height]; }"
+
+
+def test_on_a_projector_texts_and_figures_are_larger_and_nothing_is_cut(begin):
+    one = begin(viewport={"width": 1280, "height": 800})
+    page = one.open("?run=known&heads=1.2&tab=logits")
+    text = "parseFloat(getComputedStyle(document.querySelector('[data-cell=\"icl.intact\"]')).fontSize)"
+    page.wait_for_selector("#timeline .scatterlayer")
+    page.wait_for_selector("#logits .heatmaplayer")
+    places = ("#timeline .js-plotly-plot", "#logits")
+    small = page.evaluate(text), [page.evaluate(PLOT, place) for place in places]
+    assert page.evaluate(FITS)
+    page.set_viewport_size({"width": 1920, "height": 1080})  # the window is moved to another screen
+    assert page.evaluate(text) == pytest.approx(1.248 * small[0])
+    for place, (font, height) in zip(places, small[1], strict=True):
+        page.wait_for_function(f"document.querySelector('{place}').layout.font.size > {font}")
+        page.wait_for_function(f"document.querySelector('{place}')._fullLayout.height > {height}")
+        assert page.evaluate(PLOT, place) == pytest.approx([1.248 * font, 1.248 * height], abs=1)
+    assert page.evaluate(FITS)
+    one.shot("projector", full_page=True)
+
+
+def test_a_view_that_cannot_be_shown_is_readable_in_the_dark(begin):
+    one = begin(color_scheme="dark")
+    page = one.page
+    page.goto(one.url + "?step=7")
+    page.locator("#trouble").wait_for()
+    light = """(selector) => getComputedStyle(document.querySelector(selector)).color.match(/\\d+/g)
+      .map(Number).reduce((a, b) => a + b) / 765"""
+    for selector in ("h1", "#trouble", ".sorry a"):
+        assert page.evaluate(light, selector) > 0.55, selector
+    boxes = [page.locator(s).first.bounding_box() for s in ("h1", "#trouble", ".sorry ul")]
+    assert boxes[0]["y"] < boxes[1]["y"] < boxes[2]["y"]  # below one another
+    assert len({box["x"] for box in boxes}) == 1
+    one.shot("trouble-dark")

@@ -12,6 +12,7 @@ from mechicl.app.runs import SHOWN, Library, Run
 from mechicl.app.state import Head, View
 from mechicl.app.view import Number, Workbench, accuracy, paired, unpaired
 from mechicl.config import ConfigError
+from mechicl.interventions import AblateHeads
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,14 @@ def compare(bench: Workbench, library: Library, run: Run, view: View) -> Compari
     same = run.sets_id == other.sets_id
     difference = {}
     for name in [n for n in SHOWN if n in run.sets and n in other.sets]:
-        right = [bench.right(s.run, s.step, name, _fitting(s.run, view)) for s in (a, b)]
+        right = [bench.right(s.run, s.step, name, fitting(s.run, view)) for s in (a, b)]
         difference[name] = paired(*right) if same else unpaired(*right)
     return Comparison(a, b, difference, same)
 
 
 def _side(bench: Workbench, run: Run, view: View) -> Side:
     assert view.step is not None
-    ablation = _fitting(run, view)
+    ablation = fitting(run, view)
     note = "" if ablation == view.ablation else "intact: it has not all of the ablated heads"
     names = [n for n in SHOWN if n in run.sets]
     numbers = {n: accuracy(bench.right(run, view.step, n, ablation)) for n in names}
@@ -77,7 +78,7 @@ def _side(bench: Workbench, run: Run, view: View) -> Side:
     return Side(run, view.step, numbers, head_scores(bench, run, on) if has else {}, looked, note)
 
 
-def _fitting(run: Run, view: View):
+def fitting(run: Run, view: View) -> AblateHeads | None:
     """The view's ablation, if the run's model has those heads."""
     if view.ablation is None:
         return None

@@ -16,7 +16,7 @@ from plotly.utils import PlotlyJSONEncoder
 
 from mechicl.app import figures
 from mechicl.app.answers import Answers
-from mechicl.app.compare import compare
+from mechicl.app.compare import compare, fitting
 from mechicl.app.heads import MEASURES, head_scores
 from mechicl.app.inside import Attention, attention, logit_view
 from mechicl.app.runs import Run
@@ -56,8 +56,11 @@ def add_routes(flask: Flask, answers: Answers) -> None:
 
     @routed("/python")
     def python(run: Run, view: View) -> Response:
-        view = replace(view, with_step=answers.library.beside(run, view)[1])
-        return Response(view.as_python(answers.library.shown_as), mimetype="text/plain")
+        other, step = answers.library.beside(run, view)
+        lines = replace(view, with_step=step).as_python(
+            answers.library.shown_as, other_intact=fitting(other, view) is None
+        )
+        return Response(lines, mimetype="text/plain")
 
     @routed("/figure/<name>.json")
     def figure_json(run: Run, view: View, name: str) -> Response:

@@ -91,11 +91,12 @@ class View:
         """What is done to the model, or None where nothing is."""
         return AblateHeads(heads=self.heads, kind=self.kind) if self.heads else None
 
-    def as_python(self, folder: str) -> str:
+    def as_python(self, folder: str, other_intact: bool = False) -> str:
         """The three lines that reproduce what is shown.
 
         Args:
             folder: where the run's directory lies, as the reader gave it.
+            other_intact: the run compared with has not all of the ablated heads: it is left intact.
         """
         path = self.run if folder in ("", ".") else f"{folder}/{self.run}"
         ablate = f", ablate=mechicl.{self.ablation!r}" if self.ablation else ""
@@ -103,7 +104,8 @@ class View:
         if self.tab == "compare" and self.with_run is not None:
             beside = self.with_run if folder in ("", ".") else f"{folder}/{self.with_run}"
             opened = f"series, other = mechicl.open_series({path!r}), mechicl.open_series({beside!r})"
-            last = f"table, beside = series.evaluate([{self.step}]{ablate}), other.evaluate([{self.with_step}]{ablate})"
+            there = "" if other_intact else ablate
+            last = f"table, beside = series.evaluate([{self.step}]{ablate}), other.evaluate([{self.with_step}]{there})"
         elif self.tab == "compare":
             steps = sorted({s for s in (self.step, self.with_step) if s is not None})
             last = f"table = series.evaluate({steps}{ablate})"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mechicl.app.figures import heads_figure, logits_figure, times_range, timeline, two_timelines
+from mechicl.app.figures import heads_figure, logits_figure, timeline, times_range, two_timelines
 from mechicl.app.heads import MEASURES
 from mechicl.app.inside import logit_view
 from mechicl.app.texts import signed

@@ -19,7 +19,7 @@ from mechicl.app.runs import Library, Run
 from mechicl.app.sequence import answers as sequence_answers
 from mechicl.app.state import View
 from mechicl.app.texts import end
-from mechicl.app.view import Workbench, shown
+from mechicl.app.view import Chunk, Workbench, shown
 from mechicl.config import ConfigError
 from mechicl.interventions import BASELINES
 from mechicl.storage import SeriesError
@@ -119,7 +119,7 @@ class Answers:
         """The next piece of the curves under the view's ablation."""
         run, view = self.view(query)
         if view.ablation is None:
-            return {"next": 0, "total": 0, "steps": [], "sequences": [], "values": {}}
+            return payloads.curve_points(Chunk(0, 0, []))
         return payloads.curve_points(self.bench.curve(run, view.ablation, start, SLICE))
 
     def timeline(self, query: str) -> Any:

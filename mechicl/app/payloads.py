@@ -100,7 +100,8 @@ def gradient(scale: Scale) -> str:
 def curve_points(chunk: Chunk) -> dict[str, Any]:
     """A piece of an ablated curve for the page to add to the figure."""
     return {
-        "next": chunk.next, "total": chunk.total, "steps": [p[0] for p in chunk.points],
+        "next": chunk.next, "total": chunk.total, "unreadable": chunk.unreadable,
+        "steps": [p[0] for p in chunk.points],
         "sequences": [p[1] for p in chunk.points],
         "values": {k: [round(p[2][k], 5) for p in chunk.points] for k in (chunk.points[0][2] if chunk.points else {})},
     }  # fmt: skip

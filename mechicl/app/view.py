@@ -29,6 +29,7 @@ from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, mean_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
 from mechicl.measures.tables import tidy
+from mechicl.storage import SeriesError
 
 Z = 1.959963984540054  # the normal distribution's 97.5% point
 RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
@@ -64,11 +65,13 @@ class Chunk:
     """A piece of a curve under an ablation, as far as the time given sufficed.
 
     points: (step, sequences seen, value of every evaluator in SHOWN). Done when next == total.
+    unreadable: how many checkpoints were passed over, since their files are not what was written.
     """
 
     next: int
     total: int
     points: list[tuple[int, int, dict[str, float]]]
+    unreadable: int = 0
 
 
 class Workbench:
@@ -111,17 +114,20 @@ class Workbench:
         waits for something shorter (at once: what was begun is remembered).
         """
         order, deadline = run.coarse_to_fine(), time.monotonic() + seconds
-        points = []
+        points, unreadable = [], 0
         for step in order[start:]:
             values = {}
-            for name in shown(run):
-                if self._waiting:
-                    return Chunk(start + len(points), len(order), points)
-                values[name] = float(self.right(run, step, name, ablation).mean())
-            points.append((step, run.series.sequences(step), values))
+            try:
+                for name in shown(run):
+                    if self._waiting:
+                        return Chunk(start + len(points) + unreadable, len(order), points, unreadable)
+                    values[name] = float(self.right(run, step, name, ablation).mean())
+                points.append((step, run.series.sequences(step), values))
+            except SeriesError:
+                unreadable += 1
             if time.monotonic() > deadline:
                 break
-        return Chunk(start + len(points), len(order), points)
+        return Chunk(start + len(points) + unreadable, len(order), points, unreadable)
 
     def known_curve(self, run: Run, ablation: AblateHeads) -> Chunk:
         """What is computed of those curves by now, for a figure that should not wait."""

@@ -12,7 +12,11 @@ import pytest
 from mechicl.app.answers import Answers
 from mechicl.app.runs import Library, Run
 from mechicl.app.state import View
+from mechicl.app.texts import plain, signed
 from mechicl.app.view import Workbench
+from mechicl.evaluators import EVALUATORS
+from mechicl.interventions import AblateHeads
+from mechicl.measures.ablation import evaluate
 from mechicl.series import Series
 
 
@@ -158,6 +162,26 @@ class Session:
             evaluator, part = name.split(".")
             out.setdefault(evaluator, {})[part] = text
         return out
+
+    def check(self, series: Series, step: int, ablation: AblateHeads | None) -> None:
+        """The page says what `mechicl.evaluate` says."""
+        rows = evaluate(series, [step], ablate=ablation, progress=False)
+        said = self.numbers()
+        for name, row in said.items():
+            table = rows[(rows.evaluator == name) & (rows.metric == EVALUATORS[name].headline)]
+            sides = {"intact" if r.intervention == "intact" else "ablated": r for r in table.itertuples()}
+            for side, want in sides.items():
+                assert row[side] == plain(want.value), (name, side)
+                assert row[f"{side}_ci"] == f"[{plain(want.ci_low)}, {plain(want.ci_high)}]"
+                assert row["n"] == f"{want.n:,}"
+            if ablation is None:
+                assert (row["ablated"], row["change"]) == ("–", "–")
+            else:
+                assert row["change"] == signed(sides["ablated"].value - sides["intact"].value)
+
+    def head(self, layer: int, index: int):
+        """A head's button."""
+        return self.page.get_by_test_id(f"head-{layer}-{index}")
 
     def shot(self, name: str, **options) -> None:
         """Keep a picture to look at."""

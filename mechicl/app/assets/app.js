@@ -22,8 +22,9 @@
     compare: ["run", "step", "heads", "kind", "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
     curve: ["run", "heads", "kind"],
   };
+  const TABS = ["attention", "logits", "compare"];
   let busy = {}, again = {}, drawn = {};
-  let curve = null; // {key, from, total, points: {step: {sequences, values}}}
+  let curve = null; // {key, from, total, lost, points: {step: {sequences, values}}}
   let playing = null, quiet = null;
 
   const $ = (id) => document.getElementById(id);
@@ -42,9 +43,15 @@
       .map(([k, v]) => k + "=" + encodeURIComponent(v).replaceAll("%2C", ","))
       .join("&");
 
-  M.say = (text) => {
-    const place = $("say");
-    if (place && place.textContent !== text) place.textContent = text;
+  /* What is said at the foot of the page: a panel's trouble, until it has a good answer, or a notice,
+     until the view changes. */
+  const said = new Map(); // who -> text
+  M.say = (text, who = "notice") => {
+    said.delete(who);
+    if (text) said.set(who, text);
+    const open = [...said].filter(([who]) => !TABS.includes(who) || who === M.view.tab);
+    const place = $("say"), last = open.length ? open[open.length - 1][1] : "";
+    if (place && place.textContent !== last) place.textContent = last;
   };
 
   /* ---- asking and being answered ---- */
@@ -76,10 +83,10 @@
     // What changed meanwhile is asked for before this answer is drawn: it computes while we draw.
     if (wanted && stale(name)) ask(name);
     if (answer.error !== undefined) {
-      if (asked.key === key(name)) M.say(answer.error); // not about a checkpoint that was left
+      if (asked.key === key(name)) M.say(answer.error, name); // not about a checkpoint that was left
       M.draw.failed(name);
     } else {
-      if (name === "effect") M.say("");
+      M.say("", name);
       SHOW[name](answer.data, asked.key);
     }
     if (name === "effect" && playing && !busy.effect) playing = setTimeout(forward, 160);
@@ -133,7 +140,7 @@
 
   function more() {
     if (!M.view.heads || busy.curve || busy.effect || playing) return;
-    if (!curve || curve.key !== key("curve")) curve = { key: key("curve"), from: 0, total: 1, points: {} };
+    if (!curve || curve.key !== key("curve")) curve = { key: key("curve"), from: 0, total: 1, lost: 0, points: {} };
     if (curve.from < curve.total) ask("curve", curve.from);
   }
 
@@ -144,6 +151,7 @@
       for (const name in data.values) values[name] = data.values[name][i];
       curve.points[step] = { sequences: data.sequences[i], values };
     });
+    curve.lost += data.unreadable;
     curve.from = data.next;
     curve.total = data.total;
     // Drawing a long curve takes tens of milliseconds: now and then, and never while numbers are awaited.
@@ -178,6 +186,7 @@
       change.sequence = String(Math.min(Number(M.view.sequence), M.base.sizes[change.evaluator] - 1));
     stepping = "step" in change && Math.abs(M.base.steps.indexOf(Number(change.step)) - M.index()) === 1;
     Object.assign(M.view, change);
+    M.say("");
     if (stale("effect")) ask("effect"); // first: it computes while we draw
     M.draw.controls();
     M.draw.cursor();
@@ -258,6 +267,7 @@
     const ready = () => {
       if (!$("slider") || !$("grid") || !M.draw.setUp) return requestAnimationFrame(ready);
       busy = {}; again = {}; drawn = {}; curve = null;
+      said.clear();
       M.base = base;
       M.view = { ...base.defaults, ...base.view };
       for (const part in M.view) M.view[part] = decodeURIComponent(M.view[part]);

@@ -5,6 +5,11 @@
   const make = (...parts) => D.make(...parts); // draw.js and look.js are loaded later
   let last = null; // what is on the page, to redraw when one head is chosen
 
+  D.noComparison = () => {
+    last = null;
+    $("comparison").replaceChildren();
+  };
+
   D.compare = (data) => {
     D.withSteps = data.steps;
     const [a, b] = data.sides;

@@ -16,32 +16,10 @@
     return element;
   }
   D.make = make;
-  const CONFIG = { displayModeBar: false, responsive: true };
+  D.put = put;
 
   /* .598, −.012: numbers as texts.py writes them. */
   D.plain = (v, digits = 3) => (Number(v.toFixed(digits)) || 0).toFixed(digits).replace("-", "−").replace(/^(−?)0(?=\.\d*[1-9])/, "$1");
-
-  /* How much larger than on a laptop things are drawn: app.css' rem, of which 10 px are 1. */
-  const size = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 10;
-
-  /* A figure at the page's size: fonts, margins, lines and height grow alike. */
-  function grown(x, key = "", inside = "", by = size()) {
-    if (typeof x === "number") {
-      const grows = key === "height" || key === "thickness" || inside === "margin" || (key === "width" && inside === "line") ||
-        (key === "size" && inside.endsWith("font"));
-      return grows ? x * by : x;
-    }
-    if (typeof x !== "object" || x === null || (Array.isArray(x) && typeof x[0] !== "object")) return x;
-    if (Array.isArray(x)) return x.map((each) => grown(each, key, inside, by));
-    return Object.fromEntries(Object.entries(x).map(([k, v]) => [k, grown(v, k, key, by)]));
-  }
-  let drawnAt = null; // the size that figures were last drawn at
-  const figures = new Map(); // element -> its figure as it came, to draw again on another screen
-  window.addEventListener("resize", () => {
-    if (!M.base || drawnAt === null || drawnAt === size()) return;
-    if (timeline) D.timeline(timeline);
-    for (const [element, figure] of figures) element.isConnected ? D.plotInto(element, figure) : figures.delete(element);
-  });
 
   /* ---- once ---- */
 
@@ -134,10 +112,23 @@
     button.setAttribute("aria-label", on ? "Pause" : "Play");
   };
 
-  D.failed = (name) => {
-    if (name !== "effect") return;
-    all("[data-cell]").forEach((c) => put(c, c.dataset.cell.endsWith("_ci") ? "" : "–"));
+  /* No number of another view stands where one has failed. */
+  const LEFT = {
+    heads: () => all("#grid .head").forEach((button) => {
+      put(button.querySelector(".score"), "–");
+      button.style.setProperty("--ground", "transparent");
+      button.style.setProperty("--ink-here", "var(--ink)");
+      button.title = "";
+    }),
+    effect: () => {
+      all("[data-cell]").forEach((c) => put(c, c.dataset.cell.endsWith("_ci") ? "" : "–"));
+      all("#effect .dot, #effect .range").forEach((mark) => (mark.hidden = true));
+      all("#effect .clear").forEach((row) => row.classList.remove("clear"));
+      put($("effect-where"), "");
+    },
+    attention: () => D.noAttention(), logits: () => D.noLogits(), compare: () => D.noComparison(),
   };
+  D.failed = (name) => LEFT[name]?.();
 
   /* ---- the numbers ---- */
 
@@ -176,110 +167,5 @@
     }
     const m = M.base.measures[M.view.measure];
     put($("scale-unit"), `${m.unit}, n = ${data.n.toLocaleString("en")} sequences`);
-  };
-
-  /* ---- the timeline: drawn once, then only its cursor and its dashed lines move ---- */
-
-  let plot = null, timeline = null;
-
-  D.timeline = (came) => {
-    timeline = came;
-    drawnAt = size();
-    const figure = grown(came);
-    const props = { id: "timeline", figure, config: CONFIG, style: { height: "33rem" } };
-    if ($("timeline")) window.dash_clientside.set_props("timeline", { figure });
-    else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });
-    const wait = () => {
-      const found = document.querySelector("#timeline .js-plotly-plot");
-      if (!window.Plotly || !found || !found.data || found.data.length !== figure.data.length)
-        return setTimeout(wait, 30);
-      if (found !== plot) {
-        plot = found;
-        plot.on("plotly_click", (event) => M.go(nearest(event.points[0].x)));
-        plot.on("plotly_afterplot", D.cursor);
-      }
-      D.cursor();
-      M.redrawCurve();
-    };
-    setTimeout(wait, 0);
-  };
-
-  const times = () => (M.view.unit === "steps" ? M.base.steps : M.base.sequences);
-  function nearest(x) {
-    const far = times().map((t) => Math.abs(t - x));
-    return far.indexOf(Math.min(...far));
-  }
-
-  /* An element over the plot: asking plotly to move a line redraws for 80 ms, this for none. */
-  D.cursor = () => {
-    const layout = plot && plot._fullLayout, cursor = $("cursor");
-    if (!layout || !layout.xaxis || !cursor) return;
-    const axis = layout.xaxis, first = 10 ** axis.range[0];
-    let x = times()[M.index()];
-    if (axis.type === "log") x = Math.max(x, first); // step 0 is off a log axis: at its edge
-    const at = axis.d2p(x);
-    cursor.hidden = !(at >= -1 && at <= axis._length + 1); // zoomed away
-    cursor.style.top = layout.yaxis._offset + "px";
-    cursor.style.height = layout.yaxis._length + "px";
-    cursor.style.transform = `translateX(${axis._offset + at}px)`;
-    cursor.dataset.step = M.view.step;
-  };
-
-  D.curve = (curve) => {
-    const points = curve ? Object.entries(curve.points).sort((a, b) => a[0] - b[0]) : [];
-    const done = points.length;
-    put($("curve-progress"), !curve ? "" :
-      `Dashed: without ${$("ablated-now").textContent.replace(" ablated", "")} (${M.view.kind.replaceAll("_", " ")}), ` +
-      (curve.from < curve.total ? `${done} of ${curve.total} checkpoints so far …` : `all ${curve.total} checkpoints.`));
-    $("curve-progress").dataset.done = done;
-    // Hidden at once by a class; emptied only when new points come, since that redraws for 30 ms.
-    $("timeline")?.classList.toggle("stale", !done);
-    if (!plot || !plot.data || !done) return;
-    const names = M.base.evaluators, x = [], y = [], text = [], traces = [];
-    names.forEach((name, i) => {
-      // Step 0 is nowhere on a log axis: plotly would draw its neighbour's value to the left edge.
-      const at = ([step, p]) => (M.view.unit === "steps" ? Number(step) : p.sequences);
-      x.push(points.map((point) => at(point) || (M.view.axis === "log" ? null : 0)));
-      y.push(points.map(([, p]) => p.values[name]));
-      text.push(y[i].map((v) => D.plain(v)));
-      traces.push(3 * names.length + i);
-    });
-    window.Plotly.restyle(plot, { x, y, text }, traces);
-  };
-
-  /* ---- taking figures along ---- */
-
-  D.save = async (what, format) => {
-    document.querySelector(".menu").open = false;
-    if (format === "png" || format === "svg") {
-      const answer = await fetch(`figure/${what}.json?` + M.query());
-      if (!answer.ok) return M.say(await answer.text());
-      const figure = await answer.json();
-      const height = figure.layout.height || 450, width = 1100;
-      figure.layout.width = width;
-      const address = await window.Plotly.toImage(figure, { format, width, height, scale: format === "png" ? 2 : 1 });
-      return download(address, `${M.view.run}-step${M.view.step}-${what}.${format}`);
-    }
-    const answer = await fetch(`export/${what}.${format}?` + M.query());
-    if (!answer.ok) return M.say(await answer.text());
-    const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") || "");
-    const address = URL.createObjectURL(await answer.blob());
-    download(address, name ? name[1] : `${what}.${format}`);
-    setTimeout(() => URL.revokeObjectURL(address), 10000);
-  };
-
-  function download(address, name) {
-    const link = make("a", { href: address, download: name });
-    document.body.append(link);
-    link.click();
-    link.remove();
-  }
-
-  D.plotInto = (element, figure) => {
-    if (!window.Plotly) return setTimeout(() => D.plotInto(element, figure), 50);
-    figures.set(element, figure);
-    drawnAt = size();
-    const { data, layout } = grown(figure);
-    window.Plotly.react(element, data, layout, CONFIG);
   };
 })();

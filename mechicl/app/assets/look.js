@@ -76,6 +76,11 @@
     if ($("circuitsvis-toggle").getAttribute("aria-pressed") === "true") D.circuitsvis(false);
   };
 
+  D.noAttention = () => {
+    last = null;
+    for (const id of ["tokens", "answers", "patterns", "circuitsvis", "attention-note"]) $(id).replaceChildren();
+  };
+
   function drawPatterns() {
     if (!last) return;
     const data = last, one = M.view.head || "", compared = data.ablated !== null;
@@ -144,6 +149,11 @@
     return make("div", { className: "chance-bar " + name }, fill,
       make("span", { textContent: side.p === null ? `logit ${side.logit}` : `p = ${side.p}, logit ${side.logit}` }));
   }
+
+  D.noLogits = () => {
+    window.Plotly?.purge($("logits"));
+    for (const id of ["logits-labels", "logits", "logits-note"]) $(id).replaceChildren();
+  };
 
   D.logits = (data) => {
     const rows = data.labels.map((row) =>

@@ -55,8 +55,10 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
         raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} "
                           "Make one with `mechicl train demo`.")  # fmt: skip
     manifest = read_json(root / "manifest.json")
-    if manifest.get("format") != FORMAT:
-        raise SeriesError(f"{root} has format {manifest.get('format')!r}; this mechicl reads "
+    if "format" not in manifest:
+        raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
+    if manifest["format"] != FORMAT:
+        raise SeriesError(f"{root} has format {manifest['format']!r}; this mechicl reads "
                           f"format {FORMAT}. Upgrade with `pip install -U mechicl`.")  # fmt: skip
     lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
     if lacking:

@@ -102,7 +102,7 @@ def _timeline(view: View) -> Component:
         _switch("unit", {"sequences": "sequences", "steps": "steps"}, view.unit, "Time in"),
     ], [
         # The script adds the graph once the numbers stand: plotly takes a second to load.
-        html.Div([html.Div(id="graph"), html.Div(id="cursor")], className="plot"),
+        html.Div([html.Div(id="graph"), html.Div(id="cursor", hidden=True)], className="plot"),
         html.P(id="curve-progress", className="note"),
     ], "How each evaluator does over training, as recorded while training; bands are 95% intervals, grey lines "
        "mark ICL's onset, peak and half-decay. Drag the slider above, click in the plot, or press ← and →. "

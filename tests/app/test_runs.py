@@ -74,6 +74,8 @@ def test_a_run_that_grew_is_read_again(folder):
     [
         ("manifest.json", "{", "cannot be read"),
         ("manifest.json", '{"format": 99}', "has format 99"),
+        ("manifest.json", '{"name": "of a web page"}', "manifest.json names no format: it was not written by mechicl"),
+        ("index.jsonl", "\x00\x13garbage\n", "is not a JSON object"),
         ("config.json", '{"name": "</script><script>alert(1)</script>"}', "config.json"),
         ("index.jsonl", "", "no checkpoints yet"),
         ("index.jsonl", "[]\n", "is not a JSON object"),
@@ -85,6 +87,21 @@ def test_a_broken_run_is_one_clear_sentence(folder, file, text, says):
     (folder / "mine" / file).write_text(text)
     with pytest.raises(SeriesError, match=says):
         Library(folder).run("mine")
+
+
+def test_a_torn_checkpoint_is_one_clear_sentence_and_the_others_are_shown(folder):
+    file = folder / "mine" / "weights" / "step_00000020.safetensors"
+    file.write_bytes(file.read_bytes()[:500])
+    answers = Answers(Library(folder), Workbench(), "mine")
+    for panel in ("effect", "heads", "attention", "logits", "compare"):
+        said = answers.to(panel, "?step=20")["error"]
+        assert "step_00000020.safetensors: 500 bytes" in said, panel
+        assert "torn or truncated" in said
+        assert "data" in answers.to(panel, "?step=30")
+    curve = answers.curve("?heads=0.1")
+    while curve["next"] < curve["total"] and not curve["unreadable"]:
+        curve = answers.curve("?heads=0.1", curve["next"])
+    assert curve["unreadable"] == 1
 
 
 def test_a_run_that_has_recorded_nothing_yet_still_opens(folder):

@@ -96,12 +96,20 @@ def timeline(
 
 def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:
     """From where to where the time axis goes, in the axis' own numbers (log10 on a log axis): all
-    checkpoints and a little room, the same whatever is drawn, so that a curve that comes moves nothing."""
+    checkpoints, all that was recorded (a run may keep fewer weights) and a little room, the same
+    whatever is drawn, so that a curve that comes moves nothing."""
     times = [s if unit == "steps" else r.series.sequences(s) for r in runs for s in r.steps]
+    times += [int(t) for r in runs if r.metrics.size for t in r.metrics["step" if unit == "steps" else unit].unique()]
     first = min((t for t in times if t), default=1) if axis == "log" else 0
     low, high = (np.log10(first), np.log10(max(*times, first + 1))) if axis == "log" else (first, max(*times, 1))
     room = 0.015 * (high - low)
     return float(low - room), float(high + room)
+
+
+def _ends(low: float, high: float) -> dict[str, Any]:
+    """A colour bar's ticks: its ends and its middle."""
+    ticks = [low, (low + high) / 2, high]
+    return {"tickvals": ticks, "ticktext": [end(x) for x in ticks]}
 
 
 def _says(values: Iterable[float]) -> dict[str, Any]:
@@ -142,9 +150,9 @@ def heads_figure(values: dict[Head, Number], layers: int, heads: int, scale: Sca
         z=z, x=[f"head {h}" for h in range(heads)], y=[f"layer {la}" for la in range(layers)],
         zmin=scale.limits[0], zmax=scale.limits[1], colorscale=DIVERGING if scale.diverging else SEQUENTIAL,
         text=text, texttemplate="%{text}", hovertemplate="%{y}, %{x}: %{text}<extra></extra>", xgap=3, ygap=3,
-        colorbar={"title": {"text": scale.unit.replace(" ", "<br>", 1), "side": "top"}, "thickness": 14},
+        colorbar={"thickness": 14} | _ends(*scale.limits),
     ))  # fmt: skip
-    finish(fig, html.escape(scale.name), html.escape(subtitle), 160 + 60 * layers)
+    finish(fig, html.escape(f"{scale.name} ({scale.unit})"), html.escape(subtitle), 160 + 60 * layers)
     fig.update_xaxes(showgrid=False)
     return fig.update_yaxes(autorange="reversed", showgrid=False)
 
@@ -179,9 +187,10 @@ def attention_figure(
     finish(fig, "Attention: rows attend to columns", html.escape(subtitle), 150 + 150 * down * len(stacks))
     bar = {"thickness": 12, "len": 0.45}
     fig.update_layout(
-        coloraxis={"cmin": 0, "cmax": 1, "colorscale": SEQUENTIAL, "colorbar": bar | {"y": 0.78, "title": "attention"}},
+        coloraxis={"cmin": 0, "cmax": 1, "colorscale": SEQUENTIAL,
+                   "colorbar": bar | _ends(0, 1) | {"y": 0.78, "title": "attention"}},
         coloraxis2={"cmin": -1, "cmax": 1, "colorscale": DIVERGING, "showscale": len(stacks) > 1,
-                    "colorbar": bar | {"y": 0.26, "title": "difference"}},
+                    "colorbar": bar | _ends(-1, 1) | {"y": 0.26, "title": "difference"}},
         margin={"t": 96, "l": 70},
     )  # fmt: skip
     fig.update_annotations(font={"size": 11})
@@ -226,7 +235,7 @@ def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, 
             line = {"color": COLOURS[name], "width": 2, "dash": DASHES.get(name, "solid")}
             fig.add_scatter(x=x, y=rows.value.to_numpy(), name=NAMES[name], legendgroup=name, showlegend=col == 1,
                             mode="lines", line=line, **_says(rows.value), row=1, col=col)  # fmt: skip
-        if step:
+        if step or (step == 0 and axis == "linear"):
             place = step if unit == "steps" else run.series.sequences(step)
             fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=1.01, line={"color": CURSOR, "width": 2},
                           row=1, col=col)  # fmt: skip

@@ -31,7 +31,7 @@ def finish(fig: go.Figure, title: str, subtitle: str = "", height: int = 420) ->
     """Title, font, margins and a plain white ground."""
     text = f"<b>{title}</b>" + (f"<br><span style='font-size:12px;color:#555'>{subtitle}</span>" if subtitle else "")
     fig.update_layout(
-        title={"text": text, "x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 18}},
+        title={"text": text, "x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 26}},
         font={"family": FONT, "size": 13, "color": "#222"},
         paper_bgcolor="white",
         plot_bgcolor="white",

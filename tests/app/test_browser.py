@@ -178,6 +178,9 @@ def test_the_grid_shows_the_chosen_measure(begin, known_series):
     table = table[table.metric == "previous_token"].sort_values(["layer", "head"])
     assert shown() == [plain(v, 2) for v in table.value]
     assert "n = " in page.locator("#scale-unit").inner_text()
+    one.head(1, 2).click()  # the grid is of the intact model and stays, with its n
+    one.head(1, 2).click()
+    assert "n = 500 sequences" in page.locator("#scale-unit").inner_text()
     page.locator('[data-set="measure"]').select_option("effect_icl")
     intact = shown()
     assert len(intact) == 8

@@ -50,6 +50,12 @@ def test_the_words_for_half_decay_have_room(known_series, folder):
     assert half - low < 0.8 * (high - low)
 
 
+def test_a_run_that_keeps_few_weights_shows_all_that_it_recorded(run):
+    whole = times_range([run], "log", "steps")
+    object.__setattr__(run, "steps", [0, 30])
+    assert times_range([run], "log", "steps") == whole
+
+
 def test_two_runs_share_their_time_axis(run, folder):
     from mechicl.app.runs import Library
 
@@ -60,6 +66,7 @@ def test_two_runs_share_their_time_axis(run, folder):
 
 def test_one_checkpoint_alone_has_an_axis_too(run):
     object.__setattr__(run, "steps", [0])
+    object.__setattr__(run, "metrics", run.metrics[run.metrics.step == 0])
     for axis in ("log", "linear"):
         low, high = times_range([run], axis, "steps")
         assert low < high

@@ -63,6 +63,8 @@
   /* How far a slider has come, for the colour of its track. */
   D.passed = (slider) => slider.style.setProperty("--at", (100 * slider.value) / Math.max(1, slider.max) + "%");
 
+  let measuredOn = ""; // the grid's n, once it is known
+
   /* ---- controls, at once and without the server ---- */
 
   D.controls = () => {
@@ -72,7 +74,7 @@
     slider.value = i;
     D.passed(slider);
     slider.setAttribute("aria-valuetext", where);
-    put($("where"), `${where} · ${i + 1} of ${base.steps.length}`);
+    put($("where"), `${where} · ${(i + 1).toLocaleString("en")} of ${base.steps.length.toLocaleString("en")}`);
     all("[data-set][data-to]").forEach((button) => {
       button.setAttribute("aria-pressed", String((view[button.dataset.set] ?? "") === button.dataset.to));
     });
@@ -101,7 +103,7 @@
     $("scale").style.background = m.gradient;
     put($("scale-low"), m.low);
     put($("scale-high"), m.high);
-    put($("scale-unit"), m.unit);
+    put($("scale-unit"), m.unit + measuredOn);
     all("[data-tab]").forEach((region) => (region.hidden = region.dataset.tab !== view.tab));
     $("effect").classList.toggle("none", !heads.size);
   };
@@ -166,6 +168,7 @@
       button.title = c.says + ". Press to ablate; shift-press for only this head.";
     }
     const m = M.base.measures[M.view.measure];
-    put($("scale-unit"), `${m.unit}, n = ${data.n.toLocaleString("en")} sequences`);
+    measuredOn = `, n = ${data.n.toLocaleString("en")} sequences`;
+    put($("scale-unit"), m.unit + measuredOn);
   };
 })();

@@ -75,11 +75,11 @@
 
   D.curve = (curve) => {
     const points = curve ? Object.entries(curve.points).sort((a, b) => a[0] - b[0]) : [];
-    const done = points.length;
+    const done = points.length, [shown, total] = [done, curve?.total ?? 0].map((n) => n.toLocaleString("en"));
     put($("curve-progress"), !curve ? "" :
       `Dashed: without ${$("ablated-now").textContent.replace(" ablated", "")} (${M.view.kind.replaceAll("_", " ")}), ` +
-      (curve.from < curve.total ? `${done} of ${curve.total} checkpoints so far …` :
-        curve.lost ? `${done} checkpoints; ${curve.lost} cannot be read.` : `all ${curve.total} checkpoints.`));
+      (curve.from < curve.total ? `${shown} of ${total} checkpoints so far …` :
+        curve.lost ? `${shown} checkpoints; ${curve.lost} cannot be read.` : `all ${total} checkpoints.`));
     $("curve-progress").dataset.done = done;
     // Hidden at once by a class; emptied only when new points come, since that redraws for 30 ms.
     $("timeline")?.classList.toggle("stale", !done);

@@ -13,7 +13,6 @@ in which it fills the grid, the patterns and the ablated curve, as it would unde
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -53,22 +52,22 @@ PRESSES = ("toggle", "step", "jump")
 
 
 def measure(root: Path, n: int, think: float, presses: Sequence[str] = PRESSES) -> Iterator[tuple[str, np.ndarray]]:
-    """Milliseconds from press to numbers, n of each kind of press."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mechicl.cli", "app", str(root), "--port", "0", "--no-browser"],
-        stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    try:
-        assert server.stdout is not None
-        url = server.stdout.readline().split(" at ")[1].split()[0]
-        with sync_playwright() as p:
-            browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            for name in presses:
-                yield name, _presses(browser, url, name, n, think)
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait()
+    """Milliseconds from press to numbers, n of each kind of press, each kind with a server of its
+    own that has computed nothing yet."""
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for name in presses:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "mechicl.cli", "app", str(root), "--port", "0", "--no-browser"],
+                stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            try:
+                assert server.stdout is not None
+                yield name, _presses(browser, server.stdout.readline().split(" at ")[1].split()[0], name, n, think)
+            finally:
+                server.terminate()
+                server.wait()
+        browser.close()
 
 
 def _presses(browser, url: str, what: str, n: int, think: float) -> np.ndarray:

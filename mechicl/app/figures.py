@@ -30,7 +30,7 @@ CURSOR = "#D55E00"  # Okabe & Ito's vermilion: no evaluator has it
 
 def timeline(
     run: Run, axis: Axis = "log", unit: Unit = "sequences", step: int | None = None,
-    ablation: AblateHeads | None = None, points: Chunk | None = None, height: int = 330,
+    ablation: AblateHeads | None = None, points: Chunk | None = None, height: int = 360,
 ) -> go.Figure:  # fmt: skip
     """Every shown evaluator over training with its 95% interval, ICL's phase times, a cursor at
     `step`; dashed, the curves under an ablation as far as they are computed.
@@ -78,7 +78,7 @@ def timeline(
             fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=y, yref="paper",
                           line={"color": "#999", "width": 1, "dash": "dash"})  # fmt: skip
             fig.add_annotation(
-                x=scaled(place), y=y, yref="paper", yanchor="bottom", xanchor=anchor,
+                x=scaled(place), y=y, yref="paper", yanchor="bottom", yshift=6, xanchor=anchor,
                 text=f"ICL {label} {short(place)}", showarrow=False, font={"size": 11, "color": "#666"},
             )  # fmt: skip
     what = "optimiser steps" if unit == "steps" else "training sequences seen"

@@ -10,7 +10,7 @@
   /* A figure at the page's size: fonts, margins, lines and height grow alike. */
   function grown(x, key = "", inside = "", by = size()) {
     if (typeof x === "number") {
-      const grows = key === "height" || key === "thickness" || inside === "margin" || (key === "width" && inside === "line") ||
+      const grows = key === "height" || key === "yshift" || key === "thickness" || inside === "margin" || (key === "width" && inside === "line") ||
         (key === "size" && inside.endsWith("font"));
       return grows ? x * by : x;
     }
@@ -34,7 +34,7 @@
     timeline = came;
     drawnAt = size();
     const figure = grown(came);
-    const props = { id: "timeline", figure, config: CONFIG, style: { height: "33rem" } };
+    const props = { id: "timeline", figure, config: CONFIG, style: { height: "36rem" } };
     if ($("timeline")) window.dash_clientside.set_props("timeline", { figure });
     else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });
     const wait = () => {

@@ -88,9 +88,9 @@ class Matmuls:
 def pass_of_adam(trainer: Trainer):
     """One update of as many parameters, in one flat array."""
     count = sum(p.numel() for p in trainer.params.values())
-    p, m, v, g = ((np.full(count, 1e-3, np.float32),) for _ in range(4))
+    flat, segments = np.full((4, count), 1e-3, np.float32), np.array([(0, 0, count)])
     shared, each = np.array((0.9, 0.999, 1e-8), np.float32), np.array([(1, 1e-3, 1, 0, 1)], np.float32)
-    return lambda: adam(p, m, v, g, shared, each)
+    return lambda: adam(flat, segments, shared, each)
 
 
 def cycle(batches: list[Batch]) -> Iterator[Batch]:

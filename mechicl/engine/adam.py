@@ -10,24 +10,23 @@ from mechicl.engine.kernels import compiled
 
 PIECE = 2**18  # numbers that are one piece of work: a quarter of a millisecond
 
-Arrays = tuple[np.ndarray, ...]
 
-
-def pieces(walked: Sequence[Arrays]) -> list[tuple[list[int], tuple[Arrays, ...]]]:
-    """The arrays that Adam walks (parameters, moments, squares, gradients; all flat), cut for
-    `share`: small ones together, large ones in slices. Each piece says which arrays it is of."""
-    sizes = [array.size for array in walked[0]]
-    small = [k for k, size in enumerate(sizes) if size <= PIECE]
-    out = [(small, tuple(tuple(arrays[k] for k in small) for arrays in walked))]
-    for k, size in enumerate(sizes):
-        if size > PIECE:
-            out += [([k], tuple((arrays[k][at : at + PIECE],) for arrays in walked)) for at in range(0, size, PIECE)]
-    return out
+def pieces(bounds: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """Arrays that lie from start to stop in one memory, cut for `share`: small ones together, large
+    ones in slices. Each piece is `adam`'s segments [n, 3]: which array, start, stop."""
+    small, out = [], []
+    for k, (start, stop) in enumerate(bounds):
+        if stop - start <= PIECE:
+            small.append((k, start, stop))
+        else:
+            out += [np.array([(k, at, min(at + PIECE, stop))]) for at in range(start, stop, PIECE)]
+    return [np.array(small, np.int64).reshape(-1, 3), *out]
 
 
 @compiled
-def adam(params, moments, squares, grads, shared, each):
-    """One Adam update in place, of tuples of flat arrays.
+def adam(flat, segments, shared, each):
+    """One Adam update in place. flat [4, n]: parameters, moments, squares and gradients, of which
+    only the segments [*, 3] (array, start, stop) are touched.
 
     shared: b1, b2, eps. each [arrays, 5]: whether the array is updated at all (else 0),
     lr / (1 - b1^t), 1 / sqrt(1 - b2^t), the penalty (penalty * p joins the gradient) and the
@@ -35,12 +34,12 @@ def adam(params, moments, squares, grads, shared, each):
     """
     b1, b2, eps = shared
     one = shared.dtype.type(1)
-    for k in range(len(params)):
-        p, m, v, g = params[k], moments[k], squares[k], grads[k]
+    for k, start, stop in segments:
+        p, m, v, g = flat[0, start:stop], flat[1, start:stop], flat[2, start:stop], flat[3, start:stop]
         live, rate, bias2, penalty, shrink = each[k]
         if live == 0:
             continue
-        for i in range(p.shape[0]):
+        for i in range(stop - start):
             d = g[i] + penalty * p[i]
             m[i] = b1 * m[i] + (one - b1) * d
             v[i] = b2 * v[i] + (one - b2) * d * d

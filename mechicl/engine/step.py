@@ -26,6 +26,8 @@ from mechicl.engine.share import Piece, Shared
 from mechicl.engine.treated import LayerTreatment, drawn_anew, edits, frozen, layer_treatments, moments_since
 from mechicl.treatments import in_force
 
+_LINE = 16  # numbers in a cache line: every parameter begins one
+
 
 def loss(params: Params, batch: Batch, config: Config) -> Tensor:
     """Mean cross-entropy at the query, without any penalty. A scalar, differentiable."""
@@ -40,21 +42,32 @@ class Trainer:
     """
 
     def __init__(self, config: Config, params: Params):
-        self.config = config
-        self.step = 0
-        self.params = {k: v.detach().clone() for k, v in params.items()}
-        self.moments = {k: (torch.zeros_like(v), torch.zeros_like(v)) for k, v in params.items()}
-        self._many = self.params["embed.W_E"].dim() == 3
-        # The same memory, stacked, as numpy sees it; and as the flat arrays that Adam walks.
-        self._arrays = {k: (v if self._many else v.unsqueeze(0)).numpy() for k, v in self.params.items()}
-        # The label embedding's gradient is all zeros but in a few rows, cleared after each step.
-        self._grads = {k: np.zeros_like(x) for k, x in self._arrays.items()}
         from mechicl.engine.adam import pieces
 
-        moments = zip(*self.moments.values(), strict=True)
-        walked = (self._arrays.values(), *([x.numpy() for x in each] for each in moments), self._grads.values())
-        self._size = sum(x.size for x in self._arrays.values())
-        self._walked = pieces([tuple(x.reshape(-1) for x in arrays) for arrays in walked])
+        self.config = config
+        self.step = 0
+        bounds, end = [], 0
+        for p in params.values():
+            bounds.append((end, end + p.numel()))
+            end += -(-p.numel() // _LINE) * _LINE
+        # One memory for all, which Adam walks in one go: parameters, both moments, gradients.
+        self._flat = torch.zeros(4, end, dtype=params["embed.W_E"].dtype)
+        where = {name: (slice(*each), p.shape) for (name, p), each in zip(params.items(), bounds, strict=True)}
+        self.params, first, second, grads = (
+            {name: row[at].view(shape) for name, (at, shape) in where.items()} for row in self._flat
+        )
+        for name, p in params.items():
+            self.params[name].copy_(p.detach())
+        self.moments = {name: (first[name], second[name]) for name in params}
+        self._many = self.params["embed.W_E"].dim() == 3
+        # The same memory, stacked, as numpy sees it. The label embedding's gradient is all zeros but in a
+        # few rows, cleared after each step.
+        self._arrays, self._grads = (
+            {name: (x if self._many else x.unsqueeze(0)).numpy() for name, x in each.items()}
+            for each in (self.params, grads)
+        )
+        self._pieces = pieces(bounds)
+        self._l2 = [config.optim.l2 if config.optim.l2_group in ("all", group(name)) else 0.0 for name in params]
 
     def update(self, batch: Batch) -> Tensor:
         """One update on one batch; returns its loss (or [s]), before the update."""
@@ -66,7 +79,7 @@ class Trainer:
             self._strike()
             treated = layer_treatments(in_force(treatments, self.step + 1), model, 2 * batch.n_pairs + 1)
         of_unembedding, of_rest = self._adam()
-        work = Shared(self._size)
+        work = Shared(self._flat.shape[1])
         args = (self._arrays, batch, model, self._grads, treated)
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
             if model.positions == "rotary":
@@ -95,22 +108,30 @@ class Trainer:
         """The update in pieces: the unembedding's, which can go first, and the rest."""
         from mechicl.engine.adam import adam
 
-        optim, lr, dtype = self.config.optim, self.config.optim.lr_at(self.step), self._arrays["embed.W_E"].dtype
-        each = np.array([self._rates(name, lr) for name in self.params], dtype)
-        shared = np.array((*optim.betas, optim.adam_eps), dtype)
+        optim, flat = self.config.optim, self._flat.numpy()
+        shared, each = np.array((*optim.betas, optim.adam_eps), flat.dtype), self._rates().astype(flat.dtype)
         early, rest, unembedding = [], [], [*self.params].index("unembed.W_U")
-        for which, arrays in self._walked:
-            (early if which == [unembedding] else rest).append(partial(adam, *arrays, shared, each[which]))
+        for segments in self._pieces:
+            to = early if (segments[:, 0] == unembedding).all() else rest
+            to.append(partial(adam, flat, segments, shared, each))
         return early, rest
 
-    def _rates(self, name: str, lr: float) -> tuple[float, float, float, float, float]:
-        """What `adam` does to one parameter in the update about to be made."""
-        optim, (b1, b2), treatments = self.config.optim, self.config.optim.betas, self.config.treatments
-        live = not (treatments and frozen(treatments, self.step, name))
-        done = self.step + 1 - (moments_since(treatments, self.step, name) if treatments else 0)
-        l2 = optim.l2 if optim.l2_group in ("all", group(name)) else 0.0
-        held = (l2, 1.0) if optim.l2_form == "penalty" else (0.0, 1 - lr * l2)
-        return live, lr / (1 - b1**done), 1 / math.sqrt(1 - b2**done), *held
+    def _rates(self) -> np.ndarray:
+        """What `adam` does to each parameter in the update about to be made."""
+        optim, treatments, lr = self.config.optim, self.config.treatments, self.config.optim.lr_at(self.step)
+        rates = np.empty((len(self.params), 5))
+        rates[:, :3] = 1, *self._corrected(lr, self.step + 1)
+        for k, name in enumerate(self.params if treatments else ()):
+            done = self.step + 1 - moments_since(treatments, self.step, name)
+            rates[k, :3] = not frozen(treatments, self.step, name), *self._corrected(lr, done)
+        l2 = np.array(self._l2)
+        rates[:, 3], rates[:, 4] = (l2, 1) if optim.l2_form == "penalty" else (0, 1 - lr * l2)
+        return rates
+
+    def _corrected(self, lr: float, done: int) -> tuple[float, float]:
+        """The rate and the second moment's scale, both corrected for moments that began as 0 (Adam's t)."""
+        b1, b2 = self.config.optim.betas
+        return lr / (1 - b1**done), 1 / math.sqrt(1 - b2**done)
 
     def member(self, i: int) -> Params:
         """The parameters of stacked model `i`; of a plain trainer, its own. Not copied."""

@@ -86,17 +86,21 @@ def test_an_error_of_a_piece_is_raised(helped):
         share([fail] * 3, WORTH + 1)
 
 
-def test_adams_pieces_cover_every_number_once():
-    sizes = (3, PIECE, PIECE + 1, 3 * PIECE, 0)
-    walked = [tuple(np.zeros(size) for size in sizes) for _ in range(4)]
-    for which, arrays in pieces(walked):
-        for kind in arrays:
-            assert len(kind) == len(which)
-            for part in kind:
-                part += 1
-    for arrays in walked:
-        for array, size in zip(arrays, sizes, strict=True):
-            np.testing.assert_array_equal(array, np.ones(size))
+def test_adams_pieces_cover_every_number_of_an_array_once():
+    sizes = (3, PIECE, PIECE + 1, 3 * PIECE)
+    bounds, end = [], 0
+    for size in sizes:
+        bounds.append((end, end + size))
+        end += size + 5  # between the arrays there may be gaps
+    owner = np.full(end, -1)
+    for segments in pieces(bounds):
+        for k, start, stop in segments:
+            assert (owner[start:stop] == -1).all()
+            assert stop - start <= PIECE
+            owner[start:stop] = k
+    for k, (start, stop) in enumerate(bounds):
+        assert (owner[start:stop] == k).all()
+    assert (owner == -1).sum() == 5 * len(sizes)
 
 
 def test_threads_flush_what_is_too_small_here_and_in_the_helper(monkeypatch):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -19,12 +18,11 @@ from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.engine.params import Params
-from mechicl.engine.share import share, threads
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, stream, tidy
+from mechicl.measures.tables import chosen_steps, measured, tidy
 from mechicl.series import Series
 
 _CONDITIONS = 16  # at most this many on axis c at once; fewer where they would not fit the budget
@@ -64,8 +62,7 @@ def evaluate(
         "n": {name: len(batch) for name, batch in sets.items()},
     }  # fmt: skip
     rows = _measured(series, chosen, sets, wanted, conditions, progress)
-    with threads(1):  # a second core helps in whole evaluators
-        return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows))
+    return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows))
 
 
 def _measured(
@@ -74,20 +71,13 @@ def _measured(
 ) -> Iterator[dict]:  # fmt: skip
     each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
     together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
-    numbers = int(each / 4 * len(sets) * (1 + len(conditions)))  # of activations, in float32
-    found: dict[str, list[dict]] = {}
 
-    def measure(name: str, chunk: list[int], params: Params) -> None:
-        groups = _scores(params, sets[name], series.config.model, conditions, wanted[name], together)
-        found[name] = [
-            row for group, values in groups for metric, per_sequence in values.items()
-            for row in _rows(chunk, group, name, metric, per_sequence)
-        ]  # fmt: skip
+    def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:
+        for group, values in _scores(params, batch, series.config.model, conditions, wanted[name], together):
+            for metric, per_sequence in values.items():
+                yield from _rows(chunk, group, name, metric, per_sequence)
 
-    for chunk, params in stream(series, chosen, each * together, "evaluate", progress):
-        share([partial(measure, name, chunk, params) for name in sets], numbers)
-        for name in sets:
-            yield from found[name]
+    return measured(series, chosen, each * together, "evaluate", sets, measure, progress)
 
 
 def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, Batch]:

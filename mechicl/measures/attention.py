@@ -28,9 +28,10 @@ from torch import Tensor
 
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
+from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, stream, tidy
+from mechicl.measures.tables import chosen_steps, measured, tidy
 from mechicl.series import Series
 
 SCORES = (
@@ -91,16 +92,15 @@ def attention_scores(
     hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.n_layers)]
     chosen = chosen_steps(series, steps)
 
-    def rows() -> Iterator[dict]:
-        for chunk, params in stream(series, chosen, size, "attention", progress):
-            for name, batch in sets.items():
-                acts = forward(params, batch, model, capture=hooks, query_only=False).acts
-                for layer, hook in enumerate(hooks):
-                    for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]
-                        yield from _rows(chunk, layer, name, metric, values.numpy())
+    def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:
+        acts = forward(params, batch, model, capture=hooks, query_only=False).acts
+        for layer, hook in enumerate(hooks):
+            for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]
+                yield from _rows(chunk, layer, name, metric, values.numpy())
 
+    rows = measured(series, chosen, size, "attention", sets, measure, progress)
     settings = {"n": {name: len(batch) for name, batch in sets.items()}}
-    return cached(series, "attention", chosen, settings, lambda: tidy(series, rows()))
+    return cached(series, "attention", chosen, settings, lambda: tidy(series, rows))
 
 
 def _rows(steps: list[int], layer: int, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:

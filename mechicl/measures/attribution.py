@@ -22,7 +22,7 @@ from mechicl.engine.forward import Edit, forward
 from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, stream, tidy
+from mechicl.measures.tables import chosen_steps, measured, tidy
 from mechicl.series import Series
 
 EVALUATORS = ("icl", "flip", "ciwl")
@@ -99,15 +99,14 @@ def logit_attribution(
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
     chosen = chosen_steps(series, steps)
 
-    def rows() -> Iterator[dict]:
-        for chunk, params in stream(series, chosen, size, "attribution", progress):
-            for name, batch in sets.items():
-                for metric, labels in zip(METRICS, (batch.target, batch.canonical[:, -1]), strict=True):
-                    for part, values in attribute(params, batch, model, labels).items():
-                        yield from _rows(chunk, part, name, metric, values.numpy())
+    def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:
+        for metric, labels in zip(METRICS, (batch.target, batch.canonical[:, -1]), strict=True):
+            for part, values in attribute(params, batch, model, labels).items():
+                yield from _rows(chunk, part, name, metric, values.numpy())
 
+    rows = measured(series, chosen, size, "attribution", sets, measure, progress)
     settings = {"n": {name: len(batch) for name, batch in sets.items()}}
-    return cached(series, "attribution", chosen, settings, lambda: tidy(series, rows()))
+    return cached(series, "attribution", chosen, settings, lambda: tidy(series, rows))
 
 
 def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -10,7 +11,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from mechicl.config import ConfigError
+from mechicl.data.banks import Batch
 from mechicl.engine.params import Params
+from mechicl.engine.share import share, threads
 from mechicl.series import Series, SeriesError
 
 COLUMNS = (
@@ -63,6 +66,25 @@ def stream(
             chunk = list(steps[i : i + size])
             yield chunk, series.params(chunk)
             bar.update(len(chunk))
+
+
+def measured(
+    series: Series, steps: Sequence[int], bytes_per_step: float, label: str, sets: Mapping[str, Batch],
+    measure: Callable[[list[int], Params, str, Batch], Iterable[dict]], progress: bool = True,
+) -> Iterator[dict]:  # fmt: skip
+    """The rows that `measure(steps, params, evaluator, batch)` gives, of every evaluator at every step, in
+    order. A second core takes evaluators, not BLAS's threads, which lose a factor of ten on a busy machine."""
+    found: dict[str, list[dict]] = {}
+
+    def one(name: str, chunk: list[int], params: Params) -> None:
+        found[name] = list(measure(chunk, params, name, sets[name]))
+
+    each = min(2, len(sets)) * bytes_per_step
+    with threads(1):
+        for chunk, params in stream(series, steps, each, label, progress):
+            share([partial(one, name, chunk, params) for name in sets], int(each * len(chunk)))
+            for name in sets:
+                yield from found[name]
 
 
 def chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:

@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from mechicl.config import ConfigError
+from mechicl.engine.encoder import n_features
 from mechicl.engine.params import Params
 from mechicl.series import Series, SeriesError
 
@@ -63,6 +64,14 @@ def stream(
             chunk = list(steps[i : i + size])
             yield chunk, series.params(chunk)
             bar.update(len(chunk))
+
+
+def encoded_bytes(series: Series, n: int) -> float:
+    """What the encoder's output of `n` sequences takes per checkpoint; nothing where there is none."""
+    config = series.config
+    if config.model.encoder == "linear":
+        return 0.0
+    return 4.0 * n * (config.sequences.n_pairs + 1) * n_features(config.model, config.bank.dim)
 
 
 def chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 
 KERNEL, STRIDE, PADDING = 3, 2, 1
-_CHUNK = 128  # pictures at once: their maps stay in the caches, which gains 5 to 15 % (28 or 20 pixels a side)
+_PIXELS = 98_304  # at once, as 125 pictures of 28 x 28: maps that stay in the caches gain 5 to 20 %
 
 
 def shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -62,7 +62,7 @@ def encode(params: Mapping[str, Tensor], x: Tensor, model: ModelConfig) -> Tenso
 def _encode(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
     side = math.isqrt(x.shape[-1])
     done = []
-    for maps in x.reshape(-1, 1, side, side).split(_CHUNK):
+    for maps in x.reshape(-1, 1, side, side).split(max(1, _PIXELS // side**2)):
         for i, (w, bias) in enumerate(layers):
             maps = F.conv2d(F.relu(maps) if i else maps, w, bias, STRIDE, PADDING)
         done.append(maps.flatten(1))

@@ -79,17 +79,19 @@ def test_no_more_than_a_chunk_of_pictures_is_in_memory_at_once(monkeypatch):
         return conv2d(maps, *rest)
 
     monkeypatch.setattr(encoder.F, "conv2d", counting)
-    params, x = some_params(), torch.rand(50, 6, 16, dtype=torch.float64)
+    params, x = some_params(), torch.rand(50, 6, 784, dtype=torch.float64)
     whole = encode(params, x, MODEL)
-    assert max(seen) <= 128
+    assert max(seen) == 125
     assert sum(seen) == 2 * 300
-    monkeypatch.setattr(encoder, "_CHUNK", 7)
-    torch.testing.assert_close(encode(params, x, MODEL), whole, rtol=1e-12, atol=1e-12)
-    assert max(seen[-10:]) <= 7
+    for pixels, chunk in ((7 * 784, 7), (1, 1)):
+        seen.clear()
+        monkeypatch.setattr(encoder, "_PIXELS", pixels)
+        torch.testing.assert_close(encode(params, x, MODEL), whole, rtol=1e-12, atol=1e-12)
+        assert max(seen) == chunk
 
 
 def test_the_pullback_is_autograds(monkeypatch):
-    monkeypatch.setattr(encoder, "_CHUNK", 5)
+    monkeypatch.setattr(encoder, "_PIXELS", 5 * 36)
     params, x = stacked([some_params(s) for s in range(2)]), torch.rand(2, 4, 3, 36, dtype=torch.float64)
     grads = {name: np.full(p.shape, np.nan) for name, p in params.items()}
     out, back = encode_with_pullback({name: p.numpy() for name, p in params.items()}, x.numpy(), MODEL, grads)

@@ -112,8 +112,8 @@ DOSES = (
          "has less time to form.", " --data DIR_OF_OMNIGLOT"),
     Dose("5.1", "On real drawings, with an encoder trained jointly",
          "With a ResNet trained jointly, their main runs, ICL emerges on Omniglot and fades; more classes give a "
-         "higher peak (Singh et al. 2023). Here three convolutions on 14 x 14 pixels, 242 characters x 8 transforms at most, "
-         "label = class, four pairs of two classes.", "omniglot-conv",
+         "higher peak (Singh et al. 2023). Here three convolutions on 14 x 14 pixels, 242 characters x 8 transforms at "
+         "most, label = class, four pairs of two classes.", "omniglot-conv",
          "Parts: with all 1,856 classes ICL forms; and fades, at least in Flip; with a quarter of them (464) it never "
          "forms.",
          lambda kind: [_formed(kind("classes_n_classes-1856")), kind("classes_n_classes-1856") in ("fades", "partial"),

@@ -152,7 +152,8 @@ def omniglot_conv() -> Config:
     The main runs of Singh et al. 2023 train a ResNet jointly, label = class, every sequence bursty (science.md
     3.1). Here three convolutions on 14 x 14 pixels, down to 32 features, and four pairs of two classes;
     the classes are those of `omniglot-small`. With two pairs in-weights answers come first and ICL never
-    forms (docs/recipes.md has what decides).
+    forms (docs/recipes.md has what decides). ICL rises to .89 to .96 near 130 thousand sequences and stays
+    near .9; Flip reaches .75 in two seeds of five and falls in all, to .3 to .5.
     """
     config = omniglot_small()
     bank = replace(config.bank, image_size=14, encoder="pixels", dim=14 * 14)

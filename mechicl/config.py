@@ -38,7 +38,10 @@ class Seeds:
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Pre-LN causal transformer (science.md 1.5). `mlp_ratio` 0 is attention-only;
-    `mlp_layers` says which layers have an MLP (None: all of them)."""
+    `mlp_layers` says which layers have an MLP (None: all of them).
+
+    With `encoder` 'conv' an exemplar is a square picture, which convolutions read before the linear map
+    into the residual stream (engine/encoder.py); all of them are trained."""
 
     n_layers: int = 2
     d_model: int = 64
@@ -48,9 +51,14 @@ class ModelConfig:
     positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
     position_time: float = 10000.0  # time constant of sinusoidal and rotary positions
     layer_norm: bool = True
+    encoder: Literal["linear", "conv"] = "linear"
+    channels: tuple[int, ...] = (16, 32, 32)  # conv: of each 3x3 convolution of stride 2
 
     def __post_init__(self) -> None:
         at_least("model", self, n_layers=1, d_model=1, n_heads=1, mlp_ratio=0)
+        if not self.channels or min(self.channels) < 1:
+            raise ConfigError(f"model.channels={self.channels}: expected at least one convolution, of at least 1 "
+                              "channel each, as (16, 32, 32).")  # fmt: skip
         if self.d_model % self.n_heads:
             raise ConfigError(
                 f"model.d_model={self.d_model} is not a multiple of n_heads={self.n_heads}."
@@ -174,6 +182,8 @@ class Config:
             self.sequences,
             n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels,
         )  # fmt: skip
+        if self.model.encoder == "conv":
+            bank.check_pictures()
         check_treatments(self)
 
     def with_seed(self, seed: int) -> Config:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mechicl.config import Config
+from mechicl.config import Config, ModelConfig
 from mechicl.data.banks import Batch
+from mechicl.engine import encoder
 from mechicl.engine.forward import Edit
 from mechicl.engine.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.interventions import AblateHeads, edits, needs
@@ -26,6 +27,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from transformer_lens import HookedTransformer, HookedTransformerConfig
     from transformer_lens.components.transformer_block import TransformerBlock
+    from transformer_lens.hook_points import HookPoint
 
 _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
 
@@ -42,6 +44,21 @@ class ExemplarEmbed(nn.Module):
         return x @ self.W + self.b
 
 
+class Encoder(nn.ModuleList):
+    """The convolutions of `engine.encoder`, each with its `W` and `b`."""
+
+    def __init__(self, model: ModelConfig):
+        super().__init__(nn.ParameterDict() for _ in model.channels)
+        self.model = model
+        for name, shape in encoder.shapes(model).items():
+            _, layer, leaf = name.split(".")
+            self[int(layer)].register_parameter(leaf, nn.Parameter(torch.empty(shape)))
+
+    def forward(self, x: Tensor) -> Tensor:  # [b, C+1, pixels] -> [b, C+1, features]
+        params = {f"encoder.{name}": p for name, p in self.named_parameters()}
+        return encoder.encode(params, x, self.model)
+
+
 class ICLTransformer(HookedTransformer):
     """Reads a `Batch`; answers at the last position.
 
@@ -56,7 +73,10 @@ class ICLTransformer(HookedTransformer):
             warnings.simplefilter("ignore")
             super().__init__(_hooked_config(config))
         self.run_config = config
-        self.exemplar_embed = ExemplarEmbed(config.bank.dim, config.model.d_model)
+        if config.model.encoder == "conv":
+            self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
+        features = encoder.n_features(config.model, config.bank.dim)
+        self.exemplar_embed = ExemplarEmbed(features, config.model.d_model)
         for layer in range(config.model.n_layers):
             if config.model.mlp_ratio and not config.model.has_mlp(layer):
                 # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
@@ -103,7 +123,10 @@ class ICLTransformer(HookedTransformer):
                 f"ICLTransformer reads a mechicl Batch, not {type(input).__name__}; make one with "
                 "series.evaluation_set('icl') or bank.draw(...)."
             )
-        exemplars = self.exemplar_embed(input.exemplars.to(self.exemplar_embed.W.dtype))
+        features = input.exemplars.to(self.exemplar_embed.W.dtype)
+        if self.run_config.model.encoder == "conv":
+            features = self.hook_encoder(self.encoder(features))
+        exemplars = self.exemplar_embed(features)
         labels = self.embed(input.labels)
         b, c, d = labels.shape
         pairs = torch.stack([exemplars[:, :-1], labels], dim=2).reshape(b, 2 * c, d)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,8 @@ class BankConfig:
     spectrum: float = 0.0  # gaussian: coordinate i (from 1) has variance ~ i^-spectrum; 0 is isotropic
     image_size: int = 28  # omniglot: pixels per side before the encoder
     transforms: Literal[1, 2, 4, 8] = 8  # omniglot: how many flips and rotations count as classes
-    encoder: Literal["pca"] = "pca"  # omniglot: pixels -> features (data/omniglot.py says why)
+    encoder: Literal["pca", "pixels"] = "pca"  # omniglot: pixels -> features (data/omniglot.py says why);
+    # 'pixels': the pictures themselves, dim = image_size**2, for a model that encodes them (ModelConfig.encoder)
     n_labels: int | None = None  # None: one label per class; fewer: classes share labels
 
     @property
@@ -39,6 +41,19 @@ class BankConfig:
                 f"bank.n_labels={self.n_labels}: classes share labels, so it must lie "
                 f"between 2 and n_classes={self.n_classes} (or be None: label = class)."
             )
+        if self.kind == "omniglot" and self.encoder == "pixels" and self.dim != self.image_size**2:
+            raise ConfigError(f"bank.dim={self.dim}: bank.encoder='pixels' gives image_size**2 = "
+                              f"{self.image_size**2} numbers; set bank.dim to that.")  # fmt: skip
+
+    def check_pictures(self) -> None:
+        """Raise unless exemplars are square pictures, which convolutions can read. (Those of a Gaussian
+        bank are pictures of noise: nothing is near anything, but they serve to test with.)"""
+        if self.kind == "tokens" or (self.kind == "omniglot" and self.encoder != "pixels"):
+            features = "token embeddings" if self.kind == "tokens" else "principal components"
+            raise ConfigError(f"model.encoder='conv' reads pictures, but this bank's exemplars are {features}: take "
+                              "model.encoder='linear', or bank.kind='omniglot' with encoder='pixels'.")  # fmt: skip
+        if math.isqrt(self.dim) ** 2 != self.dim:
+            raise ConfigError(f"model.encoder='conv' reads square pictures, but bank.dim={self.dim} is no square.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ PATTERNS = {
 }  # fmt: skip
 GROUPS = ("all", "attention", "mlp", "embeddings", "unembedding", "attention.L", "mlp.L", "layer.L")
 # of the layer L, with the LayerNorm that each reads through. Unlike in OptimConfig.l2_group, 'embeddings' are the
-# tables into the residual stream only; 'unembedding' is the final LayerNorm and what reads it.
+# tables into the residual stream and what encodes pictures; 'unembedding' is the final LayerNorm and what reads it.
 
 _USES = {
     "ablate": ("heads",),

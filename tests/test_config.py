@@ -108,6 +108,10 @@ def test_whole_numbers_load_as_floats():
     assert type(loaded.optim.lr) is float
 
 
+def conv(**bank) -> Config:
+    return Config(name="x", steps=1, bank=BankConfig(**bank), model=ModelConfig(encoder="conv"))
+
+
 def test_missing_keys_take_their_defaults():
     assert from_dict(Config, {"name": "x", "steps": 3}) == Config(name="x", steps=3)
 
@@ -142,6 +146,12 @@ def test_missing_keys_take_their_defaults():
         (lambda: ModelConfig(mlp_ratio=4, mlp_layers=(2,)), "names layer 2; layers are 0..1"),
         (lambda: ModelConfig(mlp_layers=(1,)), "mlp_layers is set but mlp_ratio is 0"),
         (lambda: ModelConfig(n_heads=0), "model.n_heads=0: expected at least 1."),
+        (lambda: ModelConfig(channels=()), "model.channels=(): expected at least one convolution"),
+        (lambda: ModelConfig(channels=(16, 0)), "model.channels=(16, 0): expected at least one convolution"),
+        (lambda: BankConfig(kind="omniglot", encoder="pixels"), "image_size**2 = 784 numbers; set bank.dim to that"),
+        (lambda: conv(dim=12), "reads square pictures, but bank.dim=12 is no square"),
+        (lambda: conv(kind="omniglot"), "exemplars are principal components: take model.encoder='linear', or"),
+        (lambda: conv(kind="tokens", dim=256), "exemplars are token embeddings: take model.encoder='linear', or"),
         (lambda: OptimConfig(lr=-1), "optim.lr=-1: expected at least 0."),
         (lambda: OptimConfig(schedule="inverse_sqrt"), "set warmup_steps to at least 1"),
         (lambda: Window(start=5, stop=4, every=1), "window 5..4 every 1"),

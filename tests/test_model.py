@@ -19,6 +19,7 @@ KINDS = {
     "rotary": {"positions": "rotary"},
     "sinusoidal": {"positions": "sinusoidal"},
     "no-layer-norm": {"layer_norm": False},
+    "conv": {"encoder": "conv", "channels": (3, 4)},
 }
 
 
@@ -27,7 +28,7 @@ def make(kind: str = "attention-only", steps: int = 10) -> Config:
         name="x",
         steps=steps,
         batch_size=32,
-        bank=BankConfig(n_classes=12, n_exemplars=4, n_holdout_classes=2, dim=6, eps=0.1),
+        bank=BankConfig(n_classes=12, n_exemplars=4, n_holdout_classes=2, dim=36 if kind == "conv" else 6, eps=0.1),
         sequences=SequenceConfig(n_pairs=2),
         model=ModelConfig(**({"d_model": 16, "n_heads": 2} | KINDS[kind])),
         optim=OptimConfig(lr=3e-3),
@@ -84,6 +85,17 @@ def test_every_edit_changes_the_answer(model, batch, name):
     assert torch.equal(model(batch)[:, -1], before)  # and it is gone after
 
 
+def test_an_edit_of_the_encoders_output_changes_the_answer():
+    config = make("conv")
+    model = ICLTransformer(config)
+    batch = build_bank(config).train().draw(config.sequences, 6, np.random.default_rng(0), 12)
+    before, cache = model.run_with_cache(batch)
+    assert cache["hook_encoder"].shape == (6, 3, 4 * 2 * 2)  # 6 x 6 pixels, 3 x 3, 2 x 2
+    after = model.run_with_hooks(batch, fwd_hooks=[("hook_encoder", lambda x, hook: x.roll(1, 1))])
+    assert (after - before)[:, -1].abs().max() > 1e-6
+    assert "hook_encoder" not in ICLTransformer(make()).hook_dict
+
+
 def test_hooks_are_removed_when_a_hook_raises(model, batch):
     def fail(x, hook):
         raise ZeroDivisionError
@@ -93,11 +105,14 @@ def test_hooks_are_removed_when_a_hook_raises(model, batch):
     assert torch.equal(model(batch), model(batch))  # `_no_leaked_hooks` counts what is left
 
 
-def test_gradients_reach_every_trained_parameter_and_no_other(batch):
-    model = ICLTransformer(make("mlp-last"))
+@pytest.mark.parametrize("kind", ["mlp-last", "conv"])
+def test_gradients_reach_every_trained_parameter_and_no_other(kind):
+    config = make(kind)
+    model = ICLTransformer(config)
+    batch = build_bank(config).train().draw(config.sequences, 6, np.random.default_rng(0), 12)
     model(batch, return_type="loss").backward()
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
-    assert trained == set(shapes(make("mlp-last")))
+    assert trained == set(shapes(config))
     for name, p in model.named_parameters():
         assert (p.grad is not None and p.grad.abs().sum() > 0) == (name in trained), name
 
@@ -193,7 +208,7 @@ def test_building_leaves_the_global_generator_alone(config):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("kind", ["attention-only", "mlp-last", "rotary"])
+@pytest.mark.parametrize("kind", ["attention-only", "mlp-last", "rotary", "conv"])
 def test_200_steps_of_the_engine_equal_autograd_on_the_hooked_transformer(kind):
     config = make(kind, steps=200)
     trainer, model = Trainer(config, pack(init(config))), ICLTransformer(config)

@@ -33,7 +33,9 @@ EVALUATORS = ("icl", "flip", "ciwl", "iwl")
 def parts(model: ModelConfig) -> dict[str, tuple[str, ...]]:
     """Name -> what is grafted together: each part of each layer, then what the first half is made of."""
     layers, lower = range(model.n_layers), range(model.n_layers - 1)
-    tables = ("embeddings", "exemplar_embed", "embed", *(["pos_embed"] if model.positions == "learned" else []))
+    encoder, positions = model.encoder == "conv", model.positions == "learned"
+    tables = ("embeddings", *(["encoder"] if encoder else []), "exemplar_embed", "embed",
+              *(["pos_embed"] if positions else []))  # fmt: skip
     single = [*tables, *(f"{half}.{la}" for la in layers for half in ("qk", "ov"))]
     single += [*(f"mlp.{la}" for la in layers if model.has_mlp(la)), "qk", "ov", "unembedding"]
     together = [("embeddings", *(f"{half}.{la}" for la in lower)) for half in ("qk", "ov")] if len(lower) else []

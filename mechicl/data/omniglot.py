@@ -15,6 +15,9 @@ characters of small1 and small2, 28 pixels, 3 seeds.
     and blurred by a pixel        .91   .93   .92    what is done
     and components whitened       .91   .90   .83
 
+With `encoder` 'pixels' the exemplars are the centred pictures themselves, neither blurred nor reduced: for
+a model that learns its features (engine/encoder.py).
+
 The components are those of the upright drawings: over a full set of rotations eigenvalues come
 in exactly tied pairs, whose eigenvectors rounding would choose.
 
@@ -56,8 +59,8 @@ Drawings = dict[str, tuple[str, bytes]]  # file name -> where it was found, PNG 
 def omniglot_bank(config: BankConfig, seed: int, data: str | Path | None) -> Bank:
     """The bank of real drawings: training classes first, then classes of other characters.
 
-    Exemplars are features of mean square norm 1 over the training part; `Bank.images` are the
-    centred pictures, [class, exemplar, s, s], ink 1 on paper 0.
+    Exemplars are features of mean square norm 1 over the training part, or pixels, the flattened
+    `Bank.images`: the centred pictures, [class, exemplar, s, s], ink 1 on paper 0.
 
     Args:
         seed: decides which characters and which drawings of each are trained on.
@@ -71,13 +74,14 @@ def omniglot_bank(config: BankConfig, seed: int, data: str | Path | None) -> Ban
     chosen = _choose(config, found, seed, data)
     pictures = np.stack([[_picture(*d, config.image_size) for d in drawings] for _, drawings in chosen])
     transforms = TRANSFORMS[config.transforms]
+    images = _as_classes([transform(pictures, *t) for t in transforms])
     return Bank(
-        exemplars=_features(config, pictures),
+        exemplars=_features(config, pictures) if config.encoder == "pca" else images.reshape(*images.shape[:2], -1),
         label_of_class=assign_labels(config, len(chosen) * len(transforms), seed),
         n_classes=config.n_classes,
         n_exemplars=config.n_exemplars,
         names=tuple(name + _suffix(*t) for name, _ in chosen for t in transforms),
-        images=_as_classes([transform(pictures, *t) for t in transforms]),
+        images=images,
     )
 
 
@@ -138,7 +142,7 @@ def _check(config: BankConfig) -> None:
         raise ConfigError(f"bank.image_size={config.image_size}: a drawing has {SIDE} pixels per side.")
     fitted = config.n_classes // k * config.n_exemplars
     most = min(config.image_size**2, fitted - 1)
-    if config.dim > most:
+    if config.encoder == "pca" and config.dim > most:
         raise ConfigError(f"bank.dim={config.dim}: {fitted} training drawings of {config.image_size}**2 "
                           f"pixels have at most {most} principal components.")  # fmt: skip
 

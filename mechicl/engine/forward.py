@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
+from mechicl.engine.encoder import encode
 from mechicl.engine.ops import EPS, attend, beside, compiled, embed, layer_norm, linear, project, sequences
 from mechicl.engine.params import Params, rotary_tables, sinusoidal_positions
 
@@ -180,13 +181,15 @@ def _embed(params: Params, batch: Batch, model: ModelConfig, hook: _Hooks) -> Te
     t, labels = batch.labels.shape[-1] * 2 + 1, batch.labels
     if table.dim() == 3:
         features, labels = (_per_model(x, own, table.shape[0]) for x, own in ((features, 3), (labels, 2)))
+    if model.encoder == "conv":
+        features = hook("hook_encoder", encode(params, features, model))
     if model.positions == "learned":
         positions = params["pos_embed.W_pos"]
     elif model.positions == "sinusoidal":
         positions = sinusoidal_positions(t, model.d_model, model.position_time).to(w)
     else:
         positions = w.new_zeros(t, model.d_model)
-    if compiled(w, table, positions) and not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
+    if compiled(features, w, table, positions) and not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
         return embed(features, w, bias, table, labels, positions)
     rows = F.embedding(labels, table) if table.dim() == 2 else torch.stack(list(map(F.embedding, labels, table)))
     shown = linear(features, w, bias)

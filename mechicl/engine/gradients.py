@@ -30,6 +30,7 @@ from mechicl.engine.columns import (
     layer_norm,
     layer_norm_backward,
 )
+from mechicl.engine.encoder import encode_with_pullback
 from mechicl.engine.head import cross_entropy
 from mechicl.engine.ops import EPS, matmul_arrays
 from mechicl.engine.params import sinusoidal_positions
@@ -85,6 +86,9 @@ def loss_and_gradients(
 def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, grads: Arrays):
     w, bias, table = (params[name] for name in ("exemplar_embed.W", "exemplar_embed.b", "embed.W_E"))
     (s, b, pairs), d = labels.shape, model.d_model
+    encoder_back = None
+    if model.encoder == "conv":
+        features, encoder_back = encode_with_pullback(params, features, model, grads)
     learned = model.positions == "learned"
     if learned:
         positions = params["pos_embed.W_pos"]
@@ -100,7 +104,11 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
         d_shown = np.empty_like(shown)
         d_positions = grads["pos_embed.W_pos"] if learned else np.empty_like(positions)
         interleave_backward(dx, labels, d_shown, grads["exemplar_embed.b"], grads["embed.W_E"], d_positions)
-        matmul_arrays(seen.mT, d_shown.reshape(s, d, -1).mT, grads["exemplar_embed.W"])
+        d_shown = d_shown.reshape(s, d, -1)
+        matmul_arrays(seen.mT, d_shown.mT, grads["exemplar_embed.W"])
+        if encoder_back is not None:
+            d_seen = matmul_arrays(d_shown.mT, w.mT).reshape(s, pairs + 1, b, -1)
+            encoder_back(d_seen.swapaxes(1, 2))
         return dx
 
     return x, back

@@ -16,6 +16,7 @@ import torch
 from einops import rearrange
 
 from mechicl.config import Config, ConfigError, ModelConfig
+from mechicl.engine import encoder
 
 Params = dict[str, torch.Tensor]
 _AGAIN = 1 << 16  # no character of a name: marks the streams of resets
@@ -31,7 +32,8 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     d, h, k, t = m.d_model, m.n_heads, m.d_head, config.sequences.n_tokens
     v = config.bank.labels
     out: dict[str, tuple[int, ...]] = {
-        "exemplar_embed.W": (config.bank.dim, d),
+        **encoder.shapes(m),
+        "exemplar_embed.W": (encoder.n_features(m, config.bank.dim), d),
         "exemplar_embed.b": (d,),
         "embed.W_E": (v, d),
     }
@@ -58,8 +60,8 @@ def group(name: str) -> str:
     """The regularization group of a parameter: attention, mlp or embeddings.
 
     'embeddings' is every table and projection into or out of the residual stream
-    (exemplars, labels, positions, unembedding, final LayerNorm); a LayerNorm belongs to
-    what reads it.
+    (exemplars and their encoder, labels, positions, unembedding, final LayerNorm); a LayerNorm
+    belongs to what reads it.
     """
     if ".attn." in name or ".ln1." in name:
         return "attention"
@@ -71,7 +73,8 @@ def init(config: Config, again: int | None = None) -> Params:
 
     As in the published code (science.md 1.5): matrices lecun-normal (std 1/sqrt(fan_in)),
     label embedding truncated normal std .02 cut at 2 std, learned positions
-    uniform(+-1/sqrt(32)), biases 0, LayerNorm 1 and 0. Each parameter draws from its own
+    uniform(+-1/sqrt(32)), biases 0, LayerNorm 1 and 0. Convolutions, whose ReLU halves what
+    passes: std sqrt(2/fan_in) (He et al. 2015, 1502.01852). Each parameter draws from its own
     stream, so adding a layer leaves the others' weights as they were. `again`: an independent
     draw of the same, for a reset at that step.
     """
@@ -95,6 +98,8 @@ def _init_one(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np
         return 0.02 * np.clip(np.take_along_axis(draws, first[None], axis=0)[0], -2, 2)
     if leaf == "W_pos":
         return rng.uniform(-1, 1, shape) / math.sqrt(32)
+    if name.startswith("encoder."):
+        return rng.standard_normal(shape) * math.sqrt(2 / math.prod(shape[1:]))
     fan_in = shape[0] * shape[1] if leaf == "W_O" else shape[-2]
     return rng.standard_normal(shape) / math.sqrt(fan_in)
 

@@ -91,7 +91,7 @@ def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold:
 def _bytes_per_condition(series: Series, b: int) -> float:
     m = series.config.model
     per_position = m.d_model * (8 + 2 * m.mlp_ratio) + m.n_heads * series.config.sequences.n_tokens * 4
-    return 4.0 * b * series.config.sequences.n_tokens * per_position
+    return 4.0 * b * series.config.sequences.n_tokens * per_position + tables.encoded_bytes(series, b)
 
 
 def _scores(

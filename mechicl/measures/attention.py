@@ -31,7 +31,7 @@ from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.series import Series
 
 SCORES = (
@@ -89,6 +89,7 @@ def attention_scores(
     widest = max(len(b) for b in sets.values())
     t = series.config.sequences.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)
+    size += encoded_bytes(series, widest)
     hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.n_layers)]
     chosen = chosen_steps(series, steps)
 

@@ -22,7 +22,7 @@ from mechicl.engine.forward import Edit, forward
 from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.series import Series
 
 EVALUATORS = ("icl", "flip", "ciwl")
@@ -97,6 +97,7 @@ def logit_attribution(
     sets = {name: series.evaluation_set(name, n) for name in evaluators}
     widest = max(len(b) for b in sets.values())
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
+    size += encoded_bytes(series, widest)
     chosen = chosen_steps(series, steps)
 
     def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:

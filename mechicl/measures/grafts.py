@@ -7,8 +7,9 @@ fixed step, and the parts that change hands are named as data:
                                         'attention.L', 'mlp.L', 'layer.L', 'all', ...
     'qk', 'qk.L'                        W_Q and W_K of all layers, or of layer L: where heads look
     'ov', 'ov.L'                        W_V and W_O: what heads copy
-    'exemplar_embed', 'embed', 'pos_embed'  one of the tables that 'embeddings' holds: of exemplars
-                                        (with its bias), labels, learned positions
+    'encoder', 'exemplar_embed', 'embed', 'pos_embed'  one of the parts that 'embeddings' holds: the
+                                        convolutions, the linear map of exemplars (with its bias),
+                                        labels, learned positions
 
 `first_half` is the embeddings and all layers but the last; `second_half` the last layer, the
 final LayerNorm and the unembedding: the published split. With `rest`, everything *but* the parts
@@ -39,7 +40,7 @@ from mechicl.series import Series
 from mechicl.treatments import GROUPS, in_groups
 
 _HALVES = {"qk": ("W_Q", "W_K"), "ov": ("W_V", "W_O")}  # of attention
-_TABLES = ("exemplar_embed", "embed", "pos_embed")
+_TABLES = ("encoder", "exemplar_embed", "embed", "pos_embed")
 
 
 @dataclass(frozen=True, kw_only=True)

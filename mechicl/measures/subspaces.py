@@ -45,7 +45,7 @@ from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
 from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, stream, tidy
+from mechicl.measures.tables import chosen_steps, encoded_bytes, stream, tidy
 from mechicl.series import Series
 
 VARIATIONS = ("flip", "ciwl", "iwl")
@@ -133,6 +133,7 @@ def subspaces(
     pairs = {name: exchanged(series.evaluation_set(name, n), name) for name in variations}
     widest = max(len(batch) for batch, _ in pairs.values())
     size = 4.0 * widest * model.d_model * (series.config.sequences.n_tokens * 8 + 4 * model.n_heads)
+    size += encoded_bytes(series, widest)
 
     def rows() -> Iterator[dict]:
         for chunk, params in stream(series, chosen, size, "subspaces", progress):

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mechicl.config import ConfigError
 from mechicl.data.banks import Batch
+from mechicl.engine.encoder import n_features
 from mechicl.engine.params import Params
 from mechicl.engine.share import share, threads
 from mechicl.series import Series, SeriesError
@@ -85,6 +86,14 @@ def measured(
             share([partial(one, name, chunk, params) for name in sets], int(each * len(chunk)))
             for name in sets:
                 yield from found[name]
+
+
+def encoded_bytes(series: Series, n: int) -> float:
+    """What the encoder's output of `n` sequences takes per checkpoint; nothing where there is none."""
+    config = series.config
+    if config.model.encoder == "linear":
+        return 0.0
+    return 4.0 * n * (config.sequences.n_pairs + 1) * n_features(config.model, config.bank.dim)
 
 
 def chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mechicl.config import BankConfig, Config, ConfigError, ModelConfig
@@ -109,6 +110,26 @@ def test_features_are_one_linear_map_of_their_own_pictures(images):
     features = bank.exemplars.reshape(-1, bank.dim)
     fit = np.linalg.lstsq(design, features, rcond=None)[0]
     assert np.abs(design @ fit - features).max() < 1e-3
+
+
+def test_pixels_are_the_pictures_themselves(images):
+    bank = omniglot_bank(change(encoder="pixels", dim=15 * 15), 0, images)
+    reduced = omniglot_bank(SMALL, 0, images)
+    assert np.array_equal(bank.images, reduced.images)  # the same drawings of the same classes
+    assert bank.names == reduced.names
+    assert np.array_equal(bank.exemplars, bank.images.reshape(72, 5, 15 * 15))
+    assert bank.exemplars.dtype == np.float32
+    assert bank.fingerprint != reduced.fingerprint
+    flat = bank.exemplars.reshape(72, -1)
+    assert len({rows.tobytes() for rows in flat}) == 72  # a turned or flipped character is a class of its own
+
+
+def test_a_model_that_encodes_pictures_trains_on_drawings(images, tmp_path):
+    config = Config(name="pictures", steps=3, batch_size=4, bank=change(encoder="pixels", dim=15 * 15), n_eval=8,
+                    model=ModelConfig(d_model=8, n_heads=2, encoder="conv", channels=(2, 3)))  # fmt: skip
+    series = train(config, tmp_path / "run", data=images, progress=False)
+    assert series.weights(3)["exemplar_embed.W"].shape == (3 * 4 * 4, 8)  # 15 x 15 pixels, 8 x 8, 4 x 4
+    assert not torch.equal(series.weights(0)["encoder.0.W"], series.weights(3)["encoder.0.W"])
 
 
 def test_names_labels_and_parts(images):

@@ -24,6 +24,7 @@ MODELS = {
     "no-layer-norm": {"layer_norm": False, "mlp_ratio": 2},
     "three-layers": {"n_layers": 3, "mlp_ratio": 2, "mlp_layers": (0, 2), "n_heads": 4},
     "one-layer": {"n_layers": 1},
+    "conv": {"encoder": "conv", "channels": (3, 4)},
 }
 TOLERANCE = {torch.float64: (1e-10, 1e-10), torch.float32: (1e-5, 1e-5)}
 
@@ -32,7 +33,7 @@ def make(kind: str, c: int = 3) -> Config:
     return Config(
         name="x",
         steps=1,
-        bank=BankConfig(n_classes=11, n_exemplars=4, n_holdout_classes=2, dim=6),
+        bank=BankConfig(n_classes=11, n_exemplars=4, n_holdout_classes=2, dim=36 if kind == "conv" else 6),
         sequences=SequenceConfig(n_pairs=c),
         model=ModelConfig(**({"d_model": 16, "n_heads": 2} | MODELS[kind])),
     )
@@ -92,6 +93,7 @@ def test_parity_at_every_hook_point(kind, dtype):
                      "hook_attn_out", "hook_resid_post"):  # fmt: skip
             assert f"blocks.{layer}.{hook}" in want
         assert (f"blocks.{layer}.mlp.hook_post" in want) == config.model.has_mlp(layer)
+    assert ("hook_encoder" in want) == (kind == "conv")
     for name in want:
         close(out.acts[name], want[name].expand_as(out.acts[name]), name)
     close(logits(pack(weights), out.final), model(batch)[:, -1], "logits")

@@ -22,15 +22,17 @@ KINDS = {
     "three-layers": {"n_layers": 3, "mlp_ratio": 1},
     "no-layer-norm": {"layer_norm": False, "mlp_ratio": 2},
     "sinusoidal": {"positions": "sinusoidal"},
+    "conv": {"encoder": "conv", "channels": (3, 4)},
 }
 
 
 def make(kind: str, n_labels: int | None = None) -> Config:
+    dim = 36 if kind == "conv" else 6  # 6 x 6 pixels
     return Config(
         name="x",
         steps=10,
         batch_size=16,
-        bank=BankConfig(n_classes=30, n_exemplars=4, n_holdout_classes=2, dim=6, n_labels=n_labels),
+        bank=BankConfig(n_classes=30, n_exemplars=4, n_holdout_classes=2, dim=dim, n_labels=n_labels),
         sequences=SequenceConfig(n_pairs=4, burstiness=1),
         model=ModelConfig(**({"d_model": 16, "n_heads": 2} | KINDS[kind])),
     )
@@ -88,8 +90,10 @@ def test_only_shown_labels_get_a_gradient():
     assert len(touched) < config.bank.labels
 
 
-def test_rotary_positions_train_through_autograd():
-    config = dataclasses.replace(make("attention-only"), model=ModelConfig(d_model=16, n_heads=2, positions="rotary"))
+@pytest.mark.parametrize("kind", ["attention-only", "conv"])
+def test_rotary_positions_train_through_autograd(kind):
+    config = make(kind)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, positions="rotary"))
     batch, params = first(config), pack(init(config))
     trainer = Trainer(config, params)
     assert trainer.update(batch).item() == pytest.approx(loss(params, batch, config).item(), rel=1e-6)

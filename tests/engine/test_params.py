@@ -37,9 +37,15 @@ def small(**model) -> Config:
     )
 
 
+CONV = {"encoder": "conv", "channels": (32, 48)}
+
+
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
-    return init(LARGE)
+    """The linear model's, and the convolutions of one with an encoder."""
+    pictures = dataclasses.replace(LARGE, bank=BankConfig(n_classes=500, dim=49),
+                                   model=dataclasses.replace(LARGE.model, **CONV))  # fmt: skip
+    return {name: w for name, w in init(pictures).items() if name.startswith("encoder.")} | init(LARGE)
 
 
 STD = {  # lecun-normal: 1/sqrt(fan_in)
@@ -51,6 +57,8 @@ STD = {  # lecun-normal: 1/sqrt(fan_in)
     "blocks.0.mlp.W_in": 128**-0.5,
     "blocks.1.mlp.W_out": 256**-0.5,
     "unembed.W_U": 128**-0.5,
+    "encoder.0.W": (2 / 9) ** 0.5,  # ReLU: sqrt(2/fan_in)
+    "encoder.1.W": (2 / (32 * 9)) ** 0.5,
     "embed.W_E": 0.02 * truncnorm(-2, 2).std(),
     "pos_embed.W_pos": (1 / 32 / 3) ** 0.5,  # uniform(+-1/sqrt(32))
 }
@@ -149,6 +157,11 @@ def test_shapes_follow_the_model():
     last = shapes(small(mlp_ratio=4, mlp_layers=(1,))).keys() - plain.keys()
     own = ("ln2.w", "ln2.b", "mlp.W_in", "mlp.b_in", "mlp.W_out", "mlp.b_out")
     assert last == {f"blocks.1.{name}" for name in own}
+    pictures = shapes(dataclasses.replace(small(), bank=BankConfig(n_classes=7, dim=49), model=ModelConfig(**CONV)))
+    assert pictures["exemplar_embed.W"] == (48 * 2 * 2, 64)  # 7 x 7 pixels, 4 x 4, 2 x 2
+    assert {n: s for n, s in pictures.items() if n.startswith("encoder.")} == {
+        "encoder.0.W": (32, 1, 3, 3), "encoder.0.b": (32,), "encoder.1.W": (48, 32, 3, 3), "encoder.1.b": (48,),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("model", [{}, {"mlp_ratio": 4}, {"positions": "rotary"}, {"layer_norm": False}])
@@ -202,6 +215,7 @@ def test_groups():
         "ln_final.w", "ln_final.b", "unembed.W_U", "unembed.b_U",
     }  # fmt: skip
     assert group("blocks.0.attn.W_QKV") == "attention"
+    assert group("encoder.0.W") == group("encoder.0.b") == "embeddings"
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ STEPS = 40
 
 def make(n_labels: int | None = None, model: dict | None = None, **optim) -> Config:
     shape = {"d_model": 16, "n_heads": 2, "mlp_ratio": 2, "mlp_layers": (1,)} | (model or {})
+    dim = 36 if "encoder" in shape else 6  # 6 x 6 pixels
     return Config(
         name="x",
         steps=STEPS,
         batch_size=16,
-        bank=BankConfig(n_classes=30, n_exemplars=4, n_holdout_classes=2, dim=6, n_labels=n_labels),
+        bank=BankConfig(n_classes=30, n_exemplars=4, n_holdout_classes=2, dim=dim, n_labels=n_labels),
         sequences=SequenceConfig(n_pairs=4, burstiness=1),
         model=ModelConfig(**shape),
         optim=OptimConfig(**({"lr": 3e-3} | optim)),
@@ -124,6 +125,7 @@ KINDS = {
     "sinusoidal": {"positions": "sinusoidal"},
     "no-layer-norm": {"layer_norm": False},
     "three-layers": {"n_layers": 3},
+    "conv": {"encoder": "conv", "channels": (3, 4)},
 }
 
 

@@ -68,6 +68,18 @@ def test_l2_is_judged_by_where_icl_stays(monkeypatch, kept, verdict):
     assert "Not run yet: `decoupled_l2-0.0001`" in claim.text[-1]
 
 
+@pytest.mark.parametrize(
+    ("whole", "quarter", "verdict"),
+    [("fades", "never", "reproduced"), ("partial", "never", "reproduced"), ("stays", "never", "partly"),
+     ("never", "never", "partly"), ("never", "fades", "not reproduced")],
+)  # fmt: skip
+def test_the_trained_encoder_is_judged_by_its_most_and_fewest_classes(monkeypatch, whole, quarter, verdict):
+    kinds = {"classes_n_classes-1856": whole, "classes_n_classes-464": quarter}
+    data = pd.concat([run(name, kind, s) for name, kind in kinds.items() for s in range(3)])
+    monkeypatch.setattr(tables, "read", lambda name: data if name == "omniglot-conv" else None)
+    assert next(c for c in doses.claims() if c.key == "5.1").verdict == verdict
+
+
 def test_conditions_that_rules_name_are_in_the_sweeps():
     """A rule that asks for a condition no sweep has would never be met."""
     from mechicl.sweep.plan import read_plan

@@ -67,6 +67,9 @@ def test_halves_and_parts_name_every_weight_once(tiny_series):
     assert ov == {"blocks.1.attn.W_V", "blocks.1.attn.W_O"}
     tables = {n for n in names if in_parts(n, ("exemplar_embed", "embed", "pos_embed"))}
     assert tables == {n for n in names if in_parts(n, ("embeddings",))}
+    convolutions = ("encoder.0.W", "encoder.0.b", "encoder.1.W", "encoder.1.b")
+    assert all(in_parts(n, ("encoder",)) and in_parts(n, ("embeddings",)) for n in convolutions)
+    assert not any(in_parts(n, ("encoder",)) for n in names)
 
 
 def test_the_circuit_is_restored_by_the_part_it_lacks_and_by_no_other(broken):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-Verdict = Literal["reproduced", "partly", "not reproduced", "not run yet"]
+Verdict = Literal["reproduced", "partly", "not reproduced", "not finished", "not run yet"]
 
 
 @dataclass(frozen=True)

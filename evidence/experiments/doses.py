@@ -3,6 +3,7 @@ became of ICL in most of its seeds (evidence/regimes.py)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,22 +40,34 @@ class Dose:
             return not_run(self.key, self.title, self.says, command)
         kinds = regimes(data)
         plan = read_plan(tables.TABLES.parents[1] / file)
-        names = {name: name.replace("_", " ").replace("-", " ") for name in tables.conditions(plan)}
+        names = {name: _title(name) for name in tables.conditions(plan)}
         whole = data[data.complete].groupby("condition").seed.nunique()
         ran = {name: title for name, title in names.items() if whole.get(name, 0)}
         left = [name for name in names if name not in ran]
         seeds = sorted(set(whole.tolist()))
-        holds = self.parts(lambda name: most_common(kinds, name))
+        planned = len(plan.runs) // len(plan.conditions)
+        few = [name for name in ran if whole[name] < planned]
+        counted = kinds[~kinds.index.get_level_values(0).isin(few)]
+        holds = self.parts(lambda name: most_common(counted, name))
         text = [condition_table(data, ran)] + ([self.note] if self.note else [])
+        if few:
+            named = ", ".join(f"`{name}`" for name in few)
+            text.append(f"Unfinished, so that it does not count for the verdict: {named}.")
         if left:
             text.append("Not run yet: " + ", ".join(f"`{name}`" for name in left) + ".")
         return Claim(
             self.key, self.title, self.says,
             f"`{plan.conditions[0].config.name}`, {len(ran)} of {len(names)} conditions x {_between(seeds)} seeds, "
             f"{short(data.sequences.max())} sequences",
-            _summary(kinds), RULE + self.rule, by_parts(holds) if holds else "not run yet", command, text,
+            _summary(kinds), RULE + self.rule, by_parts(holds) if holds else "not finished", command, text,
             {self.sweep: plots.curves(data[data.complete], ran)},
         )  # fmt: skip
+
+
+def _title(condition: str) -> str:
+    """dim-4_n_classes-256 -> dim = 4, n classes = 256."""
+    valued = re.sub(r"-([\d.]+(?:e-?\d+)?)(?=_|$)", r" = \1", condition)
+    return re.sub(r"(= [^_]+)_", r"\1, ", valued).replace("_", " ")
 
 
 def _between(seeds: list[int]) -> str:

@@ -61,7 +61,7 @@ def _faithful() -> Claim:
         "; ".join(f"{c}: ICL {_peak(found, c, 'icl')}, Flip {_peak(found, c, 'flip')}" for c in shown),
         "of the completed feature sets: ICL peaks above .8 and Flip above .6, and by the end ICL has lost .15 and Flip "
         "is below .1 (on some of them: partly). One seed: an observation",
-        by_parts(holds) if holds else "not run yet", command,
+        by_parts(holds) if holds else "not finished", command,
         [table(["", "published", *(TITLES[c] for c in shown)], peaks),
          "In-context accuracy at the published points:",
          table(["", "sequences", "published", *(TITLES[c] for c in shown)], rows)],

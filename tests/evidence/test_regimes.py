@@ -60,11 +60,11 @@ def test_the_table_has_a_row_for_every_condition():
 )
 def test_l2_is_judged_by_where_icl_stays(monkeypatch, kept, verdict):
     names = ["none", *(f"penalty_l2-{s}" for s in ("1e-06", "1e-05", "0.0001", "0.001", "0.01"))]
-    data = pd.concat([run(n, "stays" if n == kept else "fades", s) for n in names for s in range(3)])
+    data = pd.concat([run(n, "stays" if n == kept else "fades", s) for n in names for s in range(5)])
     monkeypatch.setattr(tables, "read", lambda name: data if name == "regularization" else None)
     claim = next(c for c in doses.claims() if c.key == "6.1")
     assert claim.verdict == verdict
-    assert "6 of 16 conditions x 3 seeds" in claim.ran
+    assert "6 of 16 conditions x 5 seeds" in claim.ran
     assert "Not run yet: `decoupled_l2-0.0001`" in claim.text[-1]
 
 
@@ -75,9 +75,18 @@ def test_l2_is_judged_by_where_icl_stays(monkeypatch, kept, verdict):
 )  # fmt: skip
 def test_the_trained_encoder_is_judged_by_its_most_and_fewest_classes(monkeypatch, whole, quarter, verdict):
     kinds = {"classes_n_classes-1856": whole, "classes_n_classes-464": quarter}
-    data = pd.concat([run(name, kind, s) for name, kind in kinds.items() for s in range(3)])
+    data = pd.concat([run(name, kind, s) for name, kind in kinds.items() for s in range(5)])
     monkeypatch.setattr(tables, "read", lambda name: data if name == "omniglot-conv" else None)
     assert next(c for c in doses.claims() if c.key == "5.1").verdict == verdict
+
+
+def test_a_condition_with_fewer_seeds_than_planned_does_not_count(monkeypatch):
+    data = pd.concat([run(f"classes_n_classes-{n}", kind, s) for n, kind, seeds in (
+        (1856, "fades", 5), (464, "never", 4)) for s in range(seeds)])  # fmt: skip
+    monkeypatch.setattr(tables, "read", lambda name: data if name == "omniglot-conv" else None)
+    claim = next(c for c in doses.claims() if c.key == "5.1")
+    assert claim.verdict == "not finished"
+    assert "Unfinished, so that it does not count for the verdict: `classes_n_classes-464`." in claim.text
 
 
 def test_conditions_that_rules_name_are_in_the_sweeps():

@@ -56,7 +56,7 @@ def test_a_leaked_hook_fails_the_test_that_left_it(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", str(tmp_path), "-q", "-rA", f"--rootdir={tmp_path}", "-c", "/dev/null",
-         "-p", "no:cacheprovider"],
+         "-p", "no:cacheprovider", "-p", "no:dash"],
         cwd=HERE.parent, capture_output=True, text=True,
     )  # fmt: skip
     assert "4 passed, 2 errors" in done.stdout, done.stdout

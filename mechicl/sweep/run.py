@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mechicl.config import ConfigError
 from mechicl.series import open_series
-from mechicl.storage import append_line, locked, read_jsonl
+from mechicl.storage import LATEST, append_line, locked, read_jsonl
 from mechicl.sweep.estimate import Pace, paces
 from mechicl.sweep.executor import Executor, Job, Local
 from mechicl.sweep.plan import Plan, Run
@@ -54,7 +54,7 @@ def _status(run: Run, root: Path, diverged: set[str]) -> Status:
     if series.config != run.config:
         raise ConfigError(f"{root} was trained with other settings than the sweep's file has now: move it away, "
                           "or sweep elsewhere with --out DIR.")  # fmt: skip
-    if series.complete:
+    if series.complete and not (root / LATEST).exists():  # a kill may have left it: `resume` clears it away
         return "finished"
     return "diverged" if run.name in diverged else "interrupted"
 

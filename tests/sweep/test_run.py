@@ -12,7 +12,7 @@ import pytest
 
 from mechicl.config import ConfigError
 from mechicl.series import open_series
-from mechicl.storage import SeriesError, locked, read_jsonl
+from mechicl.storage import LATEST, SeriesError, locked, read_jsonl
 from mechicl.sweep.executor import Local, train_job
 from mechicl.sweep.plan import Plan
 from mechicl.sweep.run import FAILURES, left, statuses, sweep
@@ -73,6 +73,17 @@ def test_finished_runs_are_not_touched_and_new_seeds_are_added(small, tmp_path):
     more = Recorded()
     assert len(sweep(replace(small, seeds=(0, 3, 5)), out, executor=more, progress=False).finished) == 6
     assert more.seen == ["n_labels-none-s5", "n_labels-4-s5"]
+
+
+def test_what_a_kill_left_of_a_finished_run_is_cleared_away(small, tmp_path):
+    out = tmp_path / "small"
+    sweep(small, out, executor=Recorded(), progress=False)
+    before = files(out)
+    (out / small.runs[1].name / LATEST).write_bytes(b"the state before the last step")
+    again = Recorded()
+    sweep(small, out, executor=again, progress=False)
+    assert again.seen == [small.runs[1].name]
+    assert files(out) == before
 
 
 def test_a_failure_is_recorded_and_stays_alone(small, tmp_path):

@@ -53,9 +53,7 @@ def collect_runs(name: str, runs: Iterable[Path]) -> pd.DataFrame:
 
 def of_series(series: Series, condition: str) -> pd.DataFrame:
     """What one run has recorded, as rows of a table."""
-    metrics = series.metrics
-    headline = metrics.evaluator.map({name: e.headline for name, e in EVALUATORS.items()})
-    rows = metrics[metrics.metric == headline][["step", "sequences", "evaluator", "value", "n"]]
+    rows = headline(series.metrics)[["step", "sequences", "evaluator", "value", "n"]]
     loss = series.training_loss.rename(columns={"loss": "value"})
     loss = loss.assign(evaluator="training", n=loss.sequences.diff().fillna(loss.sequences))
     levels = {
@@ -66,6 +64,11 @@ def of_series(series: Series, condition: str) -> pd.DataFrame:
     table["chance"] = table.evaluator.map(levels)
     front = {"condition": condition, "seed": series.config.seeds.init, "complete": series.complete}
     return table.assign(**front).sort_values(["step", "evaluator"], ignore_index=True)
+
+
+def headline(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of rows with every metric, those of each evaluator's headline."""
+    return rows[rows.metric == rows.evaluator.map({name: e.headline for name, e in EVALUATORS.items()})]
 
 
 def save(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -38,7 +37,7 @@ from mechicl.data.treated import relabels
 from mechicl.engine.forward import forward, label_logits
 from mechicl.engine.ops import compiled, linear
 from mechicl.engine.params import Params
-from mechicl.engine.share import share
+from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments
 from mechicl.treatments import Treatment
 
@@ -229,16 +228,14 @@ def evaluate_params(
     """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params), its
     heads under these treatments."""
     edited = edits(layer_treatments(treatments, config.model, config.sequences.n_tokens), config.model)
-    found: dict[str, dict[str, Tensor]] = {}
 
-    def measure(name: str, batch: Batch) -> None:
-        found[name] = score(params, forward(params, batch, config.model, edits=edited).final, batch)
+    def measure(batch: Batch) -> dict[str, Tensor]:
+        return score(params, forward(params, batch, config.model, edits=edited).final, batch)
 
     logits = sum(map(len, sets.values())) * params["unembed.b_U"].shape[-1]
-    share([partial(measure, *each) for each in sets.items()], logits)
     rows = []
-    for name, batch in sets.items():
-        for metric, values in found[name].items():
+    for (name, batch), scored in zip(sets.items(), share_each(measure, sets.values(), logits), strict=True):
+        for metric, values in scored.items():
             value, low, high = map(float, mean_interval(values, metric))
             rows.append({"evaluator": name, "metric": metric, "value": value, "n": len(batch),
                          "ci_low": low, "ci_high": high})  # fmt: skip

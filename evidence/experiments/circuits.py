@@ -74,12 +74,8 @@ def claims() -> list[Claim]:
          "by layer. Directions: the subspaces that ICL's and CIWL's answers are written in overlap as much as two "
          "halves of one evaluator do, but they do so before training already (.76): no evidence of a shared circuit.",
          f"Left out, since Flip never formed: seed {', '.join(map(str, left))}." if left else ""],
-        {"circuits": plots.curves(_headline(at[at.seed.isin(seeds)]), PANELS)},
+        {"circuits": plots.curves(tables.headline(at[at.seed.isin(seeds)]), PANELS)},
     )]  # fmt: skip
-
-
-def _headline(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows.metric == np.where(rows.evaluator == "iwl", "acc", "in_context_acc")]
 
 
 def _flip_peak(rows: pd.DataFrame, seed: int) -> float:
@@ -95,7 +91,7 @@ def _peaks(found: pd.DataFrame, seeds: list[int]) -> dict[int, int]:
 
 def _value(rows: pd.DataFrame, seed: int, condition: str, evaluator: str) -> float:
     mine = rows[(rows.seed == seed) & (rows.condition == condition) & (rows.evaluator == evaluator)]
-    return float(mine[mine.metric == ("acc" if evaluator == "iwl" else "in_context_acc")].value.iloc[0])
+    return float(tables.headline(mine).value.iloc[0])
 
 
 def _times(found: pd.DataFrame, seeds: list[int], what: str, evaluator: str, batch: int) -> list[float]:
@@ -113,4 +109,4 @@ def _first(found: pd.DataFrame, seed: int, part: str, batch: int) -> float:
 def _cross(found: pd.DataFrame, seed: int, step: int, condition: str, evaluator: str) -> float:
     rows = found[(found.topic == "crossed") & (found.seed == seed) & (found.step == step)]
     rows = rows[(rows.condition == condition) & (rows.evaluator == evaluator)]
-    return float(rows[rows.metric == ("acc" if evaluator == "iwl" else "in_context_acc")].value.median())
+    return float(tables.headline(rows).value.median())

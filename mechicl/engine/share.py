@@ -13,12 +13,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from typing import TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
 
 Piece = Callable[[], object]
+In = TypeVar("In")
+Out = TypeVar("Out")
 WORTH = 2**18  # numbers to go through, below which asking for help costs more than it gains
 
 
@@ -69,6 +72,18 @@ def share(pieces: Iterable[Piece], size: int) -> None:
     work = Shared(size)
     work.add(pieces)
     work.finish()
+
+
+def share_each(function: Callable[[In], Out], items: Iterable[In], size: int) -> list[Out]:
+    """[function(item) for item in items], `share`d."""
+    listed = list(items)
+    found: dict[int, Out] = {}
+
+    def one(i: int) -> None:
+        found[i] = function(listed[i])
+
+    share([partial(one, i) for i in range(len(listed))], size)
+    return [found[i] for i in range(len(listed))]
 
 
 def thread() -> ThreadPoolExecutor:

@@ -9,7 +9,7 @@ seeds of one recipe): each then takes its own step on its own batch, in one pass
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
@@ -66,8 +66,11 @@ class Trainer:
             {name: (x if self._many else x.unsqueeze(0)).numpy() for name, x in each.items()}
             for each in (self.params, grads)
         )
-        self._pieces = pieces(bounds)
-        self._l2 = [config.optim.l2 if config.optim.l2_group in ("all", group(name)) else 0.0 for name in params]
+        optim, cut, unembedding = config.optim, pieces(bounds), [*params].index("unembed.W_U")
+        self._early = [segments for segments in cut if (segments[:, 0] == unembedding).all()]
+        self._rest = [segments for segments in cut if (segments[:, 0] != unembedding).any()]
+        self._betas = np.array((*optim.betas, optim.adam_eps), self._flat.numpy().dtype)
+        self._l2 = np.array([optim.l2 if optim.l2_group in ("all", group(name)) else 0.0 for name in params])
 
     def update(self, batch: Batch) -> Tensor:
         """One update on one batch; returns its loss (or [s]), before the update."""
@@ -80,16 +83,12 @@ class Trainer:
             treated = layer_treatments(in_force(treatments, self.step + 1), model, 2 * batch.n_pairs + 1)
         of_unembedding, of_rest = self._adam()
         work = Shared(self._flat.shape[1])
-        args = (self._arrays, batch, model, self._grads, treated)
+        by = loss_and_autograd if model.positions == "rotary" else loss_and_gradients
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
-            if model.positions == "rotary":
-                value = loss_and_autograd(*args)
-                work.add(of_unembedding)
-            else:
-                value = loss_and_gradients(*args, unembedded=lambda: work.add(of_unembedding))
+            value = torch.from_numpy(by(self._arrays, batch, model, self._grads, treated,
+                                        unembedded=lambda: work.add(of_unembedding)))  # fmt: skip
         work.add(of_rest)
         work.finish()
-        value = torch.from_numpy(value)
         table = self._grads["embed.W_E"]
         clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
         self.step += 1
@@ -108,13 +107,13 @@ class Trainer:
         """The update in pieces: the unembedding's, which can go first, and the rest."""
         from mechicl.engine.adam import adam
 
-        optim, flat = self.config.optim, self._flat.numpy()
-        shared, each = np.array((*optim.betas, optim.adam_eps), flat.dtype), self._rates().astype(flat.dtype)
-        early, rest, unembedding = [], [], [*self.params].index("unembed.W_U")
-        for segments in self._pieces:
-            to = early if (segments[:, 0] == unembedding).all() else rest
-            to.append(partial(adam, flat, segments, shared, each))
-        return early, rest
+        flat = self._flat.numpy()
+        each = self._rates().astype(flat.dtype)
+
+        def of(pieces: list[np.ndarray]) -> list[Piece]:
+            return [partial(adam, flat, segments, self._betas, each) for segments in pieces]
+
+        return of(self._early), of(self._rest)
 
     def _rates(self) -> np.ndarray:
         """What `adam` does to each parameter in the update about to be made."""
@@ -124,8 +123,7 @@ class Trainer:
         for k, name in enumerate(self.params if treatments else ()):
             done = self.step + 1 - moments_since(treatments, self.step, name)
             rates[k, :3] = not frozen(treatments, self.step, name), *self._corrected(lr, done)
-        l2 = np.array(self._l2)
-        rates[:, 3], rates[:, 4] = (l2, 1) if optim.l2_form == "penalty" else (0, 1 - lr * l2)
+        rates[:, 3], rates[:, 4] = (self._l2, 1) if optim.l2_form == "penalty" else (0, 1 - lr * self._l2)
         return rates
 
     def _corrected(self, lr: float, done: int) -> tuple[float, float]:
@@ -162,9 +160,9 @@ class Trainer:
 
 def loss_and_autograd(
     params: dict[str, np.ndarray], batch: Batch, model: ModelConfig, grads: dict[str, np.ndarray],
-    treated: Mapping[int, LayerTreatment] = MappingProxyType({}),
+    treated: Mapping[int, LayerTreatment] = MappingProxyType({}), unembedded: Callable[[], object] = lambda: None,
 ) -> np.ndarray:  # fmt: skip
-    """As `gradients.loss_and_gradients`, for any model, by autograd."""
+    """As `gradients.loss_and_gradients`, for any model, by autograd; all gradients come at once."""
     values = []
     for i in range(len(params["embed.W_E"])):
         leaves = {name: torch.from_numpy(p[i]).requires_grad_() for name, p in params.items()}
@@ -174,4 +172,5 @@ def loss_and_autograd(
         for name, grad in zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True):
             grads[name][i] = grad.numpy()
         values.append(float(value.detach()))
+    unembedded()
     return np.array(values, params["embed.W_E"].dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -14,7 +13,7 @@ from mechicl.config import ConfigError
 from mechicl.data.banks import Batch
 from mechicl.engine.encoder import n_features
 from mechicl.engine.params import Params
-from mechicl.engine.share import share, threads
+from mechicl.engine.share import share_each, threads
 from mechicl.series import Series, SeriesError
 
 COLUMNS = (
@@ -75,17 +74,15 @@ def measured(
 ) -> Iterator[dict]:  # fmt: skip
     """The rows that `measure(steps, params, evaluator, batch)` gives, of every evaluator at every step, in
     order. A second core takes evaluators, not BLAS's threads, which lose a factor of ten on a busy machine."""
-    found: dict[str, list[dict]] = {}
-
-    def one(name: str, chunk: list[int], params: Params) -> None:
-        found[name] = list(measure(chunk, params, name, sets[name]))
-
     each = min(2, len(sets)) * bytes_per_step
     with threads(1):
         for chunk, params in stream(series, steps, each, label, progress):
-            share([partial(one, name, chunk, params) for name in sets], int(each * len(chunk)))
-            for name in sets:
-                yield from found[name]
+
+            def rows(name: str, chunk: list[int] = chunk, params: Params = params) -> list[dict]:
+                return list(measure(chunk, params, name, sets[name]))
+
+            for found in share_each(rows, sets, int(each * len(chunk))):
+                yield from found
 
 
 def encoded_bytes(series: Series, n: int) -> float:

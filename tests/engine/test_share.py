@@ -8,7 +8,7 @@ import torch
 
 from mechicl.engine import share as module
 from mechicl.engine.adam import PIECE, pieces
-from mechicl.engine.share import WORTH, Shared, share, thread, threads
+from mechicl.engine.share import WORTH, Shared, share, share_each, thread, threads
 
 
 @pytest.fixture(params=["alone", "helped"])
@@ -45,6 +45,11 @@ def test_nobody_waits_for_a_helper_that_has_not_begun(monkeypatch):
         share([lambda: done.append(1), lambda: done.append(2)], WORTH + 1)
         assert done == [1, 2]
         held.set()
+
+
+def test_answers_come_in_the_order_of_what_was_asked(helped):
+    assert share_each(lambda i: i * i, range(200), WORTH + 1) == [i * i for i in range(200)]
+    assert share_each(len, [], WORTH + 1) == []
 
 
 @pytest.mark.parametrize("mode", [False, True])

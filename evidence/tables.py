@@ -25,6 +25,7 @@ from mechicl.storage import write_atomic
 from mechicl.sweep.plan import Plan, read_plan
 
 TABLES = Path(__file__).parent / "tables"
+_COLUMNS = ["condition", "seed", "complete", "step", "sequences", "evaluator", "value", "n", "chance"]
 
 
 def read(name: str) -> pd.DataFrame | None:
@@ -34,15 +35,24 @@ def read(name: str) -> pd.DataFrame | None:
 
 
 def collect(file: Path, runs: Path) -> pd.DataFrame:
-    """The table of a sweep, of all its runs in the folder that have begun."""
+    """The table of a sweep, of all its runs in the folder that have begun. Runs of the sweep that
+    the table has already and the folder has not are kept: a grid may be run in several sittings."""
     plan = read_plan(file)
-    begun = [run for run in plan.runs if (runs / run.name / "manifest.json").exists()]
-    parts = [
-        of_series(open_series(runs / run.name), run.condition.name).assign(**run.condition.fields) for run in begun
-    ]
-    if not parts:
+    before = read(plan.name)
+    begun = {run for run in plan.runs if (runs / run.name / "manifest.json").exists()}
+    if not begun:
         raise ConfigError(f"{runs} holds no run of {file}: `mechicl sweep {file} --out {runs}` trains them.")
-    return save(plan.name, parts)
+    parts = []
+    for run in plan.runs:
+        name = run.condition.name
+        if run in begun:
+            rows = of_series(open_series(runs / run.name), name)
+        elif before is not None:
+            rows = before.loc[(before.condition == name) & (before.seed == run.seed), _COLUMNS]
+        else:
+            continue
+        parts.append(rows.assign(**run.condition.fields))
+    return save(plan.name, [rows for rows in parts if len(rows)])
 
 
 def collect_runs(name: str, runs: Iterable[Path]) -> pd.DataFrame:
@@ -63,7 +73,7 @@ def of_series(series: Series, condition: str) -> pd.DataFrame:
     table = pd.concat([rows, loss[["step", "sequences", "evaluator", "value", "n"]]], ignore_index=True)
     table["chance"] = table.evaluator.map(levels)
     front = {"condition": condition, "seed": series.config.seeds.init, "complete": series.complete}
-    return table.assign(**front).sort_values(["step", "evaluator"], ignore_index=True)
+    return table.assign(**front)[_COLUMNS].sort_values(["step", "evaluator"], ignore_index=True)
 
 
 def headline(rows: pd.DataFrame) -> pd.DataFrame:

@@ -56,6 +56,31 @@ def test_a_sweep_has_a_column_for_every_field_that_varies(swept, small, small_fi
     assert table.groupby("condition").seed.nunique().eq(len(small.seeds)).all()
 
 
+def test_a_grid_run_in_several_sittings_becomes_one_table(swept, small, small_file, tmp_path):
+    names = [run.name for run in small.runs]
+    for sitting in (names[:3], names[2:]):  # one run is in both
+        folder = tmp_path / sitting[0]
+        folder.mkdir()
+        for name in sitting:
+            (folder / name).symlink_to(swept / name)
+        parts = tables.collect(small_file, folder)
+    order = ["condition", "seed", "step", "evaluator"]
+    whole = tables.collect(small_file, swept)
+    pd.testing.assert_frame_equal(
+        parts.sort_values(order, ignore_index=True), whole.sort_values(order, ignore_index=True)
+    )
+    (tables.TABLES / "small.parquet").unlink()
+    alone = tables.collect(small_file, swept)
+    pd.testing.assert_frame_equal(whole, alone)
+
+
+def test_runs_that_the_sweep_no_longer_plans_leave_its_table(swept, small_file, tmp_path):
+    tables.collect(small_file, swept)
+    fewer = tmp_path / "small.toml"
+    fewer.write_text(small_file.read_text().replace("seeds = [0, 3]", "seeds = [0]"))
+    assert set(tables.collect(fewer, swept).seed) == {0}
+
+
 def test_a_folder_without_runs_is_refused(small_file, tmp_path):
     with pytest.raises(ConfigError, match="holds no run of"):
         tables.collect(small_file, tmp_path / "nothing")

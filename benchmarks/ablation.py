@@ -121,8 +121,10 @@ def main(checkpoints: int = 100, n: int = 1000, sample: int = 2) -> dict[str, di
                   f"values differ by at most {out[name]['apart']:.4f}")  # fmt: skip
             if full:
                 bound = unembedding(series, len(conditions) + 1, n)
-                out[name]["unembedding_share"] = bound / each
-                print(f"{'':<34} the unembedding's matmuls alone: {1e3 * bound:.0f} ms = {bound / each:.0%} of it")
+                added = each - out["each head, in-context metrics"]["ms_per_checkpoint"] / 1e3
+                out[name] |= {"unembedding_share": bound / each, "unembedding_share_of_added": bound / added}
+                print(f"{'':<34} the unembedding's matmuls alone: {1e3 * bound:.0f} ms = {bound / each:.0%} of it, "
+                      f"{bound / added:.0%} of what all metrics add to in-context ones")  # fmt: skip
     return out
 
 

@@ -35,7 +35,7 @@ from mechicl.data.banks import Bank, Batch
 from mechicl.data.sequences import check
 from mechicl.data.treated import relabels
 from mechicl.engine.forward import forward, label_logits
-from mechicl.engine.ops import compiled, linear
+from mechicl.engine.ops import compiled, linear, matmul_arrays
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments
@@ -189,16 +189,20 @@ def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, wi
     rows = final.reshape(-1, final.shape[-1])
     answers = target.expand(final.shape[:-1]).reshape(-1)
     acc, loss = torch.empty(len(rows), dtype=torch.bool), rows.new_empty(len(rows))
-    for i in range(0, len(rows), _BLOCK):
-        block = slice(i, i + _BLOCK)
-        z = linear(rows[block], w, bias)
-        if compiled(z):
-            kernel = score_rows(z.dtype == torch.float64, with_loss)
-            kernel(z.numpy(), answers[block].numpy(), acc[block].numpy(), loss[block].numpy())
-            continue
-        acc[block] = z.argmax(-1) == answers[block]
-        if with_loss:
-            loss[block] = F.cross_entropy(z, answers[block], reduction="none")
+    blocks = [slice(i, i + _BLOCK) for i in range(0, len(rows), _BLOCK)]
+    if not compiled(rows, w):
+        for block in blocks:
+            z = linear(rows[block], w, bias)
+            acc[block] = z.argmax(-1) == answers[block]
+            if with_loss:
+                loss[block] = F.cross_entropy(z, answers[block], reduction="none")
+        return acc, loss
+    x, wanted, right, lost = (each.numpy() for each in (rows, answers, acc, loss))
+    kernel, table, bias = score_rows(x.dtype == np.float64, with_loss), w[None].numpy(), bias.numpy()
+    held = np.empty((1, min(_BLOCK, len(x)), w.shape[-1]), x.dtype)  # fresh memory would cost as much as filling it
+    for block in blocks:
+        z = matmul_arrays(x[None, block], table, held[:, : len(x[block])])[0]
+        kernel(z, bias, wanted[block], right[block], lost[block])
     return acc, loss
 
 

@@ -30,22 +30,43 @@ def test_cross_entropy_and_its_gradient(models, double):
 @pytest.mark.parametrize("double", [True, False])
 def test_scores_of_rows(double):
     dtype = np.float64 if double else np.float32
-    z, target = RNG.normal(0, 2, (50, 7)).astype(dtype), RNG.integers(0, 7, 50)
-    target[:10] = z[:10].argmax(1)
+    z, bias = RNG.normal(0, 2, (50, 70)).astype(dtype), RNG.normal(size=70).astype(dtype)
+    target = RNG.integers(0, 70, 50)
+    target[:10] = (z + bias)[:10].argmax(1)
     right, loss, untouched = np.zeros(50, bool), np.full(50, np.nan, dtype), z.copy()
-    score_rows(double, True)(z, target, right, loss)
-    np.testing.assert_array_equal(right, z.argmax(1) == target)
-    want = F.cross_entropy(torch.from_numpy(z), torch.from_numpy(target), reduction="none")
-    np.testing.assert_allclose(loss, want, rtol=1e-10 if double else 1e-5, atol=1e-6)
+    score_rows(double, True)(z, bias, target, right, loss)
+    np.testing.assert_array_equal(right, (z + bias).argmax(1) == target)
+    np.testing.assert_allclose(loss, _losses(z + bias, target), rtol=1e-10 if double else 1e-6, atol=1e-6)
     np.testing.assert_array_equal(z, untouched)
 
 
-def test_of_equal_logits_the_first_is_the_answer_and_nan_is_never_right():
-    z = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [np.nan, 1.0, 0.0], [0.0, np.nan, 1.0]])
-    right, loss = np.ones(4, bool), np.full(4, 7.0)
-    score_rows(True, False)(z, np.array([0, 1, 0, 1]), right, loss)
-    assert right.tolist() == [True, False, False, False]
+@pytest.mark.parametrize("higher", [20.0, 86.0, 89.0, 300.0, 1e30])
+@pytest.mark.parametrize("double", [True, False])
+def test_a_label_far_below_the_highest_has_its_loss(double, higher):
+    z = np.array([[0.0, higher, -3.0, -1e30], [0.0, -higher, -3.0, -1e30]], np.float64 if double else np.float32)
+    right, loss = np.zeros(2, bool), np.zeros(2, z.dtype)
+    score_rows(double, True)(z, np.zeros(4, z.dtype), np.array([0, 0]), right, loss)
+    np.testing.assert_allclose(loss, _losses(z, np.array([0, 0])), rtol=1e-6, atol=3e-7)
+    assert right.tolist() == [False, True]
+
+
+def _losses(z, target):
+    """In double precision."""
+    return F.cross_entropy(torch.from_numpy(z).double(), torch.from_numpy(target), reduction="none")
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_of_equal_logits_the_first_is_the_answer_and_nan_is_never_right(double):
+    dtype = np.float64 if double else np.float32
+    z = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [np.nan, 1.0, 0.0], [0.0, np.nan, 1.0], [0, 1, np.nan]], dtype)
+    right, loss = np.ones(5, bool), np.full(5, 7.0, dtype)
+    target = np.array([0, 1, 0, 1, 1])
+    score_rows(double, False)(z, np.zeros(3, dtype), target, right, loss)
+    assert right.tolist() == [True, False, False, False, False]
     assert (loss == 7).all()  # not asked for
+    score_rows(double, True)(z, np.zeros(3, dtype), target, right, loss)
+    assert right.tolist() == [True, False, False, False, False]
+    assert np.isnan(loss[2:]).all()
 
 
 def test_chosen_logits_are_those_of_the_whole_unembedding():

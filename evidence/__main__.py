@@ -52,6 +52,18 @@ def heads(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("checkp
 
 
 @app.command
+def ceilings(sweeps: Path = Path("sweeps")) -> None:
+    """How well matching and recall could do on the banks of the sweeps over data: evidence/tables/ceilings.parquet.
+
+    Args:
+        sweeps: the folder of the sweeps' files.
+    """
+    from evidence.ceilings import collect
+
+    print(collect(sweeps).groupby(["sweep", "condition"])[["match", "recall"]].mean().to_string())
+
+
+@app.command
 def page() -> None:
     """Build docs/findings.md and its figures from the tables."""
     from evidence.page import build

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from evidence import plots, tables
 from evidence.claim import Claim, by_parts, not_run
+from evidence.phase import phase
 from evidence.regimes import FORMED, condition_table, most_common, regimes
 from mechicl.figures.style import short
 from mechicl.sweep.plan import read_plan
@@ -31,6 +33,7 @@ class Dose:
     parts: Callable[[Callable[[str], str]], list[bool]]
     note: str = ""
     arguments: str = ""
+    more: Callable[[pd.DataFrame], tuple[list[str], dict[str, Figure]]] | None = None  # paragraphs and figures
 
     def claim(self) -> Claim:
         file = f"sweeps/{self.sweep}.toml"
@@ -55,12 +58,14 @@ class Dose:
             text.append(f"Unfinished, so that it does not count for the verdict: {named}.")
         if left:
             text.append("Not run yet: " + ", ".join(f"`{name}`" for name in left) + ".")
+        said, figures = self.more(data) if self.more else ([], {})
+        text += said
         return Claim(
             self.key, self.title, self.says,
             f"`{plan.conditions[0].config.name}`, {len(ran)} of {len(names)} conditions x {_between(seeds)} seeds, "
             f"{short(data.sequences.max())} sequences",
             _summary(kinds), RULE + self.rule, by_parts(holds) if holds else "not finished", command, text,
-            {self.sweep: plots.curves(data[data.complete], ran)},
+            {self.sweep: plots.curves(data[data.complete], ran)} | figures,
         )  # fmt: skip
 
 
@@ -108,7 +113,8 @@ DOSES = (
          "Parts: in 48 dimensions ICL never forms, at any number of classes run; in 12 dimensions with 1,024 or more "
          "it does.",
          lambda kind: [*_all(kind, [f"dim-48_n_classes-{n}" for n in (256, 1024, 4096)], ("never",)),
-                       *(_formed(kind(n)) for n in ("dim-12_n_classes-1024", "dim-12_n_classes-4096") if kind(n))]),
+                       *(_formed(kind(n)) for n in ("dim-12_n_classes-1024", "dim-12_n_classes-4096") if kind(n))],
+         more=phase),
     Dose("4", "On language-model token embeddings",
          "On LLaMA token embeddings ICL is transient whenever it emerges; in some seeds it never does (Singh et al. "
          "2023, section 4.3; T4). Here: the table of `wordllama`, distilled from LLaMA-2 embeddings, k-means clusters.",

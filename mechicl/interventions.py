@@ -118,7 +118,8 @@ def edits(
     (kind,) = kinds
     out: dict[str, Edit] = {}
     for layer in range(model.n_layers):
-        keep = torch.ones(len(conditions), 1, 1, model.n_heads, 1)  # [c, b, t, h, k]
+        # [c, b, t, h, k], not broadcast along k: heads and their dimensions are then one axis to torch, 4x faster
+        keep = torch.ones(len(conditions), 1, 1, model.n_heads, model.d_head)
         for i, condition in enumerate(conditions):
             condition.check(model)
             for la, head in condition.heads:

@@ -110,30 +110,34 @@ def score_rows(double: bool, with_loss: bool):
     z [r, v] + bias [v] logits; right [r] = argmax == target; loss [r] = -log softmax[target], only
     `with_loss`. z is not changed. A row with a nan is not right.
 
-    One pass over z: exponents are taken from the target's own logit, so that no maximum must be
-    known before; where another logit is so much higher that this overflows, the row is done again.
+    With the loss it is one pass over z: exponents are taken from the target's own logit, so that no
+    maximum must be known before; where another logit is so much higher that this overflows, the row
+    is done again. Their sum often tells whether the answer is right: it is 1 / softmax[target].
     """
     single = not double
 
     @compiled
     def kernel(z, bias, target, right, loss):
-        zero, one = z.dtype.type(0), z.dtype.type(1)
+        v, zero, one = z.shape[1], z.dtype.type(0), z.dtype.type(1)
         for i in range(z.shape[0]):
             row, at = z[i], target[i]
-            wanted = row[at] + bias[at]
-            total, higher = zero, zero
-            for j in range(row.shape[0]):
-                x = row[j] + bias[j]
-                higher += zero if x <= wanted else one  # a nan, too
-                if with_loss and single:
-                    total += _power_of_two((x - wanted) * _LOG2_E)
+            wanted, total = row[at] + bias[at], zero
+            if with_loss and single:
+                for j in range(v):
+                    total += _power_of_two((row[j] + bias[j] - wanted) * _LOG2_E)
+                loss[i] = np.log(total) if total < np.float32(1e37) else _precise_loss(row, bias, wanted)
+                if total < np.float32(1.99) or total > np.float32(1.01) * v:
+                    right[i] = total < np.float32(1.99)  # more than half of the probability, or less than 1 / v
+                    continue
+            elif with_loss:
+                loss[i] = _precise_loss(row, bias, wanted)
+            higher = zero
+            for j in range(v):
+                higher += zero if row[j] + bias[j] <= wanted else one  # a nan, too
             if higher == 0:  # of equal logits the first is the answer, as in argmax
                 for j in range(at):
                     higher += one if row[j] + bias[j] == wanted else zero
             right[i] = higher == 0
-            if with_loss:
-                fits = single and total < np.float32(1e37)
-                loss[i] = np.log(total) if fits else _precise_loss(row, bias, wanted)
 
     return kernel
 

@@ -39,9 +39,15 @@ def counts(found: pd.Series, condition: str) -> str:
 
 
 def most_common(found: pd.Series, condition: str) -> str:
-    """The regime of most of a condition's seeds; '' where none ran."""
+    """The regime of most of a condition's seeds; '' where none ran. First whether ICL formed in more than half of them,
+    then, of the seeds in which it did, which regime is the commonest (of equals, the first in the list above)."""
     mine = found[found.index.get_level_values(0) == condition]
-    return "" if mine.empty else str(mine.mode().iloc[0])
+    if mine.empty:
+        return ""
+    formed = mine[mine != "never"]
+    if 2 * len(formed) <= len(mine):
+        return "never"
+    return max(REGIMES[1:], key=lambda regime: (formed == regime).sum())
 
 
 def condition_table(data: pd.DataFrame, names: dict[str, str]) -> str:

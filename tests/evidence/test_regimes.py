@@ -33,6 +33,16 @@ def test_counts_and_the_most_common():
     assert (counts(found, "b"), most_common(found, "b")) == ("not run", "")
 
 
+@pytest.mark.parametrize(
+    "kinds, most",
+    [("never never fades fades partial", "fades"), ("never never never fades fades", "never"),
+     ("never never fades partial partial", "partial"), ("never fades", "never"), ("stays partial", "partial")],
+)  # fmt: skip
+def test_formed_is_asked_before_how_it_ended(kinds, most):
+    found = regimes(pd.concat([run("a", kind, seed) for seed, kind in enumerate(kinds.split())]))
+    assert most_common(found, "a") == most
+
+
 def test_the_table_has_a_row_for_every_condition():
     lines = condition_table(run("a", "fades"), {"a": "A", "b": "B"}).splitlines()
     assert len(lines) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,10 +42,10 @@ def train(
 ) -> None:
     """Train a checkpoint series, or continue one that was interrupted.
 
-    mechicl train demo
-    mechicl train demo --seeds 0..4
-    mechicl train omniglot-small --data ~/data/omniglot
-    mechicl train --resume checkpoints/demo
+    $ mechicl train demo
+    $ mechicl train demo --seeds 0..4
+    $ mechicl train omniglot-small --data ~/data/omniglot
+    $ mechicl train --resume checkpoints/demo
 
     Args:
         recipe: which recipe.
@@ -100,8 +101,8 @@ def sweep(
 ) -> None:
     """Train a grid of settings x seeds that a file describes, and gather one table.
 
-    mechicl sweep sweeps/dimension.toml --dry-run
-    mechicl sweep sweeps/dimension.toml
+    $ mechicl sweep sweeps/dimension.toml --dry-run
+    $ mechicl sweep sweeps/dimension.toml
 
     The same line goes on after an interruption: finished runs are skipped. The table is
     OUT/table.parquet, and what the seeds of each condition agree on OUT/summary.parquet.
@@ -182,8 +183,8 @@ def open_app(
 ) -> None:
     """Open a page to scrub through training, ablate heads and watch ICL change. Ctrl-C ends it.
 
-    mechicl app
-    mechicl app checkpoints/demo-s1 --port 9000 --no-browser
+    $ mechicl app
+    $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser
 
     Args:
         run: the run's directory; the runs beside it can be compared with.
@@ -205,6 +206,9 @@ def open_app(
         webbrowser.open(server.url)
     try:
         server.serve()
+    except BrokenPipeError:  # `mechicl show RUN | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+        raise SystemExit(141) from None
     except KeyboardInterrupt:
         print()
 
@@ -220,7 +224,7 @@ def densify(
 ) -> None:
     """Replay a window of training and keep more checkpoints in it, bit for bit the run's own.
 
-    mechicl densify checkpoints/demo --from 400 --to 900 --every 10
+    $ mechicl densify checkpoints/demo --from 400 --to 900 --every 10
 
     Args:
         run: the run's directory.
@@ -258,8 +262,8 @@ def verify(run: Run) -> None:
 def show(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs")]) -> None:
     """Summarise a run in the terminal, with small curves; several runs as seeds, with their spread.
 
-    mechicl show checkpoints/demo
-    mechicl show checkpoints/demo-s*
+    $ mechicl show checkpoints/demo
+    $ mechicl show checkpoints/demo-s*
 
     Args:
         runs: run directories.
@@ -282,9 +286,13 @@ def main(args: list[str] | None = None) -> None:
             "learning appears and fades. Start with `mechicl train demo`, then `mechicl report "
             "checkpoints/demo`; `mechicl VERB --help` explains each verb.",
         )  # fmt: skip
+        sys.stdout.flush()  # here, where what goes wrong is said
     except (ConfigError, SeriesError) as error:
         print(f"mechicl: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # `mechicl show RUN | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+        raise SystemExit(141) from None
     except KeyboardInterrupt:
         print("\nmechicl: stopped; what was saved is whole. Go on with `mechicl train --resume RUN`.", file=sys.stderr)
         raise SystemExit(130) from None

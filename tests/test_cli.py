@@ -3,6 +3,8 @@
 import dataclasses
 import re
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -101,6 +103,22 @@ def test_help_of_each_verb_names_its_options(run, verb, words):
     assert f"mechicl {verb}" in out
     for word in words:
         assert word in out
+
+
+def test_examples_stand_a_line_each(run):
+    for verb in ("train", "sweep", "show"):
+        lines = run(verb, "--help")[1].splitlines()
+        assert sum(line.startswith(f"$ mechicl {verb}") for line in lines) >= 2, verb
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = [sys.executable, "-m", "mechicl.cli", "recipes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 @pytest.mark.parametrize("line", ["trane", "verify", "densify x --from 1", "show --wrong x"])

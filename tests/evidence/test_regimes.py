@@ -34,7 +34,7 @@ def test_counts_and_the_most_common():
 
 
 @pytest.mark.parametrize(
-    "kinds, most",
+    ("kinds", "most"),
     [("never never fades fades partial", "fades"), ("never never never fades fades", "never"),
      ("never never fades partial partial", "partial"), ("never fades", "never"), ("stays partial", "partial")],
 )  # fmt: skip

@@ -159,7 +159,7 @@ class Series:
                 weights[name][i] = w
 
         share([partial(read, i) for i in range(len(steps))], sum(self.entry(step).bytes for step in steps))
-        return pack(weights)
+        return pack(weights, copy=False)
 
     def model(self, step: int) -> ICLTransformer:
         """A real HookedTransformer with this step's weights.

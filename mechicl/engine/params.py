@@ -104,9 +104,10 @@ def _init_one(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np
     return rng.standard_normal(shape) / math.sqrt(fan_in)
 
 
-def pack(weights: Params) -> Params:
+def pack(weights: Params, copy: bool = True) -> Params:
     """TransformerLens shapes -> the engine's: W_Q, W_K, W_V [h, d, k] joined as W_QKV [d, 3hk],
-    W_O [h, k, d] -> [hk, d]. Leading axes (checkpoints) are kept. Copies."""
+    W_O [h, k, d] -> [hk, d]. Leading axes (checkpoints) are kept. Copies; without `copy`, all but
+    W_QKV stays in the memory of `weights`."""
     out: Params = {}
     for name, w in weights.items():
         if name.endswith((".attn.W_K", ".attn.W_V")):
@@ -116,9 +117,11 @@ def pack(weights: Params) -> Params:
             parts = [rearrange(weights[stem + x], "... h d k -> ... d (h k)") for x in "QKV"]
             out[stem + "QKV"] = torch.cat(parts, dim=-1)
         elif name.endswith(".attn.W_O"):
-            out[name] = rearrange(w, "... h k d -> ... (h k) d").clone()
+            out[name] = rearrange(w, "... h k d -> ... (h k) d")
         else:
-            out[name] = w.clone()
+            out[name] = w
+        if copy and name in out:
+            out[name] = out[name].clone()
     return out
 
 

@@ -194,6 +194,15 @@ def test_pack_keeps_leading_axes_and_copies():
     assert listed[0]["embed.W_E"].abs().sum() > 0
 
 
+def test_without_copy_only_the_joined_weights_have_memory_of_their_own():
+    weights = init(small())
+    shared, copied = pack(weights, copy=False), pack(weights)
+    for name, w in shared.items():
+        assert torch.equal(w, copied[name]), name
+        source = weights.get(name)
+        assert (source is not None and w.data_ptr() == source.data_ptr()) == (not name.endswith("W_QKV")), name
+
+
 def test_packed_qkv_multiplies_as_the_heads_do():
     weights = {name: torch.randn(shape) for name, shape in shapes(small()).items()}
     packed = pack(weights)

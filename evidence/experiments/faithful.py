@@ -19,7 +19,8 @@ PUBLISHED = {
 PEAKS = {"icl": (0.89, 7.8e6), "flip": (0.71, 4.3e6)}
 TITLES = {"omniglot": "Omniglot, 1,856 classes, 64 PCA features",
           "correlated": "Gaussian, 12,800 classes, effective dimension 13",
-          "isotropic": "Gaussian, 12,800 classes, 512 dimensions"}  # fmt: skip
+          "isotropic": "Gaussian, 12,800 classes, 512 dimensions",
+          "low-dimensional": "Gaussian, 12,800 classes, 12 dimensions"}  # fmt: skip
 
 
 def claims() -> list[Claim]:

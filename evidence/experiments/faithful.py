@@ -20,7 +20,8 @@ PEAKS = {"icl": (0.89, 7.8e6), "flip": (0.71, 4.3e6)}
 TITLES = {"omniglot": "Omniglot, 1,856 classes, 64 PCA features",
           "correlated": "Gaussian, 12,800 classes, effective dimension 13",
           "isotropic": "Gaussian, 12,800 classes, 512 dimensions",
-          "low-dimensional": "Gaussian, 12,800 classes, 12 dimensions"}  # fmt: skip
+          "low-dimensional": "Gaussian, 12,800 classes, 12 dimensions",
+          "mid-dimensional": "Gaussian, 12,800 classes, 16 dimensions"}  # fmt: skip
 
 
 def claims() -> list[Claim]:

@@ -52,15 +52,16 @@ def heads(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("checkp
 
 
 @app.command
-def ceilings(sweeps: Path = Path("sweeps")) -> None:
+def ceilings(data: Path, sweeps: Path = Path("sweeps")) -> None:
     """How well matching and recall could do on the banks of the sweeps over data: evidence/tables/ceilings.parquet.
 
     Args:
+        data: the folder of Omniglot's drawings.
         sweeps: the folder of the sweeps' files.
     """
     from evidence.ceilings import collect
 
-    print(collect(sweeps).groupby(["sweep", "condition"])[["match", "recall"]].mean().to_string())
+    print(collect(sweeps, data).groupby(["sweep", "condition"])[["match", "recall"]].mean().to_string())
 
 
 @app.command

@@ -23,17 +23,18 @@ from mechicl.sweep.plan import read_plan
 
 N = 4000  # queries per bank
 # The sweeps over data, and of each the conditions that change banks: the beginnings of their names.
-SWEEPS = {"dimension": ("dim",), "data": ("demo", "classes", "exemplars", "noise", "correlated")}
+SWEEPS = {"dimension": ("",), "data": ("demo", "classes", "exemplars", "noise", "correlated"), "faithful": ("",)}
 
 
-def collect(sweeps: Path) -> pd.DataFrame:
-    """One row per condition and seed of SWEEPS, in `tables/ceilings.parquet`."""
+def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
+    """One row per condition and seed of SWEEPS, in `tables/ceilings.parquet`. data: the folder of drawings, for the
+    conditions that need one."""
     rows = []
     for name, kinds in SWEEPS.items():
         plan = read_plan(sweeps / f"{name}.toml")
         for run in plan.runs:
             if run.condition.name.startswith(kinds):
-                match, recall = ceilings(run.config)
+                match, recall = ceilings(run.config, data)
                 rows.append({"sweep": name, "condition": run.condition.name, "seed": run.seed,
                              "match": match, "recall": recall, "n": N})  # fmt: skip
     table, held = pd.DataFrame(rows), io.BytesIO()
@@ -42,10 +43,10 @@ def collect(sweeps: Path) -> pd.DataFrame:
     return table
 
 
-def ceilings(config: Config) -> tuple[float, float]:
+def ceilings(config: Config, data: Path | None = None) -> tuple[float, float]:
     """`match` and `recall` of a config's training bank, over N queries: drawings of uniformly drawn classes, each with
     the noise that a sequence adds. A matching drawing may be the query's own, as in a sequence."""
-    bank, rng = build_bank(config).train(), np.random.default_rng(config.seeds.data)
+    bank, rng = build_bank(config, data).train(), np.random.default_rng(config.seeds.data)
     own = rng.integers(0, bank.n_classes, N)
     other = (own + rng.integers(1, bank.n_classes, N)) % bank.n_classes
     query, same, different = (_drawn(bank.exemplars, c, config.sequences.noise, rng) for c in (own, own, other))

@@ -48,6 +48,10 @@ def _faithful() -> Claim:
         [f"{e.upper()} peak", f"{v:g} at {short(t)}", *(_peak(found, c, e) for c in shown)]
         for e, (v, t) in PEAKS.items()
     ]
+    ceilings = tables.read("ceilings")
+    if ceilings is not None:
+        means = ceilings[ceilings.sweep == "faithful"].groupby("condition")[["match", "recall"]].mean()
+        peaks += [[f"by {rule} alone", "-", *(f"{means[rule].get(c, np.nan):.3f}" for c in shown)] for rule in means]
     holds = []
     for c in shown:
         if (c, "icl") not in found.index:
@@ -65,6 +69,7 @@ def _faithful() -> Claim:
         "is below .1 (on some of them: partly). One seed: an observation",
         by_parts(holds) if holds else "not finished", command,
         [table(["", "published", *(TITLES[c] for c in shown)], peaks),
+         "'By match alone' and 'by recall alone': how well each strategy's task is done without a model (3.1).",
          "In-context accuracy at the published points:",
          table(["", "sequences", "published", *(TITLES[c] for c in shown)], rows)],
         {"faithful": plots.curves(data, {c: TITLES[c] for c in shown})},

@@ -36,7 +36,7 @@ def test_the_table_has_the_conditions_that_change_banks(tmp_path, monkeypatch):
     monkeypatch.setattr(ceilings, "TABLES", tmp_path)
     monkeypatch.setattr(ceilings, "N", 50)
     monkeypatch.setattr(ceilings, "SWEEPS", {"data": ("demo", "noise")})
-    made = ceilings.collect(tables.Path("sweeps"))
+    made = ceilings.collect(tables.Path("sweeps"), None)
     assert made.groupby("condition").seed.nunique().to_dict() == {
         "demo": 5, "noise_eps-0.1": 5, "noise_eps-0.3": 5, "noise_eps-0.9": 5,
     }  # fmt: skip

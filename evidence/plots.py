@@ -4,6 +4,7 @@ whenever the tables are the same."""
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -53,7 +54,7 @@ def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ..
             rows = table[table.condition == name]
             for evaluator in shown:
                 over_seeds(axis, rows[rows.evaluator == evaluator], COLOURS[evaluator], NAMES[evaluator].split(" (")[0])
-            axis.set_title(f"{title} (n = {rows.seed.nunique()})", loc="left")
+            axis.set_title(textwrap.fill(f"{title} (n = {rows.seed.nunique()})", 34), loc="left")  # as wide as a panel
             axis.set_xscale("log")
             axis.set_ylim(-0.02, 1.02)
             axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)

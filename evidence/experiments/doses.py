@@ -43,7 +43,7 @@ class Dose:
             return not_run(self.key, self.title, self.says, command)
         kinds = regimes(data)
         plan = read_plan(tables.TABLES.parents[1] / file)
-        names = {name: _title(name) for name in tables.conditions(plan)}
+        names = {name: _title(name, plan.fields) for name in tables.conditions(plan)}
         whole = data[data.complete].groupby("condition").seed.nunique()
         ran = {name: title for name, title in names.items() if whole.get(name, 0)}
         left = [name for name in names if name not in ran]
@@ -69,10 +69,13 @@ class Dose:
         )  # fmt: skip
 
 
-def _title(condition: str) -> str:
-    """dim-4_n_classes-256 -> dim = 4, n classes = 256."""
-    valued = re.sub(r"-([\d.]+(?:e-?\d+)?)(?=_|$)", r" = \1", condition)
-    return re.sub(r"(= [^_]+)_", r"\1, ", valued).replace("_", " ")
+def _title(condition: str, fields: list[str]) -> str:
+    """depth_n_layers-4 -> depth: n layers = 4. fields: those that the sweep varies."""
+    starts = [i for field in fields if (i := condition.find(f"{field.rpartition('.')[2]}-")) >= 0]
+    grid, valued = condition[: min(starts, default=None)], condition[min(starts, default=len(condition)) :]
+    valued = re.sub(r"-([\d.]+(?:e-?\d+)?|\w+)(?=_|$)", r" = \1", valued)
+    valued = re.sub(r"(= [^_]+)_", r"\1, ", valued).replace("_", " ")
+    return ": ".join(part for part in (grid.strip("_"), valued) if part)
 
 
 def _between(seeds: list[int]) -> str:

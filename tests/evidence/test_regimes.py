@@ -94,3 +94,13 @@ def test_conditions_that_rules_name_are_in_the_sweeps():
         dose.parts(lambda name, asked=asked: asked.add(name) or "fades")
         assert asked
         assert asked <= names, dose.key
+
+
+@pytest.mark.parametrize(
+    ("condition", "title"),
+    [("demo", "demo"), ("depth_n_layers-12", "depth: n layers = 12"), ("dim-4_n_layers-2", "dim = 4, n layers = 2"),
+     ("penalty_l2-1e-05_l2_group-mlp", "penalty: l2 = 1e-05, l2 group = mlp"), ("pairs-4", "pairs-4")],
+)  # fmt: skip
+def test_a_condition_is_called_by_its_grid_and_values(condition, title):
+    fields = ["bank.dim", "model.n_layers", "optim.l2", "optim.l2_group", "sequences.n_pairs"]
+    assert doses._title(condition, fields) == title

@@ -52,16 +52,16 @@ def heads(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("checkp
 
 
 @app.command
-def ceilings(data: Path, sweeps: Path = Path("sweeps")) -> None:
-    """How well matching and recall could do on the banks of the sweeps over data: evidence/tables/ceilings.parquet.
+def geometry(data: Path, sweeps: Path = Path("sweeps")) -> None:
+    """How easy each strategy's task is on the banks of the sweeps over data: evidence/tables/geometry.parquet.
 
     Args:
         data: the folder of Omniglot's drawings.
         sweeps: the folder of the sweeps' files.
     """
-    from evidence.ceilings import collect
+    from evidence.geometry import MEASURES, collect
 
-    print(collect(sweeps, data).groupby(["sweep", "condition"])[["match", "recall"]].mean().to_string())
+    print(collect(sweeps, data).groupby(["sweep", "condition"])[list(MEASURES)].mean().to_string())
 
 
 @app.command

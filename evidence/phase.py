@@ -1,4 +1,4 @@
-"""Where ICL forms: feature dimension against number of classes, and against what a rule without a model could do."""
+"""Where ICL forms: feature dimension against number of classes, and by how easy each strategy's task is."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from matplotlib.figure import Figure
 
 from evidence import tables
 from evidence.claim import table
+from evidence.geometry import MEASURES
 from evidence.plots import STYLE
 from evidence.regimes import counts, regimes
 from evidence.statistics import phases
 
 _COLOURS = mpl.colormaps["YlGnBu"]
+MARKERS = {"dimension": "o", "data": "D", "tokens": "^", "omniglot": "s", "faithful": "*"}
 
 
 def phase(data: pd.DataFrame) -> tuple[list[str], dict[str, Figure]]:
-    """What claim 3.1 says and shows beside its conditions; nothing before `python -m evidence ceilings`."""
-    ceilings = tables.read("ceilings")
-    if ceilings is None:
+    """What claim 3.1 says and shows beside its conditions; nothing before `python -m evidence geometry`."""
+    geometry = tables.read("geometry")
+    if geometry is None:
         return [], {}
-    means = ceilings[ceilings.sweep == "dimension"].groupby("condition")[["match", "recall"]].mean()
+    means = geometry[geometry.sweep == "dimension"].groupby("condition")[list(MEASURES)].mean()
     fields = data.groupby("condition")[["bank.dim", "bank.n_classes"]].first().astype(int)
-    rows = [[str(dim), f"{classes:,}", f"{means.match[name]:.3f}", f"{means.recall[name]:.3f}"]
+    rows = [[str(dim), f"{classes:,}", *(f"{means[m][name]:.3f}" for m in MEASURES)]
             for name, (dim, classes) in fields.sort_values(["bank.dim", "bank.n_classes"]).iterrows()]  # fmt: skip
-    note = (f"How well each strategy's task could be done without a model ({ceilings.seed.nunique()} banks x "
-            f"{ceilings.n.iloc[0]:,} queries, evidence/ceilings.py): *match*, of one drawing of each of two classes "
-            "the nearer is of the query's class; *recall*, of all class means the nearest is.")  # fmt: skip
-    more = tables.read("data")
-    return [note, table(["dimensions", "classes", "match", "recall"], rows)], {"phase": figure(data, ceilings, more)}
+    note = (f"How easy each strategy's task is, without a model ({geometry.seed.nunique()} banks x "
+            f"{geometry.n.iloc[0]:,} queries, evidence/geometry.py): *match*, of one drawing of each of two classes "
+            "the nearer is of the query's class; *recall*, of all class means the nearest is; *crowding*, the cosine "
+            "between a class's mean and the nearest other's. The right panel has every sweep over data; crowding was "
+            "chosen after most of these runs were seen.")  # fmt: skip
+    others = {name: tables.read(name) for name in MARKERS if name != "dimension"}
+    shown = {"dimension": data} | {name: table for name, table in others.items() if table is not None}
+    return [note, table(["dimensions", "classes", *MEASURES], rows)], {"phase": figure(shown, geometry)}
 
 
 def highest(data: pd.DataFrame) -> pd.DataFrame:
@@ -40,18 +45,18 @@ def highest(data: pd.DataFrame) -> pd.DataFrame:
                          "end": wide["final_value"]["icl"]})  # fmt: skip
 
 
-def figure(dimension: pd.DataFrame, ceilings: pd.DataFrame, more: pd.DataFrame | None) -> Figure:
-    """Left: a cell per dimension and number of classes. Right: every condition by how well its task can be done by
-    matching and by recall. Colour: the highest Flip, median over seeds.
+def figure(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> Figure:
+    """Left: a cell per dimension and number of classes. Right: every condition by how well matching works and how
+    crowded its classes are. Colour: the highest Flip, median over seeds.
 
     Args:
-        dimension: table of sweeps/dimension.toml. ceilings: of evidence/ceilings.py. more: table of sweeps/data.toml.
+        sweeps: tables by the name of their sweep, 'dimension' among them. geometry: of evidence/geometry.py.
     """
     with mpl.rc_context(STYLE):
-        made = Figure(figsize=(9.8, 3.5), layout="constrained")
+        made = Figure(figsize=(9.8, 3.9), layout="constrained")
         left, right = made.subplots(1, 2, width_ratios=[1.25, 1])
-        _cells(left, dimension)
-        _tasks(right, ceilings, {"dimension": dimension, "data": more})
+        _cells(left, sweeps["dimension"])
+        _tasks(right, geometry, sweeps)
         scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0.5, 1), _COLOURS)
         made.colorbar(scale, ax=right, label="highest Flip, median over seeds")
     return made
@@ -79,17 +84,16 @@ def _cells(axis: Axes, data: pd.DataFrame) -> None:
     axis.grid(False)
 
 
-def _tasks(axis: Axes, ceilings: pd.DataFrame, sweeps: dict[str, pd.DataFrame | None]) -> None:
-    means = ceilings.groupby(["sweep", "condition"])[["match", "recall"]].mean()
-    for (sweep, marker), data in zip((("dimension", "o"), ("data", "D")), sweeps.values(), strict=True):
-        if data is None:
+def _tasks(axis: Axes, geometry: pd.DataFrame, sweeps: dict[str, pd.DataFrame]) -> None:
+    means = geometry.groupby(["sweep", "condition"])[list(MEASURES)].mean()
+    for sweep, data in sweeps.items():
+        if sweep not in means.index:
             continue
-        values = highest(data[data.complete])
-        rows = means.loc[sweep].join(values, how="inner")
-        axis.scatter(rows.recall, rows.match, c=rows.flip, cmap=_COLOURS, vmin=0.5, vmax=1, marker=marker, s=42,
-                     edgecolors="#555", linewidths=0.6, label=f"sweeps/{sweep}.toml", zorder=3)  # fmt: skip
-    axis.set_xlabel("recall: nearest of all class means is right")
+        rows = means.loc[sweep].join(highest(data[data.complete]), how="inner")
+        axis.scatter(rows.crowding, rows.match, c=rows.flip, cmap=_COLOURS, vmin=0.5, vmax=1, marker=MARKERS[sweep],
+                     s=46, edgecolors="#555", linewidths=0.6, label=sweep, zorder=3)  # fmt: skip
+    axis.set_xlabel("crowding: cosine to the nearest other class mean")
     axis.set_ylabel("match: nearer of two drawings is right")
-    axis.set_title("the same, by how easy each strategy's task is", loc="left")
-    for handle in axis.legend(loc="lower right").legend_handles:
+    axis.set_title("every sweep over data: where ICL forms", loc="left")
+    for handle in axis.legend(loc="center left", bbox_to_anchor=(0.01, 0.62)).legend_handles:
         handle.set_facecolor("white")

@@ -7,6 +7,7 @@ import pandas as pd
 
 from evidence import plots, tables
 from evidence.claim import Claim, by_parts, most, not_run, table
+from evidence.geometry import MEASURES
 from evidence.statistics import at, phases
 from mechicl.figures.style import short
 
@@ -48,10 +49,10 @@ def _faithful() -> Claim:
         [f"{e.upper()} peak", f"{v:g} at {short(t)}", *(_peak(found, c, e) for c in shown)]
         for e, (v, t) in PEAKS.items()
     ]
-    ceilings = tables.read("ceilings")
-    if ceilings is not None:
-        means = ceilings[ceilings.sweep == "faithful"].groupby("condition")[["match", "recall"]].mean()
-        peaks += [[f"by {rule} alone", "-", *(f"{means[rule].get(c, np.nan):.3f}" for c in shown)] for rule in means]
+    geometry = tables.read("geometry")
+    if geometry is not None:
+        means = geometry[geometry.sweep == "faithful"].groupby("condition")[list(MEASURES)].mean()
+        peaks += [[f"*{measure}*", "-", *(f"{means[measure][c]:.3f}" for c in shown)] for measure in means]
     holds = []
     for c in shown:
         if (c, "icl") not in found.index:
@@ -69,7 +70,7 @@ def _faithful() -> Claim:
         "is below .1 (on some of them: partly). One seed: an observation",
         by_parts(holds) if holds else "not finished", command,
         [table(["", "published", *(TITLES[c] for c in shown)], peaks),
-         "'By match alone' and 'by recall alone': how well each strategy's task is done without a model (3.1).",
+         "*match*, *recall* and *crowding* say how easy each strategy's task is, without a model (3.1).",
          "In-context accuracy at the published points:",
          table(["", "sequences", "published", *(TITLES[c] for c in shown)], rows)],
         {"faithful": plots.curves(data, {c: TITLES[c] for c in shown})},

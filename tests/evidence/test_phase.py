@@ -20,16 +20,17 @@ def dimension() -> pd.DataFrame:
 
 
 @pytest.fixture
-def ceilings(monkeypatch) -> pd.DataFrame:
+def geometry(monkeypatch) -> pd.DataFrame:
     table = pd.DataFrame([
-        {"sweep": "dimension", "condition": name, "seed": seed, "match": 0.9 + seed / 100, "recall": 0.5, "n": 100}
+        {"sweep": "dimension", "condition": name, "seed": seed, "match": 0.9 + seed / 100, "recall": 0.5,
+         "crowding": 0.8, "n": 100}
         for name in CONDITIONS for seed in range(2)
     ])  # fmt: skip
-    monkeypatch.setattr(tables, "read", {"ceilings": table}.get)
+    monkeypatch.setattr(tables, "read", {"geometry": table}.get)
     return table
 
 
-def test_a_cell_says_what_became_of_its_seeds(dimension, ceilings):
+def test_a_cell_says_what_became_of_its_seeds(dimension, geometry):
     text, figures = phase(dimension)
     left, right, _bar = figures["phase"].axes
     said = {(t.get_position()): t.get_text() for t in left.texts}
@@ -37,9 +38,9 @@ def test_a_cell_says_what_became_of_its_seeds(dimension, ceilings):
     assert len(left.patches) == 2
     assert [x.get_text() for x in left.get_xticklabels()] == ["4", "12"]
     (points,) = right.collections
-    np.testing.assert_allclose(points.get_offsets(), [[0.5, 0.905]] * 2)
+    np.testing.assert_allclose(points.get_offsets(), [[0.8, 0.905]] * 2)
     assert sorted(points.get_array()) == pytest.approx([0.5, 0.97])
-    assert "| 4 | 256 | 0.905 | 0.500 |" in text[1]
+    assert "| 4 | 256 | 0.905 | 0.500 | 0.800 |" in text[1]
 
 
 def test_highest_is_of_medians_over_seeds(dimension):
@@ -48,6 +49,6 @@ def test_highest_is_of_medians_over_seeds(dimension):
     )
 
 
-def test_without_the_table_of_ceilings_nothing_is_drawn(dimension, monkeypatch):
+def test_without_the_table_of_geometry_nothing_is_drawn(dimension, monkeypatch):
     monkeypatch.setattr(tables, "read", lambda name: None)
     assert phase(dimension) == ([], {})

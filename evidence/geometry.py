@@ -1,0 +1,81 @@
+"""What a bank alone says about how easy each strategy's task is, without any model.
+
+    match      of one drawing of each of two classes, the nearer is of the query's class: ICL's task
+    recall     of all class means, the nearest to a drawing is its own: in-weights learning's task, were it finished
+    crowding   cosine between a class's mean and the nearest other class's, mean over classes: how alike two answers'
+               inputs are at the worst, and so how slowly in-weights answers can be told apart by gradient descent
+
+The rules behind `match` and `recall` are not the best possible, as they do not weigh each drawing's own noise, but near
+it for round classes of one size.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evidence.tables import TABLES
+from mechicl.config import Config
+from mechicl.data.banks import build_bank
+from mechicl.storage import write_atomic
+from mechicl.sweep.plan import read_plan
+
+N = 4000  # queries per bank
+MEASURES = ("match", "recall", "crowding")
+# The sweeps over data, and of each the conditions that change banks: the beginnings of their names.
+SWEEPS = {"dimension": ("",), "data": ("demo", "classes", "exemplars", "noise", "correlated"), "tokens": ("",),
+          "omniglot": ("",), "faithful": ("",)}  # fmt: skip
+
+
+def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
+    """One row per condition and seed of SWEEPS, in `tables/geometry.parquet`. data: the folder of drawings, for the
+    conditions that need one."""
+    rows = []
+    for name, kinds in SWEEPS.items():
+        plan = read_plan(sweeps / f"{name}.toml")
+        for run in plan.runs:
+            if run.condition.name.startswith(kinds):
+                found = geometry(run.config, data if run.config.bank.kind == "omniglot" else None)
+                rows.append({"sweep": name, "condition": run.condition.name, "seed": run.seed, **found, "n": N})
+    table, held = pd.DataFrame(rows), io.BytesIO()
+    table.to_parquet(held, index=False, compression="zstd")
+    write_atomic(TABLES / "geometry.parquet", held.getvalue())
+    return table
+
+
+def geometry(config: Config, data: Path | None = None) -> dict[str, float]:
+    """MEASURES of a config's training bank; over N queries, drawings of uniformly drawn classes, each with the noise
+    that a sequence adds. A matching drawing may be the query's own, as in a sequence."""
+    bank, rng = build_bank(config, data).train(), np.random.default_rng(config.seeds.data)
+    own = rng.integers(0, bank.n_classes, N)
+    other = (own + rng.integers(1, bank.n_classes, N)) % bank.n_classes
+    query, same, different = (_drawn(bank.exemplars, c, config.sequences.noise, rng) for c in (own, own, other))
+    match = _apart(query, same) < _apart(query, different)
+    means = bank.exemplars.mean(1)
+    nearest = ((means**2).sum(1) - 2 * query @ means.T).argmin(1)
+    return {"match": float(match.mean()), "recall": float((nearest == own).mean()), "crowding": crowding(means)}
+
+
+def crowding(means: np.ndarray) -> float:
+    """The cosine between a class's mean and the nearest other's, mean over classes. means [class, d]."""
+    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
+    found = []
+    for start in range(0, len(unit), 1000):
+        rows = np.arange(start, min(start + 1000, len(unit)))
+        cosines = unit[rows] @ unit.T
+        cosines[np.arange(len(rows)), rows] = -1
+        found.append(cosines.max(1))
+    return float(np.concatenate(found).mean())
+
+
+def _drawn(exemplars: np.ndarray, classes: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
+    x = exemplars[classes, rng.integers(0, exemplars.shape[1], len(classes))]
+    eta = rng.standard_normal(x.shape) / np.sqrt(x.shape[1])
+    return (x + noise * eta) / np.sqrt(1 + noise**2)
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return ((a - b) ** 2).sum(1)

@@ -198,11 +198,11 @@ def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, wi
                 loss[block] = F.cross_entropy(z, answers[block], reduction="none")
         return acc, loss
     x, wanted, right, lost = (each.numpy() for each in (rows, answers, acc, loss))
-    kernel, table, bias = score_rows(x.dtype == np.float64, with_loss), w[None].numpy(), bias.numpy()
+    kernel, table, added = score_rows(x.dtype == np.float64, with_loss), w[None].numpy(), bias.numpy()
     held = np.empty((1, min(_BLOCK, len(x)), w.shape[-1]), x.dtype)  # fresh memory would cost as much as filling it
     for block in blocks:
         z = matmul_arrays(x[None, block], table, held[:, : len(x[block])])[0]
-        kernel(z, bias, wanted[block], right[block], lost[block])
+        kernel(z, added, wanted[block], right[block], lost[block])
     return acc, loss
 
 

@@ -11,16 +11,14 @@ it for round classes of one size.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from evidence.tables import TABLES
+from evidence import tables
 from mechicl.config import Config
 from mechicl.data.banks import build_bank
-from mechicl.storage import write_atomic
 from mechicl.sweep.plan import read_plan
 
 N = 4000  # queries per bank
@@ -40,10 +38,7 @@ def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
             if run.condition.name.startswith(kinds):
                 found = geometry(run.config, data if run.config.bank.kind == "omniglot" else None)
                 rows.append({"sweep": name, "condition": run.condition.name, "seed": run.seed, **found, "n": N})
-    table, held = pd.DataFrame(rows), io.BytesIO()
-    table.to_parquet(held, index=False, compression="zstd")
-    write_atomic(TABLES / "geometry.parquet", held.getvalue())
-    return table
+    return tables.write("geometry", pd.DataFrame(rows))
 
 
 def geometry(config: Config, data: Path | None = None) -> dict[str, float]:

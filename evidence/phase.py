@@ -38,7 +38,7 @@ def phase(data: pd.DataFrame) -> tuple[list[str], dict[str, Figure]]:
 
 
 def highest(data: pd.DataFrame) -> pd.DataFrame:
-    """Median over seeds of the highest ICL and Flip and of ICL's end, per condition."""
+    """Median over complete runs of the highest ICL and Flip and of ICL's end, per condition."""
     found = phases(data)
     wide = found.groupby(["condition", "evaluator"])[["highest", "final_value"]].median().unstack()
     return pd.DataFrame({"icl": wide["highest"]["icl"], "flip": wide["highest"]["flip"],
@@ -63,7 +63,7 @@ def figure(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> Figure:
 
 
 def _cells(axis: Axes, data: pd.DataFrame) -> None:
-    kinds, values = regimes(data), highest(data[data.complete])
+    kinds, values = regimes(data), highest(data)
     fields = data.groupby("condition")[["bank.dim", "bank.n_classes"]].first().astype(int)
     dims, classes = (sorted(fields[name].unique()) for name in fields)
     for name, (dim, count) in fields.iterrows():
@@ -89,7 +89,7 @@ def _tasks(axis: Axes, geometry: pd.DataFrame, sweeps: dict[str, pd.DataFrame]) 
     for sweep, data in sweeps.items():
         if sweep not in means.index:
             continue
-        rows = means.loc[sweep].join(highest(data[data.complete]), how="inner")
+        rows = means.loc[sweep].join(highest(data), how="inner")
         axis.scatter(rows.crowding, rows.match, c=rows.flip, cmap=_COLOURS, vmin=0.5, vmax=1, marker=MARKERS[sweep],
                      s=46, edgecolors="#555", linewidths=0.6, label=sweep, zorder=3)  # fmt: skip
     axis.set_xlabel("crowding: cosine to the nearest other class mean")

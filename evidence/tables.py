@@ -82,9 +82,13 @@ def headline(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def save(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Write `tables/NAME.parquet`; values as float32, which keeps a committed table small."""
+    """Write the table of these parts; values as float32, which keeps a committed table small."""
     table = pd.concat(parts, ignore_index=True)
-    table = table.astype({"value": "float32", "chance": "float32", "n": "int64", "step": "int32"})
+    return write(name, table.astype({"value": "float32", "chance": "float32", "n": "int64", "step": "int32"}))
+
+
+def write(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Put `table` into `tables/NAME.parquet`, whole or not at all."""
     held = io.BytesIO()
     table.to_parquet(held, index=False, compression="zstd")
     TABLES.mkdir(exist_ok=True)

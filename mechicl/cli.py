@@ -206,9 +206,6 @@ def open_app(
         webbrowser.open(server.url)
     try:
         server.serve()
-    except BrokenPipeError:  # `mechicl show RUN | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
-        raise SystemExit(141) from None
     except KeyboardInterrupt:
         print()
 

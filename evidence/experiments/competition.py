@@ -28,7 +28,7 @@ Effects = dict[tuple[str, str, str], dict]  # (condition, evaluator, quantity) -
 @dataclass(frozen=True)
 class Treated:
     """One claim about treated trainings. asked: the paired effects that are compared; parts: what the claim says, as
-    tests of them; number: that of its row; said: paragraphs around the tables, from the effects."""
+    tests of them; number: that of its row; before, after: paragraphs around the tables."""
 
     key: str
     title: str

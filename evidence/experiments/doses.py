@@ -72,7 +72,8 @@ class Dose:
 def _title(condition: str, fields: list[str]) -> str:
     """depth_n_layers-4 -> depth: n layers = 4. fields: those that the sweep varies."""
     starts = [i for field in fields if (i := condition.find(f"{field.rpartition('.')[2]}-")) >= 0]
-    grid, valued = condition[: min(starts, default=None)], condition[min(starts, default=len(condition)) :]
+    at = min(starts, default=len(condition))
+    grid, valued = condition[:at], condition[at:]
     valued = re.sub(r"-([\d.]+(?:e-?\d+)?|\w+)(?=_|$)", r" = \1", valued)
     valued = re.sub(r"(= [^_]+)_", r"\1, ", valued).replace("_", " ")
     return ": ".join(part for part in (grid.strip("_"), valued) if part)

@@ -45,7 +45,6 @@ def test_crowding_is_the_cosine_to_the_nearest_other():
 
 def test_the_table_has_the_conditions_that_change_banks(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "TABLES", tmp_path)
-    monkeypatch.setattr(geometry, "TABLES", tmp_path)
     monkeypatch.setattr(geometry, "N", 50)
     monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo", "noise")})
     made = geometry.collect(tables.Path("sweeps"), None)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,18 +128,10 @@ class Series:
         Raises:
             SeriesError: the file is missing, torn or altered.
         """
-        return {name: w.float() for name, w in self._stored(step).items()}
-
-    def _stored(self, step: int) -> Params:
-        """`weights`, in the dtype that they are stored in."""
-        from mechicl.engine.params import check_weights
-
-        weights = load_tensors(self.root, self.entry(step))
-        try:
-            check_weights(weights, self.config, f"step {step}")
-        except ConfigError as error:
-            raise SeriesError(f"{self.root}: {error}") from None
-        return weights
+        entry = self.entry(step)
+        weights = load_tensors(self.root, entry)
+        self._check(weights, entry)
+        return {name: w.float() for name, w in weights.items()}
 
     def params(self, steps: Sequence[int]) -> Params:
         """Packed parameters of several steps, stacked along a first axis s (engine/forward.py).
@@ -147,19 +139,18 @@ class Series:
         Raises:
             SeriesError: a file is missing, torn or altered.
         """
-        import torch
+        from mechicl.engine.params import pack
+        from mechicl.stack import stack_tensors
 
-        from mechicl.engine.params import pack, shapes
-        from mechicl.engine.share import share
+        return pack(stack_tensors(self.root, [self.entry(step) for step in steps], self._check), copy=False)
 
-        weights = {name: torch.empty(len(steps), *shape) for name, shape in shapes(self.config).items()}
+    def _check(self, weights: Params, entry: Entry) -> None:
+        from mechicl.engine.params import check_weights
 
-        def read(i: int) -> None:
-            for name, w in self._stored(steps[i]).items():
-                weights[name][i] = w
-
-        share([partial(read, i) for i in range(len(steps))], sum(self.entry(step).bytes for step in steps))
-        return pack(weights, copy=False)
+        try:
+            check_weights(weights, self.config, f"step {entry.step}")
+        except ConfigError as error:
+            raise SeriesError(f"{self.root}: {error}") from None
 
     def model(self, step: int) -> ICLTransformer:
         """A real HookedTransformer with this step's weights.

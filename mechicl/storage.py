@@ -191,8 +191,23 @@ def load_tensors(root: Path, entry: Entry) -> Params:
 
     data, problem = _read(root, entry)
     if problem:
-        raise SeriesError(f"{root}: {problem} `mechicl verify {root}` checks the whole run.")
-    return safetensors.torch.load(data)
+        raise _damaged(root, problem)
+    return safetensors.torch.load(bytes(data))
+
+
+def read_into(root: Path, entry: Entry, memory: memoryview) -> None:
+    """Read one file of the index into the first `entry.bytes` of `memory`, checking its sha256.
+
+    Raises:
+        SeriesError: missing, torn or altered, by name.
+    """
+    _, problem = _read(root, entry, memory[: entry.bytes])
+    if problem:
+        raise _damaged(root, problem)
+
+
+def _damaged(root: Path, problem: str) -> SeriesError:
+    return SeriesError(f"{root}: {problem} `mechicl verify {root}` checks the whole run.")
 
 
 LATEST = "latest.safetensors"  # the one state of a run with `keep='metrics'`, until it ends
@@ -230,19 +245,29 @@ def file_problem(root: Path, entry: Entry) -> str | None:
     return _read(root, entry)[1]
 
 
-def _read(root: Path, entry: Entry) -> tuple[bytes, str | None]:
-    """One file of the index, and what is wrong with it."""
+def place(root: Path, entry: Entry) -> tuple[Path, str | None]:
+    """Where one file of the index lies, and why it must not or cannot be opened."""
     path = root / entry.file
     if Path(entry.file).parts[:-1] != (entry.kind,) or path.name == ".." or path.is_symlink():
-        return b"", f"{entry.file}: lies outside the run."
-    if not path.is_file():
-        return b"", f"{entry.file}: missing."
-    data = path.read_bytes()
-    if len(data) != entry.bytes:
-        return b"", f"{entry.file}: {len(data)} bytes, but {entry.bytes} were written (torn or truncated)."
-    if hashlib.sha256(data).hexdigest() != entry.sha256:
-        return b"", f"{entry.file}: its sha256 is not the recorded one (altered)."
-    return data, None
+        return path, f"{entry.file}: lies outside the run."
+    return path, None if path.is_file() else f"{entry.file}: missing."
+
+
+def _read(root: Path, entry: Entry, memory: memoryview | None = None) -> tuple[memoryview, str | None]:
+    """One file of the index, in `memory` of its size if given, and what is wrong with it."""
+    path, problem = place(root, entry)
+    if problem:
+        return memoryview(b""), problem
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == entry.bytes:
+            memory = memoryview(bytearray(size)) if memory is None else memory
+            size = file.readinto(memory)
+    if memory is None or size != entry.bytes:
+        problem = f"{entry.file}: {size} bytes, but {entry.bytes} were written (torn or truncated)."
+    elif hashlib.sha256(memory).hexdigest() != entry.sha256:
+        problem = f"{entry.file}: its sha256 is not the recorded one (altered)."
+    return memory or memoryview(b""), problem
 
 
 @contextmanager

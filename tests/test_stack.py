@@ -1,0 +1,110 @@
+"""Many files at once: the same numbers as one by one, and the same care."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import pytest
+import safetensors.torch
+import torch
+
+from mechicl.series import Series, open_series
+from mechicl.stack import stack_tensors
+from mechicl.storage import SeriesError
+
+
+def stacked(series: Series, steps: list[int]) -> dict[str, torch.Tensor]:
+    return stack_tensors(series.root, [series.entry(step) for step in steps], lambda weights, entry: None)
+
+
+def rewritten(series: Series, step: int, data: bytes) -> Series:
+    """The run with another file of weights at one step, and the index in accord."""
+    (series.root / series.entry(step).file).write_bytes(data)
+    path = series.root / "index.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "weights" and line["step"] == step:
+            line |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return open_series(series.root)
+
+
+def same(series: Series, steps: list[int]) -> None:
+    found = stacked(series, steps)
+    for i, step in enumerate(steps):
+        alone = safetensors.torch.load_file(series.root / series.entry(step).file)
+        assert found.keys() == alone.keys()
+        for name, w in alone.items():
+            assert found[name].dtype == torch.float32
+            assert torch.equal(found[name][i], w.float()), name
+
+
+def test_the_same_numbers_as_the_library_reads_one_by_one(tiny_series):
+    same(tiny_series, tiny_series.steps)
+    same(tiny_series, [*tiny_series.steps[::-1], tiny_series.steps[0]])
+
+
+def test_files_of_different_headers_and_dtypes(tiny_copy):
+    """As from two versions of a library, or of a run whose dtype was changed by hand."""
+    first, second, third = tiny_copy.steps[1:4]
+    half = {name: w.half() for name, w in tiny_copy.weights(first).items()}
+    series = rewritten(tiny_copy, first, safetensors.torch.save(half))
+    noted = safetensors.torch.save(series.weights(second), metadata={"by": "another"})
+    series = rewritten(series, second, noted)
+    same(series, [first, second, third, first, second])
+
+
+def test_nothing_asked_for_is_nothing():
+    assert stack_tensors(None, [], None) == {}
+
+
+def test_each_kind_of_file_is_checked_once(tiny_copy):
+    noted = safetensors.torch.save(tiny_copy.weights(20), metadata={"by": "another"})
+    series, seen = rewritten(tiny_copy, 20, noted), []
+    stack_tensors(series.root, [series.entry(step) for step in (10, 20, 30)], lambda w, entry: seen.append(entry.step))
+    assert seen == [10, 20]
+
+
+def test_weights_of_another_model_are_refused_among_sound_ones(tiny_copy):
+    weights = tiny_copy.weights(20)
+    weights["embed.W_E"] = weights["embed.W_E"].T.contiguous()
+    series = rewritten(tiny_copy, 20, safetensors.torch.save(weights))
+    with pytest.raises(SeriesError, match=r"step 20: parameter embed\.W_E has shape \(16, 8\)"):
+        series.params([10, 20])
+
+
+@pytest.mark.parametrize("data", [b"", b"short", b"\xff" * 64, (2**40).to_bytes(8, "little") + b"{}"])
+def test_what_is_no_file_of_weights_is_named(tiny_copy, data):
+    series = rewritten(tiny_copy, 20, data)
+    with pytest.raises(SeriesError, match=r"step_00000020\.safetensors is not a file of weights"):
+        stacked(series, [10, 20])
+
+
+def test_numbers_that_no_run_stores_are_named(tiny_copy):
+    counts = {name: w.to(torch.int32) for name, w in tiny_copy.weights(20).items()}
+    with pytest.raises(SeriesError, match=r"not a file of weights .*I32"):
+        stacked(rewritten(tiny_copy, 20, safetensors.torch.save(counts)), [20])
+
+
+def test_a_torn_a_missing_and_an_altered_file_are_named(tiny_copy):
+    def path(step):
+        return tiny_copy.root / tiny_copy.entry(step).file
+
+    path(10).write_bytes(path(10).read_bytes()[:-4])
+    path(20).unlink()
+    data = bytearray(path(30).read_bytes())
+    data[-1] ^= 1
+    path(30).write_bytes(bytes(data))
+    for step, problem in ((10, "torn or truncated"), (20, "missing"), (30, "altered")):
+        with pytest.raises(SeriesError, match=rf"step_{step:08d}\.safetensors: .*{problem}"):
+            stacked(tiny_copy, [0, step, 40])
+
+
+def test_a_pipe_in_a_files_place_does_not_hang(tiny_copy):
+    path = tiny_copy.root / tiny_copy.entry(20).file
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SeriesError, match="missing"):
+        stacked(tiny_copy, [10, 20])

@@ -63,6 +63,11 @@ def spread(values: pd.Series | list[float]) -> str:
     return f"{text(found['median'])} ({text(found['low'])} to {text(found['high'])}; n = {of})"
 
 
+def p_text(p: float) -> str:
+    """'= 0.069', or '< 0.001': no p is 0."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def paired(treated: pd.Series, untreated: pd.Series) -> dict[str, float]:
     """Mean difference treated - untreated over seeds that have both, its 95% t-interval and the
     paired t-test's p. Both are indexed by seed."""

@@ -10,7 +10,8 @@ import pandas as pd
 
 from evidence import plots, tables
 from evidence.claim import Claim, by_parts, not_run, table
-from evidence.statistics import holm, paired, phases, spread
+from evidence.effects import TIMES, Effects, Key, effects
+from evidence.statistics import p_text, phases, spread
 from mechicl.figures.style import short
 
 FILE, BASE = "sweeps/competition.toml", "mixed"
@@ -22,8 +23,6 @@ TITLES = {
     "forgetting": "embeddings reset every 128k", "matched": "same exemplar",
 }  # fmt: skip
 
-Effects = dict[tuple[str, str, str], dict]  # (condition, evaluator, quantity) -> evidence.statistics.paired
-
 
 @dataclass(frozen=True)
 class Treated:
@@ -34,7 +33,7 @@ class Treated:
     title: str
     says: str
     names: tuple[str, ...]
-    asked: tuple[tuple[str, str, str], ...]
+    asked: tuple[Key, ...]
     rule: str
     parts: Callable[[Effects], list[bool]]
     number: Callable[[Effects], str]
@@ -46,11 +45,11 @@ class Treated:
         command = f"mechicl sweep {FILE}"
         if data is None:
             return not_run(self.key, self.title, self.says, command)
-        rows, effects = effect_rows(data, self.asked)
+        rows, found = effect_rows(data, self.asked)
         return Claim(
-            self.key, self.title, self.says, _ran(data, self.names), self.number(effects), self.rule,
-            by_parts(self.parts(effects)), command,
-            [*self.before, _phase_rows(data, self.names), rows, *self.after(effects)],
+            self.key, self.title, self.says, _ran(data, self.names), self.number(found), self.rule,
+            by_parts(self.parts(found)), command,
+            [*self.before, _phase_rows(data, self.names), rows, *self.after(found)],
             {self.figure: plots.curves(data, {n: TITLES[n] for n in self.names})},
         )  # fmt: skip
 
@@ -84,38 +83,27 @@ def _phase_rows(data: pd.DataFrame, names: tuple[str, ...]) -> str:
                   "CIWL onset"], rows)  # fmt: skip
 
 
-def effect_rows(data: pd.DataFrame, asked: tuple[tuple[str, str, str], ...]) -> tuple[str, Effects]:
-    """Paired effects against the untreated twin. asked: (condition, evaluator, quantity); times are compared as
-    log2 ratios. Returns the Markdown table and the effects, p-values Holm-corrected over the table."""
-    found = phases(data).set_index(["condition", "evaluator", "seed"]).sort_index()
-    out = {}
-    for condition, evaluator, quantity in asked:
-        if (condition, evaluator) not in found.index or (BASE, evaluator) not in found.index:
-            continue
-        pair = [found.loc[(c, evaluator)][quantity] for c in (condition, BASE)]
-        if quantity in ("onset", "half_decay", "peak"):
-            pair = [np.log2(x) for x in pair]
-        out[condition, evaluator, quantity] = paired(*pair)
-    corrected = holm([e["p"] for e in out.values()])
-    rows = []
-    for ((condition, evaluator, quantity), e), p in zip(out.items(), corrected, strict=True):
-        e["p_holm"] = float(p)
-        unit = " (log2 of the ratio of times)" if quantity in ("onset", "half_decay", "peak") else ""
+def effect_rows(data: pd.DataFrame, asked: tuple[Key, ...]) -> tuple[str, Effects]:
+    """Paired effects against the untreated twin, as a Markdown table and as they are."""
+    out, rows = effects(data, BASE, asked), []
+    for (condition, evaluator, quantity), e in out.items():
+        unit = " (log2 of the ratio of times)" if quantity in TIMES else ""
         rows.append([TITLES[condition], f"{evaluator.upper()} {quantity.replace('_', ' ')}{unit}", str(e["n"]),
-                     f"{e['difference']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]", f"{p:.3f}"])  # fmt: skip
+                     f"{e['difference']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]",
+                     p_text(e["p_holm"]).removeprefix("= ")])  # fmt: skip
     return table(["condition", "effect on", "n", "mean paired difference", "p (Holm)"], rows), out
 
 
-def _significant(effects: Effects, key: tuple[str, str, str], sign: int) -> bool:
+def _significant(effects: Effects, key: Key, sign: int) -> bool:
     e = effects.get(key)
     return e is not None and e["p_holm"] < 0.05 and np.sign(e["difference"]) == sign
 
 
-def _number(effects: Effects, key: tuple[str, str, str], label: str) -> str:
+def _number(effects: Effects, key: Key, label: str) -> str:
     e = effects.get(key)
     if e is None:
         return "-"
-    return f"{label} {e['difference']:+.2f} [{e['low']:+.2f}, {e['high']:+.2f}], n = {e['n']}, p = {e['p_holm']:.3f}"
+    return f"{label} {e['difference']:+.2f} [{e['low']:+.2f}, {e['high']:+.2f}], n = {e['n']}, p {p_text(e['p_holm'])}"
 
 
 ALONE, ONSET, CIWL = ("icl-only", "icl", "final_value"), ("icl-only", "icl", "onset"), ("ciwl-only", "ciwl", "onset")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from evidence import plots, tables
 from evidence.claim import Claim, by_parts, not_run
+from evidence.effects import against
 from evidence.phase import phase
 from evidence.regimes import FORMED, condition_table, most_common, regimes
 from mechicl.figures.style import short
@@ -33,6 +34,8 @@ class Dose:
     parts: Callable[[Callable[[str], str]], list[bool]]
     note: str = ""
     arguments: str = ""
+    base: str = ""  # the condition that the others are compared with
+    untreated: str = ""  # the table of a recipe's own runs, which are `base`'s where that was not run again
     more: Callable[[pd.DataFrame], tuple[list[str], dict[str, Figure]]] | None = None  # paragraphs and figures
 
     def claim(self) -> Claim:
@@ -41,6 +44,7 @@ class Dose:
         data = tables.read(self.sweep)
         if data is None:
             return not_run(self.key, self.title, self.says, command)
+        data = self._with_untreated(data)
         kinds = regimes(data)
         plan = read_plan(tables.TABLES.parents[1] / file)
         names = {name: _title(name, plan.fields) for name in tables.conditions(plan)}
@@ -52,7 +56,7 @@ class Dose:
         few = [name for name in ran if whole[name] < planned]
         counted = kinds[~kinds.index.get_level_values(0).isin(few)]
         holds = self.parts(lambda name: most_common(counted, name))
-        text = [condition_table(data, ran)] + ([self.note] if self.note else [])
+        text = [condition_table(data, ran), *against(data, self.base, ran)] + ([self.note] if self.note else [])
         if few:
             named = ", ".join(f"`{name}`" for name in few)
             text.append(f"Unfinished, so that it does not count for the verdict: {named}.")
@@ -67,6 +71,13 @@ class Dose:
             _summary(kinds), RULE + self.rule, by_parts(holds) if holds else "not finished", command, text,
             {self.sweep: plots.curves(data[data.complete], ran)} | figures,
         )  # fmt: skip
+
+    def _with_untreated(self, data: pd.DataFrame) -> pd.DataFrame:
+        """With the recipe's own runs as `base`, at those steps at which the sweep's were evaluated."""
+        own = tables.read(self.untreated) if self.untreated and self.base not in set(data.condition) else None
+        if own is None:
+            return data
+        return pd.concat([data, own[own.step.isin(data.step.unique())].assign(condition=self.base)])
 
 
 def _title(condition: str, fields: list[str]) -> str:
@@ -83,8 +94,16 @@ def _between(seeds: list[int]) -> str:
     return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
 
 
+_ENDED = {
+    "never": "ICL never formed", "fades": "formed and faded", "partial": "formed and faded in Flip only",
+    "stays": "formed and stayed",
+}  # fmt: skip
+
+
 def _summary(kinds: pd.Series) -> str:
-    return ", ".join(f"{n} runs {kind}" for kind, n in kinds.value_counts().items())
+    """'of 5 runs, ICL never formed in 2, formed and faded in 3'"""
+    found = [f"{words} in {(kinds == kind).sum()}" for kind, words in _ENDED.items() if (kinds == kind).any()]
+    return f"of {len(kinds)} runs: " + ", ".join(found)
 
 
 def _formed(kind: str) -> bool:
@@ -102,7 +121,7 @@ DOSES = (
          "(Singh et al. 2023; T2).", "sizes",
          "Depths and MLPs: where ICL formed it faded, at least in Flip.",
          lambda kind: [k != "stays" for name in ("depth_n_layers-4", "depth_n_layers-8", "depth_n_layers-12", "mlp")
-                       if _formed(k := kind(name))]),
+                       if _formed(k := kind(name))], base="demo"),
     Dose("3", "Across data",
          "Transience holds across data: more classes give a higher peak and slower decay; more exemplars a higher "
          "peak; Zipfian skew weakens it (Singh et al. 2023; T3).", "data",
@@ -110,7 +129,7 @@ DOSES = (
          "class and no within-class variation it never forms or never fades.",
          lambda kind: [kind(n) in good for n, good in {
              "classes_n_classes-2048": ("fades", "partial"), "classes_n_classes-256": ("never",),
-             "exemplars_n_exemplars-1": ("never", "stays")}.items() if kind(n)]),
+             "exemplars_n_exemplars-1": ("never", "stays")}.items() if kind(n)], base="demo"),
     Dose("3.1", "What decides: feature dimension and number of classes",
          "Ours, to be tested: between 'never forms', 'forms and fades' and 'stays' the dimension of the features "
          "decides, since in many dimensions classes are far apart and each is learned at once.", "dimension",
@@ -118,7 +137,7 @@ DOSES = (
          "it does.",
          lambda kind: [*_all(kind, [f"dim-48_n_classes-{n}" for n in (256, 1024, 4096)], ("never",)),
                        *(_formed(kind(n)) for n in ("dim-12_n_classes-1024", "dim-12_n_classes-4096") if kind(n))],
-         more=phase),
+         base="dim-12_n_classes-1024", more=phase),
     Dose("4", "On language-model token embeddings",
          "On LLaMA token embeddings ICL is transient whenever it emerges; in some seeds it never does (Singh et al. "
          "2023, section 4.3; T4). Here: the table of `wordllama`, distilled from LLaMA-2 embeddings, k-means clusters.",
@@ -132,7 +151,7 @@ DOSES = (
          lambda kind: [_formed(kind("classes_n_classes-1856")), kind("classes_n_classes-1856") in ("fades", "partial")]
          if kind("classes_n_classes-1856") else [],
          "1,856 classes are a seventh of the published 12,800: CIWL needs fewer sequences to learn them, so that ICL "
-         "has less time to form.", " --data DIR_OF_OMNIGLOT"),
+         "has less time to form.", " --data DIR_OF_OMNIGLOT", base="classes_n_classes-1856"),
     Dose("5.1", "On real drawings, with an encoder trained jointly",
          "With a ResNet trained jointly, their main runs, ICL emerges on Omniglot and fades; more classes give a "
          "higher peak (Singh et al. 2023). Here three convolutions on 14 x 14 pixels, 242 characters x 8 transforms at "
@@ -143,7 +162,8 @@ DOSES = (
                        kind("classes_n_classes-464") == "never"]
          if kind("classes_n_classes-1856") and kind("classes_n_classes-464") else [],
          "The setting was found on seed 0 alone, with all classes and with smaller evaluation sets; other seeds and "
-         "class counts in this setting were first seen here.", " --data DIR_OF_OMNIGLOT"),
+         "class counts in this setting were first seen here.", " --data DIR_OF_OMNIGLOT",
+         base="classes_n_classes-1856"),
     Dose("6.1", "L2 regularization: strengths and forms",
          "L2 up to about 1e-4 removes the decay; above it over-regularizes (Singh et al. 2023; T5). Nguyen & Reddy "
          "2024: regularization is what ends ICL.", "regularization",
@@ -151,14 +171,16 @@ DOSES = (
          lambda kind: [any(_all(kind, [f"penalty_l2-{s}" for s in ("1e-06", "1e-05", "0.0001")], ("stays",))),
                        not any(_all(kind, ["penalty_l2-0.01"], ("stays",)))] if kind("penalty_l2-0.0001") else [],
          "The penalty adds (l2/2) * sum of squares to the loss, so that its gradient passes through Adam's moments; "
-         "the decoupled form shrinks parameters by lr * l2 beside Adam's step (AdamW)."),
+         "the decoupled form shrinks parameters by lr * l2 beside Adam's step (AdamW).", base="none"),
     Dose("6.2", "L2 on one group of parameters",
          "Penalising only the MLPs keeps ICL; penalising only attention does not (Singh et al. 2023, Fig. 16; T6).",
          "regularization-mlp",
          "Parts: at one of the strengths ICL stays with the MLPs penalised; at none with attention.",
          lambda kind: [any(_all(kind, [f"penalty_l2-{s}_l2_group-mlp" for s in ("1e-05", "0.0001")], ("stays",))),
                        not any(_all(kind, [f"penalty_l2-{s}_l2_group-attention" for s in ("1e-05", "0.0001")],
-                                    ("stays",)))] if kind("penalty_l2-0.0001_l2_group-mlp") else []),
+                                    ("stays",)))] if kind("penalty_l2-0.0001_l2_group-mlp") else [],
+         "Without a penalty (`none`) they are the runs of 1.2: the same training, at those steps at which the others "
+         "were evaluated.", base="none", untreated="iwl"),
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from evidence import plots, tables
 from evidence.claim import Claim, Verdict, not_run, table
-from evidence.statistics import holm, paired, phases, spread
+from evidence.statistics import holm, p_text, paired, phases, spread
 
 TITLES = {"mixed": "untreated", "icl-heads-start": "ICL heads out from the start",
           "random-heads-start": "random heads out from the start", "icl-heads-peak": "ICL heads out from Flip's peak",
@@ -45,7 +45,8 @@ def claims() -> list[Claim]:
         effect[when, evaluator, quantity] = e | {"p_holm": float(corrected)}
         size = "{:+,.0f} [{:+,.0f}, {:+,.0f}]" if quantity == "onset" else "{:+.3f} [{:+.3f}, {:+.3f}]"
         lines.append([f"from the {when}", f"{evaluator.upper()} {quantity.replace('_', ' ')}", str(e["n"]),
-                      size.format(e["difference"], e["low"], e["high"]), f"{corrected:.3f}"])  # fmt: skip
+                      size.format(e["difference"], e["low"], e["high"]),
+                      p_text(corrected).removeprefix("= ")])  # fmt: skip
     sooner = effect["start", "ciwl", "onset"]
     lower = effect["start", "icl", "highest"]
     holds = [lower["p_holm"] < 0.05 and lower["difference"] < 0, sooner["p_holm"] < 0.05 and sooner["difference"] < 0]
@@ -53,7 +54,7 @@ def claims() -> list[Claim]:
     return [Claim(
         key, title, says, f"`demo`, seeds {', '.join(map(str, seeds))} (those in which Flip rose), 4 of 16 heads",
         f"CIWL's onset, ICL heads minus random heads out from the start: {sooner['difference']:+,.0f} sequences "
-        f"[{sooner['low']:+,.0f}, {sooner['high']:+,.0f}], n = {sooner['n']}, p = {sooner['p_holm']:.3f}",
+        f"[{sooner['low']:+,.0f}, {sooner['high']:+,.0f}], n = {sooner['n']}, p {p_text(sooner['p_holm'])}",
         "without its own ICL heads from the start a seed's ICL peaks lower, and CIWL's onset comes sooner, than "
         "without as many random heads of the same layers; one of the two: partly",
         verdict, command,

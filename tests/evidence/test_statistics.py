@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evidence.statistics import at, holm, losses, paired, phases, spread
+from evidence.statistics import at, holm, losses, p_text, paired, phases, spread
 
 TIMES = np.array([0, 100, 200, 300, 400])
 
@@ -65,3 +65,7 @@ def test_the_text_of_a_spread():
     assert spread([0.5, 0.7, 0.9]) == "0.700 (0.500 to 0.900; n = 3)"
     assert spread([193_000.0, None, 400_000.0]) == "296k (193k to 400k; n = 2 of 3)"
     assert spread([None, float("nan")]) == "never (0 of 2)"
+
+
+def test_no_p_is_nothing():
+    assert [p_text(p) for p in (0.2, 0.0014, 0.00099, 0.0)] == ["= 0.200", "= 0.001", "< 0.001", "< 0.001"]

@@ -11,10 +11,14 @@ it for round classes of one size.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from evidence import tables
 from mechicl.config import Config
@@ -29,16 +33,24 @@ SWEEPS = {"dimension": ("",), "data": ("demo", "classes", "exemplars", "noise", 
 
 
 def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
-    """One row per condition and seed of SWEEPS, in `tables/geometry.parquet`. data: the folder of drawings, for the
-    conditions that need one."""
-    rows = []
-    for name, kinds in SWEEPS.items():
-        plan = read_plan(sweeps / f"{name}.toml")
-        for run in plan.runs:
-            if run.condition.name.startswith(kinds):
-                found = geometry(run.config, data if run.config.bank.kind == "omniglot" else None)
-                rows.append({"sweep": name, "condition": run.condition.name, "seed": run.seed, **found, "n": N})
+    """One row per condition and seed of SWEEPS, in `tables/geometry.parquet`; of banks that the table has already, as
+    it has them. data: the folder of drawings, for the conditions that need one."""
+    before, rows = tables.read("geometry"), []
+    known = {} if before is None else {row["bank"]: row for row in before.to_dict("records")}
+    asked = [(name, run) for name, kinds in SWEEPS.items() for run in read_plan(sweeps / f"{name}.toml").runs
+             if run.condition.name.startswith(kinds)]  # fmt: skip
+    for name, run in tqdm(asked, desc="banks", disable=None):
+        bank = fingerprint(run.config)
+        found = known.get(bank) or geometry(run.config, data if run.config.bank.kind == "omniglot" else None)
+        rows.append({"sweep": name, "condition": run.condition.name, "seed": run.seed, "bank": bank,
+                     **{measure: found[measure] for measure in MEASURES}, "n": N})  # fmt: skip
     return tables.write("geometry", pd.DataFrame(rows))
+
+
+def fingerprint(config: Config) -> str:
+    """Of all that `geometry` depends on, but the drawings themselves."""
+    needed = asdict(config.bank), asdict(config.seeds), config.sequences.noise, N
+    return hashlib.sha256(json.dumps(needed, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def geometry(config: Config, data: Path | None = None) -> dict[str, float]:

@@ -22,7 +22,9 @@ TITLES = {"omniglot": "Omniglot, 1,856 classes, 64 PCA features",
           "correlated": "Gaussian, 12,800 classes, effective dimension 13",
           "isotropic": "Gaussian, 12,800 classes, 512 dimensions",
           "low-dimensional": "Gaussian, 12,800 classes, 12 dimensions",
-          "mid-dimensional": "Gaussian, 12,800 classes, 16 dimensions"}  # fmt: skip
+          "mid-dimensional": "Gaussian, 12,800 classes, 16 dimensions",
+          "20-dimensional": "Gaussian, 12,800 classes, 20 dimensions",
+          "24-dimensional": "Gaussian, 12,800 classes, 24 dimensions"}  # fmt: skip
 
 
 def claims() -> list[Claim]:

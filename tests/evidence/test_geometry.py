@@ -52,3 +52,24 @@ def test_the_table_has_the_conditions_that_change_banks(tmp_path, monkeypatch):
         "demo": 5, "noise_eps-0.1": 5, "noise_eps-0.3": 5, "noise_eps-0.9": 5,
     }  # fmt: skip
     pd.testing.assert_frame_equal(tables.read("geometry"), made)
+
+
+def test_banks_that_the_table_has_are_not_built_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "TABLES", tmp_path)
+    monkeypatch.setattr(geometry, "N", 50)
+    monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo",)})
+    first, built, honest = geometry.collect(tables.Path("sweeps"), None), [], geometry.geometry
+
+    def counted(config, data):
+        built.append(config.bank.eps)
+        return honest(config, data)
+
+    monkeypatch.setattr(geometry, "geometry", counted)
+    monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo", "noise_eps-0.1")})
+    second = geometry.collect(tables.Path("sweeps"), None)
+    assert built == [0.1] * 5
+    pd.testing.assert_frame_equal(second[second.condition == "demo"].reset_index(drop=True), first)
+    monkeypatch.setattr(geometry, "N", 60)  # another number of queries is another measurement
+    monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo",)})
+    assert (geometry.collect(tables.Path("sweeps"), None).n == 60).all()
+    assert len(built) == 10

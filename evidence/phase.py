@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +13,7 @@ from evidence import tables
 from evidence.claim import table
 from evidence.geometry import MEASURES
 from evidence.plots import STYLE
-from evidence.regimes import counts, regimes
+from evidence.regimes import counts, most_common, regimes
 from evidence.statistics import phases
 
 _COLOURS = mpl.colormaps["YlGnBu"]
@@ -34,7 +36,36 @@ def phase(data: pd.DataFrame) -> tuple[list[str], dict[str, Figure]]:
             "chosen after most of these runs were seen.")  # fmt: skip
     others = {name: tables.read(name) for name in MARKERS if name != "dimension"}
     shown = {"dimension": data} | {name: table for name, table in others.items() if table is not None}
-    return [note, table(["dimensions", "classes", *MEASURES], rows)], {"phase": figure(shown, geometry)}
+    text = [note, table(["dimensions", "classes", *MEASURES], rows), fitted(formed(shown, geometry))]
+    return text, {"phase": figure(shown, geometry)}
+
+
+def formed(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> pd.DataFrame:
+    """Columns sweep, condition, match, recall, crowding and formed, whether ICL did in most of a condition's complete
+    runs: a row for each condition, of those with the same banks the first."""
+    rows = []
+    for sweep, data in sweeps.items():
+        kinds = regimes(data)
+        for condition, mine in geometry[geometry.sweep == sweep].groupby("condition", sort=False):
+            kind = most_common(kinds, condition)
+            if kind:
+                rows.append({"sweep": sweep, "condition": condition, "banks": mine.bank.min(),
+                             **mine[list(MEASURES)].mean(), "formed": kind != "never"})  # fmt: skip
+    return pd.DataFrame(rows).drop_duplicates("banks").drop(columns="banks")
+
+
+def fitted(found: pd.DataFrame) -> str:
+    """How well two bounds, both fitted, tell where ICL forms; and where they fail."""
+    best = max(itertools.product(sorted(found.crowding), sorted(found.match)),
+               key=lambda at: ((found.crowding >= at[0]) & (found.match >= at[1]) == found.formed).sum())  # fmt: skip
+    said = (found.crowding >= best[0]) & (found.match >= best[1])
+    wrong = found[said != found.formed]
+    names = [f"`{x.sweep}`, {x.condition} ({'forms' if x.formed else 'never'}; {x.crowding:.3f} and {x.match:.3f})"
+             for x in wrong.itertuples()]  # fmt: skip
+    right, of = len(found) - len(wrong), len(found)
+    return (f"ICL forms, in most of a condition's seeds, where crowding is {best[0]:.3f} or more and match "
+            f"{best[1]:.3f} or more, and nowhere else, in {right} of {of} conditions of different banks (both bounds "
+            f"fitted to these). Exceptions: {'; '.join(names) or 'none'}.")  # fmt: skip
 
 
 def highest(data: pd.DataFrame) -> pd.DataFrame:

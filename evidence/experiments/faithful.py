@@ -24,7 +24,8 @@ TITLES = {"omniglot": "Omniglot, 1,856 classes, 64 PCA features",
           "low-dimensional": "Gaussian, 12,800 classes, 12 dimensions",
           "mid-dimensional": "Gaussian, 12,800 classes, 16 dimensions",
           "20-dimensional": "Gaussian, 12,800 classes, 20 dimensions",
-          "24-dimensional": "Gaussian, 12,800 classes, 24 dimensions"}  # fmt: skip
+          "24-dimensional": "Gaussian, 12,800 classes, 24 dimensions",
+          "32-dimensional": "Gaussian, 12,800 classes, 32 dimensions"}  # fmt: skip
 
 
 def claims() -> list[Claim]:

@@ -22,12 +22,18 @@ def effects(data: pd.DataFrame, base: str, asked: Iterable[Key]) -> Effects:
     """Each of `asked` minus the same of the condition `base`, paired by seed; those with a side that was not run are
     left out. p-values are Holm's, over all that is asked."""
     found = phases(data).set_index(["condition", "evaluator", "seed"]).sort_index()
-    out: Effects = {}
+    pairs = {}
     for condition, evaluator, quantity in asked:
         if (condition, evaluator) not in found.index or (base, evaluator) not in found.index:
             continue
         pair = [found.loc[(c, evaluator)][quantity] for c in (condition, base)]
-        out[condition, evaluator, quantity] = paired(*(np.log2(x) if quantity in TIMES else x for x in pair))
+        pairs[condition, evaluator, quantity] = [np.log2(x) for x in pair] if quantity in TIMES else pair
+    return compare(pairs)
+
+
+def compare(pairs: dict[Key, list[pd.Series]]) -> Effects:
+    """The first of each pair minus the second, both indexed by seed, corrected for the number of pairs."""
+    out = {key: paired(*pair) for key, pair in pairs.items()}
     corrected = holm([e["p"] for e in out.values()])
     return {key: e | {"p_holm": float(p)} for (key, e), p in zip(out.items(), corrected, strict=True)}
 

@@ -53,13 +53,14 @@ def stack_tensors(root: Path, entries: Sequence[Entry], check: Callable[[Params,
         alike.setdefault((header, entry.bytes), []).append(i)
     out: Params = {}
     work: list[Piece] = []
+    whole = len(alike) == 1
     for (header, size), which in alike.items():
-        first, at = entries[which[0]], slice(None) if len(alike) == 1 else which
-        views = _views(rows[at], header, size, f"{root}: {first.file}")
+        first = entries[which[0]]
+        views = _views(rows if whole else rows[which], header, size, f"{root}: {first.file}")
         check({name: x[0] for name, x in views.items()}, first)
         for name, x in views.items():
             into = out.setdefault(name, torch.empty(len(entries), *x.shape[1:]))
-            parts = [(at, x)] if len(alike) == 1 else zip(which, x, strict=True)
+            parts = [(slice(None), x)] if whole else zip(which, x, strict=True)
             work += [partial(into.__setitem__, *each) for each in parts]
     share(work, rows.size)
     return out

@@ -1,7 +1,6 @@
 """Opening a run, reading its checkpoints, and every way in which a run can be broken."""
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import time
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from altered_runs import rewritten, with_entry
 
 import mechicl
 from mechicl.config import to_dict
@@ -261,17 +261,6 @@ def test_damaged_checkpoints_are_named_and_the_others_still_read(tiny_copy):
     assert series.weights(50).keys() == series.weights(60).keys()
 
 
-def with_entry(series: Series, step: int, **changes) -> Series:
-    """The run with one line of its index changed."""
-    path = series.root / "index.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    for line in lines:
-        if line["kind"] == "weights" and line["step"] == step:
-            line |= changes
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return open_series(series.root)
-
-
 @pytest.mark.parametrize("file", ["../../secret.safetensors", "/etc/hostname", "weights/../config.json"])
 def test_an_index_cannot_lead_out_of_the_run(tiny_copy, tmp_path, file):
     secret = tmp_path / "secret.safetensors"
@@ -284,9 +273,7 @@ def test_an_index_cannot_lead_out_of_the_run(tiny_copy, tmp_path, file):
 def test_a_whole_file_of_another_model_is_refused(tiny_copy):
     weights = tiny_copy.weights(20)
     weights["embed.W_E"] = weights["embed.W_E"].T.contiguous()
-    data = safetensors.torch.save(weights)
-    (tiny_copy.root / "weights" / "step_00000020.safetensors").write_bytes(data)
-    series = with_entry(tiny_copy, 20, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    series = rewritten(tiny_copy, 20, safetensors.torch.save(weights))
     with pytest.raises(SeriesError, match=r"step 20: parameter embed\.W_E has shape \(16, 8\)"):
         series.weights(20)
 

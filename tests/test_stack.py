@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 
 import pytest
 import safetensors.torch
 import torch
+from altered_runs import rewritten
 
-from mechicl.series import Series, open_series
+from mechicl.series import Series
 from mechicl.stack import stack_tensors
 from mechicl.storage import SeriesError
 
 
 def stacked(series: Series, steps: list[int]) -> dict[str, torch.Tensor]:
     return stack_tensors(series.root, [series.entry(step) for step in steps], lambda weights, entry: None)
-
-
-def rewritten(series: Series, step: int, data: bytes) -> Series:
-    """The run with another file of weights at one step, and the index in accord."""
-    (series.root / series.entry(step).file).write_bytes(data)
-    path = series.root / "index.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    for line in lines:
-        if line["kind"] == "weights" and line["step"] == step:
-            line |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return open_series(series.root)
 
 
 def same(series: Series, steps: list[int]) -> None:

@@ -6,7 +6,8 @@ import pandas as pd
 
 from evidence import plots, tables
 from evidence.claim import Claim, Verdict, not_run, table
-from evidence.statistics import holm, p_text, paired, phases, spread
+from evidence.effects import compare
+from evidence.statistics import p_text, phases, spread
 
 TITLES = {"mixed": "untreated", "icl-heads-start": "ICL heads out from the start",
           "random-heads-start": "random heads out from the start", "icl-heads-peak": "ICL heads out from Flip's peak",
@@ -33,20 +34,17 @@ def claims() -> list[Claim]:
         [title_, *(spread(found.loc[(name, e)][q]) for e, q in ASKED)]
         for name, title_ in TITLES.items() if (name, "icl") in found.index
     ]  # fmt: skip
-    compared, p = [], []
-    for when in ("start", "peak"):
-        for evaluator, quantity in ASKED:
-            pair = [found.loc[(f"{kind}-heads-{when}", evaluator)][quantity] for kind in ("icl", "random")]
-            e = paired(*pair)
-            compared.append((when, evaluator, quantity, e))
-            p.append(e["p"])
-    lines, effect = [], {}
-    for (when, evaluator, quantity, e), corrected in zip(compared, holm(p), strict=True):
-        effect[when, evaluator, quantity] = e | {"p_holm": float(corrected)}
+    effect = compare({
+        (when, evaluator, quantity):
+            [found.loc[(f"{kind}-heads-{when}", evaluator)][quantity] for kind in ("icl", "random")]
+        for when in ("start", "peak") for evaluator, quantity in ASKED
+    })  # fmt: skip
+    lines = []
+    for (when, evaluator, quantity), e in effect.items():
         size = "{:+,.0f} [{:+,.0f}, {:+,.0f}]" if quantity == "onset" else "{:+.3f} [{:+.3f}, {:+.3f}]"
         lines.append([f"from the {when}", f"{evaluator.upper()} {quantity.replace('_', ' ')}", str(e["n"]),
                       size.format(e["difference"], e["low"], e["high"]),
-                      p_text(corrected).removeprefix("= ")])  # fmt: skip
+                      p_text(e["p_holm"]).removeprefix("= ")])  # fmt: skip
     sooner = effect["start", "ciwl", "onset"]
     lower = effect["start", "icl", "highest"]
     holds = [lower["p_holm"] < 0.05 and lower["difference"] < 0, sooner["p_holm"] < 0.05 and sooner["difference"] < 0]

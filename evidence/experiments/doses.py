@@ -115,6 +115,8 @@ def _all(kind: Callable[[str], str], names: list[str], good: tuple[str, ...]) ->
     return [kind(name) in good for name in names if kind(name)]
 
 
+_GROUP_STRENGTHS = ("1e-05", "0.0001", "0.001")
+
 DOSES = (
     Dose("2", "Across model sizes",
          "Transience holds across model sizes: depth does not rescue ICL; wider embeddings soften the decline "
@@ -176,11 +178,12 @@ DOSES = (
          "Penalising only the MLPs keeps ICL; penalising only attention does not (Singh et al. 2023, Fig. 16; T6).",
          "regularization-mlp",
          "Parts: at one of the strengths ICL stays with the MLPs penalised; at none with attention.",
-         lambda kind: [any(_all(kind, [f"penalty_l2-{s}_l2_group-mlp" for s in ("1e-05", "0.0001")], ("stays",))),
-                       not any(_all(kind, [f"penalty_l2-{s}_l2_group-attention" for s in ("1e-05", "0.0001")],
+         lambda kind: [any(_all(kind, [f"penalty_l2-{s}_l2_group-mlp" for s in _GROUP_STRENGTHS], ("stays",))),
+                       not any(_all(kind, [f"penalty_l2-{s}_l2_group-attention" for s in _GROUP_STRENGTHS],
                                     ("stays",)))] if kind("penalty_l2-0.0001_l2_group-mlp") else [],
          "Without a penalty (`none`) they are the runs of 1.2: the same training, at those steps at which the others "
-         "were evaluated.", base="none", untreated="iwl"),
+         "were evaluated. The strength 1e-3 was added to the sweep and to the rule once 1e-5 and 1e-4 on MLP or "
+         "attention had changed nothing, before any run with it.", base="none", untreated="iwl"),
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ TITLES = {"omniglot": "Omniglot, 1,856 classes, 64 PCA features",
 
 
 def claims() -> list[Claim]:
-    return [_faithful(), _same_shape()]
+    return [_faithful(), _same_shape(), _longer()]
 
 
 def _faithful() -> Claim:
@@ -78,6 +78,43 @@ def _faithful() -> Claim:
          table(["", "sequences", "published", *(TITLES[c] for c in shown)], rows)],
         {"faithful": plots.curves(data, {c: TITLES[c] for c in shown})},
     )  # fmt: skip
+
+
+def _longer() -> Claim:
+    key, title = "0.3", "The published setting, gone on with to 40 million sequences"
+    says = ("In the published curve ICL is at .57 to .61 and Flip at .03 by 20M sequences (Singh et al. 2025, "
+            "Fig. 1b). In 0.1 our fades were slower: do they come to the same end?")  # fmt: skip
+    command = "mechicl sweep sweeps/faithful-longer.toml"
+    data = tables.read("faithful-longer")
+    if data is None:
+        return not_run(key, title, says, command)
+    (condition,) = data.condition.unique()
+    times = [t for t in np.arange(4e6, 4.01e7, 4e6) if t <= data.sequences.max()]
+    rows = [[short(t), *(_value(data, condition, e, t) for e in PUBLISHED)] for t in times]
+    found = phases(data).set_index("evaluator")
+    holds = []
+    if len(found):
+        icl, flip = found.loc["icl"], found.loc["flip"]
+        holds = [bool(icl.peak_value > 0.8 and icl.final_value < icl.peak_value - 0.15),
+                 bool(flip.peak_value > 0.6 and flip.final_value < 0.1)]  # fmt: skip
+    return Claim(
+        key, title, says, f"`coopetition`, Gaussian, 12,800 classes, 24 dimensions, one seed, to "
+        f"{short(data.sequences.max())}: the run of 0.1, gone on with",
+        f"ICL peaks at {_peak_and_end(found, 'icl')}; Flip at {_peak_and_end(found, 'flip')}",
+        "parts: from a peak above .8 ICL has lost .15 by the end; from one above .6 Flip is below .1. 24 dimensions "
+        "since Flip was lowest there at 20M. One seed: an observation",
+        by_parts(holds) if holds else "not finished", command,
+        [table(["sequences", *(e.upper() for e in PUBLISHED)], rows)],
+        {"faithful-longer": plots.curves(data, {condition: TITLES["24-dimensional"]})},
+    )  # fmt: skip
+
+
+def _peak_and_end(found: pd.DataFrame, evaluator: str) -> str:
+    if evaluator not in found.index:
+        return "not finished"
+    row = found.loc[evaluator]
+    peak = "never rose" if pd.isna(row.peak) else f"{row.peak_value:.3f} at {short(row.peak)}"
+    return f"{peak} and ends at {row.final_value:.3f}"
 
 
 def _value(data: pd.DataFrame, condition: str, evaluator: str, sequences: float) -> str:

@@ -91,4 +91,4 @@ def test_the_committed_sweeps_can_be_read():
         import tomllib
 
         made = plan(tomllib.loads(path.read_text()), path.stem)
-        assert len(tables.conditions(made)) == len(set(tables.conditions(made))) > 1
+        assert len(tables.conditions(made)) == len(set(tables.conditions(made))) > 0

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analyses.findings import Findings
+from mechicl.config import ModelConfig
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.style import COLOURS, NAMES, finish, sequences_axis, short
-from mechicl.interventions import AblateHeads, every_head
+from mechicl.interventions import AblateHeads, every_head, matched_heads
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
 SHOWN = ("icl", "flip", "ciwl", "iwl")
-CONTROLS = 10  # random sets of heads, of the same count as the chosen set
+CONTROLS = 10  # random sets of heads, as many as the chosen ones in each layer
 
 
 def run(series: Series, progress: bool = True) -> Findings:
@@ -28,14 +27,13 @@ def run(series: Series, progress: bool = True) -> Findings:
     The ICL heads are the quarter of all heads whose zero-ablation costs most Flip accuracy
     at Flip's peak. They are chosen on an evaluation set of their own (fold 1), so what is
     reported (fold 0) is not inflated by the choice. Controls: the intact model, and
-    random sets of as many of the other heads.
+    random sets of as many other heads of the same layers.
     """
     model = series.config.model
     singles = [*every_head(model), *every_head(model, "mean")]
     single = effects(evaluate(series, ablate=singles, metrics=None, progress=progress))
     chosen = icl_heads(series)
-    rest = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads) if (la, h) not in chosen]
-    controls = random_sets(rest, len(chosen))
+    controls = random_sets(model, chosen)
     group = AblateHeads(heads=chosen)
     grouped = evaluate(series, ablate=[group, *controls], metrics=None, progress=progress)
     names = {str(group): "ICL heads", "intact": "intact"}
@@ -62,15 +60,12 @@ def costly_heads(series: Series, step: int, evaluator: str, fold: int = 1) -> tu
     return tuple((int(la), int(h)) for la, h in drop[["layer", "head"]].head(count).to_numpy())
 
 
-def random_sets(heads: list[tuple[int, int]], count: int) -> list[AblateHeads]:
-    """CONTROLS distinct random sets of `count` of the given heads (all sets, where there are
-    fewer), from a fixed seed."""
+def random_sets(model: ModelConfig, like: tuple[tuple[int, int], ...]) -> list[AblateHeads]:
+    """Up to CONTROLS distinct random sets of as many other heads, of the same layers where there are enough
+    (`interventions.matched_heads`), from a fixed seed."""
     rng = np.random.default_rng(0)
-    count = min(count, len(heads))
-    picks: set[tuple[int, ...]] = set()
-    while len(picks) < min(CONTROLS, math.comb(len(heads), count)):
-        picks.add(tuple(sorted(rng.permutation(len(heads))[:count].tolist())))
-    return [AblateHeads(heads=tuple(heads[i] for i in pick)) for pick in sorted(picks)]
+    distinct = dict.fromkeys(matched_heads(model, like, rng) for _ in range(20 * CONTROLS))
+    return [AblateHeads(heads=heads) for heads in sorted(list(distinct)[:CONTROLS])]
 
 
 def _heatmap(single: pd.DataFrame, evaluator: str, kind: str) -> go.Figure:
@@ -108,7 +103,7 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
     controls = table[table.condition == "random heads"].intervention.nunique()
     finish(fig, "The ICL heads, taken out at every step",
            f"zero-ablating {heads}, chosen at Flip's peak on other sequences; "
-           f"{controls} random sets of as many other heads", 420)  # fmt: skip
+           f"{controls} random sets of as many other heads, matched by layer", 420)  # fmt: skip
     fig.update_yaxes(range=[0, 1.01])
     fig.update_yaxes(title_text="accuracy", col=1)
     fig.update_layout(legend={"orientation": "h", "y": -0.24}, margin={"t": 104})

@@ -19,7 +19,7 @@ import numpy as np
 
 from analyses.head_ablations import icl_heads
 from mechicl.config import Config, Treatment
-from mechicl.interventions import random_heads
+from mechicl.interventions import matched_heads
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series, open_series
 from mechicl.sweep.executor import Job, Local
@@ -33,24 +33,11 @@ def conditions(series: Series) -> Iterator[Config]:
     if peak is None:
         return
     chosen, start = icl_heads(series), series.nearest(peak)
-    for name, heads in {"icl-heads": chosen, "random-heads": controls(series, chosen)}.items():
+    others = matched_heads(series.config.model, chosen, np.random.default_rng([series.config.seeds.init, 4]))
+    for name, heads in {"icl-heads": chosen, "random-heads": others}.items():
         for when, since in {"start": 0, "peak": start}.items():
             treatment = Treatment(kind="ablate", heads=heads, start=since)
             yield replace(series.config, name=f"{name}-{when}", treatments=(treatment,), keep="metrics")
-
-
-def controls(series: Series, chosen: Heads) -> Heads:
-    """As many other heads of each layer, at random where there are enough; else of any layer."""
-    model, rng = series.config.model, np.random.default_rng([series.config.seeds.init, 4])
-    drawn: list[tuple[int, int]] = []
-    for layer in range(model.n_layers):
-        count = sum(la == layer for la, _ in chosen)
-        room = model.n_heads - count
-        drawn += random_heads(model, min(count, room), rng, layer=layer, excluding=chosen)
-    short = len(chosen) - len(drawn)
-    if short:
-        drawn += random_heads(model, short, rng, excluding=(*chosen, *drawn))
-    return tuple(sorted(drawn))
 
 
 def train_all(runs: list[Path], out: Path, jobs: int | None = None) -> None:

@@ -237,10 +237,15 @@ def evaluate_params(
         return score(params, forward(params, batch, config.model, edits=edited).final, batch)
 
     logits = sum(map(len, sets.values())) * params["unembed.b_U"].shape[-1]
+    scored = zip(sets, share_each(measure, sets.values(), logits), strict=True)
+    return [row for name, values in scored for row in metric_rows(name, values)]
+
+
+def metric_rows(evaluator: str, scored: dict[str, Tensor]) -> list[dict]:
+    """Rows `evaluator, metric, value, n, ci_low, ci_high` of one set's metrics, each [b] (`score`)."""
     rows = []
-    for (name, batch), scored in zip(sets.items(), share_each(measure, sets.values(), logits), strict=True):
-        for metric, values in scored.items():
-            value, low, high = map(float, mean_interval(values, metric))
-            rows.append({"evaluator": name, "metric": metric, "value": value, "n": len(batch),
-                         "ci_low": low, "ci_high": high})  # fmt: skip
+    for metric, values in scored.items():
+        value, low, high = map(float, mean_interval(values, metric))
+        rows.append({"evaluator": evaluator, "metric": metric, "value": value, "n": len(values),
+                     "ci_low": low, "ci_high": high})  # fmt: skip
     return rows

@@ -95,6 +95,21 @@ def random_heads(
     return tuple(sorted(heads[int(i)] for i in rng.choice(len(heads), count, replace=False)))
 
 
+def matched_heads(
+    model: ModelConfig, like: Collection[tuple[int, int]], rng: np.random.Generator
+) -> tuple[tuple[int, int], ...]:
+    """The control of a set of heads: as many others at random, of the same layers where those have as many
+    others. What is missing is drawn from other layers; all others, where `like` is most of the model."""
+    drawn: list[tuple[int, int]] = []
+    for layer in range(model.n_layers):
+        count = sum(la == layer for la, _ in like)
+        drawn += random_heads(model, min(count, model.n_heads - count), rng, layer=layer, excluding=like)
+    missing = min(len(like), model.n_layers * model.n_heads - len(like)) - len(drawn)
+    if missing:
+        drawn += random_heads(model, missing, rng, excluding=(*like, *drawn))
+    return tuple(sorted(drawn))
+
+
 def needs(kind: Kind, model: ModelConfig) -> list[str]:
     """Hooks whose intact activations `edits` must be given for a kind."""
     hook = {"mean": "hook_z", "resample": "hook_z", "pattern_preserving": "hook_pattern",

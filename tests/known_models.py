@@ -27,6 +27,8 @@ then POSITION (one-hot). Ties are broken by a ramp in b_U, so nothing hangs on t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from mechicl.config import BankConfig, Config, ModelConfig, ScheduleConfig, SequenceConfig
@@ -101,6 +103,24 @@ def lookup_model(n_pairs: int = 2) -> tuple[Config, Params]:
     w["unembed.W_U"].zero_()
     w["unembed.W_U"][CONTENT] = 20.0 * (torch.linalg.pinv(points) @ answers).float()
     return config, w
+
+
+def with_recall(config: Config, weights: Params) -> tuple[Config, Params]:
+    """The same model with an MLP in its last layer that knows every class's label, and shouts it.
+
+    One hidden unit per class answers to its point alone, and writes twice what an induction head copies, into
+    the same coordinates. So with `induction_model()`: iwl 1, flip 0; without the MLP the circuit behind it
+    shows again: flip 1, iwl 0. What is common to all sequences is no answer, so the MLP's mean does the same.
+    """
+    config = replace(config, model=replace(config.model, mlp_ratio=1, mlp_layers=(config.model.n_layers - 1,)))
+    block = f"blocks.{config.model.n_layers - 1}.mlp"
+    out = weights | {name: torch.zeros(shape) for name, shape in shapes(config).items() if name.startswith(block)}
+    bank = build_bank(config).train()
+    points = torch.from_numpy(bank.exemplars[:, 0]).double()
+    out[f"{block}.W_in"][CONTENT, :CLASSES] = 10.0 * torch.linalg.pinv(points).float()
+    label = torch.from_numpy(bank.label_of_class)
+    out[f"{block}.W_out"][torch.arange(CLASSES), LABEL.start + label] = 0.2
+    return config, out
 
 
 def without_head(weights: Params, layer: int, head: int) -> Params:

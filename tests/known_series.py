@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from known_models import INDUCTION_HEAD, induction_model, lookup_model, without_head
+import torch
+from known_models import INDUCTION_HEAD, induction_model, lookup_model, with_recall, without_head
 
 from mechicl.config import Config, to_dict
 from mechicl.data.banks import build_bank
@@ -48,3 +49,11 @@ def rise_and_fall(root: Path) -> Series:
     config, circuit = induction_model()
     weights = {0: without_head(circuit, *INDUCTION_HEAD), 5: circuit, 10: lookup_model()[1]}
     return write_series(root, config, weights, loss={5: 0.5, 10: 0.01})
+
+
+def behind_recall(root: Path) -> Series:
+    """ICL that an MLP's recall covers, by hand: as `rise_and_fall`, but at step 10 the circuit of step 5 is still
+    there, behind an MLP that knows all labels. At steps 0 and 5 the MLP writes nothing."""
+    config, both = with_recall(*induction_model())
+    circuit = {name: torch.zeros_like(w) if ".mlp." in name else w for name, w in both.items()}
+    return write_series(root, config, {0: without_head(circuit, *INDUCTION_HEAD), 5: circuit, 10: both})

@@ -1,6 +1,8 @@
 """Every kind of ablation against one written with TransformerLens hooks in this file, against
 weight surgery, and against itself: many conditions at once equal one at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,16 @@ from mechicl.config import BankConfig, Config, ConfigError, ModelConfig, Sequenc
 from mechicl.data.banks import Batch, build_bank
 from mechicl.engine.forward import forward, logits, stack
 from mechicl.engine.params import Params, init, pack
-from mechicl.interventions import BASELINES, AblateHeads, edits, every_head, needs, only_head
+from mechicl.interventions import (
+    BASELINES,
+    AblateHeads,
+    edits,
+    every_head,
+    matched_heads,
+    needs,
+    only_head,
+    random_heads,
+)
 from mechicl.model import ICLTransformer
 
 KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
@@ -316,3 +327,29 @@ def test_a_head_that_is_not_there_is_refused(head):
 def test_conditions_of_two_kinds_do_not_share_a_pass():
     with pytest.raises(ConfigError, match=r"share a kind; given \['mean', 'zero'\]"):
         edits([AblateHeads(heads=((0, 0),)), AblateHeads(heads=((0, 0),), kind="mean")], make().model, {})
+
+
+def test_random_heads(tiny_config):
+    model = replace(tiny_config.model, n_heads=8)
+    rng = np.random.default_rng(0)
+    drawn = [random_heads(model, 3, rng, layer=0, excluding=((0, 1), (0, 2))) for _ in range(50)]
+    assert all(len(set(d)) == 3 for d in drawn)
+    assert {h for d in drawn for h in d} == {(0, h) for h in range(8)} - {(0, 1), (0, 2)}
+    assert {la for la, _ in random_heads(model, 12, rng)} == {0, 1}
+    with pytest.raises(ConfigError, match="3 random heads were asked for, but only 2"):
+        random_heads(model, 3, rng, layer=1, excluding=[(1, h) for h in range(6)])
+
+
+def test_matched_heads(tiny_config):
+    """As many of each layer, none of the given ones; from other layers where one has too few; all others at most."""
+    model, rng = replace(tiny_config.model, n_layers=2, n_heads=8), np.random.default_rng(0)
+    like = ((0, 0), (0, 1), (1, 5))
+    drawn = {matched_heads(model, like, rng) for _ in range(200)}
+    assert all([la for la, _ in d] == [0, 0, 1] and not set(d) & set(like) for d in drawn)
+    assert len(drawn) > 80  # of 15 pairs x 7
+    crowded = tuple((0, h) for h in range(6))
+    some = matched_heads(model, crowded, rng)
+    assert [la for la, _ in some] == [0] * 2 + [1] * 4
+    assert not set(some) & set(crowded)
+    most = tuple((la, h) for la in range(2) for h in range(8))[:12]
+    assert matched_heads(model, most, rng) == tuple((1, h) for h in range(4, 8))

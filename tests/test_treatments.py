@@ -18,7 +18,7 @@ from mechicl.engine.params import init, pack
 from mechicl.engine.step import Trainer
 from mechicl.ensemble import train_seeds
 from mechicl.evaluators import evaluate_params, evaluation_sets
-from mechicl.interventions import AblateHeads, random_heads
+from mechicl.interventions import AblateHeads
 from mechicl.series import Series, open_series
 from mechicl.storage import SeriesError, read_jsonl
 from mechicl.train import densify, resume, train, training_batches
@@ -374,17 +374,6 @@ def test_an_unknown_key_of_a_treatment_is_named(tiny_config):
     data = to_dict(tiny_config) | {"treatments": [{"kind": "ablate", "head": [[0, 0]]}]}
     with pytest.raises(ConfigError, match=r"config\.treatments\[0\]\.head: unknown key\. Did you mean 'heads'"):
         from_dict(Config, data)
-
-
-def test_random_heads(tiny_config):
-    model = replace(tiny_config.model, n_heads=8)
-    rng = np.random.default_rng(0)
-    drawn = [random_heads(model, 3, rng, layer=0, excluding=((0, 1), (0, 2))) for _ in range(50)]
-    assert all(len(set(d)) == 3 for d in drawn)
-    assert {h for d in drawn for h in d} == {(0, h) for h in range(8)} - {(0, 1), (0, 2)}
-    assert {la for la, _ in random_heads(model, 12, rng)} == {0, 1}
-    with pytest.raises(ConfigError, match="3 random heads were asked for, but only 2"):
-        random_heads(model, 3, rng, layer=1, excluding=[(1, h) for h in range(6)])
 
 
 def test_the_documented_treatments_are_treatments():

@@ -7,6 +7,7 @@ import pandas as pd
 from analyses.circuits import figures, grafts, heads, text
 from analyses.circuits.moments import moments, thinned
 from analyses.findings import Findings
+from mechicl.measures.mlps import ablate_mlps
 from mechicl.measures.removal import remove_directions
 from mechicl.measures.subspaces import subspaces
 from mechicl.measures.tables import tidy
@@ -17,10 +18,12 @@ HOSTS = 12  # checkpoints at which each thing is measured, unless told
 
 
 def run(series: Series, progress: bool = True, hosts: int = HOSTS) -> Findings:
-    """Heads (heads.py), directions written (measures/subspaces.py, removal.py) and grafts (grafts.py).
+    """Heads (heads.py), MLPs (measures/mlps.py), directions written (measures/subspaces.py, removal.py) and
+    grafts (grafts.py).
 
     The table has three columns more than the tidy one: `topic` ('heads', 'correlations', 'crossed',
-    'subspaces', 'removal', 'halves', 'parts', 'times'), `condition` and `effect`.
+    'subspaces', 'removal', 'halves', 'parts', 'times'; 'mlps' where the model has any, 'mlp_subspaces' where its
+    last layer has one), `condition` and `effect`.
 
     Args:
         hosts: how many checkpoints to measure at, spread evenly over those saved.
@@ -41,5 +44,9 @@ def run(series: Series, progress: bool = True, hosts: int = HOSTS) -> Findings:
         "parts": parts,
         "times": tidy(series, grafts.change_times(parts, at, grafts.parts(model))),
     }
+    if any(map(model.has_mlp, range(model.n_layers))):
+        topics["mlps"] = ablate_mlps(series, steps, progress=progress)
+    if model.has_mlp(model.n_layers - 1):
+        topics["mlp_subspaces"] = subspaces(series, steps, progress=progress, writer="mlp")
     table = pd.concat([t.assign(topic=name) for name, t in topics.items()], ignore_index=True)
     return Findings("circuits", QUESTION, text.sentences(series, at, table), table, figures.draw(series, at, table))

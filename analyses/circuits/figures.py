@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import hex_to_rgb
 from plotly.subplots import make_subplots
 
 from analyses.circuits.grafts import parts
@@ -25,14 +26,15 @@ def draw(series: Series, at: Moments, table: pd.DataFrame) -> dict[str, go.Figur
     out = {
         "heads": _heads(topics["heads"], topics["correlations"], at, peak),
         "crossed": _crossed(topics["crossed"]),
-        "subspaces": _subspaces(topics["subspaces"]),
+        **({"mlps": _mlps(topics["mlps"])} if "mlps" in topics else {}),
+        "subspaces": _subspaces(topics["subspaces"], topics.get("mlp_subspaces")),
         "removal": _removal(topics["removal"]),
         "halves": _halves(topics["halves"], peak),
         "back": _parts(series, topics["parts"], peak),
         "late": _late(series, topics["parts"], peak),
     }
     if at.peak > 0:
-        for name in ("crossed", "subspaces", "removal", "halves", "back", "late"):
+        for name in out.keys() - {"heads"}:
             out[name].add_vline(x=series.sequences(at.peak), line={"color": "#bbb", "width": 1, "dash": "dash"},
                                 row="all", col="all")  # type: ignore[reportArgumentType]  # fmt: skip
     return out
@@ -55,11 +57,11 @@ def _line(fig: go.Figure, table: pd.DataFrame, name: str, colour: str, at: tuple
 
 
 def _band(fig: go.Figure, x: pd.Index, low: pd.Series, high: pd.Series, name: str, at: tuple[int, int],
-          show: bool) -> None:  # fmt: skip
+          show: bool, colour: str = _GREY) -> None:  # fmt: skip
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": name}
     fig.add_trace(go.Scatter(x=x, y=low, showlegend=False, **edge), row=at[0], col=at[1])
     fig.add_trace(go.Scatter(x=x, y=high, name=name, showlegend=show, fill="tonexty",
-                             fillcolor="rgba(150,150,150,0.3)", **edge), row=at[0], col=at[1])  # fmt: skip
+                             fillcolor=f"rgba{(*hex_to_rgb(colour), 0.25)}", **edge), row=at[0], col=at[1])  # fmt: skip
 
 
 def _timed(fig: go.Figure, title: str, subtitle: str, height: int, label: str, bottom: float = -0.24) -> go.Figure:
@@ -100,30 +102,52 @@ def _heads(single: pd.DataFrame, correlations: pd.DataFrame, at: Moments, peak: 
 
 def _crossed(table: pd.DataFrame) -> go.Figure:
     fig = _panels([NAMES[e] for e in SHOWN])
+    groups = (("ICL heads", COLOURS["icl"]), ("CIWL heads", COLOURS["ciwl"]))
     for col, evaluator in enumerate(SHOWN, 1):
         rows = table[(table.evaluator == evaluator) & (table.sequences > 0)]
-        random = rows[rows.condition == "random heads"].groupby("sequences").value
-        low = random.min()
-        _band(fig, low.index, low, random.max(), "random other heads (range)", (1, col), col == 1)
+        for name, colour in groups:
+            random = rows[rows.condition == f"random for {name}"].groupby("sequences").value
+            low = random.min()
+            _band(fig, low.index, low, random.max(), f"random others of {name}' layers (range)", (1, col), col == 1,
+                  colour)  # fmt: skip
         _line(fig, rows[rows.condition == "intact"], "intact", _BLACK, (1, col), show=col == 1)
-        for name, colour in (("ICL heads", COLOURS["icl"]), ("CIWL heads", COLOURS["ciwl"])):
+        for name, colour in groups:
             _line(fig, rows[rows.condition == name], f"{name} out", colour, (1, col), dash="dash", show=col == 1)
-    named = {c: table[table.condition == c].intervention.iloc[0].removeprefix("zero ")
-             for c in ("ICL heads", "CIWL heads")}  # fmt: skip
+    named = {name: table[table.condition == name].intervention.iloc[0].removeprefix("zero ") for name, _ in groups}
     fig.update_yaxes(range=[0, 1.01])
     return _timed(fig, "ICL's heads and CIWL's heads, taken out at every step",
                   f"ICL: {named['ICL heads']}; CIWL: {named['CIWL heads']}; each chosen on other sequences", 420,
                   "accuracy")  # fmt: skip
 
 
-def _subspaces(table: pd.DataFrame) -> go.Figure:
-    fig = _panels(["all heads of the last layer together", "mean over its heads, each in its own space"])
+def _mlps(table: pd.DataFrame) -> go.Figure:
+    fig = _panels([NAMES[e] for e in SHOWN])
+    layers = sorted(int(la) for la in table.layer.dropna().unique())
+    for col, evaluator in enumerate(SHOWN, 1):
+        rows = table[table.evaluator == evaluator]
+        _line(fig, rows[rows.intervention == "intact"], "intact", _BLACK, (1, col), show=col == 1)
+        for layer in layers:
+            for kind, dash in (("mean", "dash"), ("zero", "dot")):
+                name = f"{'its mean' if kind == 'mean' else 'nothing'} for layer {layer}'s MLP"
+                _line(fig, rows[rows.intervention == f"{kind} L{layer} MLP"], name, _LAYERS[layer % len(_LAYERS)],
+                      (1, col), dash=dash, show=col == 1)  # fmt: skip
+    fig.update_yaxes(range=[0, 1.01])
+    return _timed(fig, "Which answers need the MLP?", "its output replaced at every step; "
+                  f"n = {int(table.n.max()):,} sequences per evaluator", 420, "accuracy")  # fmt: skip
+
+
+def _subspaces(table: pd.DataFrame, mlp: pd.DataFrame | None) -> go.Figure:
     overlap = table[table.metric == "overlap"]
+    panels = {"all heads of the last layer together": overlap[overlap["head"].isna()],
+              "mean over its heads, each in its own space": overlap[overlap["head"].notna()]}  # fmt: skip
+    if mlp is not None:
+        panels["its MLP"] = mlp[mlp.metric == "overlap"]
+    fig = _panels(list(panels))
     lines = (("flip", "ciwl", "ICL and CIWL", COLOURS["ciwl"], "solid"),
              ("flip", "iwl", "ICL and IWL", COLOURS["iwl"], "solid"),
              ("flip", "other half", "ICL, two halves of the sequences", COLOURS["icl"], "dot"),
              ("ciwl", "other half", "CIWL, two halves", _BLACK, "dot"))  # fmt: skip
-    for col, rows in enumerate((overlap[overlap["head"].isna()], overlap[overlap["head"].notna()]), 1):
+    for col, rows in enumerate(panels.values(), 1):
         random = rows[(rows.baseline == "random") & (rows.sequences > 0)].groupby("sequences")
         low, high = random.ci_low.mean(), random.ci_high.mean()
         _band(fig, low.index, low, high, "random subspaces (95%)", (1, col), col == 1)

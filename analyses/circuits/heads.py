@@ -78,17 +78,14 @@ def _centred_ranks(values: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
 
 
 def crossed(series: Series, at: Moments, steps: list[int], progress: bool) -> pd.DataFrame:
-    """Both groups and random ones taken out at every step; column condition: 'intact', 'ICL
-    heads', 'CIWL heads' or 'random heads' (of neither group, as many)."""
+    """Both groups, and for each as many random others of the same layers, taken out at every step; column
+    condition: 'intact', 'ICL heads', 'CIWL heads', 'random for ICL heads' or 'random for CIWL heads'."""
     groups = {"ICL heads": costly_heads(series, at.peak, at.formed or "flip"),
               "CIWL heads": costly_heads(series, at.end, "ciwl")}  # fmt: skip
-    model, used = series.config.model, set().union(*groups.values())
-    rest = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads) if (la, h) not in used]
-    controls = random_sets(rest, len(groups["ICL heads"])) if rest else []
-    ablate = {str(AblateHeads(heads=heads)): AblateHeads(heads=heads) for heads in groups.values()}
-    table = evaluate(series, steps, SHOWN, [*ablate.values(), *controls], metrics=None, progress=progress)
-    parts = [table[table.intervention == "intact"].assign(condition="intact")]
-    for name, heads in groups.items():
-        parts.append(table[table.intervention == str(AblateHeads(heads=heads))].assign(condition=name))
-    random = table.intervention.isin([str(c) for c in controls])
-    return pd.concat([*parts, table[random].assign(condition="random heads")], ignore_index=True)
+    conditions = {name: [AblateHeads(heads=heads)] for name, heads in groups.items()}
+    conditions |= {f"random for {name}": random_sets(series.config.model, heads) for name, heads in groups.items()}
+    distinct = list(dict.fromkeys(c for listed in conditions.values() for c in listed))
+    table = evaluate(series, steps, SHOWN, distinct, metrics=None, progress=progress)
+    named = {"intact": ["intact"]} | {name: list(map(str, listed)) for name, listed in conditions.items()}
+    parts = [table[table.intervention.isin(texts)].assign(condition=name) for name, texts in named.items()]
+    return pd.concat(parts, ignore_index=True)

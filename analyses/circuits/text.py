@@ -25,7 +25,10 @@ def sentences(series: Series, at: Moments, table: pd.DataFrame) -> list[str]:
         first = f"ICL never formed in this run (Flip too is within .1 of chance); 'peak' stands for {peak} sequences."
     return [
         first, *_heads(topics["correlations"]), *_crossed(topics["crossed"], at),
-        *_subspaces(topics["subspaces"], topics["removal"], at), *_halves(topics["halves"], at),
+        *(_mlps(topics["mlps"], at) if "mlps" in topics else []),
+        _overlaps(topics["subspaces"], "heads of the last layer write", at),
+        *([_overlaps(topics[x], "MLP of the last layer writes", at)] if (x := "mlp_subspaces") in topics else []),
+        *_removal(topics["removal"], at), *_halves(topics["halves"], at),
         *_parts(series, topics["parts"], topics["times"], at),
     ]  # fmt: skip
 
@@ -60,15 +63,27 @@ def _crossed(table: pd.DataFrame, at: Moments) -> list[str]:
         for evaluator, label in _NAMES.items():
             values = rows[rows.evaluator == evaluator].groupby("condition").value
             middle, low, high = values.median(), values.min(), values.max()
-            said.append(f"{label} {middle['intact']:.3f} → {middle['ICL heads']:.3f} without ICL's heads, "
-                        f"{middle['CIWL heads']:.3f} without CIWL's")  # fmt: skip
-            if (x := "random heads") in middle:
-                said[-1] += f", random others {middle[x]:.3f} ({low[x]:.3f} to {high[x]:.3f})"
+            without = [f"{middle[f'{x} heads']:.3f} without {x}'s (random others of the same layers "
+                       f"{middle[r]:.3f}, {low[r]:.3f} to {high[r]:.3f})"
+                       for x in ("ICL", "CIWL") for r in (f"random for {x} heads",)]  # fmt: skip
+            said.append(f"{label} {middle['intact']:.3f} → " + ", ".join(without))
         lines.append(f"Heads out at {name}: " + "; ".join(said) + ".")
     return lines
 
 
-def _subspaces(table: pd.DataFrame, removal: pd.DataFrame, at: Moments) -> list[str]:
+def _mlps(table: pd.DataFrame, at: Moments) -> list[str]:
+    found = _values(table, ["step", "intervention", "evaluator"])
+    lines = []
+    for layer in sorted(table.layer.dropna().unique()):
+        for name, step in (("the peak", at.peak), ("the end", at.end)):
+            each = [f"{label} {found[step, 'intact', e]:.3f} → {found[step, f'mean L{layer} MLP', e]:.3f} "
+                    f"({found[step, f'zero L{layer} MLP', e]:.3f} with nothing)"
+                    for e, label in _NAMES.items()]  # fmt: skip
+            lines.append(f"With its mean in place of the MLP of layer {layer} at {name}: " + "; ".join(each) + ".")
+    return lines
+
+
+def _overlaps(table: pd.DataFrame, writes: str, at: Moments) -> str:
     rows = table[table["head"].isna() & (table.metric == "overlap")]
     found = {(r.step, r.evaluator, r.baseline): r for r in rows.itertuples()}
     first = found[int(rows.step.min()), "flip", "ciwl"]
@@ -77,14 +92,18 @@ def _subspaces(table: pd.DataFrame, removal: pd.DataFrame, at: Moments) -> list[
         row = found[step, a, b]
         return f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
 
-    lines = [
-        f"What the last layer writes for ICL and for CIWL at the query overlaps by {said(at.peak, 'flip', 'ciwl')} at "
+    return (
+        f"What the {writes} for ICL and for CIWL at the query overlaps by {said(at.peak, 'flip', 'ciwl')} at "
         f"the peak and {said(at.end, 'flip', 'ciwl')} at the end (mean squared cosine of principal angles). Two halves "
         f"of the same sequences overlap by {found[at.peak, 'flip', 'other half'].value:.2f} (ICL) and "
         f"{found[at.peak, 'ciwl', 'other half'].value:.2f} (CIWL) at the peak, random subspaces by "
         f"{found[at.peak, '', 'random'].value:.2f}; before any of it was learned (first checkpoint) ICL's and CIWL's "
         f"overlap by {first.value:.2f}."
-    ]
+    )
+
+
+def _removal(removal: pd.DataFrame, at: Moments) -> list[str]:
+    lines = []
     gone = removal[removal.baseline != ""].baseline.iloc[0]
     for name, step in (("the peak", at.peak), ("the end", at.end)):
         now = removal[removal.step == step].pivot(index="intervention", columns="evaluator", values="value")
@@ -92,7 +111,7 @@ def _subspaces(table: pd.DataFrame, removal: pd.DataFrame, at: Moments) -> list[
         each = [f"{label} {now.loc['intact', e]:.3f} → {now.loc['without flip', e]:.3f} without ICL's, "
                 f"{now.loc['without ciwl', e]:.3f} without CIWL's, {random[e].median():.3f} without random ones"
                 for e, label in _NAMES.items()]  # fmt: skip
-        lines.append(f"With {gone} taken from what the last layer can write at {name}: " + "; ".join(each) + ".")
+        lines.append(f"With {gone} taken from what its heads can write at {name}: " + "; ".join(each) + ".")
     return lines
 
 

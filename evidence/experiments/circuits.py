@@ -1,6 +1,8 @@
-"""Claim 8.6: are ICL's and in-weights learning's circuits shared, and what changes first when ICL fades?"""
+"""Claims 8.6 and 8.7: are ICL's and in-weights learning's circuits shared, and what changes first when ICL fades?"""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -17,12 +19,23 @@ PANELS = {"intact": "intact", "first half from the peak": "peak's first half",
           "first half from before ICL": "first half from before", "second half from the peak": "peak's second half",
           "second half from before ICL": "second half from before"}  # fmt: skip
 PARTS = {"embed": "label embedding", "ov.0": "OV of layer 0", "pos_embed": "positions",
-         "exemplar_embed": "exemplar embedding", "qk.0": "QK of layer 0", "unembedding": "unembedding",
-         "qk.1": "QK of layer 1", "ov.1": "OV of layer 1"}  # fmt: skip
+         "exemplar_embed": "exemplar embedding", "qk.0": "QK of layer 0", "mlp.1": "MLP of layer 1",
+         "unembedding": "unembedding", "qk.1": "QK of layer 1", "ov.1": "OV of layer 1"}  # fmt: skip
+GROUPS = {"intact": "intact", "ICL heads": "without ICL's heads",
+          "random for ICL heads": "without as many others of ICL's heads' layers",
+          "CIWL heads": "without CIWL's heads",
+          "random for CIWL heads": "without as many others of CIWL's heads' layers"}  # fmt: skip
+MLPS = {"intact": "intact", "mean L1 MLP": "its mean in the MLP's place", "zero L1 MLP": "nothing in its place"}
+SPACES = {("flip", "ciwl"): "ICL and CIWL", ("flip", "iwl"): "ICL and IWL", ("flip", "other half"): "ICL, two halves",
+          ("ciwl", "other half"): "CIWL, two halves", ("", "random"): "random subspaces"}  # fmt: skip
 EVALUATORS = ("icl", "flip", "ciwl", "iwl")
 
 
 def claims() -> list[Claim]:
+    return [_halves(), _mlps()]
+
+
+def _halves() -> Claim:
     key, title = "8.6", "Shared or separate circuits, and what changes first when ICL fades?"
     says = ("After the phase change layer 1 is largely conserved: layer 1 of the end with embeddings and layer 0 of "
             "each checkpoint reproduces nearly the whole course, so the switch is carried by the first half (Singh et "
@@ -30,29 +43,18 @@ def claims() -> list[Claim]:
     command = "python -m evidence.circuits OUT checkpoints/demo-s0 ...  (one run: mechicl analyze RUN circuits)"
     found = tables.read("circuits")
     if found is None:
-        return [not_run(key, title, says, command)]
+        return not_run(key, title, says, command)
     at = found[found.topic == "halves"]
-    batch = int((found.sequences[found.step > 0] / found.step[found.step > 0]).iloc[0])
-    seeds = [s for s in sorted(found.seed.unique()) if _flip_peak(at, s) > 0.75]
-    left = sorted(set(found.seed.unique()) - set(seeds))
-    end, peak = (at[at.step == at.step.max()], _peaks(found, seeds))
+    seeds, left = _formed(found)
+    end, peak = at[at.step == at.step.max()], _peaks(found, seeds)
     halves = [[label, *(spread([_value(end, s, name, e) for s in seeds]) for e in EVALUATORS)]
               for name, label in HALVES.items()]  # fmt: skip
-    parts = [[label, *(spread(_times(found, seeds, f"late {part}", e, batch)) for e in ("icl", "flip"))]
-             for part, label in PARTS.items()]  # fmt: skip
-    heads = [[when, label, *(spread([_cross(found, s, step[s], name, e) for s in seeds]) for e in EVALUATORS)]
-             for when, step in (("the peak", peak), ("the end", dict.fromkeys(seeds, int(at.step.max()))))
-             for name, label in (("intact", "intact"), ("ICL heads", "without ICL's heads"),
-                                 ("CIWL heads", "without CIWL's heads"),
-                                 ("random heads", "without random others (median of the sets)"))]  # fmt: skip
     back = [_value(end, s, "first half from the peak", "icl") - _value(end, s, "first half from before ICL", "icl")
             for s in seeds]  # fmt: skip
     second = [_value(end, s, "second half from the peak", "icl") - _value(end, s, "intact", "icl") for s in seeds]
-    earlier = [_first(found, s, "ov.0", batch) < _first(found, s, "qk.0", batch) for s in seeds]
-    label_first = [_first(found, s, "embed", batch) <= min(_first(found, s, p, batch) for p in PARTS) for s in seeds]
     restored = {half: spread([_value(end, s, f"{half} half from the peak", "icl") for s in seeds])
                 for half in ("first", "second")}  # fmt: skip
-    return [Claim(
+    return Claim(
         key, title, says, f"`demo`, seeds {', '.join(map(str, seeds))} (Flip formed), 17 or 18 of 125 checkpoints each",
         "ICL at the end with the peak's first half "
         f"{restored['first']}, with its second half {restored['second']}",
@@ -63,19 +65,104 @@ def claims() -> list[Claim]:
          "evaluator and seed):",
          table(["", *(e.upper() for e in EVALUATORS)], halves),
          "The trap is in the control: Flip rises with a half that has no ICL at all, because recall is broken.",
-         "When a part of a later checkpoint, put into the model of Flip's peak, first costs it .1 of ICL or of Flip "
-         "(and again at the next measured checkpoint; times are as coarse as the 17 or 18 checkpoints):",
-         table(["part", "costs ICL from", "costs Flip from"], parts),
-         f"The label embedding is the first to matter in {sum(label_first)} of {len(seeds)} seeds, and OV of layer 0 "
-         f"before QK of layer 0 in {sum(earlier)}: what is copied changes before where heads look.",
-         "Heads taken out (a quarter of all, chosen on other sequences):",
-         table(["at", "model", *(e.upper() for e in EVALUATORS)], heads),
-         "Random heads are drawn from both layers, the chosen ones lie mostly in layer 0: the control is not matched "
-         "by layer. Directions: the subspaces that ICL's and CIWL's answers are written in overlap as much as two "
-         "halves of one evaluator do, but they do so before training already (.76): no evidence of a shared circuit.",
-         f"Left out, since Flip never formed: seed {', '.join(map(str, left))}." if left else ""],
+         *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
+         left],
         {"circuits": plots.curves(tables.headline(at[at.seed.isin(seeds)]), PANELS)},
-    )]  # fmt: skip
+    )  # fmt: skip
+
+
+def _mlps() -> Claim:
+    key, title = "8.7", "With an MLP: is recall kept there, and does ICL need it?"
+    says = ("A penalty on the MLPs alone keeps ICL, as if in-weights learning lived in them and ICL in attention "
+            "(Singh et al. 2023, section 6; T6). Here the MLP's output is replaced, by its mean over the evaluation "
+            "set or by nothing, at every step.")  # fmt: skip
+    command = "python -m evidence.circuits OUT checkpoints/iwl-s0 ...  (one run: mechicl analyze RUN circuits)"
+    found = tables.read("circuits-iwl")
+    if found is None:
+        return not_run(key, title, says, command)
+    at = found[found.topic == "mlps"].assign(condition=lambda rows: rows.intervention)
+    seeds, left = _formed(found)
+    last, peak = int(at.step.max()), _peaks(found, seeds)
+    rows = [[when, label, *(spread([_value(at[at.step == step[s]], s, name, e) for s in seeds]) for e in EVALUATORS)]
+            for when, step in (("the peak", peak), ("the end", dict.fromkeys(seeds, last)))
+            for name, label in MLPS.items()]  # fmt: skip
+
+    def lost(step: dict[int, int], evaluator: str) -> list[float]:
+        now = {s: at[at.step == step[s]] for s in seeds}
+        return [_value(now[s], s, "intact", evaluator) - _value(now[s], s, "mean L1 MLP", evaluator) for s in seeds]
+
+    ends = dict.fromkeys(seeds, last)
+    recall, icl, flip = lost(ends, "iwl"), lost(peak, "icl"), [-x for x in lost(ends, "flip")]
+    return Claim(
+        key, title, says, f"`iwl`, seeds {', '.join(map(str, seeds))} (Flip formed), 17 or 18 checkpoints each",
+        f"without the MLP: IWL at the end {0 - np.median(recall):+.3f}, ICL at the peak {0 - np.median(icl):+.3f} (medians)",
+        "in at least four fifths of the seeds IWL at the end falls by .1 or more with the MLP's mean in its place "
+        "(recall is there); and ICL at Flip's peak by less than .1 (ICL is not); one of both: partly. The rule was "
+        "written before the measurement",
+        by_parts([most([x >= 0.1 for x in recall]), most([x < 0.1 for x in icl])]), command,
+        [f"n = {int(at.n.max()):,} sequences per evaluator and seed:",
+         table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
+         f"Without the MLP at the end Flip rises by {spread(flip)}: so much of an ICL circuit is still behind it "
+         "(or recall is broken: see the trap of 8.6).",
+         *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
+         *_directions(found, seeds, peak, "mlp_subspaces", "MLP"), left],
+        {"mlps": plots.curves(tables.headline(at[at.seed.isin(seeds)]), MLPS)},
+    )  # fmt: skip
+
+
+def _formed(found: pd.DataFrame) -> tuple[list[int], str]:
+    """The seeds in which Flip formed, and a sentence on those left out."""
+    at = found[found.topic == "halves"]
+    seeds = [s for s in sorted(found.seed.unique()) if _flip_peak(at, s) > 0.75]
+    left = sorted(set(found.seed.unique()) - set(seeds))
+    return seeds, f"Left out, since Flip never formed: seed {', '.join(map(str, left))}." if left else ""
+
+
+def _parts(found: pd.DataFrame, seeds: list[int]) -> list[str]:
+    """When each part of later checkpoints starts to cost the peak's model its ICL."""
+    batch = int((found.sequences[found.step > 0] / found.step[found.step > 0]).iloc[0])
+    names = [p for p in PARTS if (found.intervention == f"late {p}").any()]
+    rows = [[PARTS[p], *(spread(_times(found, seeds, f"late {p}", e, batch)) for e in ("icl", "flip"))] for p in names]
+    first = {s: {p: _first(found, s, p, batch) for p in names} for s in seeds}
+    earliest = Counter(min(names, key=lambda part: at[part]) for at in first.values())
+    order = [(at["ov.0"] < at["qk.0"], at["qk.0"] < at["ov.0"]) for at in first.values()]
+    return [
+        "When a part of a later checkpoint, put into the model of Flip's peak, first costs it .1 of ICL or of Flip "
+        "(and again at the next measured checkpoint; times are as coarse as the 17 or 18 checkpoints):",
+        table(["part", "costs ICL from", "costs Flip from"], rows),
+        "First to cost ICL: " + ", ".join(f"{PARTS[p]} (in {n} of {len(seeds)} seeds)" for p, n in earliest.items())
+        + ". In layer 0, OV (what is copied) "
+        f"before QK (where heads look) in {sum(a for a, _ in order)} of {len(seeds)} seeds, QK before OV in "
+        f"{sum(b for _, b in order)}.",
+    ]
+
+
+def _heads(found: pd.DataFrame, seeds: list[int], peak: dict[int, int]) -> list[str]:
+    """ICL's and CIWL's heads taken out, with their controls."""
+    end = dict.fromkeys(seeds, int(found[found.topic == "crossed"].step.max()))
+    rows = [[when, label, *(spread([_cross(found, s, step[s], name, e) for s in seeds]) for e in EVALUATORS)]
+            for when, step in (("the peak", peak), ("the end", end)) for name, label in GROUPS.items()]  # fmt: skip
+    return [
+        "Heads taken out (a quarter of all, chosen on other sequences. Controls: the median of up to ten random sets; "
+        "where a group is half of its layer there is one, the other half):",
+        table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
+    ]
+
+
+def _directions(found: pd.DataFrame, seeds: list[int], peak: dict[int, int], topic: str, writer: str) -> list[str]:
+    """How much of the same subspace ICL's and in-weights answers are written in, over training."""
+    rows = found[(found.topic == topic) & found["head"].isna() & (found.metric == "overlap")]
+    value = rows.set_index(["seed", "step", "evaluator", "baseline"]).value.astype(float)
+    steps = {"first checkpoint": dict.fromkeys(seeds, int(rows.step.min())), "the peak": peak,
+             "the end": dict.fromkeys(seeds, int(rows.step.max()))}  # fmt: skip
+    lines = [[label, *(spread([value[s, step[s], *pair] for s in seeds]) for step in steps.values())]
+             for pair, label in SPACES.items()]  # fmt: skip
+    return [
+        f"Overlap (mean squared cosine of principal angles) of the subspaces that the last layer's {writer} write"
+        f"{'s' if writer == 'MLP' else ''} in; it says something about learning only where it moves away from the "
+        "untrained model's, and beyond what two halves of the same sequences differ by:",
+        table(["", *steps], lines),
+    ]
 
 
 def _flip_peak(rows: pd.DataFrame, seed: int) -> float:

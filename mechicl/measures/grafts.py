@@ -33,7 +33,7 @@ from mechicl.config import Config, ConfigError, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params, pack, shapes
-from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, score
+from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, metric_rows, score
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, tidy
 from mechicl.series import Series
@@ -154,7 +154,4 @@ def scored_rows(
     """Rows evaluator, metric, value, n, ci_low, ci_high of one model (plain packed parameters)."""
     for name, batch in sets.items():
         final = forward(params, batch, model).final
-        for metric, values in score(params, final, batch, wanted[name]).items():
-            value, low, high = map(float, mean_interval(values, metric))
-            yield {"evaluator": name, "metric": metric, "value": value, "n": len(batch),
-                   "ci_low": low, "ci_high": high}  # fmt: skip
+        yield from metric_rows(name, score(params, final, batch, wanted[name]))

@@ -1,7 +1,7 @@
 """Which directions of the residual stream carry ICL, and which carry in-weights answers.
 
-At the query, after the last layer's attention, what the heads write is compared between pairs of
-sequences that differ in one thing only, so that all variation belonging to neither answer cancels:
+What the last layer's heads (or its MLP) write at the query is compared between pairs of sequences
+that differ in one thing only, so that all variation belonging to neither answer cancels:
 
     flip    the two labels of the context change places. Exemplars and query stay, so the
             in-weights answer stays and the in-context answer changes: what differs carries ICL.
@@ -13,7 +13,7 @@ sequences that differ in one thing only, so that all variation belonging to neit
 (Plain principal components of the output would mostly find what both share: which labels and
 exemplars are in the context at all.) D [b, d] are these differences; the directions are the first
 right singular vectors of D, uncentred since the sign of an exchange is arbitrary. There are a
-quarter as many as the space has dimensions: d_model / 4 for all heads together, d_head / 4 for
+quarter as many as the space has dimensions: d_model / 4 for all heads together or the MLP, d_head / 4 for
 one head, which can write into d_head dimensions only (the columns of its W_O).
 
 Two subspaces are compared by their principal angles (Bjorck & Golub 1973, `scipy.linalg.subspace_angles`):
@@ -33,6 +33,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ import torch
 from scipy.linalg import subspace_angles
 from scipy.stats import t as student
 
-from mechicl.config import ModelConfig
+from mechicl.config import ConfigError, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
@@ -49,6 +50,7 @@ from mechicl.measures.tables import chosen_steps, encoded_bytes, stream, tidy
 from mechicl.series import Series
 
 VARIATIONS = ("flip", "ciwl", "iwl")
+Writer = Literal["heads", "mlp"]
 BLOCKS = 8  # of sequences: the jackknife leaves one out at a time, halves are every second
 _DRAWS = 200  # random pairs of subspaces
 
@@ -88,6 +90,12 @@ def writes(params: Params, batch: Batch, model: ModelConfig) -> torch.Tensor:
     return torch.einsum("sbhk,shkd->shbd", z[:, 0, :, -1], w)
 
 
+def mlp_writes(params: Params, batch: Batch, model: ModelConfig) -> torch.Tensor:
+    """What the last layer's MLP writes at the query, [s, 1, b, d]. params: stacked on s."""
+    name = f"blocks.{model.n_layers - 1}.hook_mlp_out"
+    return forward(params, batch, model, capture=[name]).acts[name][..., -1, :]
+
+
 def directions(squares: np.ndarray, count: int) -> np.ndarray:
     """The first right singular vectors [..., d, count] of D, given D^T D [..., d, d]."""
     vectors = torch.linalg.eigh(torch.from_numpy(np.ascontiguousarray(squares)))[1]  # numpy's waits for its threads
@@ -121,15 +129,21 @@ def subspaces(
     variations: Sequence[str] = VARIATIONS,
     n: int | None = None,
     progress: bool = True,
+    writer: Writer = "heads",
 ) -> pd.DataFrame:
     """The tidy table of angles, overlaps and variances per step, head and pair of variations.
 
     `evaluator` is the variation, `baseline` what it is compared with: another variation, 'other
     half' or 'random' ('' for the variance). layer and head are empty for all heads together, which
     have 95% intervals by a delete-a-block jackknife over sequences; those of 'random' are the middle
-    95% of the draws.
+    95% of the draws. With writer 'mlp', the MLP's rows alone, as those of all heads together.
+
+    Raises:
+        ConfigError: writer 'mlp', and the last layer has none.
     """
     model, chosen = series.config.model, chosen_steps(series, steps)
+    if writer == "mlp" and not model.has_mlp(model.n_layers - 1):
+        raise ConfigError(f"{series.root}: the last layer has no MLP: expected writer='heads'.")
     pairs = {name: exchanged(series.evaluation_set(name, n), name) for name in variations}
     widest = max(len(batch) for batch, _ in pairs.values())
     size = 4.0 * widest * model.d_model * (series.config.sequences.n_tokens * 8 + 4 * model.n_heads)
@@ -137,27 +151,31 @@ def subspaces(
 
     def rows() -> Iterator[dict]:
         for chunk, params in stream(series, chosen, size, "subspaces", progress):
-            squares = {name: _squares(params, pair, model) for name, pair in pairs.items()}
+            squares = {name: _squares(params, pair, model, writer) for name, pair in pairs.items()}
             for i, step in enumerate(chunk):
                 at = {name: (x[:, i], len(pairs[name][0])) for name, x in squares.items()}
                 for row in _rows(at, model):
                     yield {"step": step, **row}
 
-    settings = {"variations": list(variations), "n": {name: len(first) for name, (first, _) in pairs.items()}}
+    n_pairs = {name: len(first) for name, (first, _) in pairs.items()}
+    settings = {"variations": list(variations), "writer": writer, "n": n_pairs}
     return cached(series, "subspaces", chosen, settings, lambda: tidy(series, rows()))
 
 
-def _squares(params: Params, pair: tuple[Batch, Batch], model: ModelConfig) -> np.ndarray:
-    """[BLOCKS, s, 1 + h, d, d]: all heads together, then each."""
+def _squares(params: Params, pair: tuple[Batch, Batch], model: ModelConfig, writer: Writer = "heads") -> np.ndarray:
+    """[BLOCKS, s, 1 + h, d, d]: all heads together, then each; or [BLOCKS, s, 1, d, d]: the MLP."""
+    if writer == "mlp":
+        first, second = (mlp_writes(params, batch, model) for batch in pair)
+        return block_squares(first - second)
     first, second = (writes(params, batch, model) for batch in pair)
     each = first - second
     return block_squares(torch.cat([each.sum(1, keepdim=True), each], 1))
 
 
 def _rows(squares: Mapping[str, tuple[np.ndarray, int]], model: ModelConfig) -> Iterator[dict]:
-    """Rows of one step; squares: variation -> ([BLOCKS, 1 + h, d, d], n)."""
-    last = model.n_layers - 1
-    for unit in range(1 + model.n_heads):
+    """Rows of one step; squares: variation -> ([BLOCKS, units, d, d], n)."""
+    last, units = model.n_layers - 1, min(x.shape[1] for x, _ in squares.values())
+    for unit in range(units):
         space = model.d_head if unit else model.d_model
         count = max(1, space // 4)
         named = {"layer": last, "head": unit - 1} if unit else {"layer": pd.NA, "head": pd.NA}

@@ -14,7 +14,7 @@ import analyses
 from analyses.attention_over_time import TARGETS, moments, strongest_head
 from analyses.findings import Findings
 from analyses.head_ablations import CONTROLS, icl_heads, random_sets
-from mechicl.config import ConfigError
+from mechicl.config import ConfigError, ModelConfig
 from mechicl.interventions import AblateHeads
 from mechicl.measures.tables import COLUMNS
 from mechicl.series import open_series
@@ -213,14 +213,20 @@ def test_the_heads_are_chosen_on_other_sequences_than_are_reported(known_series,
     assert folds == [(1, [5])]  # another set, at Flip's peak alone
 
 
-def test_random_sets_are_distinct_fixed_and_of_the_right_size():
-    heads = [(la, h) for la in range(3) for h in range(8)]
-    got = random_sets(heads, 6)
-    assert got == random_sets(heads, 6)
+def test_random_sets_are_distinct_fixed_and_matched_by_layer():
+    model = ModelConfig(n_layers=3, n_heads=8)
+    chosen = ((0, 1), (0, 2), (0, 3), (1, 0), (2, 7), (2, 1))
+    got = random_sets(model, chosen)
+    assert got == random_sets(model, chosen)
     assert len(got) == len(set(got)) == CONTROLS == 10
-    assert all(len(c.heads) == 6 and set(c.heads) <= set(heads) and c.kind == "zero" for c in got)
-    assert random_sets(heads[:2], 5) == [AblateHeads(heads=heads[:2])]
-    assert random_sets([], 3) == [AblateHeads(heads=())]
+    for control in got:
+        assert control.kind == "zero"
+        assert not set(control.heads) & set(chosen)
+        assert [la for la, _ in control.heads] == [0, 0, 0, 1, 2, 2]
+    one_layer = tuple((0, h) for h in range(4))
+    assert random_sets(model, one_layer) == [AblateHeads(heads=tuple((0, h) for h in range(4, 8)))]
+    assert random_sets(ModelConfig(n_layers=1, n_heads=1), ((0, 0),)) == [AblateHeads(heads=())]
+
 
 
 def test_a_run_of_one_checkpoint_can_be_analysed(begun):

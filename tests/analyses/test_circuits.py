@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
+from known_series import behind_recall
 
 from analyses.circuits import run
 from analyses.circuits.grafts import first_lasting, parts
@@ -57,6 +58,33 @@ def test_what_ends_icl_in_the_known_models(found):
         assert rows[10, f"late {part}", "icl"] < 0.6, part
     for part in ("embeddings", "embed", "pos_embed"):
         assert rows[10, f"late {part}", "icl"] == 1.0, part
+
+
+def test_a_model_with_an_mlp(tmp_path):
+    """The circuit of step 5 is still there at step 10, behind the recall of an MLP."""
+    found = run(behind_recall(tmp_path / "mlp"), progress=False)
+    mlps = found.table[found.table.topic == "mlps"].set_index(["step", "intervention", "evaluator"]).value
+    assert (mlps[10, "intact", "flip"], mlps[10, "mean L1 MLP", "flip"]) == (0.0, 1.0)
+    assert (mlps[10, "intact", "iwl"], mlps[10, "mean L1 MLP", "iwl"]) == (1.0, 0.0)
+    assert any(line.startswith("With its mean in place of the MLP of layer 1 at the end: ICL") for line in found.text)
+    spaces = found.table[(found.table.topic == "mlp_subspaces") & (found.table.step == 10)]
+    spaces = spaces[spaces.metric == "overlap"].set_index(["evaluator", "baseline"]).value
+    assert spaces["ciwl", "other half"] > 0.9  # it writes labels
+    assert any("MLP of the last layer writes" in line for line in found.text)
+    assert {"mlps", "subspaces"} <= set(found.figures)
+    assert len(found.figures["subspaces"].layout.annotations) >= 3  # titles: together, each, MLP
+
+
+def test_each_group_has_random_heads_of_its_own_layers(known_series, found):
+    crossed = found.table[found.table.topic == "crossed"]
+    for name in ("ICL heads", "CIWL heads"):
+        (chosen,) = crossed[crossed.condition == name].intervention.unique()
+        random = crossed[crossed.condition == f"random for {name}"].intervention.unique()
+        layers = [head[:2] for head in chosen.removeprefix("zero ").split()]
+        for other in random:
+            heads = other.removeprefix("zero ").split()
+            assert [head[:2] for head in heads] == layers
+            assert not set(heads) & set(chosen.split())
 
 
 def test_parts(known_series):

@@ -3,7 +3,7 @@
 from known_models import lookup_model
 from known_series import rise_and_fall, write_series
 
-from evidence.heads import conditions, controls, train_all
+from evidence.heads import conditions, train_all
 from mechicl.series import open_series
 
 
@@ -25,15 +25,6 @@ def test_each_seed_loses_its_own_heads_or_as_many_others():
 def test_where_flip_never_rose_there_are_no_icl_heads(tmp_path):
     config, lookup = lookup_model()
     assert list(conditions(write_series(tmp_path / "lookup", config, {0: lookup, 10: lookup}))) == []
-
-
-def test_controls_come_from_other_layers_where_one_has_too_few():
-    series = open_series("checkpoints/demo")
-    chosen = tuple((0, h) for h in range(6))
-    drawn = controls(series, chosen)
-    assert len(drawn) == len(set(drawn)) == 6
-    assert not set(drawn) & set(chosen)
-    assert sum(la == 0 for la, _ in drawn) == 2
 
 
 def test_they_are_trained_and_finished_ones_are_skipped(tmp_path, capsys):

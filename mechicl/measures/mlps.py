@@ -1,0 +1,72 @@
+"""What is lost without a layer's MLP: where recall is kept, and whether ICL needs it.
+
+Singh et al. 2023 (section 6) found that a penalty on the MLPs alone keeps ICL, as if in-weights
+learning lived there. The test is to take the MLP's output away and see which answers go with it:
+
+    zero   nothing is added to the residual stream
+    mean   its mean over the evaluation set, per position: what it adds to every sequence alike stays
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from mechicl.config import ConfigError
+from mechicl.engine.forward import Edit, forward
+from mechicl.engine.params import pack
+from mechicl.evaluators import EVALUATORS, metric_rows, score
+from mechicl.interventions import BASELINES
+from mechicl.measures.cache import cached
+from mechicl.measures.tables import chosen_steps, tidy
+from mechicl.series import Series
+
+KINDS = ("zero", "mean")
+
+
+@torch.inference_mode()
+def ablate_mlps(
+    series: Series,
+    steps: Iterable[int] | None = None,
+    evaluators: Sequence[str] = ("icl", "flip", "ciwl", "iwl"),
+    n: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The tidy table of headlines, intact and without the MLP of each layer that has one.
+
+    `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's, `baseline` what takes its place.
+
+    Raises:
+        ConfigError: the model has no MLP.
+    """
+    model, chosen = series.config.model, chosen_steps(series, steps)
+    layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
+    if not layers:
+        raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so that none can be taken out.")
+    sets = {name: series.evaluation_set(name, n) for name in evaluators}
+
+    hooks = {la: f"blocks.{la}.hook_mlp_out" for la in layers}
+
+    def rows() -> Iterator[dict]:
+        short = not progress or len(chosen) < 20
+        for step in tqdm(chosen, "MLPs", unit=" checkpoints", disable=short, dynamic_ncols=True):
+            params = pack(series.weights(step))
+            for name, batch in sets.items():
+                wanted = (EVALUATORS[name].headline,)
+                intact = forward(params, batch, model, capture=hooks.values())
+                for row in metric_rows(name, score(params, intact.final, batch, wanted)):
+                    yield {"step": step, "intervention": "intact"} | row
+                for layer, hook in hooks.items():
+                    for kind in KINDS:
+                        put = intact.acts[hook].mean(0, keepdim=True) if kind == "mean" else 0.0
+                        final = forward(params, batch, model, edits={hook: Edit(0.0, put)}).final
+                        named = {"step": step, "intervention": f"{kind} L{layer} MLP", "layer": layer,
+                                 "baseline": BASELINES[kind]}  # fmt: skip
+                        for row in metric_rows(name, score(params, final, batch, wanted)):
+                            yield named | row
+
+    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
+    return cached(series, "mlps", chosen, settings, lambda: tidy(series, rows()))

@@ -107,9 +107,9 @@ def _crossed(table: pd.DataFrame) -> go.Figure:
         rows = table[(table.evaluator == evaluator) & (table.sequences > 0)]
         for name, colour in groups:
             random = rows[rows.condition == f"random for {name}"].groupby("sequences").value
-            low = random.min()
-            _band(fig, low.index, low, random.max(), f"random others of {name}' layers (range)", (1, col), col == 1,
-                  colour)  # fmt: skip
+            low, label = random.min(), f"as many others of {name}' layers (median, range)"
+            _band(fig, low.index, low, random.max(), label, (1, col), False, colour)
+            _line(fig, random.median().reset_index(), label, colour, (1, col), dash="dot", show=col == 1)
         _line(fig, rows[rows.condition == "intact"], "intact", _BLACK, (1, col), show=col == 1)
         for name, colour in groups:
             _line(fig, rows[rows.condition == name], f"{name} out", colour, (1, col), dash="dash", show=col == 1)

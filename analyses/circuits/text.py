@@ -8,6 +8,7 @@ import pandas as pd
 
 from analyses.circuits.grafts import MATTERS, parts, wide
 from analyses.circuits.moments import Moments
+from analyses.head_ablations import spread
 from mechicl.figures.style import short
 from mechicl.series import Series
 
@@ -59,15 +60,14 @@ def _crossed(table: pd.DataFrame, at: Moments) -> list[str]:
     lines = [f"ICL's heads (chosen at the peak) are {heads['ICL heads']}, CIWL's (at the end) {heads['CIWL heads']}: "
              f"{len(shared)} in common."]  # fmt: skip
     for name, step in (("the peak", at.peak), ("the end", at.end)):
-        rows, said = table[table.step == step], []
+        each = []
         for evaluator, label in _NAMES.items():
-            values = rows[rows.evaluator == evaluator].groupby("condition").value
-            middle, low, high = values.median(), values.min(), values.max()
-            without = [f"{middle[f'{x} heads']:.3f} without {x}'s (random others of the same layers "
-                       f"{middle[r]:.3f}, {low[r]:.3f} to {high[r]:.3f})"
-                       for x in ("ICL", "CIWL") for r in (f"random for {x} heads",)]  # fmt: skip
-            said.append(f"{label} {middle['intact']:.3f} → " + ", ".join(without))
-        lines.append(f"Heads out at {name}: " + "; ".join(said) + ".")
+            rows = table[(table.step == step) & (table.evaluator == evaluator)]
+            values = {str(c): found.value.astype(float) for c, found in rows.groupby("condition")}
+            without = [f"{values[f'{x} heads'].item():.3f} without {x}'s, others "
+                       + spread(values[f"random for {x} heads"]) for x in ("ICL", "CIWL")]  # fmt: skip
+            each.append(f"{label} {values['intact'].item():.3f} → " + ", ".join(without))
+        lines.append(f"Heads out at {name}, or as many others of the same layers: " + "; ".join(each) + ".")
     return lines
 
 

@@ -95,7 +95,8 @@ def _mlps() -> Claim:
     recall, icl, flip = lost(ends, "iwl"), lost(peak, "icl"), [-x for x in lost(ends, "flip")]
     return Claim(
         key, title, says, f"`iwl`, seeds {', '.join(map(str, seeds))} (Flip formed), 17 or 18 checkpoints each",
-        f"without the MLP: IWL at the end {0 - np.median(recall):+.3f}, ICL at the peak {0 - np.median(icl):+.3f} (medians)",
+        f"without the MLP: IWL at the end {0 - np.median(recall):+.3f}, ICL at the peak {0 - np.median(icl):+.3f} "
+        "(medians)",
         "in at least four fifths of the seeds IWL at the end falls by .1 or more with the MLP's mean in its place "
         "(recall is there); and ICL at Flip's peak by less than .1 (ICL is not); one of both: partly. The rule was "
         "written before the measurement",

@@ -130,6 +130,11 @@ def without_head(weights: Params, layer: int, head: int) -> Params:
     return out
 
 
+def without_mlps(weights: Params) -> Params:
+    """Weight surgery: the same weights with every MLP zeroed, so that it writes nothing."""
+    return {name: torch.zeros_like(w) if ".mlp." in name else w for name, w in weights.items()}
+
+
 def _embeddings(w: Params, config: Config) -> None:
     """Content, label and position each into their own coordinates; b_U a small ramp."""
     for name in ("exemplar_embed.W", "exemplar_embed.b", "embed.W_E", "pos_embed.W_pos"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from known_models import INDUCTION_HEAD, induction_model, lookup_model, with_recall, without_head
+from known_models import INDUCTION_HEAD, induction_model, lookup_model, with_recall, without_head, without_mlps
 
 from mechicl.config import Config, to_dict
 from mechicl.data.banks import build_bank
@@ -55,5 +54,5 @@ def behind_recall(root: Path) -> Series:
     """ICL that an MLP's recall covers, by hand: as `rise_and_fall`, but at step 10 the circuit of step 5 is still
     there, behind an MLP that knows all labels. At steps 0 and 5 the MLP writes nothing."""
     config, both = with_recall(*induction_model())
-    circuit = {name: torch.zeros_like(w) if ".mlp." in name else w for name, w in both.items()}
+    circuit = without_mlps(both)
     return write_series(root, config, {0: without_head(circuit, *INDUCTION_HEAD), 5: circuit, 10: both})

@@ -60,9 +60,7 @@ def _faithful() -> Claim:
     for c in shown:
         if (c, "icl") not in found.index:
             continue
-        icl, flip = found.loc[(c, "icl")], found.loc[(c, "flip")]
-        holds.append(bool(icl.peak_value > 0.8 and flip.peak_value > 0.6 and icl.final_value < icl.peak_value - 0.15
-                          and flip.final_value < 0.1))  # fmt: skip
+        holds.append(all(_faded(found, c)))
     unfinished = [f"{TITLES[c]} only to {short(data[data.condition == c].sequences.max())}" for c in shown
                   if not data[data.condition == c].complete.any()]  # fmt: skip
     return Claim(
@@ -91,16 +89,12 @@ def _longer() -> Claim:
     (condition,) = data.condition.unique()
     times = [t for t in np.arange(4e6, 4.01e7, 4e6) if t <= data.sequences.max()]
     rows = [[short(t), *(_value(data, condition, e, t) for e in PUBLISHED)] for t in times]
-    found = phases(data).set_index("evaluator")
-    holds = []
-    if len(found):
-        icl, flip = found.loc["icl"], found.loc["flip"]
-        holds = [bool(icl.peak_value > 0.8 and icl.final_value < icl.peak_value - 0.15),
-                 bool(flip.peak_value > 0.6 and flip.final_value < 0.1)]  # fmt: skip
+    found = phases(data).set_index(["condition", "evaluator"]).sort_index()
+    holds = _faded(found, condition) if len(found) else []
     return Claim(
         key, title, says, f"`coopetition`, Gaussian, 12,800 classes, 24 dimensions, one seed, to "
         f"{short(data.sequences.max())}: the run of 0.1, gone on with",
-        f"ICL peaks at {_peak_and_end(found, 'icl')}; Flip at {_peak_and_end(found, 'flip')}",
+        f"ICL peaks at {_peak_and_end(found, condition, 'icl')}; Flip at {_peak_and_end(found, condition, 'flip')}",
         "parts: from a peak above .8 ICL has lost .15 by the end; from one above .6 Flip is below .1. 24 dimensions "
         "since Flip was lowest there at 20M. One seed: an observation",
         by_parts(holds) if holds else "not finished", command,
@@ -109,12 +103,18 @@ def _longer() -> Claim:
     )  # fmt: skip
 
 
-def _peak_and_end(found: pd.DataFrame, evaluator: str) -> str:
-    if evaluator not in found.index:
-        return "not finished"
-    row = found.loc[evaluator]
-    peak = "never rose" if pd.isna(row.peak) else f"{row.peak_value:.3f} at {short(row.peak)}"
-    return f"{peak} and ends at {row.final_value:.3f}"
+def _faded(found: pd.DataFrame, condition: str) -> list[bool]:
+    """Whether ICL rose and lost .15 by the end; whether Flip rose and fell below .1."""
+    icl, flip = found.loc[(condition, "icl")], found.loc[(condition, "flip")]
+    return [bool(icl.peak_value > 0.8 and icl.final_value < icl.peak_value - 0.15),
+            bool(flip.peak_value > 0.6 and flip.final_value < 0.1)]  # fmt: skip
+
+
+def _peak_and_end(found: pd.DataFrame, condition: str, evaluator: str) -> str:
+    peak = _peak(found, condition, evaluator)
+    if (condition, evaluator) not in found.index:
+        return peak
+    return f"{peak} and ends at {found.loc[(condition, evaluator)].final_value:.3f}"
 
 
 def _value(data: pd.DataFrame, condition: str, evaluator: str, sequences: float) -> str:

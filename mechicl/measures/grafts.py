@@ -27,7 +27,6 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from mechicl.config import Config, ConfigError, ModelConfig
 from mechicl.data.banks import Batch
@@ -35,7 +34,7 @@ from mechicl.engine.forward import forward
 from mechicl.engine.params import Params, pack, shapes
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, metric_rows, score
 from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, tidy
+from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.series import Series
 from mechicl.treatments import GROUPS, in_groups
 
@@ -135,8 +134,7 @@ def evaluate_grafts(
     }  # fmt: skip
 
     def rows() -> Iterator[dict]:
-        bar = tqdm(chosen, "grafts", unit=" checkpoints", disable=not progress or len(chosen) < 20, dynamic_ncols=True)
-        for step in bar:
+        for step in one_by_one(chosen, "grafts", progress):
             host = series.weights(step)
             for graft in (None, *grafts):
                 weights = host if graft is None else grafted(host, donors[graft.source], graft)

@@ -10,18 +10,20 @@ learning lived there. The test is to take the MLP's output away and see which an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 import pandas as pd
 import torch
-from tqdm import tqdm
+from torch import Tensor
 
 from mechicl.config import ConfigError
+from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward
-from mechicl.engine.params import pack
+from mechicl.engine.params import Params, pack
 from mechicl.evaluators import EVALUATORS, metric_rows, score
 from mechicl.interventions import BASELINES
 from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, tidy
+from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.series import Series
 
 KINDS = ("zero", "mean")
@@ -47,26 +49,25 @@ def ablate_mlps(
     if not layers:
         raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so that none can be taken out.")
     sets = {name: series.evaluation_set(name, n) for name in evaluators}
-
     hooks = {la: f"blocks.{la}.hook_mlp_out" for la in layers}
 
+    def measure(params: Params, name: str, batch: Batch) -> Iterator[dict]:
+        def scored(final: Tensor) -> list[dict]:
+            return metric_rows(name, score(params, final, batch, (EVALUATORS[name].headline,)))
+
+        intact = forward(params, batch, model, capture=hooks.values())
+        yield from ({"intervention": "intact"} | row for row in scored(intact.final))
+        for (layer, hook), kind in product(hooks.items(), KINDS):
+            put = intact.acts[hook].mean(0, keepdim=True) if kind == "mean" else 0.0
+            final = forward(params, batch, model, edits={hook: Edit(0.0, put)}).final
+            named = {"intervention": f"{kind} L{layer} MLP", "layer": layer, "baseline": BASELINES[kind]}
+            yield from (named | row for row in scored(final))
+
     def rows() -> Iterator[dict]:
-        short = not progress or len(chosen) < 20
-        for step in tqdm(chosen, "MLPs", unit=" checkpoints", disable=short, dynamic_ncols=True):
+        for step in one_by_one(chosen, "MLPs", progress):
             params = pack(series.weights(step))
             for name, batch in sets.items():
-                wanted = (EVALUATORS[name].headline,)
-                intact = forward(params, batch, model, capture=hooks.values())
-                for row in metric_rows(name, score(params, intact.final, batch, wanted)):
-                    yield {"step": step, "intervention": "intact"} | row
-                for layer, hook in hooks.items():
-                    for kind in KINDS:
-                        put = intact.acts[hook].mean(0, keepdim=True) if kind == "mean" else 0.0
-                        final = forward(params, batch, model, edits={hook: Edit(0.0, put)}).final
-                        named = {"step": step, "intervention": f"{kind} L{layer} MLP", "layer": layer,
-                                 "baseline": BASELINES[kind]}  # fmt: skip
-                        for row in metric_rows(name, score(params, final, batch, wanted)):
-                            yield named | row
+                yield from ({"step": step} | row for row in measure(params, name, batch))
 
     settings = {"n": {name: len(batch) for name, batch in sets.items()}}
     return cached(series, "mlps", chosen, settings, lambda: tidy(series, rows()))

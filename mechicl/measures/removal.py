@@ -13,14 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from mechicl.engine.params import Params, pack
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.cache import cached
 from mechicl.measures.grafts import scored_rows
 from mechicl.measures.subspaces import VARIATIONS, carried
-from mechicl.measures.tables import chosen_steps, tidy
+from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.series import Series
 
 RANDOM = 5  # sets of random directions
@@ -53,8 +52,7 @@ def remove_directions(
     drawn = np.random.default_rng(0).standard_normal((RANDOM, model.d_model, count))
 
     def rows() -> Iterator[dict]:
-        short = not progress or len(chosen) < 20
-        for step in tqdm(chosen, "removal", unit=" checkpoints", disable=short, dynamic_ncols=True):
+        for step in one_by_one(chosen, "removal", progress):
             params = pack(series.weights(step))
             bases: dict[str, np.ndarray | None] = {"intact": None}
             bases |= {f"without {v}": carried(series, params, v, n, fold=1) for v in variations}

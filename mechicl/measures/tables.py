@@ -60,12 +60,24 @@ def stream(
             f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator)."
         )
     size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1))))
-    with tqdm(total=len(steps), desc=label, unit=" checkpoints", disable=not progress or len(steps) < 20,
-              dynamic_ncols=True) as bar:  # fmt: skip
+    with _bar(steps, label, progress) as bar:
         for i in range(0, len(steps), size):
             chunk = list(steps[i : i + size])
             yield chunk, series.params(chunk)
             bar.update(len(chunk))
+
+
+def one_by_one(steps: Sequence[int], label: str, progress: bool = True) -> Iterator[int]:
+    """The steps, with a progress bar over long work: for measures that take checkpoints singly."""
+    with _bar(steps, label, progress) as bar:
+        for step in steps:
+            yield step
+            bar.update()
+
+
+def _bar(steps: Sequence[int], label: str, progress: bool) -> tqdm:
+    short = not progress or len(steps) < 20
+    return tqdm(total=len(steps), desc=label, unit=" checkpoints", disable=short, dynamic_ncols=True)
 
 
 def measured(

@@ -230,7 +230,6 @@ def test_random_sets_are_distinct_fixed_and_matched_by_layer():
     assert random_sets(ModelConfig(n_layers=1, n_heads=1), ((0, 0),)) == [AblateHeads(heads=())]
 
 
-
 def test_a_run_of_one_checkpoint_can_be_analysed(begun):
     for name in analyses.NAMES:
         findings = analyses.get(name)(begun, progress=False)

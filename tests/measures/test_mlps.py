@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from known_models import induction_model, lookup_model, with_recall
+from known_models import induction_model, lookup_model, with_recall, without_mlps
 from known_series import write_series
 
 from mechicl.config import ConfigError
@@ -11,16 +11,15 @@ from mechicl.measures.ablation import evaluate
 from mechicl.measures.mlps import ablate_mlps
 from mechicl.measures.tables import COLUMNS
 
-W_OUT, B_OUT, HOOK = "blocks.1.mlp.W_out", "blocks.1.mlp.b_out", "blocks.1.hook_mlp_out"
+HOOK = "blocks.1.hook_mlp_out"
 
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory):
     """Step 0: an induction circuit behind recall; 5: the same without recall; 10: recall alone."""
     config, circuit = with_recall(*induction_model())
-    quiet = {name: torch.zeros_like(w) if ".mlp." in name else w for name, w in circuit.items()}
     silent = {name: torch.zeros_like(w) if name.endswith("W_O") else w for name, w in circuit.items()}
-    weights = {0: circuit, 5: quiet, 10: silent}
+    weights = {0: circuit, 5: without_mlps(circuit), 10: silent}
     return write_series(tmp_path_factory.mktemp("mlps") / "mlps", config, weights)
 
 
@@ -63,14 +62,11 @@ def test_recall_without_icl_leaves_nothing(table):
     assert without["icl"] == pytest.approx(0.5, abs=0.07)
 
 
-def test_against_weight_surgery(series, tmp_path):
-    cut = {step: series.weights(step) | {W_OUT: torch.zeros_like(series.weights(step)[W_OUT]),
-                                         B_OUT: torch.zeros_like(series.weights(step)[B_OUT])}
-           for step in series.steps}  # fmt: skip
+def test_against_weight_surgery(series, table, tmp_path):
+    cut = {step: without_mlps(series.weights(step)) for step in series.steps}
     want = evaluate(write_series(tmp_path / "cut", series.config, cut), evaluators=("icl", "flip", "ciwl", "iwl"),
                     metrics=None)  # fmt: skip
-    got = ablate_mlps(series, progress=False)
-    got = got[got.intervention == "zero L1 MLP"]
+    got = table[table.intervention == "zero L1 MLP"]
     key = ["step", "evaluator"]
     assert (got.set_index(key).value.sort_index() == want.set_index(key).value.sort_index()).all()
 

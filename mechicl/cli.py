@@ -134,9 +134,9 @@ def analyze(
     *,
     quiet: bool = False,
 ) -> None:
-    """Analyse a series: transience, induction_heads, attention_over_time, head_ablations.
+    """Analyse a series: transience, induction_heads, attention_over_time, head_ablations and circuits.
 
-    Writes a parquet table, plotly pages and a summary for each under RUN/analysis.
+    Writes a parquet table, plotly pages and a summary for each under RUN/analysis. circuits takes longest.
 
     Args:
         run: the run's directory.

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+import analyses
 from mechicl import cli, recipes
 from mechicl.config import ConfigError
 from mechicl.loading import parse_seeds
@@ -103,6 +104,11 @@ def test_help_of_each_verb_names_its_options(run, verb, words):
     assert f"mechicl {verb}" in out
     for word in words:
         assert word in out
+
+
+def test_help_names_every_analysis(run):
+    out = run("analyze", "--help")[1]
+    assert [name for name in analyses.NAMES if not re.search(rf"\b{name}\b", out)] == []
 
 
 def test_examples_stand_a_line_each(run):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +26,7 @@ class Findings:
         The pages share one `plotly.min.js` beside them and open offline."""
         from plotly.offline import get_plotlyjs
 
-        buffer = io.BytesIO()
-        self.table.to_parquet(buffer, index=False)
-        out = {folder / f"{self.name}.parquet": buffer.getvalue()}
+        out = {folder / f"{self.name}.parquet": self.table.to_parquet(index=False)}
         lines = [f"# {self.question}", "", *[f"- {line}" for line in self.text], ""]
         out[folder / f"{self.name}.md"] = "\n".join(lines).encode()
         if self.figures:

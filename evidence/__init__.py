@@ -2,6 +2,7 @@
 
     python -m evidence collect SWEEP.toml RUNS   the small table of a sweep's runs, into evidence/tables
     python -m evidence geometry --data DIR       how easy each strategy's task is on the sweeps' banks, without a model
+    python -m evidence circuits NAME RUN ...     what circuits each run has; heads and accounts: --help
     python -m evidence page                      docs/findings.md and its figures, from the tables
 
     tables.py       the committed tables: what is in them, how they are made and read

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 app = tyro.extras.SubcommandApp()
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
 
 
 @app.command
@@ -24,7 +27,7 @@ def collect(file: tyro.conf.Positional[Path], runs: tyro.conf.Positional[Path]) 
 
 
 @app.command(name="collect-runs")
-def collect_runs(name: tyro.conf.Positional[str], runs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
+def collect_runs(name: Name, runs: Runs) -> None:
     """Make the small table of some seeds of one recipe.
 
     Args:
@@ -33,11 +36,11 @@ def collect_runs(name: tyro.conf.Positional[str], runs: tyro.conf.Positional[tup
     """
     from evidence import tables
 
-    _said(tables.collect_runs(name, runs))
+    _said(tables.collect_runs(name, _some(runs)))
 
 
 @app.command
-def heads(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("checkpoints/heads"),
+def heads(runs: Runs, out: Path = Path("checkpoints/heads"),
           jobs: int | None = None) -> None:  # fmt: skip
     """Train every seed again with its own ICL heads ablated, and with random ones.
 
@@ -48,7 +51,32 @@ def heads(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("checkp
     """
     from evidence.heads import train_all
 
-    train_all(list(runs), out, jobs)
+    train_all(_some(runs), out, jobs)
+
+
+@app.command
+def circuits(name: Name, runs: Runs) -> None:
+    """Compare the circuits of ICL and in-weights learning in runs: evidence/tables/NAME.parquet.
+
+    Args:
+        name: of the table: circuits, of the demo recipe, or circuits-iwl.
+        runs: whole series, with their weights.
+    """
+    from evidence.circuits import collect
+
+    collect(name, _some(runs))
+
+
+@app.command
+def accounts(draws: int = 200) -> None:
+    """Fit the quantitative accounts to the untreated curves and score them elsewhere: evidence/tables/accounts.parquet.
+
+    Args:
+        draws: random starts scored per seed and account.
+    """
+    from evidence.accounts import as_text, fit_and_score
+
+    print(as_text(fit_and_score(draws)))
 
 
 @app.command
@@ -73,17 +101,25 @@ def page() -> None:
         print(path)
 
 
+def _some(runs: Runs) -> list[Path]:
+    from mechicl.config import ConfigError
+
+    if not runs:
+        raise ConfigError("no run was named: give at least one run's directory, as checkpoints/demo-s0.")
+    return list(runs)
+
+
 def _said(table) -> None:
     runs = table.groupby("condition").seed.nunique()
     print("\n".join(f"{condition}: {seeds} seeds" for condition, seeds in runs.items()))
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     from mechicl.config import ConfigError
     from mechicl.storage import SeriesError
 
     try:
-        app.cli(prog="python -m evidence", description=__doc__)
+        app.cli(args=argv, prog="python -m evidence", description=__doc__)
     except (ConfigError, SeriesError) as error:
         sys.exit(f"error: {error}")
 

@@ -1,7 +1,6 @@
 """Which account of ICL's rise and fall predicts conditions that it was not fitted to?
 
-    python -m evidence.accounts                    # evidence/tables/*.parquet
-    python -m evidence.accounts --runs DIR DIR ... # run directories, while the tables do not exist yet
+    python -m evidence accounts
 
 Each account (mechicl/accounts) is fitted to the untreated curves twice: 'joint', all seeds together, each with its
 own start of the flow and everything else shared, and 'alone', each seed by itself, which says how far the verdict
@@ -17,15 +16,12 @@ Writes accounts.parquet: account, fitted, condition, seed, kind, evaluator, name
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from evidence.accounts_data import Runs, from_runs, read_tables, runs
-from evidence.tables import TABLES
+from evidence import tables
+from evidence.accounts_data import Runs, read, runs
 from mechicl.accounts.coopetition import COOPETITION
 from mechicl.accounts.fit import GRID, Fit, fit, on_grid, untreated_error
 from mechicl.accounts.flow import predict
@@ -135,17 +131,17 @@ def phase_summary(table: pd.DataFrame, fitted: str = "joint") -> pd.DataFrame:
     return pd.DataFrame({"presence right": present, "octaves off": size})
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Fit the accounts to the untreated curves and score them elsewhere.")
-    parser.add_argument("--runs", nargs="+", type=Path, help="run directories, instead of the tables")
-    parser.add_argument("--tables", type=Path, default=TABLES)
-    parser.add_argument("--draws", type=int, default=200, help="random starts scored per seed and account")
-    args = parser.parse_args(argv)
-    measured = runs(from_runs(args.runs) if args.runs else read_tables(args.tables))
-    table = score_all(measured, fit_all(measured, args.draws))
-    args.tables.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(args.tables / "accounts.parquet", index=False)
-    print(as_text(table))
+def fit_and_score(draws: int = 200) -> pd.DataFrame:
+    """Fit the tables' untreated curves, score everything else, write `tables/accounts.parquet`.
+
+    Args:
+        draws: random starts scored per seed and account.
+
+    Raises:
+        ConfigError: the tables have no untreated run.
+    """
+    measured = runs(read())
+    return tables.write("accounts", score_all(measured, fit_all(measured, draws)))
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -164,6 +160,3 @@ def as_text(table: pd.DataFrame) -> str:
         lines += ["\nphases", phase_summary(table, fitted).to_string(float_format="{:.2f}".format)]
     return "\n".join(lines)
 
-
-if __name__ == "__main__":
-    main()

@@ -1,54 +1,31 @@
-"""Measured curves for the accounts, from the gathered tables or from run directories.
-
-One frame either way: condition, seed, step, sequences, evaluator, value (the evaluator's headline accuracy), complete.
-"""
+"""Measured curves for the accounts, from the tables."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from evidence import tables
 from mechicl.accounts.fit import Curves
 from mechicl.accounts.links import ACCURACIES
-from mechicl.evaluators import EVALUATORS
-from mechicl.series import open_series
+from mechicl.config import ConfigError
 
 COLUMNS = ["condition", "seed", "step", "sequences", "evaluator", "value", "complete"]
 Runs = dict[tuple[str, int], Curves]
 
 
-def read_tables(tables: Path) -> pd.DataFrame:
-    """`competition.parquet` and, with more checkpoints of the untreated condition, `demo.parquet`."""
-    frames = []
-    demo, competition = tables / "demo.parquet", tables / "competition.parquet"
-    if demo.exists():
-        frames.append(pd.read_parquet(demo).assign(condition="mixed"))
-    if competition.exists():
-        frames.append(pd.read_parquet(competition))
-    if not frames:
-        raise SystemExit(f"no demo.parquet or competition.parquet in {tables}; give run directories with --runs.")
-    return pd.concat([f[COLUMNS] for f in frames], ignore_index=True)
+def read() -> pd.DataFrame:
+    """The competition sweep's table and, with more checkpoints of its untreated condition, demo's.
 
-
-def from_runs(roots: Iterable[Path]) -> pd.DataFrame:
-    """The same frame from run directories named <condition>-s<seed>; demo's runs are the untreated condition."""
-    frames = []
-    for root in roots:
-        if not (root / "manifest.json").exists():
-            continue
-        series = open_series(root)
-        table = series.metrics
-        if not table.size:
-            continue
-        headline = [EVALUATORS[str(name)].headline for name in table.evaluator]
-        name = root.name.rsplit("-s", 1)[0]
-        condition = "mixed" if name in ("demo", "demo-run") else name
-        frames.append(table[table.metric == headline].assign(condition=condition, complete=series.complete))
+    Raises:
+        ConfigError: neither exists.
+    """
+    demo, competition = tables.read("demo"), tables.read("competition")
+    frames = [demo.assign(condition="mixed")] if demo is not None else []
+    frames += [competition] if competition is not None else []
     if not frames:
-        raise SystemExit("no run with recorded metrics among the directories given with --runs.")
+        raise ConfigError("evidence/tables has neither demo nor competition: make one with `python -m evidence collect "
+                          "sweeps/competition.toml checkpoints/competition`.")  # fmt: skip
     return pd.concat([f[COLUMNS] for f in frames], ignore_index=True)
 
 

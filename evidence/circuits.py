@@ -1,15 +1,17 @@
-"""The table of analyses/circuits over seeds: `python evidence/circuits.py OUT.parquet RUN [RUN ...]`.
+"""The table of analyses/circuits over seeds: `python -m evidence circuits NAME RUN [RUN ...]`.
 
 HOSTS checkpoints of each run are measured; kept are all numbers but, of single heads' subspaces, every
 fourth checkpoint. A minute or less per run of the demo recipe, on one quiet thread.
 """
 
-import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
-import torch
 
 from analyses.circuits import run
+from evidence import tables
+from mechicl.engine.share import threads
 from mechicl.series import open_series
 
 HOSTS = 18  # checkpoints per measurement, spread evenly over those saved, with before ICL, peak and end
@@ -29,12 +31,16 @@ def compact(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    out, *paths = sys.argv[1:]
-    tables = []
-    for path in paths:
-        found = run(open_series(path), hosts=HOSTS)
-        print(f"# {path}", *found.text, sep="\n- ", flush=True)
-        tables.append(found.table)
-    compact(pd.concat(tables, ignore_index=True)).to_parquet(out, index=False, compression="zstd")
+def collect(name: str, roots: Sequence[Path]) -> pd.DataFrame:
+    """Write `tables/NAME.parquet` of these runs; prints what was found in each.
+
+    Raises:
+        SeriesError: a run cannot be read, or kept no weights.
+    """
+    parts = []
+    for root in roots:
+        with threads(1):
+            found = run(open_series(root), hosts=HOSTS)
+        print(f"# {root}", *found.text, sep="\n- ", flush=True)
+        parts.append(found.table)
+    return tables.write(name, compact(pd.concat(parts, ignore_index=True)))

@@ -12,7 +12,6 @@ A row is one evaluator (its headline metric) at one evaluated step of one run:
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -89,10 +88,7 @@ def save(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 def write(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """Put `table` into `tables/NAME.parquet`, whole or not at all."""
-    held = io.BytesIO()
-    table.to_parquet(held, index=False, compression="zstd")
-    TABLES.mkdir(exist_ok=True)
-    write_atomic(TABLES / f"{name}.parquet", held.getvalue())
+    write_atomic(TABLES / f"{name}.parquet", table.to_parquet(index=False, compression="zstd"))
     return table
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from evidence import accounts as fitted
 from evidence import tables
-from evidence.accounts_data import read_tables, runs
+from evidence.accounts_data import read, runs
 from evidence.accounts_figure import figure
 from evidence.claim import Claim, Verdict, not_run, table
 
@@ -19,11 +19,11 @@ def claims() -> list[Claim]:
     says = ("Two mechanisms that share parts and get in one another's way (Singh et al. 2025, section 6), against two "
             "nearly independent ones of different rates (Nguyen & Reddy 2024). Fitted to the untreated curves only, "
             "each then predicts every other condition of `sweeps/competition.toml` with nothing refitted.")  # fmt: skip
-    command = "python -m evidence.accounts"
+    command = "python -m evidence accounts"
     found = tables.read("accounts")
     if found is None:
         return [not_run(key, title, says, command)]
-    measured = runs(read_tables(tables.TABLES))
+    measured = runs(read())
     means, summary = fitted.held_out(found), fitted.summary(found)
     shown = [name for name in ORDER if name in summary.columns]
     rows = [

@@ -40,7 +40,7 @@ def _halves() -> Claim:
     says = ("After the phase change layer 1 is largely conserved: layer 1 of the end with embeddings and layer 0 of "
             "each checkpoint reproduces nearly the whole course, so the switch is carried by the first half (Singh et "
             "al. 2025, Fig. 3b). Whether attention (QK) or what is copied (OV) goes first is not known.")  # fmt: skip
-    command = "python -m evidence.circuits OUT checkpoints/demo-s0 ...  (one run: mechicl analyze RUN circuits)"
+    command = "python -m evidence circuits circuits checkpoints/demo-s0 ...  (one run: mechicl analyze RUN circuits)"
     found = tables.read("circuits")
     if found is None:
         return not_run(key, title, says, command)
@@ -76,7 +76,7 @@ def _mlps() -> Claim:
     says = ("A penalty on the MLPs alone keeps ICL, as if in-weights learning lived in them and ICL in attention "
             "(Singh et al. 2023, section 6; T6). Here the MLP's output is replaced, by its mean over the evaluation "
             "set or by nothing, at every step.")  # fmt: skip
-    command = "python -m evidence.circuits OUT checkpoints/iwl-s0 ...  (one run: mechicl analyze RUN circuits)"
+    command = "python -m evidence circuits circuits-iwl checkpoints/iwl-s0 ...  (one run: mechicl analyze RUN circuits)"
     found = tables.read("circuits-iwl")
     if found is None:
         return not_run(key, title, says, command)

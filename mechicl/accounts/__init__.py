@@ -10,5 +10,5 @@
     score.py         predictions of held-out conditions beside what was measured
 
 An account is a frozen record of pure functions (`flow.Account`). The command that fits both to the measured
-curves is `python -m evidence.accounts`.
+curves is `python -m evidence accounts`.
 """

@@ -85,9 +85,7 @@ def add_routes(flask: Flask, answers: Answers) -> None:
         found = _table(answers.bench, run, view, name == "curve")
         if form == "csv":
             return _download(found.to_csv(index=False).encode(), _file(view, name, form), "text/csv")
-        file = io.BytesIO()
-        found.to_parquet(file, index=False)
-        return _download(file.getvalue(), _file(view, name, form), "application/vnd.apache.parquet")
+        return _download(found.to_parquet(index=False), _file(view, name, form), "application/vnd.apache.parquet")
 
     @routed("/circuitsvis")
     def circuitsvis(run: Run, view: View) -> Response:

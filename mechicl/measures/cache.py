@@ -8,7 +8,6 @@ whenever you like.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -50,10 +49,8 @@ def cached(
         except (OSError, ValueError):  # torn by something other than mechicl: make it again
             pass
     table = compute()
-    buffer = io.BytesIO()
-    table.to_parquet(buffer)
     with suppress(OSError, SeriesError):  # a full or read-only disk: there is just no cache
-        write_atomic(path, buffer.getvalue())
+        write_atomic(path, table.to_parquet())
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,7 @@ def gather(plan: Plan, out: str | Path, progress: bool = True) -> tuple[pd.DataF
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     summary = pd.DataFrame(rows)
     for name, frame in ((TABLE, table), (SUMMARY, summary)):
-        held = io.BytesIO()
-        frame.to_parquet(held, index=False)
-        write_atomic(out / name, held.getvalue())
+        write_atomic(out / name, frame.to_parquet(index=False))
     return table, summary
 
 

@@ -32,7 +32,7 @@ def conditions(series: Series) -> Iterator[Config]:
     peak = series_phases(series)["flip"].peak
     if peak is None:
         return
-    chosen, start = icl_heads(series), series.nearest(peak)
+    chosen, start = icl_heads(series), series.step_at(peak)
     others = matched_heads(series.config.model, chosen, np.random.default_rng([series.config.seeds.init, 4]))
     for name, heads in {"icl-heads": chosen, "random-heads": others}.items():
         for when, since in {"start": 0, "peak": start}.items():

@@ -109,6 +109,27 @@ class Series:
         """The saved step closest to a number of sequences seen."""
         return min(self.steps, key=lambda s: abs(self.sequences(s) - sequences))
 
+    def step_at(self, sequences: float) -> int:
+        """The saved step that stands for a moment of the recorded curves, such as ICL's peak.
+
+        Raises:
+            SeriesError: its weights were not kept (`keep='metrics'`): the nearest are off by more than a tenth of
+                the moment, though the run was evaluated nearer to it.
+        """
+        saved, evaluated = self.nearest(sequences), [line["step"] for line in self._metric_lines()]
+        meant = min(evaluated, key=lambda s: abs(self.sequences(s) - sequences), default=saved)
+        off, least = (abs(self.sequences(s) - sequences) for s in (saved, meant))
+        if off <= max(least, 0.1 * sequences):
+            return saved
+        last = self.steps[-1]
+        every = max(1, last // 100)
+        replay = f"`mechicl densify {self.root} --from {meant % every} --to {last} --every {every}` brings others back"
+        raise SeriesError(
+            f"{self.root} has a curve's onset or peak at step {meant}, but the nearest weights that it kept are of "
+            f"step {saved}. {replay if meant <= last else f'First finish it: `mechicl train --resume {self.root}`'}; "
+            f"`mechicl show {self.root}` and `mechicl analyze {self.root} transience` need no weights."
+        )
+
     def entry(self, step: int) -> Entry:
         """The index entry of a step. Never another step's: a wrong one is an error."""
         if step in self._weights:

@@ -1,5 +1,7 @@
 """Runs that keep their metrics and no weights but the ends: the same numbers, the same endings."""
 
+import re
+import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -7,10 +9,11 @@ from dataclasses import replace
 import pytest
 from faults import Fault
 
+from mechicl import cli
 from mechicl.config import Config, to_dict
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
-from mechicl.storage import LATEST, load_latest, load_tensors, read_jsonl, write_atomic
+from mechicl.storage import LATEST, SeriesError, load_latest, load_tensors, read_jsonl, write_atomic
 from mechicl.train import densify, resume, resumes_from, train
 from mechicl.verify import verify
 
@@ -64,6 +67,19 @@ def test_any_weights_can_be_had_back(config, tmp_path, tiny_series):
         assert dense.entry(step).sha256 == tiny_series.entry(step).sha256
     assert verify(root) == []
     assert not (root / LATEST).exists()
+
+
+def test_the_error_of_a_moment_without_weights_says_what_brings_them_back(config, tmp_path):
+    series = train(config, tmp_path / "tiny", progress=False)
+    for step in (10, 20):
+        with pytest.raises(SeriesError) as error:
+            series.step_at(step * config.batch_size)
+    command = re.search(r"`mechicl (densify [^`]*)`", str(error.value))
+    assert command
+    cli.main(shlex.split(command[1]))
+    again = open_series(series.root)
+    assert [again.step_at(step * config.batch_size) for step in (10, 20)] == [10, 20]
+    assert verify(series.root) == []
 
 
 def test_the_moments_of_a_fault_are_found(config, tmp_path, kept):

@@ -56,6 +56,31 @@ def test_nearest(tiny_series):
     assert tiny_series.nearest(1e12) == 60
 
 
+def test_a_moment_of_the_curves_is_the_nearest_saved_step(tiny_series):
+    assert [tiny_series.step_at(16 * s) for s in (0, 13, 57, 60)] == [0, 10, 60, 60]
+
+
+def without_weights(series: Series, *steps: int) -> Series:
+    return dataclasses.replace(series, entries=tuple(e for e in series.entries if e.step not in steps))
+
+
+def test_a_moment_whose_weights_were_not_kept_is_an_error(tiny_series):
+    few = without_weights(tiny_series, 5, 10, 20, 30)
+    assert [few.step_at(16 * s) for s in (1, 40, 44, 60)] == [1, 40, 40, 60]
+    with pytest.raises(SeriesError, match=r"peak at step 10, but .* of step 1\. `mechicl densify .* --to 60 "):
+        few.step_at(16 * 10)
+
+
+def test_a_little_off_will_do(tiny_series):
+    assert without_weights(tiny_series, 60).step_at(16 * 44.4) == 40  # less than a tenth
+    assert without_weights(tiny_series, 0).step_at(16 * 0.5) == 1  # no evaluation is nearer to it
+
+
+def test_a_run_that_kept_none_yet_is_to_be_finished_first(tiny_series):
+    with pytest.raises(SeriesError, match=r"peak at step 20, .*First finish it: `mechicl train --resume "):
+        without_weights(tiny_series, 1, 5, 10, 20, 30, 40, 50, 60).step_at(16 * 20)
+
+
 def test_weights_have_the_models_names_and_change(tiny_series, tiny_config):
     before = None
     for step in STEPS:

@@ -28,11 +28,11 @@ def moments(series: Series) -> Moments:
     phases, steps = series_phases(series), series.steps
     formed = next((name for name in ("flip", "icl") if phases[name].peak is not None), None)
     top = phases[formed].peak if formed else None
-    peak = series.nearest(top) if top is not None else steps[len(steps) // 2]
+    peak = series.step_at(top) if top is not None else steps[len(steps) // 2]
     level = chance("icl", series.evaluation_set("icl", step=0), series.config.bank.labels)["in_context_acc"]
     times, values = series.curve("icl")
     below = times[(times <= series.sequences(peak)) & (values < level + MIN_RISE)]
-    return Moments(series.nearest(below[-1]) if len(below) else steps[0], peak, steps[-1], formed)
+    return Moments(series.step_at(below[-1]) if len(below) else steps[0], peak, steps[-1], formed)
 
 
 def thinned(steps: list[int], at_most: int, keep: set[int]) -> list[int]:

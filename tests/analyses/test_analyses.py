@@ -52,6 +52,16 @@ def test_every_analysis_answers_its_question(found):
         assert all(isinstance(f, go.Figure) and f.data for f in findings.figures.values())
 
 
+def test_without_the_peaks_weights_there_is_no_analysis_of_them(known_series):
+    ends = dataclasses.replace(known_series, entries=tuple(e for e in known_series.entries if e.step in (0, 10)))
+    assert analyses.get("transience")(ends, progress=False).table.equals(
+        analyses.get("transience")(known_series, progress=False).table
+    )
+    for name in analyses.NAMES[1:]:
+        with pytest.raises(SeriesError, match=r"at step 5, but the nearest weights that it kept are of step \d+\. "):
+            analyses.get(name)(ends, progress=False)
+
+
 def test_an_unknown_analysis_is_refused():
     with pytest.raises(ConfigError, match="no analysis named 'heads'; there are transience, induction_heads"):
         analyses.get("heads")

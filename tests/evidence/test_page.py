@@ -9,7 +9,7 @@ from table_shapes import TIMES
 
 from evidence import page, plots, tables
 from evidence.claim import Claim, by_parts, most, not_run, table
-from evidence.experiments import competition, transience
+from evidence.experiments import competition, faithful, transience
 
 FADES = np.interp(np.arange(20), [0, 8, 19], [0.5, 0.97, 0.55])
 RISES = np.linspace(0.5, 0.99, 20)
@@ -73,6 +73,31 @@ def test_a_rise_and_fade_is_reproduced_and_says_its_numbers(given):
 def test_a_claim_that_fails_is_said_to(given, change, verdict):
     given["demo"] = demo_like(**change)
     assert claim(transience, "1.1").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ([(0.6, 0.0)] * 3, "reproduced"),
+        ([(0.6, 0.0)] * 2 + [(0.97, 0.0)], "partly"),  # one ICL stays: only Flip fades in four fifths
+        ([(0.6, 0.0)] * 2 + [(0.6, 0.2)], "partly"),
+        ([(0.6, 0.0)] * 2 + [(0.97, 0.9)], "not reproduced"),
+    ],
+)
+def test_the_published_setting_is_judged_over_seeds(given, ends, verdict):
+    made = [
+        runs("24-dimensional", 1, icl=np.interp(np.arange(20), [0, 8, 19], [0.5, 0.97, icl]), ciwl=RISES,
+             flip=np.interp(np.arange(20), [0, 7, 19], [0.5, 0.9, flip])).assign(seed=seed)
+        for seed, (icl, flip) in enumerate(ends)
+    ]  # fmt: skip
+    given["faithful"] = pd.concat([made[0], runs("isotropic", 1, icl=RISES, flip=RISES, ciwl=RISES)])
+    assert claim(faithful, "0.4").verdict == "not run yet"
+    given["faithful-seeds"] = pd.concat(made[1:])
+    got = claim(faithful, "0.4")
+    assert got.verdict == verdict
+    assert "seeds 0, 1, 2" in got.ran
+    middle = sorted(icl for icl, _ in ends)
+    assert f"ICL {middle[1]:.3f} ({middle[0]:.3f} to {middle[2]:.3f}; n = 3)" in got.number
 
 
 def test_early_stopping_keeps_what_fades(given):

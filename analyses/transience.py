@@ -29,7 +29,7 @@ def _table(series: Series, phases: dict[str, Phases]) -> pd.DataFrame:
     for evaluator, found in phases.items():
         for metric, value in vars(found).items():
             rows.append({"evaluator": evaluator, "metric": metric, "value": value, "n": 1,
-                         "intervention": "intact", "step": series.steps[-1]})  # fmt: skip
+                         "intervention": "intact", "step": series.evaluated[-1]})  # fmt: skip
     return tidy(series, rows)
 
 

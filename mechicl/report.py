@@ -116,7 +116,7 @@ def _summary(series: Series) -> str:
         f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {b.n_classes:,} classes "
         f"of {b.n_exemplars} exemplars ({b.kind}, {shown}), {labels}; {c.sequences.n_pairs} pairs per "
         f"sequence, burstiness {c.sequences.burstiness}, p_bursty {c.sequences.p_bursty:g}. "
-        f"{short(series.sequences(series.steps[-1]))} training sequences, {len(series.steps)} checkpoints, "
+        f"{short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
         f"init seed {c.seeds.init}.{done}</p>"
         "<p class='lead'><b>ICL</b>: the label shown with the query's class, relabelled 0/1. <b>Flip</b>: the two "
         "classes' labels swapped, so the context contradicts the weights. <b>CIWL</b>: the right label is in the "

@@ -96,6 +96,16 @@ class Series:
         """Optimiser steps that have a checkpoint, ascending."""
         return sorted(self._weights)
 
+    @property
+    def evaluated(self) -> list[int]:
+        """Optimiser steps whose evaluation is recorded, ascending; with `keep='metrics'` more than `steps`."""
+        return [line["step"] for line in self._metric_lines()]
+
+    @property
+    def seen(self) -> int:
+        """Training sequences seen, as far as anything was recorded."""
+        return self.sequences(max([*self.evaluated, *self.steps], default=0))
+
     def sequences(self, step: int) -> int:
         """Training sequences seen at a step."""
         return step * self.config.batch_size
@@ -116,18 +126,18 @@ class Series:
             SeriesError: its weights were not kept (`keep='metrics'`): the nearest are off by more than a tenth of
                 the moment, though the run was evaluated nearer to it.
         """
-        saved, evaluated = self.nearest(sequences), [line["step"] for line in self._metric_lines()]
-        meant = min(evaluated, key=lambda s: abs(self.sequences(s) - sequences), default=saved)
+        saved = self.nearest(sequences)
+        meant = min(self.evaluated, key=lambda s: abs(self.sequences(s) - sequences), default=saved)
         off, least = (abs(self.sequences(s) - sequences) for s in (saved, meant))
         if off <= max(least, 0.1 * sequences):
             return saved
         last = self.steps[-1]
         every = max(1, last // 100)
         replay = f"`mechicl densify {self.root} --from {meant % every} --to {last} --every {every}` brings others back"
+        helps = replay if meant <= last else f"First finish it: `mechicl train --resume {self.root}`"
         raise SeriesError(
-            f"{self.root} has a curve's onset or peak at step {meant}, but the nearest weights that it kept are of "
-            f"step {saved}. {replay if meant <= last else f'First finish it: `mechicl train --resume {self.root}`'}; "
-            f"`mechicl show {self.root}` and `mechicl analyze {self.root} transience` need no weights."
+            f"{self.root} has a curve's onset, peak or end at step {meant}, but the nearest weights that it kept are "
+            f"of step {saved}. {helps}; `mechicl show` and the analysis transience need no weights."
         )
 
     def entry(self, step: int) -> Entry:

@@ -16,14 +16,13 @@ _WIDTH = 56
 def one(series: Series) -> str:
     """Settings, small curves over log time, and phase times of one run."""
     c = series.config
-    last = series.steps[-1] if series.steps else 0
     state = "complete" if series.complete else f"NOT FINISHED: mechicl train --resume {series.root}"
     lines = [
         f"{series.root}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
         f"{c.bank.n_classes:,} classes, {c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
-        f"  {len(series.steps)} checkpoints, {short(series.sequences(last))} sequences seen",
+        f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
         "",
     ]
     phases = series_phases(series)
@@ -37,7 +36,7 @@ def one(series: Series) -> str:
     loss = series.training_loss
     if len(loss):
         lines.append(f"  {'loss':<12}{sparkline(loss.sequences, np.log(loss.loss))}  ends at {loss.loss.iloc[-1]:.3f}")
-        first, end = short(series.sequences(series.steps[1])), short(series.sequences(last))
+        first, end = short(loss.sequences.iloc[0]), short(series.seen)
         gap = " " * max(1, _WIDTH - len(first) - len(end))
         lines.append(f"  {'':<12}{first}{gap}{end}  sequences, log scale; accuracies 0 to 1")
     n = int(series.metrics.n.iloc[0])

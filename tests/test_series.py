@@ -67,7 +67,7 @@ def without_weights(series: Series, *steps: int) -> Series:
 def test_a_moment_whose_weights_were_not_kept_is_an_error(tiny_series):
     few = without_weights(tiny_series, 5, 10, 20, 30)
     assert [few.step_at(16 * s) for s in (1, 40, 44, 60)] == [1, 40, 40, 60]
-    with pytest.raises(SeriesError, match=r"peak at step 10, but .* of step 1\. `mechicl densify .* --to 60 "):
+    with pytest.raises(SeriesError, match=r"or end at step 10, but .* of step 1\. `mechicl densify .* --to 60 "):
         few.step_at(16 * 10)
 
 
@@ -77,7 +77,7 @@ def test_a_little_off_will_do(tiny_series):
 
 
 def test_a_run_that_kept_none_yet_is_to_be_finished_first(tiny_series):
-    with pytest.raises(SeriesError, match=r"peak at step 20, .*First finish it: `mechicl train --resume "):
+    with pytest.raises(SeriesError, match=r"or end at step 20, .*First finish it: `mechicl train --resume "):
         without_weights(tiny_series, 1, 5, 10, 20, 30, 40, 50, 60).step_at(16 * 20)
 
 

@@ -64,6 +64,17 @@ def test_a_run_in_progress_says_how_to_go_on(tmp_path):
     assert re.search(r"^loss at ICL's peak +- +-", both, flags=re.M)
 
 
+def test_a_run_that_keeps_no_weights_yet_shows_all_that_was_recorded(known_series):
+    begun = dataclasses.replace(known_series, entries=tuple(e for e in known_series.entries if e.step == 0))
+    text, whole = one(begun), one(known_series)
+    assert "NOT FINISHED" in text
+    assert "1 checkpoints, 80 sequences seen" in text
+    assert text.splitlines()[3:] == whole.splitlines()[3:]
+    axis = row(whole, "40")
+    assert re.match(r"^ {14}40 +80  sequences, log scale", axis)
+    assert axis.index("80") + 2 == 14 + 56
+
+
 def test_a_run_without_checkpoints_says_how_to_go_on(tmp_path):
     series = write_series(tmp_path / "empty", induction_model()[0], {})
     with pytest.raises(SeriesError, match="has no metrics yet: `mechicl train --resume"):

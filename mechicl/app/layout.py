@@ -63,7 +63,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
     c = run.series.config
     body = "attention only" if not c.model.mlp_ratio else f"MLP ratio {c.model.mlp_ratio}"
     facts = (f"{c.model.n_layers} layers × {c.model.n_heads} heads, width {c.model.d_model}, {body} · "
-             f"{c.bank.n_classes:,} classes · {short(run.series.sequences(run.steps[-1]))} sequences seen · seed "
+             f"{c.bank.n_classes:,} classes · {short(run.series.seen)} sequences seen · seed "
              f"{c.seeds.init}" + ("" if run.series.complete else " · not finished"))  # fmt: skip
     return html.Header([
         html.Div([

@@ -25,7 +25,7 @@ GROUPS = {"intact": "intact", "ICL heads": "without ICL's heads",
           "random for ICL heads": "without as many others of ICL's heads' layers",
           "CIWL heads": "without CIWL's heads",
           "random for CIWL heads": "without as many others of CIWL's heads' layers"}  # fmt: skip
-MLPS = {"intact": "intact", "mean L1 MLP": "its mean in the MLP's place", "zero L1 MLP": "nothing in its place"}
+MLPS = {"intact": "intact", "mean L1 MLP": "mean in the MLP's place", "zero L1 MLP": "nothing in its place"}
 SPACES = {("flip", "ciwl"): "ICL and CIWL", ("flip", "iwl"): "ICL and IWL", ("flip", "other half"): "ICL, two halves",
           ("ciwl", "other half"): "CIWL, two halves", ("", "random"): "random subspaces"}  # fmt: skip
 EVALUATORS = ("icl", "flip", "ciwl", "iwl")

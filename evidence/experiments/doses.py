@@ -44,7 +44,9 @@ class Dose:
         data = tables.read(self.sweep)
         if data is None:
             return not_run(self.key, self.title, self.says, command)
-        data = self._with_untreated(data)
+        own = self._untreated(data)
+        drawn = pd.concat([data, *own])
+        data = pd.concat([data, *(rows[rows.step.isin(data.step.unique())] for rows in own)])
         kinds = regimes(data)
         plan = read_plan(tables.TABLES.parents[1] / file)
         names = {name: _title(name, plan.fields) for name in tables.conditions(plan)}
@@ -69,15 +71,14 @@ class Dose:
             f"`{plan.conditions[0].config.name}`, {len(ran)} of {len(names)} conditions x {_between(seeds)} seeds, "
             f"{short(data.sequences.max())} sequences",
             _summary(kinds), RULE + self.rule, by_parts(holds) if holds else "not finished", command, text,
-            {self.sweep: plots.curves(data[data.complete], ran)} | figures,
+            {self.sweep: plots.curves(drawn[drawn.complete], ran)} | figures,
         )  # fmt: skip
 
-    def _with_untreated(self, data: pd.DataFrame) -> pd.DataFrame:
-        """With the recipe's own runs as `base`, at those steps at which the sweep's were evaluated."""
+    def _untreated(self, data: pd.DataFrame) -> list[pd.DataFrame]:
+        """The recipe's own runs as `base`, where the sweep has none. They are drawn whole, and compared at those steps
+        at which the sweep's were evaluated."""
         own = tables.read(self.untreated) if self.untreated and self.base not in set(data.condition) else None
-        if own is None:
-            return data
-        return pd.concat([data, own[own.step.isin(data.step.unique())].assign(condition=self.base)])
+        return [] if own is None else [own.assign(condition=self.base)]
 
 
 def _title(condition: str, fields: list[str]) -> str:

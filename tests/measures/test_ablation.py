@@ -132,7 +132,9 @@ def test_no_ablation_touches_a_lookup_table(known_series, kind):
     got = evaluate(known_series, [10], ablate=[*every_head(known_series.config.model, kind), everything])
     assert len(got) == 10 * 6 * 3
     changes = effects(got)
-    assert (changes.effect == 0).all()
+    assert (changes.effect[changes.metric != "loss"] == 0).all()
+    # Intact and ablated models go through matmuls of other sizes, whose last bits differ on some CPUs; losses go to 20.
+    assert changes.effect[changes.metric == "loss"].abs().max() < 2e-6
     assert value(got, evaluator="iwl", metric="acc", intervention="intact") == 1.0
     assert value(got, evaluator="flip", metric="in_context_acc", intervention=str(everything)) == 0.0
 

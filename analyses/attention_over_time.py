@@ -44,8 +44,7 @@ def moments(series: Series) -> dict[str, int]:
     icl = series_phases(series)["icl"]
     if icl.onset is None or icl.peak is None:
         return {"start": series.steps[0], "middle": series.steps[len(series.steps) // 2], "end": series.steps[-1]}
-    return {"onset": series.step_at(icl.onset), "peak": series.step_at(icl.peak),
-            "end": series.step_at(series.seen)}  # fmt: skip
+    return {"onset": series.step_at(icl.onset), "peak": series.step_at(icl.peak), "end": series.end}
 
 
 def strongest_head(series: Series, table: pd.DataFrame) -> tuple[int, int]:

@@ -49,7 +49,7 @@ def run(series: Series, progress: bool = True) -> Findings:
 def icl_heads(series: Series, fold: int = 1) -> tuple[tuple[int, int], ...]:
     """The quarter of the heads (at least one) whose zero-ablation lowers Flip most at its peak."""
     peak = series_phases(series)["flip"].peak
-    return costly_heads(series, series.step_at(peak) if peak is not None else series.step_at(series.seen), "flip", fold)
+    return costly_heads(series, series.step_at(peak) if peak is not None else series.end, "flip", fold)
 
 
 def costly_heads(series: Series, step: int, evaluator: str, fold: int = 1) -> tuple[tuple[int, int], ...]:
@@ -122,7 +122,7 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
     phases = series_phases(series)
     if phases["flip"].peak is None:
         return ["ICL never formed in this run, so there are no ICL heads to follow; the tables hold every ablation."]
-    peak, last = series.step_at(phases["flip"].peak), series.step_at(series.seen)
+    peak, last = series.step_at(phases["flip"].peak), series.end
     lines = [f"ICL heads (chosen at {short(series.sequences(peak))} sequences on other sequences): "
              + " ".join(f"L{la}H{h}" for la, h in group.heads) + "."]  # fmt: skip
     for name, step in (("ICL's peak", peak), ("the end", last)):

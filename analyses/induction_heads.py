@@ -60,7 +60,7 @@ def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> li
     phases = series_phases(series)
     if phases["flip"].peak is None:
         return ["ICL never formed in this run (Flip stays within .1 of chance): no head is called part of its circuit."]
-    peak, last = series.step_at(phases["flip"].peak), series.step_at(series.seen)
+    peak, last = series.step_at(phases["flip"].peak), series.end
     strength = _at(attention, "induction_strength", peak).sort_values("value", ascending=False)
     previous = _at(attention, "label_to_exemplar", peak).sort_values("value", ascending=False)
     matching = _at(attention[attention.layer == 0], "query_to_match", peak).sort_values("value").iloc[-1]

@@ -40,8 +40,7 @@ def collect_runs(name: Name, runs: Runs) -> None:
 
 
 @app.command
-def heads(runs: Runs, out: Path = Path("checkpoints/heads"),
-          jobs: int | None = None) -> None:  # fmt: skip
+def heads(runs: Runs, out: Path = Path("checkpoints/heads"), jobs: int | None = None) -> None:
     """Train every seed again with its own ICL heads ablated, and with random ones.
 
     Args:

@@ -159,4 +159,3 @@ def as_text(table: pd.DataFrame) -> str:
                 lines += [comparison(table, other, fitted).to_string(float_format="{:.3f}".format)]
         lines += ["\nphases", phase_summary(table, fitted).to_string(float_format="{:.2f}".format)]
     return "\n".join(lines)
-

@@ -140,6 +140,11 @@ class Series:
             f"of step {saved}. {helps}; `mechicl show` and the analysis transience need no weights."
         )
 
+    @property
+    def end(self) -> int:
+        """The saved step that stands for the end of all that was recorded; an error as in `step_at`."""
+        return self.step_at(self.seen)
+
     def entry(self, step: int) -> Entry:
         """The index entry of a step. Never another step's: a wrong one is an error."""
         if step in self._weights:

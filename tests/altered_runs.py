@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 from mechicl.series import Series, open_series
+
+
+def without_weights(series: Series, *steps: int) -> Series:
+    """The run as if it had not kept these steps; nothing on disk changes."""
+    return replace(series, entries=tuple(e for e in series.entries if e.step not in steps))
 
 
 def with_entry(series: Series, step: int, **changes) -> Series:

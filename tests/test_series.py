@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from altered_runs import rewritten, with_entry
+from altered_runs import rewritten, with_entry, without_weights
 
 import mechicl
 from mechicl.config import to_dict
@@ -58,10 +58,6 @@ def test_nearest(tiny_series):
 
 def test_a_moment_of_the_curves_is_the_nearest_saved_step(tiny_series):
     assert [tiny_series.step_at(16 * s) for s in (0, 13, 57, 60)] == [0, 10, 60, 60]
-
-
-def without_weights(series: Series, *steps: int) -> Series:
-    return dataclasses.replace(series, entries=tuple(e for e in series.entries if e.step not in steps))
 
 
 def test_a_moment_whose_weights_were_not_kept_is_an_error(tiny_series):

@@ -32,7 +32,7 @@ def moments(series: Series) -> Moments:
     level = chance("icl", series.evaluation_set("icl", step=0), series.config.bank.labels)["in_context_acc"]
     times, values = series.curve("icl")
     below = times[(times <= series.sequences(peak)) & (values < level + MIN_RISE)]
-    return Moments(series.step_at(below[-1]) if len(below) else steps[0], peak, series.step_at(series.seen), formed)
+    return Moments(series.step_at(below[-1]) if len(below) else steps[0], peak, series.end, formed)
 
 
 def thinned(steps: list[int], at_most: int, keep: set[int]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -42,16 +44,9 @@ def _faithful() -> Claim:
     if data is None:
         return not_run(key, title, says, command)
     shown = [c for c in TITLES if (data.condition == c).any()]
-    rows = []
-    for evaluator, points in PUBLISHED.items():
-        for sequences, published in points.items():
-            cells = [_value(data, c, evaluator, sequences) for c in shown]
-            rows.append([evaluator.upper(), short(sequences), f"{published:g}", *cells])
+    rows = _points(lambda evaluator, sequences: [_value(data, c, evaluator, sequences) for c in shown])
     found = phases(data).set_index(["condition", "evaluator"]).sort_index()
-    peaks = [
-        [f"{e.upper()} peak", f"{v:g} at {short(t)}", *(_peak(found, c, e) for c in shown)]
-        for e, (v, t) in PEAKS.items()
-    ]
+    peaks = _peaks(found, shown)
     geometry = tables.read("geometry")
     if geometry is not None:
         means = geometry[geometry.sweep == "faithful"].groupby("condition")[list(MEASURES)].mean()
@@ -116,20 +111,29 @@ def _seeds() -> Claim:
     data = data[data.complete]
     found = phases(data).set_index(["seed", "evaluator"]).sort_index()
     seeds = [int(s) for s in data.seed.unique()]
-    rows = [[e.upper(), short(t), f"{published:g}", spread(at(data, e, t))]
-            for e, points in PUBLISHED.items() for t, published in points.items()]  # fmt: skip
-    peaks = [[f"{e.upper()} peak", f"{v:g} at {short(t)}", *(_peak(found, s, e) for s in seeds)]
-             for e, (v, t) in PEAKS.items()]  # fmt: skip
+    rows = _points(lambda evaluator, sequences: [spread(at(data, evaluator, sequences))])
     icl, flip = zip(*(_faded(found, s) for s in seeds), strict=True)
     return Claim(
         key, title, says, f"`coopetition`, {TITLES[condition]}, seeds {', '.join(map(str, seeds))}, to 20M",
         f"at 20M: ICL {spread(at(data, 'icl', 2e7))}; Flip {spread(at(data, 'flip', 2e7))}",
         "parts, each in at least four fifths of the seeds: from a peak above .8 ICL has lost .15 by the end; from one "
         "above .6 Flip is below .1", by_parts([most(icl), most(flip)]), command,
-        [table(["", "published", *(f"seed {s}" for s in seeds)], peaks),
+        [table(["", "published", *(f"seed {s}" for s in seeds)], _peaks(found, seeds)),
          table(["", "sequences", "published", "median (lowest to highest)"], rows)],
         {"faithful-seeds": plots.curves(data.assign(condition=data.seed), {s: f"seed {s}" for s in seeds})},
     )  # fmt: skip
+
+
+def _points(cells: Callable[[str, float], list[str]]) -> list[list[str]]:
+    """A row for each published point. cells: of ours, at an evaluator and a number of sequences."""
+    return [[evaluator.upper(), short(sequences), f"{published:g}", *cells(evaluator, sequences)]
+            for evaluator, points in PUBLISHED.items() for sequences, published in points.items()]  # fmt: skip
+
+
+def _peaks(found: pd.DataFrame, of: Sequence[str | int]) -> list[list[str]]:
+    """A row for each published peak, a column for each of ours. of: conditions, or seeds."""
+    return [[f"{evaluator.upper()} peak", f"{value:g} at {short(time)}", *(_peak(found, one, evaluator) for one in of)]
+            for evaluator, (value, time) in PEAKS.items()]  # fmt: skip
 
 
 def _faded(found: pd.DataFrame, which: str | int) -> list[bool]:

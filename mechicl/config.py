@@ -51,6 +51,8 @@ class ModelConfig:
     positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
     position_time: float = 10000.0  # time constant of sinusoidal and rotary positions
     layer_norm: bool = True
+    activation: Literal["gelu", "gelu_tanh"] = "gelu"  # of MLPs: exact, or the tanh form, as published
+    init: Literal["normal", "truncated"] = "normal"  # of matrices: lecun-normal, or cut at 2 sigma, as published
     encoder: Literal["linear", "conv"] = "linear"
     channels: tuple[int, ...] = (16, 32, 32)  # conv: of each 3x3 convolution of stride 2
 
@@ -160,6 +162,9 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     seeds: Seeds = field(default_factory=Seeds)
     n_eval: int = 2000  # sequences per evaluator
+    # evaluators draw from the first so many training classes and exemplars of each; (1600, 5) is the published
+    # evaluation's; None: from all of them
+    eval_first: tuple[int, int] | None = None
     states: int = 10  # full optimiser states kept, evenly spaced: for resume and densify
     treatments: tuple[Treatment, ...] = ()  # what is done to the model or its data during training
     threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
@@ -182,6 +187,10 @@ class Config:
             self.sequences,
             n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels,
         )  # fmt: skip
+        if self.eval_first is not None and not (2 <= self.eval_first[0] <= bank.n_classes
+                                                and 1 <= self.eval_first[1] <= bank.n_exemplars):  # fmt: skip
+            raise ConfigError(f"eval_first={self.eval_first}: expected (classes, exemplars) of those trained on, from "
+                              f"(2, 1) to ({bank.n_classes}, {bank.n_exemplars}), or None for all.")  # fmt: skip
         if self.model.encoder == "conv":
             bank.check_pictures()
         check_treatments(self)

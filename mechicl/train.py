@@ -23,6 +23,7 @@ import mechicl
 from mechicl import graft
 from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
+from mechicl.data.shaping import geometry
 from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
 from mechicl.engine.params import Params, unpack
 from mechicl.engine.share import threads
@@ -300,6 +301,7 @@ def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path 
         "run": config.name,
         "schedule": schedule,
         "bank": bank.fingerprint,
+        "bank_geometry": geometry(bank.train().exemplars).to_dict(),
         "data": None if data is None else str(data),
         "weights_dtype": config.weights_dtype,
         **({"grafts": grafts} if grafts else {}),

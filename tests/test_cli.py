@@ -157,7 +157,8 @@ def test_pictures_become_a_bank_that_a_recipe_trains_on(run, refused, tiny_confi
     for c in range(tiny_config.bank.n_classes + tiny_config.bank.n_holdout_classes):
         (tmp_path / "pictures" / f"{c:03}").mkdir(parents=True)
         for i in range(4):
-            Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8)).save(tmp_path / "pictures" / f"{c:03}" / f"{i}.png")
+            drawn = Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8))
+            drawn.save(tmp_path / "pictures" / f"{c:03}" / f"{i}.png")
     code, out, _ = run("features", "pictures", "--encoder", "pixels", "--size", "9", "--out", "f.safetensors", "--quiet")
     assert code == 0
     assert "4 exemplars x 81 features" in out

@@ -159,7 +159,7 @@ def test_pictures_become_a_bank_that_a_recipe_trains_on(run, refused, tiny_confi
         for i in range(4):
             drawn = Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8))
             drawn.save(tmp_path / "pictures" / f"{c:03}" / f"{i}.png")
-    code, out, _ = run("features", "pictures", "--encoder", "pixels", "--size", "9", "--out", "f.safetensors", "--quiet")
+    code, out, _ = run("features", "pictures", "--encoder", "pixels", "--size", 9, "--out", "f.safetensors", "--quiet")
     assert code == 0
     assert "4 exemplars x 81 features" in out
     bank = dataclasses.replace(tiny_config.bank, kind="features", n_exemplars=4, n_holdout_exemplars=0, dim=81)

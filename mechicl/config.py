@@ -209,8 +209,8 @@ def _check_name(name: str) -> None:
     if name.startswith("."):
         raise ConfigError(f"name={name!r}: a run's name does not start with a dot.")
     if name.endswith(".") or name.split(".")[0].lower() in _DEVICES:
-        raise ConfigError(f"name={name!r}: Windows can have no such folder. Choose a name that ends in no dot and is no "
-                          "device, as 'con' or 'nul'.")  # fmt: skip
+        raise ConfigError(f"name={name!r}: Windows can have no such folder. Choose a name that ends in no dot and is "
+                          "no device, as 'con' or 'nul'.")  # fmt: skip
     if len(name.encode()) > _LONGEST_NAME:
-        raise ConfigError(f"name={name[:40]!r}...: {len(name.encode())} bytes, but a run's name, which names its folder, "
-                          f"has at most {_LONGEST_NAME}.")  # fmt: skip
+        raise ConfigError(f"name={name[:40]!r}...: {len(name.encode())} bytes, but a run's name, which names its "
+                          f"folder, has at most {_LONGEST_NAME}.")  # fmt: skip

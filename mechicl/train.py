@@ -28,6 +28,8 @@ from mechicl.engine.params import Params, unpack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
+from mechicl.finite import Diverged as Diverged
+from mechicl.finite import check_checkpoint, check_scores
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import FORMAT, Series, open_series
 from mechicl.storage import (
@@ -46,10 +48,6 @@ from mechicl.treatments import in_force
 
 _DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
 _STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
-
-
-class Diverged(SeriesError):
-    """The training loss is no longer a number: the same settings would come to the same again."""
 
 
 def train(
@@ -248,15 +246,13 @@ def _checkpoint(
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)
     loss = float(torch.stack([x.view(-1)[i] for x in losses]).double().mean()) if losses else None
-    if loss is not None and not math.isfinite(loss):
-        raise Diverged(
-            f"{root}: the training loss is {loss} at step {step}; the run diverged and stopped. "
-            "Its earlier checkpoints are whole. Lower optim.lr, or add warm-up."
-        )
+    weights = saved_weights(params, config)
+    check_checkpoint(root, step, trainer.held(i), weights, loss)
     treatments = in_force(config.treatments, step)
     rows = evaluate_params(params, sets, config, treatments)
+    check_scores(root, step, rows)
     if writer is not None:
-        writer.save("weights", step, sequences, saved_weights(params, config))
+        writer.save("weights", step, sequences, weights)
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
     if treatments:
         record["treatments"] = [str(t) for t in treatments]

@@ -64,13 +64,9 @@ def _contents(series: Series, broken: set[str]) -> list[str]:
         if series.entry(step).file in broken:
             continue
         try:
-            weights = series.weights(step)
+            series.weights(step)
         except (SeriesError, ConfigError) as error:
-            problems.append(str(error))
-            continue
-        bad = [name for name, w in weights.items() if not w.isfinite().all()]
-        if bad:
-            problems.append(f"step {step}: {bad[0]} holds numbers that are not finite.")
+            problems.append(str(error).removeprefix(f"{series.root}: "))
     return problems
 
 

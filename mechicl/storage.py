@@ -155,6 +155,10 @@ class Writer:
         self.root = root
         self._known = {(e.kind, e.step): e for e in read_index(root)}
 
+    def has(self, kind: str, step: int) -> bool:
+        """Whether the index has this file."""
+        return (kind, step) in self._known
+
     def save(self, kind: str, step: int, sequences: int, tensors: Params) -> None:
         """Save one file and its index line, or, where the index has the step already, check
         that a replay (resume, densify) came to the same bytes.

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 from mechicl.config import ConfigError
+from mechicl.extend import disagreement
 from mechicl.schedule import checkpoint_steps, evaluated_steps
 from mechicl.series import Series, open_series
 from mechicl.storage import SeriesError, file_problem, read_jsonl
@@ -30,6 +31,8 @@ def verify(root: str | Path) -> list[str]:
 
 def _manifest(series: Series) -> list[str]:
     planned, wanted = series.manifest["schedule"], checkpoint_steps(series.config)
+    if problem := disagreement(series):
+        return [problem]
     if planned != wanted:
         return ["manifest.json: its schedule is not the one that config.json describes."]
     missing = sorted(set(planned) - set(series.steps))

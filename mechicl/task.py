@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mechicl.loading import ConfigError, at_least
+from mechicl.loading import ConfigError, at_least, at_most, check_types
+
+LOUDEST = 1e15  # of noise against a signal of 1: its square is still a float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,10 @@ class BankConfig:
         return self.n_labels or self.n_classes
 
     def __post_init__(self) -> None:
+        check_types(self, "bank")
         at_least("bank", self, n_classes=2, n_exemplars=1, n_holdout_classes=0, dim=1)
         at_least("bank", self, n_holdout_exemplars=0, eps=0, spectrum=0, image_size=4, offset=0, spread=0)
+        at_most("bank", self, eps=LOUDEST, offset=LOUDEST, spread=LOUDEST)
         if self.scale is not None and not 0 < self.scale < math.inf:
             raise ConfigError(f"bank.scale={self.scale}: expected a norm above 0, or None: exemplars as they are made.")
         for key, kind in (("path", "features"), ("layout", "features"), ("offset", "gaussian")):
@@ -95,7 +99,9 @@ class SequenceConfig:
     noise: float = 0.0  # fresh noise per shown item: (x + noise*eta)/sqrt(1 + noise^2)
 
     def __post_init__(self) -> None:
+        check_types(self, "sequences")
         at_least("sequences", self, n_pairs=1, burstiness=0, zipf=0, noise=0)
+        at_most("sequences", self, noise=LOUDEST)
         c, b = self.n_pairs, self.burstiness
         if 2 * b > c:
             raise ConfigError(

@@ -166,6 +166,14 @@ def check_weights(weights: Params, config: Config, where: str) -> None:
             raise ConfigError(f"{where}: parameter {name} has shape {have}, this run's config says {want.get(name)}.")
 
 
+def not_finite(tensors: Params) -> str | None:
+    """The first name whose tensor holds a NaN or an infinity."""
+    for name, x in tensors.items():
+        if not x.sum().isfinite() and not x.isfinite().all():  # a finite sum says it of all, and is quicker
+            return name
+    return None
+
+
 def sinusoidal_positions(n_tokens: int, d_model: int, time: float) -> torch.Tensor:
     """[t, d] sine block then cosine block (Chan et al. 2022's layout, science.md 2)."""
     rates = time ** -(torch.arange(d_model // 2, dtype=torch.float64) / (d_model // 2))

@@ -22,6 +22,8 @@ import storage
 import torch
 import training
 
+from mechicl.cores import cores
+
 HERE = Path(__file__).parent
 
 
@@ -31,7 +33,7 @@ def machine() -> dict[str, object]:
     names = [x for x in info.read_text().splitlines() if x.startswith("model name")] if info.exists() else []
     return {
         "cpu": names[0].split(":")[1].strip() if names else platform.processor(),
-        "vector_instructions": torch.backends.cpu.get_cpu_capability(), "cores": os.cpu_count(),
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(), "cores": cores(),
         "load_average": os.getloadavg()[0], "python": platform.python_version(),
         "torch": str(torch.__version__), "numpy": np.__version__, "numba": numba.__version__,
     }  # fmt: skip

@@ -46,7 +46,7 @@ def heads(runs: Runs, out: Path = Path("checkpoints/heads"), jobs: int | None = 
     Args:
         runs: whole series of one recipe, a seed each.
         out: where the treated runs go.
-        jobs: processes (default: one per core).
+        jobs: processes (default: one per core that may be used).
     """
     from evidence.heads import train_all
 

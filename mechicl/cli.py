@@ -52,7 +52,7 @@ def train(
         out: the run's directory (default checkpoints/RECIPE, with -sN for a seed).
         seed: seed of the initial weights and of the data; evaluation sets keep theirs.
         seeds: several seeds at once, as 0..4 or 0,3,7; finished ones are skipped, interrupted ones continued.
-        jobs: with --seeds, how many processes (default: one per core).
+        jobs: with --seeds, how many processes (default: one per core that may be used).
         data: folder (or zip) of images, for recipes that need one; with --resume, where it is now.
         resume: continue this run to the same bytes as an unbroken one.
         quiet: no progress bar.
@@ -109,7 +109,7 @@ def sweep(
 
     Args:
         out: the sweep's directory (default checkpoints/NAME, NAME being the file's).
-        jobs: processes (default: one per core); with --slurm, jobs at a time.
+        jobs: processes (default: one per core that may be used); with --slurm, jobs at a time.
         data: folder (or zip) of images, for recipes that need one.
         dry_run: print what would be trained, and how long it would take; train nothing.
         gather: train nothing, only gather what the runs have recorded so far.

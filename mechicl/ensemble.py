@@ -9,13 +9,13 @@ have alone, so each process simply measures both and takes the quicker (docs/spe
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from mechicl.config import Config, ConfigError
+from mechicl.cores import cores
 from mechicl.data.banks import Bank, stack_batches
 from mechicl.engine.forward import stack
 from mechicl.engine.params import init, pack
@@ -58,7 +58,7 @@ def train_seeds(
     Args:
         config: a recipe's Config; each seed replaces its init and data seeds.
         out: where, without the seed (default checkpoints/<config.name>).
-        jobs: processes (default: one per core, at most one per seed).
+        jobs: processes (default: one per core that may be used, at most one per seed).
         data, progress: as in `train`.
 
     Raises:
@@ -77,7 +77,7 @@ def train_seeds(
         else:
             begun_before.append(root)
     left = {root: settings.steps - _done(root) for root, settings in plan.items()}
-    workers = max(1, min(jobs or os.cpu_count() or 1, sum(map(bool, left.values()))))
+    workers = max(1, min(jobs or cores(), sum(map(bool, left.values()))))
     # Resumed runs stand at different steps, so each goes alone; fresh ones are shared out.
     shares = [[root] for root in begun_before if left[root]]
     shares += [fresh[i::workers] for i in range(workers) if fresh[i::workers]]

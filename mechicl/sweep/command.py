@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from mechicl.cores import cores
 from mechicl.storage import SeriesError
 from mechicl.sweep.estimate import paces
 from mechicl.sweep.executor import Local
@@ -25,7 +25,7 @@ def run(
         found = statuses(plan, out)
         todo = {run.condition.name: run.condition for run in left(found, retry)}
         pace = paces(list(todo.values()), data, progress)
-        print(describe(plan, found, pace, jobs or os.cpu_count() or 1, retry))
+        print(describe(plan, found, pace, jobs or cores(), retry))
         return False
     failed: dict[str, str] = {}
     if not only_gather:

@@ -22,8 +22,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
+from mechicl.compiling import compiled
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
 
@@ -136,7 +136,7 @@ def _fill(x: np.ndarray, centres: np.ndarray, size: int) -> np.ndarray:
     return held[(held >= 0).all(1)]
 
 
-@njit(cache=True)
+@compiled()
 def _give(order, near, held, taken):
     """Fill held [k, size] with the tokens of near [k, reach], pair after pair in this order."""
     count = np.zeros(len(held), np.int64)

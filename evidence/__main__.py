@@ -115,8 +115,10 @@ def _said(table) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     from mechicl.config import ConfigError
+    from mechicl.output import never_crash
     from mechicl.storage import SeriesError
 
+    never_crash()
     try:
         app.cli(args=argv, prog="python -m evidence", description=__doc__)
     except (ConfigError, SeriesError) as error:

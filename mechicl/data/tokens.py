@@ -26,6 +26,7 @@ import numpy as np
 from mechicl.compiling import compiled
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
+from mechicl.paths import given
 
 _WEIGHTS, _TOKENIZER = "weights/l2_supercat_256.safetensors", "tokenizers/l2_supercat_tokenizer_config.json"
 _SPARE = 1.35  # clusters asked for per class wanted: the loosest, and those that stay short, are dropped
@@ -63,7 +64,7 @@ def read_table(data: str | Path | None) -> tuple[np.ndarray, list[str]]:
     from safetensors.numpy import load_file
 
     folder = None if data is not None else _installed()
-    path = Path(data) if folder is None else folder / _WEIGHTS  # pyright: ignore[reportArgumentType]
+    path = given(data) if folder is None else folder / _WEIGHTS  # pyright: ignore[reportArgumentType]
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -76,7 +77,7 @@ def read_table(data: str | Path | None) -> tuple[np.ndarray, list[str]]:
     table = tables[0].astype(np.float64)
     names = [f"token {i}" for i in range(len(table))]
     if folder is not None:
-        vocabulary = json.loads((folder / _TOKENIZER).read_text())["model"]["vocab"]
+        vocabulary = json.loads((folder / _TOKENIZER).read_text(encoding="utf-8"))["model"]["vocab"]
         for text, i in vocabulary.items():
             if i < len(names):
                 names[i] = text.replace("▁", " ").strip() or text

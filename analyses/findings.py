@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
+from mechicl.paths import given
 from mechicl.storage import write_atomic
 
 
@@ -21,11 +22,16 @@ class Findings:
     table: pd.DataFrame
     figures: dict[str, go.Figure] = field(default_factory=dict)
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: str | Path) -> list[Path]:
         """Write `<name>.parquet`, `<name>.md` and one page per figure; returns their paths.
-        The pages share one `plotly.min.js` beside them and open offline."""
+        The pages share one `plotly.min.js` beside them and open offline.
+
+        Raises:
+            SeriesError: the folder cannot be written to.
+        """
         from plotly.offline import get_plotlyjs
 
+        folder = given(folder)
         out = {folder / f"{self.name}.parquet": self.table.to_parquet(index=False)}
         lines = [f"# {self.question}", "", *[f"- {line}" for line in self.text], ""]
         out[folder / f"{self.name}.md"] = "\n".join(lines).encode()

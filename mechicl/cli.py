@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from mechicl.config import ConfigError
+from mechicl.output import never_crash
 from mechicl.storage import SeriesError
 
 Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, as checkpoints/demo")]
@@ -52,7 +53,7 @@ def train(
         out: the run's directory (default checkpoints/RECIPE, with -sN for a seed).
         seed: seed of the initial weights and of the data; evaluation sets keep theirs.
         seeds: several seeds at once, as 0..4 or 0,3,7; finished ones are skipped, interrupted ones continued.
-        jobs: with --seeds, how many processes (default: one per core).
+        jobs: with --seeds, how many processes (default: one per core that may be used).
         data: folder (or zip) of images, for recipes that need one; with --resume, where it is now.
         resume: continue this run to the same bytes as an unbroken one.
         quiet: no progress bar.
@@ -61,13 +62,14 @@ def train(
     from mechicl import train as trainer  # the function
     from mechicl.ensemble import train_seeds
     from mechicl.loading import parse_seeds
+    from mechicl.paths import shown
     from mechicl.train import resume as continue_run
 
     if resume is not None:
         if any(given is not None for given in (recipe, out, seed, seeds)):
             raise ConfigError("give a recipe to start a run, or --resume RUN alone to continue one, not both.")
         series = continue_run(resume, data=data, progress=not quiet)
-        print(f"{series.root} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
+        print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
     if seed is not None and seeds is not None:
         raise ConfigError("give --seed for one run or --seeds for several, not both.")
@@ -81,9 +83,9 @@ def train(
     else:
         runs = train_seeds(config, parse_seeds(seeds), out, data=data, jobs=jobs, progress=not quiet)
     for series in runs:
-        print(f"{series.root}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
-    shown = " ".join(str(series.root) for series in runs)
-    print(f"Look at it with `mechicl show {shown}`; analyse it with `mechicl report {runs[0].root}`.")
+        print(f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
+    roots = [shown(series.root) for series in runs]
+    print(f"Look at it with `mechicl show {' '.join(roots)}`; analyse it with `mechicl report {roots[0]}`.")
 
 
 @app.command
@@ -157,7 +159,7 @@ def sweep(
 
     Args:
         out: the sweep's directory (default checkpoints/NAME, NAME being the file's).
-        jobs: processes (default: one per core); with --slurm, jobs at a time.
+        jobs: processes (default: one per core that may be used); with --slurm, jobs at a time.
         data: folder (or zip) of images, for recipes that need one.
         dry_run: print what would be trained, and how long it would take; train nothing.
         gather: train nothing, only gather what the runs have recorded so far.
@@ -180,29 +182,35 @@ def analyze(
     run: Run,
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
     *,
+    out: Path | None = None,
     quiet: bool = False,
 ) -> None:
     """Analyse a series: transience, induction_heads, attention_over_time, head_ablations and circuits.
 
-    Writes a parquet table, plotly pages and a summary for each under RUN/analysis. circuits takes longest.
+    Writes a parquet table, plotly pages and a summary for each. circuits takes longest.
 
     Args:
         run: the run's directory.
         name: one analysis.
+        out: the folder to write to (default RUN/analysis), as for a run that is read-only.
         quiet: no progress bar.
     """
     import analyses
+    from mechicl.disk import check_writable, own_place
+    from mechicl.paths import given, shown
     from mechicl.series import open_series
 
     series = open_series(run)
     chosen = analyses.NAMES if name is None else (name,)
+    folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
+    check_writable(folder, "Write elsewhere with --out DIR.")
     for each in chosen:
         found = analyses.get(each)(series, progress=not quiet)
-        paths = found.save(series.root / "analysis")
+        paths = found.save(folder)
         print(f"\n{found.question}")
         for line in found.text:
             print(f"  - {line}")
-        print(f"  {paths[0]} ({len(found.table):,} rows) and {len(found.figures)} figures beside it.")
+        print(f"  {shown(paths[0])} ({len(found.table):,} rows) and {len(found.figures)} figures beside it.")
 
 
 @app.command
@@ -211,14 +219,15 @@ def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
 
     Args:
         run: the run's directory.
-        out: the page (default RUN/report.html).
+        out: the page (default RUN/report.html), as for a run that is read-only.
         quiet: no progress bar.
     """
+    from mechicl.paths import shown
     from mechicl.report import report as write
     from mechicl.series import open_series
 
     path = write(open_series(run), out, progress=not quiet)
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
+    print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
 
 
 @app.command(name="app")
@@ -278,11 +287,12 @@ def densify(
         every: distance between checkpoints, in steps.
         quiet: no progress bar.
     """
+    from mechicl.paths import shown
     from mechicl.train import densify as replay
 
     series = replay(run, start, stop, every, progress=not quiet)
     inside = sum(start <= step <= stop for step in series.steps)
-    print(f"{series.root} now has {inside} checkpoints in {start}..{stop}, {len(series.steps)} in all.")
+    print(f"{shown(series.root)} now has {inside} checkpoints in {start}..{stop}, {len(series.steps)} in all.")
 
 
 @app.command
@@ -324,6 +334,7 @@ def show(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", hel
 
 def main(args: list[str] | None = None) -> None:
     """Entry point: errors a user can act on are one message and exit code 2."""
+    never_crash()
     try:
         app.cli(
             prog="mechicl", args=args,
@@ -338,6 +349,10 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # `mechicl show RUN | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
         raise SystemExit(141) from None
+    except OSError as error:  # of a place that nobody foresaw: which, and the system's reason
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"mechicl: {where}{error.strerror or error}.", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("\nmechicl: stopped; what was saved is whole. Go on with `mechicl train --resume RUN`.", file=sys.stderr)
         raise SystemExit(130) from None

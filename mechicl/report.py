@@ -12,9 +12,11 @@ from plotly.offline import get_plotlyjs
 
 import mechicl
 from mechicl.config import to_dict
+from mechicl.disk import check_writable, own_place
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
 from mechicl.figures.style import FONT, NAMES, short
 from mechicl.measures.phases import series_phases
+from mechicl.paths import given
 from mechicl.series import Series, SeriesError
 from mechicl.storage import write_atomic
 
@@ -41,19 +43,32 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     """Run the analyses that the page shows (their tables are saved too) and write it.
 
     Args:
-        path: where (default `<run>/report.html`).
+        path: where (default `<run>/report.html`); of a folder, `report.html` in it. The tables stay in the run,
+            or, where it cannot be written to and a path was given, are not saved.
 
     Returns:
         The page's path. At most 8 MB: plotly's and circuitsvis' scripts, once each, and data.
+
+    Raises:
+        SeriesError: nothing was recorded yet, or, before anything is computed, the page cannot be put there.
     """
     import analyses
 
+    target = series.root / "report.html" if path is None else given(path)
+    target = target / "report.html" if target.is_dir() else target
+    check_writable(target.parent, "Put the page elsewhere with --out FILE.")
+    tables: Path | None = series.root / "analysis"
+    try:
+        check_writable(own_place(series.root, tables / "x").parent)
+    except SeriesError:
+        if path is None:
+            raise
+        tables = None
     if not series.metrics.size:
         raise SeriesError(f"{series.root} has no metrics yet: `mechicl train --resume {series.root}`.")
     found = {name: analyses.get(name)(series, progress=progress) for name in analyses.REPORTED}
-    for findings in found.values():
-        findings.save(series.root / "analysis")
-    target = Path(path) if path is not None else series.root / "report.html"
+    for findings in found.values() if tables else ():
+        findings.save(tables)
     write_atomic(target, render(series, found).encode())
     return target
 

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechicl.config import Config, ConfigError, from_dict
+from mechicl.disk import is_file
+from mechicl.paths import given, given_or_none, name_of
 from mechicl.storage import Entry, SeriesError, load_tensors, read_index, read_json, read_jsonl
 
 if TYPE_CHECKING:
@@ -42,14 +44,14 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     """Open a run directory. Reads only its small text files.
 
     Args:
-        path: the run's directory.
+        path: the run's directory; what `~` or a relative path means is settled here, once.
         data: where the images are, for banks built from images (default: as in training).
 
     Raises:
-        SeriesError: not a run, a newer format, or a broken config.
+        SeriesError: not a run, a newer format, a broken config, or nothing that this user may read.
     """
-    root = Path(path)
-    if not (root / "manifest.json").is_file():
+    root, data = given(path), given_or_none(data)
+    if not is_file(root / "manifest.json"):
         near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
         hint = f" Runs beside it: {', '.join(near)}." if near else ""
         raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} "
@@ -67,6 +69,9 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
         config = from_dict(Config, read_json(root / "config.json"))
     except ConfigError as error:
         raise SeriesError(f"{root / 'config.json'}: {error}") from error
+    recorded = manifest.get("data")
+    if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
+        data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
     return Series(root, config, manifest, tuple(read_index(root)), data)
 
 
@@ -85,7 +90,7 @@ class Series:
 
     @property
     def name(self) -> str:
-        return self.root.name
+        return name_of(self.root)
 
     @cached_property
     def _weights(self) -> dict[int, Entry]:

@@ -7,6 +7,7 @@ import numpy as np
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import short
 from mechicl.measures.phases import CURVES, over_seeds, series_phases
+from mechicl.paths import shown
 from mechicl.series import Series
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -16,9 +17,9 @@ _WIDTH = 56
 def one(series: Series) -> str:
     """Settings, small curves over log time, and phase times of one run."""
     c = series.config
-    state = "complete" if series.complete else f"NOT FINISHED: mechicl train --resume {series.root}"
+    state = "complete" if series.complete else f"NOT FINISHED: mechicl train --resume {shown(series.root)}"
     lines = [
-        f"{series.root}  {state}",
+        f"{shown(series.root)}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
         f"{c.bank.n_classes:,} classes, {c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",

@@ -16,13 +16,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from mechicl import graft
 from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
 from mechicl.data.shaping import geometry
 from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
+from mechicl.disk import check_writable, explained, is_file
 from mechicl.engine.params import Params, unpack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
@@ -30,6 +30,9 @@ from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
 from mechicl.extend import extend, former_ends, made_with, settled, wanted_states
 from mechicl.finite import Diverged as Diverged
 from mechicl.finite import check_checkpoint, check_scores
+from mechicl.paths import given, given_or_none
+from mechicl.paths import shown as shown_path
+from mechicl.progress import bar as progress_bar
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import FORMAT, Series, open_series
 from mechicl.storage import (
@@ -66,9 +69,10 @@ def train(
         progress: show a bar with loss, speed, time left and the last evaluators; or the bar to use.
 
     Raises:
-        SeriesError: the directory holds a run already, or the disk is full.
+        SeriesError: the directory holds a run already or cannot be written to, or the disk is full.
     """
-    root = Path(out) if out is not None else Path("checkpoints") / config.name
+    root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
+    fresh(root)
     bank = checked_bank(config, data)
     with begun(root, config, bank, data), bar(root.name, config, 0, config.steps, progress) as shown:
         trainer = Trainer(config, graft.initial_params(config, root))
@@ -96,17 +100,27 @@ class Member:
 @contextmanager
 def begun(root: Path, config: Config, bank: Bank, data: str | Path | None) -> Iterator[None]:
     """A new run's directory, locked, with its config and manifest written."""
-    if (root / "manifest.json").exists():
-        raise SeriesError(
-            f"{root} holds a run already. Continue it with `mechicl train --resume {root}`, "
-            "or train elsewhere with --out DIR."
-        )
-    root.mkdir(parents=True, exist_ok=True)
+    fresh(root)
+    with explained(root):
+        root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         write_json(root / "config.json", to_dict(config))
         grafts = graft.begin(config, root)
         write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, data, grafts))
         yield
+
+
+def fresh(root: Path) -> None:
+    """See that a new run can be put here.
+
+    Raises:
+        SeriesError: it holds one already, or cannot be written to.
+    """
+    if is_file(root / "manifest.json"):
+        at = shown_path(root)
+        raise SeriesError(f"{at} holds a run already. Continue it with `mechicl train --resume {at}`, "
+                          "or train elsewhere with --out DIR.")  # fmt: skip
+    check_writable(root, "Train elsewhere with --out DIR.")
 
 
 def resume(
@@ -128,14 +142,17 @@ def resume(
         SeriesError: config.json was edited to other steps; the replay differs; the disk is full.
     """
     series = open_series(root, data)
+    if steps is not None:
+        check_writable(series.root)
     series = settled(series) if steps is None else extend(series, steps, _last_state(series))
     if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
         drop_latest(series.root)  # a kill may have left it
         return series
+    check_writable(series.root)
     keep = {*series.manifest["schedule"], *former_ends(series)}
     trainer = _restore(series, series.config.steps)
     _replay(series, trainer, series.config.steps, keep, progress)
-    return open_series(root)
+    return open_series(series.root, data)
 
 
 def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bool = True) -> Series:
@@ -155,11 +172,12 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
     if stop > max(series.steps, default=0):  # a replay goes where the run has been
         raise SeriesError(f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
                           f"`mechicl train --resume {series.root}` first.")  # fmt: skip
+    check_writable(series.root)
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
     trainer = _restore(series, start)
     _replay(series, trainer, stop, keep, progress)
-    return open_series(root)
+    return open_series(series.root)
 
 
 def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown) -> None:
@@ -202,8 +220,8 @@ def bar(name: str, config: Config, start: int, stop: int, progress: bool | Shown
         yield progress
         return
     size = config.batch_size * runs
-    with tqdm(total=stop * size, initial=start * size, unit=" sequences", unit_scale=True, desc=name,
-              disable=not progress, smoothing=0.05, dynamic_ncols=True) as shown:  # fmt: skip
+    with progress_bar(stop * size, name, show=progress, initial=start * size, unit=" sequences", unit_scale=True,
+                      smoothing=0.05) as shown:  # fmt: skip
         yield shown
 
 

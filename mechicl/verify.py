@@ -19,8 +19,8 @@ def verify(root: str | Path) -> list[str]:
     and sha256, and holds the config's parameters; neighbouring checkpoints differ; every
     scheduled step is there; every checkpoint has its metrics; no stray files.
     """
-    root = Path(root)
     series = open_series(root)
+    root = series.root
     problems = [p for e in series.entries if (p := file_problem(root, e))]
     problems += _manifest(series)
     problems += _neighbours(series)

@@ -27,6 +27,7 @@ from mechicl.app.routes import add_routes
 from mechicl.app.runs import Library
 from mechicl.app.view import Workbench
 from mechicl.config import ConfigError
+from mechicl.paths import given
 
 PORT = 8050
 HEALTH = "health"
@@ -113,8 +114,9 @@ def open_server(
     Raises:
         SeriesError: the run cannot be opened. ConfigError: the address cannot be listened on.
     """
-    library = Library(run.parent if run.name else run.resolve().parent)
-    name = run.name or run.resolve().name
+    named = given(run)
+    name = named.name
+    library = Library(named.parent, str(run.parent if run.name else named.parent), name)
     library.run(name)
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
     answers = Answers(library, bench or Workbench(), name)

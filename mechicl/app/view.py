@@ -10,7 +10,6 @@ Legend: n sequences of an evaluator.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -24,6 +23,7 @@ import torch
 
 from mechicl.app.cache import Cache
 from mechicl.app.runs import SHOWN, Run
+from mechicl.cores import cores
 from mechicl.engine.forward import forward, restart_hooks
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, mean_interval, score
@@ -33,7 +33,7 @@ from mechicl.storage import SeriesError
 
 Z = 1.959963984540054  # the normal distribution's 97.5% point
 RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
-HANDS = min(4, os.cpu_count() or 1)  # evaluators computed at once, for a reader who waits
+HANDS = min(4, cores())  # evaluators computed at once, for a reader who waits
 WEIGHTS = 256 * 2**20  # bytes of weights kept
 INTACT = 128 * 2**20  # bytes of intact activations kept: 20 MB for each of demo's checkpoints
 

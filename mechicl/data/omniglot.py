@@ -39,6 +39,7 @@ from scipy.ndimage import gaussian_filter
 
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
+from mechicl.paths import given
 
 SIDE = 105  # pixels per side of a drawing
 TRANSFORMS: dict[int, tuple[tuple[int, bool], ...]] = {  # quarter turns, then flipped left to right?
@@ -97,7 +98,7 @@ def find_drawings(data: str | Path | None) -> dict[tuple[str, str], Drawings]:
     """
     if data is None:
         raise ConfigError(f"bank.kind='omniglot' needs images: give --data DIR, where DIR holds {_EXPECTED}.")
-    root = Path(data).expanduser()
+    root = given(data)
     if not root.exists():
         raise ConfigError(f"--data {data}: no such file or folder. Expected {_EXPECTED}.")
     found: dict[tuple[str, str], Drawings] = {}

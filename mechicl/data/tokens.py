@@ -22,11 +22,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from mechicl import dtypes
+from mechicl.compiling import compiled
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
+from mechicl.paths import given
 
 _WEIGHTS, _TOKENIZER = "weights/l2_supercat_256.safetensors", "tokenizers/l2_supercat_tokenizer_config.json"
 _SPARE = 1.35  # clusters asked for per class wanted: the loosest, and those that stay short, are dropped
@@ -63,7 +64,7 @@ def read_table(data: str | Path | None) -> tuple[np.ndarray, list[str]]:
     from safetensors import SafetensorError
 
     folder = None if data is not None else _installed()
-    path = Path(data) if folder is None else folder / _WEIGHTS  # pyright: ignore[reportArgumentType]
+    path = given(data) if folder is None else folder / _WEIGHTS  # pyright: ignore[reportArgumentType]
     try:
         tensors = dtypes.load(path.read_bytes(), dtypes.NUMBERS)
     except (OSError, SafetensorError, dtypes.ForeignDtype) as error:
@@ -79,7 +80,7 @@ def read_table(data: str | Path | None) -> tuple[np.ndarray, list[str]]:
                           "are not finite: leave them out.")  # fmt: skip
     names = [f"token {i}" for i in range(len(table))]
     if folder is not None:
-        vocabulary = json.loads((folder / _TOKENIZER).read_text())["model"]["vocab"]
+        vocabulary = json.loads((folder / _TOKENIZER).read_text(encoding="utf-8"))["model"]["vocab"]
         for text, i in vocabulary.items():
             if i < len(names):
                 names[i] = text.replace("▁", " ").strip() or text
@@ -139,7 +140,7 @@ def _fill(x: np.ndarray, centres: np.ndarray, size: int) -> np.ndarray:
     return held[(held >= 0).all(1)]
 
 
-@njit(cache=True)
+@compiled()
 def _give(order, near, held, taken):
     """Fill held [k, size] with the tokens of near [k, reach], pair after pair in this order."""
     count = np.zeros(len(held), np.int64)

@@ -27,7 +27,7 @@ _TINY = 2**17  # the same for torch's 2 us, where MKL serves
 
 def _intel() -> bool:
     try:
-        return "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "Intel" in platform.processor()
 

@@ -8,7 +8,6 @@ none is left, and the helper, when a core has time for it, takes them too.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,8 @@ from typing import TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
+
+from mechicl.cores import cores
 
 Piece = Callable[[], object]
 In = TypeVar("In")
@@ -94,8 +95,7 @@ def thread() -> ThreadPoolExecutor:
 @cache
 def _helper() -> ThreadPoolExecutor | None:
     """None on a single core, and in a pool's process: the other cores are its siblings'."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return thread() if cores > 1 and multiprocessing.parent_process() is None else None
+    return thread() if cores() > 1 and multiprocessing.parent_process() is None else None
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from mechicl.engine.forward import forward
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import FONT, SEQUENTIAL, finish, short
 from mechicl.interventions import AblateHeads, edits, needs
+from mechicl.paths import given
 from mechicl.series import Series, SeriesError
 
 
@@ -181,8 +182,9 @@ class AttentionView:
 
     def save(self, path: str | Path) -> Path:
         """Write the page; returns where."""
-        Path(path).write_text(self.html, encoding="utf-8")
-        return Path(path)
+        target = given(path)
+        target.write_text(self.html, encoding="utf-8")
+        return target
 
     def _repr_html_(self) -> str:
         page = html.escape(self.html, quote=True)

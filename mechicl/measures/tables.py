@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mechicl.config import ConfigError
 from mechicl.data.banks import Batch
 from mechicl.engine.encoder import n_features
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each, threads
+from mechicl.progress import bar, each
 from mechicl.series import Series, SeriesError
 
 COLUMNS = (
@@ -60,24 +61,20 @@ def stream(
             f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator)."
         )
     size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1))))
-    with _bar(steps, label, progress) as bar:
+    with bar(len(steps), label, **_look(steps, progress)) as shown:
         for i in range(0, len(steps), size):
             chunk = list(steps[i : i + size])
             yield chunk, series.params(chunk)
-            bar.update(len(chunk))
+            shown.update(len(chunk))
 
 
 def one_by_one(steps: Sequence[int], label: str, progress: bool = True) -> Iterator[int]:
     """The steps, with a progress bar over long work: for measures that take checkpoints singly."""
-    with _bar(steps, label, progress) as bar:
-        for step in steps:
-            yield step
-            bar.update()
+    return each(steps, label, **_look(steps, progress))
 
 
-def _bar(steps: Sequence[int], label: str, progress: bool) -> tqdm:
-    short = not progress or len(steps) < 20
-    return tqdm(total=len(steps), desc=label, unit=" checkpoints", disable=short, dynamic_ncols=True)
+def _look(steps: Sequence[int], progress: bool) -> dict[str, Any]:
+    return {"show": progress and len(steps) >= 20, "unit": " checkpoints"}
 
 
 def measured(

@@ -33,7 +33,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mechicl import recipes
+from mechicl import paths, recipes
 from mechicl.config import Config, ConfigError, from_dict, to_dict
 from mechicl.loading import parse_seeds
 from mechicl.schedule import evaluated_steps
@@ -92,11 +92,11 @@ def read_plan(path: str | Path) -> Plan:
         ConfigError: no such file, not TOML, or a key or value that cannot be: which, and what
             is near it.
     """
-    path = Path(path)
+    path = paths.given(path)
     try:
-        given = tomllib.loads(path.read_text())
+        given = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}): write one as in docs/sweeps.md.") from None
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): expected a file as in docs/sweeps.md.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     try:

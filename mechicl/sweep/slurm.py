@@ -130,7 +130,7 @@ def queued() -> set[str] | None:
     squeue does not answer (then nothing is known, and nothing is concluded)."""
     line = ["squeue", "--noheader", "--array", "--me", "--format=%i"]
     try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=os.environ)
+        done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace", timeout=60, env=os.environ)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return set(done.stdout.split()) if done.returncode == 0 else None

@@ -24,6 +24,7 @@ from mechicl.engine.step import Trainer
 from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
+from mechicl.surroundings import own_settings
 from mechicl.train import (
     Member,
     Shown,
@@ -41,6 +42,7 @@ _TRIAL = 12  # steps timed each way before choosing
 _GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
 
 
+@own_settings()
 def train_seeds(
     config: Config,
     seeds: Sequence[int],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import operator
 import types
 import typing
 from typing import Any, Literal
@@ -65,6 +66,26 @@ def at_least(where: str, config: Any, **bounds: float) -> None:
     for key, low in bounds.items():
         if not getattr(config, key) >= low:  # NaN too
             raise ConfigError(f"{where}.{key}={getattr(config, key)}: expected at least {low}.")
+
+
+def whole(name: str, value: Any, what: str = "a whole number") -> int:
+    """`value` as an int, where it is one: Python's, numpy's or torch's.
+
+    Raises:
+        ConfigError: it is anything else, as "24000", 24000.0, None or True.
+    """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    near = ""
+    try:
+        if not isinstance(value, bool) and float(value) == int(float(value)):
+            near = f" Write {name}={int(float(value))}."
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ConfigError(f"{name}={value!r}: expected {what}, not {type(value).__name__}.{near}")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 import mechicl
+from mechicl.commands import command
 from mechicl.config import to_dict
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
 from mechicl.figures.style import FONT, NAMES, short
@@ -49,7 +50,7 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     import analyses
 
     if not series.metrics.size:
-        raise SeriesError(f"{series.root} has no metrics yet: `mechicl train --resume {series.root}`.")
+        raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
     found = {name: analyses.get(name)(series, progress=progress) for name in analyses.REPORTED}
     for findings in found.values():
         findings.save(series.root / "analysis")

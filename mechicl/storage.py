@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechicl.commands import command
+
 if TYPE_CHECKING:
     from mechicl.engine.params import Params
 
@@ -207,7 +209,7 @@ def read_into(root: Path, entry: Entry, memory: memoryview) -> None:
 
 
 def _damaged(root: Path, problem: str) -> SeriesError:
-    return SeriesError(f"{root}: {problem} `mechicl verify {root}` checks the whole run.")
+    return SeriesError(f"{root}: {problem} {command('verify', root)} checks the whole run.")
 
 
 LATEST = "latest.safetensors"  # the one state of a run with `keep='metrics'`, until it ends

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 import mechicl
 from mechicl import graft
+from mechicl.commands import command
 from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
 from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
@@ -42,6 +43,7 @@ from mechicl.storage import (
     save_latest,
     write_json,
 )  # fmt: skip
+from mechicl.surroundings import own_settings
 from mechicl.treatments import in_force
 
 _DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
@@ -52,6 +54,7 @@ class Diverged(SeriesError):
     """The training loss is no longer a number: the same settings would come to the same again."""
 
 
+@own_settings()
 def train(
     config: Config,
     out: str | Path | None = None,
@@ -100,7 +103,7 @@ def begun(root: Path, config: Config, bank: Bank, data: str | Path | None) -> It
     """A new run's directory, locked, with its config and manifest written."""
     if (root / "manifest.json").exists():
         raise SeriesError(
-            f"{root} holds a run already. Continue it with `mechicl train --resume {root}`, "
+            f"{root} holds a run already. Continue it with {command('train', '--resume', root)}, "
             "or train elsewhere with --out DIR."
         )
     root.mkdir(parents=True, exist_ok=True)
@@ -111,6 +114,7 @@ def begun(root: Path, config: Config, bank: Bank, data: str | Path | None) -> It
         yield
 
 
+@own_settings()
 def resume(root: str | Path, *, data: str | Path | None = None, progress: bool | Shown = True) -> Series:
     """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one.
 
@@ -127,6 +131,7 @@ def resume(root: str | Path, *, data: str | Path | None = None, progress: bool |
     return open_series(root)
 
 
+@own_settings()
 def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bool = True) -> Series:
     """Replay steps `start`..`stop` and keep a checkpoint every `every` steps.
 
@@ -143,7 +148,7 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
     if stop > max(series.steps, default=0):  # a replay goes where the run has been
         raise SeriesError(f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
-                          f"`mechicl train --resume {series.root}` first.")  # fmt: skip
+                          f"{command('train', '--resume', series.root)} first.")  # fmt: skip
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
     trainer = _restore(series, start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mechicl.commands import command
 from mechicl.storage import SeriesError
 from mechicl.sweep.estimate import paces
 from mechicl.sweep.executor import Local
@@ -32,7 +33,8 @@ def run(
         executor = Slurm(out / "slurm", plan.slurm, jobs) if slurm else Local(jobs)
         failed = sweep(plan, out, data=data, executor=executor, retry=retry, progress=progress).failed
     if not out.is_dir():
-        raise SeriesError(f"{out} has no runs to gather: `mechicl sweep {file}` trains them.")
+        beside = [] if out == Path("checkpoints") / plan.name else ["--out", out]
+        raise SeriesError(f"{out} has no runs to gather: {command('sweep', file, *beside)} trains them.")
     table, summary = gather(plan, out, progress)
     print(as_text(summary))
     given_up = [run.name for run, status in statuses(plan, out).items() if status == "diverged"]

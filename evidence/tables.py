@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mechicl.commands import command
 from mechicl.config import ConfigError
 from mechicl.evaluators import EVALUATORS, chance
 from mechicl.series import Series, open_series
@@ -40,7 +41,7 @@ def collect(file: Path, runs: Path) -> pd.DataFrame:
     before = read(plan.name)
     begun = {run for run in plan.runs if (runs / run.name / "manifest.json").exists()}
     if not begun:
-        raise ConfigError(f"{runs} holds no run of {file}: `mechicl sweep {file} --out {runs}` trains them.")
+        raise ConfigError(f"{runs} holds no run of {file}: {command('sweep', file, '--out', runs)} trains them.")
     parts = []
     for run in plan.runs:
         name = run.condition.name

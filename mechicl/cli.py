@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import DisallowNone, Positional, arg
 
+import mechicl
+from mechicl.commands import command
 from mechicl.config import ConfigError
 from mechicl.output import never_crash
 from mechicl.storage import SeriesError
 
 Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, as checkpoints/demo")]
-app = tyro.extras.SubcommandApp()
+Runs = Annotated[
+    Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")
+]
+
+
+class _Verbs(tyro.extras.SubcommandApp):
+    """Their help shows what may be left out as such: a positional in brackets, and nothing as '(default: None)'."""
+
+    def command(self, func: Callable | None = None, *, name: str | None = None):
+        if func is None:
+            return functools.partial(self.command, name=name)
+        hints = get_type_hints(func, include_extras=True)
+        for key, parameter in inspect.signature(func).parameters.items():
+            metavar = next((m.metavar for m in getattr(hints[key], "__metadata__", ()) if hasattr(m, "metavar")), None)
+            needed = parameter.default is parameter.empty
+            if parameter.kind is not parameter.KEYWORD_ONLY and not needed and metavar and metavar[0] != "[":
+                hints[key] = Annotated[hints[key], arg(metavar=f"[{metavar}]")]
+            if parameter.default is None or parameter.default is False:
+                hints[key] = Annotated[hints[key], arg(help_behavior_hint="")]
+        func.__annotations__ = hints
+        return super().command(func, name=name)
+
+
+app = _Verbs()
 
 
 @app.command
@@ -83,9 +111,9 @@ def train(
     else:
         runs = train_seeds(config, parse_seeds(seeds), out, data=data, jobs=jobs, progress=not quiet)
     for series in runs:
-        print(f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
-    roots = [shown(series.root) for series in runs]
-    print(f"Look at it with `mechicl show {' '.join(roots)}`; analyse it with `mechicl report {roots[0]}`.")
+        print(f"{series.root}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
+    roots = [series.root for series in runs]
+    print(f"Look at it with {command('show', *roots)}; analyse it with {command('report', roots[0])}.")
 
 
 @app.command
@@ -314,7 +342,7 @@ def verify(run: Run) -> None:
 
 
 @app.command
-def show(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs")]) -> None:
+def show(runs: Runs) -> None:
     """Summarise a run in the terminal, with small curves; several runs as seeds, with their spread.
 
     $ mechicl show checkpoints/demo
@@ -335,12 +363,15 @@ def show(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", hel
 def main(args: list[str] | None = None) -> None:
     """Entry point: errors a user can act on are one message and exit code 2."""
     never_crash()
+    if (sys.argv[1:] if args is None else args) == ["--version"]:
+        print(f"mechicl {mechicl.__version__}")
+        return
     try:
         app.cli(
-            prog="mechicl", args=args,
+            prog="mechicl", args=args, config=(DisallowNone,),
             description="Train small transformers as dense checkpoint series and see why in-context "
             "learning appears and fades. Start with `mechicl train demo`, then `mechicl report "
-            "checkpoints/demo`; `mechicl VERB --help` explains each verb.",
+            "checkpoints/demo`; `mechicl VERB --help` explains each verb; `mechicl --version` says which one this is.",
         )  # fmt: skip
         sys.stdout.flush()  # here, where what goes wrong is said
     except (ConfigError, SeriesError) as error:

@@ -26,6 +26,7 @@ from mechicl.paths import given, given_or_none
 from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
+from mechicl.surroundings import own_settings
 from mechicl.train import (
     Member,
     Shown,
@@ -43,6 +44,7 @@ _TRIAL = 12  # steps timed each way before choosing
 _GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
 
 
+@own_settings()
 def train_seeds(
     config: Config,
     seeds: Sequence[int],

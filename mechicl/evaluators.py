@@ -39,6 +39,7 @@ from mechicl.engine.ops import compiled, linear, matmul_arrays
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments
+from mechicl.surroundings import reading
 from mechicl.treatments import Treatment
 
 METRICS = ("in_context_acc", "acc", "loss")
@@ -227,7 +228,7 @@ def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray,
     return mean, np.clip(centre - half, 0.0, mean), np.clip(centre + half, mean, 1.0)
 
 
-@torch.inference_mode()
+@reading()
 def evaluate_params(
     params: Params, sets: dict[str, Batch], config: Config, treatments: tuple[Treatment, ...] = ()
 ) -> list[dict]:

@@ -7,7 +7,7 @@ head's output before W_O.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.engine.forward import Edit
-from mechicl.loading import check_types
+from mechicl.loading import check_types, whole
 
 Kind = Literal["zero", "mean", "resample", "pattern_preserving", "value_preserving"]
 
@@ -43,10 +43,8 @@ class AblateHeads:
     kind: Kind = "zero"
 
     def __post_init__(self) -> None:
-        if isinstance(self.heads, (set, frozenset)):
-            object.__setattr__(self, "heads", tuple(self.heads))
+        object.__setattr__(self, "heads", tuple(sorted({_pair(head, self.heads) for head in _listed(self.heads)})))
         check_types(self, "AblateHeads")
-        object.__setattr__(self, "heads", tuple(sorted(set(self.heads))))
 
     def __str__(self) -> str:
         return f"{self.kind} " + (" ".join(f"L{la}H{h}" for la, h in self.heads) or "nothing")
@@ -64,6 +62,42 @@ class AblateHeads:
                     f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
                     f"with heads 0..{model.n_heads - 1}."
                 )
+
+
+def _listed(heads: object) -> Iterable:
+    if isinstance(heads, (str, bytes)) or not isinstance(heads, Iterable):
+        raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, as heads=((0, 1), (1, 3)).")
+    return heads
+
+
+def _pair(head: object, heads: object) -> tuple[int, int]:
+    """(layer, head) as ints, from whatever a pair can be: a tuple, a list, a row of an array."""
+    try:
+        layer, number = head  # type: ignore[misc]
+        return whole("layer", layer), whole("head", number)
+    except (TypeError, ValueError):  # no pair; or of what are no whole numbers (ConfigError is a ValueError)
+        pass
+    flat = isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads)
+    near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)." if flat else ""
+    raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs of whole numbers, as heads=((0, 1), (1, 3)); "
+                      f"{head!r} is none.{near}")  # fmt: skip
+
+
+def as_interventions(ablate: object) -> list[AblateHeads]:
+    """One intervention, several or None, as a list.
+
+    Raises:
+        ConfigError: it is something else, as hooks.
+    """
+    if ablate is None or isinstance(ablate, AblateHeads):
+        return [] if ablate is None else [ablate]
+    listed = list(ablate) if isinstance(ablate, Iterable) and not isinstance(ablate, str) else [ablate]
+    for each in listed:
+        if not isinstance(each, AblateHeads):
+            hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""
+            raise ConfigError(f"ablate={each!r}: expected an AblateHeads or several, as AblateHeads(heads=((1, 3),)), "
+                              f"not {type(each).__name__}.{hooks}")  # fmt: skip
+    return listed
 
 
 def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import operator
 import types
 import typing
 from typing import Any, Literal
@@ -117,6 +118,26 @@ def at_most(where: str, config: Any, **bounds: float) -> None:
     for key, high in bounds.items():
         if not getattr(config, key) <= high:
             raise ConfigError(f"{where}.{key}={getattr(config, key)}: expected at most {high:g}.")
+
+
+def whole(name: str, value: Any, what: str = "a whole number") -> int:
+    """`value` as an int, where it is one: Python's, numpy's or torch's.
+
+    Raises:
+        ConfigError: it is anything else, as "24000", 24000.0, None or True.
+    """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    near = ""
+    try:
+        if not isinstance(value, bool) and float(value) == int(float(value)):
+            near = f" Write {name}={int(float(value))}."
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ConfigError(f"{name}={value!r}: expected {what}, not {type(value).__name__}.{near}")
 
 
 def parse_seeds(text: str) -> list[int]:

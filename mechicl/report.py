@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 import mechicl
+from mechicl.commands import command
 from mechicl.config import to_dict
 from mechicl.disk import check_writable, own_place
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
@@ -65,7 +66,7 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
             raise
         tables = None
     if not series.metrics.size:
-        raise SeriesError(f"{series.root} has no metrics yet: `mechicl train --resume {series.root}`.")
+        raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
     found = {name: analyses.get(name)(series, progress=progress) for name in analyses.REPORTED}
     for findings in found.values() if tables else ():
         findings.save(tables)

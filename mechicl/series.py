@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mechicl.commands import UPDATE, command
 from mechicl.config import Config, ConfigError, from_dict
 from mechicl.disk import is_file
+from mechicl.loading import whole
 from mechicl.paths import given, given_or_none, name_of
 from mechicl.storage import Entry, SeriesError, load_tensors, read_index, read_json, read_jsonl
 
@@ -61,7 +63,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
         raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
     if manifest["format"] != FORMAT:
         raise SeriesError(f"{root} has format {manifest['format']!r}; this mechicl reads "
-                          f"format {FORMAT}. Upgrade with `pip install -U mechicl`.")  # fmt: skip
+                          f"format {FORMAT}. Another mechicl wrote it: {UPDATE}.")  # fmt: skip
     lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
     if lacking:
         raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
@@ -138,8 +140,10 @@ class Series:
             return saved
         last = self.steps[-1]
         every = max(1, last // 100)
-        replay = f"`mechicl densify {self.root} --from {meant % every} --to {last} --every {every}` brings others back"
-        helps = replay if meant <= last else f"First finish it: `mechicl train --resume {self.root}`"
+        replay = command("densify", self.root, "--from", meant % every, "--to", last, "--every", every)
+        helps = f"{replay} brings others back"
+        if meant > last:
+            helps = f"First finish it: {command('train', '--resume', self.root)}"
         raise SeriesError(
             f"{self.root} has a curve's onset, peak or end at step {meant}, but the nearest weights that it kept are "
             f"of step {saved}. {helps}; `mechicl show` and the analysis transience need no weights."
@@ -152,12 +156,13 @@ class Series:
 
     def entry(self, step: int) -> Entry:
         """The index entry of a step. Never another step's: a wrong one is an error."""
+        step = whole("step", step, "an optimiser step, as series.steps lists them")
         if step in self._weights:
             return self._weights[step]
         if not self._weights:
-            raise SeriesError(f"{self.root} has no checkpoints yet: `mechicl train --resume {self.root}`.")
+            raise SeriesError(f"{self.root} has no checkpoints yet: {command('train', '--resume', self.root)}.")
         near = sorted(self._weights, key=lambda s: abs(s - step))[:3]
-        add = f" To add it: `mechicl densify {self.root} --from {step - 1} --to {step} --every 1`."
+        add = f" To add it: {command('densify', self.root, '--from', step - 1, '--to', step, '--every', 1)}."
         inside = 0 < step <= self.steps[-1]
         raise SeriesError(
             f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}." + (add if inside else "")
@@ -169,12 +174,15 @@ class Series:
         Raises:
             SeriesError: the file is missing, torn or altered, or holds numbers that are not finite.
         """
+        from mechicl.surroundings import own_settings
+
         entry = self.entry(step)
-        weights = load_tensors(self.root, entry)
-        self._check(weights, entry)
-        weights = {name: w.float() for name, w in weights.items()}
-        self._check_finite(weights, [step])
-        return weights
+        with own_settings():
+            weights = load_tensors(self.root, entry)
+            self._check(weights, entry)
+            weights = {name: w.float() for name, w in weights.items()}
+            self._check_finite(weights, [step])
+            return weights
 
     def params(self, steps: Sequence[int]) -> Params:
         """Packed parameters of several steps, stacked along a first axis s (engine/forward.py).
@@ -184,10 +192,12 @@ class Series:
         """
         from mechicl.engine.params import pack
         from mechicl.stack import stack_tensors
+        from mechicl.surroundings import own_settings
 
-        stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
-        self._check_finite(stacked, steps)
-        return pack(stacked, copy=False)
+        with own_settings():
+            stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
+            self._check_finite(stacked, steps)
+            return pack(stacked, copy=False)
 
     def _check_finite(self, weights: Params, steps: Sequence[int]) -> None:
         """Raise unless weights [*step, ...] are numbers: what a diverged run scores is nothing."""
@@ -206,21 +216,29 @@ class Series:
         except ConfigError as error:
             raise SeriesError(f"{self.root}: {error}") from None
 
-    def model(self, step: int) -> ICLTransformer:
+    def model(self, step: int, *, fold_ln: bool = False) -> ICLTransformer:
         """A real HookedTransformer with this step's weights.
 
         For many steps, build one and swap: `model.load_weights(series.weights(step))`.
+
+        Args:
+            fold_ln: with LayerNorms folded into the matrices that read from them, as TransformerLens' helpers
+                assume (`cache.logit_attrs`, `model.OV`, ...): the same log-probabilities, heads and ablations,
+                from other matrices (`ICLTransformer` says which).
         """
         from mechicl.model import ICLTransformer
 
-        return ICLTransformer(self.config, self.weights(step))
+        return ICLTransformer(self.config, self.weights(step), fold_ln=fold_ln)
 
     @cached_property
     def bank(self) -> Bank:
         """The exemplar bank, rebuilt from the config and checked against the manifest."""
         from mechicl.data.banks import build_bank
 
-        bank = build_bank(self.config, self.data or self.manifest.get("data"))
+        data = self.data or self.manifest.get("data")
+        bank = build_bank(self.config, data)
+        if bank.fingerprint != self.manifest["bank"]:  # written before banks were built on one thread?
+            bank = build_bank(self.config, data, threads=None)
         if bank.fingerprint != self.manifest["bank"]:
             raise SeriesError(
                 f"{self.root}: the bank rebuilt here differs from the one it was trained on "

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechicl import dtypes
+from mechicl.commands import command
 from mechicl.disk import SeriesError as SeriesError
 from mechicl.disk import explained, is_file, own_place, reason
 from mechicl.disk import locked as locked
@@ -233,7 +234,7 @@ def read_into(root: Path, entry: Entry, memory: memoryview) -> None:
 
 
 def _damaged(root: Path, problem: str) -> SeriesError:
-    return SeriesError(f"{root}: {problem} `mechicl verify {root}` checks the whole run.")
+    return SeriesError(f"{root}: {problem} {command('verify', root)} checks the whole run.")
 
 
 LATEST = "latest.safetensors"  # the one state of a run with `keep='metrics'`, until it ends

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import short
 from mechicl.measures.phases import CURVES, over_seeds, series_phases
@@ -17,7 +18,7 @@ _WIDTH = 56
 def one(series: Series) -> str:
     """Settings, small curves over log time, and phase times of one run."""
     c = series.config
-    state = "complete" if series.complete else f"NOT FINISHED: mechicl train --resume {shown(series.root)}"
+    state = "complete" if series.complete else f"NOT FINISHED: {command('train', '--resume', series.root)}"
     lines = [
         f"{shown(series.root)}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from mechicl import graft
+from mechicl.commands import command
 from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
 from mechicl.data.shaping import geometry
@@ -47,12 +48,14 @@ from mechicl.storage import (
     save_latest,
     write_json,
 )  # fmt: skip
+from mechicl.surroundings import own_settings
 from mechicl.treatments import in_force
 
 _DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
 _STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
 
 
+@own_settings()
 def train(
     config: Config,
     out: str | Path | None = None,
@@ -117,12 +120,12 @@ def fresh(root: Path) -> None:
         SeriesError: it holds one already, or cannot be written to.
     """
     if is_file(root / "manifest.json"):
-        at = shown_path(root)
-        raise SeriesError(f"{at} holds a run already. Continue it with `mechicl train --resume {at}`, "
-                          "or train elsewhere with --out DIR.")  # fmt: skip
+        raise SeriesError(f"{shown_path(root)} holds a run already. Continue it with "
+                          f"{command('train', '--resume', root)}, or train elsewhere with --out DIR.")  # fmt: skip
     check_writable(root, "Train elsewhere with --out DIR.")
 
 
+@own_settings()
 def resume(
     root: str | Path, *, steps: int | None = None, data: str | Path | None = None, progress: bool | Shown = True
 ) -> Series:
@@ -155,6 +158,7 @@ def resume(
     return open_series(series.root, data)
 
 
+@own_settings()
 def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bool = True) -> Series:
     """Replay steps `start`..`stop` and keep a checkpoint every `every` steps.
 
@@ -171,7 +175,7 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
     if stop > max(series.steps, default=0):  # a replay goes where the run has been
         raise SeriesError(f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
-                          f"`mechicl train --resume {series.root}` first.")  # fmt: skip
+                          f"{command('train', '--resume', series.root)} first.")  # fmt: skip
     check_writable(series.root)
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+from mechicl.commands import command
 from mechicl.config import ConfigError
 from mechicl.extend import disagreement
 from mechicl.schedule import checkpoint_steps, evaluated_steps
@@ -38,7 +39,7 @@ def _manifest(series: Series) -> list[str]:
     missing = sorted(set(planned) - set(series.steps))
     if missing:
         return [f"{len(missing)} of {len(planned)} scheduled checkpoints are missing, the first at step {missing[0]}: "
-                f"`mechicl train --resume {series.root}`."]  # fmt: skip
+                f"{command('train', '--resume', series.root)}."]  # fmt: skip
     return []
 
 
@@ -85,7 +86,7 @@ def _strays(series: Series) -> list[str]:
     found = [p for kind in ("weights", "state") for p in sorted((series.root / kind).glob("*"))]
     return [
         f"{p.relative_to(series.root)}: not in the index; a write that a kill cut short. "
-        f"`mechicl train --resume {series.root}` writes it again."
+        f"{command('train', '--resume', series.root)} writes it again."
         for p in found
         if p.relative_to(series.root).as_posix() not in known
     ]

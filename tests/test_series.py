@@ -215,7 +215,7 @@ def test_what_is_not_a_run(tiny_copy, tmp_path):
 @pytest.mark.parametrize("number", [0, 2, "1", None])
 def test_another_format_is_refused(tiny_copy, number):
     write_json(tiny_copy.root / "manifest.json", tiny_copy.manifest | {"format": number})
-    refused(tiny_copy.root, f"has format {number!r}; this mechicl reads format 1", "pip install -U mechicl")
+    refused(tiny_copy.root, f"has format {number!r}; this mechicl reads format 1", "git pull")
 
 
 def test_broken_text_files_are_named(tiny_copy):

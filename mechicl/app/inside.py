@@ -21,6 +21,7 @@ from mechicl.engine.params import Params
 from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads, edits, needs
 from mechicl.measures.attribution import attribute
+from mechicl.surroundings import reading
 
 TOP = 4  # labels shown beside the marked ones
 
@@ -83,7 +84,7 @@ def _split(name: str) -> tuple[str, str]:
     return position, text
 
 
-@torch.inference_mode()
+@reading()
 def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     """Contributions to the labels that matter: of the chosen sequence, its own labels and the
     highest; for the average, the answers that are scored as right and that the weights hold."""

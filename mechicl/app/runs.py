@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mechicl.app.state import View, ViewError
+from mechicl.commands import command
 from mechicl.config import ConfigError, to_dict
 from mechicl.data.banks import Bank, Batch
 from mechicl.evaluators import EVALUATORS, chance, evaluation_sets
@@ -218,7 +219,7 @@ def _whole(series: Series) -> Series:
     """The series, if it has something to show: its parts are read once here, so that a broken
     one is refused as a whole."""
     if not series.steps:
-        raise SeriesError(f"{series.name} has no checkpoints yet: `mechicl train --resume {series.root}`.")
+        raise SeriesError(f"{series.name} has no checkpoints yet: {command('train', '--resume', series.root)}.")
     try:
         bank = series.bank
         metrics = series.metrics

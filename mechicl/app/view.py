@@ -30,6 +30,7 @@ from mechicl.evaluators import EVALUATORS, mean_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
 from mechicl.measures.tables import tidy
 from mechicl.storage import SeriesError
+from mechicl.surroundings import reading
 
 Z = 1.959963984540054  # the normal distribution's 97.5% point
 RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
@@ -160,7 +161,7 @@ class Workbench:
         change = paired(before, after)
         return Effect(name, run.chance[name], intact, accuracy(after), change)
 
-    @torch.inference_mode()
+    @reading()
     def _answer(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
         params, batch, model = self.params(run, step), run.sets[evaluator], run.series.config.model
         key = (run.series.entry(step).sha256, run.sets_id, evaluator)

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from mechicl.config import BankConfig, Config, ConfigError, SequenceConfig
 from mechicl.data.sequences import Sequences, sample
 from mechicl.data.shaping import norm, shape
+from mechicl.surroundings import own_settings
 
 _BANK, _LABELS = 0, 1  # streams of the data seed; training draws use 2, evaluators the eval seed
 
@@ -41,8 +43,40 @@ class Batch:
     def __len__(self) -> int:
         return len(self.target)
 
-    def __getitem__(self, rows) -> Batch:
-        return Batch(**{k: v[rows] for k, v in vars(self).items()})
+    def __getitem__(self, index):
+        """Sequences: `batch[:10]`, a `Batch`. With a position, `batch[0, -1]` or `batch[:, ::2]`: what stands
+        there (`ids`), a tensor, as of any input of a HookedTransformer."""
+        if isinstance(index, tuple):
+            return self.ids[index]
+        if isinstance(index, (int, np.integer)) and self.target.dim() == 1:
+            index = [int(index)]  # one sequence is a batch, too
+        return Batch(**{k: v[index] for k, v in vars(self).items()})
+
+    def __repr__(self) -> str:
+        stacked = f"{self.target.shape[0]} stacked, each of " if self.target.dim() > 1 else ""
+        b, where = self.target.shape[-1], "" if self.device.type == "cpu" else f", on {self.device}"
+        kind = f"{self.exemplars.shape[-1]} numbers, {str(self.exemplars.dtype)[6:]}{where}"
+        return (f"Batch({stacked}{b:,} sequence{'' if b == 1 else 's'} of {self.n_pairs} pairs and a query; "
+                f"exemplars of {kind})")  # fmt: skip
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """[b, 2C+1] int64: what stands at each position, the class of an exemplar (even) or a label (odd)."""
+        pairs = torch.stack([self.classes[..., :-1], self.labels], dim=-1).flatten(-2)
+        return torch.cat([pairs, self.classes[..., -1:]], dim=-1)
+
+    @property
+    def shape(self) -> torch.Size:
+        """[b, 2C+1]: sequences and positions, as of a tensor of tokens."""
+        return torch.Size([*self.target.shape, 2 * self.n_pairs + 1])
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def device(self) -> torch.device:
+        return self.exemplars.device
 
     def to(self, *args) -> Batch:
         """Move, or cast the exemplars: as `Tensor.to`; integers keep their type."""
@@ -94,6 +128,13 @@ class Bank:
     def n_labels(self) -> int:
         return int(self.label_of_class[: self.n_classes].max()) + 1
 
+    def __repr__(self) -> str:
+        classes, exemplars, dim = self.exemplars.shape
+        held = (classes - self.n_classes, exemplars - self.n_exemplars)
+        return (f"Bank({self.n_classes:,} classes{f' and {held[0]:,} held out' if held[0] else ''}, of "
+                f"{self.n_exemplars:,} exemplars{f' and {held[1]:,} held out' if held[1] else ''} in {dim} dimensions; "
+                f"{self.n_labels:,} labels{'' if self.images is None else '; with pictures'})")  # fmt: skip
+
     def name(self, c: int) -> str:
         """What to call class `c`."""
         return self.names[c] if self.names else f"class {c}"
@@ -127,6 +168,7 @@ class Bank:
             map_known=self.map_known,
         )
 
+    @own_settings()
     def gather(self, s: Sequences, noise: float, rng: np.random.Generator) -> Batch:
         """Show the drawings of `s`, each with fresh `noise`; returns a `Batch` on the CPU."""
         x = self.exemplars[s.classes, s.drawings]
@@ -139,33 +181,37 @@ class Bank:
                   self.label_of_class[s.classes])  # fmt: skip
         return Batch(*map(torch.from_numpy, arrays))
 
+    @own_settings()
     def draw(self, config: SequenceConfig, n: int, rng: np.random.Generator, n_labels: int) -> Batch:
         """`n` sequences over this bank's classes and exemplars."""
         s = sample(config, self.label_of_class, n, rng, n_exemplars=self.n_exemplars, n_labels=n_labels)
         return self.gather(s, config.noise, rng)
 
 
-def build_bank(config: Config, data: str | Path | None = None) -> Bank:
-    """The bank of a run. `data` is the folder of images, for kinds that need one."""
-    made = _made(config, data)
-    return made if config.bank.kind == "features" else shaped(made, config.bank)
+@own_settings()
+def build_bank(config: Config, data: str | Path | None = None, threads: int | None = 1) -> Bank:
+    """The bank of a run.
 
-
-def _made(config: Config, data: str | Path | None) -> Bank:
-    bank = config.bank
-    if bank.kind == "omniglot":
-        from mechicl.data.omniglot import omniglot_bank
-
-        return omniglot_bank(bank, config.seeds.data, data)
-    if bank.kind == "tokens":
-        from mechicl.data.tokens import token_bank
-
-        return token_bank(bank, config.seeds.data, data)
+    Args:
+        data: the folder of images or the file of features, for kinds that need one.
+        threads: of BLAS and OpenMP, which decide the last bits of principal components and clusters; None:
+            as many as the environment has, as in runs that were made before this was fixed.
+    """
+    bank, seed = config.bank, config.seeds.data
     if bank.kind == "features":
         from mechicl.data.features import features_bank
 
-        return features_bank(bank, config.seeds.data, data)
-    return gaussian_bank(bank, config.seeds.data)
+        return features_bank(bank, seed, data)
+    if bank.kind == "gaussian":
+        return shaped(gaussian_bank(bank, seed), bank)
+    with threadpool_limits(threads):
+        if bank.kind == "omniglot":
+            from mechicl.data.omniglot import omniglot_bank
+
+            return shaped(omniglot_bank(bank, seed, data), bank)
+        from mechicl.data.tokens import token_bank
+
+        return shaped(token_bank(bank, seed, data), bank)
 
 
 def shaped(bank: Bank, config: BankConfig) -> Bank:

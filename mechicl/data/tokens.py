@@ -9,7 +9,7 @@ k-means (scikit-learn) gives the clusters' centres. Then a class is the `n_exemp
 nearest to its centre, a token going to the centre that it is nearest to, so that all classes
 have as many. Classes are shuffled by the data seed; the last ones are held out.
 
-    pip install 'mechicl[tokens]'
+    pip install --editable '.[tokens]'
     mechicl train llama-tokens
 
 Legend: v tokens, d features, k clusters, e exemplars.
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from mechicl import dtypes
+from mechicl.commands import install
 from mechicl.compiling import compiled
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
@@ -31,7 +32,7 @@ from mechicl.paths import given
 
 _WEIGHTS, _TOKENIZER = "weights/l2_supercat_256.safetensors", "tokenizers/l2_supercat_tokenizer_config.json"
 _SPARE = 1.35  # clusters asked for per class wanted: the loosest, and those that stay short, are dropped
-_INSTALL = "pip install 'mechicl[tokens]'"
+_INSTALL = install("tokens")
 
 
 def token_bank(config: BankConfig, seed: int, data: str | Path | None = None) -> Bank:

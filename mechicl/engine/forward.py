@@ -46,6 +46,10 @@ class Edit:
         kept = x * self.keep
         return kept if isinstance(self.add, float) and self.add == 0.0 else kept + self.add
 
+    def like(self, x: Tensor) -> Edit:
+        """The same edit on the device of x and in its dtype."""
+        return Edit(*(part.to(x) if isinstance(part, Tensor) else part for part in (self.keep, self.add)))
+
 
 @dataclass(frozen=True)
 class Output:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import TypeVar
 
+import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
@@ -102,14 +103,19 @@ def _helper() -> ThreadPoolExecutor | None:
 def threads(n: int) -> Iterator[None]:
     """Torch and numpy's BLAS on so many threads, which decide the last bits of their sums; and numbers
     below 1e-38 as 0, with which a CPU is up to a hundred times slower (L2 and Adam's moments go there)."""
-    before = torch.get_num_threads()
+    before, flushed = torch.get_num_threads(), _flushes()
     _set(n)
     try:
         with _libraries().limit(limits=n, user_api="blas"):
             yield
     finally:
         torch.set_num_threads(before)
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushed)
+
+
+def _flushes() -> bool:
+    """What torch sets but does not tell."""
+    return not np.float32(1e-40) * np.float32(1)
 
 
 def _set(n: int) -> None:

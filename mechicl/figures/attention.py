@@ -18,13 +18,15 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
+from mechicl.config import ConfigError
 from mechicl.data.banks import Bank, Batch
 from mechicl.engine.forward import forward
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import FONT, SEQUENTIAL, finish, short
-from mechicl.interventions import AblateHeads, edits, needs
+from mechicl.interventions import AblateHeads, as_interventions, edits, needs
 from mechicl.paths import given
 from mechicl.series import Series, SeriesError
+from mechicl.surroundings import reading
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Patterns:
     what: str
 
 
-@torch.inference_mode()
+@reading()
 def patterns(
     series: Series,
     steps: Sequence[int],
@@ -58,6 +60,8 @@ def patterns(
             class is in the context), so that rows and columns mean the same in all of them.
         ablate: heads taken out first.
     """
+    if len(as_interventions(ablate)) > 1:
+        raise ConfigError("a picture shows one intervention: give one AblateHeads with all the heads.")
     batch = series.evaluation_set(evaluator, n)
     if sequence is None:
         rows, tokens = _aligned(batch)

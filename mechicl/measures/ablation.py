@@ -19,17 +19,18 @@ from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, score
-from mechicl.interventions import BASELINES, AblateHeads, edits, needs
+from mechicl.interventions import BASELINES, AblateHeads, as_interventions, edits, needs
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, measured, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
 _CONDITIONS = 16  # at most this many on axis c at once; fewer where they would not fit the budget
 _SEQUENCES = 128  # this many at a time under each group of conditions: what they need stays in the caches
 
 
-@torch.inference_mode()
+@reading()
 def evaluate(
     series: Series,
     steps: Iterable[int] | None = None,
@@ -51,7 +52,7 @@ def evaluate(
         metrics: None for the headline of each evaluator alone, which is much cheaper: only
             `iwl` then needs the full vocabulary.
     """
-    conditions = [ablate] if isinstance(ablate, AblateHeads) else list(ablate or ())
+    conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
     sets = _sets(series, evaluators, n, fold)

@@ -33,6 +33,7 @@ from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
 SCORES = (
     "previous_token", "label_to_exemplar", "label_to_self", "query_to_match", "query_to_label",
@@ -74,7 +75,7 @@ def scores(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-@torch.inference_mode()
+@reading()
 def attention_scores(
     series: Series,
     steps: Iterable[int] | None = None,

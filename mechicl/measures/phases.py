@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS, chance
 from mechicl.series import Series, SeriesError
 
@@ -70,7 +71,7 @@ def series_phases(series: Series) -> dict[str, Phases]:
     """
     out = {}
     if not series.metrics.size:
-        raise SeriesError(f"{series.root} has no metrics yet: `mechicl train --resume {series.root}`.")
+        raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
     recorded = set(series.metrics.evaluator)
     for name in CURVES:
         if name not in recorded:

@@ -21,6 +21,7 @@ from mechicl.measures.grafts import scored_rows
 from mechicl.measures.subspaces import VARIATIONS, carried
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
 RANDOM = 5  # sets of random directions
 
@@ -32,7 +33,7 @@ def without_directions(params: Params, basis: np.ndarray, layer: int) -> Params:
     return params | {name: params[name] - params[name] @ q @ q.T}
 
 
-@torch.inference_mode()
+@reading()
 def remove_directions(
     series: Series,
     steps: Iterable[int] | None = None,

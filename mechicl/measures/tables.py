@@ -102,15 +102,18 @@ def encoded_bytes(series: Series, n: int) -> float:
     return 4.0 * n * (config.sequences.n_pairs + 1) * n_features(config.model, config.bank.dim)
 
 
-def chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:
-    """The asked-for steps, each checked to exist; default all.
+def chosen_steps(series: Series, steps: Iterable[int] | int | None) -> list[int]:
+    """The asked-for steps, one or several, each checked to exist; default all.
 
     Raises:
         SeriesError: a step was not saved, or there are none.
     """
-    listed = series.steps if steps is None else sorted({int(s) for s in steps})
+    if steps is None:
+        listed = series.steps
+    elif isinstance(steps, Iterable) and not isinstance(steps, str):
+        listed = sorted({series.entry(s).step for s in steps})
+    else:
+        listed = [series.entry(steps).step]
     if not listed:
         raise SeriesError(f"{series.root}: no checkpoints to measure, of {len(series.steps)} that it has.")
-    for step in listed:
-        series.entry(step)
     return listed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mechicl.commands import command
 from mechicl.cores import cores
 from mechicl.paths import given, shown
 from mechicl.storage import SeriesError
@@ -33,7 +34,8 @@ def run(
         executor = Slurm(out / "slurm", plan.slurm, jobs) if slurm else Local(jobs)
         failed = sweep(plan, out, data=data, executor=executor, retry=retry, progress=progress).failed
     if not out.is_dir():
-        raise SeriesError(f"{shown(out)} has no runs to gather: `mechicl sweep {file}` trains them.")
+        beside = [] if out == Path("checkpoints") / plan.name else ["--out", out]
+        raise SeriesError(f"{shown(out)} has no runs to gather: {command('sweep', file, *beside)} trains them.")
     table, summary = gather(plan, out, progress)
     print(as_text(summary))
     given_up = [run.name for run, status in statuses(plan, out).items() if status == "diverged"]

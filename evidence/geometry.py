@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +48,11 @@ def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
 
 
 def fingerprint(config: Config) -> str:
-    """Of all that `geometry` depends on, but the drawings themselves."""
-    needed = asdict(config.bank), asdict(config.seeds), config.sequences.noise, N
+    """Of all that `geometry` depends on, but the drawings themselves. Fields at their defaults do not count, so that a
+    field added to BankConfig leaves the banks that the table has as they are."""
+    changed = {f.name: getattr(config.bank, f.name) for f in fields(config.bank)
+               if getattr(config.bank, f.name) != f.default}  # fmt: skip
+    needed = changed, asdict(config.seeds), config.sequences.noise, N
     return hashlib.sha256(json.dumps(needed, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -89,6 +89,54 @@ def train(
 
 
 @app.command
+def features(
+    source: Annotated[
+        Positional[Path], arg(metavar="SOURCE", help="a folder with a folder of pictures per class, or Omniglot's")
+    ],
+    *,
+    out: Path,
+    encoder: str = "efficientnet-lite0",
+    transforms: int = 1,
+    exemplars: int | None = None,
+    size: int | None = None,
+    dim: int | None = None,
+    weights: Path | None = None,
+    pictures: int = 28,
+    jobs: int = 1,
+    quiet: bool = False,
+) -> None:
+    """Turn pictures into a bank of features: one file, which recipes read with `--data FILE`.
+
+    $ mechicl features ~/omniglot --transforms 8 --out omniglot.safetensors
+    $ mechicl features ~/pictures --encoder pixels --size 28 --out pixels.safetensors
+    $ mechicl features ~/pictures --encoder my_encoders:my_function --size 64 --out mine.safetensors
+
+    The same line goes on after an interruption. Features are kept raw, in half precision, with what made them and their
+    sha256; a run says whether it centres or scales them (`bank.centre`, `bank.scale`).
+
+    Args:
+        out: the file to write, .safetensors.
+        encoder: efficientnet-lite0, resnet18, pixels, pca, or your own as module:function.
+        transforms: 1, 2, 4 or 8 flips and turns of every picture, each of them a class (8 as published for Omniglot).
+        exemplars: pictures of each class, the first by name (default: as many as the smallest class has).
+        size: pixels per side that the encoder sees (default: the encoder's).
+        dim: pca: how many components (default 64).
+        weights: resnet18: the file of its ImageNet weights.
+        pictures: side of the small pictures kept to show on the page; 0 keeps none.
+        jobs: threads.
+        quiet: no progress bar.
+    """
+    from mechicl.features.encoders import Options
+    from mechicl.features.extract import extract
+
+    options = Options(size=size, dim=dim, weights=weights, threads=jobs)
+    made = extract(source, out, encoder=encoder, transforms=transforms, n_exemplars=exemplars, pictures=pictures,
+                   options=options, progress=not quiet)  # fmt: skip
+    classes, each, numbers = made.exemplars.shape
+    print(f"{out}: {classes:,} classes x {each} exemplars x {numbers:,} features ({out.stat().st_size / 1e6:,.0f} MB).")
+
+
+@app.command
 def sweep(
     file: Annotated[Positional[Path], arg(metavar="FILE", help="a TOML file: see docs/sweeps.md")],
     *,

@@ -111,6 +111,8 @@ def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, 
                           "say of which step, as in series.evaluation_set(name, step=1000).")  # fmt: skip
     evaluator = EVALUATORS[name]
     part, setting = evaluator.part(bank), evaluator.sequences(config.sequences)
+    if config.eval_first is not None:
+        part = part.first(*config.eval_first)
     if part.n_classes < 2:
         raise ConfigError(f"evaluator {name!r} needs at least 2 classes in its part of the bank, "
                           f"which has {part.n_classes}: raise bank.n_holdout_classes.")

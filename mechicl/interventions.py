@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.loading import check_types
 
 Kind = Literal["zero", "mean", "resample", "pattern_preserving", "value_preserving"]
 
@@ -42,9 +43,10 @@ class AblateHeads:
     kind: Kind = "zero"
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ConfigError(f"kind={self.kind!r}: expected one of {', '.join(get_args(Kind))}.")
-        object.__setattr__(self, "heads", tuple(sorted({(int(la), int(h)) for la, h in self.heads})))
+        if isinstance(self.heads, (set, frozenset)):
+            object.__setattr__(self, "heads", tuple(self.heads))
+        check_types(self, "AblateHeads")
+        object.__setattr__(self, "heads", tuple(sorted(set(self.heads))))
 
     def __str__(self) -> str:
         return f"{self.kind} " + (" ".join(f"L{la}H{h}" for la, h in self.heads) or "nothing")

@@ -181,7 +181,7 @@ def _hooked_config(config: Config) -> HookedTransformerConfig:
         d_head=m.d_head,
         n_heads=m.n_heads,
         d_mlp=(m.mlp_ratio or 4) * m.d_model,
-        act_fn="gelu",
+        act_fn={"gelu": "gelu", "gelu_tanh": "gelu_new"}[m.activation],
         d_vocab=config.bank.labels,
         attn_only=not m.mlp_ratio,
         normalization_type="LN" if m.layer_norm else None,

@@ -167,23 +167,36 @@ class Series:
         """Trained parameters at a step, float32, TransformerLens names and shapes.
 
         Raises:
-            SeriesError: the file is missing, torn or altered.
+            SeriesError: the file is missing, torn or altered, or holds numbers that are not finite.
         """
         entry = self.entry(step)
         weights = load_tensors(self.root, entry)
         self._check(weights, entry)
-        return {name: w.float() for name, w in weights.items()}
+        weights = {name: w.float() for name, w in weights.items()}
+        self._check_finite(weights, [step])
+        return weights
 
     def params(self, steps: Sequence[int]) -> Params:
         """Packed parameters of several steps, stacked along a first axis s (engine/forward.py).
 
         Raises:
-            SeriesError: a file is missing, torn or altered.
+            SeriesError: a file is missing, torn or altered, or holds numbers that are not finite.
         """
         from mechicl.engine.params import pack
         from mechicl.stack import stack_tensors
 
-        return pack(stack_tensors(self.root, [self.entry(step) for step in steps], self._check), copy=False)
+        stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
+        self._check_finite(stacked, steps)
+        return pack(stacked, copy=False)
+
+    def _check_finite(self, weights: Params, steps: Sequence[int]) -> None:
+        """Raise unless weights [*step, ...] are numbers: what a diverged run scores is nothing."""
+        from mechicl.engine.params import not_finite
+
+        if name := not_finite(weights):
+            whole = weights[name].reshape(len(steps), -1).isfinite().all(1).tolist()
+            step = steps[whole.index(False)]
+            raise SeriesError(f"{self.root}: step {step}: {name} holds numbers that are not finite.")
 
     def _check(self, weights: Params, entry: Entry) -> None:
         from mechicl.engine.params import check_weights

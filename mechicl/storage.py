@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechicl import dtypes
 from mechicl.disk import SeriesError as SeriesError
 from mechicl.disk import explained, is_file, own_place, reason
 from mechicl.disk import locked as locked
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 KINDS = ("weights", "state")
+_COUNTS = ("step",)  # what is a whole number in a state
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,10 @@ class Writer:
         self.root = root
         self._known = {(e.kind, e.step): e for e in read_index(root)}
 
+    def has(self, kind: str, step: int) -> bool:
+        """Whether the index has this file."""
+        return (kind, step) in self._known
+
     def save(self, kind: str, step: int, sequences: int, tensors: Params) -> None:
         """Save one file and its index line, or, where the index has the step already, check
         that a replay (resume, densify) came to the same bytes.
@@ -199,17 +205,20 @@ class Writer:
 
 
 def load_tensors(root: Path, entry: Entry) -> Params:
-    """Read one file of the index, checking its sha256.
+    """Read one file of the index, checking its sha256; float32, but for a state's step.
 
     Raises:
-        SeriesError: missing, torn or altered, by name.
+        SeriesError: missing, torn or altered, or of numbers that float32 cannot hold, by name.
     """
-    import safetensors.torch
+    import safetensors
 
     data, problem = _read(root, entry)
     if problem:
         raise _damaged(root, problem)
-    return safetensors.torch.load(bytes(data))
+    try:
+        return dtypes.load(bytes(data), counts=_COUNTS if entry.kind == "state" else ())
+    except (safetensors.SafetensorError, dtypes.ForeignDtype) as error:
+        raise SeriesError(f"{root}: {entry.file} is not a file of {entry.kind} ({error}).") from None
 
 
 def read_into(root: Path, entry: Entry, memory: memoryview) -> None:
@@ -244,12 +253,11 @@ def save_latest(root: Path, state: Params) -> None:
 def load_latest(root: Path) -> Params | None:
     """The state that `save_latest` keeps; None where there is none that can be read."""
     import safetensors
-    import safetensors.torch
 
     data = _bytes(root / LATEST)
     try:
-        return None if data is None else safetensors.torch.load(data)
-    except safetensors.SafetensorError:
+        return None if data is None else dtypes.load(data, counts=_COUNTS)
+    except (safetensors.SafetensorError, dtypes.ForeignDtype):
         return None
 
 

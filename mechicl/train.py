@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,16 +17,19 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-import mechicl
 from mechicl import graft
 from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
+from mechicl.data.shaping import geometry
 from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
 from mechicl.disk import check_writable, explained, is_file
 from mechicl.engine.params import Params, unpack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
+from mechicl.extend import extend, former_ends, made_with, settled, wanted_states
+from mechicl.finite import Diverged as Diverged
+from mechicl.finite import check_checkpoint, check_scores
 from mechicl.paths import given, given_or_none
 from mechicl.paths import shown as shown_path
 from mechicl.progress import bar as progress_bar
@@ -49,10 +51,6 @@ from mechicl.treatments import in_force
 
 _DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
 _STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
-
-
-class Diverged(SeriesError):
-    """The training loss is no longer a number: the same settings would come to the same again."""
 
 
 def train(
@@ -125,20 +123,35 @@ def fresh(root: Path) -> None:
     check_writable(root, "Train elsewhere with --out DIR.")
 
 
-def resume(root: str | Path, *, data: str | Path | None = None, progress: bool | Shown = True) -> Series:
-    """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one.
+def resume(
+    root: str | Path, *, steps: int | None = None, data: str | Path | None = None, progress: bool | Shown = True
+) -> Series:
+    """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one; or give a run,
+    finished or not, more steps.
 
     Steps between that state and the interruption are replayed, and must agree with what was
-    saved. A finished run is returned as it is. `data`: where the images are now, if they moved.
+    saved. A finished run is returned as it is.
+
+    Args:
+        steps: how many the run shall have in all (default: as many as it was begun with). A run with `keep='metrics'`
+            has no state at its end: it is replayed from step 0.
+        data: where the images are now, if they moved.
+
+    Raises:
+        ConfigError: `steps` is less than the run has.
+        SeriesError: config.json was edited to other steps; the replay differs; the disk is full.
     """
     series = open_series(root, data)
-    if series.complete and state_steps(series.config) <= {e.step for e in series.entries if e.kind == "state"}:
+    if steps is not None:
+        check_writable(series.root)
+    series = settled(series) if steps is None else extend(series, steps, _last_state(series))
+    if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
         drop_latest(series.root)  # a kill may have left it
         return series
     check_writable(series.root)
-    schedule = set(series.manifest["schedule"])
+    keep = {*series.manifest["schedule"], *former_ends(series)}
     trainer = _restore(series, series.config.steps)
-    _replay(series, trainer, series.config.steps, schedule, progress)
+    _replay(series, trainer, series.config.steps, keep, progress)
     return open_series(series.root, data)
 
 
@@ -231,7 +244,7 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
         for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
             sets = evaluation_sets(member.config, bank_at(config, member.bank, step)) if fixed is None else fixed[i]
             _checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown)
-            if step in states:
+            if step in states or writer.has("state", step):
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
             elif step in resumed:
                 save_latest(member.root, trainer.state(i))
@@ -264,15 +277,13 @@ def _checkpoint(
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)
     loss = float(torch.stack([x.view(-1)[i] for x in losses]).double().mean()) if losses else None
-    if loss is not None and not math.isfinite(loss):
-        raise Diverged(
-            f"{root}: the training loss is {loss} at step {step}; the run diverged and stopped. "
-            "Its earlier checkpoints are whole. Lower optim.lr, or add warm-up."
-        )
+    weights = saved_weights(params, config)
+    check_checkpoint(root, step, trainer.held(i), weights, loss)
     treatments = in_force(config.treatments, step)
     rows = evaluate_params(params, sets, config, treatments)
+    check_scores(root, step, rows)
     if writer is not None:
-        writer.save("weights", step, sequences, saved_weights(params, config))
+        writer.save("weights", step, sequences, weights)
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
     if treatments:
         record["treatments"] = [str(t) for t in treatments]
@@ -303,8 +314,10 @@ def _restore(series: Series, before: int) -> Trainer:
 
 def resumes_from(series: Series) -> int:
     """The step from which `resume` would go on; the last, where the run is finished."""
-    if series.complete:
-        return series.config.steps
+    return series.config.steps if series.complete else _last_state(series)
+
+
+def _last_state(series: Series) -> int:
     latest = load_latest(series.root)
     saved = [e.step for e in series.entries if e.kind == "state"]
     return max([*saved, 0 if latest is None else int(latest["step"])])
@@ -316,14 +329,9 @@ def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path 
         "run": config.name,
         "schedule": schedule,
         "bank": bank.fingerprint,
+        "bank_geometry": geometry(bank.train().exemplars).to_dict(),
         "data": None if data is None else str(data),
         "weights_dtype": config.weights_dtype,
         **({"grafts": grafts} if grafts else {}),
-        "versions": {
-            "mechicl": mechicl.__version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-        },
-        "machine": platform.machine(),
+        **made_with(),
     }

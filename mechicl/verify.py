@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 from mechicl.config import ConfigError
+from mechicl.extend import disagreement
 from mechicl.schedule import checkpoint_steps, evaluated_steps
 from mechicl.series import Series, open_series
 from mechicl.storage import SeriesError, file_problem, read_jsonl
@@ -30,6 +31,8 @@ def verify(root: str | Path) -> list[str]:
 
 def _manifest(series: Series) -> list[str]:
     planned, wanted = series.manifest["schedule"], checkpoint_steps(series.config)
+    if problem := disagreement(series):
+        return [problem]
     if planned != wanted:
         return ["manifest.json: its schedule is not the one that config.json describes."]
     missing = sorted(set(planned) - set(series.steps))
@@ -64,13 +67,9 @@ def _contents(series: Series, broken: set[str]) -> list[str]:
         if series.entry(step).file in broken:
             continue
         try:
-            weights = series.weights(step)
+            series.weights(step)
         except (SeriesError, ConfigError) as error:
-            problems.append(str(error))
-            continue
-        bad = [name for name, w in weights.items() if not w.isfinite().all()]
-        if bad:
-            problems.append(f"step {step}: {bad[0]} holds numbers that are not finite.")
+            problems.append(str(error).removeprefix(f"{series.root}: "))
     return problems
 
 

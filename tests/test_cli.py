@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import analyses
 from mechicl import cli, recipes
@@ -144,6 +146,31 @@ def test_recipes_are_listed_with_what_they_say(run, tiny_recipe):
         assert re.search(rf"^{re.escape(name)}$", out, flags=re.M)
     assert "tiny-run\n    Nothing is reproduced.\n    Takes no time.\n" in out
     assert out.endswith("Train one with `mechicl train NAME`.\n")
+
+
+# Features.
+
+
+def test_pictures_become_a_bank_that_a_recipe_trains_on(run, refused, tiny_config, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for c in range(tiny_config.bank.n_classes + tiny_config.bank.n_holdout_classes):
+        (tmp_path / "pictures" / f"{c:03}").mkdir(parents=True)
+        for i in range(4):
+            drawn = Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8))
+            drawn.save(tmp_path / "pictures" / f"{c:03}" / f"{i}.png")
+    code, out, _ = run("features", "pictures", "--encoder", "pixels", "--size", 9, "--out", "f.safetensors", "--quiet")
+    assert code == 0
+    assert "4 exemplars x 81 features" in out
+    bank = dataclasses.replace(tiny_config.bank, kind="features", n_exemplars=4, n_holdout_exemplars=0, dim=81)
+    monkeypatch.setitem(recipes.RECIPES, "mine", lambda: dataclasses.replace(tiny_config, name="mine", bank=bank))
+    assert run("train", "mine", "--data", "f.safetensors", "--quiet")[0] == 0
+    series = open_series("checkpoints/mine")
+    geometry = series.manifest["bank_geometry"]  # scale and mean are part of a setting: they are on record
+    assert geometry["norm"] == pytest.approx(series.bank.norm, rel=1e-4)
+    assert 0 < geometry["mean_norm"] < geometry["norm"]
+    assert run("verify", "checkpoints/mine")[0] == 0
+    assert "is there already" in refused("features", "pictures", "--out", "f.safetensors")
 
 
 # Train.

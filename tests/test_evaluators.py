@@ -323,3 +323,22 @@ def test_refusals():
     wide = make(8, burstiness=1, rest="unique", exemplars="no_replacement")[0]
     few = dataclasses.replace(wide, bank=dataclasses.replace(wide.bank, n_exemplars=2))
     refused("icl", few, "evaluator 'icl': sequences.exemplars='no_replacement' may show 5 exemplars")
+
+
+def test_the_published_evaluation_draws_from_the_first_classes_and_exemplars():
+    config, bank = make()
+    first = dataclasses.replace(config, eval_first=(15, 2), n_eval=2000)
+    for name in ("icl", "flip", "ciwl", "iwl", "train"):
+        batch = evaluation_set(name, first, bank)
+        assert set(batch.classes.flatten().tolist()) == set(range(15))
+        assert set(batch.drawings.flatten().tolist()) == {0, 1}
+    twice = evaluation_set("icl", first, bank)
+    same = (twice.classes[:, :-1] == twice.classes[:, -1:]) & (twice.drawings[:, :-1] == twice.drawings[:, -1:])
+    assert same.any(1).double().mean().item() == pytest.approx(1 - (1 / 2) ** 2, abs=0.05)  # two pairs of two drawings
+
+
+@pytest.mark.parametrize("first", [(1, 2), (41, 2), (10, 0), (10, 7)])
+def test_an_evaluation_set_of_what_is_not_there_is_refused(first):
+    config, _ = make()
+    with pytest.raises(ConfigError, match="eval_first"):
+        dataclasses.replace(config, eval_first=first)

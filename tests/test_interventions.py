@@ -309,7 +309,7 @@ def test_needs_names_hooks_of_every_layer():
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ConfigError, match="kind='noise': expected one of zero, mean, resample, pattern_pres"):
+    with pytest.raises(ConfigError, match="kind='noise': expected one of 'zero', 'mean', 'resample', 'pattern_pres"):
         AblateHeads(heads=((0, 0),), kind="noise")
 
 

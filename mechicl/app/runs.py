@@ -45,7 +45,8 @@ class Run:
     def sets_id(self) -> str:
         """Two runs with the same one are evaluated on the same sequences by the same model shape."""
         c = self.series.config
-        facts = [self.series.bank.fingerprint, to_dict(c.sequences), to_dict(c.model), c.seeds.eval, c.n_eval]
+        facts = [self.series.bank.fingerprint, to_dict(c.sequences), to_dict(c.model), c.seeds.eval, c.n_eval,
+                 c.eval_first]  # fmt: skip
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @cached_property

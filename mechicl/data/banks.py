@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 
 from mechicl.config import BankConfig, Config, ConfigError, SequenceConfig
 from mechicl.data.sequences import Sequences, sample
+from mechicl.data.shaping import norm, shape
 
 _BANK, _LABELS = 0, 1  # streams of the data seed; training draws use 2, evaluators the eval seed
 
@@ -62,10 +63,11 @@ def stack_batches(batches: Sequence[Batch]) -> Batch:
 class Bank:
     """Exemplars and canonical labels.
 
-    exemplars [class, exemplar, d_in] float32: training part first on both axes
+    exemplars [class, exemplar, d_in] float32, or float16 as a file has them: training part first on both axes
     label_of_class [class] int64; held-out classes have one too, for bookkeeping
     names [class]: what to call a class in a picture
-    images [class, exemplar, side, side] float32 in 0..1, or None: what to draw
+    images [class, exemplar, side, side] float32 in 0..1 (1 is ink), or uint8 brightness, or None: what to draw
+    norm: root mean square norm of a training exemplar, where it is not about 1; noise is in proportion to it
     """
 
     exemplars: np.ndarray
@@ -74,6 +76,7 @@ class Bank:
     n_exemplars: int
     names: tuple[str, ...] = ()
     images: np.ndarray | None = None
+    norm: float = 1.0
     map_known: bool = False  # for a run that relabels: these are the labels of a stated step (data/treated.py)
 
     @cached_property
@@ -107,6 +110,10 @@ class Bank:
         """New drawings of the training classes."""
         return self._part(slice(0, self.n_classes), slice(self.n_exemplars, None))
 
+    def first(self, classes: int, exemplars: int) -> Bank:
+        """Its first so many classes, and of each its first so many exemplars; all of either where there are fewer."""
+        return self._part(slice(0, classes), slice(0, exemplars))
+
     def _part(self, classes: slice, exemplars: slice) -> Bank:
         x = self.exemplars[classes, exemplars]
         return Bank(
@@ -116,6 +123,7 @@ class Bank:
             n_exemplars=x.shape[1],
             names=self.names[classes],
             images=None if self.images is None else self.images[classes, exemplars],
+            norm=self.norm,
             map_known=self.map_known,
         )
 
@@ -124,6 +132,8 @@ class Bank:
         x = self.exemplars[s.classes, s.drawings]
         if noise:
             eta = rng.standard_normal(x.shape, dtype=np.float32) / np.sqrt(self.dim)
+            if self.norm != 1:
+                eta *= self.norm
             x = (x + noise * eta) / np.sqrt(1 + noise**2)
         arrays = (x.astype(np.float32), s.labels, s.target, s.classes, s.drawings,
                   self.label_of_class[s.classes])  # fmt: skip
@@ -137,6 +147,11 @@ class Bank:
 
 def build_bank(config: Config, data: str | Path | None = None) -> Bank:
     """The bank of a run. `data` is the folder of images, for kinds that need one."""
+    made = _made(config, data)
+    return made if config.bank.kind == "features" else shaped(made, config.bank)
+
+
+def _made(config: Config, data: str | Path | None) -> Bank:
     bank = config.bank
     if bank.kind == "omniglot":
         from mechicl.data.omniglot import omniglot_bank
@@ -146,7 +161,19 @@ def build_bank(config: Config, data: str | Path | None = None) -> Bank:
         from mechicl.data.tokens import token_bank
 
         return token_bank(bank, config.seeds.data, data)
+    if bank.kind == "features":
+        from mechicl.data.features import features_bank
+
+        return features_bank(bank, config.seeds.data, data)
     return gaussian_bank(bank, config.seeds.data)
+
+
+def shaped(bank: Bank, config: BankConfig) -> Bank:
+    """The bank with its exemplars spread, centred and scaled as its config says (data/shaping.py)."""
+    x = shape(config, bank.exemplars)
+    if x is bank.exemplars:
+        return bank
+    return replace(bank, exemplars=x, norm=norm(x[: bank.n_classes, : bank.n_exemplars]))
 
 
 def gaussian_bank(config: BankConfig, seed: int) -> Bank:
@@ -154,7 +181,8 @@ def gaussian_bank(config: BankConfig, seed: int) -> Bank:
     coordinate (Reddy 2023, 2312.03002), so that |x| is about 1 whatever the dimension.
 
     With a `spectrum` the coordinates' variances fall as a power law and still sum to 1: features
-    that are correlated, as those of images are, seen along their principal axes."""
+    that are correlated, as those of images are, seen along their principal axes. `offset` adds one vector of
+    that norm, in a random direction, to every exemplar: a common mean, as a network's features have after a ReLU."""
     if config.kind != "gaussian":
         raise ConfigError(f"gaussian_bank was given a bank of kind {config.kind!r}.")
     rng = np.random.default_rng([seed, _BANK])
@@ -164,6 +192,9 @@ def gaussian_bank(config: BankConfig, seed: int) -> Bank:
     mu = rng.standard_normal((classes, 1, config.dim), dtype=np.float32) * scale
     eta = rng.standard_normal((classes, exemplars, config.dim), dtype=np.float32) * scale
     x = (mu + np.float32(config.eps) * eta) / np.float32(np.sqrt(1 + config.eps**2))
+    if config.offset:
+        common = rng.standard_normal(config.dim)
+        x += (config.offset * common / np.linalg.norm(common)).astype(np.float32)
     return Bank(x, assign_labels(config, classes, seed), config.n_classes, config.n_exemplars)
 
 

@@ -81,7 +81,7 @@ def omniglot_bank(config: BankConfig, seed: int, data: str | Path | None) -> Ban
         label_of_class=assign_labels(config, len(chosen) * len(transforms), seed),
         n_classes=config.n_classes,
         n_exemplars=config.n_exemplars,
-        names=tuple(name + _suffix(*t) for name, _ in chosen for t in transforms),
+        names=tuple(name + suffix(*t) for name, _ in chosen for t in transforms),
         images=images,
     )
 
@@ -237,5 +237,6 @@ def _as_classes(per_transform: list[np.ndarray]) -> np.ndarray:
     return np.stack(per_transform, axis=1).reshape(-1, *per_transform[0].shape[1:])
 
 
-def _suffix(turns: int, flip: bool) -> str:
+def suffix(turns: int, flip: bool) -> str:
+    """What a name says of a transform: "" for none."""
     return (f" rot{90 * turns}" if turns else "") + (" flip" if flip else "")

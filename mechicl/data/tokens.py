@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mechicl import dtypes
 from mechicl.compiling import compiled
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
@@ -61,20 +62,22 @@ def token_bank(config: BankConfig, seed: int, data: str | Path | None = None) ->
 def read_table(data: str | Path | None) -> tuple[np.ndarray, list[str]]:
     """Embeddings [v, d] and what each token is called."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
 
     folder = None if data is not None else _installed()
     path = given(data) if folder is None else folder / _WEIGHTS  # pyright: ignore[reportArgumentType]
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors = dtypes.load(path.read_bytes(), dtypes.NUMBERS)
+    except (OSError, SafetensorError, dtypes.ForeignDtype) as error:
         raise ConfigError(f"{path} cannot be read ({error}): expected a .safetensors file with a table of token "
                           f"embeddings, or none, to use the one in wordllama ({_INSTALL}).") from None  # fmt: skip
     tables = [x for x in tensors.values() if x.ndim == 2]
     if len(tables) != 1:
         raise ConfigError(f"{path} holds {len(tables)} tables, of {', '.join(tensors) or 'nothing'}: expected one "
                           "tensor [tokens, features].")  # fmt: skip
-    table = tables[0].astype(np.float64)
+    table = tables[0].double().numpy()
+    if not np.isfinite(table).all():
+        raise ConfigError(f"{path}: {int((~np.isfinite(table)).any(1).sum())} of {len(table)} tokens have numbers that "
+                          "are not finite: leave them out.")  # fmt: skip
     names = [f"token {i}" for i in range(len(table))]
     if folder is not None:
         vocabulary = json.loads((folder / _TOKENIZER).read_text(encoding="utf-8"))["model"]["vocab"]

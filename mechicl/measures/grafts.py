@@ -33,6 +33,7 @@ from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params, pack, shapes
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, metric_rows, score
+from mechicl.loading import at_least, check_types
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.series import Series
@@ -49,6 +50,10 @@ class Graft:
     parts: tuple[str, ...]
     source: int
     rest: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self, "graft")
+        at_least("graft", self, source=0)
 
     def __str__(self) -> str:
         return f"graft {'all but ' if self.rest else ''}{' '.join(self.parts)} from step {self.source}"

@@ -13,8 +13,9 @@ _MINE = Path("/proc/self/cgroup")
 def cores() -> int:
     """Cores that this process may use, at least 1: what `taskset`, a batch system's CPU set or
     PYTHON_CPU_COUNT allow, and no more than a container's share of time comes to, rounded up."""
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        count = os.process_cpu_count()
+    counted = getattr(os, "process_cpu_count", None)  # Python 3.13
+    if counted is not None:
+        count = counted()
     else:
         count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, math.ceil(min(count or 1, _quota())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import sys
 import unicodedata
 
@@ -18,7 +19,7 @@ def never_crash() -> None:
     codecs.register_error("mechicl.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         strict = getattr(stream, "errors", None) in ("strict", "surrogateescape", "backslashreplace")
-        if strict and hasattr(stream, "reconfigure"):  # not where a notebook or a test stands in for it
+        if strict and isinstance(stream, io.TextIOWrapper):  # not what a notebook puts in its place
             stream.reconfigure(errors="mechicl.plain")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, Protocol, TextIO, TypeVar
 
 from tqdm import tqdm
@@ -21,7 +20,7 @@ class Bar(Protocol):
     def set_postfix_str(self, s: str) -> Any: ...
     def close(self) -> Any: ...
     def __enter__(self) -> Any: ...
-    def __exit__(self, kind: Any, error: Any, where: Any) -> Any: ...
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> Any: ...
 
 
 def bar(total: float, desc: str, *, show: bool = True, leave: bool = True, log_format: str | None = None,
@@ -86,7 +85,7 @@ class Lines:
     def __enter__(self) -> Lines:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         self.close()
 
     def _say(self) -> None:

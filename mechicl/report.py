@@ -68,8 +68,9 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     if not series.metrics.size:
         raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
     found = {name: analyses.get(name)(series, progress=progress) for name in analyses.REPORTED}
-    for findings in found.values() if tables else ():
-        findings.save(tables)
+    if tables is not None:
+        for findings in found.values():
+            findings.save(tables)
     write_atomic(target, render(series, found).encode())
     return target
 

@@ -28,6 +28,7 @@ from mechicl.config import (
     from_dict,
     to_dict,
 )
+from mechicl.features.file import Features, write
 from mechicl.interventions import AblateHeads
 from mechicl.loading import check_types, type_hints
 from mechicl.measures.grafts import Graft
@@ -155,6 +156,8 @@ def test_a_literal_that_is_nearly_one_is_refused_with_those_that_are(cls, name, 
 WITH = {
     ("kind", "tokens"): {"n_holdout_classes": 1, "n_holdout_exemplars": 0},
     ("kind", "omniglot"): {"transforms": 1},
+    ("layout", "released"): {"kind": "features", "n_exemplars": TINY.bank.n_exemplars + TINY.bank.n_holdout_exemplars,
+                             "n_holdout_exemplars": 0},
 }
 TREATED = {
     "ablate": {"heads": ((0, 1),)}, "clamp": {"heads": ((0, 1),), "pattern": "self"}, "freeze": {"groups": ("mlp",)},
@@ -192,9 +195,9 @@ def settings(cls: type, name: str, value, source: pathlib.Path) -> Config:
 )
 def test_every_value_of_a_literal_trains_and_opens(cls, name, value, source, tmp_path):
     data = None
-    if value in ("omniglot", "tokens"):
-        data = {"omniglot": drawings, "tokens": tokens}[value](tmp_path)
     config = settings(cls, name, value, source)
+    if config.bank.kind != "gaussian":
+        data = {"omniglot": drawings, "tokens": tokens, "features": features}[config.bank.kind](tmp_path)
     series = train(config, tmp_path / "run", data=data, progress=False)
     assert series.complete
     assert open_series(tmp_path / "run").config == config
@@ -213,6 +216,14 @@ def drawings(folder: pathlib.Path) -> pathlib.Path:
             ink = rng.random((105, 105)) < 0.1
             Image.fromarray(~ink).save(place / f"{character:04d}_{drawing:02d}.png")
     return folder / "images"
+
+
+def features(folder: pathlib.Path) -> pathlib.Path:
+    bank = TINY.bank
+    shape = bank.n_classes + bank.n_holdout_classes, bank.n_exemplars + bank.n_holdout_exemplars, bank.dim
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float16)
+    write(folder / "f.safetensors", Features(x, tuple(map(str, range(len(x))))))
+    return folder / "f.safetensors"
 
 
 def tokens(folder: pathlib.Path) -> pathlib.Path:

@@ -30,7 +30,7 @@ def features_bank(config: BankConfig, seed: int, data: str | Path | None = None)
     Raises:
         ConfigError: no file, one that was altered, or one with too few classes or exemplars.
     """
-    path = data or config.path
+    path = config.path if data is None else data
     if path is None:
         raise ConfigError("bank.kind='features' needs a file of features: give --data FILE. `mechicl features SOURCE "
                           "--encoder efficientnet-lite0 --out FILE` makes one.")  # fmt: skip

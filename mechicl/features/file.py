@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from mechicl.config import ConfigError
+from mechicl.paths import given
 
 FORMAT = "mechicl-features-1"
 _DTYPES = {"F16": np.float16, "F32": np.float32, "U8": np.uint8}
@@ -67,7 +68,7 @@ def read(path: str | Path) -> Features:
     Raises:
         ConfigError: it is missing, is no such file, or is torn.
     """
-    path = Path(path).expanduser()
+    path = given(path)
     try:
         with open(path, "rb") as file:
             size = int.from_bytes(file.read(8), "little")

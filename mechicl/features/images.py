@@ -15,6 +15,7 @@ from PIL import Image
 
 from mechicl.config import ConfigError
 from mechicl.data.omniglot import TRANSFORMS, find_drawings, suffix
+from mechicl.paths import given
 
 _ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 _EXPECTED = ("expected a folder that holds one folder of pictures per class, or Omniglot's drawings "
@@ -42,7 +43,7 @@ def find_pictures(source: str | Path, n_exemplars: int | None = None) -> Picture
     Raises:
         ConfigError: no such folder, no pictures, or a class with fewer than `n_exemplars`.
     """
-    root = Path(source).expanduser()
+    root = given(source)
     if not root.exists():
         raise ConfigError(f"{source}: no such file or folder; {_EXPECTED}.")
     try:

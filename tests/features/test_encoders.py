@@ -91,7 +91,7 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="--weights"):
         get("resnet18", Options())
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(ConfigError, match=r"mechicl\[vision\]"):
+    with pytest.raises(ConfigError, match=r"vision"):
         get("efficientnet-lite0", Options())
     with pytest.raises(ConfigError, match="importable"):
         get("no_such_module:f", Options())

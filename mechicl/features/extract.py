@@ -121,7 +121,9 @@ def _fill(
     note(len(found.files))
 
 
-def _begin(part: Path, settings: dict[str, Any], found: Pictures, made: Encoder, transforms: int):
+def _begin(
+    part: Path, settings: dict[str, Any], found: Pictures, made: Encoder, transforms: int
+) -> tuple[dict[str, np.ndarray], int]:
     """The arrays to fill, and how many picture classes they hold already."""
     noted = part / "progress.json"
     if noted.exists():
@@ -133,10 +135,10 @@ def _begin(part: Path, settings: dict[str, Any], found: Pictures, made: Encoder,
         return arrays, int(record["done"])
     first = encode_class(found.files[0][:1], made, 1)
     shape = (len(found.files) * transforms, found.n_exemplars)
-    wanted = {"exemplars": (np.float16, (first.shape[-1],))}
+    wanted: dict[str, tuple[type, tuple[int, ...]]] = {"exemplars": (np.float16, (first.shape[-1],))}
     if settings["pictures"]:
         wanted["pictures"] = (np.uint8, (settings["pictures"], settings["pictures"]))
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         name: np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, (*shape, *inside))
         for name, (dtype, inside) in wanted.items()
     }

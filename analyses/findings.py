@@ -22,6 +22,10 @@ class Findings:
     table: pd.DataFrame
     figures: dict[str, go.Figure] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (f"Findings({self.name!r}: {self.question} {len(self.text)} findings, a table of {len(self.table):,} "
+                f"rows, figures {', '.join(self.figures) or 'none'})")  # fmt: skip
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write `<name>.parquet`, `<name>.md` and one page per figure; returns their paths.
         The pages share one `plotly.min.js` beside them and open offline.

@@ -8,12 +8,14 @@ Everything a HookedTransformer does works: `run_with_cache`, `run_with_hooks`,
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from mechicl import card
 from mechicl.config import Config, ConfigError, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine import encoder
@@ -225,6 +227,13 @@ class ICLTransformer(HookedTransformer):
             return lambda x, hook: edit.like(x)(x).reshape(x.shape)  # the one condition's axis goes
 
         return [(name, hook(edit)) for name, edit in planned.items()]
+
+    def __repr__(self) -> str:
+        """One line; `print(torch.nn.Module.__repr__(model))` has every part."""
+        trained = sum(math.prod(shape) for shape in shapes(self.run_config).values())
+        p, folded = self.embed.W_E, ", LayerNorms folded" if self.folded else ""
+        return (f"ICLTransformer({card.summary(self.run_config)}, {self.run_config.model.positions} positions, "
+                f"{trained:,} parameters{folded}; {str(p.dtype)[6:]} on {p.device})")  # fmt: skip
 
     def _check_hooks(self) -> None:
         missing = [

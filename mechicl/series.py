@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mechicl import card
 from mechicl.commands import UPDATE, command
 from mechicl.config import Config, ConfigError, from_dict
 from mechicl.disk import is_file
@@ -90,6 +91,12 @@ class Series:
     entries: tuple[Entry, ...]
     data: str | Path | None = None
 
+    def __repr__(self) -> str:
+        return card.line(self)
+
+    def _repr_html_(self) -> str:
+        return card.card(self)
+
     @property
     def name(self) -> str:
         return name_of(self.root)
@@ -106,7 +113,7 @@ class Series:
     @property
     def evaluated(self) -> list[int]:
         """Optimiser steps whose evaluation is recorded, ascending; with `keep='metrics'` more than `steps`."""
-        return [line["step"] for line in self._metric_lines()]
+        return [line["step"] for line in self.recorded()]
 
     @property
     def seen(self) -> int:
@@ -256,7 +263,7 @@ class Series:
         bank = self.bank if step is None else bank_at(self.config, self.bank, step)
         return evaluation_set(name, self.config, bank, n, fold)
 
-    def _metric_lines(self) -> list[dict]:
+    def recorded(self) -> list[dict]:
         """Lines of metrics.jsonl by step. A replay writes a step again; the first line counts,
         since its training loss spans the interval of the original schedule."""
         lines: dict[int, dict] = {}
@@ -272,7 +279,7 @@ class Series:
         rows = [
             {"run": self.name, "seed": self.config.seeds.init, "step": line["step"],
              "sequences": line["sequences"], **row}
-            for line in self._metric_lines()
+            for line in self.recorded()
             for row in line["evaluators"]
         ]  # fmt: skip
         return pd.DataFrame(rows)
@@ -282,7 +289,7 @@ class Series:
         """Columns step, sequences, loss: mean training loss since the checkpoint before."""
         import pandas as pd
 
-        rows = [(x["step"], x["sequences"], x["training_loss"]) for x in self._metric_lines()]
+        rows = [(x["step"], x["sequences"], x["training_loss"]) for x in self.recorded()]
         return pd.DataFrame(rows, columns=["step", "sequences", "loss"]).dropna(ignore_index=True)
 
     def curve(self, evaluator: str, metric: str = "in_context_acc") -> tuple[np.ndarray, np.ndarray]:

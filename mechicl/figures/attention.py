@@ -41,6 +41,9 @@ class Patterns:
     tokens: list[str]
     what: str
 
+    def __repr__(self) -> str:
+        return f"Patterns(values {list(self.values.shape)}, at steps {{}}; {self.what})"
+
 
 @reading()
 def patterns(
@@ -175,6 +178,9 @@ class AttentionView:
     shows itself."""
 
     body: str
+
+    def __repr__(self) -> str:
+        return f"AttentionView({len(self.body):,} characters of HTML; .save(path) writes a page)"
 
     @property
     def html(self) -> str:

@@ -32,7 +32,7 @@ def run(series: Series, progress: bool = True) -> Findings:
         "induction_strength": heads_by_time(
             on_flip[on_flip.metric == "induction_strength"], "Induction strength",
             "attention from the query to the matching exemplar's label, minus to the other (flip); "
-            "red: follows the context; blue: follows the weights", colorbar="strength"),
+            "above 0: follows the context; below: follows the weights", colorbar="strength"),
         "previous_token": heads_by_time(
             on_flip[on_flip.metric == "label_to_exemplar"], "Previous-token score at labels",
             "attention from a label to the exemplar before it (flip)", limits=(0, 1), colorbar="attention"),
@@ -43,7 +43,7 @@ def run(series: Series, progress: bool = True) -> Findings:
         "attribution": heads_by_time(
             contrast, "Direct logit attribution on flip",
             "what a head adds to the in-context label's logit, minus to the in-weights label's",
-            limits=(-limit, limit), colorbar="logits"),
+            limits=(-limit, limit), colorbar="logits", meaning="logit"),
     }  # fmt: skip
     table = pd.concat([attention, logits], ignore_index=True)
     return Findings("induction_heads", QUESTION, _text(series, on_flip, contrast), table, figures)

@@ -21,7 +21,8 @@ from plotly.subplots import make_subplots
 from mechicl.data.banks import Bank, Batch
 from mechicl.engine.forward import forward
 from mechicl.evaluators import EVALUATORS
-from mechicl.figures.style import FONT, SEQUENTIAL, finish, short
+from mechicl.figures.scales import colorscale
+from mechicl.figures.style import FONT, finish, short
 from mechicl.interventions import AblateHeads, edits, needs
 from mechicl.series import Series, SeriesError
 
@@ -159,7 +160,7 @@ def head_animation(shown: Patterns, series: Series, layer: int, head: int) -> go
 def _heatmap(z: torch.Tensor, tokens: list[str]) -> go.Heatmap:
     t = len(tokens)
     masked = z.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), torch.nan)  # no future
-    return go.Heatmap(z=masked.numpy().round(4), x=tokens, y=tokens, zmin=0, zmax=1, colorscale=SEQUENTIAL,
+    return go.Heatmap(z=masked.numpy().round(4), x=tokens, y=tokens, zmin=0, zmax=1, colorscale=colorscale("attention"),
                       hovertemplate="%{y} → %{x}: %{z:.3f}<extra></extra>",
                       colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 14})  # fmt: skip
 

@@ -6,29 +6,42 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from mechicl.figures.style import DIVERGING, SEQUENTIAL, finish, short
+from mechicl.figures.scales import Meaning, colorscale, fitted
+from mechicl.figures.style import finish, short
 
 
 def heads_by_time(
     table: pd.DataFrame, title: str, subtitle: str = "", value: str = "value",
-    limits: tuple[float, float] = (-1.0, 1.0), colorbar: str = "",
+    limits: tuple[float, float] | None = (-1.0, 1.0), colorbar: str = "", meaning: Meaning | None = None,
+    middle: float | None = None,
 ) -> go.Figure:  # fmt: skip
     """A head-by-time heatmap.
 
     Args:
         table: one row per step and head: columns sequences, layer, head and `value`.
-        limits: fixed colour range, so that pictures of different runs compare; symmetric
-            ranges get a diverging scale.
+        limits: colour range. Fixed for shares of attention, so that pictures of different runs compare;
+            None: fitted to the data, symmetric about 0.
+        meaning: whose colours (`scales.SCALES`); default attention, and its change where the range is
+            symmetric about 0 or has a `middle`.
+        middle: the value that is neutral, what uniform attention would score; default the range's.
     """
     wide = table.pivot_table(index=["layer", "head"], columns="sequences", values=value)
     names = [f"L{layer}H{head}" for layer, head in wide.index]
     times = [short(float(x)) for x in wide.columns.to_numpy()]
-    diverging = limits[0] == -limits[1]
+    if limits is None:
+        limit = fitted(table[value].astype(float), 0.01)
+        limits = -limit, limit
+    low, high = limits
+    meaning = meaning or ("change" if low == -high or middle is not None else "attention")
+    neutral = 0.5 if middle is None else (middle - low) / (high - low)
+    bar = {"title": {"text": colorbar, "side": "right"}, "thickness": 14}
+    if middle is not None:
+        bar |= {"tickvals": [low, middle, high], "ticktext": [f"{low:g}", f"uniform {middle:.2f}", f"{high:g}"]}
     hover = f"%{{y}} at %{{x}} sequences: %{{z:.3f}}<extra>{colorbar}</extra>"
     fig = go.Figure(
-        go.Heatmap(z=wide.to_numpy(dtype=float), x=np.arange(len(times)), y=names, zmin=limits[0], zmax=limits[1],
-                   colorscale=DIVERGING if diverging else SEQUENTIAL, customdata=np.tile(times, (len(names), 1)),
-                   colorbar={"title": {"text": colorbar, "side": "right"}, "thickness": 14},
+        go.Heatmap(z=wide.to_numpy(dtype=float), x=np.arange(len(times)), y=names, zmin=low, zmax=high,
+                   colorscale=colorscale(meaning, middle=neutral), customdata=np.tile(times, (len(names), 1)),
+                   colorbar=bar,
                    hovertemplate=hover.replace("%{x}", "%{customdata}"))
     )  # fmt: skip
     finish(fig, title, subtitle, 120 + 22 * len(names))

@@ -12,8 +12,8 @@ from mechicl.figures.style import finish, short
 
 def heads_by_time(
     table: pd.DataFrame, title: str, subtitle: str = "", value: str = "value",
-    limits: tuple[float, float] | None = (-1.0, 1.0), colorbar: str = "", meaning: Meaning | None = None,
-    middle: float | None = None,
+    limits: tuple[float, float] | None = (-1.0, 1.0), colorbar: str = "", baseline: tuple[str, float] | None = None,
+    meaning: Meaning | None = None,
 ) -> go.Figure:  # fmt: skip
     """A head-by-time heatmap.
 
@@ -21,9 +21,10 @@ def heads_by_time(
         table: one row per step and head: columns sequences, layer, head and `value`.
         limits: colour range. Fixed for shares of attention, so that pictures of different runs compare;
             None: fitted to the data, symmetric about 0.
-        meaning: whose colours (`scales.SCALES`); default attention, and its change where the range is
-            symmetric about 0 or has a `middle`.
-        middle: the value that is neutral, what uniform attention would score; default the range's.
+        baseline: (name, value) of what a head that does nothing scores: said in the subtitle, marked on the
+            colour bar, and the value that has no colour.
+        meaning: whose colours (`scales.SCALES`); default attention, or its change where the range is
+            symmetric about 0 or has a baseline.
     """
     wide = table.pivot_table(index=["layer", "head"], columns="sequences", values=value)
     names = [f"L{layer}H{head}" for layer, head in wide.index]
@@ -32,18 +33,21 @@ def heads_by_time(
         limit = fitted(table[value].astype(float), 0.01)
         limits = -limit, limit
     low, high = limits
-    meaning = meaning or ("change" if low == -high or middle is not None else "attention")
-    neutral = 0.5 if middle is None else (middle - low) / (high - low)
-    bar = {"title": {"text": colorbar, "side": "right"}, "thickness": 14}
-    if middle is not None:
-        bar |= {"tickvals": [low, middle, high], "ticktext": [f"{low:g}", f"uniform {middle:.2f}", f"{high:g}"]}
+    meaning = meaning or ("change" if low == -high or baseline is not None else "attention")
+    neutral = 0.5 if baseline is None else (baseline[1] - low) / (high - low)
     hover = f"%{{y}} at %{{x}} sequences: %{{z:.3f}}<extra>{colorbar}</extra>"
     fig = go.Figure(
         go.Heatmap(z=wide.to_numpy(dtype=float), x=np.arange(len(times)), y=names, zmin=low, zmax=high,
                    colorscale=colorscale(meaning, middle=neutral), customdata=np.tile(times, (len(names), 1)),
-                   colorbar=bar,
+                   colorbar={"title": {"text": colorbar, "side": "right"}, "thickness": 14},
                    hovertemplate=hover.replace("%{x}", "%{customdata}"))
     )  # fmt: skip
+    if baseline is not None:
+        what, level = baseline
+        subtitle = f"{subtitle}; {what}: {level:.2f}".removeprefix("; ")
+        ticks = [x for x in np.linspace(*limits, 5) if abs(x - level) > 0.06 * (limits[1] - limits[0])]
+        fig.update_traces(colorbar={"tickvals": [*ticks, level],
+                                    "ticktext": [*(f"{x:g}" for x in ticks), f"{level:.2f} {what}"]})  # fmt: skip
     finish(fig, title, subtitle, 120 + 22 * len(names))
     shown = np.unique(np.linspace(0, len(times) - 1, 9).round().astype(int))
     fig.update_xaxes(title_text="training sequences seen (one column per checkpoint)",

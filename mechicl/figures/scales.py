@@ -55,18 +55,24 @@ SCALES: dict[Meaning, Scale] = {
 }
 
 
+def about(value: float, low: float, middle: float, high: float) -> float:
+    """Where a value lies on a scale with two hues, 0 to 1, when `middle` is to have none. Equal distances from the
+    middle are equally strong on both sides, so the side that ends nearer does not use all of its shades."""
+    return 0.5 + (value - middle) / (2 * max(middle - low, high - middle))
+
+
 def colorscale(meaning: Meaning, theme: Theme = "light", middle: float = 0.5) -> list[list[Any]]:
     """A scale as plotly takes it: [place in 0..1, colour].
 
     Args:
-        middle: where in the range the neutral shade of a scale with two hues lies: what is below and what is
-            above it are each spread over their whole side.
+        middle: where in the range the neutral shade of a scale with two hues lies (`about`).
     """
-    anchors = SCALES[meaning].anchors(theme)
-    places = np.linspace(0, 1, len(anchors))
-    if SCALES[meaning].down is not None:
-        places = np.interp(places, [0, 0.5, 1], [0, middle, 1])
-    return [[float(p), colour] for p, colour in zip(places, anchors, strict=True)]
+    if SCALES[meaning].down is None or middle == 0.5:
+        anchors = SCALES[meaning].anchors(theme)
+        return [[float(p), colour] for p, colour in zip(np.linspace(0, 1, len(anchors)), anchors, strict=True)]
+    places = sorted({*np.linspace(0, 1, 33).tolist(), middle})
+    every = shades(meaning, theme)
+    return [[p, every[round(about(p, 0, middle, 1) * (SHADES - 1))]] for p in places]
 
 
 @functools.cache

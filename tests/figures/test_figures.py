@@ -161,7 +161,7 @@ def test_a_map_of_effects_is_fitted_symmetric_about_zero_in_their_own_colours():
 def test_a_score_is_neutral_where_uniform_attention_scores():
     fig = heads_by_time(head_table(), "T", limits=(0, 1), baseline=("uniform attention", 0.25))
     (found,) = fig.data
-    places = [p for p, colour in found.colorscale if colour == colorscale("change")[4][1]]
+    places = [p for p, colour in found.colorscale if colour.lower() == colorscale("change")[4][1].lower()]
     assert places == [0.25]
     assert 0.25 in found.colorbar.tickvals
 

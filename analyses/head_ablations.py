@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from analyses.findings import Findings
 from mechicl.config import ModelConfig
 from mechicl.figures.heatmaps import heads_by_time
+from mechicl.figures.scales import fitted
 from mechicl.figures.style import COLOURS, NAMES, finish, sequences_axis, short
 from mechicl.interventions import AblateHeads, every_head, matched_heads
 from mechicl.measures.ablation import effects, evaluate
@@ -18,6 +19,7 @@ from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
 SHOWN = ("icl", "flip", "ciwl", "iwl")
+MAPPED = ("icl", "ciwl")  # shown head by head
 CONTROLS = 10  # random sets of heads, as many as the chosen ones in each layer
 
 
@@ -40,7 +42,7 @@ def run(series: Series, progress: bool = True) -> Findings:
     grouped["condition"] = [names.get(str(x), "random heads") for x in grouped.intervention]
     figures = {
         f"{kind}_{evaluator}": _heatmap(single, evaluator, kind)
-        for kind in ("zero", "mean") for evaluator in ("icl", "ciwl")
+        for kind in ("zero", "mean") for evaluator in MAPPED
     } | {"icl_heads": _group_figure(series, grouped, group)}  # fmt: skip
     table = pd.concat([single, grouped], ignore_index=True)
     return Findings("head_ablations", QUESTION, _text(series, single, grouped, group), table, figures)
@@ -76,11 +78,13 @@ def spread(controls: pd.Series) -> str:
 
 
 def _heatmap(single: pd.DataFrame, evaluator: str, kind: str) -> go.Figure:
+    """All of these maps have one range, so that they compare."""
+    limit = fitted(single.effect[single.evaluator.isin(MAPPED)], 0.01)
     rows = single[(single.evaluator == evaluator) & single.intervention.str.startswith(f"{kind} ")]
     return heads_by_time(
         rows, f"{kind.capitalize()}-ablating one head: effect on {NAMES[evaluator]}",
         f"ablated minus intact accuracy, n = {int(rows.n.iloc[0]):,} sequences per cell",
-        value="effect", limits=(-0.5, 0.5), colorbar="accuracy",
+        value="effect", limits=(-limit, limit), colorbar="change in accuracy", meaning="effect",
     )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ from mechicl.config import ConfigError
 from mechicl.data.banks import Bank, Batch
 from mechicl.engine.forward import forward
 from mechicl.evaluators import EVALUATORS
-from mechicl.figures.style import FONT, SEQUENTIAL, finish, short
+from mechicl.figures.scales import colorscale
+from mechicl.figures.style import FONT, finish, short
 from mechicl.interventions import AblateHeads, as_interventions, edits, needs
 from mechicl.paths import given
 from mechicl.series import Series, SeriesError
@@ -33,13 +34,25 @@ from mechicl.surroundings import reading
 class Patterns:
     """Attention of every head, over a set of sequences or on one.
 
-    values [s, layer, h, t, t] for the steps; tokens [t]; what: which sequences.
+    values [s, layer, h, t, t] for the steps; tokens [t]; what: which sequences; note: what an
+    ablation does to patterns, where there is one.
     """
 
     values: torch.Tensor
     steps: list[int]
     tokens: list[str]
     what: str
+    note: str = ""
+
+
+def ablation_note(ablate: AblateHeads) -> str:
+    """What a reader of patterns under an ablation must know."""
+    if ablate.kind == "pattern_preserving":
+        return "Every pattern is held as in the intact model; the ablated heads' output is removed."
+    return (
+        "An ablated head's output is removed, not its pattern: it still attends, and what it reads goes nowhere. "
+        "Patterns of later layers may change."
+    )
 
     def __repr__(self) -> str:
         return f"Patterns(values {list(self.values.shape)}, at steps {{}}; {self.what})"
@@ -91,7 +104,7 @@ def patterns(
         out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
     if ablate is not None:
         what += f", {ablate}"
-    return Patterns(torch.stack(out), list(steps), tokens, what)
+    return Patterns(torch.stack(out), list(steps), tokens, what, ablation_note(ablate) if ablate else "")
 
 
 def _aligned(batch: Batch) -> tuple[torch.Tensor, list[str]]:
@@ -130,7 +143,8 @@ def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure
             fig.add_trace(_heatmap(values[la, h], shown.tokens), row=la + 1, col=h + 1)
     step = shown.steps[index]
     finish(fig, f"Attention at {short(series.sequences(step))} sequences (step {step:,})",
-           f"{shown.what}; rows attend to columns", 150 + 150 * n_layers)  # fmt: skip
+           f"{shown.what}; rows attend to columns" + (f"<br>{shown.note}" if shown.note else ""),
+           150 + 150 * n_layers)  # fmt: skip
     fig.update_xaxes(showgrid=False, tickfont={"size": 9}, tickangle=-90, ticks="")
     fig.update_yaxes(showgrid=False, tickfont={"size": 9}, autorange="reversed", ticks="")
     fig.update_annotations(font={"size": 11})
@@ -167,7 +181,7 @@ def head_animation(shown: Patterns, series: Series, layer: int, head: int) -> go
 def _heatmap(z: torch.Tensor, tokens: list[str]) -> go.Heatmap:
     t = len(tokens)
     masked = z.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), torch.nan)  # no future
-    return go.Heatmap(z=masked.numpy().round(4), x=tokens, y=tokens, zmin=0, zmax=1, colorscale=SEQUENTIAL,
+    return go.Heatmap(z=masked.numpy().round(4), x=tokens, y=tokens, zmin=0, zmax=1, colorscale=colorscale("attention"),
                       hovertemplate="%{y} → %{x}: %{z:.3f}<extra></extra>",
                       colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 14})  # fmt: skip
 
@@ -220,7 +234,8 @@ def show_attention(
     layers = range(shown.values.shape[1]) if layer is None else [layer]
     if layer is not None and not 0 <= layer < shown.values.shape[1]:
         raise SeriesError(f"layer {layer}: {series.name} has layers 0..{shown.values.shape[1] - 1}.")
-    return AttentionView(circuitsvis_element(shown, 0, layers, f"attention-{step}"))
+    note = f"<p>{html.escape(shown.note)}</p>" if shown.note else ""
+    return AttentionView(note + circuitsvis_element(shown, 0, layers, f"attention-{step}"))
 
 
 def circuitsvis_element(shown: Patterns, index: int, layers: Sequence[int], element: str) -> str:

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import torch
 from altered_runs import without_weights
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD, lookup_model
 from known_series import write_series
 
 import analyses
+import analyses.induction_heads
 from analyses.attention_over_time import TARGETS, moments, strongest_head
 from analyses.findings import Findings
 from analyses.head_ablations import CONTROLS, icl_heads, random_sets
@@ -110,13 +112,16 @@ def test_a_loss_that_does_not_fall_is_said_not_to(tmp_path):
 def test_induction_heads(found):
     findings = found["induction_heads"]
     text = findings.text
-    assert text[0].startswith("At Flip's peak (40 sequences) the strongest induction head is L1H2: strength 1.00 [1.00")
-    assert "n = 500" in text[0]
-    assert "mean strength 0.25 " in text[1]
+    assert "At Flip's peak (40 sequences, n = 500): the strongest induction head is L1H2" in text[0]
+    assert "(induction strength 1.00 [1.00" in text[0]
+    assert "uniform attention has 0.00" in text[0]
+    assert "mean induction strength of 0.25 " in text[1]
     assert "to 1.00) at the peak" in text[1]
-    assert text[2].startswith("The strongest previous-token head at the peak is L0H1 (1.00 at label positions), then ")
+    assert "previous-token head" in text[2]
+    assert "uniform attention has 0.38" in text[2]
     assert text[3].startswith("The last layer's heads together add +20.00 logits to the in-context label")
     assert text[3].endswith("and +0.00 at the end.")
+    assert len(text) == 4  # no head before the last layer looks at the match more than uniform attention does
     strength, previous, attribution = (
         findings.figures[k].data[0] for k in ("induction_strength", "previous_token", "attribution")
     )
@@ -131,17 +136,48 @@ def test_induction_heads(found):
     assert np.delete(logits, 6, axis=0) == pytest.approx(0, abs=1e-4)
 
 
+def test_a_head_is_called_something_only_where_it_stands_out(tmp_path):
+    """A model that answers in context by an induction head, while no label attends to the exemplar before it."""
+    from known_models import induction_model
+
+    config, circuit = induction_model()
+    config = dataclasses.replace(config, n_eval=100)
+    text = analyses.get("induction_heads")(
+        write_series(tmp_path / "circuit", config, {0: lookup_model()[1], 5: circuit, 10: circuit}), progress=False
+    ).text
+    assert "the strongest induction head is L1H2" in text[0]
+    assert "the strongest previous-token head is L0H1 (previous-token score at labels 1.00" in text[2]
+    assert "1 of 8 heads are above both" in text[2]
+    table = analyses.induction_heads.attention_scores(
+        write_series(tmp_path / "even", config, {5: _evenly(circuit)}), progress=False)  # fmt: skip
+    untrained = dict.fromkeys(table.metric, 0.0)
+    for metric, what in (("induction_strength", "an induction head"), ("label_to_exemplar", "a previous-token head")):
+        rows = table[(table.evaluator == "flip")]
+        said = analyses.induction_heads._named(rows, metric, 5, what.split(" ", 1)[1], untrained)
+        assert said.startswith(f"no head is called {what}: the highest")
+        assert f"uniform attention has {rows[rows.metric == metric].uniform.iloc[0]:.2f}" in said
+
+
+def _evenly(weights: dict) -> dict:
+    """The same weights with heads that attend evenly."""
+    return {name: torch.zeros_like(w) if name.endswith(("W_Q", "W_K")) else w for name, w in weights.items()}
+
+
 def test_attention_over_time(found, known_series):
     findings = found["attention_over_time"]
     assert set(findings.figures) == {"targets", "patterns_onset", "patterns_peak", "patterns_end", "animation"}
     peak = next(line for line in findings.text if line.startswith("At peak (40 sequences)"))
     # Layer 0: one head of four attends the exemplar alone, three attend evenly (3/8).
     assert f"labels attend {(1 + 3 * 3 / 8) / 4:.2f} to their exemplar and {3 * 3 / 8 / 4:.2f} to themselves" in peak
+    assert "uniform attention: 0.38 each" in peak
+    assert "uniform attention: 0.20 and 0.20" in peak
     # Layer 1: one head attends the matching label alone, three attend evenly (1/5).
     assert f"attends {(1 + 3 / 5) / 4:.2f} to the matching exemplar's label and {3 / 5 / 4:.2f} to the others" in peak
     assert "L1H2" in findings.figures["animation"].layout.title.text
     targets = findings.figures["targets"]
-    assert len(targets.data) == 2 * len(TARGETS)
+    assert len(targets.data) == 2 * 2 * len(TARGETS)
+    even = [t for t in targets.data if t.name == "uniform attention"]
+    assert [set(np.round(t.y, 3)) for t in even[: len(TARGETS)]] == [{0.375}] * 2 + [{0.2}] * 4
     label, colour = TARGETS["query_to_label"]
     line = [t for t in targets.data if t.name == label][1]
     assert line.line.color == colour

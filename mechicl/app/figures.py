@@ -21,6 +21,7 @@ from mechicl.app.state import Axis, Head, Unit
 from mechicl.app.texts import end, plain, signed
 from mechicl.app.view import Chunk, Effect, Number, shown
 from mechicl.figures.style import COLOURS, DASHES, DIVERGING, NAMES, SEQUENTIAL, finish, short
+from mechicl.figures.ticks import log_ticks
 from mechicl.interventions import AblateHeads
 
 DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
@@ -83,7 +84,7 @@ def timeline(
             )  # fmt: skip
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
     fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,
-                     range=[low, high], dtick=1 if axis == "log" else None, exponentformat="SI")  # fmt: skip
+                     range=[low, high], exponentformat="SI", **_ticks(axis, low, high))  # fmt: skip
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
     fig.update_yaxes(title_text="accuracy" + n, range=[0, 1.01], **TICKS)
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
@@ -104,6 +105,11 @@ def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:
     low, high = (np.log10(first), np.log10(max(*times, first + 1))) if axis == "log" else (first, max(*times, 1))
     room = 0.015 * (high - low)
     return float(low - room), float(high + room)
+
+
+def _ticks(axis: Axis, low: float, high: float) -> dict[str, Any]:
+    """The time axis' ticks, from what `times_range` gives."""
+    return log_ticks(10**low, 10**high) if axis == "log" else {}
 
 
 def _ends(low: float, high: float) -> dict[str, Any]:
@@ -241,8 +247,8 @@ def two_timelines(a: Run, b: Run, unit: Unit, axis: Axis, at: tuple[int | None, 
                           row=1, col=col)  # fmt: skip
     finish(fig, "", "", 300)
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
-    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI",
-                     range=times_range([a, b], axis, unit),
+    low, high = times_range([a, b], axis, unit)
+    fig.update_xaxes(type=axis, exponentformat="SI", range=[low, high], **_ticks(axis, low, high),
                      title_text=what + (" (log scale)" if axis == "log" else ""))  # fmt: skip
     sizes = dict.fromkeys(f"{int(run.metrics.n.iloc[0]):,}" for run in (a, b) if run.metrics.size)
     fig.update_yaxes(range=[0, 1.01], **TICKS)

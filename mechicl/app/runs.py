@@ -106,13 +106,11 @@ class Run:
 class Library:
     """The runs of one folder, opened when asked for. A run that has grown is opened again."""
 
-    def __init__(self, folder: Path, shown_as: str | None = None):
+    def __init__(self, folder: Path):
         """Args:
         folder: every run shown lies directly in it.
-        shown_as: the folder as the reader gave it, for code to copy.
         """
         self.folder = folder.resolve()
-        self.shown_as = str(folder) if shown_as is None else shown_as
         self._open: dict[str, tuple[tuple, Run]] = {}
         self._lock = threading.Lock()
 

@@ -264,6 +264,8 @@ def open_app(
     *,
     port: int | None = None,
     host: str = "127.0.0.1",
+    root_path: str | None = None,
+    allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
     browser: bool = True,
 ) -> None:
     """Open a page to scrub through training, ablate heads and watch ICL change. Ctrl-C ends it.
@@ -275,7 +277,11 @@ def open_app(
         run: the run's directory; the runs beside it can be compared with.
         port: default 8050, or any free one if that is taken.
         host: where to listen; other than this machine alone, the page asks for the token that
-            its address carries.
+            its address carries. 0.0.0.0 is every address of this machine.
+        root_path: behind a proxy, the path under which it shows the page, as /user/me/proxy/8050/; found out on
+            JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; / is none.
+        allow_host: behind a proxy, host names under which it asks for the page, as hub.example.org, or .example.org
+            for all under it.
         browser: open it in the browser.
     """
     import torch
@@ -283,12 +289,14 @@ def open_app(
     from mechicl.app.server import open_server
 
     torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
-    server = open_server(run, host, port)
+    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host)
     print(f"{run} is open at {server.url}  (Ctrl-C ends it)", flush=True)
+    if server.note:
+        print(server.note, flush=True)
     if browser:
         import webbrowser
 
-        webbrowser.open(server.url)
+        webbrowser.open(server.local)
     try:
         server.serve()
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ from mechicl.app.texts import end, plain, signed
 from mechicl.app.view import Chunk, Effect, shown
 from mechicl.figures.scales import colorscale
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, curve, finish, name_ends, short
+from mechicl.figures.ticks import log_ticks
 from mechicl.interventions import AblateHeads
 
 DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
@@ -88,7 +89,7 @@ def timeline(
             )  # fmt: skip
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
     fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,
-                     range=[low, high], dtick=1 if axis == "log" else None, exponentformat="SI")  # fmt: skip
+                     range=[low, high], exponentformat="SI", **_ticks(axis, low, high))  # fmt: skip
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
     fig.update_yaxes(title_text="accuracy" + n, range=[0, 1.01], **TICKS)
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
@@ -110,6 +111,11 @@ def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:
     low, high = (np.log10(first), np.log10(max(*times, first + 1))) if axis == "log" else (first, max(*times, 1))
     room = 0.015 * (high - low)
     return float(low - room), float(high + room)
+
+
+def _ticks(axis: Axis, low: float, high: float) -> dict[str, Any]:
+    """The time axis' ticks, from what `times_range` gives."""
+    return log_ticks(10**low, 10**high) if axis == "log" else {}
 
 
 def _ends(low: float, high: float) -> dict[str, Any]:
@@ -289,8 +295,8 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
             )  # fmt: skip
     finish(fig, "", "", 380)
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
-    fig.update_xaxes(type=axis, dtick=1 if axis == "log" else None, exponentformat="SI",
-                     range=times_range([a.run, b.run], axis, unit), title_standoff=4,
+    low, high = times_range([a.run, b.run], axis, unit)
+    fig.update_xaxes(type=axis, exponentformat="SI", range=[low, high], **_ticks(axis, low, high), title_standoff=4,
                      title_text=what + (" (log scale)" if axis == "log" else ""))  # fmt: skip
     sizes = dict.fromkeys(f"{int(s.run.metrics.n.iloc[0]):,}" for s in (a, b) if s.run.metrics.size)
     n = f", n = {' and '.join(sizes)}" if sizes else ""

@@ -12,6 +12,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from mechicl.app.answers import KINDS
+from mechicl.app.grid import head_grid
 from mechicl.app.heads import MEASURES
 from mechicl.app.runs import Library, Run
 from mechicl.app.sequence import MARKS
@@ -50,6 +51,7 @@ def trouble(message: str, library: Library) -> Component:
 def page(library: Library, run: Run, view: View) -> list[Component]:
     """Everything, for one run."""
     return [
+        html.Button("Skip to the heads", className="skip", **_data(do="skip")),
         _header(library, run, view),
         html.Main([
             _timeline(view), _effects(run), _heads(run, view), _look(library, run, view),
@@ -72,8 +74,12 @@ def _header(library: Library, run: Run, view: View) -> Component:
             _select("run", "Run", {name: name for name in library.names()}, view.run),
             html.Span(facts, className="facts"),
             html.Span(className="space"),
+            html.Button("↶", title="Undo (Ctrl-Z, or the browser's Back)", **_data(do="undo"), **_aria(label="Undo")),
+            html.Button("↷", title="Redo (Ctrl-Shift-Z)", **_data(do="redo"), **_aria(label="Redo")),
             _menu("Export", [("Table of this checkpoint", "table", ("csv", "parquet")),
                              ("Table of the whole curve", "curve", ("csv", "parquet")),
+                             ("Table of the head grid", "grid", ("csv", "parquet")),
+                             ("Table of the comparison", "comparison", ("csv", "parquet")),
                              ("Timeline", "timeline", ("png", "svg", "html")),
                              ("This checkpoint", "effect", ("png", "svg", "html")),
                              ("Head grid", "heads", ("png", "svg", "html")),
@@ -82,7 +88,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
                              ("Logits", "logits", ("png", "svg", "html")),
                              ("Comparison, curves", "compare", ("png", "svg", "html")),
                              ("Comparison, attention", "compare_attention", ("png", "svg", "html"))]),
-            html.Button("Copy as Python", title="Three lines that reproduce this view", **_data(do="python")),
+            html.Button("Copy as Python", title="Lines that reproduce this view", **_data(do="python")),
             html.Button("Copy link", title="The address holds the whole view", **_data(do="link")),
             html.Button("?", title="Show every hint again", **_data(do="hints"), **_aria(label="Show every hint")),
             html.Button("◐", title="Light or dark", **_data(do="theme"), **_aria(label="Light or dark")),
@@ -152,18 +158,6 @@ def _effect_row(run: Run, name: str) -> Component:
 
 
 def _heads(run: Run, view: View) -> Component:
-    model = run.series.config.model
-    grid: list[Component] = [html.Span()]
-    grid += [html.Span(f"head {h}", className="across") for h in range(model.n_heads)]
-    for layer in range(model.n_layers):
-        grid.append(html.Button(f"layer {layer}", className="layer", title=f"Ablate every head of layer {layer}, "
-                                "or none if all are", **_data(layer=str(layer))))  # fmt: skip
-        for head in range(model.n_heads):
-            name = f"L{layer}H{head}"
-            grid.append(html.Button(
-                [html.Small(name), html.Span("–", className="score"), html.Small(className="beside")], className="head",
-                **_data(head=f"{layer}.{head}", testid=f"head-{layer}-{head}"),
-                **_aria(pressed="false", label=f"{name}, intact")))  # fmt: skip
     names = {key: scale.name for key, scale in MEASURES.items() if _has(run, key)}
     return _panel("heads", "Heads", [
         _select("measure", "Colour by", names, view.measure),
@@ -171,8 +165,7 @@ def _heads(run: Run, view: View) -> Component:
     ], [
         html.Div([
             html.Div([
-                html.Div(grid, id="grid", role="group", style={"--heads": str(model.n_heads)},
-                         **_aria(label="Heads: press one to ablate it")),
+                head_grid(run.series.config.model),
                 html.Div(id="scale", className="scale"),
                 html.P(id="measure-note", className="note"),
             ]),
@@ -187,8 +180,8 @@ def _heads(run: Run, view: View) -> Component:
         ], className="two"),
     ], "Every button is a head; its colour and number are the chosen measure in the model as it is ablated. What "
        "scores like uniform attention has no colour. Press one to take it out, press again to put it back. "
-       "Shift-press keeps only that head of its layer. The layer's name takes out "
-       "all of it. Tab moves between heads, Enter presses.")  # fmt: skip
+       "Shift-press keeps only that head of its layer. The layer's name takes out all of it. Arrow keys move between "
+       "heads, Enter presses; comma and full stop step on.")  # fmt: skip
 
 
 def _has(run: Run, measure: str) -> bool:

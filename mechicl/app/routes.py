@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-import pandas as pd
 import plotly.graph_objects as go
 from flask import Flask, Response, request, send_file
 from plotly.utils import PlotlyJSONEncoder
@@ -19,9 +18,10 @@ from mechicl.app.answers import Answers
 from mechicl.app.compare import compare, fitting
 from mechicl.app.heads import head_grid
 from mechicl.app.inside import Attention, attention, logit_view
+from mechicl.app.python import as_python
 from mechicl.app.runs import Run
 from mechicl.app.state import View
-from mechicl.app.view import Workbench, table
+from mechicl.app.tables import TABLES, to_take_along
 from mechicl.config import ConfigError
 from mechicl.figures.attention import ablation_note, circuitsvis_bundle, circuitsvis_element, patterns, show_attention
 from mechicl.figures.style import FONT, NAMES, short
@@ -57,9 +57,8 @@ def add_routes(flask: Flask, answers: Answers) -> None:
     @routed("/python")
     def python(run: Run, view: View) -> Response:
         other, step = answers.library.beside(run, view)
-        lines = replace(view, with_step=step).as_python(
-            answers.library.shown_as, other_intact=fitting(other, view) is None
-        )
+        shown = replace(view, with_step=step)
+        lines = as_python(shown, str(answers.library.folder), other_intact=fitting(other, view) is None)
         return Response(lines, mimetype="text/plain")
 
     @routed("/figure/<name>.json")
@@ -80,9 +79,9 @@ def add_routes(flask: Flask, answers: Answers) -> None:
 
     @routed("/export/<name>.<form>")
     def table_file(run: Run, view: View, name: str, form: str) -> Response:
-        if name not in ("table", "curve") or form not in ("csv", "parquet"):
-            raise SeriesError(f"there is no {name}.{form}: tables are table or curve, as csv or parquet.")
-        found = _table(answers.bench, run, view, name == "curve")
+        if form not in ("csv", "parquet"):
+            raise SeriesError(f"there is no {name}.{form}: tables are {', '.join(TABLES)}, as csv or parquet.")
+        found = to_take_along(answers.bench, answers.library, run, view, name)
         if form == "csv":
             return _download(found.to_csv(index=False).encode(), _file(view, name, form), "text/csv")
         return _download(found.to_parquet(index=False), _file(view, name, form), "application/vnd.apache.parquet")
@@ -158,11 +157,6 @@ def _titled(fig: go.Figure, title: str, subtitle: str) -> go.Figure:
     text = f"<b>{html.escape(title)}</b><br><span style='font-size:12px;color:#555'>{html.escape(subtitle)}</span>"
     fig.update_layout(title={"text": text}, margin={"t": 96}, height=fig.layout.height + 60)  # type: ignore[attr-defined]
     return fig
-
-
-def _table(bench: Workbench, run: Run, view: View, whole: bool) -> pd.DataFrame:
-    assert view.step is not None
-    return table(bench, run, run.steps if whole else [view.step], view.ablation)
 
 
 def _file(view: View, name: str, form: str) -> str:

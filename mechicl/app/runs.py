@@ -110,14 +110,12 @@ class Run:
 class Library:
     """The runs of one folder, opened when asked for. A run that has grown is opened again."""
 
-    def __init__(self, folder: Path, shown_as: str | None = None, named: str | None = None):
+    def __init__(self, folder: Path, named: str | None = None):
         """Args:
         folder: every run shown lies directly in it, or is a link there.
-        shown_as: the folder as the reader gave it, for code to copy.
         named: the run that the reader named.
         """
         self.folder = given(folder).resolve()
-        self.shown_as = str(folder) if shown_as is None else shown_as
         self.named = named
         self._open: dict[str, tuple[tuple, Run]] = {}
         self._lock = threading.Lock()

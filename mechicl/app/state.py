@@ -1,4 +1,4 @@
-"""What is on the page, as one frozen value: to and from a URL, and to Python.
+"""What is on the page, as one frozen value: to and from a URL.
 
 Everything a reader chose is here and nothing else is, so a link shows a colleague the same
 page. A link may come from anyone: what it says is checked, never trusted, and a mistake is
@@ -90,30 +90,6 @@ class View:
     def ablation(self) -> AblateHeads | None:
         """What is done to the model, or None where nothing is."""
         return AblateHeads(heads=self.heads, kind=self.kind) if self.heads else None
-
-    def as_python(self, folder: str, other_intact: bool = False) -> str:
-        """The three lines that reproduce what is shown.
-
-        Args:
-            folder: where the run's directory lies, as the reader gave it.
-            other_intact: the run compared with has not all of the ablated heads: it is left intact.
-        """
-        path = self.run if folder in ("", ".") else f"{folder}/{self.run}"
-        ablate = f", ablate=mechicl.{self.ablation!r}" if self.ablation else ""
-        opened = f"series = mechicl.open_series({path!r})"
-        if self.tab == "compare" and self.with_run is not None:
-            beside = self.with_run if folder in ("", ".") else f"{folder}/{self.with_run}"
-            opened = f"series, other = mechicl.open_series({path!r}), mechicl.open_series({beside!r})"
-            there = "" if other_intact else ablate
-            last = f"table, beside = series.evaluate([{self.step}]{ablate}), other.evaluate([{self.with_step}]{there})"
-        elif self.tab == "compare":
-            steps = sorted({s for s in (self.step, self.with_step) if s is not None})
-            last = f"table = series.evaluate({steps}{ablate})"
-        else:
-            sequence = "" if self.sequence is None else f", sequence={self.sequence}"
-            last = f"mechicl.show_attention(series, {self.step}, {self.evaluator!r}{sequence}{ablate})"
-            last = f"table, attention = series.evaluate([{self.step}]{ablate}), {last}"
-        return f"import mechicl\n{opened}\n{last}\n"
 
 
 def _one_of(*names: str) -> Callable[[str], str]:

@@ -29,6 +29,8 @@ from mechicl.paths import given
 from mechicl.series import Series, SeriesError
 from mechicl.surroundings import reading
 
+SEPARATOR = "·"  # between the words of a token in circuitsvis
+
 
 @dataclass(frozen=True)
 class Patterns:
@@ -192,6 +194,7 @@ class AttentionView:
     shows itself."""
 
     body: str
+    height: int = 640  # px that it takes in a notebook
 
     def __repr__(self) -> str:
         return f"AttentionView({len(self.body):,} characters of HTML; .save(path) writes a page)"
@@ -212,7 +215,7 @@ class AttentionView:
 
     def _repr_html_(self) -> str:
         page = html.escape(self.html, quote=True)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:640px;border:0"></iframe>'
+        return f'<iframe srcdoc="{page}" style="width:100%;height:{self.height}px;border:0"></iframe>'
 
 
 def show_attention(
@@ -235,7 +238,10 @@ def show_attention(
     if layer is not None and not 0 <= layer < shown.values.shape[1]:
         raise SeriesError(f"layer {layer}: {series.name} has layers 0..{shown.values.shape[1] - 1}.")
     note = f"<p>{html.escape(shown.note)}</p>" if shown.note else ""
-    return AttentionView(note + circuitsvis_element(shown, 0, layers, f"attention-{step}"))
+    heads = len(layers) * shown.values.shape[2]
+    # Titles, rows of twelve small pictures, and the large one.
+    tall = 250 + 100 * -(-heads // 12) + 640 + (40 if note else 0)
+    return AttentionView(note + circuitsvis_element(shown, 0, layers, f"attention-{step}"), tall)
 
 
 def circuitsvis_element(shown: Patterns, index: int, layers: Sequence[int], element: str) -> str:
@@ -245,10 +251,13 @@ def circuitsvis_element(shown: Patterns, index: int, layers: Sequence[int], elem
     props = {
         "attention": [[[round(v, 4) for v in row] for row in head] for head in values.tolist()],
         "attentionHeadNames": [f"L{la}H{h}" for la in layers for h in range(heads)],
-        "tokens": shown.tokens,
+        # Circuitsvis takes blanks out of tokens: 'x1 class 7' would read 'x1class7'.
+        "tokens": [SEPARATOR.join(token.split()) for token in shown.tokens],
     }
+    # Circuitsvis leaves its large picture without a width: browsers draw it as a dot of 30 px.
+    zoomed = f"#{element} h2+div>div>div{{width:min(100%,40em)!important;max-width:none!important}}"
     return (
-        f'<div id="{element}"></div><script>'
+        f'<style>{zoomed}</style><div id="{element}"></div><script>'
         f"CircuitsVis.render({json.dumps(element)}, CircuitsVis.AttentionHeads, {_safe_json(props)});</script>"
     )
 

@@ -228,3 +228,29 @@ def begin(request, household, server):
         context.close()
     assert not [url for one in opened for url in one.foreign]
     assert not [text for one in opened for text in one.wrong]
+
+
+@pytest.fixture(scope="session")
+def elsewhere(driver):
+    """A browser that finds this machine under a proxy's public name, hub.example, and no other machine."""
+    rules = "--host-resolver-rules=MAP hub.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    flags = [flag for flag in FLAGS if not flag.startswith("--host-resolver-rules")]
+    browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=[*flags, rules])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def stranger(elsewhere):
+    """Call it with an address for a user there: every request must lie below it, none may fail."""
+    opened: list[Session] = []
+
+    def call(url: str) -> Session:
+        opened.append(Session(elsewhere.new_context(**OPTIONS), url))
+        return opened[-1]
+
+    yield call
+    for one in opened:
+        one.context.close()
+    assert not [url for one in opened for url in one.foreign]
+    assert not [text for one in opened for text in one.wrong]

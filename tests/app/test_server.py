@@ -11,11 +11,13 @@ import pytest
 from mechicl import cli
 from mechicl.app import answers as module
 from mechicl.app import server
+from mechicl.app.address import is_loopback
 from mechicl.app.answers import PANELS, UNFORESEEN
 from mechicl.app.figures import timeline
+from mechicl.app.guard import Door
 from mechicl.app.layout import page, trouble
 from mechicl.app.runs import Library
-from mechicl.app.server import build, is_loopback, open_server
+from mechicl.app.server import build, open_server
 from mechicl.app.view import Chunk
 from mechicl.config import ConfigError
 from mechicl.interventions import AblateHeads
@@ -123,7 +125,7 @@ def test_only_this_machine_is_answered_by_name(client):
 
 
 def test_beyond_this_machine_a_token_is_asked_for(library):
-    app = build(library, "tiny", token="s3cret").server
+    app = build(library, "tiny", door=Door(token="s3cret", public=True)).server
     stranger, friend = app.test_client(), app.test_client()
     for path in ("/", "/answer/effect/0", "/export/table.csv", "/_dash-layout", "/circuitsvis.js", "/?token=wrong"):
         assert stranger.get(path).status_code == 401

@@ -185,22 +185,20 @@
     if ("evaluator" in change && M.view.sequence !== "" && M.view.sequence != null)
       change.sequence = String(Math.min(Number(M.view.sequence), M.base.sizes[change.evaluator] - 1));
     stepping = "step" in change && Math.abs(M.base.steps.indexOf(Number(change.step)) - M.index()) === 1;
+    M.show(change);
+    M.remember(change);
+  };
+
+  /* Put a view on the page. */
+  M.show = (change) => {
     Object.assign(M.view, change);
     M.say("");
     if (stale("effect")) ask("effect"); // first: it computes while we draw
     M.draw.controls();
     M.draw.cursor();
     dropCurve();
-    remember();
     settle();
   };
-
-  let writing = null;
-  function remember() {
-    // Browsers limit how often an address may change; the last one counts.
-    clearTimeout(writing);
-    writing = setTimeout(() => history.replaceState(null, "", "?" + M.query()), 120);
-  }
 
   M.go = (index) => {
     const last = M.base.steps.length - 1;
@@ -244,6 +242,7 @@
   }
 
   function pause() {
+    M.plays(null);
     clearTimeout(playing);
     playing = null;
     M.draw.playing(false);
@@ -253,6 +252,7 @@
   M.play = () => {
     if (playing) return pause();
     M.draw.playing(true);
+    M.plays({});
     playing = setTimeout(forward, 0);
     if (M.index() >= M.base.steps.length - 1) M.go(0);
   };
@@ -265,14 +265,15 @@
       return NONE();
     }
     const ready = () => {
-      if (!$("slider") || !$("grid") || !M.draw.setUp) return requestAnimationFrame(ready);
+      if (!$("slider") || !$("grid") || !M.draw.setUp || !M.remember) return requestAnimationFrame(ready);
       busy = {}; again = {}; drawn = {}; curve = null;
       said.clear();
       M.base = base;
       M.view = { ...base.defaults, ...base.view };
       for (const part in M.view) M.view[part] = decodeURIComponent(M.view[part]);
       M.draw.setUp();
-      M.set({});
+      M.show({});
+      M.beginHistory();
     };
     ready();
     return NONE();

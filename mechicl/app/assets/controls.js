@@ -4,9 +4,10 @@
   const M = window.mechicl, $ = M.$;
 
   const act = {
-    play: () => M.play(), clear: () => M.set({ heads: "" }), back: () => M.go(M.index() - 1), next: () => M.go(M.index() + 1),
+    play: () => M.play(), undo: () => M.travel(-1), redo: () => M.travel(1), clear: () => M.set({ heads: "" }), back: () => M.go(M.index() - 1), next: () => M.go(M.index() + 1),
     theme: () => M.draw.theme(true), hints: () => M.draw.hints(true), close: () => $("code").close(),
     circuitsvis: () => M.draw.circuitsvis(true),
+    skip: () => (current() || $("grid").querySelector("button")).focus(),
     link: () => copy(window.location.origin + window.location.pathname + "?" + M.query(), "The link is copied."),
     python: async () => {
       const text = await (await fetch("python?" + M.query())).text();
@@ -52,6 +53,15 @@
     }
   });
 
+  /* What one press, hold or drag changes is undone at once. */
+  let holding = null;
+  document.addEventListener("pointerdown", (event) => event.target.type === "range" && M.gesture((holding = {})));
+  for (const end of ["pointerup", "pointercancel"])
+    document.addEventListener(end, () => {
+      if (holding) setTimeout(() => M.gesture((holding = null))); // after the slider's last event
+    });
+  document.addEventListener("keyup", () => holding && M.gesture((holding = null)));
+
   document.addEventListener("input", (event) => {
     if (!M.base) return;
     if (event.target.id === "slider-input") M.go(Number(event.target.value));
@@ -71,16 +81,50 @@
     M.perhaps({ step: M.base.steps[Math.max(0, Math.min(last, Math.round(share * last)))] });
   });
 
+  /* The grid is one stop of the Tab key; arrows go from head to head, and its buttons remember the last one. */
+  const current = () => $("grid").querySelector('button[tabindex="0"]');
+  function stand(button) {
+    const before = current();
+    if (before) before.tabIndex = -1;
+    button.tabIndex = 0;
+  }
+  document.addEventListener("focusin", (event) => {
+    const button = event.target instanceof Element && event.target.closest("#grid button");
+    if (button) stand(button);
+  });
+
+  /* Where an arrow leads from a button of the grid: along its row, or to the next row's same place. */
+  function beside(button, key) {
+    const rows = M.all("#grid .row").map((row) => M.all("button", row));
+    const r = rows.findIndex((row) => row.includes(button)), c = rows[r].indexOf(button), end = rows[r].length - 1;
+    if (key === "Home" || key === "End") return rows[r][key === "Home" ? 0 : end];
+    if (key === "ArrowLeft" || key === "ArrowRight") return rows[r][Math.max(0, Math.min(end, c + (key === "ArrowLeft" ? -1 : 1)))];
+    return rows[Math.max(0, Math.min(rows.length - 1, r + (key === "ArrowUp" ? -1 : 1)))][c];
+  }
+  const ARROWS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"];
+
   document.addEventListener("keydown", (event) => {
-    if (!M.base || event.ctrlKey || event.metaKey || event.altKey || $("code")?.open) return;
+    if (!M.base || $("code")?.open) return;
     const t = event.target;
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && ["z", "y"].includes(event.key.toLowerCase())) {
+      if (t instanceof Element && t.matches("textarea,[type=number]")) return; // the field has its own
+      event.preventDefault();
+      return M.travel(event.key.toLowerCase() === "y" || event.shiftKey ? 1 : -1);
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!event.repeat) M.gesture((holding = {}));
     const head = t instanceof Element && t.closest("[data-head]");
+    const cell = t instanceof Element && t.closest("#grid button");
+    if (cell && ARROWS.includes(event.key)) {
+      event.preventDefault();
+      return beside(cell, event.key).focus();
+    }
     if (head && event.shiftKey && (event.key === "Enter" || event.key === " ")) {
       event.preventDefault();
       return M.toggle(head.dataset.head, true);
     }
     const typing = t instanceof Element && (t.matches("select,textarea,[type=number],#with-input"));
-    const moves = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10 };
+    const moves = { ArrowLeft: -1, ArrowRight: 1, ",": -1, ".": 1, PageDown: -10, PageUp: 10 };
     if (!typing && event.key in moves) {
       if (event.key.startsWith("Page") && t.id !== "slider-input") return; // elsewhere they scroll
       event.preventDefault();
@@ -91,6 +135,15 @@
     } else if (event.key === " " && !typing && !(t instanceof Element && t.closest("button,a,summary"))) {
       event.preventDefault();
       M.play();
-    } else if (event.key === "Escape" && !typing && M.view.heads) act.clear();
+    } else if (event.key === "Escape") escape(typing);
   });
+
+  /* Escape closes what lies on top, and only that; with nothing open it puts the heads back. */
+  function escape(typing) {
+    const menu = document.querySelector(".menu[open]");
+    if (menu) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    } else if (!typing && M.view.heads) act.clear();
+  }
 })();

@@ -145,6 +145,13 @@
     const frame = $("circuitsvis").querySelector("iframe");
     if (frame && frame.dataset.address === address) return;
     const made = make("iframe", { src: address, title: "Attention in circuitsvis", data: { address } });
+    // As tall as what is in it, which grows as it is drawn and as the window changes: nothing to scroll inside.
+    made.addEventListener("load", () => {
+      const inside = made.contentDocument?.body;
+      if (!inside) return;
+      inside.style.margin = "8px";
+      new ResizeObserver(() => (made.style.height = inside.scrollHeight + 24 + "px")).observe(inside);
+    });
     $("circuitsvis").replaceChildren(made);
   };
 

@@ -18,10 +18,11 @@
     if (Array.isArray(x)) return x.map((each) => grown(each, key, inside, by));
     return Object.fromEntries(Object.entries(x).map(([k, v]) => [k, grown(v, k, key, by)]));
   }
-  let drawnAt = null; // the size that figures were last drawn at
+  const shape = () => size() + (M.isNarrow() ? " narrow" : "");
+  let drawnAt = null; // the shape that figures were last drawn at
   const figures = new Map(); // element -> its figure as it came, to draw again on another screen
   window.addEventListener("resize", () => {
-    if (!M.base || drawnAt === null || drawnAt === size()) return;
+    if (!M.base || drawnAt === null || drawnAt === shape()) return;
     if (timeline) D.timeline(timeline);
     for (const [element, figure] of figures) element.isConnected ? D.plotInto(element, figure) : figures.delete(element);
   });
@@ -32,8 +33,8 @@
 
   D.timeline = (came) => {
     timeline = came;
-    drawnAt = size();
-    const figure = grown(came);
+    drawnAt = shape();
+    const figure = M.fitted(grown(came));
     const props = { id: "timeline", figure, config: CONFIG, style: { height: "36rem" } };
     if ($("timeline")) window.dash_clientside.set_props("timeline", { figure });
     else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });
@@ -132,8 +133,8 @@
   D.plotInto = (element, figure) => {
     if (!window.Plotly) return setTimeout(() => D.plotInto(element, figure), 50);
     figures.set(element, figure);
-    drawnAt = size();
-    const { data, layout } = grown(figure), scale = layout.meta?.scale;
+    drawnAt = shape();
+    const { data, layout } = M.fitted(grown(figure)), scale = layout.meta?.scale;
     if (scale) // a new object: plotly looks for changes by identity
       layout.coloraxis = { ...layout.coloraxis, colorscale: M.base.colours[scale][document.documentElement.dataset.theme] };
     window.Plotly.react(element, data, layout, CONFIG);

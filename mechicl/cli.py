@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, get_type_hints
 
 import tyro
-from tyro.conf import DisallowNone, Positional, arg
+from tyro.conf import DisallowNone, Positional, UseAppendAction, arg
 
 import mechicl
 from mechicl.commands import command
@@ -47,14 +47,27 @@ app = _Verbs()
 
 
 @app.command
-def recipes() -> None:
-    """List the recipes: what each reproduces and how long it takes."""
-    from mechicl.recipes import RECIPES
+def recipes(
+    recipe: Annotated[Positional[str | None], arg(metavar="RECIPE", help="show all of its settings")] = None,
+) -> None:
+    """List the recipes: what each reproduces and how long it takes; or show one with all of its settings.
 
+    $ mechicl recipes
+    $ mechicl recipes demo
+
+    Args:
+        recipe: one recipe, as the lines that `mechicl train RECIPE --set` and sweeps take.
+    """
+    from mechicl.recipes import RECIPES, get
+    from mechicl.settings import as_lines
+
+    if recipe is not None:
+        print("\n".join(as_lines(get(recipe))))
+        return
     for name, function in RECIPES.items():
         lines = (function.__doc__ or "").strip().splitlines()
         print(f"{name}\n    " + "\n    ".join(line.strip() for line in lines if line.strip()) + "\n")
-    print("Train one with `mechicl train NAME`.")
+    print("Train one with `mechicl train NAME`; `mechicl recipes NAME` shows its settings.")
 
 
 @app.command
@@ -67,23 +80,30 @@ def train(
     jobs: int | None = None,
     data: Path | None = None,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
+    steps: int | None = None,
+    changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = (),
     quiet: bool = False,
 ) -> None:
-    """Train a checkpoint series, or continue one that was interrupted.
+    """Train a checkpoint series, continue one that was interrupted, or give one more steps.
 
     $ mechicl train demo
+    $ mechicl train demo --set model.n_layers=3 --set bank.dim=16
     $ mechicl train demo --seeds 0..4
     $ mechicl train omniglot-small --data ~/data/omniglot
     $ mechicl train --resume checkpoints/demo
+    $ mechicl train --resume checkpoints/demo --steps 48000
 
     Args:
         recipe: which recipe.
-        out: the run's directory (default checkpoints/RECIPE, with -sN for a seed).
+        out: the run's directory (default checkpoints/RECIPE, with what was set, and -sN for a seed).
         seed: seed of the initial weights and of the data; evaluation sets keep theirs.
         seeds: several seeds at once, as 0..4 or 0,3,7; finished ones are skipped, interrupted ones continued.
         jobs: with --seeds, how many processes (default: one per core that may be used).
         data: folder (or zip) of images, for recipes that need one; with --resume, where it is now.
         resume: continue this run to the same bytes as an unbroken one.
+        steps: with --resume, how many steps the run shall have in all: more than it was begun with.
+        changes: change a field of the recipe; may be given several times. `mechicl recipes RECIPE` shows the fields.
+            Values are TOML: 3, 1e-3, true, [0, 1]; text needs no quotes; none is None.
         quiet: no progress bar.
     """
     from mechicl import recipes as known
@@ -91,24 +111,31 @@ def train(
     from mechicl.ensemble import train_seeds
     from mechicl.loading import parse_seeds
     from mechicl.paths import shown
+    from mechicl.settings import assignments, changed, named
     from mechicl.train import resume as continue_run
 
     if resume is not None:
-        if any(given is not None for given in (recipe, out, seed, seeds)):
+        if changes or any(given is not None for given in (recipe, out, seed, seeds)):
             raise ConfigError("give a recipe to start a run, or --resume RUN alone to continue one, not both.")
-        series = continue_run(resume, data=data, progress=not quiet)
+        series = continue_run(resume, steps=steps, data=data, progress=not quiet)
         print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
+    if steps is not None:
+        raise ConfigError(f"--steps gives a run that is there more steps: --resume RUN --steps {steps}. "
+                          f"For a new run: --set steps={steps}.")  # fmt: skip
     if seed is not None and seeds is not None:
         raise ConfigError("give --seed for one run or --seeds for several, not both.")
     if recipe is None:
         raise ConfigError("say which recipe to train: `mechicl train demo`; `mechicl recipes` lists them.")
-    config = known.get(recipe)
+    values = assignments(changes)
+    config = changed(known.get(recipe), values, "--set") if values else known.get(recipe)
+    name = "_".join(filter(None, (values.pop("name", recipe), named(values))))
     if seeds is None:
-        name = recipe if seed is None else f"{recipe}-s{seed}"
+        name = name if seed is None else f"{name}-s{seed}"
         settings, root = config if seed is None else config.with_seed(seed), out or Path("checkpoints") / name
         runs = [trainer(settings, root, data=data, progress=not quiet)]
     else:
+        out = out or Path("checkpoints") / name
         runs = train_seeds(config, parse_seeds(seeds), out, data=data, jobs=jobs, progress=not quiet)
     for series in runs:
         print(f"{series.root}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")

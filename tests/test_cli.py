@@ -17,6 +17,7 @@ from mechicl import cli, recipes
 from mechicl.config import ConfigError
 from mechicl.loading import parse_seeds
 from mechicl.series import open_series
+from mechicl.settings import assignments, changed
 from mechicl.storage import read_jsonl
 from mechicl.train import train
 
@@ -145,7 +146,8 @@ def test_recipes_are_listed_with_what_they_say(run, tiny_recipe):
     for name in recipes.RECIPES:
         assert re.search(rf"^{re.escape(name)}$", out, flags=re.M)
     assert "tiny-run\n    Nothing is reproduced.\n    Takes no time.\n" in out
-    assert out.endswith("Train one with `mechicl train NAME`.\n")
+    assert "`mechicl train NAME`" in out.splitlines()[-1]
+    assert "`mechicl recipes NAME`" in out.splitlines()[-1]
 
 
 # Features.
@@ -242,6 +244,71 @@ def test_train_several_seeds_skips_what_is_finished_and_continues_what_is_not(ru
 def test_train_seeds_beside_a_folder(run, tiny_recipe, tmp_path):
     assert run("train", "tiny-run", "--seeds", "1", "--out", "deep/mine", "--quiet")[0] == 0
     assert open_series(tmp_path / "deep" / "mine-s1").config.seeds.init == 1
+
+
+def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
+    set_two = ("train", "tiny-run", "--set", "model.n_layers=1", "--set", "optim.l2_form=decoupled", "--quiet")
+    assert run(*set_two)[0] == 0
+    series = open_series(tmp_path / "checkpoints" / "tiny-run_n_layers-1_l2_form-decoupled")
+    plain = tiny_recipe()
+    assert series.config == dataclasses.replace(
+        plain, model=dataclasses.replace(plain.model, n_layers=1),
+        optim=dataclasses.replace(plain.optim, l2_form="decoupled"),
+    )  # fmt: skip
+    assert "holds a run already" in refused(*set_two)
+    assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seeds", "0,1", "--quiet")[0] == 0
+    assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seed", "2", "--quiet")[0] == 0
+    assert run("train", "tiny-run", "--set", "name=mine", "--quiet")[0] == 0
+    assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--out", tmp_path / "here", "--quiet")[0] == 0
+    assert open_series(tmp_path / "here").config.bank.eps == 0.5
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {
+        "tiny-run_n_layers-1_l2_form-decoupled", *(f"tiny-run_eps-0.5-s{s}" for s in range(3)), "mine",
+    }  # fmt: skip
+    assert open_series(tmp_path / "checkpoints" / "mine").config.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("model.n_layer=3", "--set model.n_layer: the config has no such field. Did you mean 'model.n_layers'?"),
+        ("n_layers=3", "Did you mean 'model.n_layers'?"),
+        ("model=3", "It is a table: set one of its fields, as model."),
+        ("model.n_layers", "expected FIELD=VALUE, as --set model.n_layers=3"),
+        ("model.n_layers=", "expected FIELD=VALUE"),
+        ("=3", "expected FIELD=VALUE"),
+        ("model n_layers=3", "--set model n_layers=3"),
+        ("model.n_layers=three", "config.model.n_layers='three': expected int, got str."),
+        ("model.n_layers=[1", "its value is not TOML"),
+        ("bank.dim=0", "--set (bank.dim = 0): bank.dim=0: expected at least 1."),
+        ("optim.schedule=cosine", "config.optim.schedule='cosine': expected one of 'constant', 'inverse_sqrt'."),
+    ],
+)
+def test_settings_that_are_none(refused, tiny_recipe, tmp_path, given, words):
+    assert words in refused("train", "tiny-run", "--set", given)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_settings_go_with_a_recipe_and_are_given_once(refused, tiny_recipe):
+    twice = ("--set", "bank.dim=4", "--set", "bank.dim=5")
+    assert refused("train", "tiny-run", *twice) == "--set bank.dim is given twice: as 4 and as 5."
+    assert "not both" in refused("train", "--resume", "checkpoints/x", "--set", "bank.dim=4")
+
+
+def test_a_run_is_given_more_steps(run, refused, tiny_recipe, tmp_path):
+    assert run("train", "tiny-run", "--quiet")[0] == 0
+    root = tmp_path / "checkpoints" / "tiny-run"
+    code, out, _ = run("train", "--resume", root, "--steps", "30", "--quiet")
+    assert (code, out) == (0, f"{root} has 8 checkpoints, to step 30.\n")
+    assert run("verify", root)[0] == 0
+    assert "can be given more, not fewer" in refused("train", "--resume", root, "--steps", "29")
+    assert "--set steps=30" in refused("train", "tiny-run", "--steps", "30")
+
+
+def test_a_recipes_settings_can_be_given_again(run, refused):
+    lines = run("recipes", "iwl")[1].splitlines()
+    assert "bank.dim = 32" in lines
+    assert changed(recipes.demo(), assignments(lines), "--set") == recipes.iwl()
+    assert refused("recipes", "iwll").startswith("no recipe named 'iwll'")
 
 
 def test_what_train_refuses(refused, tiny_recipe, tmp_path):

@@ -14,7 +14,7 @@ from mechicl.paths import given
 from mechicl.progress import bar
 from mechicl.series import Series, open_series
 from mechicl.storage import write_atomic
-from mechicl.sweep.plan import Condition, Plan
+from mechicl.sweep.plan import Condition, Plan, Run
 
 TABLE, SUMMARY = "table.parquet", "summary.parquet"
 QUANTITIES = ("onset", "peak", "peak_value", "half_decay", "final_value")
@@ -40,7 +40,7 @@ def gather(plan: Plan, out: str | Path, progress: bool = True) -> tuple[pd.DataF
         for condition in plan.conditions:
             whole = []
             for seed in plan.seeds:
-                root = out / f"{condition.name}-s{seed}"
+                root = Run(f"{condition.name}-s{seed}", condition, seed).folder(out)
                 series = open_series(root) if is_file(root / "manifest.json") else None
                 if series is not None and series.metrics.size:
                     parts.append(_recorded(series, condition))

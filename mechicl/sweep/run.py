@@ -45,7 +45,7 @@ def statuses(plan: Plan, out: Path) -> dict[Run, Status]:
         ConfigError: a directory holds a run with other settings than the plan's.
     """
     diverged = {line["run"] for line in read_jsonl(out / FAILURES) if line["diverged"]}
-    return {run: _status(run, out / run.name, diverged) for run in plan.runs}
+    return {run: _status(run, run.folder(out), diverged) for run in plan.runs}
 
 
 def _status(run: Run, root: Path, diverged: set[str]) -> Status:
@@ -100,7 +100,7 @@ def sweep(
     pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), _Progress(plan.name, todo, out, pace, len(outcome.finished), progress) as shown:
-        jobs = [Job(out / run.name, run.config, data) for run in todo]
+        jobs = [Job(run.folder(out), run.config, data) for run in todo]
         for number, error in (executor or Local())(jobs, shown.heard):
             run = todo[number]
             if error is None:
@@ -122,7 +122,7 @@ class _Progress:
         self.all = finished + len(todo)
         self.per_sequence, self.remaining = [], []
         for run in todo:
-            config, root = run.config, out / run.name
+            config, root = run.config, run.folder(out)
             whole = pace[run.condition.name].seconds(config)
             done = resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
             self.per_sequence.append(whole / (config.steps * config.batch_size))

@@ -138,7 +138,7 @@ def train(
         out = out or Path("checkpoints") / name
         runs = train_seeds(config, parse_seeds(seeds), out, data=data, jobs=jobs, progress=not quiet)
     for series in runs:
-        print(f"{series.root}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
+        print(f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
     roots = [series.root for series in runs]
     print(f"Look at it with {command('show', *roots)}; analyse it with {command('report', roots[0])}.")
 

@@ -298,7 +298,7 @@ def test_a_run_is_given_more_steps(run, refused, tiny_recipe, tmp_path):
     assert run("train", "tiny-run", "--quiet")[0] == 0
     root = tmp_path / "checkpoints" / "tiny-run"
     code, out, _ = run("train", "--resume", root, "--steps", "30", "--quiet")
-    assert (code, out) == (0, f"{root} has 8 checkpoints, to step 30.\n")
+    assert (code, out) == (0, "checkpoints/tiny-run has 8 checkpoints, to step 30.\n")
     assert run("verify", root)[0] == 0
     assert "can be given more, not fewer" in refused("train", "--resume", root, "--steps", "29")
     assert "--set steps=30" in refused("train", "tiny-run", "--steps", "30")
@@ -456,4 +456,6 @@ def test_a_run_without_checkpoints_is_refused(refused, tiny_copy):
 def test_a_newer_format_is_refused(refused, tiny_copy):
     manifest = tiny_copy.root / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
-    assert "this mechicl reads format 1. Upgrade with" in refused("show", tiny_copy.root)
+    message = refused("show", tiny_copy.root)
+    assert "has format 2; this mechicl reads format 1" in message
+    assert "git pull" in message  # no index has it

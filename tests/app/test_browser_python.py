@@ -11,11 +11,12 @@ from mechicl.evaluators import EVALUATORS
 
 KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
 RUN = """
-import json, sys
+import contextlib, io, json, sys
 out = []
 for text in json.load(sys.stdin):
     names = {}
-    exec(text, names)
+    with contextlib.redirect_stdout(io.StringIO()):  # the lines print what they find
+        exec(text, names)
     tables = [names[name].to_dict("records") for name in ("table", "beside") if name in names]
     html = getattr(names.get("attention"), "html", "")
     out.append([tables, "CircuitsVis.render" in html])
@@ -35,7 +36,7 @@ def copied(page) -> str:
     page.wait_for_selector("#code[open]")
     text = page.locator("#python").inner_text()
     page.get_by_role("button", name="Close").click()
-    assert len(text.strip().splitlines()) == 3
+    assert len(text.strip().splitlines()) >= 5
     return text
 
 

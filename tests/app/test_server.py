@@ -11,7 +11,6 @@ import pytest
 from mechicl import cli
 from mechicl.app import answers as module
 from mechicl.app import server
-from mechicl.app.address import is_loopback
 from mechicl.app.answers import PANELS, UNFORESEEN
 from mechicl.app.figures import timeline
 from mechicl.app.guard import Door
@@ -148,15 +147,6 @@ def test_the_browser_is_told_to_ask_nobody_else(client):
     assert "cdn" not in client.get("/").text
 
 
-@pytest.mark.parametrize(
-    ("host", "yes"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("localhost", True),
-     ("0.0.0.0", False), ("192.168.1.5", False), ("localhost.evil.example", False), ("", False)],
-)  # fmt: skip
-def test_what_counts_as_this_machine(host, yes):
-    assert is_loopback(host) == yes
-
-
 def test_open_serve_and_stop(tiny_series):
     running = open_server(tiny_series.root, port=0).start()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", running.url)
@@ -170,14 +160,68 @@ def test_open_serve_and_stop(tiny_series):
         urllib.request.urlopen(running.url + "health")
 
 
-def test_another_host_prints_its_token(tiny_series, capsys, monkeypatch):
+def test_another_host_prints_an_address_that_can_be_opened(tiny_series, capsys, monkeypatch):
+    nothing = lambda *args, **kwargs: SimpleNamespace(server_port=1234)  # noqa: E731
     with monkeypatch.context() as patched:  # nothing listens beyond this machine in a test
-        patched.setattr(server, "make_server", lambda *args, **kwargs: SimpleNamespace(server_port=1234))
+        patched.setattr(server, "make_server", nothing)
+        patched.setattr(server, "openable", lambda host: "192.168.7.5" if host == "0.0.0.0" else host)
         opened = open_server(tiny_series.root, host="0.0.0.0", port=0)
-        assert re.fullmatch(r"http://0\.0\.0\.0:1234/\?token=[\w-]{20,}", opened.url)
+        assert re.fullmatch(r"http://192\.168\.7\.5:1234/\?token=[\w-]{20,}", opened.url)
+        assert opened.local == opened.url.replace("192.168.7.5", "127.0.0.1")
+        assert "every address of this machine" in opened.note
+        assert str(tiny_series.root.parent) in opened.note  # what others can look at
+        opened = open_server(tiny_series.root, host="::", port=0)
+        assert opened.local.startswith("http://[::1]:1234/?token=")
+        opened = open_server(tiny_series.root, host="10.0.0.7", port=0)
+        assert opened.url.startswith("http://10.0.0.7:1234/?token=")
     monkeypatch.setattr(server.Server, "serve", lambda self: self._http.server_close())
     cli.main(["app", str(tiny_series.root), "--port", "0", "--no-browser"])
     assert re.search(r"is open at http://127\.0\.0\.1:\d+/ ", capsys.readouterr().out)
+
+
+def test_the_command_line_takes_a_proxys_settings(tiny_series, capsys, monkeypatch):
+    doors = []
+    monkeypatch.setattr(server, "_app", lambda answers, door: doors.append(door) or SimpleNamespace(server=None))
+    monkeypatch.setattr(server.Server, "serve", lambda self: self._http.server_close())
+    run = ["app", str(tiny_series.root), "--port", "0", "--no-browser"]
+    cli.main([*run, "--root-path", "/user/me/proxy/{port}/", "--allow-host", "hub.example", ".lab.example"])
+    port = int(re.search(r"proxy/(\d+)/", doors[0].root)[1])
+    assert doors[0].root == f"/user/me/proxy/{port}/"
+    assert doors[0].hosts == ("hub.example", ".lab.example")
+    out = capsys.readouterr().out
+    assert f"is open at /user/me/proxy/{port}/ " in out
+    assert f"On this machine: http://127.0.0.1:{port}/" in out
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/me/")
+    cli.main(run)
+    assert re.fullmatch(r"/user/me/proxy/\d+/", doors[1].root)  # found out
+    cli.main([*run, "--root-path", "/"])
+    assert doors[2].root == "/"  # unless told otherwise
+    for wrong in (["--root-path", "https://x/"], ["--allow-host", "*"]):
+        with pytest.raises(SystemExit):
+            cli.main([*run, *wrong])
+        assert "expected" in capsys.readouterr().err
+
+
+def test_a_notebooks_cell_run_again_shows_the_same_server(tiny_series):
+    import mechicl
+
+    first = mechicl.app(tiny_series)
+    again = mechicl.app(tiny_series, height=500)
+    try:
+        assert again is first
+        assert "height:500px" in again._repr_html_()
+        other = mechicl.app(tiny_series, allow_hosts=["hub.example"])  # other settings: one server still
+        assert other is not first
+        assert not first.running
+        other.stop()
+        last = mechicl.app(tiny_series, allow_hosts=["hub.example"])  # that was stopped by hand
+        assert last is not other
+        assert last.running
+        last.stop()
+    finally:
+        for one in (first, again):
+            if one.running:
+                one.stop()
 
 
 def test_a_folder_that_is_no_run_is_one_message(tmp_path, capsys):

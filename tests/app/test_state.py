@@ -1,12 +1,10 @@
-"""A view goes to a URL and back, says what is wrong with a bad one, and reproduces itself in Python."""
+"""A view goes to a URL and back, says what is wrong with a bad one."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import mechicl
-from mechicl.app.runs import Library
-from mechicl.app.server import build
 from mechicl.app.state import View, ViewError
 from mechicl.interventions import AblateHeads
 
@@ -76,44 +74,7 @@ def test_a_bad_url_says_what_is_wrong_with_it(query, says):
         View.from_query(query, "demo")
 
 
-def test_three_lines_of_python_reproduce_the_view(tiny_series, settle, answers, bench, run):
-    view = settle("?step=20&heads=0.1,1.0&kind=mean&evaluator=flip&sequence=3")
-    text = view.as_python(str(tiny_series.root.parent))
-    assert text.count("\n") == 3
-    names: dict = {}
-    exec(text, names)
-    table = names["table"]
-    ablated = table[(table.intervention == "mean L0H1 L1H0") & (table.metric == "in_context_acc")]
-    value = {e.evaluator: e.ablated.value for e in bench.effects(run, 20, view.ablation)}
-    for row in ablated.itertuples():
-        if row.evaluator in ("icl", "flip", "ciwl", "train"):
-            assert row.value == value[row.evaluator]
-    assert "CircuitsVis.render" in names["attention"].html
-
-
-def test_python_names_what_is_compared_and_quotes_what_it_must(settle):
-    view = settle("?step=20&tab=compare&with_step=60")
-    assert "series.evaluate([20, 60])" in view.as_python("runs")
-    assert "open_series('runs/tiny')" in view.as_python("runs")
-    strange = View(run='a"\'b', step=0)
-    assert strange.as_python(".").splitlines()[1] == f"series = mechicl.open_series({strange.run!r})"
-
-
 def test_the_ablation_is_the_same_object_as_in_code():
     assert View(run="x").ablation is None
     assert View(run="x", heads=((1, 0),), kind="mean").ablation == mechicl.AblateHeads(heads=((1, 0),), kind="mean")
     assert isinstance(View(run="x", heads=((1, 0),)).ablation, AblateHeads)
-
-
-def test_the_lines_of_two_runs_open_both_and_evaluate_them(folder):
-    client = build(Library(folder), "tiny").server.test_client()
-    text = client.get("/python?step=60&tab=compare&with_run=known&heads=0.1").text
-    assert len(text.splitlines()) == 3
-    made: dict = {}
-    exec(text, made)
-    assert made["other"].name == "known"
-    assert set(made["beside"].step) == {5}  # its own first look
-    assert set(made["table"].step) == {60}
-    assert "zero L0H1" in set(made["beside"].intervention)
-    alone = client.get("/python?step=20&tab=compare").text
-    assert "series.evaluate([20, 60])" in alone  # with its last checkpoint

@@ -160,6 +160,8 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     seeds: Seeds = field(default_factory=Seeds)
     n_eval: int = 2000  # sequences per evaluator
+    eval_exemplars: Literal["replacement", "as_training"] = "replacement"  # how evaluation sets draw exemplars:
+    # with replacement, or by the rule of `sequences.exemplars` (the evaluator 'train' always follows that)
     states: int = 10  # full optimiser states kept, evenly spaced: for resume and densify
     treatments: tuple[Treatment, ...] = ()  # what is done to the model or its data during training
     threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
@@ -190,3 +192,17 @@ class Config:
         """The same run with another init and data seed; evaluation sets keep theirs."""
         seeds = dataclasses.replace(self.seeds, init=seed, data=seed)
         return dataclasses.replace(self, seeds=seeds)
+
+
+def from_run(data: dict) -> Config:
+    """The config that a run's own config.json holds, also of runs from before a field existed: their evaluation
+    sets followed the training data's rule for exemplars.
+
+    Raises:
+        ConfigError: as `from_dict`.
+    """
+    old = "eval_exemplars" not in data
+    config = from_dict(Config, data)
+    if old and config.sequences.exemplars != "replacement":
+        return dataclasses.replace(config, eval_exemplars="as_training")
+    return config

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mechicl.config import Config, ConfigError, from_dict
+from mechicl.config import Config, ConfigError, from_run
 from mechicl.storage import Entry, SeriesError, load_tensors, read_index, read_json, read_jsonl
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     if lacking:
         raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
     try:
-        config = from_dict(Config, read_json(root / "config.json"))
+        config = from_run(read_json(root / "config.json"))
     except ConfigError as error:
         raise SeriesError(f"{root / 'config.json'}: {error}") from error
     return Series(root, config, manifest, tuple(read_index(root)), data)

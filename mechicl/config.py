@@ -177,6 +177,8 @@ class Config:
     # evaluators draw from the first so many training classes and exemplars of each; (1600, 5) is the published
     # evaluation's; None: from all of them
     eval_first: tuple[int, int] | None = None
+    eval_exemplars: Literal["replacement", "as_training"] = "replacement"  # how evaluation sets draw exemplars:
+    # with replacement, or by the rule of `sequences.exemplars` (the evaluator 'train' always follows that)
     states: int = 10  # full optimiser states kept, evenly spaced: for resume and densify
     treatments: tuple[Treatment, ...] = ()  # what is done to the model or its data during training
     threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
@@ -223,3 +225,17 @@ def _check_name(name: str) -> None:
     if len(name.encode()) > _LONGEST_NAME:
         raise ConfigError(f"name={name[:40]!r}...: {len(name.encode())} bytes, but a run's name, which names its "
                           f"folder, has at most {_LONGEST_NAME}.")  # fmt: skip
+
+
+def from_run(data: dict) -> Config:
+    """The config that a run's own config.json holds, also of runs from before a field existed: their evaluation
+    sets followed the training data's rule for exemplars.
+
+    Raises:
+        ConfigError: as `from_dict`.
+    """
+    old = "eval_exemplars" not in data
+    config = from_dict(Config, data)
+    if old and config.sequences.exemplars != "replacement":
+        return dataclasses.replace(config, eval_exemplars="as_training")
+    return config

@@ -16,7 +16,7 @@ from mechicl.config import to_dict
 from mechicl.disk import check_writable, own_place
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
 from mechicl.figures.style import FONT, NAMES, short
-from mechicl.measures.phases import series_phases
+from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.paths import given
 from mechicl.series import Series, SeriesError
 from mechicl.storage import write_atomic
@@ -147,12 +147,13 @@ def _section(title: str, lines: list[str], body: str) -> str:
 
 
 def _phase_table(series: Series) -> str:
-    head = ("evaluator", "onset", "peak at", "peak", "half-decay", "final")
+    chance = chance_levels(series)
+    head = ("evaluator", "chance", "onset", "peak at", "peak", "half-decay", "final")
     rows = []
     for name, p in series_phases(series).items():
         when = [short(x) if x is not None else "–" for x in (p.onset, p.peak, p.half_decay)]
         peak = "–" if p.peak_value is None else f"{p.peak_value:.3f}"
-        rows.append((NAMES[name], when[0], when[1], peak, when[2], f"{p.final_value:.3f}"))
+        rows.append((NAMES[name], f"{chance[name]:.3f}", when[0], when[1], peak, when[2], f"{p.final_value:.3f}"))
     cells = "".join("<tr>" + "".join(f"<td>{_text(c)}</td>" for c in row) + "</tr>" for row in rows)
     title = "".join(f"<th>{h}</th>" for h in head)
     return (

@@ -26,7 +26,7 @@ import numpy as np
 
 from mechicl import card
 from mechicl.commands import UPDATE, command
-from mechicl.config import Config, ConfigError, from_dict
+from mechicl.config import Config, ConfigError, from_run
 from mechicl.disk import is_file
 from mechicl.loading import whole
 from mechicl.paths import given, given_or_none, name_of
@@ -69,7 +69,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     if lacking:
         raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
     try:
-        config = from_dict(Config, read_json(root / "config.json"))
+        config = from_run(read_json(root / "config.json"))
     except ConfigError as error:
         raise SeriesError(f"{root / 'config.json'}: {error}") from error
     recorded = manifest.get("data")

@@ -7,7 +7,7 @@ import numpy as np
 from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import short
-from mechicl.measures.phases import CURVES, over_seeds, series_phases
+from mechicl.measures.phases import CURVES, chance_levels, over_seeds, series_phases
 from mechicl.paths import shown
 from mechicl.series import Series
 
@@ -42,7 +42,9 @@ def one(series: Series) -> str:
         gap = " " * max(1, _WIDTH - len(first) - len(end))
         lines.append(f"  {'':<12}{first}{gap}{end}  sequences, log scale; accuracies 0 to 1")
     n = int(series.metrics.n.iloc[0])
-    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator: 95% intervals within +-{0.98 / n**0.5:.3f}"])
+    level = ", ".join(f"{name} {value:.3f}" for name, value in chance_levels(series).items())
+    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator: 95% intervals within +-{0.98 / n**0.5:.3f}",
+                      f"  chance: {level}"])  # fmt: skip
 
 
 def several(runs: list[Series]) -> str:

@@ -90,7 +90,8 @@ class SequenceConfig:
     rest: Literal["iid", "unique"] = "iid"
     # 'unique': rest classes differ from one another, from the query and from the distractor
     exemplars: Literal["replacement", "no_replacement", "matched"] = "replacement"
-    # 'matched': items of one class show the identical exemplar ('same exemplar')
+    # 'matched': items of one class show the identical exemplar ('same exemplar'); evaluation sets do not follow
+    # (Config.eval_exemplars)
     labels: Literal["canonical", "random", "swapped", "binary"] = "canonical"
     # 'random': fresh distinct labels per sequence (ICL-only data); 'swapped': the two classes
     # exchange labels (Flip); 'binary': they get {0, 1} in random order (ICL)

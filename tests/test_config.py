@@ -19,6 +19,7 @@ from mechicl.config import (
     SequenceConfig,
     Window,
     from_dict,
+    from_run,
     to_dict,
 )
 
@@ -218,3 +219,15 @@ def test_lr_warms_up_then_decays_as_inverse_sqrt(step, warmup):
 
 def test_constant_lr_without_warmup():
     assert [OptimConfig(lr=0.1).lr_at(s) for s in (0, 1, 1000)] == [0.1, 0.1, 0.1]
+
+
+@pytest.mark.parametrize(("rule", "then"), [("replacement", "replacement"), ("matched", "as_training")])
+def test_a_run_from_before_evaluation_sets_had_a_rule_keeps_its_own(rule, then):
+    """What it recorded was measured on sets that followed its training data."""
+    config = Config(name="x", steps=1, sequences=SequenceConfig(exemplars=rule))
+    old = to_dict(config)
+    del old["eval_exemplars"]
+    assert from_run(old) == dataclasses.replace(config, eval_exemplars=then)
+    for now in (config, dataclasses.replace(config, eval_exemplars="as_training")):
+        assert from_run(to_dict(now)) == now
+    assert from_dict(Config, old) == config  # a user's file: the default of today

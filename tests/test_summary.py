@@ -38,7 +38,8 @@ def test_one_run(known_series):
     assert row(text, "train").endswith("ends at 1.000")
     assert row(text, "loss").endswith("ends at 0.010")
     assert "n = 500 sequences per evaluator: 95% intervals within +-0.044" in text
-    shown = [x for x in re.findall(r"^  ([a-z_]+)", text, flags=re.M) if x != "n"]
+    assert text.endswith("chance: icl 0.500, flip 0.500, ciwl 0.500, iwl 0.062, icl_holdout 0.500")
+    shown = [x for x in re.findall(r"^  ([a-z_]+)", text, flags=re.M) if x not in ("n", "chance")]
     assert shown == ["train", "icl", "flip", "ciwl", "iwl", "icl_holdout", "loss"]
 
 

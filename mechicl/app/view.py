@@ -26,13 +26,12 @@ from mechicl.app.runs import SHOWN, Run
 from mechicl.cores import cores
 from mechicl.engine.forward import forward, restart_hooks
 from mechicl.engine.params import Params
-from mechicl.evaluators import EVALUATORS, mean_interval, score
+from mechicl.evaluators import EVALUATORS, mean_interval, paired_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
 from mechicl.measures.tables import tidy
 from mechicl.storage import SeriesError
 from mechicl.surroundings import reading
 
-Z = 1.959963984540054  # the normal distribution's 97.5% point
 RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
 HANDS = min(4, cores())  # evaluators computed at once, for a reader who waits
 WEIGHTS = 256 * 2**20  # bytes of weights kept
@@ -225,13 +224,9 @@ def accuracy(right: np.ndarray) -> Number:
 
 
 def paired(before: np.ndarray, after: np.ndarray) -> Number:
-    """Mean difference on the same sequences, with Agresti and Min's (2005) 95% interval: half a
-    sequence is added to each way two answers can fall, so that a change that met none of n
-    sequences does not look certain to be 0. Both [n] bool."""
-    n, won, lost = len(after), int((after & ~before).sum()), int((before & ~after).sum())
-    value, centre = (won - lost) / n, (won - lost) / (n + 2)
-    half = Z * float(np.sqrt(won + lost + 1 - (won - lost) ** 2 / (n + 2))) / (n + 2)
-    return Number(value, min(value, centre - half), max(value, centre + half), n)
+    """Mean difference on the same sequences, with its 95% interval (`paired_interval`). Both [n] bool."""
+    value, low, high = (float(x) for x in paired_interval(before, after))
+    return Number(value, low, high, len(after))
 
 
 def unpaired(a: np.ndarray, b: np.ndarray) -> Number:

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import COLOURS, MARKED, NAMES, SYMBOLS, curve, finish, name_ends, sequences_axis, short
 from mechicl.measures.phases import Phases
+from mechicl.measures.seeds import aligned
 from mechicl.series import Series
 
 
@@ -56,16 +57,13 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
     ends = {}
     for name in ("icl", "flip", "ciwl", "iwl"):
         metric = EVALUATORS[name].headline
-        curves = []
         for series in runs:
             x, y = series.curve(name, metric)
-            curves.append(pd.Series(y, index=x))
             fig.add_trace(go.Scatter(
                 x=x, y=y, line={"color": COLOURS[name], "width": 1}, opacity=0.35, showlegend=False,
                 hovertemplate=f"{NAMES[name]} %{{y:.3f}}, seed {series.config.seeds.init}<extra></extra>",
             ))  # fmt: skip
-        table = pd.concat(curves, axis=1).sort_index()
-        median = table.interpolate(method="index", limit_area="inside").dropna().median(axis=1)
+        median = aligned(runs, name, metric).median(axis=1)
         marker = {"symbol": SYMBOLS[name], "size": 9, "maxdisplayed": MARKED}
         fig.add_trace(go.Scatter(x=median.index, y=median, name=NAMES[name], mode="lines+markers", marker=marker,
                                  line={"color": COLOURS[name], "width": 3}))  # fmt: skip

@@ -26,8 +26,9 @@ _ROWS = 10_000
 _FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
 
 
-def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
-    """Rows (at least step, metric, value, n) as the tidy table; what a row lacks stays empty.
+def tidy(series: Series, rows: Iterable[dict], extra: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows (at least step, metric, value, n) as the tidy table; what a row lacks stays empty. `extra`: names of
+    number columns after those of every table.
 
     Rows may be a generator: they are gathered by the ten thousand, so that a long series never
     holds millions of them as dicts.
@@ -38,13 +39,14 @@ def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
     table["run"], table["seed"] = series.name, series.config.seeds.init
     if "step" in table:
         table["sequences"] = table["step"] * series.config.batch_size
-    for column in COLUMNS:
+    columns = [*COLUMNS, *extra]
+    for column in columns:
         if column not in table:
             text = column in ("intervention", "baseline", "evaluator", "metric")
             table[column] = "" if text else np.nan
     table[["layer", "head"]] = table[["layer", "head"]].astype("Int64")
     # Ascending in step, so that the order of rows does not tell how the series was chunked.
-    return table[list(COLUMNS)].sort_values("step", kind="stable", ignore_index=True)
+    return table[columns].sort_values("step", kind="stable", ignore_index=True)
 
 
 def stream(

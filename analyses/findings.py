@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,15 @@ class Findings:
     def __repr__(self) -> str:
         return (f"Findings({self.name!r}: {self.question} {len(self.text)} findings, a table of {len(self.table):,} "
                 f"rows, figures {', '.join(self.figures) or 'none'})")  # fmt: skip
+
+    def stating(self, setting: str) -> Findings:
+        """The same, every figure with the run's setting as the last line of its title."""
+        for figure in self.figures.values():
+            title = figure.layout.title.text or ""
+            line = f"<br><span style='font-size:12px;color:#777'>{html.escape(setting)}</span>"
+            top = figure.layout.margin.t
+            figure.update_layout(title_text=title + line, margin_t=None if top is None else top + 16)
+        return self
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `<name>.parquet`, `<name>.md` and one page per figure; returns their paths.

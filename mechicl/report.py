@@ -19,6 +19,7 @@ from mechicl.figures.style import FONT, NAMES, short
 from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.paths import given
 from mechicl.series import Series, SeriesError
+from mechicl.setting import setting
 from mechicl.storage import write_atomic
 
 _STYLE = f"""
@@ -127,11 +128,11 @@ def _summary(series: Series) -> str:
     c, b, m = series.config, series.config.bank, series.config.model
     body = "attention only" if not m.mlp_ratio else f"MLP ratio {m.mlp_ratio}"
     labels = "label = class" if b.labels == b.n_classes else f"{b.labels} shared labels"
-    shown = f"{b.dim} features" if m.encoder == "linear" else f"{b.dim} pixels read by {len(m.channels)} convolutions"
+    read = "" if m.encoder == "linear" else f", read by {len(m.channels)} convolutions"
     done = "" if series.complete else " <b>This run is not finished.</b>"
     return (
-        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {b.n_classes:,} classes "
-        f"of {b.n_exemplars} exemplars ({b.kind}, {shown}), {labels}; {c.sequences.n_pairs} pairs per "
+        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {setting(series)}"
+        f"{read}; {labels}; {c.sequences.n_pairs} pairs per "
         f"sequence, burstiness {c.sequences.burstiness}, p_bursty {c.sequences.p_bursty:g}. "
         f"{short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
         f"init seed {c.seeds.init}.{done}</p>"

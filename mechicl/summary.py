@@ -10,6 +10,7 @@ from mechicl.figures.style import short
 from mechicl.measures.phases import CURVES, chance_levels, over_seeds, series_phases
 from mechicl.paths import shown
 from mechicl.series import Series
+from mechicl.setting import setting
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 56
@@ -23,7 +24,8 @@ def one(series: Series) -> str:
         f"{shown(series.root)}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
-        f"{c.bank.n_classes:,} classes, {c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
+        f"{c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
+        f"  {setting(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
         "",
     ]

@@ -19,6 +19,7 @@ from mechicl.app.sequence import MARKS
 from mechicl.app.state import View
 from mechicl.app.view import shown
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, short
+from mechicl.setting import setting
 
 GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "x": "✖", "star": "★"}  # SYMBOLS as text
 MEANINGS = {
@@ -66,7 +67,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
     c = run.series.config
     body = "attention only" if not c.model.mlp_ratio else f"MLP ratio {c.model.mlp_ratio}"
     facts = (f"{c.model.n_layers} layers × {c.model.n_heads} heads, width {c.model.d_model}, {body} · "
-             f"{c.bank.n_classes:,} classes · {short(run.series.seen)} sequences seen · seed "
+             f"{setting(run.series)} · {short(run.series.seen)} sequences seen · seed "
              f"{c.seeds.init}" + ("" if run.series.complete else " · not finished"))  # fmt: skip
     return html.Header([
         html.Div([

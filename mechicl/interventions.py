@@ -168,15 +168,17 @@ def edits(
         raise ConfigError(f"conditions of one forward pass share a kind; given {sorted(kinds)}.")
     (kind,) = kinds
     out: dict[str, Edit] = {}
+    device = next(iter(intact.values())).device if intact else None
     for layer in range(model.n_layers):
         # [c, b, t, h, k], not broadcast along k: heads and their dimensions are then one axis to torch, 4x faster
-        keep = torch.ones(len(conditions), 1, 1, model.n_heads, model.d_head)
+        keep = torch.ones(len(conditions), 1, 1, model.n_heads, model.d_head, device=device)
+        touched = False
         for i, condition in enumerate(conditions):
             condition.check(model)
             for la, head in condition.heads:
                 if la == layer:
-                    keep[i, ..., head, :] = 0
-        if keep.all():
+                    keep[i, ..., head, :], touched = 0, True
+        if not touched:
             continue
         name = f"blocks.{layer}.attn.hook_z"
         # By kind, not by what `intact` happens to hold: other kinds' needs may be in it too.

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import analyses
+import mechicl
 from mechicl import cli, recipes
 from mechicl.config import ConfigError
 from mechicl.loading import parse_seeds
@@ -107,6 +108,20 @@ def test_help_of_each_verb_names_its_options(run, verb, words):
     assert f"mechicl {verb}" in out
     for word in words:
         assert word in out
+
+
+def test_version(run):
+    assert run("--version") == (0, f"mechicl {mechicl.__version__}\n", "")
+
+
+@pytest.mark.parametrize("verb", ["recipes", "train", "sweep", "analyze", "report", "app", "densify", "verify", "show"])
+def test_help_shows_what_may_be_left_out_and_no_none(run, verb):
+    out = run(verb, "--help")[1]
+    assert "None" not in out
+    assert "(default: )" not in out
+    usage = out.partition("\n\n")[0]
+    optional = {"train": "[RECIPE]", "analyze": "[NAME]", "app": "[RUN]"}.get(verb)
+    assert [word for word in ("[RECIPE]", "[NAME]", "[RUN]") if word in usage] == ([optional] if optional else [])
 
 
 def test_help_names_every_analysis(run):

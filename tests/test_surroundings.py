@@ -148,12 +148,15 @@ def test_replays_are_exact_under_other_settings(tmp_path):
     assert open_series(tmp_path / "x").steps == [0, 3, 4, 5, 6]
 
 
-def test_settings_are_back_after_an_error_and_nest():
+def test_settings_nest_and_are_back_after_an_error():
     with torch.inference_mode():
         before = settings()
-        with pytest.raises(ZeroDivisionError), own_settings(), own_settings():
+        with own_settings(), own_settings():
             assert torch.is_grad_enabled()
-            raise ZeroDivisionError
+            assert not torch.is_inference_mode_enabled()
+        assert settings() == before
+        with pytest.raises(ZeroDivisionError):
+            own_settings()(lambda: 1 / 0)()
         assert settings() == before
 
 

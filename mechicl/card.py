@@ -54,7 +54,7 @@ def curves(series: Series) -> dict[str, list[tuple[float, float, int]]]:
             if not isinstance(name, str) or row.get("metric") != HEADLINES.get(name, "in_context_acc"):
                 continue
             value, n = row.get("value"), row.get("n")
-            if isinstance(value, (int, float)) and math.isfinite(value):
+            if isinstance(value, (int, float)) and math.isfinite(value) and isinstance(n, int):
                 out.setdefault(name, []).append((float(entry.get("sequences", 0)), float(value), n))
     return out
 

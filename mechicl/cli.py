@@ -6,9 +6,8 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 from tyro.conf import DisallowNone, Positional, UseAppendAction, arg
@@ -28,7 +27,7 @@ Runs = Annotated[
 class _Verbs(tyro.extras.SubcommandApp):
     """Their help shows what may be left out as such: a positional in brackets, and nothing as '(default: None)'."""
 
-    def command(self, func: Callable | None = None, *, name: str | None = None):
+    def command(self, func: Any = None, *, name: str | None = None) -> Any:
         if func is None:
             return functools.partial(self.command, name=name)
         hints = get_type_hints(func, include_extras=True)

@@ -20,7 +20,7 @@ def compiled(**options: Any) -> Callable[[Callable], Any]:
     def decorate(function: Callable) -> Any:
         dispatcher = njit(**options)(function)
         with suppress(RuntimeError, OSError):  # no folder for a cache
-            dispatcher._cache = _Optional(function)  # what `enable_caching` does with numba's own class
+            dispatcher._cache = _Optional(function)  # pyright: ignore  (as `enable_caching` does)
         return dispatcher
 
     return decorate

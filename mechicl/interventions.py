@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -77,8 +77,9 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
         return whole("layer", layer), whole("head", number)
     except (TypeError, ValueError):  # no pair; or of what are no whole numbers (ConfigError is a ValueError)
         pass
-    flat = isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads)
-    near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)." if flat else ""
+    near = ""
+    if isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads):
+        near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
     raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs of whole numbers, as heads=((0, 1), (1, 3)); "
                       f"{head!r} is none.{near}")  # fmt: skip
 
@@ -91,7 +92,7 @@ def as_interventions(ablate: object) -> list[AblateHeads]:
     """
     if ablate is None or isinstance(ablate, AblateHeads):
         return [] if ablate is None else [ablate]
-    listed = list(ablate) if isinstance(ablate, Iterable) and not isinstance(ablate, str) else [ablate]
+    listed: list[Any] = list(ablate) if isinstance(ablate, Iterable) and not isinstance(ablate, str) else [ablate]
     for each in listed:
         if not isinstance(each, AblateHeads):
             hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""

@@ -29,7 +29,7 @@ with warnings.catch_warnings():
     # in 3.9 (docs/architecture.md): the warning is expected here, and only here.
     warnings.simplefilter("ignore")
     from transformer_lens import HookedTransformer, HookedTransformerConfig
-    from transformer_lens.components import LayerNormPre
+    from transformer_lens.components.layer_norm_pre import LayerNormPre
     from transformer_lens.components.transformer_block import TransformerBlock
     from transformer_lens.hook_points import HookPoint
     from transformer_lens.weight_processing import ProcessWeights
@@ -172,7 +172,7 @@ class ICLTransformer(HookedTransformer):
         p = self.embed.W_E
         for part in self.modules():
             if hasattr(part, "cfg"):
-                part.cfg.dtype, part.cfg.device = p.dtype, str(p.device)
+                part.cfg.dtype, part.cfg.device = p.dtype, str(p.device)  # pyright: ignore
         return out
 
     def input_to_embed(self, input: Batch, **_: object):  # type: ignore[override]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -43,7 +44,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.target)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: tuple) -> torch.Tensor: ...
+    @overload
+    def __getitem__(self, index: Any) -> Batch: ...
+    def __getitem__(self, index: Any) -> Batch | torch.Tensor:
         """Sequences: `batch[:10]`, a `Batch`. With a position, `batch[0, -1]` or `batch[:, ::2]`: what stands
         there (`ids`), a tensor, as of any input of a HookedTransformer."""
         if isinstance(index, tuple):

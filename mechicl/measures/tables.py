@@ -115,7 +115,7 @@ def chosen_steps(series: Series, steps: Iterable[int] | int | None) -> list[int]
     elif isinstance(steps, Iterable) and not isinstance(steps, str):
         listed = sorted({series.entry(s).step for s in steps})
     else:
-        listed = [series.entry(steps).step]
+        listed = [series.entry(steps).step]  # pyright: ignore[reportArgumentType]  (what else it is, `entry` says)
     if not listed:
         raise SeriesError(f"{series.root}: no checkpoints to measure, of {len(series.steps)} that it has.")
     return listed

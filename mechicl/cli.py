@@ -358,18 +358,20 @@ def densify(
 
 
 @app.command
-def verify(run: Run) -> None:
-    """Check a series: every file's sha256, the schedule, neighbours that differ. Exit 1 if not sound.
+def verify(run: Run, *, every: bool = False, data: Path | None = None) -> None:
+    """Check a series: every file's sha256, the schedule, no two steps alike, scores as recorded. Exit 1 if not sound.
 
     Args:
         run: the run's directory.
+        every: evaluate every checkpoint again, not five of them.
+        data: where the images are, for recipes that need them.
     """
     from mechicl.series import open_series
     from mechicl.verify import verify as check
 
-    problems = check(run)
-    for problem in problems:
-        print(problem)
+    notes: list[str] = []
+    problems = check(run, again=None if every else 5, data=data, notes=notes)
+    print("".join(f"{line}\n" for line in (*problems, *notes)), end="")
     if problems:
         raise SystemExit(1)
     print(f"{run}: {len(open_series(run).steps)} checkpoints, all as they were written.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from mechicl.config import ConfigError
+from mechicl.paths import given
 from mechicl.storage import write_atomic
 
 PICTURES = ("png", "svg", "pdf", "jpg", "webp")
@@ -34,7 +35,7 @@ def save_figure(
     Raises:
         ConfigError: another ending, no plotly figure, kaleido or a browser is missing, or the browser failed.
     """
-    target = Path(path).expanduser()
+    target = given(path)
     kind = target.suffix.removeprefix(".").lower().replace("jpeg", "jpg")
     if not isinstance(figure, go.Figure):
         raise ConfigError(f"expected a plotly figure to save, got {type(figure).__name__}; tables have to_csv, and "

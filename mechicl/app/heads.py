@@ -2,8 +2,8 @@
 
 All are measured on the model as it is edited: with the view's heads out, the others are seen as they are
 without them. Shares of attention have the colours of a range that is fixed, and none where uniform attention
-is; effects and logits have a range symmetric about 0, fitted to the largest of them at the run's first look,
-at its end and at the checkpoint shown, so that it stays while one scrubs.
+is; effects and logits have a range symmetric about 0, fitted to the largest of them in the intact model at the
+run's first look and at its end, and in what is shown, so that it stays while one scrubs and presses heads.
 """
 
 from __future__ import annotations
@@ -136,11 +136,12 @@ def _effects(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
 
 
 def _elsewhere(bench: Workbench, run: Run, view: View) -> list[Number]:
-    """The measure at the run's first look and at its end; a checkpoint that cannot be read is passed over."""
+    """The measure in the intact model at the run's first look and at its end: the same whatever is ablated. A
+    checkpoint that cannot be read is passed over."""
     found: list[Number] = []
-    for step in {run.first_look(), run.steps[-1]} - {view.step}:
+    for step in (run.first_look(), run.steps[-1]):
         try:
-            found += head_scores(bench, run, replace(view, step=step)).values()
+            found += head_scores(bench, run, replace(view, step=step, heads=())).values()
         except SeriesError:
             continue
     return found

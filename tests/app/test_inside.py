@@ -109,6 +109,9 @@ def test_a_range_is_fitted_about_zero_and_stays_while_one_scrubs(run, bench, set
     quiet = [s for s in grids if largest[s] <= max(largest[a] for a in anchors)]
     assert len(quiet) >= 2
     assert len({grids[s].high for s in quiet}) == 1
+    ablated = head_grid(bench, run, settle(f"?step={quiet[0]}&measure={measure}&heads=0.1"))
+    largest_now = max(abs(n.value) for n in ablated.values.values())
+    assert ablated.high == fitted([*(largest[s] for s in anchors), largest_now], ablated.measure.least)
 
 
 def test_a_range_passes_over_checkpoints_that_cannot_be_read(bench, folder):

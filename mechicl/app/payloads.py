@@ -89,7 +89,8 @@ def scale(grid: Grid) -> dict[str, Any]:
     measure, write = grid.measure, (signed if grid.measure.signed else plain)
     none = f"no colour: {write(grid.uniform, 2)}, uniform attention" if grid.uniform is not None else ""
     if measure.limits is None:
-        none = "range: the largest here and in the intact model at ICL's peak and the end; framed: its interval leaves out 0"
+        none = ("range: the largest here and in the intact model at ICL's peak and the end; "
+                "framed: 0 is not in its interval")
     digits = 2 if 0 < abs(grid.high) < 0.1 or round(grid.high, 1) != grid.high else 1
     ends = [plain(x, digits) if x % 1 else end(x) for x in (grid.low, grid.high)]
     return {"low": ends[0], "high": ends[1], "unit": measure.unit, "says": none,

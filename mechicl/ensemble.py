@@ -22,6 +22,7 @@ from mechicl.engine.forward import stack
 from mechicl.engine.params import init, pack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
+from mechicl.open_run import open_run
 from mechicl.paths import given, given_or_none
 from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
@@ -32,7 +33,6 @@ from mechicl.train import (
     Shown,
     advance,
     bar,
-    begun,
     checked_bank,
     resume,
     resumes_from,
@@ -117,7 +117,7 @@ def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Sho
     with ExitStack() as held:
         members = []
         for (root, config), bank in zip(share, banks, strict=True):
-            held.enter_context(begun(root, config, bank, data))
+            held.enter_context(open_run(root, config, bank, data))
             members.append(Member(root, config, bank))
         config = members[0].config
         trainer = Trainer(config, stack(pack(init(member.config)) for member in members))

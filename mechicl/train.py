@@ -19,23 +19,22 @@ import torch
 
 from mechicl import graft
 from mechicl.commands import command
-from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
+from mechicl.config import Config, ConfigError, SequenceConfig, Window
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
-from mechicl.data.shaping import geometry
 from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
-from mechicl.disk import check_writable, explained, is_file
+from mechicl.disk import check_writable
 from mechicl.engine.params import Params, unpack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
-from mechicl.extend import extend, former_ends, made_with, settled, wanted_states
+from mechicl.extend import extend, former_ends, settled, wanted_states
 from mechicl.finite import Diverged as Diverged
 from mechicl.finite import check_checkpoint, check_scores
+from mechicl.open_run import fresh, open_run
 from mechicl.paths import given, given_or_none
-from mechicl.paths import shown as shown_path
 from mechicl.progress import bar as progress_bar
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
-from mechicl.series import FORMAT, Series, open_series
+from mechicl.series import Series, open_series
 from mechicl.storage import (
     SeriesError,
     Writer,
@@ -46,7 +45,6 @@ from mechicl.storage import (
     load_tensors,
     locked,
     save_latest,
-    write_json,
 )  # fmt: skip
 from mechicl.surroundings import own_settings
 from mechicl.treatments import in_force
@@ -77,7 +75,7 @@ def train(
     root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
     fresh(root)
     bank = checked_bank(config, data)
-    with begun(root, config, bank, data), bar(root.name, config, 0, config.steps, progress) as shown:
+    with open_run(root, config, bank, data), bar(root.name, config, 0, config.steps, progress) as shown:
         trainer = Trainer(config, graft.initial_params(config, root))
         advance([Member(root, config, bank)], trainer, config.steps, set(checkpoint_steps(config)), shown)
     return open_series(root)
@@ -98,31 +96,6 @@ class Member:
     root: Path
     config: Config
     bank: Bank
-
-
-@contextmanager
-def begun(root: Path, config: Config, bank: Bank, data: str | Path | None) -> Iterator[None]:
-    """A new run's directory, locked, with its config and manifest written."""
-    fresh(root)
-    with explained(root):
-        root.mkdir(parents=True, exist_ok=True)
-    with locked(root):
-        write_json(root / "config.json", to_dict(config))
-        grafts = graft.begin(config, root)
-        write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, data, grafts))
-        yield
-
-
-def fresh(root: Path) -> None:
-    """See that a new run can be put here.
-
-    Raises:
-        SeriesError: it holds one already, or cannot be written to.
-    """
-    if is_file(root / "manifest.json"):
-        raise SeriesError(f"{shown_path(root)} holds a run already. Continue it with "
-                          f"{command('train', '--resume', root)}, or train elsewhere with --out DIR.")  # fmt: skip
-    check_writable(root, "Train elsewhere with --out DIR.")
 
 
 @own_settings()
@@ -325,17 +298,3 @@ def _last_state(series: Series) -> int:
     latest = load_latest(series.root)
     saved = [e.step for e in series.entries if e.kind == "state"]
     return max([*saved, 0 if latest is None else int(latest["step"])])
-
-
-def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path | None, grafts: list[dict]) -> dict:
-    return {
-        "format": FORMAT,
-        "run": config.name,
-        "schedule": schedule,
-        "bank": bank.fingerprint,
-        "bank_geometry": geometry(bank.train().exemplars).to_dict(),
-        "data": None if data is None else str(data),
-        "weights_dtype": config.weights_dtype,
-        **({"grafts": grafts} if grafts else {}),
-        **made_with(),
-    }

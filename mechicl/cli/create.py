@@ -1,48 +1,15 @@
-"""The command line. Imports nothing heavy until a verb runs."""
+"""Verbs that make runs, and what they are made from."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
-import tyro
-from tyro.conf import DisallowNone, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
-import mechicl
+from mechicl.cli.verbs import Run, app
 from mechicl.commands import command
 from mechicl.config import ConfigError
-from mechicl.output import never_crash
-from mechicl.storage import SeriesError
-
-Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, as checkpoints/demo")]
-Runs = Annotated[
-    Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")
-]
-
-
-class _Verbs(tyro.extras.SubcommandApp):
-    """Their help shows what may be left out as such: a positional in brackets, and nothing as '(default: None)'."""
-
-    def command(self, func: Any = None, *, name: str | None = None) -> Any:
-        if func is None:
-            return functools.partial(self.command, name=name)
-        hints = get_type_hints(func, include_extras=True)
-        for key, parameter in inspect.signature(func).parameters.items():
-            metavar = next((m.metavar for m in getattr(hints[key], "__metadata__", ()) if hasattr(m, "metavar")), None)
-            needed = parameter.default is parameter.empty
-            if parameter.kind is not parameter.KEYWORD_ONLY and not needed and metavar and metavar[0] != "[":
-                hints[key] = Annotated[hints[key], arg(metavar=f"[{metavar}]")]
-            if parameter.default is None or parameter.default is False:
-                hints[key] = Annotated[hints[key], arg(help_behavior_hint="")]
-        func.__annotations__ = hints
-        return super().command(func, name=name)
-
-
-app = _Verbs()
 
 
 @app.command
@@ -232,104 +199,6 @@ def sweep(
 
 
 @app.command
-def analyze(
-    run: Run,
-    name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
-    *,
-    out: Path | None = None,
-    quiet: bool = False,
-) -> None:
-    """Analyse a series: transience, induction_heads, attention_over_time, head_ablations and circuits.
-
-    Writes a parquet table, plotly pages and a summary for each. circuits takes longest.
-
-    Args:
-        run: the run's directory.
-        name: one analysis.
-        out: the folder to write to (default RUN/analysis), as for a run that is read-only.
-        quiet: no progress bar.
-    """
-    import analyses
-    from mechicl.disk import check_writable, own_place
-    from mechicl.paths import given, shown
-    from mechicl.series import open_series
-
-    series = open_series(run)
-    chosen = analyses.NAMES if name is None else (name,)
-    folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
-    check_writable(folder, "Write elsewhere with --out DIR.")
-    for each in chosen:
-        found = analyses.get(each)(series, progress=not quiet)
-        paths = found.save(folder)
-        print(f"\n{found.question}")
-        for line in found.text:
-            print(f"  - {line}")
-        print(f"  {shown(paths[0])} ({len(found.table):,} rows) and {len(found.figures)} figures beside it.")
-
-
-@app.command
-def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
-    """Write one self-contained HTML page about a series; it opens offline.
-
-    Args:
-        run: the run's directory.
-        out: the page (default RUN/report.html), as for a run that is read-only.
-        quiet: no progress bar.
-    """
-    from mechicl.paths import shown
-    from mechicl.report import report as write
-    from mechicl.series import open_series
-
-    path = write(open_series(run), out, progress=not quiet)
-    print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
-
-
-@app.command(name="app")
-def open_app(
-    run: Run = Path("checkpoints/demo"),
-    *,
-    port: int | None = None,
-    host: str = "127.0.0.1",
-    root_path: str | None = None,
-    allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
-    browser: bool = True,
-) -> None:
-    """Open a page to scrub through training, ablate heads and watch ICL change. Ctrl-C ends it.
-
-    $ mechicl app
-    $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser
-
-    Args:
-        run: the run's directory; the runs beside it can be compared with.
-        port: default 8050, or any free one if that is taken.
-        host: where to listen; other than this machine alone, the page asks for the token that
-            its address carries. 0.0.0.0 is every address of this machine.
-        root_path: behind a proxy, the path under which it shows the page, as /user/me/proxy/8050/; found out on
-            JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; / is none.
-        allow_host: behind a proxy, host names under which it asks for the page, as hub.example.org, or .example.org
-            for all under it.
-        browser: open it in the browser.
-    """
-    import torch
-
-    from mechicl.app.server import open_server
-
-    torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
-    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host)
-    print(f"{run} is open at {server.url}  (Ctrl-C ends it)", flush=True)
-    if server.note:
-        print(server.note, flush=True)
-    if browser:
-        import webbrowser
-
-        webbrowser.open(server.local)
-    try:
-        server.serve()
-    except KeyboardInterrupt:
-        print()
-
-
-@app.command
 def densify(
     run: Run,
     *,
@@ -355,75 +224,3 @@ def densify(
     series = replay(run, start, stop, every, progress=not quiet)
     inside = sum(start <= step <= stop for step in series.steps)
     print(f"{shown(series.root)} now has {inside} checkpoints in {start}..{stop}, {len(series.steps)} in all.")
-
-
-@app.command
-def verify(run: Run, *, every: bool = False, data: Path | None = None) -> None:
-    """Check a series: every file's sha256, the schedule, no two steps alike, scores as recorded. Exit 1 if not sound.
-
-    Args:
-        run: the run's directory.
-        every: evaluate every checkpoint again, not five of them.
-        data: where the images are, for recipes that need them.
-    """
-    from mechicl.series import open_series
-    from mechicl.verify import verify as check
-
-    notes: list[str] = []
-    problems = check(run, again=None if every else 5, data=data, notes=notes)
-    print("".join(f"{line}\n" for line in (*problems, *notes)), end="")
-    if problems:
-        raise SystemExit(1)
-    print(f"{run}: {len(open_series(run).steps)} checkpoints, all as they were written.")
-
-
-@app.command
-def show(runs: Runs) -> None:
-    """Summarise a run in the terminal, with small curves; several runs as seeds, with their spread.
-
-    $ mechicl show checkpoints/demo
-    $ mechicl show checkpoints/demo-s*
-
-    Args:
-        runs: run directories.
-    """
-    from mechicl.series import open_series
-    from mechicl.summary import one, several
-
-    if not runs:
-        raise ConfigError("say which run: `mechicl show checkpoints/demo`.")
-    opened = [open_series(run) for run in runs]
-    print(one(opened[0]) if len(opened) == 1 else several(opened))
-
-
-def main(args: list[str] | None = None) -> None:
-    """Entry point: errors a user can act on are one message and exit code 2."""
-    never_crash()
-    if (sys.argv[1:] if args is None else args) == ["--version"]:
-        print(f"mechicl {mechicl.__version__}")
-        return
-    try:
-        app.cli(
-            prog="mechicl", args=args, config=(DisallowNone,),
-            description="Train small transformers as dense checkpoint series and see why in-context "
-            "learning appears and fades. Start with `mechicl train demo`, then `mechicl report "
-            "checkpoints/demo`; `mechicl VERB --help` explains each verb; `mechicl --version` says which one this is.",
-        )  # fmt: skip
-        sys.stdout.flush()  # here, where what goes wrong is said
-    except (ConfigError, SeriesError) as error:
-        print(f"mechicl: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except BrokenPipeError:  # `mechicl show RUN | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
-        raise SystemExit(141) from None
-    except OSError as error:  # of a place that nobody foresaw: which, and the system's reason
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"mechicl: {where}{error.strerror or error}.", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("\nmechicl: stopped; what was saved is whole. Go on with `mechicl train --resume RUN`.", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
-if __name__ == "__main__":
-    main()

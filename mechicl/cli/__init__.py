@@ -1,0 +1,48 @@
+"""The command line. Imports nothing heavy until a verb runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tyro.conf import DisallowNone
+
+import mechicl
+from mechicl.cli.create import densify, features, recipes, sweep, train
+from mechicl.cli.look import analyze, open_app, report, show, verify
+from mechicl.cli.verbs import app
+from mechicl.config import ConfigError
+from mechicl.output import never_crash
+from mechicl.storage import SeriesError
+
+__all__ = ["analyze", "app", "densify", "features", "main", "open_app", "recipes", "report", "show", "sweep", "train",
+           "verify"]  # fmt: skip
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point: errors a user can act on are one message and exit code 2."""
+    never_crash()
+    if (sys.argv[1:] if args is None else args) == ["--version"]:
+        print(f"mechicl {mechicl.__version__}")
+        return
+    try:
+        app.cli(
+            prog="mechicl", args=args, config=(DisallowNone,),
+            description="Train small transformers as dense checkpoint series and see why in-context "
+            "learning appears and fades. Start with `mechicl train demo`, then `mechicl report "
+            "checkpoints/demo`; `mechicl VERB --help` explains each verb; `mechicl --version` says which one this is.",
+        )  # fmt: skip
+        sys.stdout.flush()  # here, where what goes wrong is said
+    except (ConfigError, SeriesError) as error:
+        print(f"mechicl: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # `mechicl show RUN | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+        raise SystemExit(141) from None
+    except OSError as error:  # of a place that nobody foresaw: which, and the system's reason
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"mechicl: {where}{error.strerror or error}.", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nmechicl: stopped; what was saved is whole. Go on with `mechicl train --resume RUN`.", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,5 @@
+"""`python -m mechicl.cli`."""
+
+from mechicl.cli import main
+
+main()

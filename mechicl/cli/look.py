@@ -1,0 +1,148 @@
+"""Verbs that look at runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from mechicl.cli.verbs import Run, Runs, app
+from mechicl.config import ConfigError
+
+
+@app.command
+def analyze(
+    run: Run,
+    name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
+    *,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> None:
+    """Analyse a series: transience, induction_heads, attention_over_time, head_ablations and circuits.
+
+    Writes a parquet table, plotly pages and a summary for each. circuits takes longest.
+
+    Args:
+        run: the run's directory.
+        name: one analysis.
+        out: the folder to write to (default RUN/analysis), as for a run that is read-only.
+        quiet: no progress bar.
+    """
+    import analyses
+    from mechicl.disk import check_writable, own_place
+    from mechicl.paths import given, shown
+    from mechicl.series import open_series
+
+    series = open_series(run)
+    chosen = analyses.NAMES if name is None else (name,)
+    folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
+    check_writable(folder, "Write elsewhere with --out DIR.")
+    for each in chosen:
+        found = analyses.get(each)(series, progress=not quiet)
+        paths = found.save(folder)
+        print(f"\n{found.question}")
+        for line in found.text:
+            print(f"  - {line}")
+        print(f"  {shown(paths[0])} ({len(found.table):,} rows) and {len(found.figures)} figures beside it.")
+
+
+@app.command
+def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
+    """Write one self-contained HTML page about a series; it opens offline.
+
+    Args:
+        run: the run's directory.
+        out: the page (default RUN/report.html), as for a run that is read-only.
+        quiet: no progress bar.
+    """
+    from mechicl.paths import shown
+    from mechicl.report import report as write
+    from mechicl.series import open_series
+
+    path = write(open_series(run), out, progress=not quiet)
+    print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
+
+
+@app.command(name="app")
+def open_app(
+    run: Run = Path("checkpoints/demo"),
+    *,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    root_path: str | None = None,
+    allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
+    browser: bool = True,
+) -> None:
+    """Open a page to scrub through training, ablate heads and watch ICL change. Ctrl-C ends it.
+
+    $ mechicl app
+    $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser
+
+    Args:
+        run: the run's directory; the runs beside it can be compared with.
+        port: default 8050, or any free one if that is taken.
+        host: where to listen; other than this machine alone, the page asks for the token that
+            its address carries. 0.0.0.0 is every address of this machine.
+        root_path: behind a proxy, the path under which it shows the page, as /user/me/proxy/8050/; found out on
+            JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; / is none.
+        allow_host: behind a proxy, host names under which it asks for the page, as hub.example.org, or .example.org
+            for all under it.
+        browser: open it in the browser.
+    """
+    import torch
+
+    from mechicl.app.server import open_server
+
+    torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
+    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host)
+    print(f"{run} is open at {server.url}  (Ctrl-C ends it)", flush=True)
+    if server.note:
+        print(server.note, flush=True)
+    if browser:
+        import webbrowser
+
+        webbrowser.open(server.local)
+    try:
+        server.serve()
+    except KeyboardInterrupt:
+        print()
+
+
+@app.command
+def verify(run: Run, *, every: bool = False, data: Path | None = None) -> None:
+    """Check a series: every file's sha256, the schedule, no two steps alike, scores as recorded. Exit 1 if not sound.
+
+    Args:
+        run: the run's directory.
+        every: evaluate every checkpoint again, not five of them.
+        data: where the images are, for recipes that need them.
+    """
+    from mechicl.series import open_series
+    from mechicl.verify import verify as check
+
+    notes: list[str] = []
+    problems = check(run, again=None if every else 5, data=data, notes=notes)
+    print("".join(f"{line}\n" for line in (*problems, *notes)), end="")
+    if problems:
+        raise SystemExit(1)
+    print(f"{run}: {len(open_series(run).steps)} checkpoints, all as they were written.")
+
+
+@app.command
+def show(runs: Runs) -> None:
+    """Summarise a run in the terminal, with small curves; several runs as seeds, with their spread.
+
+    $ mechicl show checkpoints/demo
+    $ mechicl show checkpoints/demo-s*
+
+    Args:
+        runs: run directories.
+    """
+    from mechicl.series import open_series
+    from mechicl.summary import one, several
+
+    if not runs:
+        raise ConfigError("say which run: `mechicl show checkpoints/demo`.")
+    opened = [open_series(run) for run in runs]
+    print(one(opened[0]) if len(opened) == 1 else several(opened))

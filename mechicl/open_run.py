@@ -1,0 +1,58 @@
+"""A new run's directory: locked, with its config and manifest written before step 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mechicl import graft
+from mechicl.commands import command
+from mechicl.config import Config, to_dict
+from mechicl.data.banks import Bank
+from mechicl.data.shaping import geometry
+from mechicl.disk import check_writable, explained, is_file
+from mechicl.extend import made_with
+from mechicl.paths import shown
+from mechicl.schedule import checkpoint_steps
+from mechicl.series import FORMAT
+from mechicl.storage import SeriesError, locked, write_json
+
+
+@contextmanager
+def open_run(root: Path, config: Config, bank: Bank, data: str | Path | None) -> Iterator[None]:
+    """A new run's directory, locked, with its config and manifest written."""
+    fresh(root)
+    with explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        write_json(root / "config.json", to_dict(config))
+        grafts = graft.begin(config, root)
+        write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, data, grafts))
+        yield
+
+
+def fresh(root: Path) -> None:
+    """See that a new run can be put here.
+
+    Raises:
+        SeriesError: it holds one already, or cannot be written to.
+    """
+    if is_file(root / "manifest.json"):
+        raise SeriesError(f"{shown(root)} holds a run already. Continue it with "
+                          f"{command('train', '--resume', root)}, or train elsewhere with --out DIR.")  # fmt: skip
+    check_writable(root, "Train elsewhere with --out DIR.")
+
+
+def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path | None, grafts: list[dict]) -> dict:
+    return {
+        "format": FORMAT,
+        "run": config.name,
+        "schedule": schedule,
+        "bank": bank.fingerprint,
+        "bank_geometry": geometry(bank.train().exemplars).to_dict(),
+        "data": None if data is None else str(data),
+        "weights_dtype": config.weights_dtype,
+        **({"grafts": grafts} if grafts else {}),
+        **made_with(),
+    }

@@ -28,7 +28,7 @@ def open_run(root: Path, config: Config, bank: Bank, data: str | Path | None) ->
     with locked(root):
         write_json(root / "config.json", to_dict(config))
         grafts = graft.begin(config, root)
-        write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, data, grafts))
+        write_json(root / "manifest.json", manifest_of(config, checkpoint_steps(config), bank, data, grafts))
         yield
 
 
@@ -44,7 +44,8 @@ def fresh(root: Path) -> None:
     check_writable(root, "Train elsewhere with --out DIR.")
 
 
-def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path | None, grafts: list[dict]) -> dict:
+def manifest_of(config: Config, schedule: list[int], bank: Bank, data: str | Path | None, grafts: list[dict]) -> dict:
+    """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them."""
     return {
         "format": FORMAT,
         "run": config.name,

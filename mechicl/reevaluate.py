@@ -36,7 +36,7 @@ def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[di
     from mechicl.evaluators import evaluate_params, evaluation_sets
     from mechicl.treatments import in_force
 
-    config, recorded = series.config, {line["step"]: line for line in series._metric_lines()}
+    config, recorded = series.config, {line["step"]: line for line in series.recorded()}
     fixed = None if relabels(config) else evaluation_sets(config, series.bank)
     out = {}
     with threads(config.threads):

@@ -10,10 +10,11 @@ from mechicl.config import Config, to_dict
 from mechicl.data.banks import build_bank
 from mechicl.engine.params import Params, pack
 from mechicl.evaluators import evaluate_params, evaluation_sets
+from mechicl.open_run import manifest_of
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
 from mechicl.storage import Writer, append_line, write_json
-from mechicl.train import _manifest, saved_weights
+from mechicl.train import saved_weights
 
 
 def write_series(
@@ -25,7 +26,7 @@ def write_series(
     sets, loss = evaluation_sets(config, bank), loss or {}
     root.mkdir(parents=True)
     write_json(root / "config.json", to_dict(config))
-    write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), bank, None, []))
+    write_json(root / "manifest.json", manifest_of(config, checkpoint_steps(config), bank, None, []))
     writer = Writer(root)
     for step, w in sorted(weights.items()):
         params, sequences = pack(w), step * config.batch_size

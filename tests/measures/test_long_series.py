@@ -11,9 +11,10 @@ from known_models import induction_model
 from mechicl.config import ScheduleConfig, to_dict
 from mechicl.data.banks import build_bank
 from mechicl.engine.params import pack
+from mechicl.open_run import manifest_of
 from mechicl.schedule import checkpoint_steps
 from mechicl.storage import Writer, append_line, write_json
-from mechicl.train import _manifest, saved_weights
+from mechicl.train import saved_weights
 
 CHECKPOINTS = 2000
 BUDGET = 150 * 2**20  # bytes above what 50 checkpoints need
@@ -40,7 +41,7 @@ def long_run(tmp_path_factory):
     config, circuit = induction_model()
     config = replace(config, steps=CHECKPOINTS - 1, schedule=ScheduleConfig(linear_every=1))
     write_json(root / "config.json", to_dict(config))
-    write_json(root / "manifest.json", _manifest(config, checkpoint_steps(config), build_bank(config), None, []))
+    write_json(root / "manifest.json", manifest_of(config, checkpoint_steps(config), build_bank(config), None, []))
     writer, tensors = Writer(root), saved_weights(pack(circuit), config)
     for step in range(CHECKPOINTS):
         writer.save("weights", step, step * config.batch_size, tensors)

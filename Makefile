@@ -12,10 +12,13 @@ demo: .venv/.installed  ## train the default series, analyse it, write its repor
 	@$(BIN)/mechicl show $(DEMO)
 	@$(BIN)/mechicl report $(DEMO)
 	@echo
-	@echo "Open $(DEMO)/report.html in a browser. Then try:"
+	@echo "Open $(DEMO)/report.html in a browser, or scrub through training and ablate heads on the page:"
+	@echo "  $(BIN)/mechicl app $(DEMO)"
+	@echo "Then try:"
 	@echo "  $(BIN)/mechicl analyze $(DEMO) head_ablations"
 	@echo "  $(BIN)/mechicl densify $(DEMO) --from 1400 --to 1700 --every 10"
 	@echo "  $(BIN)/mechicl recipes"
+	@echo "(After '. $(BIN)/activate' it is 'mechicl' alone, as in the README.)"
 
 test: .venv/.dev  ## the tests that take minutes
 	$(BIN)/python -m pytest

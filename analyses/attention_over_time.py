@@ -8,25 +8,26 @@ from plotly.subplots import make_subplots
 
 from analyses.findings import Findings
 from mechicl.figures.attention import attention_grid, head_animation, patterns
-from mechicl.figures.style import finish, sequences_axis, short
+from mechicl.figures.style import MARKED, finish, sequences_axis, short
 from mechicl.measures.attention import attention_scores
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-TARGETS = {
-    "label_to_exemplar": ("label → its exemplar", "#0072B2"),
-    "label_to_self": ("label → itself", "#7F7F7F"),
-    "query_to_match": ("query → matching exemplar", "#56B4E9"),
-    "query_to_label": ("query → its label", "#E69F00"),
-    "query_to_wrong": ("query → other labels", "#D55E00"),
-    "query_to_self": ("query → itself", "#009E73"),
+_SHADE = {"dark": "#2E1470", "middle": "#7B61C4", "pale": "#B7A6E3"}  # attention's hue (`figures.scales`)
+TARGETS = {  # score -> (words, colour, marker): filled, what labels attend to; open, what the query does
+    "label_to_exemplar": ("label → its exemplar", _SHADE["dark"], "circle"),
+    "label_to_self": ("label → itself", _SHADE["pale"], "square"),
+    "query_to_match": ("query → matching exemplar", _SHADE["dark"], "triangle-up-open"),
+    "query_to_label": ("query → its label", _SHADE["middle"], "diamond-open"),
+    "query_to_wrong": ("query → other labels", _SHADE["pale"], "x-open"),
+    "query_to_self": ("query → itself", "#777777", "square-open"),
 }
 
 
 def run(series: Series, progress: bool = True) -> Findings:
-    """Attention by kind of target, averaged over the heads of a layer, on flip; pictures at
-    ICL's onset, peak and end; an animation of the strongest induction head."""
+    """Attention by kind of target, averaged over the heads of a layer, on flip, beside what uniform attention
+    has; pictures at ICL's onset, peak and end; an animation of the head of the highest induction strength."""
     table = attention_scores(series, progress=progress)
     flip = table[table.evaluator == "flip"]
     figures = {"targets": _targets(series, flip)}
@@ -59,13 +60,21 @@ def _targets(series: Series, table: pd.DataFrame) -> go.Figure:
     fig = make_subplots(rows=1, cols=len(layers), shared_yaxes=True, horizontal_spacing=0.04,
                         subplot_titles=[f"layer {la}" for la in layers])  # fmt: skip
     for layer in layers:
-        for metric, (label, colour) in TARGETS.items():
+        for metric, (label, colour, symbol) in TARGETS.items():
             rows = table[(table.metric == metric) & (table.layer == layer) & (table.sequences > 0)]
             mean = rows.groupby("sequences").value.mean()
             fig.add_trace(go.Scatter(x=mean.index, y=mean, name=label, legendgroup=label, showlegend=layer == 0,
-                                     line={"color": colour, "width": 2}, hovertemplate="%{y:.3f}"),
+                                     mode="lines+markers", line={"color": colour, "width": 2},
+                                     marker={"symbol": symbol, "size": 8, "maxdisplayed": MARKED},
+                                     hovertemplate="%{y:.3f}"),
                           row=1, col=layer + 1)  # fmt: skip
-    finish(fig, "Where attention goes", f"mean over heads, flip, n = {int(table.n.max()):,} sequences", 440)
+            even = rows.groupby("sequences").uniform.first()
+            fig.add_trace(go.Scatter(x=even.index, y=even, name="uniform attention", legendgroup="uniform",
+                                     showlegend=layer == 0 and metric == next(iter(TARGETS)), mode="lines",
+                                     line={"color": colour, "width": 1, "dash": "dot"}, opacity=0.6,
+                                     hoverinfo="skip"), row=1, col=layer + 1)  # fmt: skip
+    finish(fig, "Where attention goes", f"mean over heads, flip, n = {int(table.n.max()):,} sequences; "
+           "dotted: what attention to all positions alike has, in the colour of its line", 440)  # fmt: skip
     fig.update_yaxes(title_text="attention", range=[0, 1], col=1)
     fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.22}, margin={"t": 96})
     return sequences_axis(fig)
@@ -74,12 +83,15 @@ def _targets(series: Series, table: pd.DataFrame) -> go.Figure:
 def _text(series: Series, table: pd.DataFrame) -> list[str]:
     lines = []
     for name, step in moments(series).items():
-        at = table[table.step == step].groupby(["layer", "metric"]).value.mean()
+        rows = table[table.step == step]
+        at, even = rows.groupby(["layer", "metric"]).value.mean(), rows.groupby("metric").uniform.first()
         last = series.config.model.n_layers - 1
         lines.append(
             f"At {name} ({short(series.sequences(step))} sequences): labels attend {at[0, 'label_to_exemplar']:.2f} "
-            f"to their exemplar and {at[0, 'label_to_self']:.2f} to themselves in layer 0; the query attends "
+            f"to their exemplar and {at[0, 'label_to_self']:.2f} to themselves in layer 0 "
+            f"(uniform attention: {even['label_to_exemplar']:.2f} each); the query attends "
             f"{at[last, 'query_to_label']:.2f} to the matching exemplar's label and "
-            f"{at[last, 'query_to_wrong']:.2f} to the others in layer {last} (means over heads)."
+            f"{at[last, 'query_to_wrong']:.2f} to the others in layer {last} "
+            f"(uniform attention: {even['query_to_label']:.2f} and {even['query_to_wrong']:.2f}; means over heads)."
         )
     return lines

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from analyses.findings import Findings
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.style import short
-from mechicl.measures.attention import attention_scores
+from mechicl.measures.attention import SCORES, attention_scores, standing_out, untrained_scores
 from mechicl.measures.attribution import logit_attribution
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series
@@ -17,7 +18,8 @@ QUESTION = (__doc__ or "").strip()
 
 
 def run(series: Series, progress: bool = True) -> Findings:
-    """Previous-token score, induction strength and direct logit attribution per head and step.
+    """Previous-token score at labels, induction strength and direct logit attribution per head and step, each
+    beside its baseline. A head is named only where `standing_out` has it.
 
     Attention on the flip and icl evaluators (science.md 4.2); attribution on flip, where the
     in-context and the in-weights answer are the two labels of the context.
@@ -29,24 +31,28 @@ def run(series: Series, progress: bool = True) -> Findings:
     contrast = _contrast(heads)
     limit = float(np.ceil(contrast.value.abs().max())) or 1.0
     figures = {
-        "induction_strength": heads_by_time(
-            on_flip[on_flip.metric == "induction_strength"], "Induction strength",
-            "attention from the query to the matching exemplar's label, minus to the other (flip); "
-            "red: follows the context; blue: follows the weights", colorbar="strength"),
-        "previous_token": heads_by_time(
-            on_flip[on_flip.metric == "label_to_exemplar"], "Previous-token score at labels",
-            "attention from a label to the exemplar before it (flip)", limits=(0, 1), colorbar="attention"),
-        "query_to_match": heads_by_time(
-            on_flip[on_flip.metric == "query_to_match"], "Attention from the query to the matching exemplar",
-            "the other way to find the label: the query finds its match, and the next layer follows its position "
-            "(flip)", limits=(0, 1), colorbar="attention"),
+        "induction_strength": _heatmap(
+            on_flip, "induction_strength", "attention from the query to the matching exemplar's label, minus to the "
+            "other (flip); above 0: follows the context; below: follows the weights"),
+        "previous_token": _heatmap(
+            on_flip, "label_to_exemplar", "attention from a label to the exemplar before it (flip)"),
+        "query_to_match": _heatmap(
+            on_flip, "query_to_match", "attention from the query to the matching exemplar: the other way to find the "
+            "label, since the next layer can follow its position (flip)"),
         "attribution": heads_by_time(
             contrast, "Direct logit attribution on flip",
-            "what a head adds to the in-context label's logit, minus to the in-weights label's",
-            limits=(-limit, limit), colorbar="logits"),
+            "what a head adds to the in-context label's logit, minus to the in-weights label's; 0: it favours neither",
+            limits=(-limit, limit), colorbar="logits", meaning="logit"),
     }  # fmt: skip
     table = pd.concat([attention, logits], ignore_index=True)
     return Findings("induction_heads", QUESTION, _text(series, on_flip, contrast), table, figures)
+
+
+def _heatmap(table: pd.DataFrame, metric: str, subtitle: str) -> go.Figure:
+    rows, score = table[table.metric == metric], SCORES[metric]
+    title = score.name[0].upper() + score.name[1:]
+    return heads_by_time(rows, title, subtitle, limits=score.limits, colorbar="attention",
+                         baseline=("uniform attention", float(rows.uniform.iloc[0])))  # fmt: skip
 
 
 def _contrast(heads: pd.DataFrame) -> pd.DataFrame:
@@ -61,30 +67,64 @@ def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> li
     if phases["flip"].peak is None:
         return ["ICL never formed in this run (Flip stays within .1 of chance): no head is called part of its circuit."]
     peak, last = series.step_at(phases["flip"].peak), series.end
-    strength = _at(attention, "induction_strength", peak).sort_values("value", ascending=False)
-    previous = _at(attention, "label_to_exemplar", peak).sort_values("value", ascending=False)
-    matching = _at(attention[attention.layer == 0], "query_to_match", peak).sort_values("value").iloc[-1]
-    top, then = strength.iloc[0], _at(attention, "induction_strength", last)
-    same = then[(then.layer == top.layer) & (then["head"] == top["head"])].iloc[0]
-    deepest = strength[strength.layer == strength.layer.max()]
-    now = then[then.layer == then.layer.max()]
+    strength, then = (_at(attention, "induction_strength", step) for step in (peak, last))
+    deepest, now = (rows[rows.layer == rows.layer.max()] for rows in (strength, then))
     added = contrast[contrast.layer == contrast.layer.max()].groupby("step").value.sum()
+    untrained = untrained_scores(series, "flip")
+    induction = _named(attention, "induction_strength", peak, "induction head", untrained)
+    found = standing_out(attention, "induction_strength", peak, untrained)
+    if len(found):
+        same = then[(then.layer == found.layer.iloc[0]) & (then["head"] == found["head"].iloc[0])].iloc[0]
+        induction += f" At the end it is {_value(same)}."
     return [
-        f"At Flip's peak ({short(series.sequences(peak))} sequences) the strongest induction head is "
-        f"L{top.layer}H{top['head']}: strength {top.value:.2f} [{top.ci_low:.2f}, {top.ci_high:.2f}], n = {top.n:,}; "
-        f"at the end it is {same.value:.2f} [{same.ci_low:.2f}, {same.ci_high:.2f}].",
-        f"The heads of the last layer move together: mean strength {deepest.value.mean():.2f} "
-        f"(range {deepest.value.min():.2f} to {deepest.value.max():.2f}) at the peak, {now.value.mean():.2f} "
-        f"({now.value.min():.2f} to {now.value.max():.2f}) at the end.",
-        f"The strongest previous-token head at the peak is L{previous.iloc[0].layer}H{previous.iloc[0]['head']} "
-        f"({previous.iloc[0].value:.2f} at label positions), then L{previous.iloc[1].layer}"
-        f"H{previous.iloc[1]['head']} ({previous.iloc[1].value:.2f}).",
+        f"At Flip's peak ({short(series.sequences(peak))} sequences, n = {strength.n.max():,}): {induction}",
+        f"The heads of the last layer have a mean induction strength of {deepest.value.mean():.2f} "
+        f"({deepest.value.min():.2f} to {deepest.value.max():.2f}) at the peak and {now.value.mean():.2f} "
+        f"({now.value.min():.2f} to {now.value.max():.2f}) at the end; uniform attention has "
+        f"{deepest.uniform.iloc[0]:.2f}.",
+        "At the peak: " + _named(attention, "label_to_exemplar", peak, "previous-token head", untrained),
         f"The last layer's heads together add {added.loc[peak]:+.2f} logits to the in-context label over the "
         f"in-weights one at the peak, and {added.loc[last]:+.2f} at the end.",
-        f"Before the last layer, the query finds the matching exemplar best through L0H{matching['head']} "
-        f"({matching.value:.2f} of its attention). Where no label attends to the exemplar before it, this is the "
-        "circuit: the query learns where its match stands, and the last layer goes to the label next to it.",
+        *_through_the_match(attention, peak, untrained),
     ]
+
+
+def _named(table: pd.DataFrame, metric: str, step: int, what: str, untrained: dict[str, float]) -> str:
+    """The strongest head of a kind, its baselines and how many others there are; or that no head is one."""
+    rows, found = _at(table, metric, step), standing_out(table, metric, step, untrained)
+    name = SCORES[metric].name
+    highest = rows.sort_values("value").iloc[-1]
+    level = f"uniform attention has {highest.uniform:.2f}, the highest of the untrained heads {untrained[metric]:.2f}"
+    if not len(found):
+        return (f"no head is called {'an' if what[0] in 'aeiou' else 'a'} {what}: the highest {name} is "
+                f"{_value(highest)} (L{highest.layer}H{highest['head']}), and {level}.")  # fmt: skip
+    best = found.iloc[0]
+    return (
+        f"the strongest {what} is L{best.layer}H{best['head']} ({name} {_value(best)}); {level}. "
+        f"{len(found)} of {len(rows)} heads are above both (95% intervals for all {len(rows)} together)."
+    )
+
+
+def _through_the_match(table: pd.DataFrame, peak: int, untrained: dict[str, float]) -> list[str]:
+    """The other circuit: heads before the last layer that find the matching exemplar itself."""
+    before = table[table.layer < table.layer.max()]
+    found = standing_out(before, "query_to_match", peak, untrained)
+    if not len(found):
+        return []
+    best = found.iloc[0]
+    text = (
+        f"Before the last layer, the query finds the matching exemplar best through L{best.layer}H{best['head']} "
+        f"({_value(best)} of its attention; uniform attention has {best.uniform:.2f}, the "
+        f"highest of the untrained heads {untrained['query_to_match']:.2f})."
+    )
+    if not len(standing_out(before, "label_to_exemplar", peak, untrained)):
+        text += (" Since no head there is a previous-token head, this may be the circuit: the query learns where its "
+                 "match stands, and the last layer goes to the label next to it.")  # fmt: skip
+    return [text]
+
+
+def _value(row: pd.Series) -> str:
+    return f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
 
 
 def _at(table: pd.DataFrame, metric: str, step: int) -> pd.DataFrame:

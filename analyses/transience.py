@@ -7,7 +7,7 @@ import pandas as pd
 from analyses.findings import Findings
 from mechicl.figures.curves import evaluator_curves
 from mechicl.figures.style import short
-from mechicl.measures.phases import Phases, series_phases
+from mechicl.measures.phases import Phases, chance_levels, series_phases
 from mechicl.measures.tables import tidy
 from mechicl.series import Series
 
@@ -34,22 +34,23 @@ def _table(series: Series, phases: dict[str, Phases]) -> pd.DataFrame:
 
 
 def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
-    n = int(series.metrics.n.iloc[0])
+    n, chance = int(series.metrics.n.iloc[0]), chance_levels(series)
     lines = []
     for name, label in (("icl", "ICL"), ("flip", "Flip")):
         p = phases[name]
         if p.peak is None:
-            lines.append(f"{label} never rose .1 above chance; it ends at {p.final_value:.3f}.")
+            lines.append(f"{label} never rose .1 above chance ({chance[name]:.3f}); it ends at {p.final_value:.3f}.")
             continue
         decay = f"is half-way back to chance at {short(p.half_decay)}" if p.half_decay else "does not fall half-way"
         lines.append(
             f"{label} rises through half-way at {short(p.onset or 0)} sequences, peaks at {p.peak_value:.3f} "
-            f"({short(p.peak)}), {decay}, and ends at {p.final_value:.3f} (n = {n:,} sequences; chance .5)."
+            f"({short(p.peak)}), {decay}, and ends at {p.final_value:.3f} (n = {n:,} sequences; chance "
+            f"{chance[name]:.3f})."
         )
     for name, label in (("ciwl", "CIWL"), ("iwl", "Pure IWL")):
         p = phases[name]
         rise = "never formed; it" if p.onset is None else f"rises through half-way at {short(p.onset)} sequences and"
-        lines.append(f"{label} {rise} ends at {p.final_value:.3f}.")
+        lines.append(f"{label} {rise} ends at {p.final_value:.3f} (chance {chance[name]:.3f}).")
     icl, loss = phases["icl"], series.training_loss
     if icl.peak is not None and len(loss):
         at_peak = float(loss.loss[(loss.sequences - icl.peak).abs().idxmin()])

@@ -22,16 +22,19 @@ import storage
 import torch
 import training
 
+from mechicl.cores import cores
+
 HERE = Path(__file__).parent
 
 
 def machine() -> dict[str, object]:
     """What decides speed here."""
     info = Path("/proc/cpuinfo")
-    names = [x for x in info.read_text().splitlines() if x.startswith("model name")] if info.exists() else []
+    text = info.read_text(encoding="utf-8", errors="replace") if info.exists() else ""
+    names = [x for x in text.splitlines() if x.startswith("model name")]
     return {
         "cpu": names[0].split(":")[1].strip() if names else platform.processor(),
-        "vector_instructions": torch.backends.cpu.get_cpu_capability(), "cores": os.cpu_count(),
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(), "cores": cores(),
         "load_average": os.getloadavg()[0], "python": platform.python_version(),
         "torch": str(torch.__version__), "numpy": np.__version__, "numba": numba.__version__,
     }  # fmt: skip
@@ -50,7 +53,7 @@ def main() -> None:
     }.items():
         print(f"\n== {name} ==", flush=True)
         results[name] = run()
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     sys.path.append(str(HERE.parent / "docs"))
     from pictures import picture  # pyright: ignore[reportMissingImports]
 

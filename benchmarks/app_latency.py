@@ -59,7 +59,7 @@ def measure(root: Path, n: int, think: float, presses: Sequence[str] = PRESSES) 
         for name in presses:
             server = subprocess.Popen(
                 [sys.executable, "-m", "mechicl.cli", "app", str(root), "--port", "0", "--no-browser"],
-                stdout=subprocess.PIPE, text=True,
+                stdout=subprocess.PIPE, encoding="utf-8",
             )  # fmt: skip
             try:
                 assert server.stdout is not None

@@ -21,7 +21,7 @@ def long_series(source: Series, root: Path, count: int) -> None:
     root.mkdir(parents=True)
     write_json(root / "config.json", to_dict(source.config))
     write_json(root / "manifest.json", source.manifest | {"schedule": steps})
-    writer, lines = Writer(root), {line["step"]: line for line in source._metric_lines()}
+    writer, lines = Writer(root), {line["step"]: line for line in source.recorded()}
     for step in steps:
         near = min(source.steps, key=lambda s: abs(s - step))
         weights = source.weights(near)

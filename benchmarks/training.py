@@ -31,7 +31,7 @@ from mechicl.engine.step import Trainer
 from mechicl.model import ICLTransformer
 from mechicl.train import training_batches
 
-RECIPES = ("demo", "iwl", "coopetition")
+RECIPES = ("demo", "iwl", "coopetition-gaussian")
 STEPS = 10  # per turn
 
 

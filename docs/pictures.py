@@ -28,7 +28,7 @@ def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         body = figure.to_html(include_plotlyjs=True, full_html=True, config={"displayModeBar": False})
-        page.write_text(body.replace("<body>", "<body style='margin:0'>"))
+        page.write_text(body.replace("<body>", "<body style='margin:0'>"), encoding="utf-8")
         command = ["chromium", *FLAGS, f"--user-data-dir={folder}/profile", f"--window-size={width},{height}",
                    f"--screenshot={path}", page.as_uri()]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)

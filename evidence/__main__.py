@@ -46,7 +46,7 @@ def heads(runs: Runs, out: Path = Path("checkpoints/heads"), jobs: int | None = 
     Args:
         runs: whole series of one recipe, a seed each.
         out: where the treated runs go.
-        jobs: processes (default: one per core).
+        jobs: processes (default: one per core that may be used).
     """
     from evidence.heads import train_all
 
@@ -115,8 +115,10 @@ def _said(table) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     from mechicl.config import ConfigError
+    from mechicl.output import never_crash
     from mechicl.storage import SeriesError
 
+    never_crash()
     try:
         app.cli(args=argv, prog="python -m evidence", description=__doc__)
     except (ConfigError, SeriesError) as error:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from evidence import tables
 from evidence.accounts_data import Runs, read, runs
@@ -29,6 +28,7 @@ from mechicl.accounts.rates import NOISY, OUTVOTED, REGULARIZED
 from mechicl.accounts.score import phase_errors, rmse
 from mechicl.accounts.training import CONDITIONS, HELD_OUT
 from mechicl.measures.phases import over_seeds
+from mechicl.progress import each
 
 ACCOUNTS = (COOPETITION, OUTVOTED, REGULARIZED, NOISY)
 CONTROL, OTHERS = "control", "other seeds"
@@ -41,7 +41,7 @@ def fit_all(measured: Runs, draws: int = 200, refined: int = 3) -> Fits:
     seeds' own values of what is shared."""
     untreated = {seed: curves for (condition, seed), curves in measured.items() if condition == "mixed"}
     out: Fits = {}
-    for account in tqdm(ACCOUNTS, desc="fitting", leave=False, disable=None):
+    for account in each(ACCOUNTS, "fitting", leave=False):
         alone = {s: fit(account, {s: curves}, draws=draws, refined=refined) for s, curves in untreated.items()}
         own = {s: f.parameters[s] for s, f in alone.items()}
         errors = float(np.sqrt(np.mean([f.rmse**2 for f in alone.values()])))

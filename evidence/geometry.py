@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from evidence import tables
 from mechicl.config import Config
 from mechicl.data.banks import build_bank
+from mechicl.progress import each
 from mechicl.sweep.plan import read_plan
 
 N = 4000  # queries per bank
@@ -39,7 +39,7 @@ def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
     known = {} if before is None else {row["bank"]: row for row in before.to_dict("records")}
     asked = [(name, run) for name, kinds in SWEEPS.items() for run in read_plan(sweeps / f"{name}.toml").runs
              if run.condition.name.startswith(kinds)]  # fmt: skip
-    for name, run in tqdm(asked, desc="banks", disable=None):
+    for name, run in each(asked, "banks"):
         bank = fingerprint(run.config)
         found = known.get(bank) or geometry(run.config, data if run.config.bank.kind == "omniglot" else None)
         rows.append({"sweep": name, "condition": run.condition.name, "seed": run.seed, "bank": bank,
@@ -48,8 +48,11 @@ def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
 
 
 def fingerprint(config: Config) -> str:
-    """Of all that `geometry` depends on, but the drawings themselves."""
-    needed = asdict(config.bank), asdict(config.seeds), config.sequences.noise, N
+    """Of all that `geometry` depends on, but the drawings themselves. Fields at their defaults do not count, so that a
+    field added to BankConfig leaves the banks that the table has as they are."""
+    changed = {f.name: getattr(config.bank, f.name) for f in fields(config.bank)
+               if getattr(config.bank, f.name) != f.default}  # fmt: skip
+    needed = changed, asdict(config.seeds), config.sequences.noise, N
     return hashlib.sha256(json.dumps(needed, sort_keys=True).encode()).hexdigest()[:16]
 
 

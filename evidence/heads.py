@@ -21,6 +21,7 @@ from analyses.head_ablations import icl_heads
 from mechicl.config import Config, Treatment
 from mechicl.interventions import matched_heads
 from mechicl.measures.phases import series_phases
+from mechicl.paths import given
 from mechicl.series import Series, open_series
 from mechicl.sweep.executor import Job, Local
 
@@ -43,6 +44,7 @@ def conditions(series: Series) -> Iterator[Config]:
 def train_all(runs: list[Path], out: Path, jobs: int | None = None) -> None:
     """Train every condition of every run that is not finished; prints the heads of each."""
     todo: list[Job] = []
+    out = given(out)
     for root in runs:
         series = open_series(root)
         for config in conditions(series):

@@ -55,7 +55,7 @@ def text(found: list[Claim]) -> str:
     rows = [[f"[{c.key}](#{anchor(c)})", c.title, c.ran, c.number, f"**{c.verdict}**"] for c in found]
     parts = [INTRO, table(["", "claim", "what was run", "number", "verdict"], rows)]
     parts += [section(claim) for claim in found]
-    parts.append((Path(__file__).parent / "conclusion.md").read_text().rstrip())
+    parts.append((Path(__file__).parent / "conclusion.md").read_text(encoding="utf-8").rstrip())
     return "\n\n".join(parts) + "\n"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mechicl.commands import command
 from mechicl.config import ConfigError
 from mechicl.evaluators import EVALUATORS, chance
 from mechicl.series import Series, open_series
@@ -38,14 +39,14 @@ def collect(file: Path, runs: Path) -> pd.DataFrame:
     the table has already and the folder has not are kept: a grid may be run in several sittings."""
     plan = read_plan(file)
     before = read(plan.name)
-    begun = {run for run in plan.runs if (runs / run.name / "manifest.json").exists()}
+    begun = {run for run in plan.runs if (run.folder(runs) / "manifest.json").exists()}
     if not begun:
-        raise ConfigError(f"{runs} holds no run of {file}: `mechicl sweep {file} --out {runs}` trains them.")
+        raise ConfigError(f"{runs} holds no run of {file}: {command('sweep', file, '--out', runs)} trains them.")
     parts = []
     for run in plan.runs:
         name = run.condition.name
         if run in begun:
-            rows = of_series(open_series(runs / run.name), name)
+            rows = of_series(open_series(run.folder(runs)), name)
         elif before is not None:
             rows = before.loc[(before.condition == name) & (before.seed == run.seed), _COLUMNS]
         else:

@@ -3,6 +3,8 @@
     series = mechicl.open_series("checkpoints/demo")
     model = series.model(series.steps[-1])       # a real HookedTransformer
     table = series.evaluate(ablate=mechicl.AblateHeads(heads=((1, 3),)))
+    scores = mechicl.attention_scores(series)    # every measure: docs/measures.md
+    mechicl.save_figure(mechicl.evaluator_curves(series), "curves.svg")
     series = mechicl.train(mechicl.recipes.demo())
 
 Names are loaded when first used, so that `import mechicl` and `mechicl --help` are quick.
@@ -23,25 +25,53 @@ _HOME = {
     "Config": "config",
     "ICLTransformer": "model",
     "Series": "series",
+    "ablate_mlps": "measures.mlps",
     "app": "app",
+    "attention_scores": "measures.attention",
     "densify": "train",
+    "effects": "measures.ablation",
+    "evaluator_curves": "figures.curves",
+    "every_head": "interventions",
+    "head_effects": "measures.ablation",
+    "logit_attribution": "measures.attribution",
     "open_series": "series",
+    "phase_table": "measures.phases",
     "report": "report",
     "resume": "train",
+    "save_figure": "figures.save",
+    "seed_bands": "measures.seeds",
+    "seed_curves": "figures.curves",
+    "series_phases": "measures.phases",
     "show_attention": "figures.attention",
+    "standing_out": "measures.attention",
     "train": "train",
     "train_seeds": "ensemble",
 }
-__all__ = ["__version__", "recipes", *_HOME]
+_MODULES = ("measures", "recipes")
+__all__ = ["__version__", *_MODULES, *_HOME]
 
 if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and editors
+    from mechicl import measures as measures
     from mechicl import recipes as recipes
     from mechicl.app import app as app
     from mechicl.config import Config as Config
     from mechicl.data.banks import Batch as Batch
     from mechicl.ensemble import train_seeds as train_seeds
     from mechicl.figures.attention import show_attention as show_attention
+    from mechicl.figures.curves import evaluator_curves as evaluator_curves
+    from mechicl.figures.curves import seed_curves as seed_curves
+    from mechicl.figures.save import save_figure as save_figure
     from mechicl.interventions import AblateHeads as AblateHeads
+    from mechicl.interventions import every_head as every_head
+    from mechicl.measures.ablation import effects as effects
+    from mechicl.measures.ablation import head_effects as head_effects
+    from mechicl.measures.attention import attention_scores as attention_scores
+    from mechicl.measures.attention import standing_out as standing_out
+    from mechicl.measures.attribution import logit_attribution as logit_attribution
+    from mechicl.measures.mlps import ablate_mlps as ablate_mlps
+    from mechicl.measures.phases import phase_table as phase_table
+    from mechicl.measures.phases import series_phases as series_phases
+    from mechicl.measures.seeds import seed_bands as seed_bands
     from mechicl.model import ICLTransformer as ICLTransformer
     from mechicl.report import report as report
     from mechicl.series import Series as Series
@@ -52,8 +82,8 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
 
 
 def __getattr__(name: str):
-    if name == "recipes":
-        return importlib.import_module("mechicl.recipes")
+    if name in _MODULES:
+        return importlib.import_module(f"mechicl.{name}")
     if name in _HOME:
         value = getattr(importlib.import_module(f"mechicl.{_HOME[name]}"), name)
         globals()[name] = value

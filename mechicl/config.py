@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mechicl.loading import ConfigError as ConfigError
-from mechicl.loading import at_least
+from mechicl.loading import at_least, check_types
 from mechicl.loading import from_dict as from_dict
 from mechicl.loading import to_dict as to_dict
 from mechicl.task import BankConfig as BankConfig
@@ -21,6 +21,9 @@ from mechicl.treatments import Treatment as Treatment
 from mechicl.treatments import check_treatments
 
 GROUPS = ("all", "attention", "mlp", "embeddings")
+_SMALLEST = 2.0**-126  # of float32 without loss; Adam divides by eps where a gradient has always been 0
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
+_LONGEST_NAME = 180  # bytes; folders have 255, of which seeds and temporary files take some
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class Seeds:
     eval: int = 1  # the fixed evaluation sets
 
     def __post_init__(self) -> None:
+        check_types(self, "seeds")
         at_least("seeds", self, init=0, data=0, eval=0)
 
 
@@ -51,11 +55,16 @@ class ModelConfig:
     positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
     position_time: float = 10000.0  # time constant of sinusoidal and rotary positions
     layer_norm: bool = True
+    activation: Literal["gelu", "gelu_tanh"] = "gelu"  # of MLPs: exact, or the tanh form, as published
+    init: Literal["normal", "truncated"] = "normal"  # of matrices: lecun-normal, or cut at 2 sigma, as published
     encoder: Literal["linear", "conv"] = "linear"
     channels: tuple[int, ...] = (16, 32, 32)  # conv: of each 3x3 convolution of stride 2
 
     def __post_init__(self) -> None:
+        check_types(self, "model")
         at_least("model", self, n_layers=1, d_model=1, n_heads=1, mlp_ratio=0)
+        if not self.position_time > 0:
+            raise ConfigError(f"model.position_time={self.position_time}: expected a time above 0, as 10000.0.")
         if not self.channels or min(self.channels) < 1:
             raise ConfigError(f"model.channels={self.channels}: expected at least one convolution, of at least 1 "
                               "channel each, as (16, 32, 32).")  # fmt: skip
@@ -103,7 +112,10 @@ class OptimConfig:
     l2_group: Literal["all", "attention", "mlp", "embeddings"] = "all"
 
     def __post_init__(self) -> None:
-        at_least("optim", self, lr=0, warmup_steps=0, l2=0)
+        check_types(self, "optim")
+        at_least("optim", self, lr=0, warmup_steps=0, l2=0, adam_eps=_SMALLEST)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optim.betas={self.betas}: expected two numbers from 0 to below 1, as (0.9, 0.999).")
         if self.schedule == "inverse_sqrt" and self.warmup_steps < 1:
             raise ConfigError("optim.schedule='inverse_sqrt' decays from the end of the warm-up: "
                               "set warmup_steps to at least 1.")
@@ -127,6 +139,7 @@ class Window:
     every: int
 
     def __post_init__(self) -> None:
+        check_types(self, "window")
         if not (0 <= self.start <= self.stop and self.every >= 1):
             raise ConfigError(f"window {self.start}..{self.stop} every {self.every}: expected "
                               "0 <= start <= stop and every >= 1.")
@@ -143,6 +156,7 @@ class ScheduleConfig:
     windows: tuple[Window, ...] = ()
 
     def __post_init__(self) -> None:
+        check_types(self, "schedule")
         at_least("schedule", self, log_points=0, linear_every=0)
 
 
@@ -160,6 +174,11 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     seeds: Seeds = field(default_factory=Seeds)
     n_eval: int = 2000  # sequences per evaluator
+    # evaluators draw from the first so many training classes and exemplars of each; (1600, 5) is the published
+    # evaluation's; None: from all of them
+    eval_first: tuple[int, int] | None = None
+    eval_exemplars: Literal["replacement", "as_training"] = "replacement"  # how evaluation sets draw exemplars:
+    # with replacement, or by the rule of `sequences.exemplars` (the evaluator 'train' always follows that)
     states: int = 10  # full optimiser states kept, evenly spaced: for resume and densify
     treatments: tuple[Treatment, ...] = ()  # what is done to the model or its data during training
     threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
@@ -169,12 +188,9 @@ class Config:
     # the first and last weights are kept (and, until the run ends, one state to resume from)
 
     def __post_init__(self) -> None:
+        check_types(self, "config")
         at_least("config", self, steps=1, batch_size=1, n_eval=1, states=1, threads=1)
-        if not self.name or not all(ch.isalnum() or ch in "-_." for ch in self.name):
-            raise ConfigError(f"name={self.name!r}: a run's name is made of letters, digits, '-', "
-                              "'_' and '.', since it names its folder.")
-        if self.name.startswith("."):
-            raise ConfigError(f"name={self.name!r}: a run's name does not start with a dot.")
+        _check_name(self.name)
         from mechicl.data.sequences import check
 
         bank = self.bank
@@ -182,6 +198,10 @@ class Config:
             self.sequences,
             n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels,
         )  # fmt: skip
+        if self.eval_first is not None and not (2 <= self.eval_first[0] <= bank.n_classes
+                                                and 1 <= self.eval_first[1] <= bank.n_exemplars):  # fmt: skip
+            raise ConfigError(f"eval_first={self.eval_first}: expected (classes, exemplars) of those trained on, from "
+                              f"(2, 1) to ({bank.n_classes}, {bank.n_exemplars}), or None for all.")  # fmt: skip
         if self.model.encoder == "conv":
             bank.check_pictures()
         check_treatments(self)
@@ -190,3 +210,32 @@ class Config:
         """The same run with another init and data seed; evaluation sets keep theirs."""
         seeds = dataclasses.replace(self.seeds, init=seed, data=seed)
         return dataclasses.replace(self, seeds=seeds)
+
+
+def _check_name(name: str) -> None:
+    """Raise unless a run's name can be that of a folder, on any system."""
+    if not name or not all(ch.isalnum() or ch in "-_." for ch in name):
+        raise ConfigError(f"name={name!r}: a run's name is made of letters, digits, '-', "
+                          "'_' and '.', since it names its folder.")  # fmt: skip
+    if name.startswith("."):
+        raise ConfigError(f"name={name!r}: a run's name does not start with a dot.")
+    if name.endswith(".") or name.split(".")[0].lower() in _DEVICES:
+        raise ConfigError(f"name={name!r}: Windows can have no such folder. Choose a name that ends in no dot and is "
+                          "no device, as 'con' or 'nul'.")  # fmt: skip
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ConfigError(f"name={name[:40]!r}...: {len(name.encode())} bytes, but a run's name, which names its "
+                          f"folder, has at most {_LONGEST_NAME}.")  # fmt: skip
+
+
+def from_run(data: dict) -> Config:
+    """The config that a run's own config.json holds, also of runs from before a field existed: their evaluation
+    sets followed the training data's rule for exemplars.
+
+    Raises:
+        ConfigError: as `from_dict`.
+    """
+    old = "eval_exemplars" not in data
+    config = from_dict(Config, data)
+    if old and config.sequences.exemplars != "replacement":
+        return dataclasses.replace(config, eval_exemplars="as_training")
+    return config

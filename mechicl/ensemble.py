@@ -9,21 +9,24 @@ have alone, so each process simply measures both and takes the quicker (docs/spe
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from mechicl.config import Config, ConfigError
+from mechicl.cores import cores
 from mechicl.data.banks import Bank, stack_batches
+from mechicl.disk import check_writable, is_file
 from mechicl.engine.forward import stack
 from mechicl.engine.params import init, pack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
+from mechicl.paths import given, given_or_none
 from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
+from mechicl.surroundings import own_settings
 from mechicl.train import (
     Member,
     Shown,
@@ -41,6 +44,7 @@ _TRIAL = 12  # steps timed each way before choosing
 _GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
 
 
+@own_settings()
 def train_seeds(
     config: Config,
     seeds: Sequence[int],
@@ -58,26 +62,29 @@ def train_seeds(
     Args:
         config: a recipe's Config; each seed replaces its init and data seeds.
         out: where, without the seed (default checkpoints/<config.name>).
-        jobs: processes (default: one per core, at most one per seed).
+        jobs: processes (default: one per core that may be used, at most one per seed).
         data, progress: as in `train`.
 
     Raises:
         ConfigError: a run is there that was trained with other settings.
         SeriesError: a run could not be written; the others are whole.
     """
-    base = Path(out) if out is not None else Path("checkpoints") / config.name
+    base, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
     plan = {base.with_name(f"{base.name}-s{seed}"): config.with_seed(seed) for seed in seeds}
     fresh, begun_before = [], []
     for root, settings in plan.items():
-        if not (root / "manifest.json").exists():
+        if not is_file(root / "manifest.json"):
+            check_writable(root, "Train elsewhere with --out DIR.")
             fresh.append(root)
         elif open_series(root).config != settings:
             raise ConfigError(f"{root} was trained with other settings than recipe {config.name} has now: "
                               "move it away, or train elsewhere with --out DIR.")  # fmt: skip
         else:
+            if _done(root) < settings.steps:
+                check_writable(root)
             begun_before.append(root)
     left = {root: settings.steps - _done(root) for root, settings in plan.items()}
-    workers = max(1, min(jobs or os.cpu_count() or 1, sum(map(bool, left.values()))))
+    workers = max(1, min(jobs or cores(), sum(map(bool, left.values()))))
     # Resumed runs stand at different steps, so each goes alone; fresh ones are shared out.
     shares = [[root] for root in begun_before if left[root]]
     shares += [fresh[i::workers] for i in range(workers) if fresh[i::workers]]

@@ -16,7 +16,9 @@ Per sequence, with z the logits at the query, y the target, S the context's labe
     iwl          C other classes                     canonical            in-weights recall
     icl_holdout  as icl, classes never trained on    {0, 1}, random       ICL
 
-Where classes share labels, the classes of one evaluation context have distinct labels.
+Where classes share labels, the classes of one evaluation context have distinct labels. Exemplars are drawn
+with replacement whatever the training data does (in `train` as in training), unless `Config.eval_exemplars` is
+'as_training': where items of a class show the identical exemplar, ICL and Flip ask for no generalisation.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from mechicl.engine.ops import compiled, linear, matmul_arrays
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments
+from mechicl.surroundings import reading
 from mechicl.treatments import Treatment
 
 METRICS = ("in_context_acc", "acc", "loss")
@@ -75,11 +78,8 @@ def _no_support(copy_query_label: bool) -> Callable[[SequenceConfig], SequenceCo
 
 
 def _evaluation(trained: SequenceConfig, **changes) -> SequenceConfig:
-    """Everything fixed but context length, exemplar rule and noise, which are the task's."""
-    return SequenceConfig(
-        n_pairs=trained.n_pairs, exemplars=trained.exemplars, noise=trained.noise,
-        distinct_labels=True, **changes,
-    )  # fmt: skip
+    """Everything fixed but context length and noise, which are the task's."""
+    return SequenceConfig(n_pairs=trained.n_pairs, noise=trained.noise, distinct_labels=True, **changes)
 
 
 EVALUATORS: dict[str, Evaluator] = {
@@ -111,6 +111,10 @@ def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, 
                           "say of which step, as in series.evaluation_set(name, step=1000).")  # fmt: skip
     evaluator = EVALUATORS[name]
     part, setting = evaluator.part(bank), evaluator.sequences(config.sequences)
+    if config.eval_first is not None:
+        part = part.first(*config.eval_first)
+    if config.eval_exemplars == "as_training":
+        setting = replace(setting, exemplars=config.sequences.exemplars)
     if part.n_classes < 2:
         raise ConfigError(f"evaluator {name!r} needs at least 2 classes in its part of the bank, "
                           f"which has {part.n_classes}: raise bank.n_holdout_classes.")
@@ -225,7 +229,25 @@ def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray,
     return mean, np.clip(centre - half, 0.0, mean), np.clip(centre + half, mean, 1.0)
 
 
-@torch.inference_mode()
+def paired_interval(
+    before: Tensor | np.ndarray, after: Tensor | np.ndarray, metric: str = "acc"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean of after - before over the last axis, the same sequences in both, and its 95% interval.
+
+    Of accuracies (bool) it is Agresti and Min's (2005): half a sequence is added to each way two answers can
+    fall, so that a change that met none of n sequences does not look certain to be 0. Of losses, the normal one.
+    """
+    x, y = np.asarray(before), np.asarray(after)
+    if metric == "loss":
+        return normal_interval(y.astype(np.float64) - x)
+    n = np.broadcast_shapes(x.shape, y.shape)[-1]
+    won, lost = (y & ~x).sum(-1), (x & ~y).sum(-1)
+    value, centre = (won - lost) / n, (won - lost) / (n + 2)
+    half = _Z * np.sqrt(won + lost + 1 - (won - lost) ** 2 / (n + 2)) / (n + 2)
+    return value, np.minimum(value, centre - half), np.maximum(value, centre + half)
+
+
+@reading()
 def evaluate_params(
     params: Params, sets: dict[str, Batch], config: Config, treatments: tuple[Treatment, ...] = ()
 ) -> list[dict]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mechicl import dtypes
 from mechicl.config import Config
 from mechicl.engine.params import Params, init, pack, shapes
 from mechicl.series import open_series
@@ -45,13 +46,12 @@ def initial_params(config: Config, root: Path) -> Params:
         SeriesError: the run grafts, and its initial weights are gone.
     """
     import safetensors
-    import safetensors.torch
 
     if not any(t.kind == "graft" for t in config.treatments):
         return pack(init(config))
     try:
-        return pack(safetensors.torch.load((root / INITIAL).read_bytes()))
-    except (OSError, safetensors.SafetensorError) as error:
+        return pack(dtypes.load((root / INITIAL).read_bytes()))
+    except (OSError, safetensors.SafetensorError, dtypes.ForeignDtype) as error:
         raise SeriesError(f"{root / INITIAL} cannot be read ({error}): the grafted initial weights are gone. "
                           "Move the run away and train it again.") from None  # fmt: skip
 

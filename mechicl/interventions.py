@@ -7,9 +7,9 @@ head's output before W_O.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.loading import check_types, whole
 
 Kind = Literal["zero", "mean", "resample", "pattern_preserving", "value_preserving"]
 
@@ -42,9 +43,8 @@ class AblateHeads:
     kind: Kind = "zero"
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ConfigError(f"kind={self.kind!r}: expected one of {', '.join(get_args(Kind))}.")
-        object.__setattr__(self, "heads", tuple(sorted({(int(la), int(h)) for la, h in self.heads})))
+        object.__setattr__(self, "heads", tuple(sorted({_pair(head, self.heads) for head in _listed(self.heads)})))
+        check_types(self, "AblateHeads")
 
     def __str__(self) -> str:
         return f"{self.kind} " + (" ".join(f"L{la}H{h}" for la, h in self.heads) or "nothing")
@@ -62,6 +62,43 @@ class AblateHeads:
                     f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
                     f"with heads 0..{model.n_heads - 1}."
                 )
+
+
+def _listed(heads: object) -> Iterable:
+    if isinstance(heads, (str, bytes)) or not isinstance(heads, Iterable):
+        raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, as heads=((0, 1), (1, 3)).")
+    return heads
+
+
+def _pair(head: object, heads: object) -> tuple[int, int]:
+    """(layer, head) as ints, from whatever a pair can be: a tuple, a list, a row of an array."""
+    try:
+        layer, number = head  # type: ignore[misc]
+        return whole("layer", layer), whole("head", number)
+    except (TypeError, ValueError):  # no pair; or of what are no whole numbers (ConfigError is a ValueError)
+        pass
+    near = ""
+    if isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads):
+        near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
+    raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs of whole numbers, as heads=((0, 1), (1, 3)); "
+                      f"{head!r} is none.{near}")  # fmt: skip
+
+
+def as_interventions(ablate: object) -> list[AblateHeads]:
+    """One intervention, several or None, as a list.
+
+    Raises:
+        ConfigError: it is something else, as hooks.
+    """
+    if ablate is None or isinstance(ablate, AblateHeads):
+        return [] if ablate is None else [ablate]
+    listed: list[Any] = list(ablate) if isinstance(ablate, Iterable) and not isinstance(ablate, str) else [ablate]
+    for each in listed:
+        if not isinstance(each, AblateHeads):
+            hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""
+            raise ConfigError(f"ablate={each!r}: expected an AblateHeads or several, as AblateHeads(heads=((1, 3),)), "
+                              f"not {type(each).__name__}.{hooks}")  # fmt: skip
+    return listed
 
 
 def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
@@ -132,15 +169,17 @@ def edits(
         raise ConfigError(f"conditions of one forward pass share a kind; given {sorted(kinds)}.")
     (kind,) = kinds
     out: dict[str, Edit] = {}
+    device = next(iter(intact.values())).device if intact else None
     for layer in range(model.n_layers):
         # [c, b, t, h, k], not broadcast along k: heads and their dimensions are then one axis to torch, 4x faster
-        keep = torch.ones(len(conditions), 1, 1, model.n_heads, model.d_head)
+        keep = torch.ones(len(conditions), 1, 1, model.n_heads, model.d_head, device=device)
+        touched = False
         for i, condition in enumerate(conditions):
             condition.check(model)
             for la, head in condition.heads:
                 if la == layer:
-                    keep[i, ..., head, :] = 0
-        if keep.all():
+                    keep[i, ..., head, :], touched = 0, True
+        if not touched:
             continue
         name = f"blocks.{layer}.attn.hook_z"
         # By kind, not by what `intact` happens to hold: other kinds' needs may be in it too.

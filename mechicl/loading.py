@@ -1,12 +1,21 @@
-"""Plain data and text as settings, strictly: what is unknown or ill-typed is refused by name."""
+"""Plain data and text as settings, strictly: what is unknown or ill-typed is refused by name.
+
+The same walk over a dataclass's annotations checks what a file says (`from_dict`) and what Python builds
+(`check_types`, called first in every `__post_init__`), so that what can be constructed can be saved and opened.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import math
+import operator
 import types
 import typing
 from typing import Any, Literal
+
+_LARGEST = 2**63 - 1  # whole numbers end up in int64
 
 
 class ConfigError(ValueError):
@@ -22,10 +31,10 @@ def from_dict(cls: type, data: Any, where: str = "config") -> Any:
     """Build `cls` from plain data, refusing unknown keys and ill-typed values by name."""
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a table of settings, got {data!r}.")
-    hints = typing.get_type_hints(cls)
+    hints = type_hints(cls)
     for key in data:
         if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
+            near = difflib.get_close_matches(str(key), hints, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{where}.{key}: unknown key.{hint} Known: {', '.join(hints)}.")
     for f in dataclasses.fields(cls):
@@ -35,12 +44,38 @@ def from_dict(cls: type, data: Any, where: str = "config") -> Any:
     return cls(**{k: _coerce(v, hints[k], f"{where}.{k}") for k, v in data.items()})
 
 
+def check_types(config: Any, where: str) -> None:
+    """Check every field of a frozen dataclass against its annotation, as `from_dict` does, and put what is
+    equal to it in its plain form: lists become tuples, whole numbers floats, numpy's numbers Python's.
+
+    Args:
+        where: what to call the dataclass in an error, as 'optim'.
+
+    Raises:
+        ConfigError: the first field that cannot be, what was given and what is possible.
+    """
+    hints = type_hints(type(config))
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        plain = _coerce(value, hints[f.name], f"{where}.{f.name}")
+        if plain is not value:
+            object.__setattr__(config, f.name, plain)
+
+
+@functools.cache
+def type_hints(cls: type) -> dict[str, Any]:
+    """Field -> its annotation, resolved once: edits are built by the thousand."""
+    return typing.get_type_hints(cls)
+
+
 def _coerce(value: Any, hint: Any, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        value = value.tolist()  # numbers and arrays alike; nothing is rounded
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where)
+        return value if type(value) is hint else from_dict(hint, value, where)
     if origin is Literal:
-        if not any(value == a and type(value) is type(a) for a in args):
+        if not any(type(value) is type(a) and value == a for a in args):
             raise ConfigError(f"{where}={value!r}: expected one of {', '.join(map(repr, args))}.")
         return value
     if origin in (types.UnionType, typing.Union):
@@ -48,15 +83,26 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             return None
         return _coerce(value, next(a for a in args if a is not type(None)), where)
     if origin is tuple:
-        if not isinstance(value, (list, tuple)):
+        if not isinstance(value, (list, tuple, range)):
             raise ConfigError(f"{where}={value!r}: expected a list.")
         if args[-1] is not Ellipsis and len(value) != len(args):
             raise ConfigError(f"{where}={value!r}: expected {len(args)} values.")
-        return tuple(_coerce(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        items = tuple(_coerce(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
+        same = type(value) is tuple and all(a is b for a, b in zip(items, value, strict=True))
+        return value if same else items
+    return _plain(value, hint, where)
+
+
+def _plain(value: Any, hint: type, where: str) -> Any:
+    """One int, float, bool or str: of exactly that type, so that JSON gives it back as it was."""
+    if type(value) is int and hint in (int, float):
+        if abs(value) > _LARGEST:
+            raise ConfigError(f"{where}: a number of {value.bit_length()} bits: expected at most {_LARGEST}.")
+        value = hint(value)
+    if type(value) is not hint:
         raise ConfigError(f"{where}={value!r}: expected {hint.__name__}, got {type(value).__name__}.")
+    if hint is float and not math.isfinite(value):
+        raise ConfigError(f"{where}={value!r}: expected a finite number.")
     return value
 
 
@@ -65,6 +111,33 @@ def at_least(where: str, config: Any, **bounds: float) -> None:
     for key, low in bounds.items():
         if not getattr(config, key) >= low:  # NaN too
             raise ConfigError(f"{where}.{key}={getattr(config, key)}: expected at least {low}.")
+
+
+def at_most(where: str, config: Any, **bounds: float) -> None:
+    """Raise where a field of a config lies above its bound."""
+    for key, high in bounds.items():
+        if not getattr(config, key) <= high:
+            raise ConfigError(f"{where}.{key}={getattr(config, key)}: expected at most {high:g}.")
+
+
+def whole(name: str, value: Any, what: str = "a whole number") -> int:
+    """`value` as an int, where it is one: Python's, numpy's or torch's.
+
+    Raises:
+        ConfigError: it is anything else, as "24000", 24000.0, None or True.
+    """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    near = ""
+    try:
+        if not isinstance(value, bool) and float(value) == int(float(value)):
+            near = f" Write {name}={int(float(value))}."
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ConfigError(f"{name}={value!r}: expected {what}, not {type(value).__name__}.{near}")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -8,26 +8,31 @@ Everything a HookedTransformer does works: `run_with_cache`, `run_with_hooks`,
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from mechicl.config import Config, ModelConfig
+from mechicl import card
+from mechicl.config import Config, ConfigError, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine import encoder
 from mechicl.engine.forward import Edit
 from mechicl.engine.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
-from mechicl.interventions import AblateHeads, edits, needs
+from mechicl.interventions import AblateHeads, as_interventions, edits, needs
+from mechicl.surroundings import own_settings
 
 with warnings.catch_warnings():
     # HookedTransformer is deprecated in favour of a bridge whose pattern edits do nothing
     # in 3.9 (docs/architecture.md): the warning is expected here, and only here.
     warnings.simplefilter("ignore")
     from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens.components.layer_norm_pre import LayerNormPre
     from transformer_lens.components.transformer_block import TransformerBlock
     from transformer_lens.hook_points import HookPoint
+    from transformer_lens.weight_processing import ProcessWeights
 
 _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
 
@@ -65,20 +70,32 @@ class ICLTransformer(HookedTransformer):
     `model(batch)` gives logits [b, 2C+1, labels] as usual; only the last position was
     trained. `model(batch, return_type="loss")` is the cross-entropy at the query.
     The residual stream alternates exemplar and label positions: x1 y1 ... xC yC xq.
+
+    With `fold_ln` it is the same function in the form that TransformerLens' helpers assume: LayerNorms'
+    weights and biases folded into the matrices that read from them (whose biases then are not 0), what writes
+    to the residual stream centred, W_U centred over labels, so that logits are relative to their mean. Value
+    biases stay with their heads: `hook_z`, and with it every ablation, is as without folding. Layers without
+    an MLP have one of zeros, since helpers ask for all. Then the parts of a whole decomposition sum to a
+    logit difference less the unembedding's bias, which no component writes:
+
+        stack = cache.get_full_resid_decomposition(expand_neurons=False, pos_slice=-1)
+        parts = cache.logit_attrs(stack, y, other, pos_slice=-1)
+        # logits[:, -1, y] - logits[:, -1, other] = parts.sum(0) + model.b_U[y] - model.b_U[other]
     """
 
-    def __init__(self, config: Config, weights: Params | None = None):
+    @own_settings()
+    def __init__(self, config: Config, weights: Params | None = None, *, fold_ln: bool = False):
         """Build the model of a run; `weights` in TransformerLens shapes, default fresh ones."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             super().__init__(_hooked_config(config))
-        self.run_config = config
+        self.run_config, self.folded = config, fold_ln
         if config.model.encoder == "conv":
             self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
         features = encoder.n_features(config.model, config.bank.dim)
         self.exemplar_embed = ExemplarEmbed(features, config.model.d_model)
         for layer in range(config.model.n_layers):
-            if config.model.mlp_ratio and not config.model.has_mlp(layer):
+            if config.model.mlp_ratio and not config.model.has_mlp(layer) and not fold_ln:
                 # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
                 plain = dataclasses.replace(self.cfg, attn_only=True)
                 self.blocks[layer] = TransformerBlock(plain, layer)
@@ -86,35 +103,77 @@ class ICLTransformer(HookedTransformer):
             cos, sin = rotary_tables(config.model, config.sequences.n_tokens)
             for block in self.blocks:
                 block.attn.rotary_cos, block.attn.rotary_sin = cos.clone(), sin.clone()
+        if fold_ln and config.model.layer_norm:
+            self.cfg.normalization_type = "LNPre"
+            self.ln_final = LayerNormPre(self.cfg)
+            for block in self.blocks:
+                block.ln1 = LayerNormPre(self.cfg)
+                if config.model.mlp_ratio:
+                    block.ln2 = LayerNormPre(self.cfg)
         self.setup()  # hook names for the parts added above
         self.load_weights(init(config) if weights is None else weights)
         self._check_hooks()
 
+    @own_settings()
     def load_weights(self, weights: Params) -> ICLTransformer:
-        """Put a checkpoint's weights in place, bit for bit; returns self.
+        """Put a checkpoint's weights in place, bit for bit, or folded if the model is; returns self.
 
         What is never trained (biases of q, k, v and the attention output; fixed positions)
         is set to its constant.
 
         Raises:
-            ConfigError: a missing, unknown or misshapen parameter, by name.
+            ConfigError: a missing, unknown or misshapen parameter, by name; or the model was changed after it
+                was built (`process_weights_`), so that the weights have no place in it. Nothing is loaded then.
         """
-        config = self.run_config
-        check_weights(weights, config, "weights")
+        check_weights(weights, self.run_config, "weights")
+        self._check_whole()
+        own = dict(self.named_parameters())
+        values = weights | {name: self._constant(name, p) for name, p in own.items() if name not in weights}
+        if self.folded:
+            values = _folded(values, self.cfg)
         with torch.no_grad():
-            for name, p in self.named_parameters():
-                if name in weights:
-                    p.copy_(weights[name])
-                    continue
-                p.requires_grad_(False).zero_()
-                if name == "pos_embed.W_pos" and config.model.positions == "sinusoidal":
-                    p.copy_(sinusoidal_positions(p.shape[0], p.shape[1], config.model.position_time))
+            for name, p in own.items():
+                p.requires_grad_(name in weights).copy_(values[name])
         return self
 
     def weights(self) -> Params:
-        """The trained parameters, in TransformerLens names and shapes. Copies."""
+        """The trained parameters, in TransformerLens names and shapes. Copies.
+
+        Raises:
+            ConfigError: the model is folded: its parameters are not those that were trained.
+        """
+        if self.folded:
+            raise ConfigError("a folded model does not hold the trained parameters: series.weights(step) has them.")
+        self._check_whole()
         own = dict(self.named_parameters())
         return {name: own[name].detach().clone() for name in shapes(self.run_config)}
+
+    def _check_whole(self) -> None:
+        """Raise if parameters are gone that were there when the model was built."""
+        own = dict(self.named_parameters())
+        for name, shape in shapes(self.run_config).items():
+            norm = self.folded and name.split(".")[-2].startswith("ln")
+            if not norm and (name not in own or own[name].shape != shape):
+                raise ConfigError(
+                    f"this model has no parameter {name} any more: its LayerNorms were folded into other parameters "
+                    "(process_weights_). Weights can be loaded into series.model(step), or, to have them folded each "
+                    "time, into series.model(step, fold_ln=True)."
+                )
+
+    def _constant(self, name: str, p: Tensor) -> Tensor:
+        """The value of a parameter that is never trained."""
+        if name == "pos_embed.W_pos" and self.run_config.model.positions == "sinusoidal":
+            return sinusoidal_positions(p.shape[0], p.shape[1], self.run_config.model.position_time)
+        return torch.zeros(p.shape)
+
+    def _apply(self, fn, recurse=True):
+        """Moved or cast (`to`, `double`, ...), every part is told: parts cast and move to what their cfg says."""
+        out = super()._apply(fn, recurse)
+        p = self.embed.W_E
+        for part in self.modules():
+            if hasattr(part, "cfg"):
+                part.cfg.dtype, part.cfg.device = p.dtype, str(p.device)  # pyright: ignore
+        return out
 
     def input_to_embed(self, input: Batch, **_: object):  # type: ignore[override]
         """A batch's first residual stream, through the usual hooks. As in HookedTransformer."""
@@ -123,6 +182,7 @@ class ICLTransformer(HookedTransformer):
                 f"ICLTransformer reads a mechicl Batch, not {type(input).__name__}; make one with "
                 "series.evaluation_set('icl') or bank.draw(...)."
             )
+        input = input.to(self.exemplar_embed.W.device)
         features = input.exemplars.to(self.exemplar_embed.W.dtype)
         if self.run_config.model.encoder == "conv":
             features = self.hook_encoder(self.encoder(features))
@@ -138,17 +198,25 @@ class ICLTransformer(HookedTransformer):
         )
         return residual, input.target, shortformer, None  # the targets reach `loss_fn` as its tokens
 
+    def accumulated_bias(self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True) -> Tensor:
+        """As in HookedTransformer, which fails where there are no MLPs to have biases."""
+        return super().accumulated_bias(layer, mlp_input, include_mlp_biases and not self.cfg.attn_only)
+
     def loss_fn(self, logits: Tensor, tokens: Tensor, attention_mask=None, per_token=False):
         """Cross-entropy of the targets (`tokens`, [b]) at the query; [b] if `per_token`."""
         reduction = "none" if per_token else "mean"
         return nn.functional.cross_entropy(logits[:, -1], tokens, reduction=reduction)
 
+    @own_settings()
     def hooks_for(self, intervention: AblateHeads, batch: Batch) -> list[tuple[str, Callable]]:
         """An intervention as TransformerLens hooks for this batch.
 
         `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
-        Baselines that need the intact model (mean, resample, ...) run it once, here.
+        Baselines that need the intact model (mean, resample, ...) run it once, here. The hooks follow the
+        model, should it be moved or cast later.
         """
+        if not isinstance(intervention, AblateHeads):
+            as_interventions([intervention])
         wanted = needs(intervention.kind, self.run_config.model)
         with torch.no_grad():
             _, cache = self.run_with_cache(batch, names_filter=lambda name: name in wanted)
@@ -156,9 +224,16 @@ class ICLTransformer(HookedTransformer):
         planned = edits([intervention], self.run_config.model, intact)
 
         def hook(edit: Edit) -> Callable:
-            return lambda x, hook: edit(x).reshape(x.shape)  # the one condition's axis goes
+            return lambda x, hook: edit.like(x)(x).reshape(x.shape)  # the one condition's axis goes
 
         return [(name, hook(edit)) for name, edit in planned.items()]
+
+    def __repr__(self) -> str:
+        """One line; `print(torch.nn.Module.__repr__(model))` has every part."""
+        trained = sum(math.prod(shape) for shape in shapes(self.run_config).values())
+        p, folded = self.embed.W_E, ", LayerNorms folded" if self.folded else ""
+        return (f"ICLTransformer({card.summary(self.run_config)}, {self.run_config.model.positions} positions, "
+                f"{trained:,} parameters{folded}; {str(p.dtype)[6:]} on {p.device})")  # fmt: skip
 
     def _check_hooks(self) -> None:
         missing = [
@@ -171,6 +246,16 @@ class ICLTransformer(HookedTransformer):
             raise RuntimeError(f"this transformer_lens runs no hook {missing}; install 3.9 <= version < 4.")
 
 
+def _folded(values: Params, cfg: HookedTransformerConfig) -> Params:
+    """All parameters of a model, LayerNorms' too, as TransformerLens folds and centres them."""
+    if cfg.normalization_type == "LNPre":  # TransformerLens does not know of these two, which write, too
+        written = ("exemplar_embed.W", "exemplar_embed.b")
+        values = values | {name: values[name] - values[name].mean(-1, keepdim=True) for name in written}
+    return ProcessWeights.process_weights(
+        dict(values), cfg, fold_ln=cfg.normalization_type == "LNPre", fold_value_biases=False
+    )
+
+
 def _hooked_config(config: Config) -> HookedTransformerConfig:
     m = config.model
     rotary = m.positions == "rotary"
@@ -181,7 +266,7 @@ def _hooked_config(config: Config) -> HookedTransformerConfig:
         d_head=m.d_head,
         n_heads=m.n_heads,
         d_mlp=(m.mlp_ratio or 4) * m.d_model,
-        act_fn="gelu",
+        act_fn={"gelu": "gelu", "gelu_tanh": "gelu_new"}[m.activation],
         d_vocab=config.bank.labels,
         attn_only=not m.mlp_ratio,
         normalization_type="LN" if m.layer_norm else None,

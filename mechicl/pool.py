@@ -21,6 +21,10 @@ from mechicl.config import ConfigError
 from mechicl.storage import SeriesError
 
 _READABLE = (ConfigError, SeriesError)  # say themselves what happened; of others, the traceback does
+_NO_GUARD = (
+    "the processes that were to share the work could not start. Each of them imports the script that was run: what "
+    "the script does must stand under `if __name__ == '__main__':`, or stay in one process (jobs=1)."
+)
 _EVERY = 1 << 14  # sequences trained between two reports of a run's progress
 
 
@@ -60,7 +64,12 @@ def run_tasks(
     Yields:
         As each task ends: its number, and None or why it failed (ConfigError and SeriesError
         as raised, TaskError for the rest).
+
+    Raises:
+        ConfigError: the program around it cannot be imported by a process that starts, for want of a main guard.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)  # in a process that is only importing the script: the parent says what is missing
     waiting = list(enumerate(tasks))[::-1]
     crew: dict[Any, _Worker] = {}
     try:
@@ -73,6 +82,11 @@ def run_tasks(
                     kind, value = worker.connection.recv()
                 except (EOFError, OSError):
                     kind, value = "died", worker.epitaph()
+                    if not worker.ready and (worker.process.exitcode or 0) > 0:
+                        raise ConfigError(_NO_GUARD) from None
+                if kind == "ready":
+                    worker.ready = True
+                    continue
                 if kind == "told":
                     heard(worker.task, value)
                     continue
@@ -102,7 +116,7 @@ class _Worker:
         self.process = context.Process(target=_work, args=(function, theirs), daemon=True)
         self.process.start()
         theirs.close()  # so that the worker's death ends the pipe
-        self.task = -1
+        self.task, self.ready = -1, False
 
     def give(self, numbered: tuple[int, tuple]) -> None:
         self.task, task = numbered
@@ -132,6 +146,7 @@ def _work(function: Callable, connection: Any) -> None:
     """A worker's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    connection.send(("ready", None))
     while (task := connection.recv()) is not None:
         error = None
         try:

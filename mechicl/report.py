@@ -11,11 +11,15 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 import mechicl
+from mechicl.commands import command
 from mechicl.config import to_dict
+from mechicl.disk import check_writable, own_place
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
 from mechicl.figures.style import FONT, NAMES, short
-from mechicl.measures.phases import series_phases
+from mechicl.measures.phases import chance_levels, series_phases
+from mechicl.paths import given
 from mechicl.series import Series, SeriesError
+from mechicl.setting import setting
 from mechicl.storage import write_atomic
 
 _STYLE = f"""
@@ -41,19 +45,33 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     """Run the analyses that the page shows (their tables are saved too) and write it.
 
     Args:
-        path: where (default `<run>/report.html`).
+        path: where (default `<run>/report.html`); of a folder, `report.html` in it. The tables stay in the run,
+            or, where it cannot be written to and a path was given, are not saved.
 
     Returns:
         The page's path. At most 8 MB: plotly's and circuitsvis' scripts, once each, and data.
+
+    Raises:
+        SeriesError: nothing was recorded yet, or, before anything is computed, the page cannot be put there.
     """
     import analyses
 
+    target = series.root / "report.html" if path is None else given(path)
+    target = target / "report.html" if target.is_dir() else target
+    check_writable(target.parent, "Put the page elsewhere with --out FILE.")
+    tables: Path | None = series.root / "analysis"
+    try:
+        check_writable(own_place(series.root, tables / "x").parent)
+    except SeriesError:
+        if path is None:
+            raise
+        tables = None
     if not series.metrics.size:
-        raise SeriesError(f"{series.root} has no metrics yet: `mechicl train --resume {series.root}`.")
+        raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
     found = {name: analyses.get(name)(series, progress=progress) for name in analyses.REPORTED}
-    for findings in found.values():
-        findings.save(series.root / "analysis")
-    target = Path(path) if path is not None else series.root / "report.html"
+    if tables is not None:
+        for findings in found.values():
+            findings.save(tables)
     write_atomic(target, render(series, found).encode())
     return target
 
@@ -110,11 +128,11 @@ def _summary(series: Series) -> str:
     c, b, m = series.config, series.config.bank, series.config.model
     body = "attention only" if not m.mlp_ratio else f"MLP ratio {m.mlp_ratio}"
     labels = "label = class" if b.labels == b.n_classes else f"{b.labels} shared labels"
-    shown = f"{b.dim} features" if m.encoder == "linear" else f"{b.dim} pixels read by {len(m.channels)} convolutions"
+    read = "" if m.encoder == "linear" else f", read by {len(m.channels)} convolutions"
     done = "" if series.complete else " <b>This run is not finished.</b>"
     return (
-        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {b.n_classes:,} classes "
-        f"of {b.n_exemplars} exemplars ({b.kind}, {shown}), {labels}; {c.sequences.n_pairs} pairs per "
+        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {setting(series)}"
+        f"{read}; {labels}; {c.sequences.n_pairs} pairs per "
         f"sequence, burstiness {c.sequences.burstiness}, p_bursty {c.sequences.p_bursty:g}. "
         f"{short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
         f"init seed {c.seeds.init}.{done}</p>"
@@ -130,12 +148,13 @@ def _section(title: str, lines: list[str], body: str) -> str:
 
 
 def _phase_table(series: Series) -> str:
-    head = ("evaluator", "onset", "peak at", "peak", "half-decay", "final")
+    chance = chance_levels(series)
+    head = ("evaluator", "chance", "onset", "peak at", "peak", "half-decay", "final")
     rows = []
     for name, p in series_phases(series).items():
         when = [short(x) if x is not None else "–" for x in (p.onset, p.peak, p.half_decay)]
         peak = "–" if p.peak_value is None else f"{p.peak_value:.3f}"
-        rows.append((NAMES[name], when[0], when[1], peak, when[2], f"{p.final_value:.3f}"))
+        rows.append((NAMES[name], f"{chance[name]:.3f}", when[0], when[1], peak, when[2], f"{p.final_value:.3f}"))
     cells = "".join("<tr>" + "".join(f"<td>{_text(c)}</td>" for c in row) + "</tr>" for row in rows)
     title = "".join(f"<th>{h}</th>" for h in head)
     return (

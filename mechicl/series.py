@@ -24,7 +24,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mechicl.config import Config, ConfigError, from_dict
+from mechicl import card
+from mechicl.commands import UPDATE, command
+from mechicl.config import Config, ConfigError, from_run
+from mechicl.disk import is_file
+from mechicl.loading import whole
+from mechicl.paths import given, given_or_none, name_of
 from mechicl.storage import Entry, SeriesError, load_tensors, read_index, read_json, read_jsonl
 
 if TYPE_CHECKING:
@@ -42,14 +47,14 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     """Open a run directory. Reads only its small text files.
 
     Args:
-        path: the run's directory.
+        path: the run's directory; what `~` or a relative path means is settled here, once.
         data: where the images are, for banks built from images (default: as in training).
 
     Raises:
-        SeriesError: not a run, a newer format, or a broken config.
+        SeriesError: not a run, a newer format, a broken config, or nothing that this user may read.
     """
-    root = Path(path)
-    if not (root / "manifest.json").is_file():
+    root, data = given(path), given_or_none(data)
+    if not is_file(root / "manifest.json"):
         near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
         hint = f" Runs beside it: {', '.join(near)}." if near else ""
         raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} "
@@ -59,14 +64,17 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
         raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
     if manifest["format"] != FORMAT:
         raise SeriesError(f"{root} has format {manifest['format']!r}; this mechicl reads "
-                          f"format {FORMAT}. Upgrade with `pip install -U mechicl`.")  # fmt: skip
+                          f"format {FORMAT}. Another mechicl wrote it: {UPDATE}.")  # fmt: skip
     lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
     if lacking:
         raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
     try:
-        config = from_dict(Config, read_json(root / "config.json"))
+        config = from_run(read_json(root / "config.json"))
     except ConfigError as error:
         raise SeriesError(f"{root / 'config.json'}: {error}") from error
+    recorded = manifest.get("data")
+    if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
+        data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
     return Series(root, config, manifest, tuple(read_index(root)), data)
 
 
@@ -83,9 +91,15 @@ class Series:
     entries: tuple[Entry, ...]
     data: str | Path | None = None
 
+    def __repr__(self) -> str:
+        return card.line(self)
+
+    def _repr_html_(self) -> str:
+        return card.card(self)
+
     @property
     def name(self) -> str:
-        return self.root.name
+        return name_of(self.root)
 
     @cached_property
     def _weights(self) -> dict[int, Entry]:
@@ -99,7 +113,7 @@ class Series:
     @property
     def evaluated(self) -> list[int]:
         """Optimiser steps whose evaluation is recorded, ascending; with `keep='metrics'` more than `steps`."""
-        return [line["step"] for line in self._metric_lines()]
+        return [line["step"] for line in self.recorded()]
 
     @property
     def seen(self) -> int:
@@ -133,8 +147,10 @@ class Series:
             return saved
         last = self.steps[-1]
         every = max(1, last // 100)
-        replay = f"`mechicl densify {self.root} --from {meant % every} --to {last} --every {every}` brings others back"
-        helps = replay if meant <= last else f"First finish it: `mechicl train --resume {self.root}`"
+        replay = command("densify", self.root, "--from", meant % every, "--to", last, "--every", every)
+        helps = f"{replay} brings others back"
+        if meant > last:
+            helps = f"First finish it: {command('train', '--resume', self.root)}"
         raise SeriesError(
             f"{self.root} has a curve's onset, peak or end at step {meant}, but the nearest weights that it kept are "
             f"of step {saved}. {helps}; `mechicl show` and the analysis transience need no weights."
@@ -147,12 +163,13 @@ class Series:
 
     def entry(self, step: int) -> Entry:
         """The index entry of a step. Never another step's: a wrong one is an error."""
+        step = whole("step", step, "an optimiser step, as series.steps lists them")
         if step in self._weights:
             return self._weights[step]
         if not self._weights:
-            raise SeriesError(f"{self.root} has no checkpoints yet: `mechicl train --resume {self.root}`.")
+            raise SeriesError(f"{self.root} has no checkpoints yet: {command('train', '--resume', self.root)}.")
         near = sorted(self._weights, key=lambda s: abs(s - step))[:3]
-        add = f" To add it: `mechicl densify {self.root} --from {step - 1} --to {step} --every 1`."
+        add = f" To add it: {command('densify', self.root, '--from', step - 1, '--to', step, '--every', 1)}."
         inside = 0 < step <= self.steps[-1]
         raise SeriesError(
             f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}." + (add if inside else "")
@@ -162,23 +179,41 @@ class Series:
         """Trained parameters at a step, float32, TransformerLens names and shapes.
 
         Raises:
-            SeriesError: the file is missing, torn or altered.
+            SeriesError: the file is missing, torn or altered, or holds numbers that are not finite.
         """
+        from mechicl.surroundings import own_settings
+
         entry = self.entry(step)
-        weights = load_tensors(self.root, entry)
-        self._check(weights, entry)
-        return {name: w.float() for name, w in weights.items()}
+        with own_settings():
+            weights = load_tensors(self.root, entry)
+            self._check(weights, entry)
+            weights = {name: w.float() for name, w in weights.items()}
+            self._check_finite(weights, [step])
+            return weights
 
     def params(self, steps: Sequence[int]) -> Params:
         """Packed parameters of several steps, stacked along a first axis s (engine/forward.py).
 
         Raises:
-            SeriesError: a file is missing, torn or altered.
+            SeriesError: a file is missing, torn or altered, or holds numbers that are not finite.
         """
         from mechicl.engine.params import pack
         from mechicl.stack import stack_tensors
+        from mechicl.surroundings import own_settings
 
-        return pack(stack_tensors(self.root, [self.entry(step) for step in steps], self._check), copy=False)
+        with own_settings():
+            stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
+            self._check_finite(stacked, steps)
+            return pack(stacked, copy=False)
+
+    def _check_finite(self, weights: Params, steps: Sequence[int]) -> None:
+        """Raise unless weights [*step, ...] are numbers: what a diverged run scores is nothing."""
+        from mechicl.engine.params import not_finite
+
+        if name := not_finite(weights):
+            whole = weights[name].reshape(len(steps), -1).isfinite().all(1).tolist()
+            step = steps[whole.index(False)]
+            raise SeriesError(f"{self.root}: step {step}: {name} holds numbers that are not finite.")
 
     def _check(self, weights: Params, entry: Entry) -> None:
         from mechicl.engine.params import check_weights
@@ -188,21 +223,29 @@ class Series:
         except ConfigError as error:
             raise SeriesError(f"{self.root}: {error}") from None
 
-    def model(self, step: int) -> ICLTransformer:
+    def model(self, step: int, *, fold_ln: bool = False) -> ICLTransformer:
         """A real HookedTransformer with this step's weights.
 
         For many steps, build one and swap: `model.load_weights(series.weights(step))`.
+
+        Args:
+            fold_ln: with LayerNorms folded into the matrices that read from them, as TransformerLens' helpers
+                assume (`cache.logit_attrs`, `model.OV`, ...): the same log-probabilities, heads and ablations,
+                from other matrices (`ICLTransformer` says which).
         """
         from mechicl.model import ICLTransformer
 
-        return ICLTransformer(self.config, self.weights(step))
+        return ICLTransformer(self.config, self.weights(step), fold_ln=fold_ln)
 
     @cached_property
     def bank(self) -> Bank:
         """The exemplar bank, rebuilt from the config and checked against the manifest."""
         from mechicl.data.banks import build_bank
 
-        bank = build_bank(self.config, self.data or self.manifest.get("data"))
+        data = self.data or self.manifest.get("data")
+        bank = build_bank(self.config, data)
+        if bank.fingerprint != self.manifest["bank"]:  # written before banks were built on one thread?
+            bank = build_bank(self.config, data, threads=None)
         if bank.fingerprint != self.manifest["bank"]:
             raise SeriesError(
                 f"{self.root}: the bank rebuilt here differs from the one it was trained on "
@@ -220,7 +263,7 @@ class Series:
         bank = self.bank if step is None else bank_at(self.config, self.bank, step)
         return evaluation_set(name, self.config, bank, n, fold)
 
-    def _metric_lines(self) -> list[dict]:
+    def recorded(self) -> list[dict]:
         """Lines of metrics.jsonl by step. A replay writes a step again; the first line counts,
         since its training loss spans the interval of the original schedule."""
         lines: dict[int, dict] = {}
@@ -236,7 +279,7 @@ class Series:
         rows = [
             {"run": self.name, "seed": self.config.seeds.init, "step": line["step"],
              "sequences": line["sequences"], **row}
-            for line in self._metric_lines()
+            for line in self.recorded()
             for row in line["evaluators"]
         ]  # fmt: skip
         return pd.DataFrame(rows)
@@ -246,7 +289,7 @@ class Series:
         """Columns step, sequences, loss: mean training loss since the checkpoint before."""
         import pandas as pd
 
-        rows = [(x["step"], x["sequences"], x["training_loss"]) for x in self._metric_lines()]
+        rows = [(x["step"], x["sequences"], x["training_loss"]) for x in self.recorded()]
         return pd.DataFrame(rows, columns=["step", "sequences", "loss"]).dropna(ignore_index=True)
 
     def curve(self, evaluator: str, metric: str = "in_context_acc") -> tuple[np.ndarray, np.ndarray]:

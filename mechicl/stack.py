@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mechicl import dtypes
 from mechicl.storage import Entry, SeriesError, place, read_into
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mechicl.engine.params import Params
 
 _LINE = 64  # bytes; a row begins a cache line
-_DTYPES = {"F32": "float32", "F16": "float16"}  # config.weights_dtype
 
 
 def stack_tensors(root: Path, entries: Sequence[Entry], check: Callable[[Params, Entry], None]) -> Params:
@@ -82,11 +82,15 @@ def _views(rows: np.ndarray, header: bytes, size: int, where: str) -> dict[str, 
     try:
         found = safetensors.deserialize(header + bytes(max(0, size - len(header))))  # whether it is sound
         offsets = {name: x["data_offsets"] for name, x in json.loads(header[8:]).items() if name != "__metadata__"}
-        kinds = {name: _DTYPES[x["dtype"]] for name, x in found}
-    except (safetensors.SafetensorError, KeyError) as error:
+        kinds = {name: x["dtype"] for name, x in found}
+        dtypes.check(kinds.items())
+    except (safetensors.SafetensorError, dtypes.ForeignDtype) as error:
         raise SeriesError(f"{where} is not a file of weights ({error}).") from None
     bytes_ = torch.from_numpy(rows[:, len(header) :])
-    return {
-        name: bytes_[:, slice(*offsets[name])].view(getattr(torch, kinds[name])).view(len(rows), *x["shape"])
-        for name, x in found
-    }
+    out = {}
+    for name, x in found:
+        dtype, part = getattr(torch, dtypes.FLOATS[kinds[name]]), bytes_[:, slice(*offsets[name])]
+        if part.storage_offset() % dtype.itemsize:  # another library's header need not end where numbers may begin
+            part = part.clone()
+        out[name] = part.view(dtype).view(len(rows), *x["shape"])
+    return out

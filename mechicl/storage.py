@@ -7,25 +7,26 @@ line. A tensor file counts once its line, with its sha256, is in `index.jsonl`.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mechicl import dtypes
+from mechicl.commands import command
+from mechicl.disk import SeriesError as SeriesError
+from mechicl.disk import explained, is_file, own_place, reason
+from mechicl.disk import locked as locked
 
 if TYPE_CHECKING:
     from mechicl.engine.params import Params
 
 
 KINDS = ("weights", "state")
-
-
-class SeriesError(ValueError):
-    """A run that cannot be read or written as asked: says what was found and what helps."""
+_COUNTS = ("step",)  # what is a whole number in a state
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ def read_jsonl(path: Path) -> list[dict]:
     Raises:
         SeriesError: a whole line is not a JSON object.
     """
-    if not path.is_file():
-        return []
-    *lines, _torn = path.read_bytes().split(b"\n")
+    *lines, _torn = (_bytes(path) or b"").split(b"\n")
     out = []
     for i, line in enumerate(lines):
         try:
@@ -80,6 +79,20 @@ def read_jsonl(path: Path) -> list[dict]:
             raise SeriesError(f"{path}, line {i + 1}, is not a JSON object: the file was altered.")
         out.append(value)
     return out
+
+
+def _bytes(path: Path) -> bytes | None:
+    """A file's content; None where there is none.
+
+    Raises:
+        SeriesError: it cannot be read, and why.
+    """
+    if not is_file(path):
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SeriesError(f"{path} cannot be read: {reason(error)}.") from error
 
 
 def read_json(path: Path) -> dict:
@@ -103,14 +116,17 @@ def write_json(path: Path, value: dict) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, whole or not at all, and on the disk when this returns.
+    """Put `data` at `path`, whole or not at all, and on the disk when this returns. A link there is replaced;
+    what it leads to stays as it is.
 
     Raises:
-        SeriesError: the disk is full; nothing was changed.
+        SeriesError: the disk is full, or another reason of the system's; nothing was changed.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    with _full_disk_explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if temporary.is_symlink():
+            temporary.unlink()
         try:
             with open(temporary, "wb") as file:
                 file.write(data)
@@ -118,20 +134,24 @@ def write_atomic(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
 
 
 def append_line(path: Path, record: dict) -> None:
-    """Append one JSON line, cutting off a torn one that a kill may have left before it.
+    """Append one JSON line, cutting off a torn one that a kill may have left before it. A link, as hub caches have
+    them, first becomes a file of the run's own.
 
     Raises:
-        SeriesError: the disk is full; the file is as it was.
+        SeriesError: the disk is full, or another reason of the system's; the file is as it was.
     """
+    if path.is_symlink():
+        write_atomic(path, _bytes(path) or b"")
     line = json.dumps(record).encode() + b"\n"
     # Unbuffered: closing a buffered file after a failed write would write its remainder.
-    with _full_disk_explained(path), open(path, "ab+", buffering=0) as file:
+    with explained(path), open(path, "ab+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
@@ -155,6 +175,10 @@ class Writer:
         self.root = root
         self._known = {(e.kind, e.step): e for e in read_index(root)}
 
+    def has(self, kind: str, step: int) -> bool:
+        """Whether the index has this file."""
+        return (kind, step) in self._known
+
     def save(self, kind: str, step: int, sequences: int, tensors: Params) -> None:
         """Save one file and its index line, or, where the index has the step already, check
         that a replay (resume, densify) came to the same bytes.
@@ -175,24 +199,27 @@ class Writer:
                 "(manifest.json has the run's). Nothing was overwritten."
             )
         if known is None or file_problem(self.root, known):
-            write_atomic(self.root / file, data)
+            write_atomic(own_place(self.root, self.root / file), data)
         if known is None:
             append_line(self.root / "index.jsonl", asdict(entry))
             self._known[kind, step] = entry
 
 
 def load_tensors(root: Path, entry: Entry) -> Params:
-    """Read one file of the index, checking its sha256.
+    """Read one file of the index, checking its sha256; float32, but for a state's step.
 
     Raises:
-        SeriesError: missing, torn or altered, by name.
+        SeriesError: missing, torn or altered, or of numbers that float32 cannot hold, by name.
     """
-    import safetensors.torch
+    import safetensors
 
     data, problem = _read(root, entry)
     if problem:
         raise _damaged(root, problem)
-    return safetensors.torch.load(bytes(data))
+    try:
+        return dtypes.load(bytes(data), counts=_COUNTS if entry.kind == "state" else ())
+    except (safetensors.SafetensorError, dtypes.ForeignDtype) as error:
+        raise SeriesError(f"{root}: {entry.file} is not a file of {entry.kind} ({error}).") from None
 
 
 def read_into(root: Path, entry: Entry, memory: memoryview) -> None:
@@ -207,7 +234,7 @@ def read_into(root: Path, entry: Entry, memory: memoryview) -> None:
 
 
 def _damaged(root: Path, problem: str) -> SeriesError:
-    return SeriesError(f"{root}: {problem} `mechicl verify {root}` checks the whole run.")
+    return SeriesError(f"{root}: {problem} {command('verify', root)} checks the whole run.")
 
 
 LATEST = "latest.safetensors"  # the one state of a run with `keep='metrics'`, until it ends
@@ -227,17 +254,18 @@ def save_latest(root: Path, state: Params) -> None:
 def load_latest(root: Path) -> Params | None:
     """The state that `save_latest` keeps; None where there is none that can be read."""
     import safetensors
-    import safetensors.torch
 
+    data = _bytes(root / LATEST)
     try:
-        return safetensors.torch.load((root / LATEST).read_bytes())
-    except (FileNotFoundError, safetensors.SafetensorError):
+        return None if data is None else dtypes.load(data, counts=_COUNTS)
+    except (safetensors.SafetensorError, dtypes.ForeignDtype):
         return None
 
 
 def drop_latest(root: Path) -> None:
-    """The run has ended: nothing will be resumed."""
-    (root / LATEST).unlink(missing_ok=True)
+    """The run has ended: nothing will be resumed. In a run that is read-only by now it stays, and does no harm."""
+    with suppress(OSError):
+        (root / LATEST).unlink(missing_ok=True)
 
 
 def file_problem(root: Path, entry: Entry) -> str | None:
@@ -246,11 +274,18 @@ def file_problem(root: Path, entry: Entry) -> str | None:
 
 
 def place(root: Path, entry: Entry) -> tuple[Path, str | None]:
-    """Where one file of the index lies, and why it must not or cannot be opened."""
+    """Where one file of the index lies, and why it must not or cannot be opened.
+
+    It may be a link to elsewhere, as hub caches lay files out: what is read counts only where the recorded size
+    and sha256 vouch for it (`_read`), and writing replaces the link (`write_atomic`).
+    """
     path = root / entry.file
-    if Path(entry.file).parts[:-1] != (entry.kind,) or path.name == ".." or path.is_symlink():
+    if Path(entry.file).parts[:-1] != (entry.kind,) or path.name == "..":
         return path, f"{entry.file}: lies outside the run."
-    return path, None if path.is_file() else f"{entry.file}: missing."
+    try:
+        return path, None if is_file(path) else f"{entry.file}: missing."
+    except SeriesError as error:
+        return path, f"{entry.file}: {error}"
 
 
 def _read(root: Path, entry: Entry, memory: memoryview | None = None) -> tuple[memoryview, str | None]:
@@ -258,36 +293,21 @@ def _read(root: Path, entry: Entry, memory: memoryview | None = None) -> tuple[m
     path, problem = place(root, entry)
     if problem:
         return memoryview(b""), problem
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == entry.bytes:
-            memory = memoryview(bytearray(size)) if memory is None else memory
-            size = file.readinto(memory)
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == entry.bytes:
+                memory = memoryview(bytearray(size)) if memory is None else memory
+                size = file.readinto(memory)
+    except OSError as error:
+        return memoryview(b""), f"{entry.file}: cannot be read: {reason(error)}."
     if memory is None or size != entry.bytes:
         problem = f"{entry.file}: {size} bytes, but {entry.bytes} were written (torn or truncated)."
     elif hashlib.sha256(memory).hexdigest() != entry.sha256:
         problem = f"{entry.file}: its sha256 is not the recorded one (altered)."
+    if problem and path.is_symlink():  # of a file that is none of the run's, not even the size is told
+        problem = f"{entry.file}: a link to a file that is not the recorded one."
     return memory or memoryview(b""), problem
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold a run for writing, so that two processes never write one series.
-
-    Raises:
-        SeriesError: another process is writing it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows: there the user sees to it
-        yield
-        return
-    with open(root / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SeriesError(f"{root} is being written by another process; wait for it.") from None
-        yield
 
 
 def _sync_folder(folder: Path) -> None:
@@ -297,16 +317,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-@contextmanager
-def _full_disk_explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise SeriesError(
-            f"the disk is full: {path} was not written. What was saved before is whole and opens. "
-            "Free some space, then continue with `mechicl train --resume RUN`."
-        ) from error

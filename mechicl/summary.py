@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import short
-from mechicl.measures.phases import CURVES, over_seeds, series_phases
+from mechicl.measures.phases import CURVES, chance_levels, over_seeds, series_phases
+from mechicl.paths import shown
 from mechicl.series import Series
+from mechicl.setting import setting
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 56
@@ -16,12 +19,13 @@ _WIDTH = 56
 def one(series: Series) -> str:
     """Settings, small curves over log time, and phase times of one run."""
     c = series.config
-    state = "complete" if series.complete else f"NOT FINISHED: mechicl train --resume {series.root}"
+    state = "complete" if series.complete else f"NOT FINISHED: {command('train', '--resume', series.root)}"
     lines = [
-        f"{series.root}  {state}",
+        f"{shown(series.root)}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
-        f"{c.bank.n_classes:,} classes, {c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
+        f"{c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
+        f"  {setting(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
         "",
     ]
@@ -40,7 +44,9 @@ def one(series: Series) -> str:
         gap = " " * max(1, _WIDTH - len(first) - len(end))
         lines.append(f"  {'':<12}{first}{gap}{end}  sequences, log scale; accuracies 0 to 1")
     n = int(series.metrics.n.iloc[0])
-    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator: 95% intervals within +-{0.98 / n**0.5:.3f}"])
+    level = ", ".join(f"{name} {value:.3f}" for name, value in chance_levels(series).items())
+    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator: 95% intervals within +-{0.98 / n**0.5:.3f}",
+                      f"  chance: {level}"])  # fmt: skip
 
 
 def several(runs: list[Series]) -> str:

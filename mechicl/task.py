@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mechicl.loading import ConfigError, at_least
+from mechicl.loading import ConfigError, at_least, at_most, check_types
+
+LOUDEST = 1e15  # of noise against a signal of 1: its square is still a float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +16,7 @@ class BankConfig:
     """Where exemplars come from. `n_classes` and `n_exemplars` are what is trained on;
     the held-out classes and exemplars are drawn beside them and never trained on."""
 
-    kind: Literal["gaussian", "omniglot", "tokens"] = "gaussian"
+    kind: Literal["gaussian", "omniglot", "tokens", "features"] = "gaussian"
     n_classes: int = 4096
     n_exemplars: int = 20
     n_holdout_classes: int = 256
@@ -27,6 +29,13 @@ class BankConfig:
     encoder: Literal["pca", "pixels"] = "pca"  # omniglot: pixels -> features (data/omniglot.py says why);
     # 'pixels': the pictures themselves, dim = image_size**2, for a model that encodes them (ModelConfig.encoder)
     n_labels: int | None = None  # None: one label per class; fewer: classes share labels
+    path: str | None = None  # features: the file (`mechicl features` makes one); --data FILE goes before it
+    layout: Literal["as_stored", "released"] = "as_stored"  # features: how classes are dealt out (data/features.py)
+    offset: float = 0.0  # gaussian: norm of a vector that all exemplars share, before `scale`
+    # What is done to any bank's exemplars, in this order, each measured on the training part (data/shaping.py):
+    spread: float = 1.0  # distances from the own class's mean, times this
+    centre: bool = False  # the common mean is taken off (Omniglot's components and tokens have none left)
+    scale: float | None = None  # root mean square norm; None: as made (1, but features raw: as the encoder gives them)
 
     @property
     def labels(self) -> int:
@@ -34,8 +43,16 @@ class BankConfig:
         return self.n_labels or self.n_classes
 
     def __post_init__(self) -> None:
+        check_types(self, "bank")
         at_least("bank", self, n_classes=2, n_exemplars=1, n_holdout_classes=0, dim=1)
-        at_least("bank", self, n_holdout_exemplars=0, eps=0, spectrum=0, image_size=4)
+        at_least("bank", self, n_holdout_exemplars=0, eps=0, spectrum=0, image_size=4, offset=0, spread=0)
+        at_most("bank", self, eps=LOUDEST, offset=LOUDEST, spread=LOUDEST)
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise ConfigError(f"bank.scale={self.scale}: expected a norm above 0, or None: exemplars as they are made.")
+        for key, kind in (("path", "features"), ("layout", "features"), ("offset", "gaussian")):
+            if getattr(self, key) not in (None, 0, "as_stored") and self.kind != kind:
+                raise ConfigError(f"bank.{key}={getattr(self, key)!r} is a setting of bank.kind={kind!r}, but this "
+                                  f"bank's kind is {self.kind!r}.")  # fmt: skip
         if self.n_labels is not None and not 2 <= self.n_labels <= self.n_classes:
             raise ConfigError(
                 f"bank.n_labels={self.n_labels}: classes share labels, so it must lie "
@@ -73,7 +90,8 @@ class SequenceConfig:
     rest: Literal["iid", "unique"] = "iid"
     # 'unique': rest classes differ from one another, from the query and from the distractor
     exemplars: Literal["replacement", "no_replacement", "matched"] = "replacement"
-    # 'matched': items of one class show the identical exemplar ('same exemplar')
+    # 'matched': items of one class show the identical exemplar ('same exemplar'); evaluation sets do not follow
+    # (Config.eval_exemplars)
     labels: Literal["canonical", "random", "swapped", "binary"] = "canonical"
     # 'random': fresh distinct labels per sequence (ICL-only data); 'swapped': the two classes
     # exchange labels (Flip); 'binary': they get {0, 1} in random order (ICL)
@@ -82,7 +100,9 @@ class SequenceConfig:
     noise: float = 0.0  # fresh noise per shown item: (x + noise*eta)/sqrt(1 + noise^2)
 
     def __post_init__(self) -> None:
+        check_types(self, "sequences")
         at_least("sequences", self, n_pairs=1, burstiness=0, zipf=0, noise=0)
+        at_most("sequences", self, noise=LOUDEST)
         c, b = self.n_pairs, self.burstiness
         if 2 * b > c:
             raise ConfigError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,17 +16,24 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-import mechicl
 from mechicl import graft
+from mechicl.commands import command
 from mechicl.config import Config, ConfigError, SequenceConfig, Window, to_dict
 from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
+from mechicl.data.shaping import geometry
 from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
+from mechicl.disk import check_writable, explained, is_file
 from mechicl.engine.params import Params, unpack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
+from mechicl.extend import extend, former_ends, made_with, settled, wanted_states
+from mechicl.finite import Diverged as Diverged
+from mechicl.finite import check_checkpoint, check_scores
+from mechicl.paths import given, given_or_none
+from mechicl.paths import shown as shown_path
+from mechicl.progress import bar as progress_bar
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import FORMAT, Series, open_series
 from mechicl.storage import (
@@ -42,16 +48,14 @@ from mechicl.storage import (
     save_latest,
     write_json,
 )  # fmt: skip
+from mechicl.surroundings import own_settings
 from mechicl.treatments import in_force
 
 _DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
 _STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
 
 
-class Diverged(SeriesError):
-    """The training loss is no longer a number: the same settings would come to the same again."""
-
-
+@own_settings()
 def train(
     config: Config,
     out: str | Path | None = None,
@@ -68,9 +72,10 @@ def train(
         progress: show a bar with loss, speed, time left and the last evaluators; or the bar to use.
 
     Raises:
-        SeriesError: the directory holds a run already, or the disk is full.
+        SeriesError: the directory holds a run already or cannot be written to, or the disk is full.
     """
-    root = Path(out) if out is not None else Path("checkpoints") / config.name
+    root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
+    fresh(root)
     bank = checked_bank(config, data)
     with begun(root, config, bank, data), bar(root.name, config, 0, config.steps, progress) as shown:
         trainer = Trainer(config, graft.initial_params(config, root))
@@ -98,12 +103,9 @@ class Member:
 @contextmanager
 def begun(root: Path, config: Config, bank: Bank, data: str | Path | None) -> Iterator[None]:
     """A new run's directory, locked, with its config and manifest written."""
-    if (root / "manifest.json").exists():
-        raise SeriesError(
-            f"{root} holds a run already. Continue it with `mechicl train --resume {root}`, "
-            "or train elsewhere with --out DIR."
-        )
-    root.mkdir(parents=True, exist_ok=True)
+    fresh(root)
+    with explained(root):
+        root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         write_json(root / "config.json", to_dict(config))
         grafts = graft.begin(config, root)
@@ -111,22 +113,52 @@ def begun(root: Path, config: Config, bank: Bank, data: str | Path | None) -> It
         yield
 
 
-def resume(root: str | Path, *, data: str | Path | None = None, progress: bool | Shown = True) -> Series:
-    """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one.
+def fresh(root: Path) -> None:
+    """See that a new run can be put here.
+
+    Raises:
+        SeriesError: it holds one already, or cannot be written to.
+    """
+    if is_file(root / "manifest.json"):
+        raise SeriesError(f"{shown_path(root)} holds a run already. Continue it with "
+                          f"{command('train', '--resume', root)}, or train elsewhere with --out DIR.")  # fmt: skip
+    check_writable(root, "Train elsewhere with --out DIR.")
+
+
+@own_settings()
+def resume(
+    root: str | Path, *, steps: int | None = None, data: str | Path | None = None, progress: bool | Shown = True
+) -> Series:
+    """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one; or give a run,
+    finished or not, more steps.
 
     Steps between that state and the interruption are replayed, and must agree with what was
-    saved. A finished run is returned as it is. `data`: where the images are now, if they moved.
+    saved. A finished run is returned as it is.
+
+    Args:
+        steps: how many the run shall have in all (default: as many as it was begun with). A run with `keep='metrics'`
+            has no state at its end: it is replayed from step 0.
+        data: where the images are now, if they moved.
+
+    Raises:
+        ConfigError: `steps` is less than the run has.
+        SeriesError: config.json was edited to other steps; the replay differs; the disk is full.
     """
     series = open_series(root, data)
-    if series.complete and state_steps(series.config) <= {e.step for e in series.entries if e.kind == "state"}:
+    if steps is not None:
+        check_writable(series.root)
+    series = settled(series) if steps is None else extend(series, steps, _last_state(series))
+    if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
         drop_latest(series.root)  # a kill may have left it
         return series
-    schedule = set(series.manifest["schedule"])
+    check_writable(series.root)
+    keep = {*series.manifest["schedule"], *former_ends(series)}
     trainer = _restore(series, series.config.steps)
-    _replay(series, trainer, series.config.steps, schedule, progress)
-    return open_series(root)
+    _replay(series, trainer, series.config.steps, keep, progress)
+    return open_series(series.root, data)
 
 
+@own_settings()
 def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bool = True) -> Series:
     """Replay steps `start`..`stop` and keep a checkpoint every `every` steps.
 
@@ -143,12 +175,13 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
     if stop > max(series.steps, default=0):  # a replay goes where the run has been
         raise SeriesError(f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
-                          f"`mechicl train --resume {series.root}` first.")  # fmt: skip
+                          f"{command('train', '--resume', series.root)} first.")  # fmt: skip
+    check_writable(series.root)
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
     trainer = _restore(series, start)
     _replay(series, trainer, stop, keep, progress)
-    return open_series(root)
+    return open_series(series.root)
 
 
 def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown) -> None:
@@ -191,8 +224,8 @@ def bar(name: str, config: Config, start: int, stop: int, progress: bool | Shown
         yield progress
         return
     size = config.batch_size * runs
-    with tqdm(total=stop * size, initial=start * size, unit=" sequences", unit_scale=True, desc=name,
-              disable=not progress, smoothing=0.05, dynamic_ncols=True) as shown:  # fmt: skip
+    with progress_bar(stop * size, name, show=progress, initial=start * size, unit=" sequences", unit_scale=True,
+                      smoothing=0.05) as shown:  # fmt: skip
         yield shown
 
 
@@ -215,7 +248,7 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
         for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
             sets = evaluation_sets(member.config, bank_at(config, member.bank, step)) if fixed is None else fixed[i]
             _checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown)
-            if step in states:
+            if step in states or writer.has("state", step):
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
             elif step in resumed:
                 save_latest(member.root, trainer.state(i))
@@ -248,15 +281,13 @@ def _checkpoint(
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)
     loss = float(torch.stack([x.view(-1)[i] for x in losses]).double().mean()) if losses else None
-    if loss is not None and not math.isfinite(loss):
-        raise Diverged(
-            f"{root}: the training loss is {loss} at step {step}; the run diverged and stopped. "
-            "Its earlier checkpoints are whole. Lower optim.lr, or add warm-up."
-        )
+    weights = saved_weights(params, config)
+    check_checkpoint(root, step, trainer.held(i), weights, loss)
     treatments = in_force(config.treatments, step)
     rows = evaluate_params(params, sets, config, treatments)
+    check_scores(root, step, rows)
     if writer is not None:
-        writer.save("weights", step, sequences, saved_weights(params, config))
+        writer.save("weights", step, sequences, weights)
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
     if treatments:
         record["treatments"] = [str(t) for t in treatments]
@@ -287,8 +318,10 @@ def _restore(series: Series, before: int) -> Trainer:
 
 def resumes_from(series: Series) -> int:
     """The step from which `resume` would go on; the last, where the run is finished."""
-    if series.complete:
-        return series.config.steps
+    return series.config.steps if series.complete else _last_state(series)
+
+
+def _last_state(series: Series) -> int:
     latest = load_latest(series.root)
     saved = [e.step for e in series.entries if e.kind == "state"]
     return max([*saved, 0 if latest is None else int(latest["step"])])
@@ -300,14 +333,9 @@ def _manifest(config: Config, schedule: list[int], bank: Bank, data: str | Path 
         "run": config.name,
         "schedule": schedule,
         "bank": bank.fingerprint,
+        "bank_geometry": geometry(bank.train().exemplars).to_dict(),
         "data": None if data is None else str(data),
         "weights_dtype": config.weights_dtype,
         **({"grafts": grafts} if grafts else {}),
-        "versions": {
-            "mechicl": mechicl.__version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-        },
-        "machine": platform.machine(),
+        **made_with(),
     }

@@ -29,7 +29,7 @@ import itertools
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from mechicl.loading import ConfigError
+from mechicl.loading import ConfigError, check_types
 from mechicl.task import SequenceConfig
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Treatment:
     step: int | None = None  # graft: which of its checkpoints
 
     def __post_init__(self) -> None:
+        check_types(self, "treatment")
         default = {f.name: f.default for f in fields(self)}
         for name in sorted({n for used in _USES.values() for n in used}):
             given, used = getattr(self, name) != default[name], name in _USES[self.kind]
@@ -89,6 +90,8 @@ class Treatment:
                               "expected 0 <= start < stop.")  # fmt: skip
         if self.every is not None and self.every < 1:
             raise ConfigError(f"treatment {self.kind!r}: every={self.every}: expected at least 1.")
+        if self.step is not None and self.step < 0:
+            raise ConfigError(f"treatment {self.kind!r}: step={self.step}: expected at least 0.")
         if self.kind == "reset" and self.start == 0:
             raise ConfigError("treatment 'reset' at step 0 would only draw the initial weights again: "
                               "start at 1 or later.")  # fmt: skip

@@ -5,46 +5,67 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+from mechicl.commands import command
 from mechicl.config import ConfigError
+from mechicl.extend import disagreement
+from mechicl.reevaluate import disagreements, sample
 from mechicl.schedule import checkpoint_steps, evaluated_steps
 from mechicl.series import Series, open_series
 from mechicl.storage import SeriesError, file_problem, read_jsonl
 
 
-def verify(root: str | Path) -> list[str]:
+def verify(
+    root: str | Path, *, again: int | None = 5, data: str | Path | None = None, notes: list[str] | None = None
+) -> list[str]:
     """Every problem of a run, one sentence each; empty when it is sound.
 
     Checked: the config and manifest load and agree; each indexed file is there with its size
-    and sha256, and holds the config's parameters; neighbouring checkpoints differ; every
-    scheduled step is there; every checkpoint has its metrics; no stray files.
+    and sha256, and holds the config's parameters; no two checkpoints are the same; every
+    scheduled step is there; every checkpoint has its metrics; a sample of them, evenly spaced,
+    scores what was recorded (mechicl/reevaluate.py has the tolerance); no stray files.
+
+    Args:
+        again: how many checkpoints to evaluate again; None: all.
+        data: where the images are, for banks made of images.
+        notes: gets what could not be checked here.
     """
-    root = Path(root)
-    series = open_series(root)
+    series = open_series(root, data)
+    root = series.root
     problems = [p for e in series.entries if (p := file_problem(root, e))]
     problems += _manifest(series)
-    problems += _neighbours(series)
-    problems += _contents(series, broken={p.split(":")[0] for p in problems})
-    problems += _metrics(series)
+    problems += _twins(series)
+    broken = {p.split(":")[0] for p in problems}
+    sound = [step for step in series.steps if series.entry(step).file not in broken]
+    contents = {step: problem for step in sound if (problem := _contents(series, step))}
+    problems += [*contents.values(), *_metrics(series)]
+    whole = {step for step in sound if step not in contents} & set(series.evaluated)
+    problems += _scores(series, sample(whole, again), [] if notes is None else notes)
     return problems + _strays(series)
 
 
 def _manifest(series: Series) -> list[str]:
     planned, wanted = series.manifest["schedule"], checkpoint_steps(series.config)
+    if problem := disagreement(series):
+        return [problem]
     if planned != wanted:
         return ["manifest.json: its schedule is not the one that config.json describes."]
     missing = sorted(set(planned) - set(series.steps))
     if missing:
         return [f"{len(missing)} of {len(planned)} scheduled checkpoints are missing, the first at step {missing[0]}: "
-                f"`mechicl train --resume {series.root}`."]  # fmt: skip
+                f"{command('train', '--resume', series.root)}."]  # fmt: skip
     return []
 
 
-def _neighbours(series: Series) -> list[str]:
-    steps = series.steps
+def _twins(series: Series) -> list[str]:
+    """Steps with the same bytes, wherever they lie: only where nothing is trained is that no fault."""
+    alike: dict[str, list[int]] = {}
+    for step in series.steps:
+        alike.setdefault(series.entry(step).sha256, []).append(step)
     return [
         f"steps {a} and {b}: the same weights (sha256) at both, though {b - a} updates lie between."
+        for steps in alike.values()
         for a, b in itertools.pairwise(steps)
-        if series.entry(a).sha256 == series.entry(b).sha256 and not _all_frozen(series, a, b)
+        if series.config.optim.lr > 0 and not _all_frozen(series, a, b)
     ]
 
 
@@ -58,20 +79,22 @@ def _all_frozen(series: Series, a: int, b: int) -> bool:
     )
 
 
-def _contents(series: Series, broken: set[str]) -> list[str]:
-    problems = []
-    for step in series.steps:
-        if series.entry(step).file in broken:
-            continue
-        try:
-            weights = series.weights(step)
-        except (SeriesError, ConfigError) as error:
-            problems.append(str(error))
-            continue
-        bad = [name for name, w in weights.items() if not w.isfinite().all()]
-        if bad:
-            problems.append(f"step {step}: {bad[0]} holds numbers that are not finite.")
-    return problems
+def _contents(series: Series, step: int) -> str | None:
+    try:
+        series.weights(step)
+    except (SeriesError, ConfigError) as error:
+        return str(error).removeprefix(f"{series.root}: ")
+    return None
+
+
+def _scores(series: Series, steps: list[int], notes: list[str]) -> list[str]:
+    try:
+        return disagreements(series, steps) if steps else []
+    except ConfigError as error:
+        notes.append(f"not evaluated again, since the bank cannot be rebuilt here: {error}")
+        return []
+    except SeriesError as error:
+        return [str(error).removeprefix(f"{series.root}: ")]
 
 
 def _metrics(series: Series) -> list[str]:
@@ -86,7 +109,7 @@ def _strays(series: Series) -> list[str]:
     found = [p for kind in ("weights", "state") for p in sorted((series.root / kind).glob("*"))]
     return [
         f"{p.relative_to(series.root)}: not in the index; a write that a kill cut short. "
-        f"`mechicl train --resume {series.root}` writes it again."
+        f"{command('train', '--resume', series.root)} writes it again."
         for p in found
         if p.relative_to(series.root).as_posix() not in known
     ]

@@ -125,7 +125,7 @@ def _work(job: dict) -> None:
         if job["verb"] == "train":
             train(from_dict(Config, job["config"]), root, progress=False)
         elif job["verb"] == "resume":
-            resume(root, progress=False)
+            resume(root, steps=job.get("steps"), progress=False)
         else:
             densify(root, *job["window"], progress=False)
 

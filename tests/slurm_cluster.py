@@ -48,7 +48,7 @@ def why_not() -> str | None:
     try:
         import submitit  # noqa: F401
     except ImportError:
-        return "no submitit: pip install 'mechicl[slurm]'"
+        return "no submitit: pip install --editable '.[slurm]'"
     return None if os.geteuid() == 0 else "slurmd needs root"
 
 

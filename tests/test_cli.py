@@ -6,15 +6,19 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import analyses
+import mechicl
 from mechicl import cli, recipes
 from mechicl.config import ConfigError
 from mechicl.loading import parse_seeds
 from mechicl.series import open_series
+from mechicl.settings import assignments, changed
 from mechicl.storage import read_jsonl
 from mechicl.train import train
 
@@ -106,6 +110,20 @@ def test_help_of_each_verb_names_its_options(run, verb, words):
         assert word in out
 
 
+def test_version(run):
+    assert run("--version") == (0, f"mechicl {mechicl.__version__}\n", "")
+
+
+@pytest.mark.parametrize("verb", ["recipes", "train", "sweep", "analyze", "report", "app", "densify", "verify", "show"])
+def test_help_shows_what_may_be_left_out_and_no_none(run, verb):
+    out = run(verb, "--help")[1]
+    assert "None" not in out
+    assert "(default: )" not in out
+    usage = out.partition("\n\n")[0]
+    optional = {"train": "[RECIPE]", "analyze": "[NAME]", "app": "[RUN]"}.get(verb)
+    assert [word for word in ("[RECIPE]", "[NAME]", "[RUN]") if word in usage] == ([optional] if optional else [])
+
+
 def test_help_names_every_analysis(run):
     out = run("analyze", "--help")[1]
     assert [name for name in analyses.NAMES if not re.search(rf"\b{name}\b", out)] == []
@@ -143,7 +161,33 @@ def test_recipes_are_listed_with_what_they_say(run, tiny_recipe):
     for name in recipes.RECIPES:
         assert re.search(rf"^{re.escape(name)}$", out, flags=re.M)
     assert "tiny-run\n    Nothing is reproduced.\n    Takes no time.\n" in out
-    assert out.endswith("Train one with `mechicl train NAME`.\n")
+    assert "`mechicl train NAME`" in out.splitlines()[-1]
+    assert "`mechicl recipes NAME`" in out.splitlines()[-1]
+
+
+# Features.
+
+
+def test_pictures_become_a_bank_that_a_recipe_trains_on(run, refused, tiny_config, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for c in range(tiny_config.bank.n_classes + tiny_config.bank.n_holdout_classes):
+        (tmp_path / "pictures" / f"{c:03}").mkdir(parents=True)
+        for i in range(4):
+            drawn = Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8))
+            drawn.save(tmp_path / "pictures" / f"{c:03}" / f"{i}.png")
+    code, out, _ = run("features", "pictures", "--encoder", "pixels", "--size", 9, "--out", "f.safetensors", "--quiet")
+    assert code == 0
+    assert "4 exemplars x 81 features" in out
+    bank = dataclasses.replace(tiny_config.bank, kind="features", n_exemplars=4, n_holdout_exemplars=0, dim=81)
+    monkeypatch.setitem(recipes.RECIPES, "mine", lambda: dataclasses.replace(tiny_config, name="mine", bank=bank))
+    assert run("train", "mine", "--data", "f.safetensors", "--quiet")[0] == 0
+    series = open_series("checkpoints/mine")
+    geometry = series.manifest["bank_geometry"]  # scale and mean are part of a setting: they are on record
+    assert geometry["norm"] == pytest.approx(series.bank.norm, rel=1e-4)
+    assert 0 < geometry["mean_norm"] < geometry["norm"]
+    assert run("verify", "checkpoints/mine")[0] == 0
+    assert "is there already" in refused("features", "pictures", "--out", "f.safetensors")
 
 
 # Train.
@@ -215,6 +259,71 @@ def test_train_several_seeds_skips_what_is_finished_and_continues_what_is_not(ru
 def test_train_seeds_beside_a_folder(run, tiny_recipe, tmp_path):
     assert run("train", "tiny-run", "--seeds", "1", "--out", "deep/mine", "--quiet")[0] == 0
     assert open_series(tmp_path / "deep" / "mine-s1").config.seeds.init == 1
+
+
+def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
+    set_two = ("train", "tiny-run", "--set", "model.n_layers=1", "--set", "optim.l2_form=decoupled", "--quiet")
+    assert run(*set_two)[0] == 0
+    series = open_series(tmp_path / "checkpoints" / "tiny-run_n_layers-1_l2_form-decoupled")
+    plain = tiny_recipe()
+    assert series.config == dataclasses.replace(
+        plain, model=dataclasses.replace(plain.model, n_layers=1),
+        optim=dataclasses.replace(plain.optim, l2_form="decoupled"),
+    )  # fmt: skip
+    assert "holds a run already" in refused(*set_two)
+    assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seeds", "0,1", "--quiet")[0] == 0
+    assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seed", "2", "--quiet")[0] == 0
+    assert run("train", "tiny-run", "--set", "name=mine", "--quiet")[0] == 0
+    assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--out", tmp_path / "here", "--quiet")[0] == 0
+    assert open_series(tmp_path / "here").config.bank.eps == 0.5
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {
+        "tiny-run_n_layers-1_l2_form-decoupled", *(f"tiny-run_eps-0.5-s{s}" for s in range(3)), "mine",
+    }  # fmt: skip
+    assert open_series(tmp_path / "checkpoints" / "mine").config.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("model.n_layer=3", "--set model.n_layer: the config has no such field. Did you mean 'model.n_layers'?"),
+        ("n_layers=3", "Did you mean 'model.n_layers'?"),
+        ("model=3", "It is a table: set one of its fields, as model."),
+        ("model.n_layers", "expected FIELD=VALUE, as --set model.n_layers=3"),
+        ("model.n_layers=", "expected FIELD=VALUE"),
+        ("=3", "expected FIELD=VALUE"),
+        ("model n_layers=3", "--set model n_layers=3"),
+        ("model.n_layers=three", "config.model.n_layers='three': expected int, got str."),
+        ("model.n_layers=[1", "its value is not TOML"),
+        ("bank.dim=0", "--set (bank.dim = 0): bank.dim=0: expected at least 1."),
+        ("optim.schedule=cosine", "config.optim.schedule='cosine': expected one of 'constant', 'inverse_sqrt'."),
+    ],
+)
+def test_settings_that_are_none(refused, tiny_recipe, tmp_path, given, words):
+    assert words in refused("train", "tiny-run", "--set", given)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_settings_go_with_a_recipe_and_are_given_once(refused, tiny_recipe):
+    twice = ("--set", "bank.dim=4", "--set", "bank.dim=5")
+    assert refused("train", "tiny-run", *twice) == "--set bank.dim is given twice: as 4 and as 5."
+    assert "not both" in refused("train", "--resume", "checkpoints/x", "--set", "bank.dim=4")
+
+
+def test_a_run_is_given_more_steps(run, refused, tiny_recipe, tmp_path):
+    assert run("train", "tiny-run", "--quiet")[0] == 0
+    root = tmp_path / "checkpoints" / "tiny-run"
+    code, out, _ = run("train", "--resume", root, "--steps", "30", "--quiet")
+    assert (code, out) == (0, "checkpoints/tiny-run has 8 checkpoints, to step 30.\n")
+    assert run("verify", root)[0] == 0
+    assert "can be given more, not fewer" in refused("train", "--resume", root, "--steps", "29")
+    assert "--set steps=30" in refused("train", "tiny-run", "--steps", "30")
+
+
+def test_a_recipes_settings_can_be_given_again(run, refused):
+    lines = run("recipes", "iwl")[1].splitlines()
+    assert "bank.dim = 32" in lines
+    assert changed(recipes.demo(), assignments(lines), "--set") == recipes.iwl()
+    assert refused("recipes", "iwll").startswith("no recipe named 'iwll'")
 
 
 def test_what_train_refuses(refused, tiny_recipe, tmp_path):
@@ -362,4 +471,6 @@ def test_a_run_without_checkpoints_is_refused(refused, tiny_copy):
 def test_a_newer_format_is_refused(refused, tiny_copy):
     manifest = tiny_copy.root / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
-    assert "this mechicl reads format 1. Upgrade with" in refused("show", tiny_copy.root)
+    message = refused("show", tiny_copy.root)
+    assert "has format 2; this mechicl reads format 1" in message
+    assert "git pull" in message  # no index has it

@@ -19,6 +19,7 @@ from mechicl.config import (
     SequenceConfig,
     Window,
     from_dict,
+    from_run,
     to_dict,
 )
 
@@ -123,14 +124,14 @@ def test_missing_keys_take_their_defaults():
         (lambda: BankConfig(n_exemplars=0), "bank.n_exemplars=0: expected at least 1."),
         (lambda: BankConfig(dim=0), "bank.dim=0: expected at least 1."),
         (lambda: BankConfig(eps=-0.1), "bank.eps=-0.1: expected at least 0."),
-        (lambda: BankConfig(eps=float("nan")), "bank.eps=nan: expected at least 0."),
+        (lambda: BankConfig(eps=float("nan")), "bank.eps=nan: expected a finite number."),
         (lambda: BankConfig(n_holdout_classes=-1), "bank.n_holdout_classes=-1: expected at least 0."),
         (lambda: BankConfig(n_holdout_exemplars=-1), "bank.n_holdout_exemplars=-1: expected at least 0."),
         (lambda: BankConfig(n_classes=8, n_labels=9), "between 2 and n_classes=8"),
         (lambda: BankConfig(n_classes=8, n_labels=1), "between 2 and n_classes=8"),
         (lambda: SequenceConfig(n_pairs=0), "sequences.n_pairs=0: expected at least 1."),
         (lambda: SequenceConfig(burstiness=-1), "sequences.burstiness=-1: expected at least 0."),
-        (lambda: SequenceConfig(zipf=float("nan")), "sequences.zipf=nan: expected at least 0."),
+        (lambda: SequenceConfig(zipf=float("nan")), "sequences.zipf=nan: expected a finite number."),
         (lambda: SequenceConfig(n_pairs=4, burstiness=3), "need 2b <= n_pairs, but n_pairs=4"),
         (lambda: SequenceConfig(p_bursty=1.1), "sequences.p_bursty=1.1 is not a probability"),
         (lambda: SequenceConfig(p_bursty=-0.1), "is not a probability"),
@@ -152,7 +153,7 @@ def test_missing_keys_take_their_defaults():
         (lambda: conv(dim=12), "reads square pictures, but bank.dim=12 is no square"),
         (lambda: conv(kind="omniglot"), "exemplars are principal components: take model.encoder='linear', or"),
         (lambda: conv(kind="tokens", dim=256), "exemplars are token embeddings: take model.encoder='linear', or"),
-        (lambda: OptimConfig(lr=-1), "optim.lr=-1: expected at least 0."),
+        (lambda: OptimConfig(lr=-1), "optim.lr=-1.0: expected at least 0."),
         (lambda: OptimConfig(schedule="inverse_sqrt"), "set warmup_steps to at least 1"),
         (lambda: Window(start=5, stop=4, every=1), "window 5..4 every 1"),
         (lambda: Window(start=0, stop=4, every=0), "window 0..4 every 0"),
@@ -161,6 +162,17 @@ def test_missing_keys_take_their_defaults():
         (lambda: Config(name="../x", steps=1), "a run's name is made of letters"),
         (lambda: Config(name="a/b", steps=1), "a run's name is made of letters"),
         (lambda: Config(name=".x", steps=1), "does not start with a dot"),
+        (lambda: Config(name="x.", steps=1), "name='x.': Windows can have no such folder"),
+        (lambda: Config(name="nul.1", steps=1), "name='nul.1': Windows can have no such folder"),
+        (lambda: Config(name="é" * 91, steps=1), "182 bytes, but a run's name"),
+        (lambda: OptimConfig(betas=(0.9, 1.0)), "optim.betas=(0.9, 1.0): expected two numbers from 0 to below 1"),
+        (lambda: OptimConfig(betas=(-0.1, 0.9)), "optim.betas=(-0.1, 0.9): expected two numbers"),
+        (lambda: OptimConfig(adam_eps=0.0), "optim.adam_eps=0.0: expected at least 1.1"),
+        (lambda: OptimConfig(lr=float("inf")), "optim.lr=inf: expected a finite number."),
+        (lambda: ModelConfig(position_time=0.0), "model.position_time=0.0: expected a time above 0"),
+        (lambda: BankConfig(eps=1e200), "bank.eps=1e+200: expected at most 1e+15."),
+        (lambda: SequenceConfig(noise=1e200), "sequences.noise=1e+200: expected at most 1e+15."),
+        (lambda: Config(name="x", steps=1, sequences=SequenceConfig(zipf=60)), "drawn without end: lower zipf"),
         (lambda: Config(name="x", steps=0), "config.steps=0: expected at least 1."),
         (lambda: Config(name="x", steps=1, threads=0), "config.threads=0: expected at least 1."),
     ],
@@ -207,3 +219,15 @@ def test_lr_warms_up_then_decays_as_inverse_sqrt(step, warmup):
 
 def test_constant_lr_without_warmup():
     assert [OptimConfig(lr=0.1).lr_at(s) for s in (0, 1, 1000)] == [0.1, 0.1, 0.1]
+
+
+@pytest.mark.parametrize(("rule", "then"), [("replacement", "replacement"), ("matched", "as_training")])
+def test_a_run_from_before_evaluation_sets_had_a_rule_keeps_its_own(rule, then):
+    """What it recorded was measured on sets that followed its training data."""
+    config = Config(name="x", steps=1, sequences=SequenceConfig(exemplars=rule))
+    old = to_dict(config)
+    del old["eval_exemplars"]
+    assert from_run(old) == dataclasses.replace(config, eval_exemplars=then)
+    for now in (config, dataclasses.replace(config, eval_exemplars="as_training")):
+        assert from_run(to_dict(now)) == now
+    assert from_dict(Config, old) == config  # a user's file: the default of today

@@ -62,6 +62,31 @@ def test_train_is_drawn_as_in_training():
     np.testing.assert_array_equal(batch.exemplars.numpy(), shown)
 
 
+def repeats(batch: Batch) -> float:
+    """How often a context item of the query's class shows the query's own exemplar."""
+    same = in_context(batch)
+    return float((batch.drawings[:, :-1] == batch.drawings[:, -1:])[same].float().mean())
+
+
+@pytest.mark.parametrize("rule", ["replacement", "no_replacement", "matched"])
+def test_evaluation_sets_draw_exemplars_with_replacement_whatever_is_trained_on(rule):
+    """All but 'train', which is drawn as in training; as all are where that is asked for."""
+    config, bank = make(2, exemplars=rule)
+    plain, _ = make(2)
+    asked = dataclasses.replace(config, eval_exemplars="as_training")
+    for name, evaluator in EVALUATORS.items():
+        one = 1 / evaluator.part(bank).n_exemplars
+        as_ruled = {"replacement": one, "no_replacement": 0, "matched": 1}[rule]
+        got, as_trained = (evaluation_set(name, c, bank) for c in (config, asked))
+        want = evaluation_set(name, plain, bank)
+        if name != "train":
+            assert torch.equal(got.drawings, want.drawings)
+            assert torch.equal(got.exemplars, want.exemplars)
+        if in_context(want).any():
+            assert repeats(got) == pytest.approx(as_ruled if name == "train" else one, abs=0.07)
+            assert repeats(as_trained) == pytest.approx(as_ruled, abs=0.07)
+
+
 @pytest.mark.parametrize("name", ["icl", "icl_holdout"])
 def test_icl_shows_two_classes_half_each_labelled_0_and_1_at_random(setup, name):
     config, bank = setup
@@ -322,4 +347,25 @@ def test_refusals():
     refused("ciwl", bank(n_labels=2), "evaluator 'ciwl': a sequence needs 3 distinct labels, but there are 2")
     wide = make(8, burstiness=1, rest="unique", exemplars="no_replacement")[0]
     few = dataclasses.replace(wide, bank=dataclasses.replace(wide.bank, n_exemplars=2))
+    assert len(evaluation_set("icl", few, build_bank(few))) == N  # with replacement two are enough
+    few = dataclasses.replace(few, eval_exemplars="as_training")
     refused("icl", few, "evaluator 'icl': sequences.exemplars='no_replacement' may show 5 exemplars")
+
+
+def test_the_published_evaluation_draws_from_the_first_classes_and_exemplars():
+    config, bank = make()
+    first = dataclasses.replace(config, eval_first=(15, 2), n_eval=2000)
+    for name in ("icl", "flip", "ciwl", "iwl", "train"):
+        batch = evaluation_set(name, first, bank)
+        assert set(batch.classes.flatten().tolist()) == set(range(15))
+        assert set(batch.drawings.flatten().tolist()) == {0, 1}
+    twice = evaluation_set("icl", first, bank)
+    same = (twice.classes[:, :-1] == twice.classes[:, -1:]) & (twice.drawings[:, :-1] == twice.drawings[:, -1:])
+    assert same.any(1).double().mean().item() == pytest.approx(1 - (1 / 2) ** 2, abs=0.05)  # two pairs of two drawings
+
+
+@pytest.mark.parametrize("first", [(1, 2), (41, 2), (10, 0), (10, 7)])
+def test_an_evaluation_set_of_what_is_not_there_is_refused(first):
+    config, _ = make()
+    with pytest.raises(ConfigError, match="eval_first"):
+        dataclasses.replace(config, eval_first=first)

@@ -309,7 +309,7 @@ def test_needs_names_hooks_of_every_layer():
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ConfigError, match="kind='noise': expected one of zero, mean, resample, pattern_pres"):
+    with pytest.raises(ConfigError, match="kind='noise': expected one of 'zero', 'mean', 'resample', 'pattern_pres"):
         AblateHeads(heads=((0, 0),), kind="noise")
 
 
@@ -353,3 +353,21 @@ def test_matched_heads(tiny_config):
     assert not set(some) & set(crowded)
     most = tuple((la, h) for la in range(2) for h in range(8))[:12]
     assert matched_heads(model, most, rng) == tuple((1, h) for h in range(4, 8))
+
+
+@pytest.mark.parametrize(
+    "heads", [(0, 1), 3, "L0H1", "01", None, (("0", "1"),), ((0, 1, 2),), ((0,),), ((0.0, 1.0),), ((True, 1),), [None]]
+)
+def test_heads_that_are_no_pairs_are_refused_by_name(heads):
+    with pytest.raises(ConfigError, match="heads=") as error:
+        AblateHeads(heads=heads)
+    assert "(layer, head) pairs" in str(error.value)
+    assert ("heads=((0, 1),)" in str(error.value)) == (heads == (0, 1))  # what was surely meant
+
+
+def test_heads_may_be_any_pairs_of_whole_numbers():
+    wanted = AblateHeads(heads=((0, 1), (1, 3)))
+    for heads in ([[1, 3], [0, 1]], np.array([[0, 1], [1, 3]]), {(0, 1), (1, 3)}, (x for x in ((0, 1), (1, 3))),
+                  torch.tensor([[0, 1], [1, 3]])):  # fmt: skip
+        assert AblateHeads(heads=heads) == wanted
+    assert AblateHeads(heads=()).heads == ()

@@ -16,6 +16,7 @@ KINDS = {
     "attention-only": {},
     "mlp": {"mlp_ratio": 2},
     "mlp-last": {"mlp_ratio": 2, "mlp_layers": (1,)},
+    "mlp-tanh": {"mlp_ratio": 2, "activation": "gelu_tanh", "init": "truncated"},
     "rotary": {"positions": "rotary"},
     "sinusoidal": {"positions": "sinusoidal"},
     "no-layer-norm": {"layer_norm": False},

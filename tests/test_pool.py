@@ -90,6 +90,30 @@ def test_a_caller_that_wants_no_more_ends_the_workers(tmp_path):
     assert ended(pid)
 
 
+UNGUARDED = """
+import sys
+sys.path.insert(0, {tests!r})
+from pool_tasks import work
+from mechicl.config import ConfigError
+from mechicl.pool import run_tasks
+try:
+    for _ in run_tasks(work, [("a",), ("b",)], 2, print):
+        pass
+except ConfigError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_script_without_a_main_guard_is_told_so_and_not_what_python_says(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED.format(tests=str(Path(__file__).parent)))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0
+    assert done.stderr == ""  # the processes that only import the script say nothing
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("refused:")
+    assert "if __name__ == '__main__':" in line
+
 
 def test_a_tally_reports_in_lots():
     told = []

@@ -52,21 +52,57 @@ def loaded(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
-def test_about_ten_names_and_each_is_there():
-    assert len(mechicl.__all__) == len(set(mechicl.__all__)) <= 15
+def test_about_thirty_names_and_each_is_there():
+    assert len(mechicl.__all__) == len(set(mechicl.__all__)) <= 32
     assert set(mechicl.__all__) == set(dir(mechicl))
     for name in mechicl.__all__:
         assert getattr(mechicl, name) is not None, name
     assert isinstance(mechicl.recipes, ModuleType)
+    assert isinstance(mechicl.measures, ModuleType)
     assert isinstance(mechicl.__version__, str)
 
 
-@pytest.mark.parametrize("name", [n for n in mechicl.__all__ if n not in ("__version__", "recipes")])
+@pytest.mark.parametrize("name", [n for n in mechicl.__all__ if n not in ("__version__", "measures", "recipes")])
 def test_every_name_says_what_it_is(name):
     value = getattr(mechicl, name)
     assert value.__module__.startswith("mechicl.")
     assert value.__name__ == name
     assert inspect.getdoc(value)
+
+
+def test_what_users_look_for_is_there():
+    wanted = {"attention_scores", "effects", "head_effects", "ablate_mlps", "seed_bands", "series_phases",
+              "phase_table", "save_figure"}  # fmt: skip
+    assert wanted <= set(mechicl.__all__)
+
+
+def test_measures_are_found_in_their_package():
+    assert set(mechicl.measures.__all__) <= set(dir(mechicl.measures))
+    for name in dir(mechicl.measures):
+        value = getattr(mechicl.measures, name)
+        assert value.__name__ == (name if name in mechicl.measures.__all__ else f"mechicl.measures.{name}")
+        assert inspect.getdoc(value)
+    with pytest.raises(AttributeError, match=r"no attribute 'attention_score'; it has .*attention_scores"):
+        mechicl.measures.attention_score  # noqa: B018
+
+
+def test_every_public_measure_is_exported():
+    """Whoever writes a measure of a series lists it: functions whose first argument is `series` or `runs`."""
+    for path in sorted((ROOT / "mechicl" / "measures").glob("*.py")):
+        if path.stem in ("__init__", "tables", "cache"):
+            continue
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.args.args:
+                first = node.args.args[0].arg
+                if first in ("series", "runs") and node.name not in ("subspaces", "carried", "aligned"):
+                    assert node.name in mechicl.measures.__all__, f"{path.stem}.{node.name}"
+
+
+def test_every_exported_name_is_documented():
+    text = (ROOT / "docs" / "measures.md").read_text()
+    listed = set(re.findall(r"`([A-Za-z_.]+)`", text))
+    for name in {*mechicl.__all__, *mechicl.measures.__all__} - {"__version__"}:
+        assert name in listed, f"docs/measures.md does not list {name}"
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -98,6 +134,7 @@ assert mechicl.__version__ == 'x'"""
 def test_import_is_light():
     assert loaded("import mechicl; mechicl.__version__; dir(mechicl)") == set()
     assert loaded("import mechicl; mechicl.recipes") <= {"numpy"}
+    assert loaded("import mechicl; mechicl.measures; dir(mechicl.measures)") == set()
 
 
 @pytest.mark.parametrize(

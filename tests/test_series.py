@@ -12,7 +12,7 @@ import torch
 from altered_runs import rewritten, with_entry, without_weights
 
 import mechicl
-from mechicl.config import to_dict
+from mechicl.config import ConfigError, to_dict
 from mechicl.engine.forward import forward, logits
 from mechicl.engine.params import init, pack, shapes
 from mechicl.engine.step import loss
@@ -116,6 +116,37 @@ def test_a_step_that_was_not_saved_is_an_error_naming_the_nearest(tiny_series, s
         assert (f"mechicl densify {tiny_series.root} --" in message) == inside
 
 
+@pytest.mark.parametrize("step", ["60", None, 60.0, 60.5, True, [60], "x", float("nan"), np.array([60, 60])])
+def test_a_step_that_is_no_whole_number_is_refused_by_name(tiny_series, step):
+    reads = [tiny_series.weights, tiny_series.model, lambda s: tiny_series.params([s])]
+    if step is not None:  # all of them
+        reads.append(lambda s: tiny_series.evaluate([s], ["icl"]))
+    for read in reads:
+        with pytest.raises(ConfigError, match=r"step=.*: expected an optimiser step.* not ") as error:
+            read(step)
+        meant = isinstance(step, (str, float)) and str(step) in ("60", "60.0")
+        assert ("Write step=60." in str(error.value)) == meant
+
+
+@pytest.mark.parametrize("step", [60, np.int64(60), np.uint8(60), torch.tensor(60)])
+def test_whole_numbers_of_any_kind_are_steps(tiny_series, step):
+    assert tiny_series.entry(step).step == 60
+    assert set(tiny_series.evaluate(step, "icl").step) == {60}
+
+
+@pytest.mark.parametrize(
+    "ablate", [[("blocks.0.attn.hook_z", print)], ("blocks.0.attn.hook_z", print), "L0H1", (0, 1), print, {"heads": 1}]
+)
+def test_what_is_no_intervention_is_refused_by_name(tiny_series, ablate):
+    with pytest.raises(ConfigError, match=r"ablate=.*: expected an AblateHeads"):
+        tiny_series.evaluate([60], ["icl"], ablate=ablate)
+    model, batch = tiny_series.model(60), tiny_series.evaluation_set("icl", 5)
+    with pytest.raises(ConfigError, match="expected an AblateHeads"):
+        model.hooks_for(ablate, batch)
+    with pytest.raises(ConfigError, match="expected an AblateHeads"):
+        mechicl.show_attention(tiny_series, 60, ablate=ablate)
+
+
 def test_bank_and_evaluation_sets_are_those_of_the_config(tiny_series, tiny_config):
     bank = tiny_series.bank
     assert bank.fingerprint == tiny_series.manifest["bank"]
@@ -215,7 +246,7 @@ def test_what_is_not_a_run(tiny_copy, tmp_path):
 @pytest.mark.parametrize("number", [0, 2, "1", None])
 def test_another_format_is_refused(tiny_copy, number):
     write_json(tiny_copy.root / "manifest.json", tiny_copy.manifest | {"format": number})
-    refused(tiny_copy.root, f"has format {number!r}; this mechicl reads format 1", "pip install -U mechicl")
+    refused(tiny_copy.root, f"has format {number!r}; this mechicl reads format 1", "git pull")
 
 
 def test_broken_text_files_are_named(tiny_copy):

@@ -95,3 +95,17 @@ def test_a_pipe_in_a_files_place_does_not_hang(tiny_copy):
     os.mkfifo(path)
     with pytest.raises(SeriesError, match="missing"):
         stacked(tiny_copy, [10, 20])
+
+
+def test_links_to_what_was_recorded_are_read_and_others_named(tiny_copy, tmp_path):
+    """As hub caches lay files out."""
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    for entry in tiny_copy.entries:
+        path = tiny_copy.root / entry.file
+        path.rename(blobs / entry.sha256)
+        path.symlink_to(blobs / entry.sha256)
+    same(tiny_copy, tiny_copy.steps)
+    (blobs / tiny_copy.entry(20).sha256).write_bytes(bytes(tiny_copy.entry(20).bytes))
+    with pytest.raises(SeriesError, match=r"step_00000020\.safetensors: a link to a file that is not the recorded one"):
+        stacked(tiny_copy, [10, 20, 30])

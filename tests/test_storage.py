@@ -95,9 +95,10 @@ def test_other_errors_are_not_called_a_full_disk(tmp_path, monkeypatch, number):
 
     (tmp_path / "file").write_bytes(b"old")
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match=os.strerror(number)) as error:
+    with pytest.raises(SeriesError, match=os.strerror(number)) as error:
         write_atomic(tmp_path / "file", b"new")
-    assert not isinstance(error.value, SeriesError)
+    assert "full" not in str(error.value)
+    assert str(tmp_path / "file") in str(error.value)
     assert listing(tmp_path) == {"file": b"old"}
 
 
@@ -294,14 +295,94 @@ def test_paths_outside_their_folder_are_refused(tmp_path, file):
     assert problem(root, entry) == f"{file}: lies outside the run."
 
 
-def test_a_link_to_elsewhere_is_refused(tmp_path):
-    root = tmp_path / "run"
+@pytest.fixture
+def linked(tmp_path) -> tuple[Path, Entry, Path]:
+    """A run whose one file is a link to another folder, as hub caches lay them out: run, entry, what it leads to."""
+    root, blob = tmp_path / "run", tmp_path / "blobs" / "0123"
     root.mkdir()
+    blob.parent.mkdir()
     entry = damaged(root)
     path = root / entry.file
-    path.rename(tmp_path / "elsewhere")
-    path.symlink_to(tmp_path / "elsewhere")
-    assert problem(root, entry).endswith("lies outside the run.")
+    path.rename(blob)
+    path.symlink_to(os.path.relpath(blob, path.parent))
+    return root, entry, blob
+
+
+def test_a_link_to_what_was_recorded_is_read(linked):
+    root, entry, _ = linked
+    assert file_problem(root, entry) is None
+    loaded = load_tensors(root, entry)
+    assert all(torch.equal(loaded[k], TENSORS[k]) for k in TENSORS)
+
+
+def test_a_link_to_anything_else_is_refused_and_nothing_of_it_is_told(linked):
+    root, entry, blob = linked
+    for secret in (b"secret" * 50, bytes(entry.bytes)):  # of another size, of the same
+        blob.write_bytes(secret)
+        found = problem(root, entry)
+        assert found == f"{entry.file}: a link to a file that is not the recorded one."
+    blob.unlink()
+    os.mkfifo(blob)  # does not hang
+    assert problem(root, entry) == f"{entry.file}: missing."
+    blob.unlink()
+    assert problem(root, entry) == f"{entry.file}: missing."
+
+
+def test_writing_replaces_a_link_and_leaves_what_it_leads_to(linked):
+    root, entry, blob = linked
+    blob.write_bytes(b"precious")
+    Writer(root).save("weights", 3, 48, TENSORS)  # a replay mends what is not as recorded
+    assert file_problem(root, entry) is None
+    assert not (root / entry.file).is_symlink()
+    assert blob.read_bytes() == b"precious"
+
+
+def test_nothing_is_written_through_a_linked_folder(linked, tmp_path):
+    root, entry, _ = linked
+    (root / entry.file).unlink()
+    (root / "weights").rmdir()
+    (root / "weights").symlink_to(tmp_path / "blobs")
+    before = listing(tmp_path / "blobs")
+    with pytest.raises(SeriesError, match="weights is a link to another folder"):
+        Writer(root).save("weights", 3, 48, TENSORS)
+    assert listing(tmp_path / "blobs") == before
+
+
+def test_lines_are_appended_to_the_runs_own_file(tmp_path):
+    append_line(tmp_path / "blob", {"step": 1})
+    before = (tmp_path / "blob").read_bytes()
+    path = tmp_path / "metrics.jsonl"
+    path.symlink_to(tmp_path / "blob")
+    append_line(path, {"step": 2})
+    assert read_jsonl(path) == [{"step": 1}, {"step": 2}]
+    assert (tmp_path / "blob").read_bytes() == before
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    append_line(path, {"step": 1})
+    assert read_jsonl(path) == [{"step": 1}]
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_link_in_the_temporary_files_place_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / ".file.tmp").symlink_to(tmp_path / "precious")
+    write_atomic(tmp_path / "file", b"new")
+    assert listing(tmp_path) == {"file": b"new", "precious": b"precious"}
+
+
+def test_files_that_may_not_be_read_are_named_with_the_reason(tmp_path, monkeypatch):
+    import mechicl.storage as storage
+
+    entry = damaged(tmp_path)
+
+    def forbidden(path, *args):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(storage, "open", forbidden, raising=False)
+    assert problem(tmp_path, entry) == f"{entry.file}: cannot be read: Permission denied."
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(SeriesError, match=r"index\.jsonl cannot be read: Permission denied"):
+        read_jsonl(tmp_path / "index.jsonl")
 
 
 def write_index(root: Path, *entries: dict) -> None:

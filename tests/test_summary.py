@@ -25,7 +25,8 @@ def row(text: str, label: str) -> str:
 def test_one_run(known_series):
     text = one(known_series)
     assert text.startswith(f"{known_series.root}  complete\n")
-    assert "2 layers x 4 heads, width 128, attention only; 16 classes, 16 labels; seeds init 0 data 0" in text
+    assert "2 layers x 4 heads, width 128, attention only; 16 labels; seeds init 0 data 0" in text
+    assert "16 classes x 4 exemplars of 24 Gaussian features, of norm 1 as made" in text
     assert "3 checkpoints, 80 sequences seen" in text
     flip = row(text, "flip")
     assert flip.endswith("peak 1.000 at    40, ends at 0.000")
@@ -38,7 +39,8 @@ def test_one_run(known_series):
     assert row(text, "train").endswith("ends at 1.000")
     assert row(text, "loss").endswith("ends at 0.010")
     assert "n = 500 sequences per evaluator: 95% intervals within +-0.044" in text
-    shown = [x for x in re.findall(r"^  ([a-z_]+)", text, flags=re.M) if x != "n"]
+    assert text.endswith("chance: icl 0.500, flip 0.500, ciwl 0.500, iwl 0.062, icl_holdout 0.500")
+    shown = [x for x in re.findall(r"^  ([a-z_]+)", text, flags=re.M) if x not in ("n", "chance")]
     assert shown == ["train", "icl", "flip", "ciwl", "iwl", "icl_holdout", "loss"]
 
 
@@ -56,7 +58,7 @@ def test_a_run_in_progress_says_how_to_go_on(tmp_path):
     config, weights = induction_model()
     series = write_series(tmp_path / "begun", config, {0: weights})
     text = one(series)
-    assert f"NOT FINISHED: mechicl train --resume {series.root}" in text
+    assert f"NOT FINISHED: `mechicl train --resume {series.root}`" in text
     assert "1 checkpoints, 0 sequences seen" in text
     assert row(text, "icl").endswith("ends at 1.000")
     assert "loss" not in text
@@ -70,7 +72,7 @@ def test_a_run_that_keeps_no_weights_yet_shows_all_that_was_recorded(known_serie
     text, whole = one(begun), one(known_series)
     assert "NOT FINISHED" in text
     assert "1 checkpoints, 80 sequences seen" in text
-    assert text.splitlines()[3:] == whole.splitlines()[3:]
+    assert text.splitlines()[4:] == whole.splitlines()[4:]
     axis = row(whole, "40")
     assert re.match(r"^ {14}40 +80  sequences, log scale", axis)
     assert axis.index("80") + 2 == 14 + 56

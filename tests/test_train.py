@@ -200,7 +200,7 @@ def test_progress_shows_loss_and_evaluators(tmp_path, capsys):
 def test_runs_go_to_checkpoints_unless_told_otherwise(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     series = train(small(), progress=False)
-    assert series.root == Path("checkpoints") / "small"
+    assert series.root == tmp_path / "checkpoints" / "small"
     assert (tmp_path / "checkpoints" / "small" / "manifest.json").is_file()
 
 

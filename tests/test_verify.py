@@ -2,13 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
 import torch
 
+from mechicl.config import ConfigError, OptimConfig, Treatment
+from mechicl.reevaluate import differences, sample
 from mechicl.series import open_series
 from mechicl.storage import SeriesError, Writer, write_json
+from mechicl.train import train
 from mechicl.verify import verify
 
 
@@ -75,6 +79,108 @@ def test_the_same_weights_at_neighbouring_steps(tiny_copy):
     assert verify(tiny_copy.root) == [
         "steps 20 and 30: the same weights (sha256) at both, though 10 updates lie between."
     ]
+
+
+def test_the_same_weights_far_apart(tiny_copy):
+    """Pythia's published series had a copy of its last file in the place of an earlier one."""
+    other = tiny_copy.weights(60)
+    replace_weights(tiny_copy, 30, lambda w: w.update(other))
+    assert verify(tiny_copy.root) == [
+        "steps 30 and 60: the same weights (sha256) at both, though 30 updates lie between."
+    ]
+
+
+def test_every_pair_of_the_same_weights_is_named(tiny_copy):
+    other = tiny_copy.weights(60)
+    for step in (1, 30):
+        replace_weights(tiny_copy, step, lambda w: w.update(other))
+    got = verify(tiny_copy.root)
+    assert [re.match(r"steps (\d+) and (\d+)", p).groups() for p in got] == [("1", "30"), ("30", "60")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optim": OptimConfig(lr=0.0)},
+        {"treatments": (Treatment(kind="freeze", groups=("all",)),)},
+    ],
+)
+def test_where_nothing_is_trained_the_same_weights_are_no_fault(tiny_config, tmp_path, changes):
+    root = train(replace(tiny_config, steps=20, **changes), tmp_path / "still", progress=False).root
+    assert len({e.sha256 for e in open_series(root).entries if e.kind == "weights"}) == 1
+    assert verify(root) == []
+
+
+# Evaluated again.
+
+
+def slightly_other(series, step):
+    replace_weights(series, step, lambda w: w.update({k: 1.1 * x for k, x in w.items() if "W_U" in k}))
+
+
+def test_weights_that_do_not_score_what_was_recorded(tiny_copy):
+    slightly_other(tiny_copy, 20)
+    (got,) = verify(tiny_copy.root)
+    assert got.startswith("step 20: evaluated again, ")
+    assert "but metrics.jsonl has " in got
+
+
+def test_a_sample_is_evaluated_again_or_all(tiny_copy):
+    slightly_other(tiny_copy, 30)
+    assert sample(tiny_copy.steps, 5) == [0, 5, 20, 40, 60]
+    assert verify(tiny_copy.root) == []
+    (got,) = verify(tiny_copy.root, again=None)
+    assert got.startswith("step 30: ")
+    assert verify(tiny_copy.root, again=0) == []
+
+
+def test_metrics_that_were_changed(tiny_copy):
+    records = lines(tiny_copy.root, "metrics.jsonl")
+    row = next(r for r in records[-1]["evaluators"] if (r["evaluator"], r["metric"]) == ("icl", "in_context_acc"))
+    row["value"] += 0.08
+    rewrite(tiny_copy.root, "metrics.jsonl", records)
+    (got,) = verify(tiny_copy.root)
+    assert got.startswith("step 60: evaluated again, in_context_acc of icl is ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"treatments": (Treatment(kind="relabel", every=7), Treatment(kind="ablate", heads=((0, 1),), start=5))},
+        {"keep": "metrics"},
+    ],
+)
+def test_on_this_machine_the_numbers_are_the_recorded_ones_to_the_last_bit(tiny_config, tmp_path, changes):
+    series = train(replace(tiny_config, steps=20, **changes), tmp_path / "run", progress=False)
+    pairs = [pair for each in differences(series, series.steps).values() for pair in each]
+    assert len(pairs) == 18 * len(series.steps)  # six evaluators, three metrics
+    assert all(then == now for then, now in pairs)
+    assert verify(series.root, again=None) == []
+
+
+def test_what_half_precision_rounds_is_no_fault(tiny_config, tmp_path):
+    root = train(replace(tiny_config, weights_dtype="float16"), tmp_path / "run", progress=False).root
+    assert verify(root, again=None) == []
+
+
+def test_without_its_images_the_rest_is_checked_and_that_is_said(tiny_copy, monkeypatch):
+    def missing(*_):
+        raise ConfigError("bank.kind='omniglot' needs images: --data DIR")
+
+    monkeypatch.setattr("mechicl.data.banks.build_bank", missing)
+    notes: list[str] = []
+    assert verify(tiny_copy.root, notes=notes) == []
+    assert len(notes) == 1
+    assert "needs images: --data DIR" in notes[0]
+    (tiny_copy.root / "weights/step_00000005.safetensors").unlink()
+    assert verify(tiny_copy.root) == ["weights/step_00000005.safetensors: missing."]
+
+
+def test_another_bank_is_a_problem(tiny_copy):
+    write_json(tiny_copy.root / "manifest.json", tiny_copy.manifest | {"bank": "0" * 64})
+    (got,) = verify(tiny_copy.root)
+    assert "the bank rebuilt here differs" in got
 
 
 def test_weights_that_are_not_finite(tiny_copy):

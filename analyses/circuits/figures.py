@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from analyses.circuits.grafts import parts
 from analyses.circuits.heads import SHOWN
 from analyses.circuits.moments import Moments
+from analyses.controls import described
 from mechicl.figures.style import COLOURS, NAMES, finish, short
 from mechicl.series import Series
 
@@ -103,11 +104,13 @@ def _heads(single: pd.DataFrame, correlations: pd.DataFrame, at: Moments, peak: 
 def _crossed(table: pd.DataFrame) -> go.Figure:
     fig = _panels([NAMES[e] for e in SHOWN])
     groups = (("ICL heads", COLOURS["icl"]), ("CIWL heads", COLOURS["ciwl"]))
+    sets = {str(condition): rows.intervention.unique() for condition, rows in table.groupby("condition")}
+    controls = {name: described(sets[name][0], sets.get(f"random for {name}", ())) for name, _ in groups}
     for col, evaluator in enumerate(SHOWN, 1):
         rows = table[(table.evaluator == evaluator) & (table.sequences > 0)]
         for name, colour in groups:
             random = rows[rows.condition == f"random for {name}"].groupby("sequences").value
-            low, label = random.min(), f"as many others of {name}' layers (median, range)"
+            low, label = random.min(), f"instead of {name}: {controls[name]}"
             _band(fig, low.index, low, random.max(), label, (1, col), False, colour)
             _line(fig, random.median().reset_index(), label, colour, (1, col), dash="dot", show=col == 1)
         _line(fig, rows[rows.condition == "intact"], "intact", _BLACK, (1, col), show=col == 1)
@@ -164,11 +167,13 @@ def _subspaces(table: pd.DataFrame, mlp: pd.DataFrame | None) -> go.Figure:
 
 def _removal(table: pd.DataFrame) -> go.Figure:
     fig = _panels([NAMES[e] for e in SHOWN])
+    draws = table[table.intervention.str.startswith("without random")].intervention.nunique()
+    label = f"without as many random directions ({draws} draws, range)"
     for col, evaluator in enumerate(SHOWN, 1):
         rows = table[(table.evaluator == evaluator) & (table.sequences > 0)]
         random = rows[rows.intervention.str.startswith("without random")].groupby("sequences").value
         low = random.min()
-        _band(fig, low.index, low, random.max(), "without random directions (range)", (1, col), col == 1)
+        _band(fig, low.index, low, random.max(), label, (1, col), col == 1)
         _line(fig, rows[rows.intervention == "intact"], "intact", _BLACK, (1, col), show=col == 1)
         for name, variation in (("ICL", "flip"), ("CIWL", "ciwl")):
             _line(fig, rows[rows.intervention == f"without {variation}"], f"without {name}'s directions",

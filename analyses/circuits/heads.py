@@ -13,7 +13,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from analyses.circuits.moments import Moments
-from analyses.head_ablations import costly_heads, random_sets
+from analyses.controls import random_sets
+from analyses.head_ablations import costly_heads
 from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.series import Series

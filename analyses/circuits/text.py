@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses.circuits.grafts import MATTERS, parts, wide
 from analyses.circuits.moments import Moments
-from analyses.head_ablations import spread
+from analyses.controls import spread
 from mechicl.figures.style import short
 from mechicl.series import Series
 
@@ -65,7 +65,8 @@ def _crossed(table: pd.DataFrame, at: Moments) -> list[str]:
             rows = table[(table.step == step) & (table.evaluator == evaluator)]
             values = {str(c): found.value.astype(float) for c, found in rows.groupby("condition")}
             without = [f"{values[f'{x} heads'].item():.3f} without {x}'s, others "
-                       + spread(values[f"random for {x} heads"]) for x in ("ICL", "CIWL")]  # fmt: skip
+                       + spread(values.get(f"random for {x} heads", pd.Series(dtype=float)))
+                       for x in ("ICL", "CIWL")]  # fmt: skip
             each.append(f"{label} {values['intact'].item():.3f} → " + ", ".join(without))
         lines.append(f"Heads out at {name}, or as many others of the same layers: " + "; ".join(each) + ".")
     return lines
@@ -109,7 +110,7 @@ def _removal(removal: pd.DataFrame, at: Moments) -> list[str]:
         now = removal[removal.step == step].pivot(index="intervention", columns="evaluator", values="value")
         random = now[now.index.str.startswith("without random")]
         each = [f"{label} {now.loc['intact', e]:.3f} → {now.loc['without flip', e]:.3f} without ICL's, "
-                f"{now.loc['without ciwl', e]:.3f} without CIWL's, {random[e].median():.3f} without random ones"
+                f"{now.loc['without ciwl', e]:.3f} without CIWL's, without random ones " + spread(random[e], "draws")
                 for e, label in _NAMES.items()]  # fmt: skip
         lines.append(f"With {gone} taken from what its heads can write at {name}: " + "; ".join(each) + ".")
     return lines

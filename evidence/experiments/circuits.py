@@ -143,9 +143,14 @@ def _heads(found: pd.DataFrame, seeds: list[int], peak: dict[int, int]) -> list[
     end = dict.fromkeys(seeds, int(found[found.topic == "crossed"].step.max()))
     rows = [[when, label, *(spread([_cross(found, s, step[s], name, e) for s in seeds]) for e in EVALUATORS)]
             for when, step in (("the peak", peak), ("the end", end)) for name, label in GROUPS.items()]  # fmt: skip
+    random = found[(found.topic == "crossed") & found.seed.isin(seeds)].astype({"condition": str, "intervention": str})
+    random = random[random.condition.str.startswith("random for ")]
+    sets = random.groupby(["seed", "condition"]).intervention.nunique().max()
+    controls = ("the only other set of the same layers and size" if sets == 1 else
+                f"the median of up to {sets} random sets of the same layers and size; where a group is half of its "
+                "layer there is one, the other half")  # fmt: skip
     return [
-        "Heads taken out (a quarter of all, chosen on other sequences. Controls: the median of up to ten random sets; "
-        "where a group is half of its layer there is one, the other half):",
+        f"Heads taken out (a quarter of all, chosen on other sequences. Controls: {controls}):",
         table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
     ]
 

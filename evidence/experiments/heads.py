@@ -50,7 +50,8 @@ def claims() -> list[Claim]:
     holds = [lower["p_holm"] < 0.05 and lower["difference"] < 0, sooner["p_holm"] < 0.05 and sooner["difference"] < 0]
     verdict: Verdict = "reproduced" if all(holds) else "partly" if any(holds) else "not reproduced"
     return [Claim(
-        key, title, says, f"`demo`, seeds {', '.join(map(str, seeds))} (those in which Flip rose), 4 of 16 heads",
+        key, title, says, f"`demo`, seeds {', '.join(map(str, seeds))} (those in which Flip rose), 4 of 16 heads; "
+        "control: one random set of others per seed",
         f"CIWL's onset, ICL heads minus random heads out from the start: {sooner['difference']:+,.0f} sequences "
         f"[{sooner['low']:+,.0f}, {sooner['high']:+,.0f}], n = {sooner['n']}, p {p_text(sooner['p_holm'])}",
         "without its own ICL heads from the start a seed's ICL peaks lower, and CIWL's onset comes sooner, than "

@@ -13,12 +13,12 @@ from typing import Any
 
 from mechicl.app import figures, payloads
 from mechicl.app.compare import compare
-from mechicl.app.heads import MEASURES, head_scores
+from mechicl.app.heads import MEASURES, even, head_grid
 from mechicl.app.inside import attention, logit_view
 from mechicl.app.runs import Library, Run
 from mechicl.app.sequence import answers as sequence_answers
 from mechicl.app.state import View
-from mechicl.app.texts import end
+from mechicl.app.texts import plain
 from mechicl.app.view import Chunk, Workbench, shown
 from mechicl.config import ConfigError
 from mechicl.interventions import BASELINES
@@ -81,6 +81,7 @@ class Answers:
         """What the page's script needs to know about a run, once."""
         run, view = self.view(query)
         model = run.series.config.model
+        uniform = {name: even(run, name) for name in run.sets}
         return {
             "view": dict(part.split("=", 1) for part in view.query().split("&")),
             "defaults": dict(part.split("=", 1) for part in View(run="").query().split("&") if part) | _defaults(),
@@ -88,9 +89,10 @@ class Answers:
             "steps": run.steps, "sequences": [run.series.sequences(s) for s in run.steps],
             "layers": model.n_layers, "heads": model.n_heads, "evaluators": shown(run),
             "sizes": {name: len(batch) for name, batch in run.sets.items()},
-            "measures": {k: {"meaning": m.meaning, "unit": m.unit, "low": end(m.limits[0]),
-                             "high": end(m.limits[1]), "gradient": payloads.gradient(m),
-                             "on": k.startswith("effect_")} for k, m in MEASURES.items()},
+            "measures": {k: {"meaning": m.meaning, "unit": m.unit, "on": m.on_evaluator,
+                             "undefined": [e for e, has in uniform.items() if m.colours == "change" and k not in has]}
+                         for k, m in MEASURES.items()},
+            "colours": payloads.colours(),
             "kinds": {kind: {"meaning": text, "baseline": BASELINES[kind]} for kind, text in KINDS.items()},
         }  # fmt: skip
 
@@ -111,9 +113,9 @@ class Answers:
         """The head grid's numbers and colours."""
         run, view = self.view(query)
         model = run.series.config.model
-        values = head_scores(self.bench, run, view)
-        return {"cells": payloads.head_cells(values, view, model.n_layers, model.n_heads),
-                "n": next(iter(values.values())).n if values else 0}  # fmt: skip
+        grid = head_grid(self.bench, run, view)
+        return {"cells": payloads.head_cells(grid, view, model.n_layers, model.n_heads), "scale": payloads.scale(grid),
+                "n": next(iter(grid.values.values())).n if grid.values else 0}  # fmt: skip
 
     def curve(self, query: str, start: int = 0) -> dict[str, Any]:
         """The next piece of the curves under the view's ablation."""
@@ -131,14 +133,14 @@ class Answers:
         """Patterns, and the tokens they are of."""
         run, view = self.view(query)
         right = None if view.sequence is None else sequence_answers(run, view.evaluator, view.sequence)
-        return payloads.attention_cells(attention(self.bench, run, view), right)
+        return payloads.attention_cells(attention(self.bench, run, view), right, view.ablation)
 
     def logits(self, query: str) -> dict[str, Any]:
         """Who adds what to which label, as a figure, and the labels' probabilities."""
         run, view = self.view(query)
         found = logit_view(self.bench, run, view)
         return {"figure": figures.logits_figure(found).to_plotly_json(), "labels": payloads.label_rows(found),
-                "what": found.what}  # fmt: skip
+                "what": found.what, "limit": plain(found.limit, 1)}  # fmt: skip
 
     def compare(self, query: str) -> dict[str, Any]:
         """Two checkpoints or runs side by side."""

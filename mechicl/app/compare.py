@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mechicl.app.heads import MEASURES, head_scores
+from mechicl.app.heads import MEASURES, Grid, alike, head_grid
 from mechicl.app.inside import Attention, attention
 from mechicl.app.runs import SHOWN, Library, Run
-from mechicl.app.state import Head, View
+from mechicl.app.state import View
 from mechicl.app.view import Number, Workbench, accuracy, paired, unpaired
 from mechicl.config import ConfigError
 from mechicl.interventions import AblateHeads
@@ -17,13 +17,14 @@ from mechicl.interventions import AblateHeads
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: its numbers by evaluator, its head grid, its attention under the view's
-    ablation, and what is done to it."""
+    """One of the two: its numbers by evaluator, its head grid and its attention, all under the view's
+    ablation, and what is done to it. heads: None where it has not what the measure is about."""
 
     run: Run
     step: int
     numbers: dict[str, Number]
-    heads: dict[Head, Number]
+    heads: Grid | None
+    ablation: AblateHeads | None
     attention: Attention
     note: str  # why the ablation is not applied here, or ''
 
@@ -56,6 +57,9 @@ def compare(bench: Workbench, library: Library, run: Run, view: View) -> Compari
     """
     other, step = library.beside(run, view)
     a, b = _side(bench, run, view), _side(bench, other, replace(view, run=other.series.name, step=step))
+    if a.heads and b.heads:  # one range of colours
+        left, right = alike(a.heads, b.heads)
+        a, b = replace(a, heads=left), replace(b, heads=right)
     same = run.sets_id == other.sets_id
     difference = {}
     for name in [n for n in SHOWN if n in run.sets and n in other.sets]:
@@ -74,8 +78,9 @@ def _side(bench: Workbench, run: Run, view: View) -> Side:
     if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):
         on = replace(on, sequence=None)  # `Attention.what` says so
     has = view.measure.removeprefix("effect_") in (*run.sets, *MEASURES)
-    looked = attention(bench, run, on if ablation else replace(on, heads=()))
-    return Side(run, view.step, numbers, head_scores(bench, run, on) if has else {}, looked, note)
+    on = on if ablation else replace(on, heads=())
+    grid = head_grid(bench, run, on) if has else None
+    return Side(run, view.step, numbers, grid, ablation, attention(bench, run, on), note)
 
 
 def fitting(run: Run, view: View) -> AblateHeads | None:

@@ -38,5 +38,6 @@ def _head(layer: int, head: int) -> Component:
         "data-head": f"{layer}.{head}", "data-testid": f"head-{layer}-{head}", "aria-pressed": "false",
         "aria-label": f"{name}, intact",
     }  # fmt: skip
-    return html.Button([html.Small(name), html.Span("–", className="score")], className="head",
+    shown = [html.Small(name), html.Span("–", className="score"), html.Small(className="beside")]
+    return html.Button(shown, className="head",
                        tabIndex=0 if (layer, head) == (0, 0) else -1, **which)  # fmt: skip

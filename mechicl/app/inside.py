@@ -6,7 +6,7 @@ Legend: l layer, h head, t position, k label.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, logits
 from mechicl.engine.params import Params
 from mechicl.figures.attention import patterns
+from mechicl.figures.scales import fitted
 from mechicl.interventions import AblateHeads, edits, needs
 from mechicl.measures.attribution import attribute
+from mechicl.surroundings import reading
 
 TOP = 4  # labels shown beside the marked ones
 
@@ -30,19 +32,21 @@ class Attention:
     """Attention of every head. intact, ablated [l, h, t, t]; rows attend to columns.
 
     tokens: the chosen sequence's, or, for the average, what its positions have in common.
+    same: (layer, head) -> why its pattern under the ablation is the intact one, where nothing could change it.
     """
 
     what: str
     tokens: list[Token]
     intact: np.ndarray
     ablated: np.ndarray | None
+    same: dict[tuple[int, int], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Logits:
     """Who adds what to which label's logit, beside the mean logit.
 
-    labels, marks [k]; logit, probability [k] (probability over all labels; None for averages);
+    labels, marks [k]; probability [k], over all labels; for the average, both are means over its sequences;
     parts: 'embed', 'L0H0', ..., 'bias'; intact, ablated [parts, k], columns sum to the logit.
     """
 
@@ -52,8 +56,15 @@ class Logits:
     parts: list[str]
     intact: np.ndarray
     ablated: np.ndarray | None
-    probability: np.ndarray | None
+    probability: np.ndarray
     probability_ablated: np.ndarray | None
+    average: bool = False
+
+    @property
+    def limit(self) -> float:
+        """Of the colours: the largest contribution that is shown, rounded up."""
+        shown = [self.intact] if self.ablated is None else [self.intact, self.ablated]
+        return fitted((float(np.abs(x).max()) for x in shown), 0.1)
 
 
 def attention(bench: Workbench, run: Run, view: View) -> Attention:
@@ -75,7 +86,26 @@ def attention(bench: Workbench, run: Run, view: View) -> Attention:
         named = [Token(*_split(name), label=None) for name in intact.tokens]
     else:
         named = tokens(run, view.evaluator, view.sequence)
-    return Attention(intact.what, named, intact.values[0].numpy(), ablated)
+    same = unmoved(run, view.ablation) if view.ablation else {}
+    return Attention(intact.what, named, intact.values[0].numpy(), ablated, same)
+
+
+def unmoved(run: Run, ablation: AblateHeads) -> dict[tuple[int, int], str]:
+    """(layer, head) -> why an ablation cannot change its pattern: patterns are held, or everything before its
+    layer is intact. An ablated head is no exception: its output is removed, behind its pattern."""
+    model, out = run.series.config.model, {}
+    for layer in range(model.n_layers):
+        for head in range(model.n_heads):
+            if ablation.kind == "pattern_preserving":
+                why = "patterns are held"
+            elif layer > ablation.first_layer:
+                continue
+            elif (layer, head) in ablation.heads:
+                why = "its output is removed, not its pattern"
+            else:
+                why = "nothing before it is removed"
+            out[layer, head] = why
+    return out
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -83,7 +113,7 @@ def _split(name: str) -> tuple[str, str]:
     return position, text
 
 
-@torch.inference_mode()
+@reading()
 def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     """Contributions to the labels that matter: of the chosen sequence, its own labels and the
     highest; for the average, the answers that are scored as right and that the weights hold."""
@@ -91,19 +121,12 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     params = {name: p[None] for name, p in bench.params(run, view.step).items()}
     batch, model = run.sets[view.evaluator], run.series.config.model
     if view.sequence is None:
-        edited = _edits(params, batch, view.ablation, run)
-        columns = {"scored as right": batch.target, "right in weights": batch.canonical[:, -1]}
-        what = f"mean over {len(batch):,} {view.evaluator} sequences"
-        intact = _contributions(params, batch, run, list(columns.values()), None)
-        ablated = _contributions(params, batch, run, list(columns.values()), edited) if edited else None
-        parts = [*attribute(params, batch[:1], model, batch.target[:1])]
-        marks: list[tuple[str, ...]] = [("true",), ("in weights",)]
-        return Logits(what, list(columns), marks, parts, intact, ablated, None, None)
+        return _average_logits(params, batch, run, view)
     one = batch[[view.sequence]]
     # Baselines are means over the evaluation set or other sequences of it: its own edit, then.
-    edited = _of_one(_edits(params, batch, view.ablation, run), view.sequence)
-    before = _softmax(params, one, run, None)
-    after = _softmax(params, one, run, edited) if edited else None
+    edited = _of_one(edits_of(params, batch, view.ablation, run), view.sequence)
+    before = _softmax(params, one, run, None)[0]
+    after = _softmax(params, one, run, edited)[0] if edited else None
     right = answers(run, view.evaluator, view.sequence)
     chosen = dict.fromkeys([right.true, right.in_weights, *one.labels[0].tolist()])
     for p in (before, after):
@@ -123,12 +146,47 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     )
 
 
-def _edits(params: Params, batch: Batch, ablation: AblateHeads | None, run: Run) -> dict[str, Edit] | None:
+def _average_logits(params: Params, batch: Batch, run: Run, view: View) -> Logits:
+    """For the label that is scored as right and the one that is right in the weights, where they differ."""
+    columns, marks = {"scored as right": batch.target}, [("true",)]
+    if bool((batch.target == batch.canonical[:, -1]).all()):
+        marks = [("true", "in weights")]
+    else:
+        columns["right in weights"] = batch.canonical[:, -1]
+        marks.append(("in weights",))
+    edited = edits_of(params, batch, view.ablation, run)
+
+    def chance(of: dict[str, Edit] | None) -> np.ndarray:
+        every = _softmax(params, batch, run, of)  # [b, v]
+        return np.array([every[np.arange(len(batch)), labels.numpy()].mean() for labels in columns.values()])
+
+    return Logits(
+        f"mean over {len(batch):,} {view.evaluator} sequences",
+        list(columns),
+        marks,
+        [*attribute(params, batch[:1], run.series.config.model, batch.target[:1])],
+        _contributions(params, batch, run, list(columns.values()), None),
+        _contributions(params, batch, run, list(columns.values()), edited) if edited else None,
+        chance(None),
+        chance(edited) if edited else None,
+        average=True,
+    )
+
+
+def edits_of(
+    params: Params, batch: Batch, ablation: AblateHeads | None, run: Run, query_only: bool = True
+) -> dict[str, Edit] | None:
+    """An ablation as the engine's edits, its baselines those of the batch; None where nothing is ablated.
+
+    Args:
+        params: stacked, one step.
+        query_only: as of the `forward` that they are for.
+    """
     if ablation is None:
         return None
     model = run.series.config.model
     wanted = needs(ablation.kind, model)
-    acts = forward(params, batch, model, capture=wanted).acts if wanted else {}
+    acts = forward(params, batch, model, capture=wanted, query_only=query_only).acts if wanted else {}
     return edits([ablation], model, acts)
 
 
@@ -149,7 +207,7 @@ def _contributions(params, batch: Batch, run: Run, columns: list[torch.Tensor], 
     return np.array([[float(x[0].mean()) for x in parts.values()] for parts in found]).T
 
 
-def _softmax(params: Params, one: Batch, run: Run, edited) -> np.ndarray:
-    """[v] probabilities of all labels on one sequence."""
-    final = forward(params, one, run.series.config.model, edits=edited).final
-    return logits(params, final).flatten(0, -2)[0].softmax(-1).double().numpy()
+def _softmax(params: Params, batch: Batch, run: Run, edited) -> np.ndarray:
+    """[b, v] probabilities of all labels."""
+    final = forward(params, batch, run.series.config.model, edits=edited).final
+    return logits(params, final).flatten(0, -3)[0].softmax(-1).double().numpy()

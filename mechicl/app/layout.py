@@ -18,8 +18,10 @@ from mechicl.app.runs import Library, Run
 from mechicl.app.sequence import MARKS
 from mechicl.app.state import View
 from mechicl.app.view import shown
-from mechicl.figures.style import COLOURS, NAMES, short
+from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, short
+from mechicl.setting import setting
 
+GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "x": "✖", "star": "★"}  # SYMBOLS as text
 MEANINGS = {
     "icl": "new labels in context",
     "flip": "labels swapped in context",
@@ -65,7 +67,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
     c = run.series.config
     body = "attention only" if not c.model.mlp_ratio else f"MLP ratio {c.model.mlp_ratio}"
     facts = (f"{c.model.n_layers} layers × {c.model.n_heads} heads, width {c.model.d_model}, {body} · "
-             f"{c.bank.n_classes:,} classes · {short(run.series.seen)} sequences seen · seed "
+             f"{setting(run.series)} · {short(run.series.seen)} sequences seen · seed "
              f"{c.seeds.init}" + ("" if run.series.complete else " · not finished"))  # fmt: skip
     return html.Header([
         html.Div([
@@ -112,7 +114,7 @@ def _timeline(view: View) -> Component:
         html.P(id="curve-progress", className="note"),
     ], "How each evaluator does over training, as recorded while training; bands are 95% intervals, grey lines "
        "mark ICL's onset, peak and half-decay. Drag the slider above, click in the plot, or press ← and →. "
-       "With heads ablated, dashed curves show the same training without them.")  # fmt: skip
+       "With heads ablated, dashed curves with open markers show the same training without them.")  # fmt: skip
 
 
 def _effects(run: Run) -> Component:
@@ -124,8 +126,8 @@ def _effects(run: Run) -> Component:
     rows = [_effect_row(run, name) for name in shown(run)]
     return _panel("effect", "This checkpoint", [html.Span(id="effect-where", className="note")], [
         html.Table([head, html.Tbody(rows)], id="effect", className="numbers"),
-        html.P([html.Span("●", className="key intact"), " intact  ", html.Span("◆", className="key ablated"),
-                " ablated  ", html.Span("┆", className="key chance"), " guessing. Blue change: its "
+        html.P([html.Span("●", className="key intact"), " intact  ", html.Span("○", className="key ablated"),
+                " ablated  ", html.Span("┆", className="key chance"), " guessing. Framed change: its "
                 "interval leaves out 0. ",
                 html.Span(id="effect-note")], className="note"),
     ], "What this checkpoint does, intact beside ablated. Brackets are 95% intervals over sequences (Wilson; for "
@@ -141,7 +143,8 @@ def _effect_row(run: Run, name: str) -> Component:
     chance = run.chance[name]
     guess = f"guessing {chance:.3g}"
     return html.Tr([
-        html.Th([html.Span(NAMES[name].replace(" (full vocabulary)", ""), className="name"),
+        html.Th([html.Span([NAMES[name].replace(" (full vocabulary)", ""),
+                            html.I(GLYPHS[SYMBOLS[name]], **_aria(hidden="true"))], className="name"),
                  html.Small([MEANINGS[name], html.Br(), "n = ", html.Span("–", **_data(cell=f"{name}.n"))])],
                 scope="row", style={"--own": COLOURS[name]}),
         html.Td(html.Div([
@@ -164,8 +167,7 @@ def _heads(run: Run, view: View) -> Component:
         html.Div([
             html.Div([
                 head_grid(run.series.config.model),
-                html.Div([html.Span(id="scale-low"), html.Div(id="scale"), html.Span(id="scale-high"),
-                          html.Span(id="scale-unit")], className="scale"),
+                html.Div(id="scale", className="scale"),
                 html.P(id="measure-note", className="note"),
             ]),
             html.Div([
@@ -177,9 +179,10 @@ def _heads(run: Run, view: View) -> Component:
                 html.P(id="baseline-note", className="note"),
             ], className="ablation"),
         ], className="two"),
-    ], "Every button is a head; its colour and number are the chosen measure in the intact model. Press one to take "
-       "it out, press again to put it back. Shift-press keeps only that head of its layer. The layer's name takes "
-       "out all of it. Arrow keys move between heads, Enter presses; comma and full stop step on.")  # fmt: skip
+    ], "Every button is a head; its colour and number are the chosen measure in the model as it is ablated. What "
+       "scores like uniform attention has no colour. Press one to take it out, press again to put it back. "
+       "Shift-press keeps only that head of its layer. The layer's name takes out all of it. Arrow keys move between "
+       "heads, Enter presses; comma and full stop step on.")  # fmt: skip
 
 
 def _has(run: Run, measure: str) -> bool:
@@ -190,6 +193,7 @@ def _look(library: Library, run: Run, view: View) -> Component:
     model = run.series.config.model
     every = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads)]
     heads = {"": "all heads"} | {f"{la}.{h}": f"L{la}H{h}" for la, h in every}
+    others = [x for x in library.names() if x != view.run]
     one = "" if view.head is None else f"{view.head[0]}.{view.head[1]}"
     tabs = _switch("tab", {"attention": "Attention", "logits": "Logits", "compare": "Compare"}, view.tab, "Look closer")
     pick = html.Span([
@@ -198,8 +202,9 @@ def _look(library: Library, run: Run, view: View) -> Component:
         _select("evaluator", "of", {name: NAMES[name] for name in run.sets}, view.evaluator),
     ], className="pick", id="pick")  # fmt: skip
     attention = html.Div([
-        _hint("attention", "Rows attend to columns; dark is much. Where heads are ablated, the intact pattern, the "
-              "ablated one and their difference stand side by side. Choose one sequence to see its tokens: "
+        _hint("attention", "Rows attend to columns; a strong colour is much. Where heads are ablated, the intact "
+              "pattern, the ablated one and their difference stand side by side; one that cannot change is drawn "
+              "once. Choose one sequence to see its tokens: "
               + "; ".join(f"‘{k}’ is {v}" for k, v in MARKS.items()) + "."),
         html.Div([_select("head", "Show", heads, one),
                   html.Button("circuitsvis", id="circuitsvis-toggle", className="choice",
@@ -210,8 +215,8 @@ def _look(library: Library, run: Run, view: View) -> Component:
     ], **_data(tab="attention"), role="region", **_aria(label="Attention"))  # fmt: skip
     logits = html.Div([
         _hint("logits", "What each part writes straight into the logit of each label, beside the mean logit, with the "
-              "final LayerNorm held at its value. Red raises a label, blue lowers it; a column sums to the label's "
-              "logit. Effects through later heads are not in it: ablate to see those."),
+              "final LayerNorm held at its value. Green raises a label, magenta lowers it; a column sums to the "
+              "label's logit. Effects through later heads are not in it: ablate to see those."),
         html.Div(id="logits-labels"), html.Div(id="logits"), html.P(id="logits-note", className="note"),
     ], **_data(tab="logits"), role="region", **_aria(label="Logits"))  # fmt: skip
     compare = html.Div([
@@ -219,9 +224,9 @@ def _look(library: Library, run: Run, view: View) -> Component:
               "ablation: numbers, heads, attention and curves. Differences on the same sequences have paired "
               "intervals; on others, Newcombe's. Press a pattern to enlarge its head."),
         html.Div([
-            _select("with_run", "With run", {"": "this one"} | {x: x for x in library.names() if x != view.run},
-                    view.with_run or ""),
-            html.Span("at checkpoint"), html.Div(id="with-slider"), html.Span(id="with-where")], className="controls"),
+            *([_select("with_run", "With run", {"": "this one"} | {x: x for x in others}, view.with_run or "")]
+              if others else []),
+            html.Span("At checkpoint"), html.Div(id="with-slider"), html.Span(id="with-where")], className="controls"),
         html.Div(id="comparison"),
     ], **_data(tab="compare"), role="region", **_aria(label="Compare"))  # fmt: skip
     return html.Section([

@@ -5,24 +5,23 @@ The script sets text content and nothing else, so a name from a run is text what
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
-from plotly.colors import sample_colorscale
 
 from mechicl.app.compare import Comparison
 from mechicl.app.figures import two_timelines
-from mechicl.app.heads import MEASURES, Scale
+from mechicl.app.heads import MEASURES, Grid
 from mechicl.app.inside import Attention, Logits
 from mechicl.app.runs import Run
 from mechicl.app.sequence import MARKS, Answers, Token
-from mechicl.app.state import Head, View
-from mechicl.app.texts import interval, plain, signed
+from mechicl.app.state import View
+from mechicl.app.texts import end, interval, plain, signed
 from mechicl.app.view import Chunk, Effect, Number
-from mechicl.figures.style import DIVERGING, NAMES, SEQUENTIAL
-
-_SHADES = 101
+from mechicl.figures.attention import ablation_note
+from mechicl.figures.scales import SCALES, SHADES, Meaning, colorscale, ink, shades
+from mechicl.figures.style import NAMES
+from mechicl.interventions import AblateHeads
 
 
 def place(step: int, run: Run) -> dict[str, Any]:
@@ -54,47 +53,58 @@ def _bar(number: Number) -> list[float]:
     return [round(100 * x, 2) for x in (number.value, number.low, number.high)]
 
 
-def head_cells(values: dict[Head, Number], view: View, layers: int, heads: int) -> list[dict[str, Any]]:
-    """One entry per head of the grid: its text, its colours, and a sentence for a tooltip."""
-    scale = MEASURES[view.measure]
-    cells = []
+def head_cells(grid: Grid, view: View, layers: int, heads: int) -> list[dict[str, Any]]:
+    """One entry per head of the grid: its text, its colours, and a sentence for a tooltip. beside: what uniform
+    attention scores; clear: whether the interval of a change leaves out 0."""
+    measure, cells = grid.measure, []
+    write = signed if measure.signed else plain
+    beside = "" if grid.uniform is None else write(grid.uniform, 2)
     for head in ((la, h) for la in range(layers) for h in range(heads)):
-        number = values.get(head)
-        name = f"L{head[0]}H{head[1]}"
+        number, name = grid.values.get(head), f"L{head[0]}H{head[1]}"
+        cell = {"head": f"{head[0]}.{head[1]}", "text": "–", "ground": "", "ink": "", "beside": "", "clear": False}
         if number is None:
-            cells.append({"head": f"{head[0]}.{head[1]}", "text": "–", "ground": "", "ink": "",
-                          "says": f"{name}: {scale.name} is not defined on {view.evaluator} sequences"})  # fmt: skip
+            out = head in view.heads and not measure.on_evaluator
+            why = "it is ablated already" if out else f"not defined on {view.evaluator} sequences"
+            cells.append(cell | {"says": f"{name}: {measure.name}: {why}"})
             continue
-        ground, ink = shade(number.value, scale)
-        write = signed if scale.diverging else plain
-        says = f"{name}: {scale.name} {write(number.value)} {interval(number, sign=scale.diverging)} {scale.unit}, "
-        cells.append({"head": f"{head[0]}.{head[1]}", "text": write(number.value, 2), "ground": ground, "ink": ink,
-                      "says": says + f"n = {number.n:,}"})  # fmt: skip
+        ground, over = shade(grid.place(number.value), measure.colours)
+        says = f"{name}: {measure.name} {write(number.value)} {interval(number, sign=measure.signed)} {measure.unit}, "
+        says += f"n = {number.n:,}" + (f"; uniform attention: {beside}" if beside else "")
+        clear = grid.uniform is None and (number.low > 0 or number.high < 0)
+        cells.append(cell | {"text": write(number.value, 2), "ground": ground, "ink": over, "beside": beside,
+                             "says": says, "clear": clear})  # fmt: skip
     return cells
 
 
-def shade(value: float, scale: Scale) -> tuple[str, str]:
-    """(ground, ink) of a value: the scale's colour, and black or white, whichever reads better."""
-    low, high = scale.limits
-    at = (value - low) / (high - low)
-    return _shades(DIVERGING if scale.diverging else SEQUENTIAL)[round(min(max(at, 0.0), 1.0) * (_SHADES - 1))]
+def shade(place: float, meaning: Meaning) -> tuple[str, str]:
+    """(ground, ink) at a place, 0 to 1, on a scale, for light and dark pages: a colour, and black or white,
+    whichever reads better on it."""
+    at = round(min(max(place, 0.0), 1.0) * (SHADES - 1))
+    light, dark = shades(meaning, "light")[at], shades(meaning, "dark")[at]
+    return f"light-dark({light},{dark})", f"light-dark({ink(light)},{ink(dark)})"
 
 
-@cache
-def _shades(colorscale: str) -> list[tuple[str, str]]:
-    out = []
-    for text in sample_colorscale(colorscale, np.linspace(0, 1, _SHADES).tolist()):
-        r, g, b = (float(x) for x in str(text).removeprefix("rgb(").removesuffix(")").split(","))
-        linear = [(c / 255) ** 2.2 for c in (r, g, b)]
-        light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-        out.append((f"rgb({r:.0f},{g:.0f},{b:.0f})", "#111" if light > 0.26 else "#fff"))
-    return out
+def scale(grid: Grid) -> dict[str, Any]:
+    """The legend of a grid's colours: their ends, and what has none."""
+    measure, write = grid.measure, (signed if grid.measure.signed else plain)
+    none = f"no colour: {write(grid.uniform, 2)}, uniform attention" if grid.uniform is not None else ""
+    if measure.limits is None:
+        none = ("range: the largest here and in the intact model at ICL's peak and the end; "
+                "framed: 0 is not in its interval")
+    digits = 2 if 0 < abs(grid.high) < 0.1 or round(grid.high, 1) != grid.high else 1
+    ends = [plain(x, digits) if x % 1 else end(x) for x in (grid.low, grid.high)]
+    return {"low": ends[0], "high": ends[1], "unit": measure.unit, "says": none,
+            "colours": [shade(grid.place(x), measure.colours)[0] for x in np.linspace(grid.low, grid.high, 13)]}
 
 
-def gradient(scale: Scale) -> str:
-    """The measure's colours as a CSS gradient, left to right."""
-    shades = _shades(DIVERGING if scale.diverging else SEQUENTIAL)
-    return "linear-gradient(to right," + ",".join(ground for ground, _ in shades[::10]) + ")"
+def colours() -> dict[str, dict[str, Any]]:
+    """Every scale for the page's script: SHADES colours as CSS, for light and dark; and both as plotly takes them."""
+    return {
+        meaning: {
+            "page": [shade(i / (SHADES - 1), meaning)[0] for i in range(SHADES)],
+            "light": colorscale(meaning, "light"), "dark": colorscale(meaning, "dark"),
+        } for meaning in SCALES
+    }  # fmt: skip
 
 
 def curve_points(chunk: Chunk) -> dict[str, Any]:
@@ -111,13 +121,9 @@ def _thousandths(x: np.ndarray | None) -> list | None:
     return None if x is None else (np.round(x, 3) * 1000).astype(int).tolist()
 
 
-def _colours() -> dict[str, list[str]]:
-    """What patterns are drawn in: 101 shades each of 0 to 1 and of -1 to 1."""
-    return {"sequential": [s[0] for s in _shades(SEQUENTIAL)], "diverging": [s[0] for s in _shades(DIVERGING)]}
-
-
-def attention_cells(found: Attention, right: Answers | None) -> dict[str, Any]:
-    """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers."""
+def attention_cells(found: Attention, right: Answers | None, ablation: AblateHeads | None) -> dict[str, Any]:
+    """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers. same: by
+    head, why the ablation cannot change its pattern; note: what an ablation does to patterns."""
     aligned = any(t.text == "match" for t in found.tokens)  # not a class's name: those begin with 'class'
     return {
         "what": found.what + (" that show the matching pair first" if right is None and aligned else ""),
@@ -126,7 +132,9 @@ def attention_cells(found: Attention, right: Answers | None) -> dict[str, Any]:
             [mark, "is not in the context" if label is None else f"label {label}"]
             for mark, label in zip(MARKS, (right.true, right.in_context, right.in_weights), strict=True)],
         "intact": _thousandths(found.intact), "ablated": _thousandths(found.ablated),
-    } | _colours()  # fmt: skip
+        "same": {f"{la}.{h}": why for (la, h), why in found.same.items()},
+        "note": "" if ablation is None else ablation_note(ablation),
+    }  # fmt: skip
 
 
 def token(t: Token) -> dict[str, Any]:
@@ -141,10 +149,10 @@ def label_rows(found: Logits) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"label": label, "marks": list(marks)}
         for key, logit, p in (("intact", found.intact, found.probability),
                               ("ablated", found.ablated, found.probability_ablated)):  # fmt: skip
-            if logit is not None:
-                total = signed(float(logit[:, i].sum()), 2)
-                row[key] = {"logit": total, "p": None if p is None else plain(float(p[i])),
-                            "share": 0 if p is None else round(100 * float(p[i]), 1)}  # fmt: skip
+            if logit is not None and p is not None:
+                mean, total = "mean " if found.average else "", signed(float(logit[:, i].sum()), 2)
+                row[key] = {"says": f"{mean}p = {plain(float(p[i]))}, {mean}logit {total}",
+                            "share": round(100 * float(p[i]), 1)}  # fmt: skip
         rows.append(row)
     return rows
 
@@ -158,18 +166,20 @@ def comparison(found: Comparison, view: View) -> dict[str, Any]:
         sides.append({
             "run": side.run.series.name, "place": place(side.step, side.run), "note": side.note,
             "layers": model.n_layers, "heads": model.n_heads,
-            "cells": head_cells(side.heads, view, model.n_layers, model.n_heads),
+            "cells": head_cells(side.heads, view, model.n_layers, model.n_heads) if side.heads else [],
+            "scale": scale(side.heads) if side.heads else None,
+            "done": str(side.ablation) if side.ablation else "intact",
             "numbers": {k: [plain(n.value), interval(n), f"{n.n:,}"] for k, n in side.numbers.items()},
             "patterns": _thousandths(side.patterns), "what": side.attention.what,
             "tokens": [token(t) for t in side.attention.tokens],
         })  # fmt: skip
-    at = (found.a.step, found.b.step)
-    figure = two_timelines(found.a.run, found.b.run, view.unit, view.axis, at)
+    figure = two_timelines(found.a, found.b, view.unit, view.axis)
     return {
         "sides": sides, "steps": found.b.run.steps, "paired": found.same_sequences, "aligned": found.aligned,
-        "chosen": view.sequence is not None, "ablated": view.ablation is not None,
+        "chosen": view.sequence is not None, "note": ablation_note(view.ablation) if view.ablation else "",
         "sequences": [found.b.run.series.sequences(s) for s in found.b.run.steps],
         "difference": {k: [signed(n.value), interval(n, sign=True)] for k, n in found.difference.items()},
+        "clear": [k for k, n in found.difference.items() if n.low > 0 or n.high < 0],
         "names": {k: NAMES[k] for k in found.difference}, "measure": MEASURES[view.measure].name,
         "figure": figure.to_plotly_json(),
-    } | _colours()  # fmt: skip
+    }  # fmt: skip

@@ -16,14 +16,14 @@ from plotly.utils import PlotlyJSONEncoder
 from mechicl.app import figures
 from mechicl.app.answers import Answers
 from mechicl.app.compare import compare, fitting
-from mechicl.app.heads import MEASURES, head_scores
+from mechicl.app.heads import head_grid
 from mechicl.app.inside import Attention, attention, logit_view
 from mechicl.app.python import as_python
 from mechicl.app.runs import Run
 from mechicl.app.state import View
 from mechicl.app.tables import TABLES, to_take_along
 from mechicl.config import ConfigError
-from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns, show_attention
+from mechicl.figures.attention import ablation_note, circuitsvis_bundle, circuitsvis_element, patterns, show_attention
 from mechicl.figures.style import FONT, NAMES, short
 from mechicl.storage import SeriesError
 
@@ -92,8 +92,9 @@ def add_routes(flask: Flask, answers: Answers) -> None:
         shown = patterns(run.series, [view.step], view.evaluator, view.sequence, view.ablation)
         layers = [view.head[0]] if view.head else range(run.series.config.model.n_layers)
         body = circuitsvis_element(shown, 0, layers, "attention")
+        what = html.escape(f"{shown.what}. {shown.note}")
         page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><title>attention</title><body style=\""
-                f'font-family:{FONT};background:#fff;color:#222"><p>{html.escape(shown.what)}</p>'
+                f'font-family:{FONT};background:#fff;color:#222"><p>{what}</p>'
                 f"<script src='circuitsvis.js?{_bundle()[1]}'></script>{body}</body></html>")  # fmt: skip
         return Response(page, mimetype="text/html")
 
@@ -126,13 +127,14 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
     if name == "effect":
         return figures.effects_figure(bench.effects(run, view.step, view.ablation), "This checkpoint", at + done)
     if name == "heads":
-        scale, values = MEASURES[view.measure], head_scores(bench, run, view)
-        on = NAMES[view.evaluator] if not view.measure.startswith("effect") else f"kind {view.kind}"
-        n = next(iter(values.values())).n if values else 0
-        return figures.heads_figure(values, model.n_layers, model.n_heads, scale, f"{at}; {on}; n = {n:,}")
+        grid = head_grid(bench, run, view)
+        on = NAMES[view.evaluator] if grid.measure.on_evaluator else f"kind {view.kind}"
+        n = next(iter(grid.values.values())).n if grid.values else 0
+        return figures.heads_figure(grid, model.n_layers, model.n_heads, f"{at}; {on}; n = {n:,}{done}")
     if name == "attention":
         found = attention(bench, run, view)
-        return figures.attention_figure(found, f"{at}; {found.what}{done}", view.head)
+        note = f"<br>{ablation_note(view.ablation)}" if view.ablation else ""
+        return figures.attention_figure(found, f"{at}; {found.what}{done}", view.head, note=note)
     if name == "logits":
         found = logit_view(bench, run, view)
         return _titled(figures.logits_figure(found), "Logits: what each part adds", f"{at}; {found.what}{done}")
@@ -145,7 +147,7 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         return figures.attention_figure(both, subtitle, view.head, ("A", "B"))
     if name == "compare":
         found = compare(bench, answers.library, run, view)
-        fig = figures.two_timelines(found.a.run, found.b.run, view.unit, view.axis, (found.a.step, found.b.step))
+        fig = figures.two_timelines(found.a, found.b, view.unit, view.axis)
         return _titled(fig, "Compare", f"{at}; with {found.b.run.series.name}, step {found.b.step:,}")
     raise SeriesError(f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, "
                       "compare_attention.")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from mechicl.app.state import View, ViewError
+from mechicl.commands import command
 from mechicl.config import ConfigError, to_dict
 from mechicl.data.banks import Bank, Batch
 from mechicl.evaluators import EVALUATORS, chance, evaluation_sets
 from mechicl.interventions import AblateHeads
 from mechicl.measures.phases import Phases, series_phases
+from mechicl.paths import given
 from mechicl.series import Series, open_series
 from mechicl.storage import SeriesError
 
@@ -43,7 +46,8 @@ class Run:
     def sets_id(self) -> str:
         """Two runs with the same one are evaluated on the same sequences by the same model shape."""
         c = self.series.config
-        facts = [self.series.bank.fingerprint, to_dict(c.sequences), to_dict(c.model), c.seeds.eval, c.n_eval]
+        facts = [self.series.bank.fingerprint, to_dict(c.sequences), to_dict(c.model), c.seeds.eval, c.n_eval,
+                 c.eval_first]  # fmt: skip
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @cached_property
@@ -106,11 +110,13 @@ class Run:
 class Library:
     """The runs of one folder, opened when asked for. A run that has grown is opened again."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, named: str | None = None):
         """Args:
-        folder: every run shown lies directly in it.
+        folder: every run shown lies directly in it, or is a link there.
+        named: the run that the reader named.
         """
-        self.folder = folder.resolve()
+        self.folder = given(folder).resolve()
+        self.named = named
         self._open: dict[str, tuple[tuple, Run]] = {}
         self._lock = threading.Lock()
 
@@ -172,15 +178,31 @@ class Library:
         return other, other.first_look() if view.with_run else run.steps[-1]
 
     def _inside(self, root: Path) -> bool:
-        """Whether a path is a directory directly in the folder, links followed."""
+        """Whether a path is a directory directly in the folder, or a link there that counts as one: the one that
+        the user named, one made by whoever runs this page, or by the owner of what it leads to. Anybody else's
+        could show what they may not see themselves.
+        """
         try:
-            return root.is_dir() and root.resolve().parent == self.folder
+            if not root.is_dir():
+                return False
+            if root.resolve().parent == self.folder:
+                return True
+            linked = root.is_symlink() and root.parent == self.folder
+            return linked and (root.name == self.named or _owner(root, link=True) in (_user(), _owner(root)))
         except (OSError, ValueError):
             return False
 
     def _others(self) -> str:
         names = self.names()
         return f"Runs here: {', '.join(names)}." if names else "There are no runs here: `mechicl train demo`."
+
+
+def _owner(path: Path, link: bool = False) -> int:
+    return (path.lstat() if link else path.stat()).st_uid
+
+
+def _user() -> int:
+    return os.geteuid() if hasattr(os, "geteuid") else 0  # Windows gives every file the owner 0
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -195,7 +217,7 @@ def _whole(series: Series) -> Series:
     """The series, if it has something to show: its parts are read once here, so that a broken
     one is refused as a whole."""
     if not series.steps:
-        raise SeriesError(f"{series.name} has no checkpoints yet: `mechicl train --resume {series.root}`.")
+        raise SeriesError(f"{series.name} has no checkpoints yet: {command('train', '--resume', series.root)}.")
     try:
         bank = series.bank
         metrics = series.metrics

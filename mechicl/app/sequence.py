@@ -73,8 +73,9 @@ def tokens(run: Run, evaluator: str, i: int) -> list[Token]:
 
 
 def picture(ink: np.ndarray) -> str:
-    """[side, side] ink in 0..1 as a PNG in a data URI, black on white."""
-    pixels = np.clip((1 - np.asarray(ink, dtype=float)) * 255, 0, 255).astype(np.uint8)
+    """[side, side] as a PNG in a data URI: uint8 brightness as it is; ink in 0..1 black on white."""
+    bright = ink if ink.dtype == np.uint8 else np.clip((1 - np.asarray(ink, dtype=float)) * 255, 0, 255)
+    pixels = np.asarray(bright).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

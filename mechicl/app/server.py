@@ -27,6 +27,7 @@ from mechicl.app.routes import add_routes
 from mechicl.app.runs import Library
 from mechicl.app.view import Workbench
 from mechicl.config import ConfigError
+from mechicl.paths import given
 
 PORT = 8050
 _HERE = "/.mechicl-relative/"  # stands in Dash's page for the page's own address
@@ -139,8 +140,9 @@ def open_server(
     if root is not None:
         root_path(root, 0)  # before anything is opened
     hosts = host_names(allow_hosts)
-    library = Library(run.parent if run.name else run.resolve().parent)
-    name = run.name or run.resolve().name
+    named = given(run)
+    name = named.name
+    library = Library(named.parent, name)
     library.run(name)
     answers = Answers(library, bench or Workbench(), name)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line per request

@@ -10,7 +10,6 @@ Legend: n sequences of an evaluator.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -24,16 +23,17 @@ import torch
 
 from mechicl.app.cache import Cache
 from mechicl.app.runs import SHOWN, Run
+from mechicl.cores import cores
 from mechicl.engine.forward import forward, restart_hooks
 from mechicl.engine.params import Params
-from mechicl.evaluators import EVALUATORS, mean_interval, score
+from mechicl.evaluators import EVALUATORS, mean_interval, paired_interval, score
 from mechicl.interventions import BASELINES, AblateHeads, edits, needs
 from mechicl.measures.tables import tidy
 from mechicl.storage import SeriesError
+from mechicl.surroundings import reading
 
-Z = 1.959963984540054  # the normal distribution's 97.5% point
 RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
-HANDS = min(4, os.cpu_count() or 1)  # evaluators computed at once, for a reader who waits
+HANDS = min(4, cores())  # evaluators computed at once, for a reader who waits
 WEIGHTS = 256 * 2**20  # bytes of weights kept
 INTACT = 128 * 2**20  # bytes of intact activations kept: 20 MB for each of demo's checkpoints
 
@@ -160,7 +160,7 @@ class Workbench:
         change = paired(before, after)
         return Effect(name, run.chance[name], intact, accuracy(after), change)
 
-    @torch.inference_mode()
+    @reading()
     def _answer(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
         params, batch, model = self.params(run, step), run.sets[evaluator], run.series.config.model
         key = (run.series.entry(step).sha256, run.sets_id, evaluator)
@@ -224,13 +224,9 @@ def accuracy(right: np.ndarray) -> Number:
 
 
 def paired(before: np.ndarray, after: np.ndarray) -> Number:
-    """Mean difference on the same sequences, with Agresti and Min's (2005) 95% interval: half a
-    sequence is added to each way two answers can fall, so that a change that met none of n
-    sequences does not look certain to be 0. Both [n] bool."""
-    n, won, lost = len(after), int((after & ~before).sum()), int((before & ~after).sum())
-    value, centre = (won - lost) / n, (won - lost) / (n + 2)
-    half = Z * float(np.sqrt(won + lost + 1 - (won - lost) ** 2 / (n + 2))) / (n + 2)
-    return Number(value, min(value, centre - half), max(value, centre + half), n)
+    """Mean difference on the same sequences, with its 95% interval (`paired_interval`). Both [n] bool."""
+    value, low, high = (float(x) for x in paired_interval(before, after))
+    return Number(value, low, high, len(after))
 
 
 def unpaired(a: np.ndarray, b: np.ndarray) -> Number:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from mechicl.config import BankConfig, Config, ConfigError, SequenceConfig
 from mechicl.data.sequences import Sequences, sample
+from mechicl.data.shaping import norm, shape
+from mechicl.surroundings import own_settings
 
 _BANK, _LABELS = 0, 1  # streams of the data seed; training draws use 2, evaluators the eval seed
 
@@ -40,8 +44,44 @@ class Batch:
     def __len__(self) -> int:
         return len(self.target)
 
-    def __getitem__(self, rows) -> Batch:
-        return Batch(**{k: v[rows] for k, v in vars(self).items()})
+    @overload
+    def __getitem__(self, index: tuple) -> torch.Tensor: ...
+    @overload
+    def __getitem__(self, index: Any) -> Batch: ...
+    def __getitem__(self, index: Any) -> Batch | torch.Tensor:
+        """Sequences: `batch[:10]`, a `Batch`. With a position, `batch[0, -1]` or `batch[:, ::2]`: what stands
+        there (`ids`), a tensor, as of any input of a HookedTransformer."""
+        if isinstance(index, tuple):
+            return self.ids[index]
+        if isinstance(index, (int, np.integer)) and self.target.dim() == 1:
+            index = [int(index)]  # one sequence is a batch, too
+        return Batch(**{k: v[index] for k, v in vars(self).items()})
+
+    def __repr__(self) -> str:
+        stacked = f"{self.target.shape[0]} stacked, each of " if self.target.dim() > 1 else ""
+        b, where = self.target.shape[-1], "" if self.device.type == "cpu" else f", on {self.device}"
+        kind = f"{self.exemplars.shape[-1]} numbers, {str(self.exemplars.dtype)[6:]}{where}"
+        return (f"Batch({stacked}{b:,} sequence{'' if b == 1 else 's'} of {self.n_pairs} pairs and a query; "
+                f"exemplars of {kind})")  # fmt: skip
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """[b, 2C+1] int64: what stands at each position, the class of an exemplar (even) or a label (odd)."""
+        pairs = torch.stack([self.classes[..., :-1], self.labels], dim=-1).flatten(-2)
+        return torch.cat([pairs, self.classes[..., -1:]], dim=-1)
+
+    @property
+    def shape(self) -> torch.Size:
+        """[b, 2C+1]: sequences and positions, as of a tensor of tokens."""
+        return torch.Size([*self.target.shape, 2 * self.n_pairs + 1])
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def device(self) -> torch.device:
+        return self.exemplars.device
 
     def to(self, *args) -> Batch:
         """Move, or cast the exemplars: as `Tensor.to`; integers keep their type."""
@@ -62,10 +102,11 @@ def stack_batches(batches: Sequence[Batch]) -> Batch:
 class Bank:
     """Exemplars and canonical labels.
 
-    exemplars [class, exemplar, d_in] float32: training part first on both axes
+    exemplars [class, exemplar, d_in] float32, or float16 as a file has them: training part first on both axes
     label_of_class [class] int64; held-out classes have one too, for bookkeeping
     names [class]: what to call a class in a picture
-    images [class, exemplar, side, side] float32 in 0..1, or None: what to draw
+    images [class, exemplar, side, side] float32 in 0..1 (1 is ink), or uint8 brightness, or None: what to draw
+    norm: root mean square norm of a training exemplar, where it is not about 1; noise is in proportion to it
     """
 
     exemplars: np.ndarray
@@ -74,6 +115,7 @@ class Bank:
     n_exemplars: int
     names: tuple[str, ...] = ()
     images: np.ndarray | None = None
+    norm: float = 1.0
     map_known: bool = False  # for a run that relabels: these are the labels of a stated step (data/treated.py)
 
     @cached_property
@@ -91,6 +133,13 @@ class Bank:
     def n_labels(self) -> int:
         return int(self.label_of_class[: self.n_classes].max()) + 1
 
+    def __repr__(self) -> str:
+        classes, exemplars, dim = self.exemplars.shape
+        held = (classes - self.n_classes, exemplars - self.n_exemplars)
+        return (f"Bank({self.n_classes:,} classes{f' and {held[0]:,} held out' if held[0] else ''}, of "
+                f"{self.n_exemplars:,} exemplars{f' and {held[1]:,} held out' if held[1] else ''} in {dim} dimensions; "
+                f"{self.n_labels:,} labels{'' if self.images is None else '; with pictures'})")  # fmt: skip
+
     def name(self, c: int) -> str:
         """What to call class `c`."""
         return self.names[c] if self.names else f"class {c}"
@@ -107,6 +156,10 @@ class Bank:
         """New drawings of the training classes."""
         return self._part(slice(0, self.n_classes), slice(self.n_exemplars, None))
 
+    def first(self, classes: int, exemplars: int) -> Bank:
+        """Its first so many classes, and of each its first so many exemplars; all of either where there are fewer."""
+        return self._part(slice(0, classes), slice(0, exemplars))
+
     def _part(self, classes: slice, exemplars: slice) -> Bank:
         x = self.exemplars[classes, exemplars]
         return Bank(
@@ -116,37 +169,62 @@ class Bank:
             n_exemplars=x.shape[1],
             names=self.names[classes],
             images=None if self.images is None else self.images[classes, exemplars],
+            norm=self.norm,
             map_known=self.map_known,
         )
 
+    @own_settings()
     def gather(self, s: Sequences, noise: float, rng: np.random.Generator) -> Batch:
         """Show the drawings of `s`, each with fresh `noise`; returns a `Batch` on the CPU."""
         x = self.exemplars[s.classes, s.drawings]
         if noise:
             eta = rng.standard_normal(x.shape, dtype=np.float32) / np.sqrt(self.dim)
+            if self.norm != 1:
+                eta *= self.norm
             x = (x + noise * eta) / np.sqrt(1 + noise**2)
         arrays = (x.astype(np.float32), s.labels, s.target, s.classes, s.drawings,
                   self.label_of_class[s.classes])  # fmt: skip
         return Batch(*map(torch.from_numpy, arrays))
 
+    @own_settings()
     def draw(self, config: SequenceConfig, n: int, rng: np.random.Generator, n_labels: int) -> Batch:
         """`n` sequences over this bank's classes and exemplars."""
         s = sample(config, self.label_of_class, n, rng, n_exemplars=self.n_exemplars, n_labels=n_labels)
         return self.gather(s, config.noise, rng)
 
 
-def build_bank(config: Config, data: str | Path | None = None) -> Bank:
-    """The bank of a run. `data` is the folder of images, for kinds that need one."""
-    bank = config.bank
-    if bank.kind == "omniglot":
-        from mechicl.data.omniglot import omniglot_bank
+@own_settings()
+def build_bank(config: Config, data: str | Path | None = None, threads: int | None = 1) -> Bank:
+    """The bank of a run.
 
-        return omniglot_bank(bank, config.seeds.data, data)
-    if bank.kind == "tokens":
+    Args:
+        data: the folder of images or the file of features, for kinds that need one.
+        threads: of BLAS and OpenMP, which decide the last bits of principal components and clusters; None:
+            as many as the environment has, as in runs that were made before this was fixed.
+    """
+    bank, seed = config.bank, config.seeds.data
+    if bank.kind == "features":
+        from mechicl.data.features import features_bank
+
+        return features_bank(bank, seed, data)
+    if bank.kind == "gaussian":
+        return shaped(gaussian_bank(bank, seed), bank)
+    with threadpool_limits(threads):
+        if bank.kind == "omniglot":
+            from mechicl.data.omniglot import omniglot_bank
+
+            return shaped(omniglot_bank(bank, seed, data), bank)
         from mechicl.data.tokens import token_bank
 
-        return token_bank(bank, config.seeds.data, data)
-    return gaussian_bank(bank, config.seeds.data)
+        return shaped(token_bank(bank, seed, data), bank)
+
+
+def shaped(bank: Bank, config: BankConfig) -> Bank:
+    """The bank with its exemplars spread, centred and scaled as its config says (data/shaping.py)."""
+    x = shape(config, bank.exemplars)
+    if x is bank.exemplars:
+        return bank
+    return replace(bank, exemplars=x, norm=norm(x[: bank.n_classes, : bank.n_exemplars]))
 
 
 def gaussian_bank(config: BankConfig, seed: int) -> Bank:
@@ -154,7 +232,8 @@ def gaussian_bank(config: BankConfig, seed: int) -> Bank:
     coordinate (Reddy 2023, 2312.03002), so that |x| is about 1 whatever the dimension.
 
     With a `spectrum` the coordinates' variances fall as a power law and still sum to 1: features
-    that are correlated, as those of images are, seen along their principal axes."""
+    that are correlated, as those of images are, seen along their principal axes. `offset` adds one vector of
+    that norm, in a random direction, to every exemplar: a common mean, as a network's features have after a ReLU."""
     if config.kind != "gaussian":
         raise ConfigError(f"gaussian_bank was given a bank of kind {config.kind!r}.")
     rng = np.random.default_rng([seed, _BANK])
@@ -164,6 +243,9 @@ def gaussian_bank(config: BankConfig, seed: int) -> Bank:
     mu = rng.standard_normal((classes, 1, config.dim), dtype=np.float32) * scale
     eta = rng.standard_normal((classes, exemplars, config.dim), dtype=np.float32) * scale
     x = (mu + np.float32(config.eps) * eta) / np.float32(np.sqrt(1 + config.eps**2))
+    if config.offset:
+        common = rng.standard_normal(config.dim)
+        x += (config.offset * common / np.linalg.norm(common)).astype(np.float32)
     return Bank(x, assign_labels(config, classes, seed), config.n_classes, config.n_exemplars)
 
 

@@ -39,6 +39,7 @@ from scipy.ndimage import gaussian_filter
 
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
+from mechicl.paths import given
 
 SIDE = 105  # pixels per side of a drawing
 TRANSFORMS: dict[int, tuple[tuple[int, bool], ...]] = {  # quarter turns, then flipped left to right?
@@ -80,7 +81,7 @@ def omniglot_bank(config: BankConfig, seed: int, data: str | Path | None) -> Ban
         label_of_class=assign_labels(config, len(chosen) * len(transforms), seed),
         n_classes=config.n_classes,
         n_exemplars=config.n_exemplars,
-        names=tuple(name + _suffix(*t) for name, _ in chosen for t in transforms),
+        names=tuple(name + suffix(*t) for name, _ in chosen for t in transforms),
         images=images,
     )
 
@@ -97,7 +98,7 @@ def find_drawings(data: str | Path | None) -> dict[tuple[str, str], Drawings]:
     """
     if data is None:
         raise ConfigError(f"bank.kind='omniglot' needs images: give --data DIR, where DIR holds {_EXPECTED}.")
-    root = Path(data).expanduser()
+    root = given(data)
     if not root.exists():
         raise ConfigError(f"--data {data}: no such file or folder. Expected {_EXPECTED}.")
     found: dict[tuple[str, str], Drawings] = {}
@@ -236,5 +237,6 @@ def _as_classes(per_transform: list[np.ndarray]) -> np.ndarray:
     return np.stack(per_transform, axis=1).reshape(-1, *per_transform[0].shape[1:])
 
 
-def _suffix(turns: int, flip: bool) -> str:
+def suffix(turns: int, flip: bool) -> str:
+    """What a name says of a transform: "" for none."""
     return (f" rot{90 * turns}" if turns else "") + (" flip" if flip else "")

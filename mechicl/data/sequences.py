@@ -16,6 +16,8 @@ import numpy as np
 
 from mechicl.config import ConfigError, SequenceConfig
 
+_RAREST = 1e-4  # the least probability with which a draw must be a class that is still wanted
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -57,6 +59,13 @@ def check(config: SequenceConfig, *, n_classes: int, n_exemplars: int, n_labels:
     distinct = _distinct_classes(config)
     if n_classes < distinct:
         raise ConfigError(f"a sequence needs {distinct} distinct classes, but bank.n_classes={n_classes}.")
+    if config.zipf:  # classes that must differ are drawn again until they do
+        left = class_weights(n_classes, config.zipf)[distinct - 1 :].sum()
+        often = 1 / left if left else np.inf
+        if left < _RAREST:
+            raise ConfigError(f"sequences.zipf={config.zipf}: a sequence needs {distinct} distinct classes, but "
+                              f"one draw in {often:.0g} is none of the {distinct - 1} commonest: it "
+                              "would be drawn without end: lower zipf.")  # fmt: skip
     if config.labels == "random":  # every class that may be shown gets a label of its own
         distinct = min(n_classes, 2 + config.n_pairs - 2 * b)
     if (config.distinct_labels or config.labels == "random") and n_labels < distinct:

@@ -9,7 +9,7 @@ k-means (scikit-learn) gives the clusters' centres. Then a class is the `n_exemp
 nearest to its centre, a token going to the centre that it is nearest to, so that all classes
 have as many. Classes are shuffled by the data seed; the last ones are held out.
 
-    pip install 'mechicl[tokens]'
+    pip install --editable '.[tokens]'
     mechicl train llama-tokens
 
 Legend: v tokens, d features, k clusters, e exemplars.
@@ -22,14 +22,17 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
+from mechicl import dtypes
+from mechicl.commands import install
+from mechicl.compiling import compiled
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
+from mechicl.paths import given
 
 _WEIGHTS, _TOKENIZER = "weights/l2_supercat_256.safetensors", "tokenizers/l2_supercat_tokenizer_config.json"
 _SPARE = 1.35  # clusters asked for per class wanted: the loosest, and those that stay short, are dropped
-_INSTALL = "pip install 'mechicl[tokens]'"
+_INSTALL = install("tokens")
 
 
 def token_bank(config: BankConfig, seed: int, data: str | Path | None = None) -> Bank:
@@ -60,23 +63,25 @@ def token_bank(config: BankConfig, seed: int, data: str | Path | None = None) ->
 def read_table(data: str | Path | None) -> tuple[np.ndarray, list[str]]:
     """Embeddings [v, d] and what each token is called."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
 
     folder = None if data is not None else _installed()
-    path = Path(data) if folder is None else folder / _WEIGHTS  # pyright: ignore[reportArgumentType]
+    path = given(data) if folder is None else folder / _WEIGHTS  # pyright: ignore[reportArgumentType]
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors = dtypes.load(path.read_bytes(), dtypes.NUMBERS)
+    except (OSError, SafetensorError, dtypes.ForeignDtype) as error:
         raise ConfigError(f"{path} cannot be read ({error}): expected a .safetensors file with a table of token "
                           f"embeddings, or none, to use the one in wordllama ({_INSTALL}).") from None  # fmt: skip
     tables = [x for x in tensors.values() if x.ndim == 2]
     if len(tables) != 1:
         raise ConfigError(f"{path} holds {len(tables)} tables, of {', '.join(tensors) or 'nothing'}: expected one "
                           "tensor [tokens, features].")  # fmt: skip
-    table = tables[0].astype(np.float64)
+    table = tables[0].double().numpy()
+    if not np.isfinite(table).all():
+        raise ConfigError(f"{path}: {int((~np.isfinite(table)).any(1).sum())} of {len(table)} tokens have numbers that "
+                          "are not finite: leave them out.")  # fmt: skip
     names = [f"token {i}" for i in range(len(table))]
     if folder is not None:
-        vocabulary = json.loads((folder / _TOKENIZER).read_text())["model"]["vocab"]
+        vocabulary = json.loads((folder / _TOKENIZER).read_text(encoding="utf-8"))["model"]["vocab"]
         for text, i in vocabulary.items():
             if i < len(names):
                 names[i] = text.replace("▁", " ").strip() or text
@@ -136,7 +141,7 @@ def _fill(x: np.ndarray, centres: np.ndarray, size: int) -> np.ndarray:
     return held[(held >= 0).all(1)]
 
 
-@njit(cache=True)
+@compiled()
 def _give(order, near, held, taken):
     """Fill held [k, size] with the tokens of near [k, reach], pair after pair in this order."""
     count = np.zeros(len(held), np.int64)

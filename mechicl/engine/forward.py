@@ -24,7 +24,7 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.encoder import encode
-from mechicl.engine.ops import EPS, attend, beside, compiled, embed, layer_norm, linear, project, sequences
+from mechicl.engine.ops import EPS, GELU, attend, beside, compiled, embed, layer_norm, linear, project, sequences
 from mechicl.engine.params import Params, rotary_tables, sinusoidal_positions
 
 
@@ -45,6 +45,10 @@ class Edit:
             return torch.zeros_like(x) + self.add  # whatever x is: -inf * 0 is nan
         kept = x * self.keep
         return kept if isinstance(self.add, float) and self.add == 0.0 else kept + self.add
+
+    def like(self, x: Tensor) -> Edit:
+        """The same edit on the device of x and in its dtype."""
+        return Edit(*(part.to(x) if isinstance(part, Tensor) else part for part in (self.keep, self.add)))
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,8 @@ def _block(
         x = hook(f"{block}.hook_resid_mid", x)
         normed = _layer_norm(params, f"{block}.ln2", x, hook) if model.layer_norm else x
         pre = linear(normed, params[f"{block}.mlp.W_in"], params[f"{block}.mlp.b_in"])
-        post = hook(f"{block}.mlp.hook_post", F.gelu(hook(f"{block}.mlp.hook_pre", pre)))
+        active = F.gelu(hook(f"{block}.mlp.hook_pre", pre), approximate=GELU[model.activation])
+        post = hook(f"{block}.mlp.hook_post", active)
         out = linear(post, params[f"{block}.mlp.W_out"], params[f"{block}.mlp.b_out"])
         x = _add(x, out, hook, f"{block}.hook_mlp_out")
     return hook(f"{block}.hook_resid_post", x)

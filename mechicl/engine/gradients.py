@@ -32,7 +32,7 @@ from mechicl.engine.columns import (
 )
 from mechicl.engine.encoder import encode_with_pullback
 from mechicl.engine.head import cross_entropy
-from mechicl.engine.ops import EPS, matmul_arrays
+from mechicl.engine.ops import EPS, GELU, matmul_arrays
 from mechicl.engine.params import sinusoidal_positions
 from mechicl.engine.share import WORTH, share
 from mechicl.engine.treated import ClampedAttention, LayerTreatment
@@ -178,7 +178,8 @@ def _mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays
     y, norm_back = _norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, None)
     pre = _map(w_in, y)
     pre += params[f"{block}.mlp.b_in"][:, :, None, None]
-    post = F.gelu(torch.from_numpy(pre)).numpy()
+    form = GELU[model.activation]
+    post = F.gelu(torch.from_numpy(pre), approximate=form).numpy()
     out = _map(w_out, post)
     out += params[f"{block}.mlp.b_out"][:, :, None, None]
     out += x
@@ -187,7 +188,7 @@ def _mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays
         _outer(post, d_out, grads[f"{block}.mlp.W_out"])
         d_out.sum((2, 3), out=grads[f"{block}.mlp.b_out"])
         d_post = torch.from_numpy(_map(w_out.mT, d_out))
-        d_pre = torch.ops.aten.gelu_backward(d_post, torch.from_numpy(pre)).numpy()
+        d_pre = torch.ops.aten.gelu_backward(d_post, torch.from_numpy(pre), approximate=form).numpy()
         _outer(y, d_pre, grads[f"{block}.mlp.W_in"])
         d_pre.sum((2, 3), out=grads[f"{block}.mlp.b_in"])
         dy = _map(w_in.mT, d_pre)

@@ -9,8 +9,8 @@ import math
 from functools import cache
 
 import numpy as np
-from numba import njit
 
+from mechicl import compiling
 from mechicl.engine.kernels import compiled, exp_double, exp_single
 
 _LANES = 64  # a maximum is kept in so many lanes: one alone would wait for itself at every number
@@ -68,7 +68,7 @@ def cross_entropy(double: bool):
     return kernel
 
 
-@njit(error_model="numpy", fastmath={"contract"})
+@compiling.compiled(error_model="numpy", fastmath={"contract"})
 def _power_of_two(y):
     """2^y in float32 within 2e-7 of its value, for y in [-126, 126], to which y is cut. A power of
     two needs no splitting of n ln 2, and adding 1.5 * 2^23 leaves round(y) in the number's last

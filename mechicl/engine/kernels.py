@@ -16,12 +16,13 @@ import math
 from functools import cache
 
 import numpy as np
-from numba import njit
+
+from mechicl import compiling
 
 # Sums may be reordered, so that they vectorise; nan and inf keep their meaning. The order is
 # fixed when the code is compiled: the same machine gives the same bits. They run outside Python's
 # lock, so that the app's threads compute side by side.
-compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+compiled = compiling.compiled(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
 @compiled
@@ -44,7 +45,7 @@ def layer_norm(x, w, b, rows, eps, y):
                 y[i, j] = (x[i, j] - m) * scale * w[s, j] + b[s, j]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@compiling.compiled(error_model="numpy", fastmath={"contract"})
 def exp_single(x):
     """exp(x) for x <= 0 in float32, within 1e-7 of its value: Cephes' expf (Moshier 1989),
     written out because a call would keep the loop around it from vectorising (4x). Sums keep
@@ -63,7 +64,7 @@ def exp_single(x):
     return p * np.int32((np.int32(n) + 127) << 23).view(np.float32)  # times 2^n
 
 
-@njit(cache=True, error_model="numpy")
+@compiling.compiled(error_model="numpy")
 def exp_double(x):
     return math.exp(x)
 

@@ -20,13 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPS = 1e-5  # of every LayerNorm
+GELU = {"gelu": "none", "gelu_tanh": "tanh"}  # ModelConfig.activation -> what torch calls the form
 _SMALL = 2**20  # multiplications, below which oneDNN's 10 us of preparation are not worth it
 _TINY = 2**17  # the same for torch's 2 us, where MKL serves
 
 
 def _intel() -> bool:
     try:
-        return "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "Intel" in platform.processor()
 

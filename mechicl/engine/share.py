@@ -8,7 +8,6 @@ none is left, and the helper, when a core has time for it, takes them too.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +15,11 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import TypeVar
 
+import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
+
+from mechicl.cores import cores
 
 Piece = Callable[[], object]
 In = TypeVar("In")
@@ -94,22 +96,26 @@ def thread() -> ThreadPoolExecutor:
 @cache
 def _helper() -> ThreadPoolExecutor | None:
     """None on a single core, and in a pool's process: the other cores are its siblings'."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return thread() if cores > 1 and multiprocessing.parent_process() is None else None
+    return thread() if cores() > 1 and multiprocessing.parent_process() is None else None
 
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
     """Torch and numpy's BLAS on so many threads, which decide the last bits of their sums; and numbers
     below 1e-38 as 0, with which a CPU is up to a hundred times slower (L2 and Adam's moments go there)."""
-    before = torch.get_num_threads()
+    before, flushed = torch.get_num_threads(), _flushes()
     _set(n)
     try:
         with _libraries().limit(limits=n, user_api="blas"):
             yield
     finally:
         torch.set_num_threads(before)
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushed)
+
+
+def _flushes() -> bool:
+    """What torch sets but does not tell."""
+    return not np.float32(1e-40) * np.float32(1)
 
 
 def _set(n: int) -> None:

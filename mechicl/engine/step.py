@@ -137,11 +137,15 @@ class Trainer:
 
     def state(self, i: int = 0) -> dict[str, Tensor]:
         """All tensors that model `i` needs to go on: weights, both Adam moments, the step."""
-        out = {"step": torch.tensor(self.step)}
-        for name, p in self.params.items():
-            for kind, x in zip(("weights", "exp_avg", "exp_avg_sq"), (p, *self.moments[name]), strict=True):
-                out[f"{kind}/{name}"] = self._of(x, i).clone()
-        return out
+        return {"step": torch.tensor(self.step)} | {name: x.clone() for name, x in self.held(i).items()}
+
+    def held(self, i: int = 0) -> dict[str, Tensor]:
+        """What `state` has of model `i`, but for the step. Not copied."""
+        return {
+            f"{kind}/{name}": self._of(x, i)
+            for name, p in self.params.items()
+            for kind, x in zip(("weights", "exp_avg", "exp_avg_sq"), (p, *self.moments[name]), strict=True)
+        }
 
     def _of(self, x: Tensor, i: int) -> Tensor:
         return x[i] if self._many else x

@@ -18,12 +18,16 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
+from mechicl.config import ConfigError
 from mechicl.data.banks import Bank, Batch
 from mechicl.engine.forward import forward
 from mechicl.evaluators import EVALUATORS
-from mechicl.figures.style import FONT, SEQUENTIAL, finish, short
-from mechicl.interventions import AblateHeads, edits, needs
+from mechicl.figures.scales import colorscale
+from mechicl.figures.style import FONT, finish, short
+from mechicl.interventions import AblateHeads, as_interventions, edits, needs
+from mechicl.paths import given
 from mechicl.series import Series, SeriesError
+from mechicl.surroundings import reading
 
 SEPARATOR = "·"  # between the words of a token in circuitsvis
 
@@ -32,16 +36,31 @@ SEPARATOR = "·"  # between the words of a token in circuitsvis
 class Patterns:
     """Attention of every head, over a set of sequences or on one.
 
-    values [s, layer, h, t, t] for the steps; tokens [t]; what: which sequences.
+    values [s, layer, h, t, t] for the steps; tokens [t]; what: which sequences; note: what an
+    ablation does to patterns, where there is one.
     """
 
     values: torch.Tensor
     steps: list[int]
     tokens: list[str]
     what: str
+    note: str = ""
 
 
-@torch.inference_mode()
+def ablation_note(ablate: AblateHeads) -> str:
+    """What a reader of patterns under an ablation must know."""
+    if ablate.kind == "pattern_preserving":
+        return "Every pattern is held as in the intact model; the ablated heads' output is removed."
+    return (
+        "An ablated head's output is removed, not its pattern: it still attends, and what it reads goes nowhere. "
+        "Patterns of later layers may change."
+    )
+
+    def __repr__(self) -> str:
+        return f"Patterns(values {list(self.values.shape)}, at steps {{}}; {self.what})"
+
+
+@reading()
 def patterns(
     series: Series,
     steps: Sequence[int],
@@ -59,6 +78,8 @@ def patterns(
             class is in the context), so that rows and columns mean the same in all of them.
         ablate: heads taken out first.
     """
+    if len(as_interventions(ablate)) > 1:
+        raise ConfigError("a picture shows one intervention: give one AblateHeads with all the heads.")
     batch = series.evaluation_set(evaluator, n)
     if sequence is None:
         rows, tokens = _aligned(batch)
@@ -85,7 +106,7 @@ def patterns(
         out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
     if ablate is not None:
         what += f", {ablate}"
-    return Patterns(torch.stack(out), list(steps), tokens, what)
+    return Patterns(torch.stack(out), list(steps), tokens, what, ablation_note(ablate) if ablate else "")
 
 
 def _aligned(batch: Batch) -> tuple[torch.Tensor, list[str]]:
@@ -124,7 +145,8 @@ def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure
             fig.add_trace(_heatmap(values[la, h], shown.tokens), row=la + 1, col=h + 1)
     step = shown.steps[index]
     finish(fig, f"Attention at {short(series.sequences(step))} sequences (step {step:,})",
-           f"{shown.what}; rows attend to columns", 150 + 150 * n_layers)  # fmt: skip
+           f"{shown.what}; rows attend to columns" + (f"<br>{shown.note}" if shown.note else ""),
+           150 + 150 * n_layers)  # fmt: skip
     fig.update_xaxes(showgrid=False, tickfont={"size": 9}, tickangle=-90, ticks="")
     fig.update_yaxes(showgrid=False, tickfont={"size": 9}, autorange="reversed", ticks="")
     fig.update_annotations(font={"size": 11})
@@ -161,7 +183,7 @@ def head_animation(shown: Patterns, series: Series, layer: int, head: int) -> go
 def _heatmap(z: torch.Tensor, tokens: list[str]) -> go.Heatmap:
     t = len(tokens)
     masked = z.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), torch.nan)  # no future
-    return go.Heatmap(z=masked.numpy().round(4), x=tokens, y=tokens, zmin=0, zmax=1, colorscale=SEQUENTIAL,
+    return go.Heatmap(z=masked.numpy().round(4), x=tokens, y=tokens, zmin=0, zmax=1, colorscale=colorscale("attention"),
                       hovertemplate="%{y} → %{x}: %{z:.3f}<extra></extra>",
                       colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 14})  # fmt: skip
 
@@ -174,6 +196,9 @@ class AttentionView:
     body: str
     height: int = 640  # px that it takes in a notebook
 
+    def __repr__(self) -> str:
+        return f"AttentionView({len(self.body):,} characters of HTML; .save(path) writes a page)"
+
     @property
     def html(self) -> str:
         """The whole page, self-contained."""
@@ -184,8 +209,9 @@ class AttentionView:
 
     def save(self, path: str | Path) -> Path:
         """Write the page; returns where."""
-        Path(path).write_text(self.html, encoding="utf-8")
-        return Path(path)
+        target = given(path)
+        target.write_text(self.html, encoding="utf-8")
+        return target
 
     def _repr_html_(self) -> str:
         page = html.escape(self.html, quote=True)
@@ -211,9 +237,11 @@ def show_attention(
     layers = range(shown.values.shape[1]) if layer is None else [layer]
     if layer is not None and not 0 <= layer < shown.values.shape[1]:
         raise SeriesError(f"layer {layer}: {series.name} has layers 0..{shown.values.shape[1] - 1}.")
+    note = f"<p>{html.escape(shown.note)}</p>" if shown.note else ""
     heads = len(layers) * shown.values.shape[2]
     # Titles, rows of twelve small pictures, and the large one.
-    return AttentionView(circuitsvis_element(shown, 0, layers, f"attention-{step}"), 250 + 100 * -(-heads // 12) + 640)
+    tall = 250 + 100 * -(-heads // 12) + 640 + (40 if note else 0)
+    return AttentionView(note + circuitsvis_element(shown, 0, layers, f"attention-{step}"), tall)
 
 
 def circuitsvis_element(shown: Patterns, index: int, layers: Sequence[int], element: str) -> str:

@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mechicl.evaluators import EVALUATORS
-from mechicl.figures.style import COLOURS, DASHES, NAMES, finish, sequences_axis, short
+from mechicl.figures.style import COLOURS, MARKED, NAMES, SYMBOLS, curve, finish, name_ends, sequences_axis, short
 from mechicl.measures.phases import Phases
+from mechicl.measures.seeds import aligned
 from mechicl.series import Series
 
 
@@ -19,9 +20,12 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
     below, and ICL's phase times as vertical lines."""
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05)
     metrics = series.metrics
+    ends = {}
     for name in [n for n in EVALUATORS if n in set(metrics.evaluator)]:
         rows = metrics[(metrics.evaluator == name) & (metrics.metric == EVALUATORS[name].headline)]
         rows = rows[rows.sequences > 0] if log else rows
+        if len(rows):
+            ends[name] = float(rows.sequences.iloc[-1]), float(rows.value.iloc[-1])
         for trace in _band(rows, name):
             fig.add_trace(trace, row=1, col=1)
     loss = series.training_loss
@@ -42,32 +46,35 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
     fig.update_xaxes(title_text="", row=1, col=1)
     fig.update_yaxes(title_text="accuracy", range=[0, 1.01], row=1, col=1)
     fig.update_yaxes(title_text="loss", type="log", dtick=1, row=2, col=1)
-    return fig
+    fig.update_layout(margin={"r": 128})
+    return name_ends(fig, ends, log)
 
 
 def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
     """The same recipe over several seeds: every seed thin, the median thick. Runs may have saved
     different steps: the median is of their curves, straight between checkpoints."""
     fig = go.Figure()
+    ends = {}
     for name in ("icl", "flip", "ciwl", "iwl"):
         metric = EVALUATORS[name].headline
-        curves = []
         for series in runs:
             x, y = series.curve(name, metric)
-            curves.append(pd.Series(y, index=x))
             fig.add_trace(go.Scatter(
                 x=x, y=y, line={"color": COLOURS[name], "width": 1}, opacity=0.35, showlegend=False,
                 hovertemplate=f"{NAMES[name]} %{{y:.3f}}, seed {series.config.seeds.init}<extra></extra>",
             ))  # fmt: skip
-        table = pd.concat(curves, axis=1).sort_index()
-        median = table.interpolate(method="index", limit_area="inside").dropna().median(axis=1)
-        fig.add_trace(go.Scatter(x=median.index, y=median, name=NAMES[name],
+        median = aligned(runs, name, metric).median(axis=1)
+        marker = {"symbol": SYMBOLS[name], "size": 9, "maxdisplayed": MARKED}
+        fig.add_trace(go.Scatter(x=median.index, y=median, name=NAMES[name], mode="lines+markers", marker=marker,
                                  line={"color": COLOURS[name], "width": 3}))  # fmt: skip
+        seen = median[median.index > 0] if log else median
+        if len(seen):
+            ends[name] = float(seen.index[-1]), float(seen.iloc[-1])
     seeds = ", ".join(str(s.config.seeds.init) for s in runs)
     finish(fig, f"{runs[0].config.name}: {len(runs)} seeds", f"seeds {seeds}; thick lines are medians", 460)
     fig.update_yaxes(title_text="accuracy", range=[0, 1.01])
-    fig.update_layout(legend={"orientation": "h", "y": -0.18})
-    return sequences_axis(fig, log)
+    fig.update_layout(legend={"orientation": "h", "y": -0.18}, margin={"r": 64})
+    return name_ends(sequences_axis(fig, log), ends, log)
 
 
 def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:
@@ -78,8 +85,7 @@ def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:
         go.Scatter(x=x, y=rows.ci_low, mode="lines", line=edge, showlegend=False, hoverinfo="skip", legendgroup=name),
         go.Scatter(x=x, y=rows.ci_high, mode="lines", line=edge, fill="tonexty", fillcolor=fill, showlegend=False,
                    hoverinfo="skip", legendgroup=name),
-        go.Scatter(x=x, y=rows.value, name=NAMES[name], legendgroup=name, hovertemplate="%{y:.3f}",
-                   line={"color": COLOURS[name], "width": 2, "dash": DASHES.get(name, "solid")}),
+        go.Scatter(x=x, y=rows.value, name=NAMES[name], legendgroup=name, hovertemplate="%{y:.3f}", **curve(name)),
     ]  # fmt: skip
 
 

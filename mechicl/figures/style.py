@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import plotly.graph_objects as go
 
-# Okabe & Ito's palette: distinct for colour-blind readers, on paper and on a projector.
+# Evaluators. Okabe & Ito's palette, with IWL, CIWL and Train moved: its pink, green and grey are one to a
+# colour-blind reader. Scales have other hues (`scales.py`).
 COLOURS = {
     "icl": "#0072B2",
     "flip": "#E69F00",
-    "ciwl": "#009E73",
-    "iwl": "#CC79A7",
-    "train": "#7F7F7F",
+    "ciwl": "#009668",
+    "iwl": "#C8501E",
+    "train": "#ABABAB",
     "icl_holdout": "#56B4E9",
 }
+# Curves differ in more than hue: a marker now and then, and their name where they end. A dash says what is done
+# to the model or which run it is, never which evaluator.
+SYMBOLS = {
+    "icl": "circle",
+    "flip": "square",
+    "ciwl": "triangle-up",
+    "iwl": "diamond",
+    "train": "x",
+    "icl_holdout": "star",
+}
+MARKED = 9  # markers per curve at most
 NAMES = {
     "icl": "ICL",
     "flip": "Flip",
@@ -21,9 +37,6 @@ NAMES = {
     "train": "Train",
     "icl_holdout": "ICL, held-out classes",
 }
-DASHES = {"train": "dot", "icl_holdout": "dash"}
-DIVERGING = "RdBu_r"  # red up, blue down; always with a range symmetric about 0
-SEQUENTIAL = "Blues"
 FONT = "Inter, 'Segoe UI', Helvetica, Arial, sans-serif"
 
 
@@ -41,6 +54,38 @@ def finish(fig: go.Figure, title: str, subtitle: str = "", height: int = 420) ->
     )
     fig.update_xaxes(showgrid=True, gridcolor="#eee", zeroline=False, linecolor="#999", ticks="outside")
     fig.update_yaxes(showgrid=True, gridcolor="#eee", zeroline=False, linecolor="#999", ticks="outside")
+    return fig
+
+
+def curve(name: str) -> dict[str, Any]:
+    """How an evaluator's curve is drawn: its colour, and its marker at some of the points."""
+    return {
+        "mode": "lines+markers",
+        "line": {"color": COLOURS[name], "width": 2},
+        "marker": {"symbol": SYMBOLS[name], "size": 7, "maxdisplayed": MARKED, "color": COLOURS[name]},
+    }
+
+
+def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool, gap: float = 0.062) -> go.Figure:
+    """Write evaluators' names beside the last points of their curves, moved apart where they would overlap.
+
+    Args:
+        ends: evaluator -> (x, y) of the last point, in the axes' units.
+        gap: the least distance of two names, in units of y; y goes from 0 to 1.
+    """
+    placed: dict[str, float] = {}
+    for name in sorted(ends, key=lambda name: ends[name][1]):
+        placed[name] = max(ends[name][1], max(placed.values(), default=-1.0) + gap)
+    ceiling = 1.0
+    for name in reversed(placed):  # what was pushed over the top comes down again
+        placed[name] = min(placed[name], ceiling)
+        ceiling = placed[name] - gap
+    for name, y in placed.items():
+        x = ends[name][0]
+        fig.add_annotation(
+            x=math.log10(x) if log else x, y=y, text=NAMES[name].split(" (")[0], showarrow=False, xanchor="left",
+            xshift=6, font={"size": 11, "color": COLOURS[name]},
+        )  # fmt: skip
     return fig
 
 

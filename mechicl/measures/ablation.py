@@ -18,18 +18,20 @@ from mechicl.config import ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.engine.params import Params
-from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, score
-from mechicl.interventions import BASELINES, AblateHeads, edits, needs
+from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, paired_interval, score
+from mechicl.interventions import BASELINES, AblateHeads, Kind, as_interventions, edits, every_head, needs
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, measured, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
+EFFECT = ("effect_low", "effect_high")  # columns more than other tables have
 _CONDITIONS = 16  # at most this many on axis c at once; fewer where they would not fit the budget
 _SEQUENCES = 128  # this many at a time under each group of conditions: what they need stays in the caches
 
 
-@torch.inference_mode()
+@reading()
 def evaluate(
     series: Series,
     steps: Iterable[int] | None = None,
@@ -42,6 +44,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """The tidy table of checkpoints x evaluators x (intact + each intervention) x metrics.
 
+    It has two columns more than other tables: effect_low and effect_high, the 95% interval of ablated minus
+    intact on the same sequences (`evaluators.paired_interval`; empty in intact rows). `effects` adds the effect.
+
     Args:
         series: the run.
         steps: default all.
@@ -51,7 +56,7 @@ def evaluate(
         metrics: None for the headline of each evaluator alone, which is much cheaper: only
             `iwl` then needs the full vocabulary.
     """
-    conditions = [ablate] if isinstance(ablate, AblateHeads) else list(ablate or ())
+    conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
     sets = _sets(series, evaluators, n, fold)
@@ -62,7 +67,7 @@ def evaluate(
         "n": {name: len(batch) for name, batch in sets.items()},
     }  # fmt: skip
     rows = _measured(series, chosen, sets, wanted, conditions, progress)
-    return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows))
+    return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows, EFFECT))
 
 
 def _measured(
@@ -73,9 +78,12 @@ def _measured(
     together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
 
     def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:
-        for group, values in _scores(params, batch, series.config.model, conditions, wanted[name], together):
+        scored = _scores(params, batch, series.config.model, conditions, wanted[name], together)
+        intact: dict[str, torch.Tensor] = {}
+        for group, values in scored:
+            intact = intact or values  # the first
             for metric, per_sequence in values.items():
-                yield from _rows(chunk, group, name, metric, per_sequence)
+                yield from _rows(chunk, group, name, metric, per_sequence, intact[metric])
 
     return measured(series, chosen, each * together, "evaluate", sets, measure, progress)
 
@@ -143,8 +151,10 @@ def _with_axes(scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _rows(
-    steps: list[int], group: list[AblateHeads | None], evaluator: str, metric: str, values: torch.Tensor
-) -> Iterator[dict]:
+    steps: list[int], group: list[AblateHeads | None], evaluator: str, metric: str, values: torch.Tensor,
+    intact: torch.Tensor,
+) -> Iterator[dict]:  # fmt: skip
+    _, effect_low, effect_high = paired_interval(intact.cpu(), values.cpu(), metric)
     value, low, high = (np.asarray(x) for x in mean_interval(values.cpu(), metric))  # [s, c]
     for i, step in enumerate(steps):
         for j, condition in enumerate(group):
@@ -155,13 +165,17 @@ def _rows(
                 "baseline": BASELINES[condition.kind] if condition else "",
                 "value": float(value[i, j]), "n": values.shape[-1],
                 "ci_low": float(low[i, j]), "ci_high": float(high[i, j]),
+                "effect_low": float(effect_low[i, j]) if condition else np.nan,
+                "effect_high": float(effect_high[i, j]) if condition else np.nan,
             }  # fmt: skip
 
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """Ablated minus intact, row by row: column `effect` is added, intact rows are dropped.
 
-    The two are measured on the same sequences, so most of their sampling noise cancels.
+    The two are measured on the same sequences, so most of their sampling noise cancels. `effect_low` and
+    `effect_high` are its 95% interval: a head whose interval holds 0 was not shown to do anything. To pick heads
+    out of many, `measures.baselines.joint_intervals(rows, "effect", "effect_low", "effect_high")`.
     """
     key = ["step", "evaluator", "metric"]
     intact = table[table.intervention == "intact"].set_index(key).value
@@ -169,3 +183,31 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     matched = intact.reindex(pd.MultiIndex.from_frame(ablated[key])).to_numpy()
     ablated["effect"] = ablated.value.to_numpy() - matched
     return ablated
+
+
+def head_effects(
+    series: Series,
+    steps: Iterable[int] | None = None,
+    evaluators: Iterable[str] | None = None,
+    kind: Kind = "zero",
+    n: int | None = None,
+    fold: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """What every head's own ablation changes: `effects` of `evaluate` with each head taken out alone.
+
+    Args:
+        series: the run.
+        steps, evaluators: default all.
+        kind: what takes the head's output's place (`interventions.BASELINES`).
+        n, fold: as in `evaluate`.
+
+    Returns:
+        One row per step, evaluator and head: layer, head, value (the ablated headline), effect (ablated minus
+        intact, in shares of 1) and its paired 95% interval effect_low, effect_high, of n sequences.
+
+    Raises:
+        ConfigError, SeriesError: as `evaluate`.
+    """
+    singles = every_head(series.config.model, kind)
+    return effects(evaluate(series, steps, evaluators, singles, n, metrics=None, fold=fold, progress=progress))

@@ -3,8 +3,8 @@
 A[i, j] is attention from position i to j; context pair p has its exemplar at 2p and its
 label at 2p + 1; the query is at 2C. 'Correct' pairs show the query's class.
 
-    previous_token      mean of A[i, i-1] over i >= 1
-    label_to_exemplar   mean of A[2p+1, 2p] over pairs: the previous-token score at labels
+    previous_token      mean of A[i, i-1] over i >= 1: over all positions
+    label_to_exemplar   mean of A[2p+1, 2p] over pairs: over label positions only
     label_to_self       mean of A[2p+1, 2p+1]
     query_to_match      sum of A[2C, 2p] over correct pairs: the matching exemplars
     query_to_label      sum of A[2C, 2p+1] over correct pairs: their labels
@@ -15,11 +15,17 @@ label at 2p + 1; the query is at 2C. 'Correct' pairs show the query's class.
                         query's class: what context-constrained in-weights learning looks at
 
 Those about correct pairs, or own labels, average over the sequences that have one.
+
+A score says nothing without its baseline: a causal head that attends evenly has a
+previous-token score of .32 with two pairs. `uniform_scores` has that value for every score, and
+`standing_out` the heads that are above it, and above the heads of the untrained model too: random
+weights alone give single heads scores far from the uniform one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -28,16 +34,43 @@ from torch import Tensor
 
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
-from mechicl.engine.params import Params
+from mechicl.engine.params import Params, init, pack
 from mechicl.evaluators import normal_interval
+from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
-SCORES = (
-    "previous_token", "label_to_exemplar", "label_to_self", "query_to_match", "query_to_label",
-    "query_to_wrong", "induction_strength", "query_to_self", "query_to_own",
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class Score:
+    """How a score is written wherever it is shown. name: its one name; meaning: one sentence;
+    limits: the lowest and highest value that it can have."""
+
+    name: str
+    meaning: str
+    limits: tuple[float, float] = (0.0, 1.0)
+
+
+SCORES: dict[str, Score] = {
+    "previous_token": Score(
+        "previous-token score", "Attention from each position to the one before it, averaged over all positions."),
+    "label_to_exemplar": Score(
+        "previous-token score at labels",
+        "Attention from each label to the exemplar before it, averaged over label positions only."),
+    "label_to_self": Score("self score at labels", "Attention from each label to itself, averaged over labels."),
+    "query_to_match": Score("attention to the match", "Attention from the query to the exemplars of its own class."),
+    "query_to_label": Score("attention to the right label", "Attention from the query to its own class's labels."),
+    "query_to_wrong": Score("attention to the other labels", "Attention from the query to all other labels."),
+    "induction_strength": Score(
+        "induction strength",
+        "Attention from the query to the labels of its own class's pairs, minus to the other labels.", (-1.0, 1.0)),
+    "query_to_self": Score("self score of the query", "Attention from the query to itself."),
+    "query_to_own": Score(
+        "attention to the own label",
+        "Attention from the query to the label that its class has in the weights, where the context shows it."),
+}  # fmt: skip
 EVALUATORS = ("icl", "flip", "ciwl")
 
 
@@ -74,7 +107,52 @@ def scores(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-@torch.inference_mode()
+def uniform_scores(batch: Batch) -> dict[str, float]:
+    """Every score of a head that attends evenly to all positions so far, itself included: exact, as `scores`
+    of that pattern, averaged over the same sequences. Scores that no sequence defines are left out."""
+    t = 2 * batch.n_pairs + 1
+    even = torch.ones(t, t, dtype=torch.float64).tril() / torch.arange(1, t + 1, dtype=torch.float64)[:, None]
+    found = scores(even.expand(len(batch), 1, t, t), batch)
+    return {name: float(x.nanmean()) for name, x in found.items() if not x.isnan().all()}
+
+
+@reading()
+def untrained_scores(series: Series, evaluator: str, n: int | None = None) -> dict[str, float]:
+    """Every score of the untrained model: the highest of its heads, on the sequences of one evaluator.
+
+    Its weights are the run's own initial draw, also where the run kept no step 0 or began from a graft.
+    """
+    model, batch = series.config.model, series.evaluation_set(evaluator, n)
+    params = {name: w[None] for name, w in pack(init(series.config)).items()}
+    hooks = _patterns(model.n_layers)
+    acts = forward(params, batch, model, capture=hooks, query_only=False).acts
+    layers = [scores(acts[hook][0, 0], batch) for hook in hooks]  # [b, h]
+    found = {name: torch.stack([layer[name].nanmean(0) for layer in layers]) for name in SCORES}
+    return {name: float(x.max()) for name, x in found.items() if not x.isnan().all()}
+
+
+def standing_out(
+    table: pd.DataFrame, metric: str, step: int, untrained: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """The heads whose score at a step is above its baselines, the highest first.
+
+    A head counts if its interval, at 95% for all heads of the table together (Bonferroni,
+    `baselines.joint_intervals`), is above uniform attention, and above the highest head of the untrained model.
+
+    Args:
+        table: of `attention_scores`, one evaluator; its heads are those that were looked at.
+        untrained: of `untrained_scores`; None: uniform attention is the only baseline.
+
+    Returns:
+        Their rows, with the columns joint_low, joint_high and floor (the higher of the two baselines). Empty
+        where no head is above.
+    """
+    now = joint_intervals(table[(table.metric == metric) & (table.step == step)])
+    now["floor"] = now.uniform.clip(lower=(untrained or {}).get(metric, -np.inf))
+    return now[now.joint_low > now.floor].sort_values("value", ascending=False, kind="stable")
+
+
+@reading()
 def attention_scores(
     series: Series,
     steps: Iterable[int] | None = None,
@@ -82,15 +160,29 @@ def attention_scores(
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The tidy table of all SCORES, per step, evaluator, layer and head, with a normal 95%
-    interval over sequences. Scores that an evaluator does not define are left out."""
+    """The tidy table of all SCORES, per step, evaluator, layer and head.
+
+    Args:
+        series: the run.
+        steps: default all. evaluators: on whose sequences; n: how many of each (default the config's).
+        progress: a bar over long series.
+
+    Returns:
+        One row per step, evaluator, layer, head and score: value (a share of attention, in the score's
+        `limits`), its normal 95% interval over sequences, and, in a column more than other tables have,
+        `uniform`: what attention to all positions alike would score (`uniform_scores`). Scores that an
+        evaluator's sequences do not define are left out.
+
+    Raises:
+        SeriesError: a step was not saved. ConfigError: there is no such evaluator.
+    """
     model = series.config.model
     sets = {name: series.evaluation_set(name, n) for name in evaluators}
     widest = max(len(b) for b in sets.values())
     t = series.config.sequences.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)
     size += encoded_bytes(series, widest)
-    hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.n_layers)]
+    hooks = _patterns(model.n_layers)
     chosen = chosen_steps(series, steps)
 
     def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:
@@ -101,7 +193,17 @@ def attention_scores(
 
     rows = measured(series, chosen, size, "attention", sets, measure, progress)
     settings = {"n": {name: len(batch) for name, batch in sets.items()}}
-    return cached(series, "attention", chosen, settings, lambda: tidy(series, rows))
+    even = {(name, metric): x for name, batch in sets.items() for metric, x in uniform_scores(batch).items()}
+
+    def table() -> pd.DataFrame:
+        found = tidy(series, rows)
+        return found.assign(uniform=[even[key] for key in zip(found.evaluator, found.metric, strict=True)])
+
+    return cached(series, "attention", chosen, settings, table)
+
+
+def _patterns(n_layers: int) -> list[str]:
+    return [f"blocks.{layer}.attn.hook_pattern" for layer in range(n_layers)]
 
 
 def _rows(steps: list[int], layer: int, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:

@@ -24,6 +24,7 @@ from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
 EVALUATORS = ("icl", "flip", "ciwl")
 METRICS = ("logit_in_context", "logit_in_weights")
@@ -83,7 +84,7 @@ def attribute(
     return out | {"bias": constant}
 
 
-@torch.inference_mode()
+@reading()
 def logit_attribution(
     series: Series,
     steps: Iterable[int] | None = None,

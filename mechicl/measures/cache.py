@@ -1,4 +1,5 @@
-"""Tables that were computed before, kept in the run's own `cache/`.
+"""Tables that were computed before, kept in the run's own `cache/`, or, where that cannot be written to, in the
+user's cache folder (`~/.cache/mechicl`).
 
 A table is found by everything that it depends on: the sha256 of each checkpoint it read, the
 run's config and bank, the settings of the call, and mechicl's own code. Delete `RUN/cache`
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -19,6 +21,7 @@ import pandas as pd
 
 import mechicl
 from mechicl.config import to_dict
+from mechicl.disk import is_file, own_place
 from mechicl.series import Series, SeriesError
 from mechicl.storage import file_problem, read_json, write_atomic, write_json
 
@@ -42,22 +45,35 @@ def cached(
     files = [[step, series.entry(step).sha256] for step in steps]
     known = [_code(), measure, series.name, to_dict(series.config), series.manifest["bank"], files, settings]
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-    path = series.root / "cache" / f"{measure}-{key}.parquet"
-    if path.is_file() and _unchanged(series, steps):
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError):  # torn by something other than mechicl: make it again
-            pass
+    name, folders = f"{measure}-{key}.parquet", _folders(series.root)
+    for folder in folders:
+        with suppress(OSError, ValueError):  # torn by something other than mechicl, or not to be read: make it again
+            if is_file(folder / name) and _unchanged(series, steps, folder):
+                return pd.read_parquet(folder / name)
     table = compute()
-    with suppress(OSError, SeriesError):  # a full or read-only disk: there is just no cache
-        write_atomic(path, table.to_parquet())
+    for folder in folders:
+        with suppress(OSError, SeriesError):  # a full or read-only disk: the next one, or there is just no cache
+            write_atomic(folder / name, table.to_parquet())
+            break
     return table
 
 
-def _unchanged(series: Series, steps: Sequence[int]) -> bool:
+def _folders(root: Path) -> list[Path]:
+    """Where a run's tables may be kept, the first choice first."""
+    own: list[Path] = []
+    with suppress(SeriesError):  # a link to elsewhere
+        own.append(own_place(root, root / "cache" / "x").parent)
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a user without a home
+        return own
+    return [*own, home / "mechicl" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]]
+
+
+def _unchanged(series: Series, steps: Sequence[int], folder: Path) -> bool:
     """Whether each file still has its recorded sha256. A file is read again only if its size or
-    one of its times is not what it was when it last had."""
-    path = series.root / "cache" / "files.json"
+    one of its times is not what it was when it last had, as noted in `folder`."""
+    path = folder / "files.json"
     try:
         seen = read_json(path)
     except SeriesError:

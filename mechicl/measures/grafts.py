@@ -26,16 +26,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import pandas as pd
-import torch
 
 from mechicl.config import Config, ConfigError, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params, pack, shapes
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, metric_rows, score
+from mechicl.loading import at_least, check_types
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 from mechicl.treatments import GROUPS, in_groups
 
 _HALVES = {"qk": ("W_Q", "W_K"), "ov": ("W_V", "W_O")}  # of attention
@@ -49,6 +50,10 @@ class Graft:
     parts: tuple[str, ...]
     source: int
     rest: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self, "graft")
+        at_least("graft", self, source=0)
 
     def __str__(self) -> str:
         return f"graft {'all but ' if self.rest else ''}{' '.join(self.parts)} from step {self.source}"
@@ -97,7 +102,7 @@ def grafted(host: Params, donor: Params, graft: Graft) -> Params:
     return {name: donor[name] if graft.takes(name) else w for name, w in host.items()}
 
 
-@torch.inference_mode()
+@reading()
 def evaluate_grafts(
     series: Series,
     grafts: Sequence[Graft],

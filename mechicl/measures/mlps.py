@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from mechicl.config import ConfigError
@@ -25,11 +24,12 @@ from mechicl.interventions import BASELINES
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
 KINDS = ("zero", "mean")
 
 
-@torch.inference_mode()
+@reading()
 def ablate_mlps(
     series: Series,
     steps: Iterable[int] | None = None,

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS, chance
 from mechicl.series import Series, SeriesError
 
@@ -70,15 +71,19 @@ def series_phases(series: Series) -> dict[str, Phases]:
     """
     out = {}
     if not series.metrics.size:
-        raise SeriesError(f"{series.root} has no metrics yet: `mechicl train --resume {series.root}`.")
-    recorded = set(series.metrics.evaluator)
-    for name in CURVES:
-        if name not in recorded:
-            continue
-        metric = EVALUATORS[name].headline
-        level = chance(name, series.evaluation_set(name, step=0), series.config.bank.labels)[metric]
-        out[name] = phase_times(*series.curve(name, metric), level)
+        raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
+    for name, level in chance_levels(series).items():
+        out[name] = phase_times(*series.curve(name, EVALUATORS[name].headline), level)
     return out
+
+
+def chance_levels(series: Series) -> dict[str, float]:
+    """What guessing scores in the headline of every recorded evaluator of CURVES, computed from its set."""
+    labels, recorded = series.config.bank.labels, set(series.metrics.evaluator)
+    return {
+        name: chance(name, series.evaluation_set(name, step=0), labels)[EVALUATORS[name].headline]
+        for name in CURVES if name in recorded
+    }  # fmt: skip
 
 
 def over_seeds(values: list[float | None]) -> dict[str, float]:

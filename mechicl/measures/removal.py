@@ -3,7 +3,7 @@
 Similar subspaces are no proof that one circuit carries two answers; taking directions out is a
 test of it. The directions of each variation (`measures.subspaces`: flip carries ICL, ciwl and iwl
 in-weights answers) are found on an evaluation set of their own (fold 1), projected out of the
-last layer's W_O, and the rest is evaluated as ever (fold 0). Control: as many random directions.
+last layer's W_O, and the rest is evaluated as ever (fold 0). Controls: RANDOM sets of as many random directions.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from mechicl.measures.grafts import scored_rows
 from mechicl.measures.subspaces import VARIATIONS, carried
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
-RANDOM = 5  # sets of random directions
+RANDOM = 20  # sets of random directions
 
 
 def without_directions(params: Params, basis: np.ndarray, layer: int) -> Params:
@@ -32,7 +33,7 @@ def without_directions(params: Params, basis: np.ndarray, layer: int) -> Params:
     return params | {name: params[name] - params[name] @ q @ q.T}
 
 
-@torch.inference_mode()
+@reading()
 def remove_directions(
     series: Series,
     steps: Iterable[int] | None = None,

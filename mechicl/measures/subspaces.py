@@ -48,6 +48,7 @@ from mechicl.engine.params import Params
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, encoded_bytes, stream, tidy
 from mechicl.series import Series
+from mechicl.surroundings import reading
 
 VARIATIONS = ("flip", "ciwl", "iwl")
 Writer = Literal["heads", "mlp"]
@@ -122,7 +123,7 @@ def block_squares(differences: torch.Tensor) -> np.ndarray:
     return torch.stack([part.mT @ part for part in parts]).numpy()
 
 
-@torch.inference_mode()
+@reading()
 def subspaces(
     series: Series,
     steps: Iterable[int] | None = None,

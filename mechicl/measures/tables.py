@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mechicl.config import ConfigError
 from mechicl.data.banks import Batch
 from mechicl.engine.encoder import n_features
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each, threads
+from mechicl.progress import bar, each
 from mechicl.series import Series, SeriesError
 
 COLUMNS = (
@@ -25,8 +26,9 @@ _ROWS = 10_000
 _FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
 
 
-def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
-    """Rows (at least step, metric, value, n) as the tidy table; what a row lacks stays empty.
+def tidy(series: Series, rows: Iterable[dict], extra: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows (at least step, metric, value, n) as the tidy table; what a row lacks stays empty. `extra`: names of
+    number columns after those of every table.
 
     Rows may be a generator: they are gathered by the ten thousand, so that a long series never
     holds millions of them as dicts.
@@ -37,13 +39,14 @@ def tidy(series: Series, rows: Iterable[dict]) -> pd.DataFrame:
     table["run"], table["seed"] = series.name, series.config.seeds.init
     if "step" in table:
         table["sequences"] = table["step"] * series.config.batch_size
-    for column in COLUMNS:
+    columns = [*COLUMNS, *extra]
+    for column in columns:
         if column not in table:
             text = column in ("intervention", "baseline", "evaluator", "metric")
             table[column] = "" if text else np.nan
     table[["layer", "head"]] = table[["layer", "head"]].astype("Int64")
     # Ascending in step, so that the order of rows does not tell how the series was chunked.
-    return table[list(COLUMNS)].sort_values("step", kind="stable", ignore_index=True)
+    return table[columns].sort_values("step", kind="stable", ignore_index=True)
 
 
 def stream(
@@ -60,24 +63,20 @@ def stream(
             f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator)."
         )
     size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1))))
-    with _bar(steps, label, progress) as bar:
+    with bar(len(steps), label, **_look(steps, progress)) as shown:
         for i in range(0, len(steps), size):
             chunk = list(steps[i : i + size])
             yield chunk, series.params(chunk)
-            bar.update(len(chunk))
+            shown.update(len(chunk))
 
 
 def one_by_one(steps: Sequence[int], label: str, progress: bool = True) -> Iterator[int]:
     """The steps, with a progress bar over long work: for measures that take checkpoints singly."""
-    with _bar(steps, label, progress) as bar:
-        for step in steps:
-            yield step
-            bar.update()
+    return each(steps, label, **_look(steps, progress))
 
 
-def _bar(steps: Sequence[int], label: str, progress: bool) -> tqdm:
-    short = not progress or len(steps) < 20
-    return tqdm(total=len(steps), desc=label, unit=" checkpoints", disable=short, dynamic_ncols=True)
+def _look(steps: Sequence[int], progress: bool) -> dict[str, Any]:
+    return {"show": progress and len(steps) >= 20, "unit": " checkpoints"}
 
 
 def measured(
@@ -105,15 +104,18 @@ def encoded_bytes(series: Series, n: int) -> float:
     return 4.0 * n * (config.sequences.n_pairs + 1) * n_features(config.model, config.bank.dim)
 
 
-def chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:
-    """The asked-for steps, each checked to exist; default all.
+def chosen_steps(series: Series, steps: Iterable[int] | int | None) -> list[int]:
+    """The asked-for steps, one or several, each checked to exist; default all.
 
     Raises:
         SeriesError: a step was not saved, or there are none.
     """
-    listed = series.steps if steps is None else sorted({int(s) for s in steps})
+    if steps is None:
+        listed = series.steps
+    elif isinstance(steps, Iterable) and not isinstance(steps, str):
+        listed = sorted({series.entry(s).step for s in steps})
+    else:
+        listed = [series.entry(steps).step]  # pyright: ignore[reportArgumentType]  (what else it is, `entry` says)
     if not listed:
         raise SeriesError(f"{series.root}: no checkpoints to measure, of {len(series.steps)} that it has.")
-    for step in listed:
-        series.entry(step)
     return listed

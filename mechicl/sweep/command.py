@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from mechicl.commands import command
+from mechicl.cores import cores
+from mechicl.paths import given, shown
 from mechicl.storage import SeriesError
 from mechicl.sweep.estimate import paces
 from mechicl.sweep.executor import Local
@@ -20,19 +22,20 @@ def run(
 ) -> bool:  # fmt: skip
     """Returns whether a run failed. Arguments are those of the command line."""
     plan = read_plan(file)
-    out = out or Path("checkpoints") / plan.name
+    out = given(out or Path("checkpoints") / plan.name)
     if dry_run:
         found = statuses(plan, out)
         todo = {run.condition.name: run.condition for run in left(found, retry)}
         pace = paces(list(todo.values()), data, progress)
-        print(describe(plan, found, pace, jobs or os.cpu_count() or 1, retry))
+        print(describe(plan, found, pace, jobs or cores(), retry))
         return False
     failed: dict[str, str] = {}
     if not only_gather:
         executor = Slurm(out / "slurm", plan.slurm, jobs) if slurm else Local(jobs)
         failed = sweep(plan, out, data=data, executor=executor, retry=retry, progress=progress).failed
     if not out.is_dir():
-        raise SeriesError(f"{out} has no runs to gather: `mechicl sweep {file}` trains them.")
+        beside = [] if out == Path("checkpoints") / plan.name else ["--out", out]
+        raise SeriesError(f"{shown(out)} has no runs to gather: {command('sweep', file, *beside)} trains them.")
     table, summary = gather(plan, out, progress)
     print(as_text(summary))
     given_up = [run.name for run, status in statuses(plan, out).items() if status == "diverged"]
@@ -41,6 +44,7 @@ def run(
     for name, error in failed.items():
         print(f"{name} failed: {error.strip().splitlines()[-1]}")
     if failed:
-        print(f"{out / FAILURES} has each failure in full. The same command tries again what did not diverge.")
-    print(f"{out / TABLE} has {len(table):,} rows; {out / SUMMARY} every phase with its interval over seeds.")
+        print(f"{shown(out / FAILURES)} has each failure in full. The same command tries again what did not diverge.")
+    print(f"{shown(out / TABLE)} has {len(table):,} rows; {shown(out / SUMMARY)} has every phase, with its interval "
+          "over seeds.")  # fmt: skip
     return bool(failed)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mechicl.config import Config, ScheduleConfig, Seeds
 from mechicl.data.banks import build_bank
@@ -17,6 +16,7 @@ from mechicl.engine.params import init, pack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
 from mechicl.evaluators import evaluate_params, evaluation_sets
+from mechicl.progress import each
 from mechicl.schedule import evaluated_steps
 from mechicl.sweep.plan import Condition
 from mechicl.train import training_batches
@@ -46,8 +46,7 @@ def paces(conditions: Sequence[Condition], data: str | Path | None, progress: bo
     """
     found: dict[Config, Pace] = {}
     out = {}
-    bar = tqdm(conditions, desc="measuring", unit=" conditions", disable=not progress, leave=False, dynamic_ncols=True)
-    for condition in bar:
+    for condition in each(conditions, "measuring", show=progress, leave=False, unit=" conditions"):
         size = _size(condition.config)
         if size not in found:
             found[size] = pace(condition.config, data)

@@ -7,13 +7,13 @@ there, so what the executor has to tell is only how far each one is, and how it 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mechicl.config import Config
+from mechicl.cores import cores
 from mechicl.pool import Tally, run_tasks
 
 
@@ -51,9 +51,9 @@ def train_job(job: Job, tell: Callable[[int | str], None] = lambda told: None) -
 
 @dataclass(frozen=True)
 class Local:
-    """Processes on this machine, one run at a time in each (default: one per core)."""
+    """Processes on this machine, one run at a time in each (default: one per core that may be used)."""
 
     jobs: int | None = None
 
     def __call__(self, jobs: Sequence[Job], heard: Heard) -> Iterator[tuple[int, Exception | None]]:
-        return run_tasks(train_job, [(job,) for job in jobs], self.jobs or os.cpu_count() or 1, heard)
+        return run_tasks(train_job, [(job,) for job in jobs], self.jobs or cores(), heard)

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
+from mechicl.disk import check_writable, is_file
 from mechicl.figures.style import short
 from mechicl.measures.phases import CURVES, over_seeds, series_phases
+from mechicl.paths import given
+from mechicl.progress import bar
 from mechicl.series import Series, open_series
 from mechicl.storage import write_atomic
-from mechicl.sweep.plan import Condition, Plan
+from mechicl.sweep.plan import Condition, Plan, Run
 
 TABLE, SUMMARY = "table.parquet", "summary.parquet"
 QUANTITIES = ("onset", "peak", "peak_value", "half_decay", "final_value")
@@ -31,19 +33,19 @@ def gather(plan: Plan, out: str | Path, progress: bool = True) -> tuple[pd.DataF
     end: n seeds that have the quantity, of_n seeds, complete runs, then median, range, mean and
     the t-interval over seeds.
     """
-    out = Path(out)
+    out = given(out)
+    check_writable(out)
     parts, rows = [], []
-    with tqdm(total=len(plan.conditions) * len(plan.seeds), desc="gathering", unit=" runs", leave=False,
-              disable=not progress, dynamic_ncols=True) as bar:  # fmt: skip
+    with bar(len(plan.runs), "gathering", show=progress, leave=False, unit=" runs") as shown:
         for condition in plan.conditions:
             whole = []
             for seed in plan.seeds:
-                root = out / f"{condition.name}-s{seed}"
-                series = open_series(root) if (root / "manifest.json").exists() else None
+                root = Run(f"{condition.name}-s{seed}", condition, seed).folder(out)
+                series = open_series(root) if is_file(root / "manifest.json") else None
                 if series is not None and series.metrics.size:
                     parts.append(_recorded(series, condition))
                 whole.append(series if series is not None and series.complete else None)
-                bar.update(1)
+                shown.update()
             rows += _over_seeds(condition, whole)
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     summary = pd.DataFrame(rows)

@@ -21,22 +21,19 @@ list to fix it; "none" is None where a field may be None.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import re
 import tomllib
-import types
-import typing
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from mechicl import recipes
-from mechicl.config import Config, ConfigError, from_dict, to_dict
+from mechicl import paths, recipes
+from mechicl.config import Config, ConfigError, to_dict
 from mechicl.loading import parse_seeds
-from mechicl.schedule import evaluated_steps
+from mechicl.series import open_series
+from mechicl.settings import changed, flat, holds_a_list, named, near, shortest
 
 _KEYS = ("name", "recipe", "seeds", "set", "grid", "slurm")
 _OURS = {"name": "runs are named by their condition", "seeds.init": "write seeds = \"0..4\" at the top",
@@ -45,11 +42,13 @@ _OURS = {"name": "runs are named by their condition", "seeds.init": "write seeds
 
 @dataclass(frozen=True)
 class Condition:
-    """One point of the grid. fields: what the file varies, at its values here."""
+    """One point of the grid. fields: what the file varies, at its values here; former: what earlier versions called
+    it, where its values are lists or long texts."""
 
     name: str
     config: Config
     fields: dict[str, Any] = field(hash=False)
+    former: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,13 @@ class Run:
     @property
     def config(self) -> Config:
         return self.condition.config.with_seed(self.seed)
+
+    def folder(self, out: Path) -> Path:
+        """Where the run lies, or will: under its name, or under the one that an earlier version gave it."""
+        here, before = out / self.name, out / f"{self.condition.former or self.condition.name}-s{self.seed}"
+        if here != before and (before / "manifest.json").is_file() and open_series(before).config == self.config:
+            return before
+        return here
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,11 @@ def read_plan(path: str | Path) -> Plan:
         ConfigError: no such file, not TOML, or a key or value that cannot be: which, and what
             is near it.
     """
-    path = Path(path)
+    path = paths.given(path)
     try:
-        given = tomllib.loads(path.read_text())
+        given = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}): write one as in docs/sweeps.md.") from None
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): expected a file as in docs/sweeps.md.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     try:
@@ -109,11 +115,11 @@ def plan(given: dict[str, Any], name: str) -> Plan:
     """As `read_plan`, of a file's content; `name` is used where it gives none."""
     for key in given:
         if key not in _KEYS:
-            raise ConfigError(f"{key}: unknown key.{_near(key, _KEYS)} Known: {', '.join(_KEYS)}. "
+            raise ConfigError(f"{key}: unknown key.{near(key, _KEYS)} Known: {', '.join(_KEYS)}. "
                               "Fields of the config belong into [set] or [[grid]].")  # fmt: skip
     if not isinstance(given.get("recipe"), str):
         raise ConfigError('recipe: say which, as recipe = "demo"; `mechicl recipes` lists them.')
-    base = _changed(recipes.get(given["recipe"]), _flat(_table(given, "set"), "set"), "set")
+    base = changed(recipes.get(given["recipe"]), flat(_table(given, "set"), "set.", _OURS), "set")
     grids = given.get("grid", [{}])
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids) or not grids:
         raise ConfigError("grid: write it with two brackets, as [[grid]]; there may be several.")
@@ -126,9 +132,10 @@ def plan(given: dict[str, Any], name: str) -> Plan:
 
 @dataclass(frozen=True)
 class _Point:
-    """A point of one grid: its label, its Config and the values that the grid gives it."""
+    """A point of one grid: its label, now and before, its Config and the values that the grid gives it."""
 
     label: str
+    former: str
     config: Config
     values: dict[str, Any]
 
@@ -139,7 +146,7 @@ def _points(base: Config, grid: dict[str, Any], where: str) -> list[_Point]:
     if label:
         _checked_name(label, f"{where}.name")
     lists: dict[str, list] = {}
-    for name, value in _flat(grid, where).items():
+    for name, value in flat(grid, f"{where}.", _OURS).items():
         lists[name] = value if _is_list_of_values(name, value) else [value]
         if not lists[name]:
             raise ConfigError(f"{where}.{name}: an empty list; give at least one value.")
@@ -147,8 +154,9 @@ def _points(base: Config, grid: dict[str, Any], where: str) -> list[_Point]:
     for chosen in itertools.product(*lists.values()):
         values = dict(zip(lists, chosen, strict=True))
         shown = {k: v for k, v in values.items() if len(lists[k]) > 1 or not label}
-        parts = ([label] if label else []) + [f"{_last(k)}-{_text(v, lists[k])}" for k, v in shown.items()]
-        out.append(_Point("_".join(parts) or "base", _changed(base, values, where), values))
+        parts, former = [label, named(shown, lists)], [label, *(_former(k, v, lists[k]) for k, v in shown.items())]
+        name, before = ("_".join(filter(None, each)) or "base" for each in (parts, former))
+        out.append(_Point(name, before, changed(base, values, where), values))
     return out
 
 
@@ -163,106 +171,22 @@ def _conditions(points: list[_Point], varied: list[str]) -> tuple[Condition, ...
             raise ConfigError(f"two different conditions would be called {point.label!r}: give one of their "
                               '[[grid]]s a name, as name = "wide".')  # fmt: skip
         settings = {name: _get(point.config, name) for name in varied}
-        found[point.config] = Condition(point.label, point.config, settings)
+        found[point.config] = Condition(point.label, point.config, settings, point.former)
         names[point.label] = point.config
     return tuple(found.values())
-
-
-def _changed(base: Config, values: dict[str, Any], where: str) -> Config:
-    """The base with dotted fields replaced, all at once, since they are checked against one another."""
-    data = to_dict(base)
-    for name, value in values.items():
-        *path, leaf = name.split(".")
-        inside = data
-        for step in path:
-            inside = inside[step]
-        inside[leaf] = None if value == "none" and _optional(name) else value
-    try:
-        config = from_dict(Config, data)
-        evaluated_steps(config)
-    except ConfigError as error:
-        shown = ", ".join(f"{k} = {v!r}" for k, v in values.items())
-        raise ConfigError(f"{where} ({shown}): {error}") from None
-    return config
-
-
-@cache
-def _known() -> dict[str, Any]:
-    """Dotted name -> type of every field of Config that holds a value."""
-    out: dict[str, Any] = {}
-
-    def walk(cls: type, prefix: str) -> None:
-        hints = typing.get_type_hints(cls)
-        for f in fields(cls):
-            hint = hints[f.name]
-            if is_dataclass(hint):
-                walk(typing.cast(type, hint), f"{prefix}{f.name}.")
-            else:
-                out[prefix + f.name] = hint
-
-    walk(Config, "")
-    return out
-
-
-def _flat(table: dict[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted names, each a field of Config."""
-    out: dict[str, Any] = {}
-    for key, value in table.items():
-        name = prefix + key
-        group = any(known.startswith(name + ".") for known in _known())
-        if group and isinstance(value, dict):
-            out |= _flat(value, where, name + ".")
-            continue
-        if name in _OURS:
-            raise ConfigError(f"{where}.{name} is not set here: {_OURS[name]}.")
-        if name not in _known():
-            hint = f" It is a table: set one of its fields, as {name}.{_inside(name)}." if group else ""
-            raise ConfigError(f"{where}.{name}: the config has no such field.{hint or _near(name, _known())}")
-        out[name] = value
-    return out
-
-
-def _inside(group: str) -> str:
-    return next(k for k in _known() if k.startswith(group + ".")).removeprefix(group + ".")
-
-
-def _near(name: str, known) -> str:
-    """' Did you mean ...?', comparing whole names first and last parts then."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    last = {k.rsplit(".", 1)[-1]: k for k in known}
-    near = near or [last[k] for k in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(last), n=1)]
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _is_list_of_values(name: str, value: Any) -> bool:
     if not isinstance(value, list):
         return False
-    holds_lists = typing.get_origin(_bare(_known()[name])) is tuple
-    return not holds_lists or (bool(value) and all(isinstance(v, list) or v == "none" for v in value))
+    return not holds_a_list(name) or (bool(value) and all(isinstance(v, list) or v == "none" for v in value))
 
 
-def _optional(name: str) -> bool:
-    return type(None) in typing.get_args(_known()[name])
-
-
-def _bare(hint: Any) -> Any:
-    """The type without `| None`."""
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return next(a for a in typing.get_args(hint) if a is not type(None))
-    return hint
-
-
-def _last(name: str) -> str:
-    """The shortest unambiguous end of a dotted name."""
-    leaf = name.rsplit(".", 1)[-1]
-    return leaf if sum(k.rsplit(".", 1)[-1] == leaf for k in _known()) == 1 else name
-
-
-def _text(value: Any, among: list) -> str:
-    """A value in a folder's name: itself where that is short, else its place in its list."""
+def _former(name: str, value: Any, among: list) -> str:
+    """What earlier versions called a value: itself where that is short, else its place in its list."""
     text = f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
     simple = isinstance(value, (int, float, str)) and re.fullmatch(r"[\w.+-]{1,24}", text)
-    return text.replace("+", "") if simple else str(among.index(value))
+    return f"{shortest(name)}-{text.replace('+', '') if simple else among.index(value)}"
 
 
 def _get(config: Any, name: str) -> Any:

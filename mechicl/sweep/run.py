@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
-
 from mechicl.config import ConfigError
+from mechicl.disk import check_writable, is_file
+from mechicl.paths import given, given_or_none
+from mechicl.progress import bar
 from mechicl.series import open_series
 from mechicl.storage import LATEST, append_line, locked, read_jsonl
 from mechicl.sweep.estimate import Pace, paces
@@ -44,11 +45,11 @@ def statuses(plan: Plan, out: Path) -> dict[Run, Status]:
         ConfigError: a directory holds a run with other settings than the plan's.
     """
     diverged = {line["run"] for line in read_jsonl(out / FAILURES) if line["diverged"]}
-    return {run: _status(run, out / run.name, diverged) for run in plan.runs}
+    return {run: _status(run, run.folder(out), diverged) for run in plan.runs}
 
 
 def _status(run: Run, root: Path, diverged: set[str]) -> Status:
-    if not (root / "manifest.json").exists():
+    if not is_file(root / "manifest.json"):
         return "new"
     series = open_series(root)
     if series.config != run.config:
@@ -88,16 +89,18 @@ def sweep(
             settings on disk.
         SeriesError: another process is at this sweep, or the disk is full.
     """
-    out = Path(out)
+    out, data = given(out), given_or_none(data)
     found = statuses(plan, out)
     todo = left(found, retry)
     outcome = Outcome(finished=[run.name for run, status in found.items() if status == "finished"])
     if not todo:
         return outcome
+    for root in (out, *(out / run.name for run in todo if found[run] != "new")):
+        check_writable(root, "Sweep elsewhere with --out DIR.")
     pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), _Progress(plan.name, todo, out, pace, len(outcome.finished), progress) as shown:
-        jobs = [Job(out / run.name, run.config, data) for run in todo]
+        jobs = [Job(run.folder(out), run.config, data) for run in todo]
         for number, error in (executor or Local())(jobs, shown.heard):
             run = todo[number]
             if error is None:
@@ -119,13 +122,14 @@ class _Progress:
         self.all = finished + len(todo)
         self.per_sequence, self.remaining = [], []
         for run in todo:
-            config, root = run.config, out / run.name
+            config, root = run.config, run.folder(out)
             whole = pace[run.condition.name].seconds(config)
             done = resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
             self.per_sequence.append(whole / (config.steps * config.batch_size))
             self.remaining.append(whole * (1 - done / config.steps))
-        self.bar = tqdm(total=sum(self.remaining), desc=name, disable=not progress, smoothing=0.02, dynamic_ncols=True,
-                        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}")  # fmt: skip
+        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+        self.bar = bar(sum(self.remaining), name, show=progress, smoothing=0.02, bar_format=form,
+                       log_format=form.replace("|{bar}|", ""))  # fmt: skip
 
     def __enter__(self) -> _Progress:
         self._say("")

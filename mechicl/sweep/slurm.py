@@ -1,4 +1,4 @@
-"""A sweep's runs as jobs of a Slurm cluster, submitted with submitit (`pip install 'mechicl[slurm]'`).
+"""A sweep's runs as jobs of a Slurm cluster, submitted with submitit (`pip install --editable '.[slurm]'`).
 
 Nothing is kept in memory: which run is which job is in `<folder>/jobs.jsonl`, how far it is in the
 run's own directory, which the nodes must see under the same path. So the sweep's own process may be
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mechicl.commands import install
 from mechicl.config import ConfigError
 from mechicl.pool import TaskError
 from mechicl.series import open_series
@@ -100,7 +101,7 @@ class Slurm:
         try:
             import submitit
         except ImportError:
-            raise ConfigError("--slurm needs submitit: `pip install 'mechicl[slurm]'`.") from None
+            raise ConfigError(f"--slurm needs submitit: {install('slurm')}.") from None
         self.folder.mkdir(parents=True, exist_ok=True)
         executor = submitit.AutoExecutor(folder=self.folder.absolute(), cluster="slurm")
         parallel = {"slurm_array_parallelism": self.at_once} if self.at_once else {}
@@ -130,7 +131,7 @@ def queued() -> set[str] | None:
     squeue does not answer (then nothing is known, and nothing is concluded)."""
     line = ["squeue", "--noheader", "--array", "--me", "--format=%i"]
     try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=os.environ)
+        done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace", timeout=60, env=os.environ)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return set(done.stdout.split()) if done.returncode == 0 else None

@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import torch
 from altered_runs import without_weights
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD, lookup_model
 from known_series import write_series
 
 import analyses
+import analyses.induction_heads
 from analyses.attention_over_time import TARGETS, moments, strongest_head
+from analyses.controls import CONTROLS, described, random_sets, spread
 from analyses.findings import Findings
-from analyses.head_ablations import CONTROLS, icl_heads, random_sets
+from analyses.head_ablations import icl_heads
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.interventions import AblateHeads
 from mechicl.measures.tables import COLUMNS
@@ -73,10 +76,10 @@ def test_transience(found, known_series):
     table, text = findings.table, findings.text
     icl = known_series.curve("icl")[1]
     assert text[0].startswith("ICL rises through half-way at 20 sequences, peaks at 1.000 (40), is half-way back ")
-    assert f"ends at {icl[-1]:.3f} (n = 500 sequences; chance .5)" in text[0]
+    assert f"ends at {icl[-1]:.3f} (n = 500 sequences; chance 0.500)" in text[0]
     assert "is half-way back to chance at 50, and ends at 0.000" in text[1]
-    assert re.fullmatch(r"CIWL rises through half-way at \d+ sequences and ends at 1\.000\.", text[2])
-    assert text[3] == "Pure IWL rises through half-way at 61 sequences and ends at 1.000."
+    assert re.fullmatch(r"CIWL rises through half-way at \d+ sequences and ends at 1\.000 \(chance 0\.500\)\.", text[2])
+    assert text[3] == "Pure IWL rises through half-way at 61 sequences and ends at 1.000 (chance 0.062)."  # 1 of 16
     assert text[4] == "The training loss is 0.500 at ICL's peak and 0.010 at the end: it falls while ICL fades."
     assert table[(table.evaluator == "flip") & (table.metric == "peak")].value.item() == 40
     assert table[(table.evaluator == "flip") & (table.metric == "half_decay")].value.item() == pytest.approx(50)
@@ -90,10 +93,10 @@ def test_transience(found, known_series):
 
 def test_curves_that_are_there_from_the_start_have_formed(begun):
     text = analyses.get("transience")(begun, progress=False).text
-    assert text[0].startswith("ICL never rose .1 above chance; it ends at 0.")
-    assert text[1] == "Flip never rose .1 above chance; it ends at 0.000."
-    assert text[2] == "CIWL rises through half-way at 0 sequences and ends at 1.000."
-    assert text[3] == "Pure IWL rises through half-way at 0 sequences and ends at 1.000."
+    assert text[0].startswith("ICL never rose .1 above chance (0.500); it ends at 0.")
+    assert text[1] == "Flip never rose .1 above chance (0.500); it ends at 0.000."
+    assert text[2] == "CIWL rises through half-way at 0 sequences and ends at 1.000 (chance 0.500)."
+    assert text[3] == "Pure IWL rises through half-way at 0 sequences and ends at 1.000 (chance 0.062)."
     assert len(text) == 4
 
 
@@ -110,13 +113,16 @@ def test_a_loss_that_does_not_fall_is_said_not_to(tmp_path):
 def test_induction_heads(found):
     findings = found["induction_heads"]
     text = findings.text
-    assert text[0].startswith("At Flip's peak (40 sequences) the strongest induction head is L1H2: strength 1.00 [1.00")
-    assert "n = 500" in text[0]
-    assert "mean strength 0.25 " in text[1]
+    assert "At Flip's peak (40 sequences, n = 500): the strongest induction head is L1H2" in text[0]
+    assert "(induction strength 1.00 [1.00" in text[0]
+    assert "uniform attention has 0.00" in text[0]
+    assert "mean induction strength of 0.25 " in text[1]
     assert "to 1.00) at the peak" in text[1]
-    assert text[2].startswith("The strongest previous-token head at the peak is L0H1 (1.00 at label positions), then ")
+    assert "previous-token head" in text[2]
+    assert "uniform attention has 0.38" in text[2]
     assert text[3].startswith("The last layer's heads together add +20.00 logits to the in-context label")
     assert text[3].endswith("and +0.00 at the end.")
+    assert len(text) == 4  # no head before the last layer looks at the match more than uniform attention does
     strength, previous, attribution = (
         findings.figures[k].data[0] for k in ("induction_strength", "previous_token", "attribution")
     )
@@ -131,17 +137,48 @@ def test_induction_heads(found):
     assert np.delete(logits, 6, axis=0) == pytest.approx(0, abs=1e-4)
 
 
+def test_a_head_is_called_something_only_where_it_stands_out(tmp_path):
+    """A model that answers in context by an induction head, while no label attends to the exemplar before it."""
+    from known_models import induction_model
+
+    config, circuit = induction_model()
+    config = dataclasses.replace(config, n_eval=100)
+    text = analyses.get("induction_heads")(
+        write_series(tmp_path / "circuit", config, {0: lookup_model()[1], 5: circuit, 10: circuit}), progress=False
+    ).text
+    assert "the strongest induction head is L1H2" in text[0]
+    assert "the strongest previous-token head is L0H1 (previous-token score at labels 1.00" in text[2]
+    assert "1 of 8 heads are above both" in text[2]
+    table = analyses.induction_heads.attention_scores(
+        write_series(tmp_path / "even", config, {5: _evenly(circuit)}), progress=False)  # fmt: skip
+    untrained = dict.fromkeys(table.metric, 0.0)
+    for metric, what in (("induction_strength", "an induction head"), ("label_to_exemplar", "a previous-token head")):
+        rows = table[(table.evaluator == "flip")]
+        said = analyses.induction_heads._named(rows, metric, 5, what.split(" ", 1)[1], untrained)
+        assert said.startswith(f"no head is called {what}: the highest")
+        assert f"uniform attention has {rows[rows.metric == metric].uniform.iloc[0]:.2f}" in said
+
+
+def _evenly(weights: dict) -> dict:
+    """The same weights with heads that attend evenly."""
+    return {name: torch.zeros_like(w) if name.endswith(("W_Q", "W_K")) else w for name, w in weights.items()}
+
+
 def test_attention_over_time(found, known_series):
     findings = found["attention_over_time"]
     assert set(findings.figures) == {"targets", "patterns_onset", "patterns_peak", "patterns_end", "animation"}
     peak = next(line for line in findings.text if line.startswith("At peak (40 sequences)"))
     # Layer 0: one head of four attends the exemplar alone, three attend evenly (3/8).
     assert f"labels attend {(1 + 3 * 3 / 8) / 4:.2f} to their exemplar and {3 * 3 / 8 / 4:.2f} to themselves" in peak
+    assert "uniform attention: 0.38 each" in peak
+    assert "uniform attention: 0.20 and 0.20" in peak
     # Layer 1: one head attends the matching label alone, three attend evenly (1/5).
     assert f"attends {(1 + 3 / 5) / 4:.2f} to the matching exemplar's label and {3 / 5 / 4:.2f} to the others" in peak
     assert "L1H2" in findings.figures["animation"].layout.title.text
     targets = findings.figures["targets"]
-    assert len(targets.data) == 2 * len(TARGETS)
+    assert len(targets.data) == 2 * 2 * len(TARGETS)
+    even = [t for t in targets.data if t.name == "uniform attention"]
+    assert [set(np.round(t.y, 3)) for t in even[: len(TARGETS)]] == [{0.375}] * 2 + [{0.2}] * 4
     label, colour = TARGETS["query_to_label"]
     line = [t for t in targets.data if t.name == label][1]
     assert line.line.color == colour
@@ -184,12 +221,14 @@ def test_head_ablations_find_the_circuit_and_nothing_else(found, known_series):
     for evaluator in ("icl", "flip", "ciwl", "iwl"):  # the lookup table has no use for heads
         assert at(10, evaluator, "intact") == at(10, evaluator, "ICL heads") == at(10, evaluator, "random heads")
     (cut,) = at(5, "icl", "ICL heads")
-    others = "1.000 (1.000 to 1.000, 9 random sets)"  # of one head of each layer, three others there
-    said = "Removing them at ICL's peak, or as many others of the same layers: ICL 1.000"
+    others = "1.000 (1.000 to 1.000, 9 sets)"  # of one head of each layer, three others there
+    said = ("Removing them at ICL's peak (without others: all 9 other sets of the same layers and size (median, "
+            "range)): ICL 1.000")  # fmt: skip
     assert f"{said} → {cut:.3f}, without others {others}" in findings.text[1]
     assert f"IWL 1.000 → 1.000, without others {others}" in findings.text[2]
     assert "2 of 8 heads cost more than .05" in findings.text[3]
-    assert "(+0.000; 0 of 8 heads cost more than .05)" in findings.text[4]
+    assert "'s, +0.000 [-0.0" in findings.text[4]
+    assert "0 of 8 heads cost more than .05" in findings.text[4]
 
 
 def test_zero_and_mean_ablations_are_their_own(found, known_series):
@@ -231,14 +270,62 @@ def test_random_sets_are_distinct_fixed_and_matched_by_layer():
     chosen = ((0, 1), (0, 2), (0, 3), (1, 0), (2, 7), (2, 1))
     got = random_sets(model, chosen)
     assert got == random_sets(model, chosen)
-    assert len(got) == len(set(got)) == CONTROLS == 10
+    assert len(got) == len(set(got)) == CONTROLS == 20
     for control in got:
         assert control.kind == "zero"
         assert not set(control.heads) & set(chosen)
         assert [la for la, _ in control.heads] == [0, 0, 0, 1, 2, 2]
     one_layer = tuple((0, h) for h in range(4))
     assert random_sets(model, one_layer) == [AblateHeads(heads=tuple((0, h) for h in range(4, 8)))]
-    assert random_sets(ModelConfig(n_layers=1, n_heads=1), ((0, 0),)) == [AblateHeads(heads=())]
+    assert random_sets(ModelConfig(n_layers=1, n_heads=1), ((0, 0),)) == []  # taking out nothing is no control
+
+
+@pytest.mark.parametrize(("layers", "heads", "chosen", "sets"), [
+    (1, 8, ((0, 0),), 7), (2, 8, ((0, 0), (1, 0)), CONTROLS), (1, 4, ((0, 0), (0, 1)), 1), (2, 4, ((0, 1), (1, 2)), 9),
+    (1, 7, ((0, 0), (0, 1), (0, 2)), 4), (3, 4, ((0, 0), (0, 1), (0, 2), (0, 3)), CONTROLS),
+])  # fmt: skip
+def test_there_are_twenty_controls_or_every_one_that_exists(layers, heads, chosen, sets):
+    got = random_sets(ModelConfig(n_layers=layers, n_heads=heads, d_model=8 * heads), chosen)
+    assert len(set(got)) == len(got) == sets
+    said = described(str(AblateHeads(heads=chosen)), list(map(str, got)))
+    assert ("the only other set" in said) == (sets == 1)
+    assert (f"all {sets} other sets" in said) == (1 < sets < CONTROLS)
+    assert (f"{CONTROLS} random other sets" in said) == (sets == CONTROLS)
+    assert ("range" in said) == (sets > 1)  # one set has no spread
+    same = all([la for la, _ in c.heads] == [la for la, _ in chosen] for c in got)
+    assert ("same layers" in said) == same == (layers < 3)  # a whole layer: its controls are of others
+    values = pd.Series(np.linspace(0, 1, sets))
+    assert str(sets) in spread(values) if sets > 1 else "the only such set" in spread(values)
+
+
+def test_no_control_is_said_to_be_none():
+    assert described("zero L0H0", []) == "no other heads to compare with"
+    assert spread(pd.Series(dtype=float)) == "- (there are none)"
+
+
+def test_legend_and_table_hold_the_controls_that_were_run(found):
+    findings = found["head_ablations"]
+    sets = findings.table[findings.table.condition == "random heads"].intervention.nunique()
+    names = {t.name for t in findings.figures["icl_heads"].data if t.showlegend}
+    assert f"all {sets} other sets of the same layers and size (median, range), ablated" in names
+    assert f"all {sets} other sets" in findings.text[1]
+
+
+def test_a_single_heads_loss_is_named_only_where_it_is_sure(found):
+    from analyses.head_ablations import _against_others, _costliest
+
+    assert "the single head whose loss costs ICL most is L" in found["head_ablations"].text[3]
+    assert "for 2 of 8 heads a loss is sure" in found["head_ablations"].text[3]
+    assert "no single head's loss is sure to cost ICL anything" in found["head_ablations"].text[4]
+    rows = pd.DataFrame({"layer": 0, "head": range(16), "effect": [-0.03] + [0.0] * 15,
+                         "effect_low": -0.055, "effect_high": [-0.005] + [0.02] * 15})  # fmt: skip
+    assert "the single head" in _costliest(rows[:1])
+    assert "no single head's loss is sure" in _costliest(rows)  # the worst of 16
+    assert "0 of 9 other sets cost as much" in found["head_ablations"].text[5]
+    group = pd.DataFrame({"condition": ["ICL heads", "random heads"], "effect": [-0.01, -0.02],
+                          "effect_low": -0.03, "effect_high": [0.01, -0.01]})  # fmt: skip
+    assert "not shown to matter" in _against_others(group)
+    assert "1 of 1 other sets cost as much" in _against_others(group.assign(effect_high=-0.001))
 
 
 def test_a_run_of_one_checkpoint_can_be_analysed(begun):

@@ -84,6 +84,7 @@ def test_everything_by_keyboard(begin, tiny_series):
     one.check(tiny_series, 0, None)
     page.keyboard.press("End")
     one.check(tiny_series, 60, None)
+    one.head(0, 0).press("Enter")  # something that can be cleared
     reached = set()
     page.locator("body").press("Tab")
     for _ in range(60):
@@ -178,17 +179,66 @@ def test_the_grid_shows_the_chosen_measure(begin, known_series):
     table = attention_scores(known_series, [5], ["flip"], progress=False)
     table = table[table.metric == "previous_token"].sort_values(["layer", "head"])
     assert shown() == [plain(v, 2) for v in table.value]
-    assert "n = " in page.locator("#scale-unit").inner_text()
-    one.head(1, 2).click()  # the grid is of the intact model and stays, with its n
-    one.head(1, 2).click()
-    assert "n = 500 sequences" in page.locator("#scale-unit").inner_text()
+    even = f"{table.uniform.iloc[0]:.2f}".lstrip("0")
+    assert set(page.locator("#grid .beside").all_inner_texts()) == {f"vs {even}"}
+    legend = page.locator("#scale .scale-unit")
+    assert "n = 500 sequences" in legend.inner_text()
+    assert f"{even}, uniform attention" in legend.inner_text()
+    on = page.locator('#heads-panel [data-set="evaluator"]')
+    assert on.is_visible()
     page.locator('[data-set="measure"]').select_option("effect_icl")
+    assert not on.is_visible()  # its sequences are ICL's, whatever is chosen
     intact = shown()
     assert len(intact) == 8
     assert any(x.startswith("−") for x in intact)
+    one.head(1, 2).click()  # the model as it is ablated: what the others do without it, and nothing of its own
+    without = shown()
+    assert without[6] == "–"
+    assert without[5] != "–"
+    assert "without L1H2" in page.locator("#measure-note").inner_text()
+    one.head(1, 2).click()
+    assert shown() == intact
     page.locator('[data-set="measure"]').select_option("induction_strength")
-    page.locator('#heads-panel [data-set="evaluator"]').select_option("iwl")
+    assert on.is_visible()
+    assert on.locator("option:disabled").evaluate_all("x => x.map(e => e.value)") == ["ciwl", "iwl"]
+    page.locator('#pick [data-set="evaluator"]').select_option("iwl")
     assert set(shown()) == {"–"}  # no pair of the query's class there
+
+
+def test_colours_follow_the_theme_and_zero_attention_is_the_darkest_in_the_dark(begin):
+    one = begin()
+    page = one.open("?run=known&evaluator=flip&sequence=3")
+    page.wait_for_function("mechicl.settled('attention')")
+    fills = """() => mechicl.all('#patterns rect').map((box) => {
+      const v = Number(box.textContent.split(': ')[1]), c = getComputedStyle(box).fill.match(/[\\d.]+/g).map(Number);
+      return [v, c[0] + c[1] + c[2]]; })"""
+    for theme in ("light", "dark"):
+        if page.locator("html").get_attribute("data-theme") != theme:
+            page.get_by_role("button", name="Light or dark").click()
+        drawn = sorted(page.evaluate(fills))
+        assert len({shade for _, shade in drawn}) > 5
+        least, most = drawn[0][1], drawn[-1][1]
+        assert (least < most) == (theme == "dark")
+        assert least == (min if theme == "dark" else max)(shade for _, shade in drawn)
+    page.get_by_role("button", name="Logits").click()
+    page.wait_for_function("mechicl.settled('logits')")
+    page.wait_for_selector("#logits .heatmaplayer")
+    middle = "document.getElementById('logits').layout.coloraxis.colorscale[4][1]"
+    dark = page.evaluate(middle)
+    page.get_by_role("button", name="Light or dark").click()
+    page.wait_for_function(f"{middle} !== '{dark}'")
+    page.evaluate("localStorage.removeItem('mechicl-theme')")
+
+
+def test_a_control_that_does_nothing_is_not_shown(begin):
+    one = begin()
+    page = one.open("?step=60")
+    clear = page.get_by_role("button", name="Clear")
+    assert not clear.is_visible()
+    one.head(0, 1).click()
+    assert clear.is_visible()
+    clear.click()
+    assert not clear.is_visible()
 
 
 def test_two_users_at_once_do_not_disturb_one_another(begin, known_series):

@@ -34,6 +34,10 @@ def test_attention_shows_the_patterns_intact_ablated_and_their_difference(begin,
         patterns(known_series, [5], "flip", 3, a).values[0, 1, 2].numpy() for a in (None, ablation)
     )  # head L1H2: the induction head
     names = ["x1", "y1", "x2", "y2", "query"]
+    once = page.locator("#patterns .card").nth(1)  # the ablated head: its output is removed, not its pattern
+    assert once.locator("figure").count() == 1
+    assert "not its pattern" in once.locator(".same").inner_text()
+    assert "output is removed" in page.locator("#attention-note").inner_text()
     figures = page.locator("#patterns .card").nth(6).locator("figure")
     for figure, values in zip((0, 1, 2), (intact, ablated, ablated - intact), strict=True):
         said = drawn(figures.nth(figure))
@@ -121,6 +125,9 @@ def test_two_checkpoints_and_two_runs_side_by_side(begin, tiny_series, known_ser
     assert "paired" not in page.locator("#comparison thead, #comparison tr").first.inner_text()
     page.wait_for_selector("#compare-figure .scatterlayer")
     assert page.locator("#comparison .small-grid").count() == 2
+    assert page.locator("#compare-figure .subplot").count() == 1  # curves over one another
+    heads = page.locator("#comparison .small-grid").nth(0).locator(".head")
+    assert "out" in heads.nth(1).get_attribute("class")
     one.shot("compare", full_page=True)
 
 

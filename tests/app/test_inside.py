@@ -1,32 +1,38 @@
 """Head grid, patterns, logits, one sequence and two checkpoints: the numbers of the measures, in their places."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from mechicl.app.compare import compare
-from mechicl.app.heads import MEASURES, head_scores
+from mechicl.app.figures import attention_figure
+from mechicl.app.heads import MEASURES, Grid, head_grid, head_scores
 from mechicl.app.inside import attention, logit_view
-from mechicl.app.payloads import head_cells, shade
+from mechicl.app.payloads import head_cells, label_rows, shade
 from mechicl.app.runs import Library
 from mechicl.app.sequence import answers, picture, tokens
 from mechicl.app.state import View
+from mechicl.app.texts import signed
 from mechicl.app.view import Number, paired
 from mechicl.data.banks import Bank
 from mechicl.engine.forward import forward
 from mechicl.figures.attention import patterns
+from mechicl.figures.scales import fitted
 from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import effects, evaluate
-from mechicl.measures.attention import attention_scores
+from mechicl.measures.attention import SCORES, attention_scores
 from mechicl.measures.attribution import attribute, logit_attribution
+from mechicl.storage import SeriesError
 
 
 @pytest.mark.parametrize("evaluator", ["icl", "flip", "ciwl"])
 @pytest.mark.parametrize("measure", ["previous_token", "induction_strength", "logit"])
 def test_the_grid_is_the_measure(run, bench, settle, measure, evaluator):
     view = settle(f"?step=60&measure={measure}&evaluator={evaluator}&heads=0.0")
+    view = dataclasses.replace(view, heads=())
     found = head_scores(bench, run, view)
     if measure == "logit":
         table = logit_attribution(run.series, [60], [evaluator], progress=False)
@@ -35,7 +41,9 @@ def test_the_grid_is_the_measure(run, bench, settle, measure, evaluator):
         table = attention_scores(run.series, [60], [evaluator], progress=False)
         table = table[table.metric == measure]
     want = {(r.layer, r.head): (r.value, r.ci_low, r.ci_high, r.n) for r in table.itertuples()}
-    assert {k: (n.value, n.low, n.high, n.n) for k, n in found.items()} == want
+    assert found.keys() == want.keys()
+    for head, number in found.items():
+        assert (number.value, number.low, number.high, number.n) == pytest.approx(want[head], abs=1e-12)
     assert bool(want) == (not (measure == "induction_strength" and evaluator == "ciwl"))
 
 
@@ -51,17 +59,117 @@ def test_the_grid_of_effects_is_every_head_alone(run, bench, settle, kind):
     assert all(n.low <= n.value <= n.high and n.n == 50 for n in found.values())
 
 
-def test_colours_have_a_fixed_range_and_read_on_their_ground(settle):
-    for measure, scale in MEASURES.items():
-        low, high = scale.limits
-        assert shade(low - 9, scale) == shade(low, scale) != shade(high, scale) == shade(high + 9, scale), measure
-    diverging = MEASURES["effect_icl"]
-    assert diverging.diverging
-    assert shade(0, diverging)[1] == "#111"
-    assert shade(-0.5, diverging)[1] == shade(0.5, diverging)[1] == "#fff"
-    cells = head_cells({(0, 1): Number(-0.25, -0.3, -0.2, 50)}, settle("?measure=effect_icl"), 1, 2)
-    assert [c["text"] for c in cells] == ["–", "−.25"]
+def test_cells_say_their_number_its_interval_and_whether_it_leaves_out_zero(settle):
+    values = {(0, 1): Number(-0.25, -0.3, -0.2, 50), (0, 2): Number(0.01, -0.03, 0.05, 50)}
+    grid = Grid(MEASURES["effect_icl"], values, -0.3, 0.0, 0.3)
+    cells = head_cells(grid, settle("?measure=effect_icl&heads=0.0"), 1, 3)
+    assert [c["text"] for c in cells] == ["–", "−.25", "+.01"]
+    assert [c["clear"] for c in cells] == [False, True, False]
+    assert "ablated already" in cells[0]["says"]
     assert cells[1]["says"].endswith("−.250 [−.300, −.200] change in accuracy, n = 50")
+    assert shade(0.5, "effect") != shade(0.2, "effect") != shade(0.8, "effect")
+    assert shade(-1, "effect") == shade(0, "effect")  # beyond the range: as at its end
+    for place in (0, 0.5, 1):
+        light, dark = re.fullmatch(r"light-dark\((.*),(.*)\)", shade(place, "effect")[0]).groups()
+        assert light != dark
+
+
+@pytest.mark.parametrize("measure", ["previous_token", "induction_strength"])
+@pytest.mark.parametrize("evaluator", ["icl", "flip", "train"])
+def test_what_scores_like_uniform_attention_has_no_colour(run, bench, settle, measure, evaluator):
+    """Its value stands beside every score, and equal distances from it are equally strong."""
+    view = settle(f"?step=0&measure={measure}&evaluator={evaluator}")
+    grid = head_grid(bench, run, view)
+    table = attention_scores(run.series, [0], [evaluator], progress=False)
+    assert grid.uniform == table[table.metric == measure].uniform.iloc[0]
+    assert grid.place(grid.uniform) == 0.5
+    assert grid.place(grid.uniform + 0.1) - 0.5 == pytest.approx(0.5 - grid.place(grid.uniform - 0.1))
+    assert min(grid.place(grid.low), 1 - grid.place(grid.high)) == pytest.approx(0)
+    for cell in head_cells(grid, view, 2, 2):
+        assert cell["beside"].removeprefix("+") == signed(grid.uniform, 2).removeprefix("+")
+    untrained = [abs(grid.place(n.value) - 0.5) for n in grid.values.values()]
+    assert max(untrained) < 0.12  # the untrained model is nearly without colour
+
+
+def test_one_name_is_one_score_on_the_page_and_in_the_report(run):
+    for name in ("previous_token", "induction_strength"):
+        assert (MEASURES[name].name, MEASURES[name].meaning) == (SCORES[name].name, SCORES[name].meaning)
+    assert len({m.name for m in MEASURES.values()}) == len(MEASURES)
+
+
+@pytest.mark.parametrize("measure", ["effect_flip", "logit"])
+def test_a_range_is_fitted_about_zero_and_stays_while_one_scrubs(run, bench, settle, measure):
+    grids = {step: head_grid(bench, run, settle(f"?step={step}&measure={measure}")) for step in run.steps}
+    anchors = {run.first_look(), run.steps[-1]}
+    largest = {step: max(abs(n.value) for n in grid.values.values()) for step, grid in grids.items()}
+    for step, grid in grids.items():
+        assert grid.low == -grid.high
+        assert grid.middle == 0
+        assert grid.high == fitted([largest[s] for s in {*anchors, step}], grid.measure.least)
+    quiet = [s for s in grids if largest[s] <= max(largest[a] for a in anchors)]
+    assert len(quiet) >= 2
+    assert len({grids[s].high for s in quiet}) == 1
+    ablated = head_grid(bench, run, settle(f"?step={quiet[0]}&measure={measure}&heads=0.1"))
+    largest_now = max(abs(n.value) for n in ablated.values.values())
+    assert ablated.high == fitted([*(largest[s] for s in anchors), largest_now], ablated.measure.least)
+
+
+def test_a_range_passes_over_checkpoints_that_cannot_be_read(bench, folder):
+    library = Library(folder)
+    broken = library.run("broken")
+    object.__setattr__(broken, "steps", [0, 10, 20])  # its end is the broken one
+    view = library.settled(View.from_query("?run=broken&step=10&measure=effect_icl"))
+    assert head_grid(bench, broken, view).high > 0
+    with pytest.raises(SeriesError):
+        head_grid(bench, broken, dataclasses.replace(view, step=20))
+
+
+@pytest.mark.parametrize("kind", ["zero", "mean", "pattern_preserving"])
+@pytest.mark.parametrize("measure", ["previous_token", "logit", "effect_ciwl"])
+def test_under_an_ablation_the_grid_is_of_the_model_as_it_is_edited(run, bench, settle, measure, kind):
+    view = settle(f"?step=60&measure={measure}&evaluator=flip&heads=0.1&kind={kind}")
+    found = head_scores(bench, run, view)
+    series, batch = run.series, run.sets["flip"]
+    model, hooks = series.model(60), series.model(60).hooks_for(view.ablation, batch)
+    if measure == "previous_token":
+        with model.hooks(fwd_hooks=hooks):
+            _, cache = model.run_with_cache(batch)
+        for (layer, head), number in found.items():
+            want = cache["pattern", layer][:, head].diagonal(-1, 1, 2).mean()
+            assert number.value == pytest.approx(float(want), abs=1e-5)
+    elif measure == "logit":
+        shown = logit_view(bench, run, view)
+        for (layer, head), number in found.items():
+            want = shown.ablated[shown.parts.index(f"L{layer}H{head}"), 0]
+            assert number.value == pytest.approx(want, abs=1e-6)
+    else:
+        assert set(found) == {(0, 0), (1, 0), (1, 1)}  # L0H1 is out already
+        before = bench.right(run, 60, "ciwl", view.ablation)
+        for head, number in found.items():
+            both = AblateHeads(heads=((0, 1), head), kind=kind)
+            assert number == paired(before, bench.right(run, 60, "ciwl", both))
+
+
+@pytest.mark.parametrize(
+    ("heads", "kind", "free"),
+    [("0.1", "zero", {(1, 0), (1, 1)}), ("1.0", "mean", set()), ("0.1,1.0", "resample", {(1, 0), (1, 1)}),
+     ("0.1", "pattern_preserving", set()), ("0.1", "value_preserving", {(1, 0), (1, 1)})],
+)  # fmt: skip
+def test_a_pattern_that_cannot_change_is_drawn_once_with_the_reason(run, bench, settle, heads, kind, free):
+    """An ablated head's output is removed, not its pattern; and no difference of zeros is drawn as a finding."""
+    found = attention(bench, run, settle(f"?step=60&evaluator=flip&heads={heads}&kind={kind}"))
+    every = {(la, h) for la in (0, 1) for h in (0, 1)}
+    assert every - found.same.keys() == free
+    for layer, head in every:
+        moved = np.abs(found.ablated[layer, head] - found.intact[layer, head]).max()
+        assert (moved > 1e-6) == ((layer, head) in free), (layer, head)
+    if kind != "pattern_preserving":
+        first = tuple(map(int, heads.split(",")[0].split(".")))
+        assert "output" in found.same[first]
+        assert "pattern" in found.same[first]
+    fig = attention_figure(found, "")
+    drawn = [t for t in fig.data if np.isfinite(np.array(t.z, dtype=float)).any()]
+    assert len(drawn) == 4 + 2 * len(free)
 
 
 @pytest.mark.parametrize("kind", ["zero", "mean", "resample", "pattern_preserving"])
@@ -117,6 +225,27 @@ def test_average_contributions_are_the_attribution_table(run, bench, settle):
     assert found.ablated[found.parts.index("L1H1")] == pytest.approx(0)
 
 
+@pytest.mark.parametrize("evaluator", ["icl", "flip", "ciwl", "iwl"])
+def test_average_logits_have_the_mean_probability_of_their_labels(run, bench, settle, evaluator):
+    view = settle(f"?step=60&evaluator={evaluator}&heads=1.1")
+    found = logit_view(bench, run, view)
+    batch, model = run.sets[evaluator], run.series.model(60)
+    labels = [batch.target, batch.canonical[:, -1]]
+    if evaluator in ("ciwl", "iwl"):  # the same label: one column, with both marks
+        labels = labels[:1]
+        assert found.marks == [("true", "in weights")]
+    hooks = model.hooks_for(view.ablation, batch)
+    for z, got in ((model(batch), found.probability),
+                   (model.run_with_hooks(batch, fwd_hooks=hooks), found.probability_ablated)):  # fmt: skip
+        p = z[:, -1].softmax(-1)
+        want = [float(p.gather(1, y[:, None]).detach().mean()) for y in labels]
+        assert list(got) == pytest.approx(want, abs=1e-5)
+    rows = label_rows(found)
+    assert [row["intact"]["share"] for row in rows] == [round(100 * float(p), 1) for p in found.probability]
+    assert all(row[side]["says"].startswith("mean p = ") for row in rows for side in ("intact", "ablated"))
+    assert found.limit >= max(np.abs(found.intact).max(), np.abs(found.ablated).max())
+
+
 def test_the_three_answers_of_a_sequence(run):
     for name, batch in run.sets.items():
         for i in range(5):
@@ -162,6 +291,14 @@ def test_two_checkpoints_of_a_run_share_their_sequences(run, bench, library, set
         want = patterns(run.series, [step], "icl", ablate=view.ablation).values[0].numpy()
         assert np.array_equal(side.patterns, want)
     assert found.aligned
+    assert found.a.heads.values == head_scores(bench, run, view)  # as edited, not intact
+
+
+def test_two_sides_have_one_range_of_colours(run, bench, library, settle):
+    found = compare(bench, library, run, settle("?step=60&with_step=1&measure=logit"))
+    assert found.a.heads.high == found.b.heads.high
+    largest = max(abs(n.value) for side in (found.a, found.b) for n in side.heads.values.values())
+    assert found.a.heads.high >= largest
 
 
 def test_runs_of_other_shapes_compare_intact(bench, folder):
@@ -174,7 +311,8 @@ def test_runs_of_other_shapes_compare_intact(bench, folder):
     d, a, b = found.difference["ciwl"], found.a.numbers["ciwl"], found.b.numbers["ciwl"]
     assert d.value == pytest.approx(b.value - a.value)
     assert d.low < d.value < d.high
-    assert len(found.b.heads) == 4
+    assert len(found.b.heads.values) == 4
+    assert found.b.ablation is None
     assert found.b.attention.ablated is None
     assert found.b.patterns.shape[:2] == (2, 2)
     assert not found.aligned

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mechicl.app import runs
 from mechicl.app.answers import Answers
 from mechicl.app.cache import Cache
 from mechicl.app.runs import Library
@@ -41,12 +42,31 @@ def test_a_name_cannot_leave_the_folder(folder, name):
         Library(folder).run(absolute)
 
 
-def test_a_link_cannot_leave_the_folder(folder):
+def test_a_link_is_a_run_under_its_own_name(folder):
     os.symlink(folder.parent / "secret", folder / "link")
+    library = Library(folder)
+    assert library.names() == ["link", "mine"]
+    assert library.run("link").series.name == "link"
+    assert library.run("link").series.steps == library.run("mine").series.steps
+
+
+def test_a_strangers_link_cannot_leave_the_folder(folder, monkeypatch):
+    """Whoever may write to a shared folder could otherwise show what they may not read."""
+    os.symlink(folder.parent / "secret", folder / "link")
+    owners = {False: 1000, True: 1001}  # of what the link leads to, of the link
+    monkeypatch.setattr(runs, "_owner", lambda path, link=False: owners[link])
+    monkeypatch.setattr(runs, "_user", lambda: 1000)
     library = Library(folder)
     assert library.names() == ["mine"]
     with pytest.raises(SeriesError, match="not a run of this folder"):
         library.run("link")
+    owners[False] = 1001  # their own run, shown to others by themselves
+    assert library.names() == ["link", "mine"]
+    owners[False] = 1000
+    assert Library(folder, named="link").names() == ["link", "mine"]  # the user named it
+    os.symlink("..", folder / "up")
+    os.symlink(folder / "mine" / "weights", folder / "inner")
+    assert library.names() == ["mine"]
 
 
 def test_a_run_that_is_not_there_names_those_that_are(folder):

@@ -84,7 +84,7 @@ def test_a_file_that_is_no_table(tmp_path, table):
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'mechicl\[tokens\]', or give --data FILE"):
+    with pytest.raises(ConfigError, match=r"pip install --editable '\.\[tokens\]'.*, or give --data FILE"):
         read_table(None)
 
 

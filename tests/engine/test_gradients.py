@@ -18,6 +18,7 @@ KINDS = {
     "attention-only": {},
     "mlp": {"mlp_ratio": 2, "mlp_layers": (0,)},
     "mlp-last": {"mlp_ratio": 2, "mlp_layers": (1,)},
+    "mlp-tanh": {"mlp_ratio": 2, "activation": "gelu_tanh", "init": "truncated"},
     "one-layer": {"n_layers": 1},
     "three-layers": {"n_layers": 3, "mlp_ratio": 1},
     "no-layer-norm": {"layer_norm": False, "mlp_ratio": 2},

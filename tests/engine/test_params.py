@@ -77,6 +77,22 @@ def test_matrices_are_normal(weights, name):
     assert kstest(weights[name].flatten().numpy() / STD[name], "norm").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("name", [n for n in STD if n not in ("embed.W_E", "pos_embed.W_pos") and "encoder" not in n])
+def test_truncated_matrices_are_cut_at_2_sigma_and_as_wide(name):
+    truncated = dataclasses.replace(LARGE, model=dataclasses.replace(LARGE.model, init="truncated"))
+    w = init(truncated)[name].flatten().double().numpy() / STD[name]
+    cut = 1 / truncnorm(-2, 2).std()
+    assert w.std() == pytest.approx(1, rel=4 / (2 * len(w)) ** 0.5)
+    assert 2 * cut * 0.98 < np.abs(w).max() <= 2 * cut + 1e-6  # 2.27
+    assert kstest(w / cut, truncnorm(-2, 2).cdf).pvalue > 1e-3
+
+
+def test_truncation_leaves_all_else_as_it_was():
+    plain, cut = init(LARGE), init(dataclasses.replace(LARGE, model=dataclasses.replace(LARGE.model, init="truncated")))
+    for name in ("embed.W_E", "pos_embed.W_pos", "ln_final.w", "exemplar_embed.b"):
+        assert torch.equal(plain[name], cut[name])
+
+
 def test_label_embedding_is_a_truncated_normal(weights):
     w = weights["embed.W_E"].flatten().numpy() / 0.02
     assert np.abs(w).max() <= 2

@@ -27,7 +27,8 @@ from mechicl.figures.attention import (
 )
 from mechicl.figures.curves import evaluator_curves, seed_curves
 from mechicl.figures.heatmaps import heads_by_time
-from mechicl.figures.style import COLOURS, DIVERGING, NAMES, finish
+from mechicl.figures.scales import colorscale
+from mechicl.figures.style import COLOURS, NAMES, finish
 from mechicl.interventions import AblateHeads
 from mechicl.measures.phases import series_phases
 from mechicl.storage import SeriesError
@@ -146,8 +147,23 @@ def test_colours_diverge_only_about_zero():
     (plain,) = heads_by_time(table, "T", limits=(0, 1)).data
     (signed,) = heads_by_time(table, "T", limits=(-0.5, 0.5)).data
     assert (signed.zmin, signed.zmax, plain.zmin, plain.zmax) == (-0.5, 0.5, 0, 1)
-    assert [list(x) for x in signed.colorscale] == same_scale(DIVERGING)
-    assert [list(x) for x in plain.colorscale] != same_scale(DIVERGING)
+    assert [list(x) for x in signed.colorscale] == same_scale(colorscale("change"))
+    assert [list(x) for x in plain.colorscale] == same_scale(colorscale("attention"))
+
+
+def test_a_map_of_effects_is_fitted_symmetric_about_zero_in_their_own_colours():
+    table = head_table().assign(value=lambda t: -0.1 * t.value)  # from 0 to -.113
+    (found,) = heads_by_time(table, "T", limits=None, meaning="effect").data
+    assert (found.zmin, found.zmax) == (-0.15, 0.15)
+    assert [list(x) for x in found.colorscale] == same_scale(colorscale("effect"))
+
+
+def test_a_score_is_neutral_where_uniform_attention_scores():
+    fig = heads_by_time(head_table(), "T", limits=(0, 1), baseline=("uniform attention", 0.25))
+    (found,) = fig.data
+    places = [p for p, colour in found.colorscale if colour.lower() == colorscale("change")[4][1].lower()]
+    assert places == [0.25]
+    assert 0.25 in found.colorbar.tickvals
 
 
 def test_heads_by_time_of_another_column():

@@ -38,7 +38,7 @@ def test_the_table(table, tiny_series):
     steps, conditions = tiny_series.steps, ["intact", "zero L0H1", "mean L0H0 L1H0"]
     assert list(table.columns) == [
         "run", "seed", "step", "sequences", "layer", "head", "intervention", "baseline",
-        "evaluator", "metric", "value", "n", "ci_low", "ci_high",
+        "evaluator", "metric", "value", "n", "ci_low", "ci_high", "effect_low", "effect_high",
     ]  # fmt: skip
     assert len(table) == len(steps) * len(SIX) * len(conditions) * len(METRICS)
     assert not table.duplicated(["step", "intervention", "evaluator", "metric"]).any()
@@ -153,6 +153,30 @@ def test_effects_are_ablated_minus_intact():
     assert got.effect.tolist() == [-0.25, 0.25, -0.875]
     assert got.value.tolist() == [0.25, 1.0, 0.125]
     assert "effect" not in before
+
+
+def test_every_effect_has_the_interval_of_its_paired_difference(table, tiny_series):
+    """Sequence by sequence, from the hooked model, with another formula for the same interval."""
+    assert table[table.intervention == "intact"][["effect_low", "effect_high"]].isna().all(axis=None)
+    got = effects(table)
+    assert ((got.effect_low <= got.effect) & (got.effect <= got.effect_high)).all()
+    assert (got.effect_low < got.effect_high).all()  # also where no answer changed
+    model, batch = tiny_series.model(60), tiny_series.evaluation_set("train")
+    hooks = model.hooks_for(AblateHeads(heads=((0, 1),)), batch)
+    logits = [model(batch)[:, -1], model.run_with_hooks(batch, fwd_hooks=hooks)[:, -1]]
+    before, after = ((z.argmax(-1) == batch.target).numpy() for z in logits)
+    row = got[(got.step == 60) & (got.evaluator == "train") & (got.intervention == "zero L0H1")].set_index("metric")
+    won, lost, n = (after & ~before).sum() + 0.5, (before & ~after).sum() + 0.5, 52
+    half = 1.959964 * np.sqrt((won + lost) / n - ((won - lost) / n) ** 2) / np.sqrt(n)
+    centre = (won - lost) / n
+    assert row.effect["acc"] == pytest.approx((after.astype(float) - before).mean())
+    assert row.effect_low["acc"] == pytest.approx(min(row.effect["acc"], centre - half))
+    assert row.effect_high["acc"] == pytest.approx(max(row.effect["acc"], centre + half))
+    lost = [torch.nn.functional.cross_entropy(z, batch.target, reduction="none").detach().double() for z in logits]
+    difference = (lost[1] - lost[0]).numpy()
+    half = 1.959964 * difference.std(ddof=1) / np.sqrt(50)
+    want = (difference.mean() - half, difference.mean() + half)
+    assert (row.effect_low["loss"], row.effect_high["loss"]) == pytest.approx(want, abs=1e-4)
 
 
 def test_effects_of_a_real_table(table):

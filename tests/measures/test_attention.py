@@ -12,7 +12,15 @@ from known_series import write_series
 
 from mechicl.data.banks import Batch
 from mechicl.measures import tables
-from mechicl.measures.attention import EVALUATORS, SCORES, attention_scores, scores
+from mechicl.measures.attention import (
+    EVALUATORS,
+    SCORES,
+    attention_scores,
+    scores,
+    standing_out,
+    uniform_scores,
+    untrained_scores,
+)
 
 NAN = math.nan
 
@@ -37,7 +45,7 @@ def one_hot(targets: list[int]) -> torch.Tensor:
 def read(pattern: torch.Tensor, batch: Batch) -> list[dict[str, float]]:
     """Scores of the only head, one dict per sequence."""
     got = scores(pattern.expand(len(batch), 1, *pattern.shape[-2:]), batch)
-    assert tuple(got) == SCORES
+    assert tuple(got) == tuple(SCORES)
     assert {x.shape for x in got.values()} == {(len(batch), 1)}
     return [{name: x[i, 0].item() for name, x in got.items()} for i in range(len(batch))]
 
@@ -177,7 +185,7 @@ def table(tiny_series):
 
 
 def test_the_table(table, tiny_series):
-    assert tuple(table.columns) == tables.COLUMNS
+    assert tuple(table.columns) == (*tables.COLUMNS, "uniform")
     assert set(table.evaluator) == set(EVALUATORS)
     assert (table.intervention == "intact").all()
     assert table.value.notna().all()
@@ -242,6 +250,74 @@ def test_steps_evaluators_and_n(table, tiny_series):
     want = table[table.step.isin([20, 60]) & (table.evaluator == "flip")].reset_index(drop=True)
     pd.testing.assert_frame_equal(got, want, rtol=1e-5, atol=1e-7)
     assert set(attention_scores(tiny_series, [60], ["iwl"], n=7).n) == {7}
+
+
+def test_every_row_has_what_uniform_attention_scores(table, tiny_series):
+    for evaluator, rows in table.groupby("evaluator"):
+        want = uniform_scores(tiny_series.evaluation_set(evaluator))
+        assert rows.groupby("metric").uniform.unique().map(list).to_dict() == {k: [x] for k, x in want.items()}
+        assert set(want) <= set(SCORES)
+
+
+def test_uniform_scores_are_exact_and_of_the_same_sequences():
+    two = a_batch([[7, 3, 7], [3, 7, 7]], [[1, 0], [0, 1]])
+    assert uniform_scores(two) == pytest.approx({
+        "previous_token": (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4, "label_to_exemplar": 3 / 8, "label_to_self": 3 / 8,
+        "query_to_match": 1 / 5, "query_to_label": 1 / 5, "query_to_wrong": 1 / 5, "induction_strength": 0,
+        "query_to_self": 1 / 5,
+    })  # fmt: skip
+    # One of three pairs is correct: an even pattern looks at twice as many wrong labels.
+    assert uniform_scores(a_batch([[1, 2, 3, 3]], [[1, 2, 3]]))["induction_strength"] == pytest.approx(-1 / 7)
+    # Of two sequences one has no correct pair, and shows the query's own label: each score over those that have it.
+    mixed = uniform_scores(a_batch([[1, 2, 3], [3, 2, 3]], [[3, 2], [2, 1]]))
+    assert mixed["query_to_label"] == pytest.approx(1 / 5)
+    assert mixed["query_to_wrong"] == pytest.approx((2 / 5 + 1 / 5) / 2)
+    assert mixed["query_to_own"] == pytest.approx(1 / 5)
+    assert not {"query_to_label", "query_to_match", "induction_strength"} & set(
+        uniform_scores(a_batch([[1, 2, 3]], [[3, 2]]))
+    )
+
+
+def of_heads(values: dict[int, list[float]], half: float = 0.02, uniform: float = 0.375) -> pd.DataFrame:
+    """A table of one score: step -> one value per head of layer 0."""
+    rows = [{"step": step, "layer": 0, "head": h, "metric": "m", "value": x, "ci_low": x - half, "ci_high": x + half,
+             "uniform": uniform} for step, found in values.items() for h, x in enumerate(found)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_head_stands_out_only_above_uniform_attention_for_all_heads_that_were_looked_at():
+    alone, many = of_heads({9: [0.40]}), of_heads({9: [0.40, *[0.1] * 15]})
+    assert standing_out(alone, "m", 9)["head"].tolist() == [0]  # .38 is above .375
+    assert len(standing_out(many, "m", 9)) == 0  # the best of 16: its interval starts at .37
+    (row,) = standing_out(of_heads({9: [0.41, *[0.1] * 15]}), "m", 9).itertuples()
+    assert row.floor == 0.375
+    assert row.joint_low == pytest.approx(0.41 - 0.02 * 2.9552 / 1.95996, abs=1e-5)  # z of 1 - .025 / 16
+    assert standing_out(of_heads({9: [0.6, 0.9, 0.2]}), "m", 9)["head"].tolist() == [1, 0]
+    assert len(standing_out(of_heads({9: [0.2, 0.1]}), "m", 9)) == 0
+    assert len(standing_out(of_heads({9: [0.9]}, half=math.nan), "m", 9)) == 0  # one sequence: no interval
+
+
+def test_a_head_stands_out_only_above_the_untrained_heads():
+    table = of_heads({9: [0.5, 0.9]})
+    assert standing_out(table, "m", 9)["head"].tolist() == [1, 0]
+    assert standing_out(table, "m", 9, {"m": 0.64})["head"].tolist() == [1]
+    assert standing_out(table, "m", 9, {"m": 0.64}).floor.tolist() == [0.64]
+    assert standing_out(table, "m", 9, {"m": 0.1, "other": 1.0}).floor.tolist() == [0.375, 0.375]
+
+
+def test_untrained_scores_are_the_highest_of_the_initial_draw(table, tiny_series, known_series):
+    first = table[(table.step == 0) & (table.evaluator == "flip")]
+    want = first.groupby("metric").value.max().to_dict()
+    assert untrained_scores(tiny_series, "flip") == pytest.approx(want, abs=1e-5)
+    # Step 0 of this run was written by hand and is no untrained model: its circuit does not count as a baseline.
+    assert untrained_scores(known_series, "flip")["label_to_exemplar"] < 0.9
+    assert "induction_strength" not in untrained_scores(tiny_series, "ciwl")
+
+
+def test_only_heads_of_the_circuit_stand_out(known_series):
+    table, untrained = attention_scores(known_series, [5], ["flip"]), untrained_scores(known_series, "flip")
+    for metric, head in (("induction_strength", INDUCTION_HEAD), ("label_to_exemplar", PREVIOUS_TOKEN_HEAD)):
+        assert standing_out(table, metric, 5, untrained)[["layer", "head"]].values.tolist()[0] == list(head)
 
 
 def test_one_sequence_has_no_interval(tiny_series):

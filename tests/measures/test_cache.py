@@ -1,6 +1,8 @@
 """Tables kept on disk: found again, and never for a file that changed."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -49,3 +51,55 @@ def test_a_changed_checkpoint_is_never_served(series):
     path.write_bytes(bytes(data))
     with pytest.raises(SeriesError, match="altered"):
         series.evaluate(n=20)
+
+
+@pytest.fixture
+def read_only(series, tmp_path, monkeypatch):
+    """Nothing can be written into the run; the user's cache folder is a temporary one."""
+    real = cache.write_atomic
+
+    def write(path: Path, data: bytes) -> None:
+        if path.is_relative_to(series.root):
+            raise SeriesError(f"{path} was not written: Read-only file system.")
+        real(path, data)
+
+    monkeypatch.setattr(cache, "write_atomic", write)
+    monkeypatch.setattr(cache, "write_json", lambda path, value: write(path, json.dumps(value).encode()))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    return series
+
+
+def test_a_read_only_runs_tables_are_kept_in_the_users_cache(read_only, tmp_path):
+    calls = []
+
+    def compute() -> pd.DataFrame:
+        calls.append(1)
+        return pd.DataFrame({"x": [len(calls)]})
+
+    for _ in range(2):
+        assert cached(read_only, "m", read_only.steps, {}, compute).x.tolist() == [1]
+    assert calls == [1]
+    assert not (read_only.root / "cache").exists()
+    assert len(list((tmp_path / "home" / "mechicl").rglob("m-*.parquet"))) == 1
+    path = read_only.root / read_only.entry(20).file
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    cached(read_only, "m", read_only.steps, {}, compute)
+    assert calls == [1, 1]  # a changed file is noticed there too
+
+
+def test_without_any_folder_it_is_computed_each_time(read_only, tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert read_only.evaluate(n=20).equals(read_only.evaluate(n=20))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert len(read_only.evaluate(n=20))
+
+
+def test_nothing_is_kept_behind_a_strangers_link(series, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "elsewhere").mkdir()
+    (series.root / "cache").symlink_to(tmp_path / "elsewhere")
+    series.evaluate(n=20)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert list((tmp_path / "home").rglob("*.parquet"))

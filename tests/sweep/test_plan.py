@@ -1,13 +1,18 @@
 """A file becomes exactly the runs that it describes; what cannot be is refused by name."""
 
 import json
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from mechicl import recipes
-from mechicl.config import ConfigError
+from mechicl.config import ConfigError, to_dict
+from mechicl.storage import write_json
 from mechicl.sweep.plan import Plan, plan, read_plan
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
 
 
 def parse(text: str) -> Plan:
@@ -78,7 +83,7 @@ def test_lists_none_and_tables():
     """)
     assert found.name == "other"
     assert [c.config.model.mlp_layers for c in found.conditions] == [(0,), (0, 1), None, (0,)]
-    assert names(found) == ["mlp_layers-0", "mlp_layers-1", "mlp_layers-none", "fixed"]
+    assert names(found) == ["mlp_layers-0", "mlp_layers-0-1", "mlp_layers-none", "fixed"]
     assert found.conditions[3].config.bank.n_labels is None
     assert json.loads(found.conditions[1].fields["model.mlp_layers"]) == [0, 1]
 
@@ -93,6 +98,54 @@ def test_names_of_values_make_folders():
     """)
     assert names(found)[:2] == ["exemplars-replacement_distinct_labels-true_l2-1e-06",
                                 "exemplars-replacement_distinct_labels-true_l2-0.01"]  # fmt: skip
+
+
+def test_a_label_says_the_value():
+    found = parse("""
+        recipe = "iwl"
+        [[grid]]
+        model.mlp_layers = [[1], [0]]
+        [[grid]]
+        treatments = [[{kind = "relabel", every = 500}],
+                      [{kind = "clamp", pattern = "self", heads = [[0, 1], [1, 7]]}]]
+        [[grid]]
+        optim.betas = [[0.9, 0.99], [0.5, 0.99]]
+        optim.lr = [0.0012345678, 0.0012345679]
+    """)
+    assert [c.config.model.mlp_layers for c in found.conditions[:2]] == [(1,), (0,)]
+    assert names(found)[:2] == ["mlp_layers-1", "mlp_layers-0"]
+    assert names(found)[2:4] == ["treatments-relabel-every-500", "treatments-clamp-pattern-self-heads-0-1-1-7"]
+    assert names(found)[4].startswith("betas-0.9-0.99_lr-0.00123457-")
+    assert len(set(names(found))) == len(found.conditions)
+    assert all(re.fullmatch(r"\w[\w.-]{,120}", name, flags=re.ASCII) for name in names(found))
+
+
+def test_every_sweep_of_the_repository_keeps_its_names():
+    """Finished runs are found by them."""
+    for path in sorted(SWEEPS.glob("*.toml")):
+        found = read_plan(path)
+        assert [c.former for c in found.conditions] == names(found), path
+
+
+def test_runs_under_the_names_of_an_earlier_version_are_found(tmp_path):
+    text = """
+        recipe = "iwl"
+        [set]
+        steps = 4000
+        [[grid]]
+        model.mlp_layers = [[1], [0]]
+    """
+    before = {"mlp_layers-0-s0": (1,), "mlp_layers-1-s0": (0,)}  # what the places in the list had been called
+    runs = parse(text).runs
+    for name, layers in before.items():
+        (run,) = (r for r in runs if r.config.model.mlp_layers == layers)
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "config.json", to_dict(run.config))
+        write_json(tmp_path / name / "manifest.json", {"format": 1, "schedule": [0], "bank": "", "versions": {}})
+    for run in runs:
+        folder = run.folder(tmp_path)
+        assert before[folder.name] == run.config.model.mlp_layers
+    assert [r.folder(tmp_path / "new").name for r in runs] == ["mlp_layers-1-s0", "mlp_layers-0-s0"]
 
 
 @pytest.mark.parametrize(

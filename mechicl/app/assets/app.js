@@ -16,7 +16,7 @@
   const DEPENDS = {
     timeline: ["run", "axis", "unit"],
     effect: ["run", "step", "heads", "kind"],
-    heads: ["run", "step", "measure", "evaluator", "kind"],
+    heads: ["run", "step", "measure", "evaluator", "heads", "kind"],
     attention: ["run", "step", "evaluator", "sequence", "heads", "kind"],
     logits: ["run", "step", "evaluator", "sequence", "heads", "kind"],
     compare: ["run", "step", "heads", "kind", "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],

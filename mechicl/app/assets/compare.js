@@ -22,11 +22,11 @@
     D.passed($("with-input"));
     $("with-where").textContent = `${b.place.text} · ${b.place.sequences} sequences · ${b.place.of}`;
     const title = (s) => `${s === a ? "A" : "B"}: ${s.run}, ${s.place.text}` + (s.note ? ` (${s.note})` : "");
-    const number = ([value, ci, n]) => make("td", {}, make("span", { textContent: value }),
+    const number = ([value, ci, n], clear) => make("td", { className: clear ? "clear" : "" }, make("span", { textContent: value }),
       make("small", { textContent: ci + (n ? `, n = ${n}` : "") }));
     const rows = Object.entries(data.difference).map(([name, difference]) =>
       make("tr", { data: { compare: name } }, make("th", { scope: "row", textContent: data.names[name] }),
-        number(a.numbers[name]), number(b.numbers[name]), number(difference)));
+        number(a.numbers[name]), number(b.numbers[name]), number(difference, data.clear.includes(name))));
     const head = make("tr", {}, ...["evaluator", title(a), title(b), data.paired ? "B − A (paired)" : "B − A"].map(
       (textContent) => make("th", { textContent, scope: "col" })));
     const grids = data.sides.map((s) => {
@@ -35,17 +35,19 @@
           make("small", { textContent: "L" + c.head.replace(".", "H") }), make("span", { textContent: c.text }));
         box.style.setProperty("--ground", c.ground || "transparent");
         box.style.setProperty("--ink-here", c.ink || "var(--ink)");
+        box.classList.toggle("clear", c.clear);
+        box.classList.toggle("out", s.done !== "intact" && M.heads().has(c.head));
         return box;
       });
       const grid = make("div", { className: "small-grid" }, ...cells);
       grid.style.setProperty("--heads", s.heads);
-      return make("div", {}, make("h3", { textContent: `${title(s)}: ${data.measure}, intact` }), grid);
+      return make("div", {}, make("h3", { textContent: `${title(s)}: ${data.measure}, ${s.done}` }), grid, s.scale ? D.legend(s.scale) : null);
     });
     let figure = $("compare-figure");
     if (!figure) figure = make("div", { id: "compare-figure" });
     const patterns = make("div", { id: "compare-patterns" });
     $("comparison").replaceChildren(make("table", { className: "numbers" }, head, ...rows),
-      make("div", { className: "pair" }, ...grids), patterns, make("h3", { textContent: "Over training" }), figure);
+      make("div", { className: "pair" }, ...grids), patterns, make("h3", { textContent: "Over training, as recorded" + (data.note ? "; open markers: the two under the ablation" : "") }), figure);
     D.plotInto(figure, data.figure);
     last = data;
     D.compareHeads();
@@ -68,16 +70,17 @@
         ...D.tokens(s.tokens))) : [];
     const grid = make("div", {}, ...cards);
     D.arrange(grid, Math.max(a.heads, b.heads), true, one);
-    place.replaceChildren(make("h3", { textContent: "Attention" + (last.ablated ? ", ablated" : "") }), ...tokens, grid,
+    place.replaceChildren(make("h3", { textContent: "Attention" + (last.note ? ", ablated" : "") }), ...tokens, grid,
       make("p", { className: "note" }, `Attention from rows to columns, ${what}. ` +
-        (last.aligned ? "" : "Other heads or positions: no difference. "), ...D.scales(last, last.aligned && "B − A")));
+        last.note + " " + (last.aligned ? "" : "Other heads or positions: no difference. "), ...D.scales(last.aligned && "B − A")));
   };
 
   function card(id, [a, b], data, size) {
     const name = "L" + id.replace(".", "H"), one = size > 200;
     const gap = data.aligned ? b.map((row, i) => row.map((v, j) => v - a[i][j])) : null;
-    const sides = [["A", a, data.sequential, 0, data.sides[0]], ["B", b, data.sequential, 0, data.sides[1]],
-      ["B − A", gap, data.diverging, -1, data.sides[0]]].filter((side) => side[1]);
+    const { attention, change } = M.base.colours;
+    const sides = [["A", a, attention.page, 0, data.sides[0]], ["B", b, attention.page, 0, data.sides[1]],
+      ["B − A", gap, change.page, -1, data.sides[0]]].filter((side) => side[1]);
     return make("button", { className: "card", title: one ? "Back to all heads" : `Enlarge ${name}`, data: { set: "head", to: one ? "" : id } },
       make("strong", { textContent: name }), make("div", { className: "sides" }, ...sides.map(([title, values, colours, low, side]) =>
         make("figure", {}, D.pattern(values, side.tokens, colours, low, size, one || side.tokens.length <= 9),

@@ -46,6 +46,7 @@
       stored.set("theme", theme);
     }
     root.dataset.theme = theme;
+    if (change) D.redrawn();
   };
 
   const seen = () => new Set((stored.get("hints") || "").split(","));
@@ -62,8 +63,6 @@
 
   /* How far a slider has come, for the colour of its track. */
   D.passed = (slider) => slider.style.setProperty("--at", (100 * slider.value) / Math.max(1, slider.max) + "%");
-
-  let measuredOn = ""; // the grid's n, once it is known
 
   /* ---- controls, at once and without the server ---- */
 
@@ -98,12 +97,13 @@
     put($("kind-note"), kind.meaning);
     put($("baseline-note"), `Baseline: ${kind.baseline}. Applied at hook_z, the head's output before W_O.`);
     const m = base.measures[view.measure];
-    const on = m.on ? `Kind: ${view.kind.replaceAll("_", " ")}.` : `In the intact model, on ${named(view.evaluator)} sequences.`;
-    put($("measure-note"), `${m.meaning} ${on}`);
-    $("scale").style.background = m.gradient;
-    put($("scale-low"), m.low);
-    put($("scale-high"), m.high);
-    put($("scale-unit"), m.unit + measuredOn);
+    const model = names.length ? `the model without ${names.join(" ")} (${view.kind.replaceAll("_", " ")})` : "the intact model";
+    put($("measure-note"), `${m.meaning} In ${model}` + (m.on ? `, on ${named(view.evaluator)} sequences.` : `; kind: ${view.kind.replaceAll("_", " ")}.`));
+    // A control that does nothing is not shown.
+    const on = document.querySelector('#heads-panel [data-set="evaluator"]');
+    on.closest(".select").hidden = !m.on;
+    all("option", on).forEach((option) => (option.disabled = m.undefined.includes(option.value)));
+    document.querySelector('[data-do="clear"]').hidden = !names.length;
     all("[data-tab]").forEach((region) => (region.hidden = region.dataset.tab !== view.tab));
     $("effect").classList.toggle("none", !heads.size);
   };
@@ -118,6 +118,9 @@
   const LEFT = {
     heads: () => all("#grid .head").forEach((button) => {
       put(button.querySelector(".score"), "–");
+      put(button.querySelector(".beside"), "");
+      button.classList.remove("clear");
+      $("scale").replaceChildren();
       button.style.setProperty("--ground", "transparent");
       button.style.setProperty("--ink-here", "var(--ink)");
       button.title = "";
@@ -163,12 +166,21 @@
     for (const c of data.cells) {
       const button = document.querySelector(`button[data-head="${c.head}"]`);
       put(button.querySelector(".score"), c.text);
+      put(button.querySelector(".beside"), c.beside && "vs " + c.beside);
+      button.classList.toggle("clear", c.clear);
       button.style.setProperty("--ground", c.ground || "transparent");
       button.style.setProperty("--ink-here", c.ink || "var(--ink)");
       button.title = c.says + ". Press to ablate; shift-press for only this head.";
     }
-    const m = M.base.measures[M.view.measure];
-    measuredOn = `, n = ${data.n.toLocaleString("en")} sequences`;
-    put($("scale-unit"), m.unit + measuredOn);
+    $("scale").replaceChildren(D.legend(data.scale, data.n));
+  };
+
+  /* The range of a grid's colours. */
+  D.legend = (scale, n) => {
+    const ground = make("i", {});
+    ground.style.background = D.gradient(scale.colours);
+    return make("span", { className: "legend" }, make("span", { className: "colours" }, scale.low, ground, scale.high),
+      make("span", { className: "scale-unit", textContent: scale.unit + (n ? `, n = ${n.toLocaleString("en")} sequences` : "") +
+        (scale.says && "; " + scale.says) }));
   };
 })();

@@ -12,7 +12,7 @@
     return element;
   }
 
-  /* One pattern, t x t in thousandths; colours from a list of 101 over a fixed range. */
+  /* One pattern, t x t in thousandths; colours from a list of 101 over a fixed range, each for light and dark. */
   D.pattern = pattern;
   function pattern(values, tokens, colours, low, size, labels) {
     const t = values.length, small = size < 200, left = labels ? (small ? 16 : 52) : 0, below = labels ? (small ? 12 : 26) : 0;
@@ -22,7 +22,8 @@
       for (let j = 0; j <= i; j++) {
         const v = values[i][j] / 1000;
         const colour = colours[Math.round(Math.max(0, Math.min(1, (v - low) / (1 - low))) * 100)];
-        const box = svg("rect", { x: left + j * each + 0.5, y: i * each + 0.5, width: each - 1, height: each - 1, fill: colour });
+        const box = svg("rect", { x: left + j * each + 0.5, y: i * each + 0.5, width: each - 1, height: each - 1 });
+        box.style.fill = colour;
         const title = svg("title", {});
         title.textContent = `${tokens[i].name} → ${tokens[j].name}: ${D.plain(v)}`;
         box.append(title);
@@ -43,14 +44,17 @@
     return list.map((mark) => make("mark", { className: mark.replace(" ", "-"), textContent: mark }));
   }
 
+  /* A scale's colours, left to right. */
+  D.gradient = (colours) => `linear-gradient(to right,${colours.join(",")})`;
+
   /* What the colours of patterns mean: their fixed scales, with ends. */
-  D.scales = (data, change) => {
-    const bar = (colours, low, high, says) => {
+  D.scales = (change) => {
+    const bar = (meaning, low, high, says) => {
       const ground = make("i", {});
-      ground.style.background = `linear-gradient(to right,${colours.filter((_, i) => i % 10 === 0).join(",")})`;
+      ground.style.background = D.gradient(M.base.colours[meaning].page.filter((_, i) => i % 10 === 0));
       return make("span", { className: "colours" }, low, ground, high + " " + says);
     };
-    return [bar(data.sequential, "0", "1", "attention"), change ? bar(data.diverging, "−1", "+1", change) : ""];
+    return [bar("attention", "0", "1", "attention"), change ? bar("change", "−1", "+1", change) : ""];
   };
 
   /* A row per layer while its heads have room beside one another; a card with several patterns of
@@ -91,11 +95,13 @@
         if (one && one !== id) return;
         const size = one ? (compared ? 330 : 420) : 142;
         const labels = Boolean(one) || data.tokens.length <= 9;
-        const sides = [["intact", intact, data.sequential, 0]];
-        if (compared) {
+        // What an ablation cannot change is drawn once, with the reason: a difference of nothing is no finding.
+        const { attention, change } = M.base.colours, same = data.same[id];
+        const sides = [[same ? "intact and ablated" : "intact", intact, attention.page, 0]];
+        if (compared && !same) {
           const after = data.ablated[layer][head];
           const gap = after.map((row, i) => row.map((v, j) => v - intact[i][j]));
-          sides.push(["ablated", after, data.sequential, 0], ["difference", gap, data.diverging, -1]);
+          sides.push(["ablated", after, attention.page, 0], ["difference", gap, change.page, -1]);
         }
         const drawn = sides.map(([name, values, colours, low]) =>
           make("figure", {}, pattern(values, data.tokens, colours, low, size, labels),
@@ -104,13 +110,15 @@
         const out = M.heads().has(id);
         const card = make("button", { className: "card" + (out ? " out" : ""), title: one ? "Back to all heads" : `Enlarge ${name}`,
           data: { set: "head", to: one ? "" : id } },
-          make("strong", { textContent: name + (out ? " (ablated)" : "") }), make("div", { className: "sides" }, ...drawn));
+          make("strong", { textContent: name + (out ? " (ablated)" : "") }), make("div", { className: "sides" }, ...drawn),
+          same ? make("p", { className: "same", textContent: same }) : null);
         cards.push(card);
       }));
     D.arrange($("patterns"), M.base.heads, compared, one);
     $("patterns").replaceChildren(...cards);
-    $("attention-note").replaceChildren(`Attention from rows to columns, ${data.what}. `,
-      ...D.scales(data, compared && "difference (ablated − intact)"));
+    const moved = compared && data.intact.some((heads, layer) => heads.some((_, head) => !data.same[`${layer}.${head}`]));
+    $("attention-note").replaceChildren(`Attention from rows to columns, ${data.what}. ${data.note} `,
+      ...D.scales(moved && "difference (ablated − intact)"));
   }
 
   const controls = D.controls;
@@ -154,7 +162,7 @@
     const fill = make("i", {});
     fill.style.width = side.share + "%";
     return make("div", { className: "chance-bar " + name }, fill,
-      make("span", { textContent: side.p === null ? `logit ${side.logit}` : `p = ${side.p}, logit ${side.logit}` }));
+      make("span", { textContent: side.says }));
   }
 
   D.noLogits = () => {
@@ -173,6 +181,7 @@
     $("logits").style.maxWidth = 22 + (compared ? 2 : 1) * Math.max(2, data.labels.length) * 11 + "rem";
     $("logits-labels").replaceChildren(make("table", { className: "labels" }, head, ...rows));
     D.plotInto($("logits"), data.figure);
-    $("logits-note").textContent = `Logits beside the mean logit of all labels, ${data.what}; p is over all labels. Red raises a label, blue lowers it; a column sums to its logit.`;
+    $("logits-note").textContent = `Logits beside the mean logit of all labels, ${data.what}; p is over all labels. ` +
+      `Green raises a label, magenta lowers it, full at ±${data.limit}: the largest part shown, rounded up. A column sums to its logit.`;
   };
 })();

@@ -125,11 +125,18 @@
     link.remove();
   }
 
+  /* In another theme: what has colours of its own. */
+  D.redrawn = () => {
+    for (const [element, figure] of figures) if (element.isConnected && figure.layout.meta?.scale) D.plotInto(element, figure);
+  };
+
   D.plotInto = (element, figure) => {
     if (!window.Plotly) return setTimeout(() => D.plotInto(element, figure), 50);
     figures.set(element, figure);
     drawnAt = shape();
-    const { data, layout } = M.fitted(grown(figure));
+    const { data, layout } = M.fitted(grown(figure)), scale = layout.meta?.scale;
+    if (scale) // a new object: plotly looks for changes by identity
+      layout.coloraxis = { ...layout.coloraxis, colorscale: M.base.colours[scale][document.documentElement.dataset.theme] };
     window.Plotly.react(element, data, layout, CONFIG);
   };
 })();

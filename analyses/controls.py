@@ -1,0 +1,51 @@
+"""Controls of a set of heads: as many others, of the same layers, in words that say how many sets there are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from mechicl.config import ModelConfig
+from mechicl.interventions import AblateHeads, matched_heads
+
+CONTROLS = 20  # random sets, where there are as many
+_DRAWS = 100 * CONTROLS  # enough to meet every set where there are fewer
+
+
+def random_sets(model: ModelConfig, like: tuple[tuple[int, int], ...]) -> list[AblateHeads]:
+    """CONTROLS distinct random sets of as many other heads, of the same layers where those have enough others
+    (`interventions.matched_heads`), from a fixed seed; all that exist where they are fewer, none where `like` is
+    the whole model."""
+    rng, distinct = np.random.default_rng(0), {}
+    for _ in range(_DRAWS):
+        distinct[matched_heads(model, like, rng)] = None
+        if len(distinct) == CONTROLS:
+            break
+    return [AblateHeads(heads=heads) for heads in sorted(distinct) if heads]
+
+
+def described(chosen: str, controls: Collection[str]) -> str:
+    """What the controls of a set of heads are, for a legend. Both are as `str(AblateHeads)` writes them."""
+    if not controls:
+        return "no other heads to compare with"
+    alike = "layers and size" if all(_layers(c) == _layers(chosen) for c in controls) else "size (layers too small)"
+    if len(controls) == 1:
+        return f"the only other set of the same {alike}"
+    if len(controls) < CONTROLS:
+        return f"all {len(controls)} other sets of the same {alike} (median, range)"
+    return f"{len(controls)} random other sets of the same {alike} (median, range)"
+
+
+def _layers(heads: str) -> list[str]:
+    return [word.partition("H")[0] for word in heads.split()[1:]]
+
+
+def spread(controls: pd.Series, what: str = "sets") -> str:
+    """'0.950 (0.923 to 0.970, 20 sets)' of the controls' values, or '0.759 (the only such set)'."""
+    if not len(controls):
+        return "- (there are none)"
+    if len(controls) == 1:
+        return f"{controls.item():.3f} (the only such set)"
+    return f"{controls.median():.3f} ({controls.min():.3f} to {controls.max():.3f}, {len(controls)} {what})"

@@ -1,0 +1,70 @@
+"""Figures as files, from code: what the page's export menu does, without a page."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from mechicl.config import ConfigError
+from mechicl.paths import given
+from mechicl.storage import write_atomic
+
+PICTURES = ("png", "svg", "pdf", "jpg", "webp")
+_TIMEOUT = 300  # seconds for one picture: a browser has to start first, also on a busy machine
+
+
+def save_figure(
+    figure: go.Figure, path: str | Path, *, width: int | None = None, height: int | None = None, scale: float = 2.0
+) -> Path:
+    """Write a figure of mechicl (or any plotly figure) to a file; its name's ending says as what.
+
+    '.html' is one page that opens offline and needs nothing more. '.png', '.svg', '.pdf', '.jpg' and '.webp' are
+    drawn by Chrome or Chromium through kaleido (mechicl's extra `figures`), offline too.
+
+    Args:
+        figure: plotly's, as every function of `mechicl.figures` and `Findings.figures` returns it.
+        path: the file; its folder is made where there is none.
+        width, height: of pictures, in CSS pixels (default the figure's own, else 960 x 460).
+        scale: of '.png', '.jpg' and '.webp': pixels of the file per CSS pixel.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: another ending, no plotly figure, kaleido or a browser is missing, or the browser failed.
+    """
+    target = given(path)
+    kind = target.suffix.removeprefix(".").lower().replace("jpeg", "jpg")
+    if not isinstance(figure, go.Figure):
+        raise ConfigError(f"expected a plotly figure to save, got {type(figure).__name__}; tables have to_csv, and "
+                          "mechicl.show_attention(...) has a method save of its own.")  # fmt: skip
+    if kind == "html":
+        data = figure.to_html(include_plotlyjs=True, full_html=True).encode()
+    elif kind in PICTURES:
+        size = {"width": width or figure.layout.width or 960, "height": height or figure.layout.height or 460}
+        data = _drawn(figure, size | {"format": kind, "scale": scale})
+    else:
+        raise ConfigError(f"{target}: a figure is saved as .html, {', '.join('.' + p for p in PICTURES)}; "
+                          f"given {target.suffix or 'no ending'!r}.")  # fmt: skip
+    write_atomic(target, data)
+    return target
+
+
+def _drawn(figure: go.Figure, options: dict) -> bytes:
+    try:
+        kaleido, errors = (importlib.import_module(name) for name in ("kaleido", "kaleido.errors"))
+    except ImportError:
+        raise ConfigError("pictures are drawn by kaleido (mechicl's extra `figures`), which is not installed: `python "
+                          "-m pip install 'kaleido>=1.0,<2'`. An .html file needs nothing.") from None  # fmt: skip
+    try:
+        # Without MathJax, which kaleido would fetch from a CDN: nothing here is typeset by it.
+        return kaleido.calc_fig_sync(figure, opts=options, kopts={"mathjax": False, "timeout": _TIMEOUT})
+    except errors.ChromeNotFoundError:
+        raise ConfigError("pictures are drawn by Chrome or Chromium, and neither was found: install one (Debian: "
+                          "`apt-get install chromium`; anywhere: `plotly_get_chrome`). An .html file needs "
+                          "none.") from None  # fmt: skip
+    except (errors.BrowserFailedError, errors.BrowserClosedError, errors.KaleidoError, TimeoutError) as error:
+        raise ConfigError(f"the browser that draws pictures failed: {error or type(error).__name__}. "
+                          "An .html file needs none.") from error  # fmt: skip

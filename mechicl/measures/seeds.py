@@ -1,0 +1,72 @@
+"""Curves over seeds: the middle of several runs, and how far they are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mechicl.evaluators import EVALUATORS
+from mechicl.series import Series, SeriesError
+
+
+def aligned(runs: Sequence[Series], evaluator: str, metric: str) -> pd.DataFrame:
+    """One recorded curve of every run at the times of all of them: index sequences, a column per run.
+
+    Runs may have saved different steps: between its own checkpoints a run is taken as straight. Times at which
+    some run was not yet or no longer measured are left out.
+    """
+    curves = []
+    for i, series in enumerate(runs):
+        x, y = series.curve(evaluator, metric)
+        curves.append(pd.Series(y, index=x, name=i))
+    table = pd.concat(curves, axis=1).sort_index()
+    return table.interpolate(method="index", limit_area="inside").dropna().rename_axis("sequences")
+
+
+def seed_bands(
+    runs: Sequence[Series], evaluators: Sequence[str] | None = None, metric: str | None = None
+) -> pd.DataFrame:
+    """Mean, median and bands over seeds, as recorded in training.
+
+    Args:
+        runs: seeds of one recipe (what differs beside the seed is not looked at).
+        evaluators: default those that every run recorded.
+        metric: 'in_context_acc', 'acc' or 'loss'; default the headline of each evaluator.
+
+    Returns:
+        One row per evaluator and time, ascending: evaluator, metric, sequences (training sequences seen),
+        n (runs), mean with the 95% t-interval over runs ci_low, ci_high (NaN for one run), median, and the
+        range low, high. Accuracies are shares of 1, losses nats. Runs that saved different steps: `aligned`.
+
+    Raises:
+        SeriesError: no run was given, or one did not record an evaluator or metric.
+    """
+    runs = list(runs)
+    if not runs:
+        raise SeriesError("no run was given: expected a list of series, as [mechicl.open_series(r) for r in roots].")
+    found = [set() if not s.metrics.size else set(s.metrics.evaluator) for s in runs]
+    names = list(evaluators) if evaluators is not None else [e for e in EVALUATORS if all(e in f for f in found)]
+    if not names:
+        each = (f"{s.name} has {', '.join(sorted(f)) or 'none'}" for s, f in zip(runs, found, strict=True))
+        raise SeriesError(f"the runs have no recorded evaluator in common: {'; '.join(each)}.")
+    return pd.concat([_band(runs, name, metric) for name in names], ignore_index=True)
+
+
+def _band(runs: Sequence[Series], evaluator: str, metric: str | None) -> pd.DataFrame:
+    metric = metric or (EVALUATORS[evaluator].headline if evaluator in EVALUATORS else "")
+    for series in runs:
+        if not series.metrics.size or not len(series.curve(evaluator, metric)[0]):
+            raise SeriesError(f"{series.root} recorded no {metric or 'metric'} of {evaluator!r}; `mechicl show "
+                              f"{series.root}` lists what it has.")  # fmt: skip
+    table = aligned(runs, evaluator, metric)
+    n, mean = table.shape[1], table.mean(axis=1)
+    half = stats.t.ppf(0.975, n - 1) * table.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    return pd.DataFrame({
+        "evaluator": evaluator, "metric": metric, "sequences": table.index, "n": n, "mean": mean.to_numpy(),
+        "ci_low": (mean - half).to_numpy(), "ci_high": (mean + half).to_numpy(),
+        "median": table.median(axis=1).to_numpy(), "low": table.min(axis=1).to_numpy(),
+        "high": table.max(axis=1).to_numpy(),
+    })  # fmt: skip

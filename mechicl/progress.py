@@ -1,0 +1,94 @@
+"""Progress of long work: a bar on a terminal and in a notebook; in a log file a plain line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TextIO, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+TENTH, SECONDS = 0.1, 30.0  # a log has a line once both have gone by since the one before
+
+
+class Bar(Protocol):
+    """What work reports to, used as a context manager."""
+
+    def update(self, n: float = 1) -> Any: ...
+    def set_postfix_str(self, s: str) -> Any: ...
+    def close(self) -> Any: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> Any: ...
+
+
+def bar(total: float, desc: str, *, show: bool = True, leave: bool = True, log_format: str | None = None,
+        **settings: Any) -> Bar:  # fmt: skip
+    """Progress on stderr.
+
+    Args:
+        total: how much there is to do.
+        show: False: say nothing.
+        leave: whether the end of it stays to be read.
+        log_format: of a line in a log file, as tqdm's `bar_format` (default: tqdm's numbers without the bar).
+        settings: tqdm's.
+    """
+    if not show or is_live(sys.stderr):
+        return tqdm(total=total, desc=desc, disable=not show, leave=leave, dynamic_ncols=True, **settings)
+    return Lines(total, desc, leave, log_format, settings)
+
+
+def each(items: Sequence[T], desc: str, **settings: Any) -> Iterator[T]:
+    """The items, with a `bar` over them."""
+    with bar(len(items), desc, **settings) as shown:
+        for item in items:
+            yield item
+            shown.update()
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether a line can be written over: on a terminal, and in a notebook, which says that it is none."""
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel")
+
+
+_FORMAT = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+
+
+class Lines:
+    """Stands for a bar where nothing can be written over: a line once a tenth of the work and half a minute have gone
+    by since the one before, and one at the end."""
+
+    def __init__(self, total: float, desc: str, leave: bool, log_format: str | None, settings: dict[str, Any]):
+        shown = {key: settings[key] for key in ("unit", "unit_scale") if key in settings}
+        self._meter = {"total": total, "prefix": desc, "bar_format": log_format or _FORMAT, "ncols": None, **shown}
+        self._leave, self._postfix = leave, ""
+        self._initial = self.n = self._said = settings.get("initial", 0)
+        self._begun = self._said_at = time.monotonic()
+        self._total = total
+
+    def update(self, n: float = 1) -> None:
+        self.n += n
+        now = time.monotonic()
+        if self.n - self._said >= TENTH * self._total and now - self._said_at >= SECONDS and self.n < self._total:
+            self._say()
+            self._said, self._said_at = self.n, now
+
+    def set_postfix_str(self, s: str) -> None:
+        self._postfix = s
+
+    def close(self) -> None:
+        if self._leave:
+            self._say()
+            self._leave = False
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        self.close()
+
+    def _say(self) -> None:
+        elapsed = time.monotonic() - self._begun
+        text = tqdm.format_meter(self.n, elapsed=elapsed, initial=self._initial, postfix=self._postfix, **self._meter)
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,218 @@
+"""Fields of a Config as dotted names and TOML values: for sweeps' files, `train --set` and `recipes NAME`.
+
+    bank.dim = 16
+    model.mlp_layers = [1]             # a field that is a list
+    bank.n_labels = "none"             # None, where a field may be that
+
+In a shell quotes are eaten, so a bare word is text: `--set optim.l2_form=decoupled`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from mechicl.config import Config, ConfigError, from_dict, to_dict
+from mechicl.loading import type_hints
+from mechicl.schedule import evaluated_steps
+
+_LONGEST, _LONGEST_NAME = 40, 180  # of one value in a folder's name, in characters, and of all, in bytes
+
+
+@cache
+def known() -> dict[str, Any]:
+    """Dotted name -> type of every field of Config that holds a value."""
+    out: dict[str, Any] = {}
+
+    def walk(cls: type, prefix: str) -> None:
+        for name, hint in type_hints(cls).items():
+            if dataclasses.is_dataclass(hint):
+                walk(typing.cast(type, hint), f"{prefix}{name}.")
+            else:
+                out[prefix + name] = hint
+
+    walk(Config, "")
+    return out
+
+
+def flat(table: Mapping[str, Any], where: str, refused: Mapping[str, str] = types.MappingProxyType({}),
+         prefix: str = "") -> dict[str, Any]:  # fmt: skip
+    """Nested tables as dotted names, each a field of Config.
+
+    Args:
+        where: put before a name in an error, as 'set.'.
+        refused: names that are not set here, with what to do instead.
+
+    Raises:
+        ConfigError: no such field, or one that is refused; the nearest that there is.
+    """
+    out: dict[str, Any] = {}
+    for key, value in table.items():
+        name = prefix + key
+        group = any(each.startswith(name + ".") for each in known())
+        if group and isinstance(value, dict):
+            out |= flat(value, where, refused, name + ".")
+            continue
+        if name in refused:
+            raise ConfigError(f"{where}{name} is not set here: {refused[name]}.")
+        if name not in known():
+            hint = f" It is a table: set one of its fields, as {name}.{_inside(name)}." if group else ""
+            raise ConfigError(f"{where}{name}: the config has no such field.{hint or near(name, known())}")
+        out[name] = value
+    return out
+
+
+def changed(base: Config, values: Mapping[str, Any], where: str) -> Config:
+    """The base with dotted fields replaced, all at once, since they are checked against one another.
+
+    Raises:
+        ConfigError: such a run cannot be, and why.
+    """
+    data = to_dict(base)
+    for name, value in values.items():
+        *path, leaf = name.split(".")
+        inside = data
+        for step in path:
+            inside = inside[step]
+        inside[leaf] = None if value == "none" and is_optional(name) else value
+    try:
+        config = from_dict(Config, data)
+        evaluated_steps(config)
+    except ConfigError as error:
+        shown = ", ".join(f"{k} = {v!r}" for k, v in values.items())
+        raise ConfigError(f"{where} ({shown}): {error}") from None
+    return config
+
+
+def assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """What `--set NAME=VALUE` says, by dotted name. Values are TOML; a bare word is text.
+
+    Raises:
+        ConfigError: no such field, no value, or a field twice.
+    """
+    out: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise ConfigError(f"--set {text}: expected FIELD=VALUE, as --set model.n_layers=3; "
+                              "`mechicl recipes NAME` shows the fields.")  # fmt: skip
+        try:
+            table = tomllib.loads(f"{name} = {value}")
+        except tomllib.TOMLDecodeError as error:
+            if not re.fullmatch(r"[\w./~{}-]+", value):
+                raise ConfigError(f"--set {text}: its value is not TOML ({error}): write numbers as 3 or 1e-3, "
+                                  "lists as [0, 1], and text as it is.") from None  # fmt: skip
+            try:
+                table = tomllib.loads(f"{name} = {json.dumps(value)}")
+            except tomllib.TOMLDecodeError:
+                raise ConfigError(f"--set {text}: {name!r} is no name of a field.") from None
+        for field, given in flat(table, "--set ").items():
+            if field in out:
+                raise ConfigError(f"--set {field} is given twice: as {out[field]!r} and as {given!r}.")
+            out[field] = given
+    return out
+
+
+def as_lines(config: Config) -> list[str]:
+    """Every field of a config, 'bank.dim = 12', as `flat` reads them."""
+    lines = []
+    for name in known():
+        value: Any = config
+        for part in name.split("."):
+            value = getattr(value, part)
+        lines.append(f"{name} = {_toml(value)}")
+    return lines
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return '"none"'
+    if dataclasses.is_dataclass(value):
+        given = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)
+                 if getattr(value, f.name) != f.default}  # fmt: skip
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in given.items()) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (bool, str)) else repr(value)
+
+
+def named(values: Mapping[str, Any], among: Mapping[str, Collection[Any]] | None = None) -> str:
+    """Settings as a part of a folder's name, 'dim-16_n_layers-3'; '' where there are none.
+
+    Args:
+        among: of each field all values from which its own must differ.
+    """
+    lists = among or {}
+    name = "_".join(f"{shortest(k)}-{label(v, lists.get(k, [v]))}" for k, v in values.items())
+    return name if len(name.encode()) <= _LONGEST_NAME else f"{name[:90]}-{_digest(dict(values))}"
+
+
+def shortest(name: str) -> str:
+    """The shortest unambiguous end of a dotted name."""
+    leaf = name.rsplit(".", 1)[-1]
+    return leaf if sum(k.rsplit(".", 1)[-1] == leaf for k in known()) == 1 else name
+
+
+def label(value: Any, among: Collection[Any]) -> str:
+    """A value in a folder's name: what it says, short, and other than that of every other value of `among`."""
+    text = _said(value)
+    if len(text) > _LONGEST or not text or any(_said(x) == text and not _same(x, value) for x in among):
+        text = f"{text[: _LONGEST - 7].rstrip('-_.')}-{_digest(value)}".lstrip("-")
+    return text
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:6]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _said(value: Any) -> str:
+    """A value in letters that any folder may have; lists and tables by what they hold, '0-1', 'relabel-every-500'."""
+    if isinstance(value, dict):
+        return "-".join(_said(v) if k == "kind" else f"{k}-{_said(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return "-".join(map(_said, value)) or "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if re.fullmatch(r"[\w.+-]{1,24}", text):
+        return text.replace("+", "")
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """' Did you mean ...?', comparing whole names first and last parts then."""
+    listed = list(names)
+    close = difflib.get_close_matches(name, listed, n=1)
+    last = {k.rsplit(".", 1)[-1]: k for k in listed}
+    close = close or [last[k] for k in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(last), n=1)]
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def is_optional(name: str) -> bool:
+    """Whether a field may be None."""
+    return type(None) in typing.get_args(known()[name])
+
+
+def holds_a_list(name: str) -> bool:
+    """Whether a field is a list itself."""
+    hint = known()[name]
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    return typing.get_origin(hint) is tuple
+
+
+def _inside(group: str) -> str:
+    return next(k for k in known() if k.startswith(group + ".")).removeprefix(group + ".")

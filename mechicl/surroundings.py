@@ -1,0 +1,84 @@
+"""What the program around mechicl has set (a notebook, another library), and what mechicl computes under.
+
+Default device and dtype, gradients switched off, inference mode, autocast, numpy's error handling and the like
+are for the user's own work. Here none of them decides a number, nor whether one can be computed: every function
+that computes runs under `own_settings`, and leaves the user's as they were. Random numbers need nothing: mechicl
+draws from generators of its own alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+
+_lock = threading.Lock()  # of what belongs to the whole process: the first who comes sets it, the last sets it back
+_inside = 0
+_theirs: tuple = ()
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Torch and numpy as mechicl means them: float32 in full precision on the CPU, gradients possible.
+
+    Also a decorator. What belongs to a thread (all but the default dtype, the precision of matmuls and
+    deterministic algorithms) is set for this thread only.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_process_wide())
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if torch.is_autocast_enabled("cpu"):
+            stack.enter_context(torch.autocast("cpu", enabled=False))
+        if torch.get_default_device().type != "cpu":  # where it is, each torch call is spared a detour
+            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))  # numpy's own
+        yield
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """`own_settings` without gradients: for what only looks at a model. Also a decorator."""
+    with own_settings(), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def _process_wide() -> Iterator[None]:
+    global _inside, _theirs
+    with _lock:
+        if not _inside:
+            _theirs = _get()
+            _set((torch.float32, "highest", False, False))
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _set(_theirs)
+
+
+def _get() -> tuple:
+    return (
+        torch.get_default_dtype(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+def _set(settings: tuple) -> None:
+    """Only what differs: each call costs, and some are recorded by torch."""
+    dtype, precision, deterministic, warn_only = settings
+    now = _get()
+    if dtype != now[0]:
+        torch.set_default_dtype(dtype)
+    if precision != now[1]:
+        torch.set_float32_matmul_precision(precision)
+    if (deterministic, warn_only) != now[2:]:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)

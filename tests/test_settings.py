@@ -1,0 +1,72 @@
+"""Dotted names and TOML values: what is shown can be given again; labels are short, safe and tell values apart."""
+
+import re
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mechicl import recipes
+from mechicl.config import Config, ConfigError, SequenceConfig, Treatment
+from mechicl.settings import as_lines, assignments, changed, flat, known, label, named
+
+TREATED = Config(
+    name="é-1", steps=100, treatments=(
+        Treatment(kind="clamp", pattern="self", heads=((0, 1), (1, 2)), stop=7),
+        Treatment(kind="data", start=7, sequences=SequenceConfig(labels="random", noise=1e-9)),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [TREATED, *(recipes.get(name) for name in recipes.RECIPES)], ids=lambda c: c.name)
+def test_what_is_shown_is_the_whole_config(config):
+    lines = as_lines(config)
+    assert [line.split(" = ")[0] for line in lines] == list(known())
+    other = recipes.demo() if config.name != "demo" else recipes.iwl()
+    assert changed(other, flat(tomllib.loads("\n".join(lines)), "set."), "set") == config
+    assert changed(other, assignments(lines), "--set") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("bank.dim=16", 16), ("bank.dim = 16", 16), ("optim.lr=1e-3", 1e-3), ("model.layer_norm=false", False),
+        ("model.mlp_layers=[0, 1]", [0, 1]), ("optim.l2_form=decoupled", "decoupled"),
+        ('optim.l2_form="decoupled"', "decoupled"), ("bank.n_labels=none", "none"), ("name=2x", "2x"),
+        ("treatments=[{kind='graft', groups=['mlp'], source='a/s{seed}', step=3}]",
+         [{"kind": "graft", "groups": ["mlp"], "source": "a/s{seed}", "step": 3}]),
+    ],
+)  # fmt: skip
+def test_one_assignment(text, value):
+    assert list(assignments([text]).values()) == [value]
+
+
+def test_tables_and_fields_are_one():
+    assert assignments(["bank={dim=3, eps=0.5}", "steps=4"]) == {"bank.dim": 3, "bank.eps": 0.5, "steps": 4}
+    with pytest.raises(ConfigError, match=r"--set bank\.dim is given twice: as 3 and as 4"):
+        assignments(["bank={dim=3}", "bank.dim=4"])
+
+
+values = st.recursive(
+    st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text(max_size=30)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4),
+                            st.dictionaries(st.sampled_from(["kind", "every", "heads"]), inner, max_size=3)),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(st.lists(values, min_size=1, max_size=5))
+def test_labels_tell_values_apart_and_make_folders(among):
+    labels = {}
+    for value in among:
+        text = label(value, among)
+        assert re.fullmatch(r"[\w.-]{1,41}", text)
+        other = labels.setdefault(text, value)
+        assert other == value
+
+
+def test_many_settings_are_cut():
+    name = named(dict.fromkeys(list(known())[:12], "x" * 30))
+    assert len(name) < 120
+    assert name != named(dict.fromkeys(list(known())[:12], "x" * 29 + "y"))

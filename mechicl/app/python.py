@@ -31,13 +31,13 @@ def as_python(view: View, folder: str, other_intact: bool = False) -> str:
     if other is not None:
         lines += [f"table = series.evaluate([{view.step}]{ablate})",
                   f"beside = other.evaluate([{view.with_step}]{'' if other_intact else ablate})",
-                  "print(table, beside, sep='\\n')"]  # fmt: skip
+                  "print(table.to_string(), beside.to_string(), sep='\\n')"]  # fmt: skip
     elif compared:
         steps = sorted({s for s in (view.step, view.with_step) if s is not None})
-        lines += [f"table = series.evaluate({steps}{ablate})", "print(table)"]
+        lines += [f"table = series.evaluate({steps}{ablate})", "print(table.to_string())"]
     else:
         sequence = "" if view.sequence is None else f", sequence={view.sequence}"
-        lines += [f"table = series.evaluate([{view.step}]{ablate})", "print(table)", "",
+        lines += [f"table = series.evaluate([{view.step}]{ablate})", "print(table.to_string())", "",
                   f"attention = mechicl.show_attention(series, {view.step}, {view.evaluator!r}{sequence}{ablate})",
                   "attention  # shows itself in a notebook; attention.save('attention.html') elsewhere"]  # fmt: skip
     return "\n".join(lines) + "\n"

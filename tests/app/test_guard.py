@@ -59,7 +59,7 @@ def test_everything_is_answered_with_the_prefix_and_without(library):
         assert "mechicl-relative" not in page.text
         assert asked.get(base + "answer/effect/0?step=60").json["data"]
         assert asked.get(base + "_dash-layout").is_json
-        assert asked.get(base + "assets/app.css").status_code == 200
+        assert asked.get(base + "assets/app.css", buffered=True).status_code == 200
     bare = asked.get(PREFIX.rstrip("/") + "?step=20")
     assert (bare.status_code, bare.headers["Location"]) == (308, PREFIX + "?step=20")
 

@@ -56,10 +56,11 @@ def test_the_comparison_as_a_table(bench, library, run, settle, folder):
     assert found[found.side == "A"].difference.isna().all()
     assert found.paired.all()
     other = build(Library(folder), "tiny").server.test_client()
-    text = other.get("/export/comparison.csv?step=60&with_run=known&heads=1.2").text
+    text = other.get("/export/comparison.csv?run=known&step=5&with_run=tiny&heads=1.2").text
     read = pd.read_csv(io.StringIO(text))
     assert not read.paired.any()  # other sequences
-    assert set(read[read.side == "B"].intervention) == {"zero L1H2"}
+    assert set(read[read.side == "A"].intervention) == {"zero L1H2"}
+    assert set(read[read.side == "B"].intervention) == {"intact"}  # tiny has no such head
 
 
 def test_every_table_comes_as_csv_and_parquet(library, bench, run, settle):

@@ -44,7 +44,8 @@ def save_figure(
         data = figure.to_html(include_plotlyjs=True, full_html=True).encode()
     elif kind in PICTURES:
         size = {"width": width or figure.layout.width or 960, "height": height or figure.layout.height or 460}
-        data = _drawn(figure, size | {"format": kind, "scale": scale})
+        drawn_at = 1.0 if kind in ("svg", "pdf") else scale  # of lines, not of pixels: scaling would resize the page
+        data = _drawn(figure, size | {"format": kind, "scale": drawn_at})
     else:
         raise ConfigError(f"{target}: a figure is saved as .html, {', '.join('.' + p for p in PICTURES)}; "
                           f"given {target.suffix or 'no ending'!r}.")  # fmt: skip

@@ -112,7 +112,7 @@ def chosen_steps(series: Series, steps: Iterable[int] | int | None) -> list[int]
     """
     if steps is None:
         listed = series.steps
-    elif isinstance(steps, Iterable) and not isinstance(steps, str):
+    elif isinstance(steps, Iterable) and not isinstance(steps, str) and getattr(steps, "ndim", 1):
         listed = sorted({series.entry(s).step for s in steps})
     else:
         listed = [series.entry(steps).step]  # pyright: ignore[reportArgumentType]  (what else it is, `entry` says)

@@ -47,10 +47,11 @@ _HOME = {
     "train": "train",
     "train_seeds": "ensemble",
 }
-_MODULES = ("measures", "recipes")
+_MODULES = ("interventions", "measures", "recipes")
 __all__ = ["__version__", *_MODULES, *_HOME]
 
 if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and editors
+    from mechicl import interventions as interventions
     from mechicl import measures as measures
     from mechicl import recipes as recipes
     from mechicl.app import app as app

@@ -7,6 +7,11 @@ Per sequence, with z the logits at the query, y the target, S the context's labe
     acc            = 1[argmax_{v in V} z_v = y]
     loss           = -log softmax_V(z)[y]
 
+and, where asked for by name (ALL_METRICS),
+
+    in_context_prob = softmax_S(z)[y]           0 where y is not in S
+    in_context_loss = -log in_context_prob      not a number where y is not in S
+
     name         context                             labels               right answer needs
     train        as in training                      canonical            either
     icl          query's class and one other, C/2    {0, 1}, random       ICL
@@ -44,7 +49,9 @@ from mechicl.engine.treated import edits, layer_treatments
 from mechicl.surroundings import reading
 from mechicl.treatments import Treatment
 
-METRICS = ("in_context_acc", "acc", "loss")
+METRICS = ("in_context_acc", "acc", "loss")  # recorded in training
+ALL_METRICS = (*METRICS, "in_context_prob", "in_context_loss")
+_NUMBERS = ("loss", "in_context_prob", "in_context_loss")  # all others are right or wrong
 _Z = 1.959963984540054  # the normal distribution's 97.5% point
 _BLOCK = 256  # rows scored over the full vocabulary at once
 
@@ -157,6 +164,16 @@ def in_context_correct(scores: Tensor, batch: Batch) -> Tensor:
     return chosen == batch.target
 
 
+def in_context_loss(scores: Tensor, batch: Batch) -> Tensor:
+    """-log of the answer's share of softmax over the context's distinct labels, per sequence; not a number where
+    the context does not show the answer. scores [*lead, b, C] are the logits of batch.labels; returns [*lead, b]."""
+    same = batch.labels[:, :, None] == batch.labels[:, None, :]  # [b, C, C]
+    first = ~same.tril(-1).any(-1)  # of the slots that show one label, the first stands for it
+    logp = scores.masked_fill(~first, -torch.inf).log_softmax(-1)
+    right = (batch.labels == batch.target[:, None]) & first
+    return torch.where(right.any(-1), -logp.masked_fill(~right, 0.0).sum(-1), torch.nan)
+
+
 def score(
     params: Params, final: Tensor, batch: Batch, metrics: Iterable[str] = METRICS
 ) -> dict[str, Tensor]:
@@ -164,15 +181,28 @@ def score(
 
     Args:
         final: [*lead, b, d] (`engine.forward`).
-        metrics: which; in_context_acc alone never touches the full vocabulary.
+        metrics: which of ALL_METRICS; those of the context never touch the full vocabulary.
 
     Returns:
         metric -> [*lead, b].
+
+    Raises:
+        ConfigError: there is no such metric.
     """
     wanted = tuple(metrics)
-    out = {}
-    if "in_context_acc" in wanted:
-        out["in_context_acc"] = in_context_correct(label_logits(params, final, batch.labels), batch)
+    if unknown := [name for name in wanted if name not in ALL_METRICS]:
+        raise ConfigError(f"metric {unknown[0]!r}: expected one of {', '.join(ALL_METRICS)}.")
+    out, shown = {}, None
+    if any(name.startswith("in_context") for name in wanted):
+        shown = label_logits(params, final, batch.labels)
+        if "in_context_acc" in wanted:
+            out["in_context_acc"] = in_context_correct(shown, batch)
+        if "in_context_prob" in wanted or "in_context_loss" in wanted:
+            loss = in_context_loss(shown, batch)
+            if "in_context_prob" in wanted:
+                out["in_context_prob"] = (-loss).exp().nan_to_num(0.0)
+            if "in_context_loss" in wanted:
+                out["in_context_loss"] = loss
     if "acc" in wanted or "loss" in wanted:
         w, bias = params["unembed.W_U"], params["unembed.b_U"]
         parts = [(final, w, bias)] if w.dim() == 2 else list(zip(final, w, bias, strict=True))
@@ -219,8 +249,8 @@ def normal_interval(values: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and 95% interval over the last axis: Wilson for accuracies, normal for the loss."""
-    if metric == "loss":
+    """Mean and 95% interval over the last axis: Wilson for accuracies, normal for losses and probabilities."""
+    if metric in _NUMBERS:
         return normal_interval(values)
     x = np.asarray(values, dtype=np.float64)
     n, mean, z = x.shape[-1], x.mean(-1), _Z
@@ -235,10 +265,11 @@ def paired_interval(
     """Mean of after - before over the last axis, the same sequences in both, and its 95% interval.
 
     Of accuracies (bool) it is Agresti and Min's (2005): half a sequence is added to each way two answers can
-    fall, so that a change that met none of n sequences does not look certain to be 0. Of losses, the normal one.
+    fall, so that a change that met none of n sequences does not look certain to be 0. Of losses and probabilities,
+    the normal one.
     """
     x, y = np.asarray(before), np.asarray(after)
-    if metric == "loss":
+    if metric in _NUMBERS:
         return normal_interval(y.astype(np.float64) - x)
     n = np.broadcast_shapes(x.shape, y.shape)[-1]
     won, lost = (y & ~x).sum(-1), (x & ~y).sum(-1)

@@ -21,7 +21,7 @@ from mechicl.data.banks import Batch
 from mechicl.engine import encoder
 from mechicl.engine.forward import Edit
 from mechicl.engine.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
-from mechicl.interventions import AblateHeads, as_interventions, edits, needs
+from mechicl.interventions import Intervention, as_interventions, edits
 from mechicl.surroundings import own_settings
 
 with warnings.catch_warnings():
@@ -208,20 +208,19 @@ class ICLTransformer(HookedTransformer):
         return nn.functional.cross_entropy(logits[:, -1], tokens, reduction=reduction)
 
     @own_settings()
-    def hooks_for(self, intervention: AblateHeads, batch: Batch) -> list[tuple[str, Callable]]:
+    def hooks_for(self, intervention: Intervention, batch: Batch) -> list[tuple[str, Callable]]:
         """An intervention as TransformerLens hooks for this batch.
 
         `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
         Baselines that need the intact model (mean, resample, ...) run it once, here. The hooks follow the
         model, should it be moved or cast later.
         """
-        if not isinstance(intervention, AblateHeads):
-            as_interventions([intervention])
-        wanted = needs(intervention.kind, self.run_config.model)
+        as_interventions([intervention])
+        wanted = intervention.needs(self.run_config.model)
         with torch.no_grad():
             _, cache = self.run_with_cache(batch, names_filter=lambda name: name in wanted)
         intact = {name: cache[name] for name in wanted}
-        planned = edits([intervention], self.run_config.model, intact)
+        planned = edits([intervention], self.run_config.model, intact, batch)
 
         def hook(edit: Edit) -> Callable:
             return lambda x, hook: edit.like(x)(x).reshape(x.shape)  # the one condition's axis goes

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from mechicl.data.banks import Bank, Batch
     from mechicl.engine.params import Params
-    from mechicl.interventions import AblateHeads
+    from mechicl.interventions import Intervention
     from mechicl.model import ICLTransformer
 
 FORMAT = 1
@@ -302,22 +302,28 @@ class Series:
         self,
         steps: Iterable[int] | None = None,
         evaluators: Iterable[str] | None = None,
-        ablate: AblateHeads | Sequence[AblateHeads] | None = None,
+        ablate: Intervention | Sequence[Intervention] | None = None,
         n: int | None = None,
+        metrics: Iterable[str] | None = ("in_context_acc", "acc", "loss"),
     ) -> pd.DataFrame:
-        """Evaluate checkpoints, intact and with heads ablated.
+        """Evaluate checkpoints, intact and under interventions (docs/interventions.md), as heads ablated.
 
         Args:
-            steps: default all.
-            evaluators: default all.
-            ablate: one intervention or several, each measured on its own; rows of the intact
-                model come first.
+            steps, evaluators: default all.
+            ablate: one intervention or several, each measured on its own; rows of the intact model come first.
             n: sequences per evaluator (default: the run's `n_eval`).
+            metrics: any of `evaluators.ALL_METRICS`; None: each evaluator's headline alone.
 
         Returns:
-            The tidy table: run, seed, step, sequences, intervention, baseline, evaluator,
-            metric, value, n, ci_low, ci_high.
+            The tidy table: run, seed, step, intervention, baseline, evaluator, metric, value, n, ci_low, ...
         """
         from mechicl.measures.ablation import evaluate
 
-        return evaluate(self, steps, evaluators, ablate, n)
+        return evaluate(self, steps, evaluators, ablate, n, metrics)
+
+    def answers(self, step: int, evaluator: str, ablate: Intervention | None = None, metric: str | None = None,
+                n: int | None = None) -> np.ndarray:  # fmt: skip
+        """One metric (default: the headline) of every sequence of an evaluation set, [n]: bool for accuracies."""
+        from mechicl.measures.ablation import answers
+
+        return answers(self, step, evaluator, ablate, metric, n)

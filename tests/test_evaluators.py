@@ -248,6 +248,34 @@ def test_metrics_are_their_formulas(name):
     torch.testing.assert_close(got["loss"].double(), loss, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", list(EVALUATORS))
+def test_in_context_probability_is_the_softmax_over_the_distinct_labels_shown(name):
+    """However often a label is shown it counts once; 0, and no loss, where the answer is not shown."""
+    config, bank = make(4)
+    batch = evaluation_set(name, config, bank)
+    params = random_params(config, 0, 1)
+    final = forward(params, batch, config.model).final
+    z = logits(params, final).double()
+    masked = torch.full_like(z, -torch.inf).scatter(-1, batch.labels.expand(*z.shape[:-1], -1), 0.0) + z
+    prob = masked.softmax(-1).gather(-1, batch.target.expand(z.shape[:-1])[..., None])[..., 0]
+    got = score(params, final, batch, ["in_context_prob", "in_context_loss"])
+    torch.testing.assert_close(got["in_context_prob"].double(), prob, rtol=1e-5, atol=1e-6)
+    shows = (batch.labels == batch.target[:, None]).any(1).expand(prob.shape)
+    torch.testing.assert_close(got["in_context_loss"][shows].double(), -prob[shows].log(), rtol=1e-4, atol=1e-5)
+    assert got["in_context_loss"][~shows].isnan().all()
+    assert shows.all() != (name == "iwl")
+    for metric, values in got.items():  # a number has a normal interval, as the loss has
+        assert np.allclose(mean_interval(values, metric)[1], mean_interval(values, "loss")[1], equal_nan=True)
+
+
+def test_an_unknown_metric_is_refused():
+    config, bank = make(2)
+    batch = evaluation_set("icl", config, bank)
+    params = random_params(config, 0)
+    with pytest.raises(ConfigError, match="metric 'accuracy': expected one of in_context_acc, acc, loss"):
+        score(params, forward(params, batch, config.model).final, batch, ["acc", "accuracy"])
+
+
 def test_in_context_acc_is_false_where_the_target_is_not_shown():
     config, bank = make(4)
     batch = evaluation_set("iwl", config, bank)

@@ -29,7 +29,7 @@ from mechicl.config import (
     to_dict,
 )
 from mechicl.features.file import Features, write
-from mechicl.interventions import AblateHeads
+from mechicl.interventions import AblateHeads, AblateMLPs, ClampMatch, Temper
 from mechicl.loading import check_types, type_hints
 from mechicl.measures.grafts import Graft
 from mechicl.series import open_series
@@ -45,7 +45,9 @@ TINY = Config(
 )  # fmt: skip
 SOUND = {  # of each class an instance that can be
     Config: TINY, Treatment: TINY.treatments[0], Window: TINY.schedule.windows[0],
-    AblateHeads: AblateHeads(heads=((0, 1),)), Graft: Graft(parts=("mlp",), source=3),
+    AblateHeads: AblateHeads(heads=((0, 1),)), AblateMLPs: AblateMLPs(layers=(1,)),
+    ClampMatch: ClampMatch(heads=((0, 1),)), Temper: Temper(heads=((0, 1),), temperature=2.0),
+    Graft: Graft(parts=("mlp",), source=3),
 }  # fmt: skip
 
 
@@ -56,7 +58,7 @@ def classes(hint) -> list[type]:
     return [c for inner in typing.get_args(hint) for c in classes(inner)]
 
 
-CLASSES = list(dict.fromkeys([*classes(Config), AblateHeads, Graft]))
+CLASSES = list(dict.fromkeys([*classes(Config), AblateHeads, AblateMLPs, ClampMatch, Temper, Graft]))
 FIELDS = [(cls, f.name) for cls in CLASSES for f in dataclasses.fields(cls)]
 
 

@@ -20,7 +20,7 @@ from mechicl.engine.forward import Edit, forward, logits
 from mechicl.engine.params import Params
 from mechicl.figures.attention import patterns
 from mechicl.figures.scales import fitted
-from mechicl.interventions import AblateHeads, edits, needs
+from mechicl.interventions import AblateHeads, edits
 from mechicl.measures.attribution import attribute
 from mechicl.surroundings import reading
 
@@ -96,7 +96,7 @@ def unmoved(run: Run, ablation: AblateHeads) -> dict[tuple[int, int], str]:
     model, out = run.series.config.model, {}
     for layer in range(model.n_layers):
         for head in range(model.n_heads):
-            if ablation.kind == "pattern_preserving":
+            if "pattern" in ablation.held:
                 why = "patterns are held"
             elif layer > ablation.first_layer:
                 continue
@@ -185,7 +185,7 @@ def edits_of(
     if ablation is None:
         return None
     model = run.series.config.model
-    wanted = needs(ablation.kind, model)
+    wanted = ablation.needs(model)
     acts = forward(params, batch, model, capture=wanted, query_only=query_only).acts if wanted else {}
     return edits([ablation], model, acts)
 

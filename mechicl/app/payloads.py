@@ -18,7 +18,6 @@ from mechicl.app.sequence import MARKS, Answers, Token
 from mechicl.app.state import View
 from mechicl.app.texts import end, interval, plain, signed
 from mechicl.app.view import Chunk, Effect, Number
-from mechicl.figures.attention import ablation_note
 from mechicl.figures.scales import SCALES, SHADES, Meaning, colorscale, ink, shades
 from mechicl.figures.style import NAMES
 from mechicl.interventions import AblateHeads
@@ -133,7 +132,7 @@ def attention_cells(found: Attention, right: Answers | None, ablation: AblateHea
             for mark, label in zip(MARKS, (right.true, right.in_context, right.in_weights), strict=True)],
         "intact": _thousandths(found.intact), "ablated": _thousandths(found.ablated),
         "same": {f"{la}.{h}": why for (la, h), why in found.same.items()},
-        "note": "" if ablation is None else ablation_note(ablation),
+        "note": "" if ablation is None else ablation.note,
     }  # fmt: skip
 
 
@@ -176,7 +175,7 @@ def comparison(found: Comparison, view: View) -> dict[str, Any]:
     figure = two_timelines(found.a, found.b, view.unit, view.axis)
     return {
         "sides": sides, "steps": found.b.run.steps, "paired": found.same_sequences, "aligned": found.aligned,
-        "chosen": view.sequence is not None, "note": ablation_note(view.ablation) if view.ablation else "",
+        "chosen": view.sequence is not None, "note": view.ablation.note if view.ablation else "",
         "sequences": [found.b.run.series.sequences(s) for s in found.b.run.steps],
         "difference": {k: [signed(n.value), interval(n, sign=True)] for k, n in found.difference.items()},
         "clear": [k for k, n in found.difference.items() if n.low > 0 or n.high < 0],

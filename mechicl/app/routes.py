@@ -23,7 +23,7 @@ from mechicl.app.runs import Run
 from mechicl.app.state import View
 from mechicl.app.tables import TABLES, to_take_along
 from mechicl.config import ConfigError
-from mechicl.figures.attention import ablation_note, circuitsvis_bundle, circuitsvis_element, patterns, show_attention
+from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns, show_attention
 from mechicl.figures.style import FONT, NAMES, short
 from mechicl.storage import SeriesError
 
@@ -133,7 +133,7 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         return figures.heads_figure(grid, model.n_layers, model.n_heads, f"{at}; {on}; n = {n:,}{done}")
     if name == "attention":
         found = attention(bench, run, view)
-        note = f"<br>{ablation_note(view.ablation)}" if view.ablation else ""
+        note = f"<br>{view.ablation.note}" if view.ablation else ""
         return figures.attention_figure(found, f"{at}; {found.what}{done}", view.head, note=note)
     if name == "logits":
         found = logit_view(bench, run, view)

@@ -12,7 +12,6 @@ from mechicl.app.runs import Library, Run
 from mechicl.app.state import View
 from mechicl.app.view import Number, Workbench, table
 from mechicl.evaluators import EVALUATORS
-from mechicl.interventions import BASELINES
 from mechicl.storage import SeriesError
 
 TABLES = ("table", "curve", "grid", "comparison")
@@ -74,7 +73,7 @@ def comparison_table(bench: Workbench, library: Library, run: Run, view: View) -
                 "side": label, "run": side.run.series.name, "step": side.step,
                 "sequences": side.run.series.sequences(side.step), "evaluator": name,
                 "metric": EVALUATORS[name].headline, "intervention": str(done) if done else "intact",
-                "baseline": BASELINES[done.kind] if done else "", "value": number.value, "n": number.n,
+                "baseline": done.baseline if done else "", "value": number.value, "n": number.n,
                 "ci_low": number.low, "ci_high": number.high, "paired": found.same_sequences,
             })  # fmt: skip
             differences.append(found.difference.get(name) if label == "B" else None)

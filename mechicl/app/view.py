@@ -27,7 +27,7 @@ from mechicl.cores import cores
 from mechicl.engine.forward import forward, restart_hooks
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, mean_interval, paired_interval, score
-from mechicl.interventions import BASELINES, AblateHeads, edits, needs
+from mechicl.interventions import AblateHeads, edits
 from mechicl.measures.tables import tidy
 from mechicl.storage import SeriesError
 from mechicl.surroundings import reading
@@ -170,7 +170,7 @@ class Workbench:
             self._intact.put(key, intact.acts, _held(intact.acts))
             final = intact.final
         else:
-            acts, wanted = self._intact.get(key) or {}, set(needs(ablation.kind, model))
+            acts, wanted = self._intact.get(key) or {}, set(ablation.needs(model))
             if not wanted <= acts.keys():
                 acts = forward(params, batch, model, capture=wanted | restarts).acts
                 self._intact.put(key, acts, _held(acts))
@@ -207,7 +207,7 @@ def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHead
         for e in bench.effects(run, step, ablation, hurry=False):
             done = [("intact", "", e.intact)]
             if ablation is not None and e.ablated is not None:
-                done.append((str(ablation), BASELINES[ablation.kind], e.ablated))
+                done.append((str(ablation), ablation.baseline, e.ablated))
             for intervention, baseline, number in done:
                 rows.append({
                     "step": step, "evaluator": e.evaluator, "metric": EVALUATORS[e.evaluator].headline,

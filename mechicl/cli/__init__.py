@@ -9,14 +9,14 @@ from tyro.conf import DisallowNone
 
 import mechicl
 from mechicl.cli.create import densify, features, recipes, sweep, train
-from mechicl.cli.look import analyze, open_app, report, show, verify
+from mechicl.cli.look import ablate, analyze, open_app, report, show, verify
 from mechicl.cli.verbs import app
 from mechicl.config import ConfigError
 from mechicl.output import never_crash
 from mechicl.storage import SeriesError
 
-__all__ = ["analyze", "app", "densify", "features", "main", "open_app", "recipes", "report", "show", "sweep", "train",
-           "verify"]  # fmt: skip
+__all__ = ["ablate", "analyze", "app", "densify", "features", "main", "open_app", "recipes", "report", "show", "sweep",
+           "train", "verify"]  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> None:

@@ -48,6 +48,33 @@ def analyze(
 
 
 @app.command
+def ablate(
+    run: Run, *,
+    heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "",
+    step: int | None = None, n: int | None = None, out: Path | None = None,
+) -> None:  # fmt: skip
+    """Take heads or MLPs out of a checkpoint and see what each evaluator loses, beside random other heads.
+
+    $ mechicl ablate checkpoints/demo --heads L0H5,L1H3
+    $ mechicl ablate checkpoints/demo --heads L0H0,L0H1 --hold k,v --step 2000 --out ablated.csv
+
+    Args:
+        run: the run's directory.
+        heads: which heads, as L0H5,L1H3; layers and heads count from 0.
+        kind: what takes their place: zero, mean or resample; for heads also pattern_preserving and value_preserving.
+        hold: what later layers keep at its intact value: pattern, q, k, v, or several of them.
+        mlp: which layers' MLPs, as 1 or 0,1.
+        step: which checkpoint (default: the last).
+        n: sequences per evaluator (default: as the run was evaluated).
+        out: keep the table, as FILE.csv or FILE.parquet.
+    """
+    from mechicl.ablate import asked
+    from mechicl.ablate import run as measure
+
+    print(measure(run, asked(heads, kind, hold, mlp), step, n, out))
+
+
+@app.command
 def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
     """Write one self-contained HTML page about a series; it opens offline.
 

@@ -86,7 +86,7 @@ def forward(
             then have one position (the query axis of patterns too).
         known: activations of the unedited model on this batch, as captured with the same
             `query_only`. Where they hold a layer's `hook_resid_pre` and `attn.hook_z` (see
-            `restart_hooks`) and no edit lies before that z, the pass starts there.
+            `restart_hooks`) and no edit or capture lies before that z, the pass starts there.
 
     Returns:
         Output: final [*lead, b, d] and the captured activations.
@@ -95,7 +95,7 @@ def forward(
         KeyError: an edit or capture names a hook that this model does not run.
     """
     hook = _Hooks(dict(edits or {}), set(capture), {})
-    first = _first_layer(hook, model) if known else None
+    first = _first_layer(hook, model, known) if known else None
     x = _embed(params, batch, model, hook) if first is None or known is None else known[restart_hooks(first)[0]]
     for layer in range(first or 0, model.n_layers):
         last = layer == model.n_layers - 1
@@ -116,13 +116,20 @@ def restart_hooks(layer: int) -> tuple[str, str]:
     return f"blocks.{layer}.hook_resid_pre", f"blocks.{layer}.attn.hook_z"
 
 
-def _first_layer(hook: _Hooks, model: ModelConfig) -> int | None:
-    """The layer whose z no edit and no capture lies before: later layers only, or that z itself."""
+def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) -> int | None:
+    """The last layer with a known z that no edit and no capture lies before; None where there is none."""
+    found, asked = None, [*hook.edits, *hook.wanted]
+    if not all(name.startswith(("blocks.", "ln_final.")) for name in asked):
+        return None
     for layer in range(model.n_layers):
-        inside = [n for n in (*hook.edits, *hook.wanted) if n.startswith(f"blocks.{layer}.")]
+        inside = [n for n in asked if n.startswith(f"blocks.{layer}.")]
+        if not all(any(part in name for part in _AFTER_Z) for name in inside):
+            break
+        if known.keys() >= {*restart_hooks(layer)}:
+            found = layer
         if inside:
-            return layer if all(any(part in name for part in _AFTER_Z) for name in inside) else None
-    return None
+            break
+    return found
 
 
 _AFTER_Z = (

@@ -24,7 +24,7 @@ from mechicl.engine.forward import forward
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.scales import colorscale
 from mechicl.figures.style import FONT, finish, short
-from mechicl.interventions import AblateHeads, as_interventions, edits, needs
+from mechicl.interventions import Intervention, as_interventions, edits
 from mechicl.paths import given
 from mechicl.series import Series, SeriesError
 from mechicl.surroundings import reading
@@ -46,18 +46,8 @@ class Patterns:
     what: str
     note: str = ""
 
-
-def ablation_note(ablate: AblateHeads) -> str:
-    """What a reader of patterns under an ablation must know."""
-    if ablate.kind == "pattern_preserving":
-        return "Every pattern is held as in the intact model; the ablated heads' output is removed."
-    return (
-        "An ablated head's output is removed, not its pattern: it still attends, and what it reads goes nowhere. "
-        "Patterns of later layers may change."
-    )
-
     def __repr__(self) -> str:
-        return f"Patterns(values {list(self.values.shape)}, at steps {{}}; {self.what})"
+        return f"Patterns(values {list(self.values.shape)}, at steps {self.steps}; {self.what})"
 
 
 @reading()
@@ -66,7 +56,7 @@ def patterns(
     steps: Sequence[int],
     evaluator: str = "icl",
     sequence: int | None = None,
-    ablate: AblateHeads | None = None,
+    ablate: Intervention | None = None,
     n: int | None = None,
 ) -> Patterns:
     """Attention patterns at some steps.
@@ -76,7 +66,7 @@ def patterns(
         sequence: one sequence by number; default the mean over the sequences whose most
             common slots agree: those that show the matching pairs first (where the query's
             class is in the context), so that rows and columns mean the same in all of them.
-        ablate: heads taken out first.
+        ablate: an intervention made first, as heads taken out.
     """
     if len(as_interventions(ablate)) > 1:
         raise ConfigError("a picture shows one intervention: give one AblateHeads with all the heads.")
@@ -100,13 +90,13 @@ def patterns(
             continue
         # A baseline is the evaluation set's, not that of the sequences looked at: the mean over
         # one sequence would be the head itself.
-        intact = forward(params, batch, model, capture=needs(ablate.kind, model), query_only=False).acts
-        edited = edits([ablate], model, intact)
+        intact = forward(params, batch, model, capture=ablate.needs(model), query_only=False).acts
+        edited = edits([ablate], model, intact, batch)
         acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts
         out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
     if ablate is not None:
         what += f", {ablate}"
-    return Patterns(torch.stack(out), list(steps), tokens, what, ablation_note(ablate) if ablate else "")
+    return Patterns(torch.stack(out), list(steps), tokens, what, ablate.note if ablate else "")
 
 
 def _aligned(batch: Batch) -> tuple[torch.Tensor, list[str]]:
@@ -224,14 +214,14 @@ def show_attention(
     evaluator: str = "icl",
     sequence: int | None = None,
     layer: int | None = None,
-    ablate: AblateHeads | None = None,
+    ablate: Intervention | None = None,
 ) -> AttentionView:
     """Attention heads at a step, in circuitsvis: click a head to enlarge it.
 
     Args:
         sequence: one sequence by number; default the mean over aligned ones (`patterns`).
         layer: one layer; default all.
-        ablate: heads taken out first.
+        ablate: an intervention made first, as heads taken out.
     """
     shown = patterns(series, [step], evaluator, sequence, ablate)
     layers = range(shown.values.shape[1]) if layer is None else [layer]

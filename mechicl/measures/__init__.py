@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 _HOME = {
     "Graft": "grafts",
     "ablate_mlps": "mlps",
+    "answers": "ablation",
     "attention_scores": "attention",
+    "composition_scores": "composition",
     "effects": "ablation",
     "evaluate": "ablation",
     "evaluate_grafts": "grafts",
@@ -30,11 +32,12 @@ _HOME = {
     "uniform_scores": "attention",
     "untrained_scores": "attention",
 }
-_MODULES = ("ablation", "attention", "attribution", "baselines", "grafts", "mlps", "phases", "removal", "seeds",
-            "subspaces", "tables")  # fmt: skip
+_MODULES = ("ablation", "attention", "attribution", "baselines", "composition", "grafts", "mlps", "phases",
+            "removal", "seeds", "subspaces", "tables")  # fmt: skip
 __all__ = [*_HOME]
 
 if TYPE_CHECKING:
+    from mechicl.measures.ablation import answers as answers
     from mechicl.measures.ablation import effects as effects
     from mechicl.measures.ablation import evaluate as evaluate
     from mechicl.measures.ablation import head_effects as head_effects
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from mechicl.measures.attention import untrained_scores as untrained_scores
     from mechicl.measures.attribution import logit_attribution as logit_attribution
     from mechicl.measures.baselines import joint_intervals as joint_intervals
+    from mechicl.measures.composition import composition_scores as composition_scores
     from mechicl.measures.grafts import Graft as Graft
     from mechicl.measures.grafts import evaluate_grafts as evaluate_grafts
     from mechicl.measures.mlps import ablate_mlps as ablate_mlps

@@ -7,19 +7,19 @@ grouped by the first layer they touch, so what an ablation leaves alone is compu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import groupby
 
 import numpy as np
 import pandas as pd
 import torch
 
-from mechicl.config import ModelConfig
+from mechicl.config import ConfigError, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, paired_interval, score
-from mechicl.interventions import BASELINES, AblateHeads, Kind, as_interventions, edits, every_head, needs
+from mechicl.interventions import Intervention, Kind, as_interventions, edits, every_head
+from mechicl.interventions.base import described, rank
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, measured, tidy
@@ -36,7 +36,7 @@ def evaluate(
     series: Series,
     steps: Iterable[int] | None = None,
     evaluators: Iterable[str] | None = None,
-    ablate: AblateHeads | Sequence[AblateHeads] | None = None,
+    ablate: Intervention | Sequence[Intervention] | None = None,
     n: int | None = None,
     metrics: Iterable[str] | None = METRICS,
     fold: int = 0,
@@ -53,8 +53,8 @@ def evaluate(
         evaluators: default all.
         ablate: one intervention or several, each on its own.
         n: sequences per evaluator; fold: which evaluation set (`evaluators.evaluation_set`).
-        metrics: None for the headline of each evaluator alone, which is much cheaper: only
-            `iwl` then needs the full vocabulary.
+        metrics: any of `evaluators.ALL_METRICS`; None for the headline of each evaluator alone, which is much
+            cheaper: only `iwl` then needs the full vocabulary.
     """
     conditions = as_interventions(ablate)
     for condition in conditions:
@@ -62,17 +62,20 @@ def evaluate(
     sets = _sets(series, evaluators, n, fold)
     chosen = chosen_steps(series, steps)
     wanted = {name: tuple(metrics or (EVALUATORS[name].headline,)) for name in sets}
-    settings = {
-        "evaluators": wanted, "ablate": [asdict(c) for c in conditions], "fold": fold,
-        "n": {name: len(batch) for name, batch in sets.items()},
-    }  # fmt: skip
     rows = _measured(series, chosen, sets, wanted, conditions, progress)
+    try:
+        asked = [described(c) for c in conditions]
+    except (OSError, TypeError):  # somebody's own, whose code cannot be read: it may be another one tomorrow
+        return tidy(series, rows, EFFECT)
+    settings = {
+        "evaluators": wanted, "ablate": asked, "fold": fold, "n": {name: len(batch) for name, batch in sets.items()},
+    }  # fmt: skip
     return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows, EFFECT))
 
 
 def _measured(
     series: Series, chosen: list[int], sets: dict[str, Batch], wanted: dict[str, tuple[str, ...]],
-    conditions: Sequence[AblateHeads], progress: bool,
+    conditions: Sequence[Intervention], progress: bool,
 ) -> Iterator[dict]:  # fmt: skip
     each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
     together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
@@ -106,23 +109,23 @@ def _scores(
     params: Params,
     batch: Batch,
     model: ModelConfig,
-    conditions: Sequence[AblateHeads],
+    conditions: Sequence[Intervention],
     metrics: tuple[str, ...],
     together: int,
-) -> Iterator[tuple[list[AblateHeads | None], dict[str, torch.Tensor]]]:
+) -> Iterator[tuple[list[Intervention | None], dict[str, torch.Tensor]]]:
     """Groups of conditions with their metrics [s, c, b]; the intact model first, as [None]."""
     if len(params["unembed.b_U"]) == 1:  # one step: plain parameters take the engine's quicker paths
         params = {name: p[0] for name, p in params.items()}
-    wanted = {hook for c in conditions for hook in needs(c.kind, model)}
-    wanted |= {hook for c in conditions if c.heads for hook in restart_hooks(c.first_layer)}
+    wanted = {hook for c in conditions for hook in c.needs(model)}
+    wanted |= {hook for c in conditions for hook in restart_hooks(c.first_layer)}
     intact = forward(params, batch, model, capture=wanted)
     yield [None], _with_axes(score(params, intact.final, batch, metrics))
-    order = sorted(conditions, key=lambda c: (c.kind, c.first_layer))
-    for _, same in groupby(order, key=lambda c: (c.kind, c.first_layer)):
+    order = sorted(conditions, key=lambda c: (c.family, c.first_layer))
+    for _, same in groupby(order, key=lambda c: (c.family, c.first_layer)):
         listed = list(same)
         for i in range(0, len(listed), together):
             group = listed[i : i + together]
-            edited = edits(group, model, intact.acts)
+            edited = edits(group, model, intact.acts, batch)
             parts = []
             for rows in (slice(j, j + _SEQUENCES) for j in range(0, len(batch), _SEQUENCES)):
                 some = {name: _edit_of(edit, name, rows) for name, edit in edited.items()}
@@ -138,8 +141,8 @@ def _edit_of(edit: Edit, hook: str, rows: slice) -> Edit:
 
 
 def _of(x: torch.Tensor, hook: str, rows: slice) -> torch.Tensor:
-    """Some sequences of an activation [*lead, b, t, h, k], or of what broadcasts against it."""
-    axis = -3 if hook.endswith("resid_pre") else -4
+    """Some sequences of an activation, or of what broadcasts against it."""
+    axis = -rank(hook)
     if x.dim() < -axis or x.shape[axis] == 1:
         return x
     return x.movedim(axis, 0)[rows].movedim(0, axis)
@@ -151,23 +154,58 @@ def _with_axes(scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _rows(
-    steps: list[int], group: list[AblateHeads | None], evaluator: str, metric: str, values: torch.Tensor,
+    steps: list[int], group: list[Intervention | None], evaluator: str, metric: str, values: torch.Tensor,
     intact: torch.Tensor,
 ) -> Iterator[dict]:  # fmt: skip
     _, effect_low, effect_high = paired_interval(intact.cpu(), values.cpu(), metric)
     value, low, high = (np.asarray(x) for x in mean_interval(values.cpu(), metric))  # [s, c]
     for i, step in enumerate(steps):
         for j, condition in enumerate(group):
-            single = condition.heads[0] if condition and len(condition.heads) == 1 else (pd.NA, pd.NA)
+            layer, head = condition.place if condition else (None, None)
             yield {
-                "step": step, "evaluator": evaluator, "metric": metric, "layer": single[0], "head": single[1],
+                "step": step, "evaluator": evaluator, "metric": metric,
+                "layer": pd.NA if layer is None else layer, "head": pd.NA if head is None else head,
                 "intervention": str(condition) if condition else "intact",
-                "baseline": BASELINES[condition.kind] if condition else "",
+                "baseline": condition.baseline if condition else "",
                 "value": float(value[i, j]), "n": values.shape[-1],
                 "ci_low": float(low[i, j]), "ci_high": float(high[i, j]),
                 "effect_low": float(effect_low[i, j]) if condition else np.nan,
                 "effect_high": float(effect_high[i, j]) if condition else np.nan,
             }  # fmt: skip
+
+
+@reading()
+def answers(
+    series: Series,
+    step: int,
+    evaluator: str,
+    ablate: Intervention | None = None,
+    metric: str | None = None,
+    n: int | None = None,
+    fold: int = 0,
+) -> np.ndarray:
+    """One metric of every sequence of an evaluation set, intact or under an intervention: what `evaluate` averages.
+
+    Args:
+        step: one checkpoint.
+        metric: one of `evaluators.ALL_METRICS` (default: the evaluator's headline).
+        n, fold: as in `evaluate`.
+
+    Returns:
+        [n], in the order of `series.evaluation_set(evaluator, n, fold)`: bool for accuracies, else float.
+
+    Raises:
+        ConfigError: several interventions, or no such evaluator, metric or head. SeriesError: no such checkpoint.
+    """
+    conditions, model = as_interventions(ablate), series.config.model
+    if len(conditions) > 1:
+        raise ConfigError("answers are under one intervention: give one, or Together(parts=(...)) for all at once.")
+    for condition in conditions:
+        condition.check(model)
+    batch, (chosen,) = series.evaluation_set(evaluator, n, fold), chosen_steps(series, step)
+    wanted = metric or EVALUATORS[evaluator].headline
+    *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1)
+    return scored[wanted].reshape(-1).numpy()
 
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,27 +9,20 @@ learning lived there. The test is to take the MLP's output away and see which an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import Literal
 
 import pandas as pd
-from torch import Tensor
 
 from mechicl.config import ConfigError
-from mechicl.data.banks import Batch
-from mechicl.engine.forward import Edit, forward
-from mechicl.engine.params import Params, pack
-from mechicl.evaluators import EVALUATORS, metric_rows, score
-from mechicl.interventions import BASELINES
-from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, one_by_one, tidy
+from mechicl.interventions import AblateMLPs
+from mechicl.measures.ablation import EFFECT, evaluate
 from mechicl.series import Series
-from mechicl.surroundings import reading
 
-KINDS = ("zero", "mean")
+KINDS: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
 
 
-@reading()
 def ablate_mlps(
     series: Series,
     steps: Iterable[int] | None = None,
@@ -39,35 +32,16 @@ def ablate_mlps(
 ) -> pd.DataFrame:
     """The tidy table of headlines, intact and without the MLP of each layer that has one.
 
-    `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's, `baseline` what takes its place.
+    `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's, `baseline` what takes its place. Other sets
+    of MLPs, and paired intervals of what is lost: `series.evaluate(ablate=AblateMLPs(layers=(0, 1)))`.
 
     Raises:
         ConfigError: the model has no MLP.
     """
-    model, chosen = series.config.model, chosen_steps(series, steps)
+    model = series.config.model
     layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
     if not layers:
         raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so that none can be taken out.")
-    sets = {name: series.evaluation_set(name, n) for name in evaluators}
-    hooks = {la: f"blocks.{la}.hook_mlp_out" for la in layers}
-
-    def measure(params: Params, name: str, batch: Batch) -> Iterator[dict]:
-        def scored(final: Tensor) -> list[dict]:
-            return metric_rows(name, score(params, final, batch, (EVALUATORS[name].headline,)))
-
-        intact = forward(params, batch, model, capture=hooks.values())
-        yield from ({"intervention": "intact"} | row for row in scored(intact.final))
-        for (layer, hook), kind in product(hooks.items(), KINDS):
-            put = intact.acts[hook].mean(0, keepdim=True) if kind == "mean" else 0.0
-            final = forward(params, batch, model, edits={hook: Edit(0.0, put)}).final
-            named = {"intervention": f"{kind} L{layer} MLP", "layer": layer, "baseline": BASELINES[kind]}
-            yield from (named | row for row in scored(final))
-
-    def rows() -> Iterator[dict]:
-        for step in one_by_one(chosen, "MLPs", progress):
-            params = pack(series.weights(step))
-            for name, batch in sets.items():
-                yield from ({"step": step} | row for row in measure(params, name, batch))
-
-    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
-    return cached(series, "mlps", chosen, settings, lambda: tidy(series, rows()))
+    conditions = [AblateMLPs(layers=(layer,), kind=kind) for layer, kind in product(layers, KINDS)]
+    table = evaluate(series, steps, evaluators, conditions, n, metrics=None, progress=progress)
+    return table.drop(columns=[*EFFECT])

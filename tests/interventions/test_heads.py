@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from known_models import PREVIOUS_TOKEN_HEAD
+from random_models import MODELS, batch_of, by_engine, hooked, make, weights_of
 from torch import Tensor
 
-from mechicl.config import BankConfig, Config, ConfigError, ModelConfig, SequenceConfig
-from mechicl.data.banks import Batch, build_bank
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward, logits, stack
-from mechicl.engine.params import Params, init, pack
+from mechicl.engine.params import pack
 from mechicl.interventions import (
     BASELINES,
     AblateHeads,
@@ -25,11 +27,6 @@ from mechicl.interventions import (
 from mechicl.model import ICLTransformer
 
 KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
-MODELS = {
-    "plain": {},
-    "rotary-no-norm": {"positions": "rotary", "layer_norm": False},
-    "three-layers-mlp": {"n_layers": 3, "mlp_ratio": 2, "mlp_layers": (0, 2)},
-}
 SETS = [
     ((0, 1),),
     ((1, 3),),
@@ -38,39 +35,6 @@ SETS = [
     ((0, 3), (1, 0)),
 ]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-
-
-def make(kind: str = "plain") -> Config:
-    return Config(
-        name="x",
-        steps=1,
-        bank=BankConfig(n_classes=11, n_exemplars=4, n_holdout_classes=2, dim=6),
-        sequences=SequenceConfig(n_pairs=3),
-        model=ModelConfig(**({"d_model": 16, "n_heads": 4} | MODELS[kind])),
-    )
-
-
-def weights_of(config: Config, dtype: torch.dtype, seed: int = 0) -> Params:
-    """Far from init, so that patterns are peaked and every head matters."""
-    rng = torch.Generator().manual_seed(seed)
-    return {
-        name: w.to(dtype) + 0.4 * torch.randn(w.shape, generator=rng, dtype=dtype)
-        for name, w in init(config).items()
-    }
-
-
-def batch_of(config: Config, dtype: torch.dtype, n: int = 5) -> Batch:
-    part = build_bank(config).train()
-    return part.draw(config.sequences, n, np.random.default_rng(0), config.bank.labels).to(dtype)
-
-
-def hooked(config: Config, weights: Params) -> ICLTransformer:
-    dtype = next(iter(weights.values())).dtype
-    model = ICLTransformer(config).to(dtype)
-    for part in model.modules():
-        if hasattr(part, "cfg"):
-            part.cfg.dtype = dtype  # LayerNorm and attention cast to it
-    return model.load_weights(weights)
 
 
 def hooks_on(model: ICLTransformer) -> int:
@@ -109,14 +73,6 @@ def by_hand(model: ICLTransformer, batch: Batch, heads, kind: str) -> Tensor:
     if kind == "value_preserving":
         hooks = [hold(f"blocks.{la}.attn.hook_v") for la in layers] + hooks
     return model.run_with_hooks(batch, fwd_hooks=hooks)[:, -1]
-
-
-def by_engine(params: Params, batch: Batch, config: Config, conditions: list[AblateHeads]) -> Tensor:
-    """Logits [c, b, v] of several conditions at once, the way measures run them."""
-    stacked, model = stack([params]), config.model
-    intact = forward(stacked, batch, model, capture=needs(conditions[0].kind, model)).acts
-    out = forward(stacked, batch, model, edits=edits(conditions, model, intact))
-    return logits(stacked, out.final)[0]
 
 
 def test_every_kind_is_tested_and_has_a_baseline():
@@ -371,3 +327,74 @@ def test_heads_may_be_any_pairs_of_whole_numbers():
                   torch.tensor([[0, 1], [1, 3]])):  # fmt: skip
         assert AblateHeads(heads=heads) == wanted
     assert AblateHeads(heads=()).heads == ()
+
+
+HOLDS = [("pattern",), ("v",), ("q",), ("k",), ("k", "v"), ("v", "pattern"), ("q", "k", "v")]
+
+
+@pytest.mark.parametrize("shape", MODELS)
+@pytest.mark.parametrize("hold", HOLDS, ids="-".join)
+def test_what_is_held_equals_hooks_written_by_hand(hold, shape):
+    """Held in the layers after the first ablated one; before rotation, where positions are rotary."""
+    config = make(shape)
+    weights, batch = weights_of(config, torch.float64), batch_of(config, torch.float64)
+    model = hooked(config, weights)
+    _, cache = model.run_with_cache(batch)
+    for heads in [((0, 1),), ((0, 0), (0, 2), (1, 1))]:
+
+        def cut(z, hook, heads=heads):
+            z = z.clone()
+            for layer, head in heads:
+                if hook.name == f"blocks.{layer}.attn.hook_z":
+                    z[:, :, head] = 0.0
+            return z
+
+        hooks = [(f"blocks.{la}.attn.hook_z", cut) for la in range(config.model.n_layers)]
+        hooks += [(f"blocks.{la}.attn.hook_{part}", lambda x, hook: cache[hook.name].clone())
+                  for la in range(1, config.model.n_layers) for part in hold]  # fmt: skip
+        want = model.run_with_hooks(batch, fwd_hooks=hooks)[:, -1]
+        asked = AblateHeads(heads=heads, hold=hold)
+        here = model.run_with_hooks(batch, fwd_hooks=model.hooks_for(asked, batch))[:, -1]
+        there = by_engine(pack(weights), batch, config, [asked])[0]
+        for got in (here, there):
+            torch.testing.assert_close(got, want, rtol=0, atol=1e-9)
+
+
+def test_the_preserving_kinds_are_zero_with_something_held():
+    config = make()
+    params, batch = pack(weights_of(config, torch.float32)), batch_of(config, torch.float32)
+    for kind, part in (("pattern_preserving", "pattern"), ("value_preserving", "v")):
+        named, spelled = (AblateHeads(heads=((0, 1),), kind=kind), AblateHeads(heads=((0, 1),), hold=(part,)))
+        assert named.held == spelled.held == (part,)
+        got = [by_engine(params, batch, config, [x]) for x in (named, spelled)]
+        assert torch.equal(*got)
+
+
+def test_the_last_layer_sees_queries_keys_and_values_or_patterns_and_values():
+    """Both leave to the ablated heads what they write to the output directly."""
+    config = make()
+    params, batch = pack(weights_of(config, torch.float64)), batch_of(config, torch.float64)
+    heads = ((0, 0), (0, 1), (0, 2), (0, 3))
+    got = [by_engine(params, batch, config, [AblateHeads(heads=heads, hold=hold)])[0]
+           for hold in (("q", "k", "v"), ("pattern", "v"))]  # fmt: skip
+    torch.testing.assert_close(*got, rtol=0, atol=1e-10)
+
+
+def test_the_hand_built_circuit_composes_through_keys_alone(known_series):
+    lost, held = (AblateHeads(heads=(PREVIOUS_TOKEN_HEAD,), hold=hold) for hold in (("q", "v"), ("k",)))
+    table = known_series.evaluate([5], ["flip"], [lost, held], metrics=None).set_index("intervention").value
+    assert table["zero L0H1, k held"] == table["intact"] == 1.0
+    assert table["zero L0H1, q v held"] == pytest.approx(0.5, abs=0.07)
+
+
+def test_what_is_held_is_said_and_printed():
+    one = AblateHeads(heads=((0, 1),), hold=("v", "k", "v"))
+    assert one.hold == ("k", "v")
+    assert str(one) == "zero L0H1, k v held"
+    assert eval(repr(one)) == one
+    assert "hold" not in repr(AblateHeads(heads=((0, 1),)))
+    for word in ("0", "keys and values", "intact"):
+        assert word in one.baseline
+    assert AblateHeads(heads=((0, 1),), kind="value_preserving").baseline == BASELINES["value_preserving"]
+    with pytest.raises(ConfigError, match="hold"):
+        AblateHeads(heads=((0, 1),), hold=("z",))

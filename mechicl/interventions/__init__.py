@@ -1,0 +1,29 @@
+"""What can be done to a model, as data: printable, and saved with the result.
+
+    heads      AblateHeads: heads' outputs replaced; what later layers make of it held in part. Sets of heads
+    mlps       AblateMLPs: the same for MLPs
+    paths      RemoveDirectPath, only_direct_path: the embed-unembed path
+    attention  ClampMatch, Temper: where the query looks, and how sharply
+    together   Together: several at once
+    base       Intervention, the protocol of all of them; `edits`, many conditions in one pass
+
+docs/interventions.md has an example of each, and of one of your own.
+"""
+
+from mechicl.interventions.attention import ClampMatch as ClampMatch
+from mechicl.interventions.attention import Temper as Temper
+from mechicl.interventions.base import Intervention as Intervention
+from mechicl.interventions.base import as_interventions as as_interventions
+from mechicl.interventions.base import edits as edits
+from mechicl.interventions.heads import BASELINES as BASELINES
+from mechicl.interventions.heads import AblateHeads as AblateHeads
+from mechicl.interventions.heads import Kind as Kind
+from mechicl.interventions.heads import every_head as every_head
+from mechicl.interventions.heads import matched_heads as matched_heads
+from mechicl.interventions.heads import needs as needs
+from mechicl.interventions.heads import only_head as only_head
+from mechicl.interventions.heads import random_heads as random_heads
+from mechicl.interventions.mlps import AblateMLPs as AblateMLPs
+from mechicl.interventions.paths import RemoveDirectPath as RemoveDirectPath
+from mechicl.interventions.paths import only_direct_path as only_direct_path
+from mechicl.interventions.together import Together as Together

@@ -1,0 +1,125 @@
+"""Where chosen heads look, set by hand: on the right label with a given strength, or sharper than they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.data.banks import Batch
+from mechicl.engine.forward import Edit
+from mechicl.interventions.base import Intervention
+from mechicl.interventions.heads import check_heads, head_pairs, names
+from mechicl.loading import check_types
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClampMatch(Intervention):
+    """Set the query's attention in some heads: `strength` on the right labels, the rest on the others.
+
+    The right labels are those in the context that are the sequence's answer (`Batch.target`), so on Flip the
+    flipped one, and on CIWL the copied one. `strength` (0 to 1) is shared evenly among them, 1 - strength evenly
+    among the other labels, and nothing is left for exemplars and the query itself. Where all labels are right, the
+    whole attention is theirs; in sequences that do not show the answer, the heads attend as they would.
+    With two pairs this is the published match clamp (science.md 4.3), whose induction strength is 2 strength - 1.
+    """
+
+    heads: tuple[tuple[int, int], ...]
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "heads", head_pairs(self.heads))
+        check_types(self, "ClampMatch")
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(f"ClampMatch.strength={self.strength}: expected a share of attention, 0 to 1.")
+
+    def __str__(self) -> str:
+        return f"match {self.strength:g} {names(self.heads)}"
+
+    @property
+    def baseline(self) -> str:
+        return f"attention of the query: {self.strength:g} on the right labels, {1 - self.strength:g} on the others"
+
+    @property
+    def first_layer(self) -> int:
+        return min((layer for layer, _ in self.heads), default=0)
+
+    @property
+    def place(self) -> tuple[int | None, int | None]:
+        return self.heads[0] if len(self.heads) == 1 else (None, None)
+
+    def check(self, model: ModelConfig) -> None:
+        check_heads(self.heads, model)
+
+    def needs(self, model: ModelConfig) -> list[str]:
+        return [f"blocks.{layer}.attn.hook_pattern" for layer in dict.fromkeys(layer for layer, _ in self.heads)]
+
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+        if batch is None:
+            raise ConfigError("ClampMatch depends on the sequences: edits(conditions, model, intact, batch).")
+        out = {}
+        for hook in self.needs(model):
+            layer, pattern = int(hook.split(".")[1]), intact[hook]
+            asking, t = pattern.shape[-2:]
+            row, shows = match_row(batch, self.strength, pattern.dtype)
+            held = torch.zeros(len(batch), model.n_heads, asking, 1, dtype=pattern.dtype, device=pattern.device)
+            for head in (h for la, h in self.heads if la == layer):
+                held[:, head, -1, 0] = shows.to(held)
+            out[hook] = Edit(1 - held.expand(-1, -1, -1, t), held * row.to(pattern)[:, None, None, :])
+        return out
+
+
+def match_row(batch: Batch, strength: float, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """The query's attention under a match clamp [b, 2C+1], rows sum to 1; and whether a sequence has the answer in
+    its context, bool [b] (rows of those that have not say nothing)."""
+    right = batch.labels == batch.target[:, None]  # [b, C]
+    n_right, n_other = right.sum(1, keepdim=True), (~right).sum(1, keepdim=True)
+    on_right = torch.where(n_other > 0, strength, 1.0) / n_right.clamp(min=1)
+    on_other = (1 - strength) / n_other.clamp(min=1)
+    row = torch.zeros(len(batch), 2 * batch.n_pairs + 1, dtype=dtype, device=right.device)
+    row[:, 1::2] = torch.where(right, on_right, on_other).to(dtype)
+    return row, right.any(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temper(Intervention):
+    """Divide the attention scores of some heads by a temperature, before the softmax: below 1 they look more sharply
+    at what they look at most, above 1 more evenly at all."""
+
+    heads: tuple[tuple[int, int], ...]
+    temperature: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "heads", head_pairs(self.heads))
+        check_types(self, "Temper")
+        if not 1e-6 <= self.temperature <= 1e6:
+            raise ConfigError(f"Temper.temperature={self.temperature}: expected a positive number, 1e-6 to 1e6.")
+
+    def __str__(self) -> str:
+        return f"temperature {self.temperature:g} {names(self.heads)}"
+
+    @property
+    def baseline(self) -> str:
+        return f"attention scores divided by {self.temperature:g}"
+
+    @property
+    def first_layer(self) -> int:
+        return min((layer for layer, _ in self.heads), default=0)
+
+    @property
+    def place(self) -> tuple[int | None, int | None]:
+        return self.heads[0] if len(self.heads) == 1 else (None, None)
+
+    def check(self, model: ModelConfig) -> None:
+        check_heads(self.heads, model)
+
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+        out = {}
+        for layer in dict.fromkeys(layer for layer, _ in self.heads):
+            keep = torch.ones(1, model.n_heads, 1, 1)
+            keep[0, [h for la, h in self.heads if la == layer]] = 1 / self.temperature
+            out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(keep)
+        return out

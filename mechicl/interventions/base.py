@@ -1,0 +1,151 @@
+"""What an intervention is, and how several share one forward pass.
+
+A new intervention is one file: a frozen dataclass that derives from `Intervention` and says which intact
+activations it `needs` and which `edits` it makes. `series.evaluate(ablate=...)`, `model.hooks_for(...)`,
+`series.answers(...)`, the pictures of attention and the cache of tables then take it as they take AblateHeads.
+
+Axes of an activation: [b, t, h, k] for q, k, v and z, [b, h, q, s] for scores and patterns, [b, t, d] elsewhere;
+s checkpoints and c conditions come before b. Conditions ride on axis c of one pass (`edits`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.data.banks import Batch
+from mechicl.engine.forward import Edit
+
+
+class Intervention(ABC):
+    """What is done to a model in a forward pass, as data: printable, comparable, saved with the result."""
+
+    @property
+    @abstractmethod
+    def baseline(self) -> str:
+        """What takes the place of what was there, in words: the tables' column `baseline`."""
+
+    @abstractmethod
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None) -> dict[str, Edit]:
+        """Hook name -> Edit, of this intervention alone.
+
+        Args:
+            intact: the activations named by `needs`, from the intact model on the same batch: plain, or with
+                [s, 1] in front. It may hold more. In the last layer they may have the query's position only.
+            batch: the sequences; None only where the caller knows that the edits do not depend on them.
+        """
+
+    def needs(self, model: ModelConfig) -> list[str]:
+        """Hooks whose intact activations `edits` must be given."""
+        return []
+
+    def check(self, model: ModelConfig) -> None:  # noqa: B027 (nothing to check is the rule)
+        """Raise ConfigError if the model has not what is to be changed."""
+
+    @property
+    def first_layer(self) -> int:
+        """A layer up to whose patterns everything is as in the intact model. (0 is always right, later is quicker.)"""
+        return 0
+
+    @property
+    def family(self) -> str:
+        """Conditions of one family share forward passes, and stand together in a table."""
+        return type(self).__name__
+
+    @property
+    def place(self) -> tuple[int | None, int | None]:
+        """(layer, head), where it is at one: the tables' columns of that name."""
+        return None, None
+
+    @property
+    def note(self) -> str:
+        """What a reader of attention patterns under it must know."""
+        return f"{self}: {self.baseline}."
+
+
+def as_interventions(ablate: object) -> list[Intervention]:
+    """One intervention, several or None, as a list.
+
+    Raises:
+        ConfigError: it is something else, as hooks.
+    """
+    if ablate is None or isinstance(ablate, Intervention):
+        return [] if ablate is None else [ablate]
+    listed = list(ablate) if isinstance(ablate, Iterable) and not isinstance(ablate, str) else [ablate]
+    for each in listed:
+        if not isinstance(each, Intervention):
+            hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""
+            raise ConfigError(f"ablate={each!r}: expected an intervention or several, as AblateHeads(heads=((1, 3),)), "
+                              f"not {type(each).__name__}.{hooks}")  # fmt: skip
+    return listed
+
+
+def edits(
+    conditions: Sequence[Intervention], model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None
+) -> dict[str, Edit]:
+    """The engine's edits for several interventions of one family, one per index of axis c.
+
+    Args:
+        conditions: c interventions, all of the same family.
+        intact: the activations named by their `needs`, from the intact model on the same batch,
+            [*lead, b, ...]. It may hold more.
+        batch: the sequences; may be left out for interventions that do not depend on them.
+
+    Raises:
+        ConfigError: several families, or something to change that the model has not.
+    """
+    families = {c.family for c in conditions}
+    if len(families) != 1:
+        raise ConfigError(f"conditions of one forward pass share a kind; given {sorted(families)}.")
+    for condition in conditions:
+        condition.check(model)
+    made = [condition.edits(model, intact, batch) for condition in conditions]
+    hooks = dict.fromkeys(hook for each in made for hook in each)
+    return {hook: _beside([each.get(hook, Edit()) for each in made], hook) for hook in hooks}
+
+
+def described(condition: Intervention) -> dict:
+    """All that a result depends on, as plain data: the class, its fields, and, where it is not mechicl's own (whose
+    code the cache knows), the text of its module.
+
+    Raises:
+        OSError, TypeError: Python knows no text of it, as in an interactive session.
+    """
+    cls = type(condition)
+    fields = {f.name: getattr(condition, f.name) for f in dataclasses.fields(condition)}  # type: ignore[arg-type]
+    inner = {name: list(map(described, x)) for name, x in fields.items() if _interventions(x)}
+    own = cls.__module__.split(".")[0] == "mechicl"
+    code = "" if own else inspect.getsource(sys.modules[cls.__module__])
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", "code": code, **fields, **inner}
+
+
+def _interventions(x: object) -> bool:
+    return isinstance(x, tuple) and any(isinstance(each, Intervention) for each in x)
+
+
+def rank(hook: str) -> int:
+    """How many axes an activation has from b on."""
+    return 4 if ".attn." in hook else 3
+
+
+def _beside(parts: Sequence[Edit], hook: str) -> Edit:
+    """Edits at one hook, next to each other on axis c."""
+    return Edit(*(_joined([getattr(edit, name) for edit in parts], rank(hook)) for name in ("keep", "add")))
+
+
+def _joined(parts: Sequence[Tensor | float], axes: int) -> Tensor | float:
+    first = parts[0]
+    if all(part is first or (isinstance(part, float) and isinstance(first, float) and part == first) for part in parts):
+        return first  # the same for all conditions: held once
+    tensors = [part if isinstance(part, Tensor) else torch.full((1,), part) for part in parts]
+    wide = max(axes + 1, *(part.dim() for part in tensors))
+    tensors = [part.reshape((1,) * (wide - part.dim()) + part.shape) for part in tensors]
+    shape = torch.broadcast_shapes(*(part.shape for part in tensors))
+    return torch.cat([part.expand(shape) for part in tensors], -(axes + 1))

@@ -1,0 +1,237 @@
+"""Attention heads taken out: their output before W_O (`hook_z`) replaced by a baseline.
+
+What later layers make of the change can be held back in part: `hold` keeps their attention patterns, queries,
+keys or values as in the intact model, so that a head acts through the rest alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.data.banks import Batch
+from mechicl.engine.forward import Edit
+from mechicl.interventions.base import Intervention
+from mechicl.loading import check_types, whole
+
+Kind = Literal["zero", "mean", "resample", "pattern_preserving", "value_preserving"]
+
+BASELINES: dict[str, str] = {
+    "zero": "0",
+    "mean": "mean over the evaluation set, per position",
+    "resample": "the same head on the next sequence of the evaluation set",
+    "pattern_preserving": "0, with every attention pattern held at its intact value",
+    "value_preserving": "0, with every layer's values held at their intact ones",
+}
+
+
+Held = Literal["pattern", "q", "k", "v"]
+_HELD = {"pattern": "attention patterns", "q": "queries", "k": "keys", "v": "values"}
+_HOLDS: dict[str, tuple[Held, ...]] = {"pattern_preserving": ("pattern",), "value_preserving": ("v",)}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AblateHeads(Intervention):
+    """Replace the output of attention heads by a baseline.
+
+    heads: (layer, head) pairs, counted from 0; kind: which baseline (BASELINES). hold: what is kept at its intact
+    value in the layers after the first ablated one: 'pattern', 'q', 'k', 'v', any of them. Queries and keys are
+    held before rotary positions are applied; after it would be the same, since the rotation is fixed.
+    `hold=("k", "v")` lets only later queries be recomputed, `hold=("q", "k", "v")` takes away only what the heads
+    write to the output directly. The two 'preserving' kinds are Singh et al. 2024's (2404.07129, science.md 4.2):
+    kind 'zero' that holds 'pattern', or 'v'.
+    """
+
+    heads: tuple[tuple[int, int], ...]
+    kind: Kind = "zero"
+    hold: tuple[Held, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "heads", head_pairs(self.heads))
+        check_types(self, "AblateHeads")
+        object.__setattr__(self, "hold", _in_order(self.hold))
+
+    def __str__(self) -> str:
+        held = f", {' '.join(self.hold)} held" if self.hold else ""
+        return f"{self.kind} {names(self.heads)}{held}"
+
+    def __repr__(self) -> str:
+        held = f", hold={self.hold!r}" if self.hold else ""
+        return f"AblateHeads(heads={self.heads!r}, kind={self.kind!r}{held})"
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """All that is held, by the kind or by `hold`."""
+        return _in_order((*_HOLDS.get(self.kind, ()), *self.hold))
+
+    @property
+    def baseline(self) -> str:
+        if not self.hold:
+            return BASELINES[self.kind]
+        what = BASELINES["zero" if self.kind in _HOLDS else self.kind]
+        held = _listing([_HELD[part] for part in self.held])
+        return f"{what}, with the {held} of later layers held at their intact values"
+
+    @property
+    def first_layer(self) -> int:
+        """The layer from which activations differ from the intact model's."""
+        return min((layer for layer, _ in self.heads), default=0)
+
+    @property
+    def family(self) -> str:
+        return self.kind + (f", {' '.join(self.hold)} held" if self.hold else "")
+
+    @property
+    def place(self) -> tuple[int | None, int | None]:
+        return self.heads[0] if len(self.heads) == 1 else (None, None)
+
+    @property
+    def note(self) -> str:
+        if "pattern" in self.held:
+            return "Every pattern is held as in the intact model; the ablated heads' output is removed."
+        return ("An ablated head's output is removed, not its pattern: it still attends, and what it reads goes "
+                "nowhere. Patterns of later layers may change.")  # fmt: skip
+
+    def check(self, model: ModelConfig) -> None:
+        """Raise if a head is not one of the model's."""
+        check_heads(self.heads, model)
+
+    def needs(self, model: ModelConfig) -> list[str]:
+        hooks = needs(self.kind, model)
+        return list(dict.fromkeys([*hooks, *(name for part in self.held for name in _hooks(part, model))]))
+
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+        out: dict[str, Edit] = {}
+        device = next(iter(intact.values())).device if intact else None
+        for layer in sorted({layer for layer, _ in self.heads}):
+            # [c, b, t, h, k], not broadcast along k: heads and their dimensions are then one axis to torch, 4x faster
+            keep = torch.ones(1, 1, 1, model.n_heads, model.d_head, device=device)
+            keep[..., [head for la, head in self.heads if la == layer], :] = 0
+            name = f"blocks.{layer}.attn.hook_z"
+            # By kind, not by what `intact` happens to hold: other kinds' needs may be in it too.
+            replaced = self.kind in ("mean", "resample")
+            out[name] = Edit(keep, _replacement(self.kind, intact[name]) * (1 - keep) if replaced else 0.0)
+        # Up to the first ablated layer everything is intact: nothing to hold there.
+        later = [name for part in self.held for name in _hooks(part, model)[self.first_layer + 1 :]]
+        return out | {name: Edit(0.0, intact[name]) for name in later}
+
+
+def _hooks(part: str, model: ModelConfig) -> list[str]:
+    return [f"blocks.{la}.attn.hook_{part}" for la in range(model.n_layers)]
+
+
+def _in_order(parts: Iterable[Held]) -> tuple[Held, ...]:
+    given = set(parts)
+    return tuple(part for part in get_args(Held) if part in given)
+
+
+def _listing(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def names(heads: Iterable[tuple[int, int]]) -> str:
+    """Heads as they are written everywhere: 'L0H1 L1H3'."""
+    return " ".join(f"L{la}H{h}" for la, h in heads) or "nothing"
+
+
+def head_pairs(heads: object) -> tuple[tuple[int, int], ...]:
+    """(layer, head) pairs in order, each once, from whatever pairs can be.
+
+    Raises:
+        ConfigError: these are none.
+    """
+    return tuple(sorted({_pair(head, heads) for head in _listed(heads)}))
+
+
+def check_heads(heads: Iterable[tuple[int, int]], model: ModelConfig) -> None:
+    """Raise ConfigError if a head is not one of the model's."""
+    for layer, head in heads:
+        if not (0 <= layer < model.n_layers and 0 <= head < model.n_heads):
+            raise ConfigError(
+                f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
+                f"with heads 0..{model.n_heads - 1}."
+            )
+
+
+def _listed(heads: object) -> Iterable:
+    if isinstance(heads, (str, bytes)) or not isinstance(heads, Iterable):
+        raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, as heads=((0, 1), (1, 3)).")
+    return heads
+
+
+def _pair(head: object, heads: object) -> tuple[int, int]:
+    """(layer, head) as ints, from whatever a pair can be: a tuple, a list, a row of an array."""
+    try:
+        layer, number = head  # type: ignore[misc]
+        return whole("layer", layer), whole("head", number)
+    except (TypeError, ValueError):  # no pair; or of what are no whole numbers (ConfigError is a ValueError)
+        pass
+    flat = isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads)
+    near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)." if flat else ""
+    raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs of whole numbers, as heads=((0, 1), (1, 3)); "
+                      f"{head!r} is none.{near}")  # fmt: skip
+
+
+def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
+    """Each head of the model ablated on its own."""
+    return [
+        AblateHeads(heads=((layer, head),), kind=kind)
+        for layer in range(model.n_layers)
+        for head in range(model.n_heads)
+    ]
+
+
+def only_head(model: ModelConfig, layer: int, head: int, kind: Kind = "zero") -> AblateHeads:
+    """All other heads of the head's layer ablated ('only this head', science.md IH4)."""
+    rest = tuple((layer, h) for h in range(model.n_heads) if h != head)
+    return AblateHeads(heads=rest, kind=kind)
+
+
+def random_heads(
+    model: ModelConfig, count: int, rng: np.random.Generator, *,
+    layer: int | None = None, excluding: Collection[tuple[int, int]] = (),
+) -> tuple[tuple[int, int], ...]:  # fmt: skip
+    """`count` different heads at random, as a control: of one layer or of all, none of `excluding`.
+
+    Raises:
+        ConfigError: there are not as many.
+    """
+    layers = range(model.n_layers) if layer is None else [layer]
+    heads = [(la, h) for la in layers for h in range(model.n_heads) if (la, h) not in excluding]
+    if len(heads) < count:
+        raise ConfigError(f"{count} random heads were asked for, but only {len(heads)} can be chosen from.")
+    return tuple(sorted(heads[int(i)] for i in rng.choice(len(heads), count, replace=False)))
+
+
+def matched_heads(
+    model: ModelConfig, like: Collection[tuple[int, int]], rng: np.random.Generator
+) -> tuple[tuple[int, int], ...]:
+    """The control of a set of heads: as many others at random, of the same layers where those have as many
+    others. What is missing is drawn from other layers; all others, where `like` is most of the model."""
+    drawn: list[tuple[int, int]] = []
+    for layer in range(model.n_layers):
+        count = sum(la == layer for la, _ in like)
+        drawn += random_heads(model, min(count, model.n_heads - count), rng, layer=layer, excluding=like)
+    missing = min(len(like), model.n_layers * model.n_heads - len(like)) - len(drawn)
+    if missing:
+        drawn += random_heads(model, missing, rng, excluding=(*like, *drawn))
+    return tuple(sorted(drawn))
+
+
+def needs(kind: Kind, model: ModelConfig) -> list[str]:
+    """Hooks whose intact activations a kind of `AblateHeads` must be given."""
+    part = {"mean": "z", "resample": "z", "pattern_preserving": "pattern", "value_preserving": "v"}.get(kind)
+    return [] if part is None else _hooks(part, model)
+
+
+def _replacement(kind: Kind, z: Tensor) -> Tensor:
+    """What takes the place of z [*lead, b, t, h, k]."""
+    if kind == "mean":
+        return z.mean(-4, keepdim=True)
+    return z.roll(1, dims=-4)  # sequences are independent draws: the next one is a random other

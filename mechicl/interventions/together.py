@@ -1,0 +1,71 @@
+"""Several interventions in one forward pass, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.data.banks import Batch
+from mechicl.engine.forward import Edit
+from mechicl.interventions.base import Intervention
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together(Intervention):
+    """All of `parts` at once, as one condition. Every part's intact values are those of the intact model. Where two
+    parts change one activation, the later one changes what the earlier one left."""
+
+    parts: tuple[Intervention, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parts, (tuple, list)) or not self.parts or not all(map(_is_one, self.parts)):
+            raise ConfigError(f"Together.parts={self.parts!r}: expected interventions, as "
+                              "(AblateHeads(heads=((0, 1),)), RemoveDirectPath()).")  # fmt: skip
+        object.__setattr__(self, "parts", tuple(self.parts))
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.parts))
+
+    @property
+    def baseline(self) -> str:
+        return "; ".join(part.baseline for part in self.parts)
+
+    @property
+    def first_layer(self) -> int:
+        return min(part.first_layer for part in self.parts)
+
+    @property
+    def family(self) -> str:
+        return " + ".join(part.family for part in self.parts)
+
+    @property
+    def note(self) -> str:
+        return " ".join(part.note for part in self.parts)
+
+    def check(self, model: ModelConfig) -> None:
+        for part in self.parts:
+            part.check(model)
+
+    def needs(self, model: ModelConfig) -> list[str]:
+        return list(dict.fromkeys(hook for part in self.parts for hook in part.needs(model)))
+
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+        out: dict[str, Edit] = {}
+        for part in self.parts:
+            for hook, edit in part.edits(model, intact, batch).items():
+                out[hook] = _after(out[hook], edit) if hook in out else edit
+        return out
+
+
+def _is_one(part: object) -> bool:
+    return isinstance(part, Intervention)
+
+
+def _after(first: Edit, then: Edit) -> Edit:
+    """One edit that does both: (x k + a) k' + a'."""
+    if isinstance(then.keep, float) and then.keep == 0.0:
+        return then
+    return Edit(first.keep * then.keep, first.add * then.keep + then.add)

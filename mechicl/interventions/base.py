@@ -15,6 +15,7 @@ import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,7 +79,7 @@ def as_interventions(ablate: object) -> list[Intervention]:
     """
     if ablate is None or isinstance(ablate, Intervention):
         return [] if ablate is None else [ablate]
-    listed = list(ablate) if isinstance(ablate, Iterable) and not isinstance(ablate, str) else [ablate]
+    listed: list[Any] = list(ablate) if isinstance(ablate, Iterable) and not isinstance(ablate, str) else [ablate]
     for each in listed:
         if not isinstance(each, Intervention):
             hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""

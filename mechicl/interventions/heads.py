@@ -172,8 +172,9 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
         return whole("layer", layer), whole("head", number)
     except (TypeError, ValueError):  # no pair; or of what are no whole numbers (ConfigError is a ValueError)
         pass
-    flat = isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads)
-    near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)." if flat else ""
+    near = ""
+    if isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads):
+        near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
     raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs of whole numbers, as heads=((0, 1), (1, 3)); "
                       f"{head!r} is none.{near}")  # fmt: skip
 

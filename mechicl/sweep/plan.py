@@ -155,8 +155,8 @@ def _points(base: Config, grid: dict[str, Any], where: str) -> list[_Point]:
         values = dict(zip(lists, chosen, strict=True))
         shown = {k: v for k, v in values.items() if len(lists[k]) > 1 or not label}
         parts, former = [label, named(shown, lists)], [label, *(_former(k, v, lists[k]) for k, v in shown.items())]
-        names = ["_".join(filter(None, each)) or "base" for each in (parts, former)]
-        out.append(_Point(*names, changed(base, values, where), values))
+        name, before = ("_".join(filter(None, each)) or "base" for each in (parts, former))
+        out.append(_Point(name, before, changed(base, values, where), values))
     return out
 
 

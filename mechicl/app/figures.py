@@ -204,7 +204,11 @@ def attention_figure(
     ticks = [html.escape(token.name) for token in found.tokens]
     for block, (name, values) in enumerate(stacks):
         for i, (la, h) in enumerate(cells):
-            z = np.where(future | ((la, h) in again[block]), np.nan, values[la, h]).round(4)
+            if (la, h) in again[block]:
+                fig.update_xaxes(visible=False, row=block * down + i // across + 1, col=i % across + 1)
+                fig.update_yaxes(visible=False, row=block * down + i // across + 1, col=i % across + 1)
+                continue
+            z = np.where(future, np.nan, values[la, h]).round(4)
             fig.add_heatmap(
                 z=z, x=ticks, y=ticks, coloraxis="coloraxis2" if "−" in name else "coloraxis",
                 text=[["" if np.isnan(v) else plain(v) for v in row] for row in z],

@@ -10,7 +10,7 @@ have alone, so each process simply measures both and takes the quicker (docs/spe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mechicl.engine.forward import stack
 from mechicl.engine.params import init, pack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
+from mechicl.loading import whole
 from mechicl.open_run import open_run
 from mechicl.paths import given, given_or_none
 from mechicl.pool import Tally, run_tasks
@@ -33,6 +34,7 @@ from mechicl.train import (
     Shown,
     advance,
     bar,
+    check_config,
     checked_bank,
     resume,
     resumes_from,
@@ -69,6 +71,14 @@ def train_seeds(
         ConfigError: a run is there that was trained with other settings.
         SeriesError: a run could not be written; the others are whole.
     """
+    check_config(config)
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise ConfigError(f"seeds={seeds!r}: expected several, as [0, 1, 2] or range(5).")
+    seeds = [whole("seeds", seed, "a seed") for seed in seeds]
+    if not seeds:
+        raise ConfigError("seeds=[]: expected at least one.")
+    if jobs is not None and whole("jobs", jobs, "a number of processes") < 1:
+        raise ConfigError(f"jobs={jobs}: expected at least one process.")
     base, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
     plan = {base.with_name(f"{base.name}-s{seed}"): config.with_seed(seed) for seed in seeds}
     fresh, begun_before = [], []

@@ -46,6 +46,7 @@ from mechicl.engine.ops import compiled, linear, matmul_arrays
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments
+from mechicl.loading import whole
 from mechicl.surroundings import reading
 from mechicl.treatments import Treatment
 
@@ -111,7 +112,7 @@ def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, 
         n: how many sequences (default `config.n_eval`); each n is a set of its own.
         fold: 0 is the set that is reported; others are independent of it, to select on.
     """
-    if name not in EVALUATORS:
+    if not isinstance(name, str) or name not in EVALUATORS:
         raise ConfigError(f"no evaluator named {name!r}; there are {', '.join(EVALUATORS)}.")
     if relabels(config) and not bank.map_known:
         raise ConfigError("the labels of this run's classes change during training, so its evaluation sets do, too: "
@@ -132,8 +133,11 @@ def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, 
         )  # fmt: skip
     except ConfigError as error:
         raise ConfigError(f"evaluator {name!r}: {error}") from None
+    size = config.n_eval if n is None else whole("n", n, "a number of sequences")
+    if size < 1 or whole("fold", fold) < 0:
+        raise ConfigError(f"n={n}, fold={fold}: expected at least one sequence, and folds counted from 0.")
     rng = np.random.default_rng([config.seeds.eval, zlib.crc32(name.encode()), fold])
-    return part.draw(setting, n or config.n_eval, rng, config.bank.labels)
+    return part.draw(setting, size, rng, config.bank.labels)
 
 
 def evaluation_sets(config: Config, bank: Bank, n: int | None = None) -> dict[str, Batch]:

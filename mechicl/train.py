@@ -72,6 +72,7 @@ def train(
     Raises:
         SeriesError: the directory holds a run already or cannot be written to, or the disk is full.
     """
+    check_config(config)
     root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
     fresh(root)
     bank = checked_bank(config, data)
@@ -83,10 +84,18 @@ def train(
 
 def checked_bank(config: Config, data: str | Path | None) -> Bank:
     """The bank; what is impossible about the run is refused before anything is written."""
+    check_config(config)
     checkpoint_steps(config)
     bank = build_bank(config, data)
     evaluation_sets(config, bank_at(config, bank, 0), n=1)
     return bank
+
+
+def check_config(config: object) -> None:
+    """Raise unless it is a Config: a recipe's name or the recipe itself is the usual mistake."""
+    if not isinstance(config, Config):
+        known = "mechicl.recipes.get(NAME)" if isinstance(config, str) else "as mechicl.recipes.demo() returns one"
+        raise ConfigError(f"config={config!r}: expected a Config ({known}), not {type(config).__name__}.")
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,32 @@ def test_curve(tiny_series):
     assert loss[-1] < loss[0]
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.evaluation_set(3), "no evaluator named 3"),
+        (lambda s: s.evaluation_set("icl", 0), "n=0"),
+        (lambda s: s.evaluation_set("icl", -3), "n=-3"),
+        (lambda s: s.evaluation_set("icl", "5"), "n='5'.* Write n=5"),
+        (lambda s: s.evaluation_set("icl", fold=-1), "fold=-1"),
+        (lambda s: s.evaluate([60], 5), "no evaluator named 5"),
+        (lambda s: mechicl.train("demo"), "config='demo': expected a Config"),
+        (lambda s: mechicl.train(mechicl.recipes.demo), "expected a Config"),
+        (lambda s: mechicl.train_seeds("demo", [0]), "config='demo'"),
+        (lambda s: mechicl.train_seeds(s.config, 3), "seeds=3"),
+        (lambda s: mechicl.train_seeds(s.config, "0..4"), "seeds='0..4'"),
+        (lambda s: mechicl.train_seeds(s.config, []), "at least one"),
+        (lambda s: mechicl.train_seeds(s.config, [0.5]), "seeds=0.5"),
+        (lambda s: mechicl.train_seeds(s.config, [0], jobs=0), "jobs=0"),
+    ],
+)
+def test_likely_mistakes_are_said_in_our_words(tiny_series, tmp_path, monkeypatch, call, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        call(tiny_series)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_float16_checkpoints_are_read_as_float32(tiny_config, tiny_series, tmp_path):
     half = train(dataclasses.replace(tiny_config, weights_dtype="float16"), tmp_path / "half", progress=False)
     for step in (0, 60):

@@ -95,7 +95,7 @@ def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold:
     if evaluators is None:
         names = list(evaluation_sets(series.config, series.bank, 1))
     else:
-        names = [evaluators] if isinstance(evaluators, str) else list(evaluators)
+        names = [evaluators] if isinstance(evaluators, str) or not isinstance(evaluators, Iterable) else [*evaluators]
     return {name: series.evaluation_set(name, n, fold) for name in names}
 
 

@@ -114,13 +114,15 @@ def test_version(run):
     assert run("--version") == (0, f"mechicl {mechicl.__version__}\n", "")
 
 
-@pytest.mark.parametrize("verb", ["recipes", "train", "sweep", "analyze", "report", "app", "densify", "verify", "show"])
+@pytest.mark.parametrize(
+    "verb", ["recipes", "train", "features", "sweep", "ablate", "analyze", "report", "app", "densify", "verify", "show"]
+)
 def test_help_shows_what_may_be_left_out_and_no_none(run, verb):
     out = run(verb, "--help")[1]
     assert "None" not in out
     assert "(default: )" not in out
     usage = out.partition("\n\n")[0]
-    optional = {"train": "[RECIPE]", "analyze": "[NAME]", "app": "[RUN]"}.get(verb)
+    optional = {"recipes": "[RECIPE]", "train": "[RECIPE]", "analyze": "[NAME]", "app": "[RUN]"}.get(verb)
     assert [word for word in ("[RECIPE]", "[NAME]", "[RUN]") if word in usage] == ([optional] if optional else [])
 
 

@@ -130,4 +130,6 @@ def test_the_page_answers(series):
 
 
 def test_the_report_says_what_reads_the_pictures(copy):
-    assert "36 pixels read by 2 convolutions" in report(copy, progress=False).read_text()
+    text = report(copy, progress=False).read_text()
+    assert "exemplars of 36 Gaussian features" in text
+    assert "read by 2 convolutions" in text

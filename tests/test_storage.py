@@ -32,7 +32,7 @@ from mechicl.storage import (
     write_json,
 )
 
-TENSORS = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor([1, 2])}
+TENSORS = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor([1.0, 2.0])}
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 from flask import Flask, Response, request
 
 from mechicl.app.address import admits, bare, is_loopback, root_path
+from mechicl.commands import command
 from mechicl.config import ConfigError
 
 HEALTH = "health"
@@ -77,7 +77,7 @@ def guard(flask: Flask, door: Door) -> None:
 def _stranger(host: str) -> str:
     return (
         f"This app answers to names of this machine only, and was asked as {host[:200]!r}. If that is a proxy of "
-        f"yours, start the app with `mechicl app RUN --allow-host {shlex.quote(host[:200])}` (in a notebook "
+        f"yours, start the app with {command('app', 'RUN', '--allow-host', host[:200])} (in a notebook "
         f"`mechicl.app(series, allow_hosts=[{host[:200]!r}])`), or open its address with the token that it printed."
     )
 
@@ -85,7 +85,7 @@ def _stranger(host: str) -> str:
 def _nowhere(path: str) -> str:
     return (
         f"There is nothing at {path[:200]!r}. If a proxy puts a prefix before the page's address and keeps it, name "
-        f"the prefix: `mechicl app RUN --root-path {shlex.quote(path[:200])}` (in a notebook "
+        f"the prefix: {command('app', 'RUN', '--root-path', path[:200])} (in a notebook "
         f"`mechicl.app(series, root_path={path[:200]!r})`)."
     )
 

@@ -69,7 +69,7 @@ def train(
         resume: continue this run to the same bytes as an unbroken one.
         steps: with --resume, how many steps the run shall have in all: more than it was begun with.
         changes: change a field of the recipe; may be given several times. `mechicl recipes RECIPE` shows the fields.
-            Values are TOML: 3, 1e-3, true, [0, 1]; text needs no quotes; none is None.
+            Values are TOML: 3, 1e-3, true, [0, 1]; text needs no quotes; none is no value.
         quiet: no progress bar.
     """
     from mechicl import recipes as known

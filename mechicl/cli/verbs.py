@@ -28,7 +28,7 @@ class _Verbs(tyro.extras.SubcommandApp):
             needed = parameter.default is parameter.empty
             if parameter.kind is not parameter.KEYWORD_ONLY and not needed and metavar and metavar[0] != "[":
                 hints[key] = Annotated[hints[key], arg(metavar=f"[{metavar}]")]
-            if parameter.default is None or parameter.default is False:
+            if parameter.default is None or parameter.default is False or parameter.default == ():
                 hints[key] = Annotated[hints[key], arg(help_behavior_hint="")]
         func.__annotations__ = hints
         return super().command(func, name=name)

@@ -179,7 +179,7 @@ def test_attention_over_time(found, known_series):
     assert len(targets.data) == 2 * 2 * len(TARGETS)
     even = [t for t in targets.data if t.name == "uniform attention"]
     assert [set(np.round(t.y, 3)) for t in even[: len(TARGETS)]] == [{0.375}] * 2 + [{0.2}] * 4
-    label, colour = TARGETS["query_to_label"]
+    label, colour, _ = TARGETS["query_to_label"]
     line = [t for t in targets.data if t.name == label][1]
     assert line.line.color == colour
     assert list(line.x) == [40, 80]

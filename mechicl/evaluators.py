@@ -204,7 +204,8 @@ def score(
         if "in_context_prob" in wanted or "in_context_loss" in wanted:
             loss = in_context_loss(shown, batch)
             if "in_context_prob" in wanted:
-                out["in_context_prob"] = (-loss).exp().nan_to_num(0.0)
+                shows = (batch.labels == batch.target[:, None]).any(-1)
+                out["in_context_prob"] = torch.where(shows, (-loss).exp(), 0.0)
             if "in_context_loss" in wanted:
                 out["in_context_loss"] = loss
     if "acc" in wanted or "loss" in wanted:

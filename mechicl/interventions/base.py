@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +53,7 @@ class Intervention(ABC):
 
     @property
     def first_layer(self) -> int:
-        """A layer up to whose patterns everything is as in the intact model. (0 is always right, later is quicker.)"""
+        """A layer up to whose input everything is as in the intact model. (0 is always right, later is quicker.)"""
         return 0
 
     @property
@@ -117,14 +118,14 @@ def described(condition: Intervention) -> dict:
     code the cache knows), the text of its module.
 
     Raises:
-        OSError, TypeError: Python knows no text of it, as in an interactive session.
+        OSError, TypeError: Python knows no text of it, as in an interactive session, or a field is no plain data.
     """
     cls = type(condition)
     fields = {f.name: getattr(condition, f.name) for f in dataclasses.fields(condition)}  # type: ignore[arg-type]
     inner = {name: list(map(described, x)) for name, x in fields.items() if _interventions(x)}
     own = cls.__module__.split(".")[0] == "mechicl"
-    code = "" if own else inspect.getsource(sys.modules[cls.__module__])
-    return {"class": f"{cls.__module__}.{cls.__qualname__}", "code": code, **fields, **inner}
+    code = "" if own else inspect.getsource(sys.modules.get(cls.__module__))  # type: ignore[arg-type]
+    return json.loads(json.dumps({"class": f"{cls.__module__}.{cls.__qualname__}", "code": code, **fields, **inner}))
 
 
 def _interventions(x: object) -> bool:

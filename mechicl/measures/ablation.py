@@ -65,7 +65,7 @@ def evaluate(
     rows = _measured(series, chosen, sets, wanted, conditions, progress)
     try:
         asked = [described(c) for c in conditions]
-    except (OSError, TypeError):  # somebody's own, whose code cannot be read: it may be another one tomorrow
+    except (OSError, TypeError):  # somebody's own, whose code or fields cannot be read: another one tomorrow, maybe
         return tidy(series, rows, EFFECT)
     settings = {
         "evaluators": wanted, "ablate": asked, "fold": fold, "n": {name: len(batch) for name, batch in sets.items()},
@@ -132,7 +132,9 @@ def _scores(
                 known = {name: _of(x, name, rows) for name, x in intact.acts.items()}
                 final = forward(params, batch[rows], model, edits=some, known=known).final
                 parts.append(_with_axes(score(params, final, batch[rows], metrics)))
-            yield list(group), {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
+            scored = {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
+            # Edits that are the same for the whole group bring no axis c.
+            yield list(group), {name: x.expand(-1, len(group), -1) for name, x in scored.items()}
 
 
 def _edit_of(edit: Edit, hook: str, rows: slice) -> Edit:

@@ -47,7 +47,7 @@ def test_many_at_once_equal_one_at_a_time_and_the_hooks(name, shape):
     weights, batch = weights_of(config, torch.float64), batch_of(config, torch.float64)
     model, together = hooked(config, weights), by_engine(pack(weights), batch, config, ALL[name])
     intact = model(batch)[:, -1]
-    for condition, got in zip(ALL[name], together, strict=False):  # the same for all rides once
+    for condition, got in zip(ALL[name], together, strict=True):
         alone = by_engine(pack(weights), batch, config, [condition])[0]
         here = model.run_with_hooks(batch, fwd_hooks=model.hooks_for(condition, batch))[:, -1]
         torch.testing.assert_close(got, alone, rtol=0, atol=1e-10)
@@ -135,6 +135,15 @@ def test_answers_of_several_or_by_no_metric_are_refused(tiny_series):
         tiny_series.answers(60, "flip", [RemoveDirectPath(), RemoveDirectPath()])
     with pytest.raises(ConfigError, match="metric 'accuracy': expected one of in_context_acc"):
         tiny_series.answers(60, "flip", metric="accuracy")
+
+
+def test_conditions_that_make_the_same_edit_each_have_their_rows(known_series):
+    twice = [ScaleValues(0, 0.0), ScaleValues(0, 0.0), AblateHeads(heads=()), AblateHeads(heads=())]
+    table = evaluate(known_series, [5], ["icl"], twice, metrics=None)
+    assert len(table) == 5
+    value = table.groupby("intervention").value
+    assert value.nunique().eq(1).all()
+    assert value.first()["zero nothing"] == value.first()["intact"]
 
 
 def test_families_do_not_share_a_pass():

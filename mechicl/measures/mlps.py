@@ -23,6 +23,7 @@ from mechicl.evaluators import EVALUATORS, metric_rows, score
 from mechicl.interventions import BASELINES
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
+from mechicl.registry import main
 from mechicl.series import Series
 from mechicl.surroundings import reading
 
@@ -33,7 +34,7 @@ KINDS = ("zero", "mean")
 def ablate_mlps(
     series: Series,
     steps: Iterable[int] | None = None,
-    evaluators: Sequence[str] = ("icl", "flip", "ciwl", "iwl"),
+    evaluators: Sequence[str] | None = None,
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -48,7 +49,8 @@ def ablate_mlps(
     layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
     if not layers:
         raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so that none can be taken out.")
-    sets = {name: series.evaluation_set(name, n) for name in evaluators}
+    names = main(series.config) if evaluators is None else evaluators
+    sets = {name: series.evaluation_set(name, n) for name in names}
     hooks = {la: f"blocks.{la}.hook_mlp_out" for la in layers}
 
     def measure(params: Params, name: str, batch: Batch) -> Iterator[dict]:

@@ -51,7 +51,7 @@ from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments
 from mechicl.registry import EVALUATORS as EVALUATORS
 from mechicl.registry import Evaluator as Evaluator
-from mechicl.registry import applying
+from mechicl.registry import applying as applying
 from mechicl.surroundings import reading
 from mechicl.treatments import Treatment
 

@@ -176,7 +176,7 @@ def induction_2024() -> Config:
 
 @recipe
 def transience_2023() -> Config:
-    """The first 20 million sequences of the published fixed-feature runs, 12 layers, in about TIME: needs `--data FILE`.
+    """The first 20 million sequences of the published 12-layer runs on features, in about TIME: needs `--data FILE`.
 
     As published (Singh et al. 2023, 2311.08360; science.md 3.1): 12 layers with MLPs of ratio 4 (GELU in its tanh
     form), sinusoidal positions of time 30, 1,600 classes of 20 exemplars, label = class, eight pairs of which three

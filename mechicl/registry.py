@@ -203,7 +203,7 @@ for _evaluator in (
         applies=lambda config: _relabelled(config) and config.bank.n_holdout_classes >= 2,
         needs=f"at least 2 held-out classes (raise bank.n_holdout_classes), and {_DEALT}",
         label="Held-out classes (all labels)", meaning="classes never trained on", favours="context",
-        colour="#56B4E9", symbol="star", headline="acc",
+        colour="#009668", symbol="triangle-up", headline="acc",
     ),
     Evaluator(
         name="holdout_exemplars", sequences=_dealt("trained"), part=lambda bank: bank.holdout_exemplars(),

@@ -110,6 +110,10 @@ class Run:
             raise ViewError(str(error)) from None
         if view.evaluator not in self.sets:
             raise ViewError(f"{self.series.name} has no evaluator {view.evaluator!r}: it has {', '.join(self.sets)}.")
+        effect_on = view.measure.removeprefix("effect_")
+        if effect_on != view.measure and effect_on not in self.sets:
+            raise ViewError(f"measure={view.measure}: {self.series.name} has no evaluator {effect_on!r}: it has "
+                            f"{', '.join(self.sets)}.")  # fmt: skip
         if view.sequence is not None and view.sequence >= len(self.sets[view.evaluator]):
             raise ViewError(
                 f"sequence={view.sequence}: {view.evaluator} has sequences 0 to {len(self.sets[view.evaluator]) - 1}."
@@ -173,7 +177,8 @@ class Library:
             return view
         other = self.run(view.with_run or view.run)
         if view.with_step is not None:
-            other.check(replace(view, step=view.with_step, heads=(), head=None, evaluator="train", sequence=None))
+            alone = replace(view, step=view.with_step, heads=(), head=None, evaluator="train", sequence=None)
+            other.check(replace(alone, measure=View.measure))  # what a side lacks is left out of the comparison
         return view
 
     def beside(self, run: Run, view: View) -> tuple[Run, int]:

@@ -5,6 +5,7 @@
     findings.figures    name -> plotly figure
     findings.text       what was found, in sentences with numbers
 
+An analysis says in NEEDS which evaluators it looks at; of a run that has not all of them it is skipped.
 `mechicl analyze RUN` runs them all and writes the results under `RUN/analysis/`.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from analyses.findings import Findings
+from mechicl.registry import applying
 
 if TYPE_CHECKING:
     from mechicl.series import Series
@@ -34,12 +36,26 @@ def get(name: str) -> Callable[..., Findings]:
         from mechicl.config import ConfigError
 
         raise ConfigError(f"no analysis named {name!r}; there are {', '.join(NAMES)}.")
-    run = importlib.import_module(f"analyses.{name}").run
+    module = importlib.import_module(f"analyses.{name}")
+    run = module.run
 
     @functools.wraps(run)
     def stated(series: Series, **options: Any) -> Findings:
         from mechicl.setting import setting
 
+        missing = sorted(set(module.NEEDS) - set(applying(series.config)))
+        if missing:
+            return _skipped(name, module.QUESTION, missing)
         return run(series, **options).stating(setting(series))
 
     return stated
+
+
+def _skipped(name: str, question: str, missing: list[str]) -> Findings:
+    """Nothing, and why: the run has not the evaluators that an analysis looks at."""
+    import pandas as pd
+
+    from mechicl.registry import EVALUATORS
+
+    said = [f"Skipped: it looks at the evaluator {x!r}, which needs {EVALUATORS[x].needs}." for x in missing]
+    return Findings(name, question, said, pd.DataFrame())

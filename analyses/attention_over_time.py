@@ -14,6 +14,7 @@ from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
+NEEDS: tuple[str, ...] = ("icl", "flip")  # evaluators
 _SHADE = {"dark": "#2E1470", "middle": "#7B61C4", "pale": "#B7A6E3"}  # attention's hue (`figures.scales`)
 TARGETS = {  # score -> (words, colour, marker): filled, what labels attend to; open, what the query does
     "label_to_exemplar": ("label → its exemplar", _SHADE["dark"], "circle"),

@@ -18,6 +18,7 @@ from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
+NEEDS: tuple[str, ...] = ("icl", "flip", "ciwl", "iwl")  # evaluators
 SHOWN = ("icl", "flip", "ciwl", "iwl")
 MAPPED = ("icl", "ciwl")  # shown head by head
 

@@ -15,6 +15,7 @@ from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
+NEEDS: tuple[str, ...] = ("icl", "flip")  # evaluators
 
 
 def run(series: Series, progress: bool = True) -> Findings:

@@ -7,11 +7,13 @@ import pandas as pd
 from analyses.findings import Findings
 from mechicl.figures.curves import evaluator_curves
 from mechicl.figures.style import short
-from mechicl.measures.phases import Phases, chance_levels, series_phases
+from mechicl.measures.phases import Phases, chance_levels, leading_phases, series_phases
 from mechicl.measures.tables import tidy
+from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
+NEEDS: tuple[str, ...] = ()  # evaluators
 
 
 def run(series: Series, progress: bool = True) -> Findings:
@@ -36,7 +38,7 @@ def _table(series: Series, phases: dict[str, Phases]) -> pd.DataFrame:
 def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
     n, chance = int(series.metrics.n.iloc[0]), chance_levels(series)
     lines = []
-    for name, label in (("icl", "ICL"), ("flip", "Flip")):
+    for name, label in _shown(phases, "context"):
         p = phases[name]
         if p.peak is None:
             lines.append(f"{label} never rose .1 above chance ({chance[name]:.3f}); it ends at {p.final_value:.3f}.")
@@ -47,14 +49,20 @@ def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
             f"({short(p.peak)}), {decay}, and ends at {p.final_value:.3f} (n = {n:,} sequences; chance "
             f"{chance[name]:.3f})."
         )
-    for name, label in (("ciwl", "CIWL"), ("iwl", "Pure IWL")):
+    for name, label in _shown(phases, "weights"):
         p = phases[name]
         rise = "never formed; it" if p.onset is None else f"rises through half-way at {short(p.onset)} sequences and"
         lines.append(f"{label} {rise} ends at {p.final_value:.3f} (chance {chance[name]:.3f}).")
-    icl, loss = phases["icl"], series.training_loss
-    if icl.peak is not None and len(loss):
-        at_peak = float(loss.loss[(loss.sequences - icl.peak).abs().idxmin()])
+    led, loss = leading_phases(phases), series.training_loss
+    if led is not None and led[1].peak is not None and len(loss):
+        at_peak = float(loss.loss[(loss.sequences - led[1].peak).abs().idxmin()])
         end = float(loss.loss.iloc[-1])
-        lines.append(f"The training loss is {at_peak:.3f} at ICL's peak and {end:.3f} at the end: it "
-                     + ("falls while ICL fades." if end < at_peak else "does not fall after the peak."))
+        lines.append(f"The training loss is {at_peak:.3f} at {led[0]}'s peak and {end:.3f} at the end: it "
+                     + (f"falls while {led[0]} fades." if end < at_peak else "does not fall after the peak."))
     return lines
+
+
+def _shown(phases: dict[str, Phases], strategy: str) -> list[tuple[str, str]]:
+    """Evaluators that favour a strategy, of those recorded, with their names in a sentence."""
+    names = [name for name in main() if name in phases and EVALUATORS[name].favours == strategy]
+    return [(name, "Pure IWL" if name == "iwl" else EVALUATORS[name].short) for name in names]

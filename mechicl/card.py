@@ -10,13 +10,13 @@ import html
 import math
 from typing import TYPE_CHECKING
 
+from mechicl.registry import EVALUATORS
 from mechicl.storage import SeriesError
 
 if TYPE_CHECKING:
     from mechicl.config import Config
     from mechicl.series import Series
 
-HEADLINES = {"iwl": "acc"}  # of the others `in_context_acc`; evaluators.EVALUATORS, which would import torch
 _WIDTH, _HEIGHT = 160, 26
 
 
@@ -51,12 +51,18 @@ def curves(series: Series) -> dict[str, list[tuple[float, float, int]]]:
     for entry in series.recorded():
         for row in entry.get("evaluators", ()):
             name = row.get("evaluator") if isinstance(row, dict) else None
-            if not isinstance(name, str) or row.get("metric") != HEADLINES.get(name, "in_context_acc"):
+            if not isinstance(name, str) or row.get("metric") != _headline(name):
                 continue
             value, n = row.get("value"), row.get("n")
             if isinstance(value, (int, float)) and math.isfinite(value) and isinstance(n, int):
                 out.setdefault(name, []).append((float(entry.get("sequences", 0)), float(value), n))
     return out
+
+
+def _headline(evaluator: str) -> str:
+    """Its primary metric; of one that this installation does not know, that of most."""
+    known = EVALUATORS.get(evaluator)
+    return "in_context_acc" if known is None else known.headline
 
 
 def card(series: Series) -> str:

@@ -21,6 +21,14 @@ and, where asked for by name (ALL_METRICS),
     iwl          C other classes                     canonical            in-weights recall
     icl_holdout  as icl, classes never trained on    {0, 1}, random       ICL
 
+Where few labels are dealt out anew in every sequence (Singh et al. 2024, science.md 4.1), a class has no label of its
+own, and a run records others beside `train`, of which acc, over all labels, is the primary metric:
+
+    holdout_pairs      as in training    pairs of labels never trained on together    ICL (published: fsl_val_rl)
+    holdout_classes    classes never trained on          as in training               ICL (fsl_test_class)
+    holdout_exemplars  new exemplars of trained classes  as in training               ICL (fsl_train_valex)
+
+`registry.py` has each one's entry, and says to which runs it applies.
 Where classes share labels, the classes of one evaluation context have distinct labels. Exemplars are drawn
 with replacement whatever the training data does (in `train` as in training), unless `Config.eval_exemplars` is
 'as_training': where items of a class show the identical exemplar, ICL and Flip ask for no generalisation.
@@ -29,15 +37,15 @@ with replacement whatever the training data does (in `train` as in training), un
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mechicl.config import Config, ConfigError, SequenceConfig
+from mechicl.config import Config, ConfigError
 from mechicl.data.banks import Bank, Batch
 from mechicl.data.sequences import check
 from mechicl.data.treated import relabels
@@ -47,6 +55,9 @@ from mechicl.engine.params import Params
 from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments
 from mechicl.loading import whole
+from mechicl.registry import EVALUATORS as EVALUATORS
+from mechicl.registry import Evaluator as Evaluator
+from mechicl.registry import applying as applying
 from mechicl.surroundings import reading
 from mechicl.treatments import Treatment
 
@@ -55,52 +66,6 @@ ALL_METRICS = (*METRICS, "in_context_prob", "in_context_loss")
 _NUMBERS = ("loss", "in_context_prob", "in_context_loss")  # all others are right or wrong
 _Z = 1.959963984540054  # the normal distribution's 97.5% point
 _BLOCK = 256  # rows scored over the full vocabulary at once
-
-
-@dataclass(frozen=True)
-class Evaluator:
-    """How an evaluation set is drawn, and which metric is its headline."""
-
-    name: str
-    sequences: Callable[[SequenceConfig], SequenceConfig]
-    part: Callable[[Bank], Bank]
-    headline: str = "in_context_acc"
-
-
-def _two_classes(labels: str) -> Callable[[SequenceConfig], SequenceConfig]:
-    def setting(trained: SequenceConfig) -> SequenceConfig:
-        if trained.n_pairs % 2:
-            raise ConfigError(
-                f"sequences.n_pairs={trained.n_pairs}: the icl and flip evaluators fill the context "
-                "with two classes, n_pairs/2 each, so n_pairs must be even."
-            )
-        return _evaluation(trained, burstiness=trained.n_pairs // 2, labels=labels)
-
-    return setting
-
-
-def _no_support(copy_query_label: bool) -> Callable[[SequenceConfig], SequenceConfig]:
-    return lambda trained: _evaluation(
-        trained, burstiness=0, rest="unique", copy_query_label=copy_query_label
-    )
-
-
-def _evaluation(trained: SequenceConfig, **changes) -> SequenceConfig:
-    """Everything fixed but context length and noise, which are the task's."""
-    return SequenceConfig(n_pairs=trained.n_pairs, noise=trained.noise, distinct_labels=True, **changes)
-
-
-EVALUATORS: dict[str, Evaluator] = {
-    e.name: e
-    for e in (
-        Evaluator("train", lambda trained: replace(trained, distinct_labels=True), Bank.train),
-        Evaluator("icl", _two_classes("binary"), Bank.train),
-        Evaluator("flip", _two_classes("swapped"), Bank.train),
-        Evaluator("ciwl", _no_support(True), Bank.train),
-        Evaluator("iwl", _no_support(False), Bank.train, headline="acc"),
-        Evaluator("icl_holdout", _two_classes("binary"), Bank.holdout_classes),
-    )
-}
 
 
 def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, fold: int = 0) -> Batch:
@@ -118,6 +83,9 @@ def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, 
         raise ConfigError("the labels of this run's classes change during training, so its evaluation sets do, too: "
                           "say of which step, as in series.evaluation_set(name, step=1000).")  # fmt: skip
     evaluator = EVALUATORS[name]
+    if not evaluator.applies(config):
+        raise ConfigError(f"evaluator {name!r} does not apply to this run: it needs {evaluator.needs}. The run has "
+                          f"{', '.join(applying(config))}.")  # fmt: skip
     part, setting = evaluator.part(bank), evaluator.sequences(config.sequences)
     if config.eval_first is not None:
         part = part.first(*config.eval_first)
@@ -129,7 +97,7 @@ def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, 
     try:
         check(
             setting, n_classes=part.n_classes, n_exemplars=part.n_exemplars,
-            n_labels=len(np.unique(part.label_of_class)),
+            n_labels=config.bank.labels if setting.labels == "random" else len(np.unique(part.label_of_class)),
         )  # fmt: skip
     except ConfigError as error:
         raise ConfigError(f"evaluator {name!r}: {error}") from None
@@ -141,9 +109,8 @@ def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, 
 
 
 def evaluation_sets(config: Config, bank: Bank, n: int | None = None) -> dict[str, Batch]:
-    """Every evaluator's set; `icl_holdout` only where the bank holds classes out."""
-    names = [k for k in EVALUATORS if k != "icl_holdout" or config.bank.n_holdout_classes >= 2]
-    return {name: evaluation_set(name, config, bank, n) for name in names}
+    """The set of every evaluator that applies to the run."""
+    return {name: evaluation_set(name, config, bank, n) for name in applying(config)}
 
 
 def chance(name: str, batch: Batch, n_labels: int) -> dict[str, float]:

@@ -12,12 +12,13 @@ from plotly.offline import get_plotlyjs
 
 import mechicl
 from mechicl.commands import command
-from mechicl.config import to_dict
+from mechicl.config import Config, to_dict
 from mechicl.disk import check_writable, own_place
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
 from mechicl.figures.style import FONT, NAMES, short
 from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.paths import given
+from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series, SeriesError
 from mechicl.setting import setting
 from mechicl.storage import write_atomic
@@ -83,7 +84,7 @@ def render(series: Series, found: dict) -> str:
     draw = _drawer()
     transience, heads = found["transience"], found["induction_heads"]
     attention, ablations = found["attention_over_time"], found["head_ablations"]
-    at = moments(series)
+    at = moments(series) if attention.figures else {}
     parts = [
         f"<h1>{_text(series.name)}</h1>", _summary(series),
         _section("In-context learning over training", transience.text,
@@ -91,10 +92,10 @@ def render(series: Series, found: dict) -> str:
         _section(heads.question, heads.text, "".join(map(draw, heads.figures.values()))),
         _section(attention.question, attention.text,
                  "".join(draw(f) for k, f in attention.figures.items() if k != "animation")
-                 + draw(attention.figures["animation"])),
-        _section("Attention, head by head", [
+                 + "".join(draw(f) for k, f in attention.figures.items() if k == "animation")),
+        *([_section("Attention, head by head", [
             "Click a head to enlarge it; rows attend to columns. Mean over the flip sequences "
-            "that show the matching pair first."], _circuitsvis(series, at)),
+            "that show the matching pair first."], _circuitsvis(series, at))] if at else []),
         _section(ablations.question, ablations.text, "".join(map(draw, ablations.figures.values()))),
         _section("Configuration", [], "<div class='card'><pre>"
                  + _text(json.dumps(to_dict(series.config), indent=1)) + "</pre></div>"),
@@ -136,10 +137,18 @@ def _summary(series: Series) -> str:
         f"sequence, burstiness {c.sequences.burstiness}, p_bursty {c.sequences.p_bursty:g}. "
         f"{short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
         f"init seed {c.seeds.init}.{done}</p>"
-        "<p class='lead'><b>ICL</b>: the label shown with the query's class, relabelled 0/1. <b>Flip</b>: the two "
-        "classes' labels swapped, so the context contradicts the weights. <b>CIWL</b>: the right label is in the "
-        "context, on a wrong exemplar. <b>IWL</b>: it is not in the context at all.</p>"
+        f"<p class='lead'>{_evaluators(c)}</p>"
     )
+
+
+def _evaluators(config: Config) -> str:
+    """What is asked of the run, in a few sentences."""
+    names = main(config)
+    if names == ["icl", "flip", "ciwl", "iwl"]:
+        return ("<b>ICL</b>: the label shown with the query's class, relabelled 0/1. <b>Flip</b>: the two "
+                "classes' labels swapped, so the context contradicts the weights. <b>CIWL</b>: the right label is in "
+                "the context, on a wrong exemplar. <b>IWL</b>: it is not in the context at all.")  # fmt: skip
+    return " ".join(f"<b>{_text(EVALUATORS[n].short)}</b>: {_text(EVALUATORS[n].meaning)}." for n in names)
 
 
 def _section(title: str, lines: list[str], body: str) -> str:

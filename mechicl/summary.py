@@ -7,8 +7,9 @@ import numpy as np
 from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import short
-from mechicl.measures.phases import CURVES, chance_levels, over_seeds, series_phases
+from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, series_phases
 from mechicl.paths import shown
+from mechicl.registry import with_phases
 from mechicl.series import Series
 from mechicl.setting import setting
 
@@ -30,19 +31,21 @@ def one(series: Series) -> str:
         "",
     ]
     phases = series_phases(series)
+    wide = max(12, *(len(name) + 1 for name in phases), 0)
     for name in ("train", *phases):
         x, y = series.curve(name, EVALUATORS[name].headline)
         p = phases.get(name)
         tail = f"  ends at {y[-1]:.3f}"
         if p is not None and p.peak_value is not None:
             tail = f"  peak {p.peak_value:.3f} at {short(p.peak or 0):>5}, ends at {y[-1]:.3f}"
-        lines.append(f"  {name:<12}{sparkline(x, y)}{tail}")
+        lines.append(f"  {name:<{wide}}{sparkline(x, y)}{tail}")
     loss = series.training_loss
     if len(loss):
-        lines.append(f"  {'loss':<12}{sparkline(loss.sequences, np.log(loss.loss))}  ends at {loss.loss.iloc[-1]:.3f}")
+        curve = sparkline(loss.sequences, np.log(loss.loss))
+        lines.append(f"  {'loss':<{wide}}{curve}  ends at {loss.loss.iloc[-1]:.3f}")
         first, end = short(loss.sequences.iloc[0]), short(series.seen)
         gap = " " * max(1, _WIDTH - len(first) - len(end))
-        lines.append(f"  {'':<12}{first}{gap}{end}  sequences, log scale; accuracies 0 to 1")
+        lines.append(f"  {'':<{wide}}{first}{gap}{end}  sequences, log scale; accuracies 0 to 1")
     n = int(series.metrics.n.iloc[0])
     level = ", ".join(f"{name} {value:.3f}" for name, value in chance_levels(series).items())
     return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator: 95% intervals within +-{0.98 / n**0.5:.3f}",
@@ -54,7 +57,7 @@ def several(runs: list[Series]) -> str:
     phases = [series_phases(s) for s in runs]
     head = ["", *[s.name for s in runs], "median", "range", "mean, 95% interval"]
     rows = [head]
-    for name in CURVES:
+    for name in with_phases():
         for quantity in ("onset", "peak", "peak_value", "half_decay", "final_value"):
             values = [getattr(p[name], quantity) if name in p else None for p in phases]
             if all(v is None for v in values):
@@ -68,7 +71,9 @@ def several(runs: list[Series]) -> str:
                 f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]" if s["n"] > 1 else "-",
             ])  # fmt: skip
     rows.append(["final training loss", *[_final_loss(s) for s in runs], "", "", ""])
-    rows.append(["loss at ICL's peak", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)], "", "", ""])
+    led = next((found[0] for p in phases if (found := leading_phases(p))), "ICL")
+    rows.append([f"loss at {led}'s peak", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)],
+                 "", "", ""])  # fmt: skip
     widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
     return "\n".join(
         "  ".join([r[0].ljust(widths[0]), *[x.rjust(w) for x, w in zip(r[1:], widths[1:], strict=True)]]) for r in rows
@@ -81,7 +86,8 @@ def _final_loss(series: Series) -> str:
 
 
 def _loss_at_peak(series: Series, phases: dict) -> str:
-    peak, loss = phases["icl"].peak, series.training_loss
+    led, loss = leading_phases(phases), series.training_loss
+    peak = None if led is None else led[1].peak
     return "-" if peak is None or not len(loss) else f"{loss.loss[(loss.sequences - peak).abs().idxmin()]:.3f}"
 
 

@@ -95,13 +95,16 @@ class SequenceConfig:
     labels: Literal["canonical", "random", "swapped", "binary"] = "canonical"
     # 'random': fresh distinct labels per sequence (ICL-only data); 'swapped': the two classes
     # exchange labels (Flip); 'binary': they get {0, 1} in random order (ICL)
+    held_out_pairs: int = 0  # 'random': so many unordered pairs of labels are never shown ...
+    pair_seed: int = 20  # ... which, this seed decides (20 as published; its generator and so its pairs are others)
+    label_pairs: Literal["trained", "held_out"] = "trained"  # 'held_out': only those are shown, to test with
     copy_query_label: bool = False  # CIWL: the query's label overwrites one random context label
     distinct_labels: bool = False  # classes of one sequence have distinct canonical labels
     noise: float = 0.0  # fresh noise per shown item: (x + noise*eta)/sqrt(1 + noise^2)
 
     def __post_init__(self) -> None:
         check_types(self, "sequences")
-        at_least("sequences", self, n_pairs=1, burstiness=0, zipf=0, noise=0)
+        at_least("sequences", self, n_pairs=1, burstiness=0, zipf=0, noise=0, held_out_pairs=0, pair_seed=0)
         at_most("sequences", self, noise=LOUDEST)
         c, b = self.n_pairs, self.burstiness
         if 2 * b > c:
@@ -123,6 +126,15 @@ class SequenceConfig:
                 "must be shown in every context: burstiness >= 1 and p_bursty = 1 "
                 f"(given burstiness={b}, p_bursty={self.p_bursty})."
             )
+        if self.held_out_pairs and (self.labels != "random" or 2 * b != c):
+            raise ConfigError(
+                f"sequences.held_out_pairs={self.held_out_pairs} holds out pairs of the labels that two classes get "
+                "per sequence: labels = 'random' and n_pairs = 2*burstiness "
+                f"(given labels={self.labels!r}, n_pairs={c}, burstiness={b})."
+            )
+        if self.label_pairs == "held_out" and not self.held_out_pairs:
+            raise ConfigError("sequences.label_pairs='held_out' shows the held-out pairs of labels, but "
+                              "held_out_pairs=0: hold out at least 1.")  # fmt: skip
         if self.copy_query_label and (b > 0 or self.rest != "unique"):
             raise ConfigError(
                 "sequences.copy_query_label puts the query's label on a wrong exemplar, so the "

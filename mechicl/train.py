@@ -33,6 +33,7 @@ from mechicl.finite import check_checkpoint, check_scores
 from mechicl.open_run import fresh, open_run
 from mechicl.paths import given, given_or_none
 from mechicl.progress import bar as progress_bar
+from mechicl.registry import main
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
 from mechicl.storage import (
@@ -275,7 +276,7 @@ def _checkpoint(
         record["treatments"] = [str(t) for t in treatments]
     append_line(root / "metrics.jsonl", record)
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].headline}
-    text = " ".join(f"{k} {value[k]:.2f}" for k in ("icl", "flip", "ciwl", "iwl"))
+    text = " ".join(f"{k} {value[k]:.2f}" for k in main() if k in value)
     shown.set_postfix_str(text if loss is None else f"loss {loss:.3f} {text}")
 
 

@@ -27,6 +27,7 @@ from mechicl.evaluators import (
 )
 
 N = 300
+FIXED = ["train", "icl", "flip", "ciwl", "iwl", "icl_holdout"]  # where a class has a label of its own
 
 
 def make(c: int = 4, n_labels: int | None = None, **sequences) -> tuple[Config, Bank]:
@@ -74,7 +75,7 @@ def test_evaluation_sets_draw_exemplars_with_replacement_whatever_is_trained_on(
     config, bank = make(2, exemplars=rule)
     plain, _ = make(2)
     asked = dataclasses.replace(config, eval_exemplars="as_training")
-    for name, evaluator in EVALUATORS.items():
+    for name, evaluator in ((name, EVALUATORS[name]) for name in FIXED):
         one = 1 / evaluator.part(bank).n_exemplars
         as_ruled = {"replacement": one, "no_replacement": 0, "matched": 1}[rule]
         got, as_trained = (evaluation_set(name, c, bank) for c in (config, asked))
@@ -154,7 +155,7 @@ def test_evaluation_is_uniform_over_classes_whatever_the_training_distribution()
         assert counts.max() < 150, name
 
 
-@pytest.mark.parametrize("name", list(EVALUATORS))
+@pytest.mark.parametrize("name", FIXED)
 def test_shared_labels_stay_distinct_within_a_context(name):
     config, bank = make(4, n_labels=10, burstiness=1)
     batch = evaluation_set(name, config, bank)
@@ -166,7 +167,7 @@ def test_shared_labels_stay_distinct_within_a_context(name):
         assert (batch.labels != batch.canonical[:, :-1]).all()
 
 
-@pytest.mark.parametrize("name", list(EVALUATORS))
+@pytest.mark.parametrize("name", FIXED)
 def test_sets_are_fixed_by_the_eval_seed_alone(name):
     config, bank = make(2)
     one = evaluation_set(name, config, bank)
@@ -191,7 +192,7 @@ def test_evaluators_do_not_share_their_draws():
 
 def test_sets_by_name_and_size():
     config, bank = make(2)
-    assert list(evaluation_sets(config, bank)) == list(EVALUATORS)
+    assert list(evaluation_sets(config, bank)) == FIXED
     assert all(len(batch) == N for batch in evaluation_sets(config, bank).values())
     assert len(evaluation_set("icl", config, bank, n=7)) == 7
     bare = dataclasses.replace(config, bank=dataclasses.replace(config.bank, n_holdout_classes=0))
@@ -202,6 +203,7 @@ def test_headlines():
     assert {k: e.headline for k, e in EVALUATORS.items()} == {
         "train": "in_context_acc", "icl": "in_context_acc", "flip": "in_context_acc",
         "ciwl": "in_context_acc", "iwl": "acc", "icl_holdout": "in_context_acc",
+        "holdout_pairs": "acc", "holdout_classes": "acc", "holdout_exemplars": "acc",
     }  # fmt: skip
 
 
@@ -232,7 +234,7 @@ def random_params(config: Config, *seeds: int):
     return packed[0] if len(seeds) == 1 else stack(packed)
 
 
-@pytest.mark.parametrize("name", list(EVALUATORS))
+@pytest.mark.parametrize("name", FIXED)
 def test_metrics_are_their_formulas(name):
     config, bank = make(4)
     batch = evaluation_set(name, config, bank)
@@ -344,7 +346,7 @@ def test_evaluate_params_rows():
     config, bank = make(2)
     sets = evaluation_sets(config, bank)
     rows = evaluate_params(random_params(config, 0), sets, config)
-    assert [(r["evaluator"], r["metric"]) for r in rows] == [(e, m) for e in EVALUATORS for m in METRICS]
+    assert [(r["evaluator"], r["metric"]) for r in rows] == [(e, m) for e in FIXED for m in METRICS]
     for r in rows:
         assert set(r) == {"evaluator", "metric", "value", "n", "ci_low", "ci_high"}
         assert r["n"] == N
@@ -397,3 +399,82 @@ def test_an_evaluation_set_of_what_is_not_there_is_refused(first):
     config, _ = make()
     with pytest.raises(ConfigError, match="eval_first"):
         dataclasses.replace(config, eval_first=first)
+
+
+def relabelled(**changes) -> tuple[Config, Bank]:
+    """Five labels dealt out anew per sequence over 40 classes of one exemplar; two pairs of labels held out."""
+    sequences = SequenceConfig(**{"labels": "random", "held_out_pairs": 2} | changes)
+    bank = BankConfig(n_classes=40, n_exemplars=1, n_holdout_classes=10, n_holdout_exemplars=4, n_labels=5, dim=5)
+    config = Config(name="x", steps=1, bank=bank, sequences=sequences, n_eval=N)
+    return config, build_bank(config)
+
+
+def pairs_shown(batch: Batch) -> set[tuple[int, ...]]:
+    return {tuple(sorted(set(row))) for row in batch.labels.tolist()}
+
+
+def test_where_labels_are_dealt_out_anew_only_what_makes_sense_is_asked():
+    config, bank = relabelled()
+    assert list(evaluation_sets(config, bank)) == ["train", "holdout_pairs", "holdout_classes", "holdout_exemplars"]
+    for name in FIXED[1:]:
+        with pytest.raises(ConfigError, match=f"evaluator {name!r} does not apply .* The run has train, holdout_pairs"):
+            evaluation_set(name, config, bank)
+    bare = dataclasses.replace(
+        config, bank=dataclasses.replace(config.bank, n_holdout_classes=1, n_holdout_exemplars=0),
+        sequences=dataclasses.replace(config.sequences, held_out_pairs=0),
+    )  # fmt: skip
+    assert list(evaluation_sets(bare, build_bank(bare))) == ["train"]
+    with pytest.raises(ConfigError, match=r"raise bank\.n_holdout_classes"):
+        evaluation_set("holdout_classes", bare, build_bank(bare))
+    plain, plain_bank = make(2)
+    with pytest.raises(ConfigError, match=r"'holdout_pairs' does not apply to this run: it needs .*held_out_pairs"):
+        evaluation_set("holdout_pairs", plain, plain_bank)
+    own = dataclasses.replace(plain, sequences=SequenceConfig(labels="random"))  # as many labels as classes
+    assert list(evaluation_sets(own, build_bank(own))) == FIXED
+
+
+def test_held_out_pairs_classes_and_exemplars():
+    config, bank = relabelled()
+    sets = evaluation_sets(config, bank)
+    trained, held = pairs_shown(sets["train"]), pairs_shown(sets["holdout_pairs"])
+    assert (len(trained), len(held)) == (8, 2)
+    assert not trained & held
+    for name, batch in sets.items():
+        same = in_context(batch)
+        assert torch.equal(batch.labels == batch.target[:, None], same), name
+        assert (same.sum(1) == 1).all(), name
+        assert name == "holdout_pairs" or pairs_shown(batch) == trained, name
+        part = EVALUATORS[name].part(bank)
+        shown = part.exemplars[batch.classes.numpy(), batch.drawings.numpy()]
+        np.testing.assert_array_equal(batch.exemplars.numpy(), shown)
+    x = bank.exemplars
+    for name, where in (("train", x[:40, :1]), ("holdout_pairs", x[:40, :1]), ("holdout_classes", x[40:, :1]),
+                        ("holdout_exemplars", x[:40, 1:])):  # fmt: skip
+        shown = {row.tobytes() for row in sets[name].exemplars.reshape(-1, 5).numpy()}
+        there = {row.tobytes() for row in where.reshape(-1, 5)}
+        assert shown <= there, name
+        assert len(shown) > 0.9 * len(there), name  # of 300 sequences
+
+
+def test_classes_that_share_a_label_of_their_own_meet_where_labels_are_dealt_out_anew():
+    config, bank = relabelled()
+    for name, batch in evaluation_sets(config, bank).items():
+        meet = (batch.canonical[:, 0] == batch.canonical[:, 1]).float().mean().item()
+        assert meet == pytest.approx(0.18, abs=0.09), name  # 7 of 39 others; of held-out classes 1 of 9
+
+
+def test_held_out_sets_are_uniform_and_draw_exemplars_with_replacement_whatever_is_trained_on():
+    config, bank = relabelled()
+    skewed, _ = relabelled(zipf=1.0, exemplars="matched")
+    for name in ("holdout_pairs", "holdout_classes", "holdout_exemplars"):
+        one, two = evaluation_set(name, config, bank), evaluation_set(name, skewed, bank)
+        assert torch.equal(one.classes, two.classes), name
+        assert torch.equal(one.drawings, two.drawings), name
+
+
+def test_chance_where_labels_are_dealt_out_anew():
+    config, bank = relabelled()
+    for name, batch in evaluation_sets(config, bank).items():
+        got = chance(name, batch, config.bank.labels)
+        assert (got["in_context_acc"], got["acc"]) == (0.5, 0.2), name
+        assert got["loss"] == pytest.approx(np.log(5)), name

@@ -16,7 +16,7 @@ from mechicl.config import ConfigError, to_dict
 from mechicl.engine.forward import forward, logits
 from mechicl.engine.params import init, pack, shapes
 from mechicl.engine.step import loss
-from mechicl.evaluators import EVALUATORS, METRICS, evaluate_params, evaluation_sets
+from mechicl.evaluators import METRICS, applying, evaluate_params, evaluation_sets
 from mechicl.series import Series, open_series
 from mechicl.storage import SeriesError, write_json
 from mechicl.train import train, training_batches
@@ -161,7 +161,7 @@ def test_metrics_are_those_of_the_saved_weights(tiny_series, tiny_config):
     table = tiny_series.metrics
     assert list(table.columns) == ["run", "seed", "step", "sequences", "evaluator", "metric", "value", "n",
                                    "ci_low", "ci_high"]  # fmt: skip
-    assert len(table) == len(STEPS) * len(EVALUATORS) * len(METRICS)
+    assert len(table) == len(STEPS) * len(applying(tiny_config)) * len(METRICS)
     sets = evaluation_sets(tiny_config, tiny_series.bank)
     for step in (0, 20, 60):
         rows = evaluate_params(pack(tiny_series.weights(step)), sets, tiny_config)

@@ -14,6 +14,7 @@ from mechicl.measures.tables import tidy
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
+NEEDS = ("icl", "flip", "ciwl", "iwl")  # evaluators
 HOSTS = 12  # checkpoints at which each thing is measured, unless told
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mechicl.app.heads import MEASURES, Grid, alike, head_grid
 from mechicl.app.inside import Attention, attention
-from mechicl.app.runs import SHOWN, Library, Run
+from mechicl.app.runs import Library, Run
 from mechicl.app.state import View
 from mechicl.app.view import Number, Workbench, accuracy, paired, unpaired
 from mechicl.config import ConfigError
@@ -62,7 +62,7 @@ def compare(bench: Workbench, library: Library, run: Run, view: View) -> Compari
         a, b = replace(a, heads=left), replace(b, heads=right)
     same = run.sets_id == other.sets_id
     difference = {}
-    for name in [n for n in SHOWN if n in run.sets and n in other.sets]:
+    for name in [n for n in run.shown if n in other.sets]:
         right = [bench.right(s.run, s.step, name, fitting(s.run, view)) for s in (a, b)]
         difference[name] = paired(*right) if same else unpaired(*right)
     return Comparison(a, b, difference, same)
@@ -72,9 +72,8 @@ def _side(bench: Workbench, run: Run, view: View) -> Side:
     assert view.step is not None
     ablation = fitting(run, view)
     note = "" if ablation == view.ablation else "intact: it has not all of the ablated heads"
-    names = [n for n in SHOWN if n in run.sets]
-    numbers = {n: accuracy(bench.right(run, view.step, n, ablation)) for n in names}
-    on = view if view.evaluator in run.sets else replace(view, evaluator="icl")
+    numbers = {n: accuracy(bench.right(run, view.step, n, ablation)) for n in run.shown}
+    on = view if view.evaluator in run.sets else replace(view, evaluator=run.leading)
     if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):
         on = replace(on, sequence=None)  # `Attention.what` says so
     has = view.measure.removeprefix("effect_") in (*run.sets, *MEASURES)

@@ -25,6 +25,7 @@ from mechicl.figures.scales import colorscale
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, curve, finish, name_ends, short
 from mechicl.figures.ticks import log_ticks
 from mechicl.interventions import AblateHeads
+from mechicl.measures.phases import leading_phases
 
 DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
 TICKS: Any = {"tickvals": [i / 5 for i in range(6)], "ticktext": [end(i / 5) for i in range(6)]}  # of accuracies
@@ -70,7 +71,7 @@ def timeline(
     at = None if step is None else (step if unit == "steps" else run.series.sequences(step))
     fig.add_shape(type="line", x0=at or 1, x1=at or 1, y0=0, y1=1, yref="paper", visible=at is not None,
                   line={"color": CURSOR, "width": 2})  # fmt: skip
-    icl = run.phases.get("icl")
+    led, icl = leading_phases(run.phases) or ("", None)
     named = [] if icl is None else [("onset", icl.onset), ("peak", icl.peak), ("half-decay", icl.half_decay)]
     # Onset before, half-decay behind and the peak above: phases that lie close stay readable.
     sides = {"onset": ("right", 1.0), "peak": ("center", 1.065), "half-decay": ("left", 1.0)}
@@ -85,7 +86,7 @@ def timeline(
                           line={"color": "#999", "width": 1, "dash": "dash"})  # fmt: skip
             fig.add_annotation(
                 x=scaled(place), y=y, yref="paper", yanchor="bottom", yshift=6, xanchor=anchor,
-                text=f"ICL {label} {short(place)}", showarrow=False, font={"size": 11, "color": "#666"},
+                text=f"{led} {label} {short(place)}", showarrow=False, font={"size": 11, "color": "#666"},
             )  # fmt: skip
     what = "optimiser steps" if unit == "steps" else "training sequences seen"
     fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,

@@ -18,12 +18,12 @@ from mechicl.app.runs import Run
 from mechicl.app.state import Head, View
 from mechicl.app.view import Number, Workbench, paired
 from mechicl.engine.forward import forward
-from mechicl.evaluators import normal_interval
+from mechicl.evaluators import EVALUATORS, normal_interval
 from mechicl.figures.scales import Meaning, about, fitted
-from mechicl.figures.style import NAMES
 from mechicl.interventions import AblateHeads
 from mechicl.measures.attention import SCORES, scores, uniform_scores
 from mechicl.measures.attribution import attribute
+from mechicl.registry import main
 from mechicl.storage import SeriesError
 
 
@@ -68,8 +68,8 @@ class Grid:
 
 def _effect(evaluator: str) -> Measure:
     return Measure(
-        f"effect on {NAMES[evaluator].split(' (')[0]} of ablating it alone",
-        f"{NAMES[evaluator]} accuracy without this head minus with it, on the same sequences. "
+        f"effect on {EVALUATORS[evaluator].short} of ablating it alone",
+        f"{EVALUATORS[evaluator].label} accuracy without this head minus with it, on the same sequences. "
         "Below 0 the head was needed, above it was in the way.",
         "change in accuracy", "effect", least=0.02, on_evaluator=False,
     )  # fmt: skip
@@ -87,7 +87,7 @@ MEASURES: dict[str, Measure] = {
         "logit attribution",
         "What the head itself writes towards the right answer's logit, beside the mean logit (final LayerNorm held).",
         "logits", "logit", least=0.1),
-    **{f"effect_{name}": _effect(name) for name in ("icl", "flip", "ciwl", "iwl")},
+    **{f"effect_{name}": _effect(name) for name in main()},
 }  # fmt: skip
 
 

@@ -19,16 +19,10 @@ from mechicl.app.sequence import MARKS
 from mechicl.app.state import View
 from mechicl.app.view import shown
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, short
+from mechicl.registry import EVALUATORS
 from mechicl.setting import setting
 
 GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "x": "✖", "star": "★"}  # SYMBOLS as text
-MEANINGS = {
-    "icl": "new labels in context",
-    "flip": "labels swapped in context",
-    "ciwl": "label on a wrong exemplar",
-    "iwl": "label not in context",
-    "train": "sequences as in training",
-}
 
 
 def skeleton() -> Component:
@@ -124,6 +118,7 @@ def _effects(run: Run) -> Component:
                 scope="col", className="wide"),
         html.Th("intact", scope="col"), html.Th("ablated", scope="col"), html.Th("change", scope="col")]))  # fmt: skip
     rows = [_effect_row(run, name) for name in shown(run)]
+    warning = " Read the four together: a rise of Flip alone is not recovered ICL." if "flip" in run.sets else ""
     return _panel("effect", "This checkpoint", [html.Span(id="effect-where", className="note")], [
         html.Table([head, html.Tbody(rows)], id="effect", className="numbers"),
         html.P([html.Span("●", className="key intact"), " intact  ", html.Span("○", className="key ablated"),
@@ -131,8 +126,8 @@ def _effects(run: Run) -> Component:
                 "interval leaves out 0. ",
                 html.Span(id="effect-note")], className="note"),
     ], "What this checkpoint does, intact beside ablated. Brackets are 95% intervals over sequences (Wilson; for "
-       "the change Agresti and Min's, paired on the same sequences). They say nothing about other seeds. Read the "
-       "four together: a rise of Flip alone is not recovered ICL.")  # fmt: skip
+       "the change Agresti and Min's, paired on the same sequences). They say nothing about other seeds."
+       + warning)  # fmt: skip
 
 
 def _effect_row(run: Run, name: str) -> Component:
@@ -143,9 +138,9 @@ def _effect_row(run: Run, name: str) -> Component:
     chance = run.chance[name]
     guess = f"guessing {chance:.3g}"
     return html.Tr([
-        html.Th([html.Span([NAMES[name].replace(" (full vocabulary)", ""),
+        html.Th([html.Span([EVALUATORS[name].short,
                             html.I(GLYPHS[SYMBOLS[name]], **_aria(hidden="true"))], className="name"),
-                 html.Small([MEANINGS[name], html.Br(), "n = ", html.Span("–", **_data(cell=f"{name}.n"))])],
+                 html.Small([EVALUATORS[name].meaning, html.Br(), "n = ", html.Span("–", **_data(cell=f"{name}.n"))])],
                 scope="row", style={"--own": COLOURS[name]}),
         html.Td(html.Div([
             html.I(className="chance", style={"left": f"{100 * chance:.2f}%"}, title=guess),

@@ -19,12 +19,11 @@ from mechicl.config import ConfigError, to_dict
 from mechicl.data.banks import Bank, Batch
 from mechicl.evaluators import EVALUATORS, chance, evaluation_sets
 from mechicl.interventions import AblateHeads
-from mechicl.measures.phases import Phases, series_phases
+from mechicl.measures.phases import Phases, leading_phases, series_phases
 from mechicl.paths import given
+from mechicl.registry import leading, on_page
 from mechicl.series import Series, open_series
 from mechicl.storage import SeriesError
-
-SHOWN = ("icl", "flip", "ciwl", "iwl", "train")  # evaluators whose numbers the page has
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,18 @@ class Run:
 
     def first_look(self) -> int:
         """The step to begin at: ICL's peak, where there is most to see; else the last."""
-        icl = self.phases.get("icl")
-        return self.steps[-1] if icl is None or icl.peak is None else self.series.nearest(icl.peak)
+        led = leading_phases(self.phases)
+        return self.steps[-1] if led is None or led[1].peak is None else self.series.nearest(led[1].peak)
+
+    @cached_property
+    def leading(self) -> str:
+        """The evaluator on whose sequences one looks first: ICL's, or what stands for it."""
+        return leading(self.sets) or next(iter(self.sets))
+
+    @property
+    def shown(self) -> list[str]:
+        """The evaluators whose numbers the page has, of those that the run has."""
+        return [name for name in on_page() if name in self.sets]
 
     def coarse_to_fine(self) -> list[int]:
         """All steps, in an order that outlines the whole curve early: ends, middle, quarters, ..."""
@@ -101,6 +110,10 @@ class Run:
             raise ViewError(str(error)) from None
         if view.evaluator not in self.sets:
             raise ViewError(f"{self.series.name} has no evaluator {view.evaluator!r}: it has {', '.join(self.sets)}.")
+        effect_on = view.measure.removeprefix("effect_")
+        if effect_on != view.measure and effect_on not in self.sets:
+            raise ViewError(f"measure={view.measure}: {self.series.name} has no evaluator {effect_on!r}: it has "
+                            f"{', '.join(self.sets)}.")  # fmt: skip
         if view.sequence is not None and view.sequence >= len(self.sets[view.evaluator]):
             raise ViewError(
                 f"sequence={view.sequence}: {view.evaluator} has sequences 0 to {len(self.sets[view.evaluator]) - 1}."
@@ -156,13 +169,16 @@ class Library:
         from dataclasses import replace
 
         run = self.run(view.run)
+        if view.evaluator == View.evaluator and view.evaluator not in run.sets:  # nobody asked for it
+            view = replace(view, evaluator=run.leading)
         run.check(view)
         view = replace(view, step=run.first_look() if view.step is None else view.step)
         if view.with_run is None and view.with_step is None:
             return view
         other = self.run(view.with_run or view.run)
         if view.with_step is not None:
-            other.check(replace(view, step=view.with_step, heads=(), head=None, evaluator="train", sequence=None))
+            alone = replace(view, step=view.with_step, heads=(), head=None, evaluator="train", sequence=None)
+            other.check(replace(alone, measure=View.measure))  # what a side lacks is left out of the comparison
         return view
 
     def beside(self, run: Run, view: View) -> tuple[Run, int]:

@@ -16,15 +16,14 @@ from urllib.parse import parse_qsl, quote
 
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import AblateHeads, Kind
+from mechicl.registry import main
 from mechicl.storage import SeriesError
 
 Head = tuple[int, int]
 Axis = Literal["log", "linear"]
 Unit = Literal["sequences", "steps"]
 Tab = Literal["attention", "logits", "compare"]
-Measure = Literal[
-    "previous_token", "induction_strength", "logit", "effect_icl", "effect_flip", "effect_ciwl", "effect_iwl"
-]
+MEASURES = ("previous_token", "induction_strength", "logit", *(f"effect_{name}" for name in main()))
 LONGEST = 4000  # characters of a query string; a view of 64 heads has under 600
 
 
@@ -40,7 +39,7 @@ class View:
     step: int | None = None
     heads: tuple[Head, ...] = ()  # ablated
     kind: Kind = "zero"
-    measure: Measure = "previous_token"
+    measure: str = MEASURES[0]
     evaluator: str = "icl"  # whose sequences the heads, patterns and logits are looked at on
     sequence: int | None = None  # None: the average
     head: Head | None = None  # the one whose pattern is enlarged; None: all
@@ -136,7 +135,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "step": _whole,
     "heads": _heads,
     "kind": _one_of(*get_args(Kind)),
-    "measure": _one_of(*get_args(Measure)),
+    "measure": _one_of(*MEASURES),
     "evaluator": _one_of(*EVALUATORS),
     "sequence": _whole,
     "head": _head,

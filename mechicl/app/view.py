@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from mechicl.app.cache import Cache
-from mechicl.app.runs import SHOWN, Run
+from mechicl.app.runs import Run
 from mechicl.cores import cores
 from mechicl.engine.forward import forward, restart_hooks
 from mechicl.engine.params import Params
@@ -64,7 +64,7 @@ class Effect:
 class Chunk:
     """A piece of a curve under an ablation, as far as the time given sufficed.
 
-    points: (step, sequences seen, value of every evaluator in SHOWN). Done when next == total.
+    points: (step, sequences seen, value of every evaluator in `Run.shown`). Done when next == total.
     unreadable: how many checkpoints were passed over, since their files are not what was written.
     """
 
@@ -196,7 +196,7 @@ def _nothing() -> Iterator[None]:
 
 def shown(run: Run) -> Iterable[str]:
     """The evaluators that the page shows, of those that the run has."""
-    return [name for name in SHOWN if name in run.sets]
+    return run.shown
 
 
 def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHeads | None) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mechicl.config import ConfigError, SequenceConfig
+from mechicl.data import label_pairs
 
 _RAREST = 1e-4  # the least probability with which a draw must be a class that is still wanted
 
@@ -70,6 +71,10 @@ def check(config: SequenceConfig, *, n_classes: int, n_exemplars: int, n_labels:
         distinct = min(n_classes, 2 + config.n_pairs - 2 * b)
     if (config.distinct_labels or config.labels == "random") and n_labels < distinct:
         raise ConfigError(f"a sequence needs {distinct} distinct labels, but there are {n_labels}.")
+    pairs = label_pairs.count(n_labels)
+    if config.held_out_pairs and config.held_out_pairs >= pairs:
+        raise ConfigError(f"sequences.held_out_pairs={config.held_out_pairs}: {n_labels} labels have {pairs} pairs, of "
+                          f"which at least 1 must be left to train on: hold out at most {pairs - 1}.")  # fmt: skip
 
 
 def _distinct_classes(config: SequenceConfig) -> int:
@@ -219,6 +224,9 @@ def _labels(
         rows = np.arange(len(classes))
         other = (classes != query).argmax(axis=1)  # a slot that shows the distractor
         return np.where(classes == query, canonical[rows, other][:, None], canonical[:, -1:])
+    if config.held_out_pairs:
+        pair = label_pairs.draw(config, n_labels, len(classes), rng)
+        return np.where(classes == query, pair[:, :1], pair[:, 1:])
     shown = rng.integers(n_labels, size=classes.shape)
     for slot in range(1, classes.shape[1]):
         same = classes[:, :slot] == classes[:, slot : slot + 1]

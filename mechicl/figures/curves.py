@@ -10,8 +10,9 @@ from plotly.subplots import make_subplots
 
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import COLOURS, MARKED, NAMES, SYMBOLS, curve, finish, name_ends, sequences_axis, short
-from mechicl.measures.phases import Phases
+from mechicl.measures.phases import Phases, leading_phases
 from mechicl.measures.seeds import aligned
+from mechicl.registry import main
 from mechicl.series import Series
 
 
@@ -39,8 +40,9 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
         fig.add_annotation(x=_place(when, log), y=1.04, yref="y domain", text=label, showarrow=False,
                            font={"size": 11, "color": "#666"})  # fmt: skip
     n = int(metrics.n.iloc[0])
+    guess = "; chance for ICL and Flip is .5" if "flip" in ends else ""
     finish(fig, f"{series.name}: in-context learning over training",
-           f"{n:,} sequences per evaluator; bands are 95% intervals; chance for ICL and Flip is .5", 560)  # fmt: skip
+           f"{n:,} sequences per evaluator; bands are 95% intervals{guess}", 560)  # fmt: skip
     fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.14})
     sequences_axis(fig, log)
     fig.update_xaxes(title_text="", row=1, col=1)
@@ -55,7 +57,8 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
     different steps: the median is of their curves, straight between checkpoints."""
     fig = go.Figure()
     ends = {}
-    for name in ("icl", "flip", "ciwl", "iwl"):
+    recorded = [set(series.metrics.evaluator) for series in runs]
+    for name in [n for n in main() if all(n in found for found in recorded)]:
         metric = EVALUATORS[name].headline
         for series in runs:
             x, y = series.curve(name, metric)
@@ -90,9 +93,10 @@ def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:
 
 
 def _moments(phases: dict[str, Phases] | None) -> list[tuple[str, float]]:
-    icl = (phases or {}).get("icl")
-    if icl is None:
+    led = leading_phases(phases or {})
+    if led is None:
         return []
+    icl = led[1]
     named = [("onset", icl.onset), ("peak", icl.peak), ("half-decay", icl.half_decay)]
     return [(f"{label} {short(when)}", when) for label, when in named if when]
 

@@ -8,35 +8,14 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-# Evaluators. Okabe & Ito's palette, with IWL, CIWL and Train moved: its pink, green and grey are one to a
-# colour-blind reader. Scales have other hues (`scales.py`).
-COLOURS = {
-    "icl": "#0072B2",
-    "flip": "#E69F00",
-    "ciwl": "#009668",
-    "iwl": "#C8501E",
-    "train": "#ABABAB",
-    "icl_holdout": "#56B4E9",
-}
-# Curves differ in more than hue: a marker now and then, and their name where they end. A dash says what is done
-# to the model or which run it is, never which evaluator.
-SYMBOLS = {
-    "icl": "circle",
-    "flip": "square",
-    "ciwl": "triangle-up",
-    "iwl": "diamond",
-    "train": "x",
-    "icl_holdout": "star",
-}
+from mechicl.registry import EVALUATORS, Said
+
 MARKED = 9  # markers per curve at most
-NAMES = {
-    "icl": "ICL",
-    "flip": "Flip",
-    "ciwl": "CIWL",
-    "iwl": "IWL (full vocabulary)",
-    "train": "Train",
-    "icl_holdout": "ICL, held-out classes",
-}
+# Evaluators' colours, symbols and names (registry.py). Curves differ in more than hue: a marker now and then, and
+# their name where they end. A dash says what is done to the model or which run it is, never which evaluator.
+COLOURS = Said(lambda evaluator: evaluator.colour)
+SYMBOLS = Said(lambda evaluator: evaluator.symbol)
+NAMES = Said(lambda evaluator: evaluator.label)
 FONT = "Inter, 'Segoe UI', Helvetica, Arial, sans-serif"
 
 
@@ -83,7 +62,7 @@ def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool
     for name, y in placed.items():
         x = ends[name][0]
         fig.add_annotation(
-            x=math.log10(x) if log else x, y=y, text=NAMES[name].split(" (")[0], showarrow=False, xanchor="left",
+            x=math.log10(x) if log else x, y=y, text=EVALUATORS[name].short, showarrow=False, xanchor="left",
             xshift=6, font={"size": 11, "color": COLOURS[name]},
         )  # fmt: skip
     return fig

@@ -39,6 +39,7 @@ from mechicl.evaluators import normal_interval
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
+from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.surroundings import reading
 
@@ -71,7 +72,6 @@ SCORES: dict[str, Score] = {
         "attention to the own label",
         "Attention from the query to the label that its class has in the weights, where the context shows it."),
 }  # fmt: skip
-EVALUATORS = ("icl", "flip", "ciwl")
 
 
 def scores(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ def standing_out(
 def attention_scores(
     series: Series,
     steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] = EVALUATORS,
+    evaluators: Iterable[str] | None = None,
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -164,7 +164,10 @@ def attention_scores(
 
     Args:
         series: the run.
-        steps: default all. evaluators: on whose sequences; n: how many of each (default the config's).
+        steps: default all.
+        evaluators: on whose sequences. Default: the run's main ones whose context holds the right label: icl, flip
+            and ciwl, or those of held-out labels, classes and exemplars.
+        n: how many of each (default the config's).
         progress: a bar over long series.
 
     Returns:
@@ -177,7 +180,8 @@ def attention_scores(
         SeriesError: a step was not saved. ConfigError: there is no such evaluator.
     """
     model = series.config.model
-    sets = {name: series.evaluation_set(name, n) for name in evaluators}
+    names = main_in_context(series.config) if evaluators is None else evaluators
+    sets = {name: series.evaluation_set(name, n) for name in names}
     widest = max(len(b) for b in sets.values())
     t = series.config.sequences.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)

@@ -23,10 +23,10 @@ from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
+from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.surroundings import reading
 
-EVALUATORS = ("icl", "flip", "ciwl")
 METRICS = ("logit_in_context", "logit_in_weights")
 
 
@@ -88,14 +88,15 @@ def attribute(
 def logit_attribution(
     series: Series,
     steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] = EVALUATORS,
+    evaluators: Iterable[str] | None = None,
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """The tidy table of both METRICS per component; `intervention` holds the component's
     name, layer and head are set for heads and layer for MLPs. Normal 95% intervals."""
     model = series.config.model
-    sets = {name: series.evaluation_set(name, n) for name in evaluators}
+    names = main_in_context(series.config) if evaluators is None else evaluators
+    sets = {name: series.evaluation_set(name, n) for name in names}
     widest = max(len(b) for b in sets.values())
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
     size += encoded_bytes(series, widest)

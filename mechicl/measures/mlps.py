@@ -18,6 +18,7 @@ import pandas as pd
 from mechicl.config import ConfigError
 from mechicl.interventions import AblateMLPs
 from mechicl.measures.ablation import EFFECT, evaluate
+from mechicl.registry import main
 from mechicl.series import Series
 
 KINDS: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
@@ -26,7 +27,7 @@ KINDS: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
 def ablate_mlps(
     series: Series,
     steps: Iterable[int] | None = None,
-    evaluators: Sequence[str] = ("icl", "flip", "ciwl", "iwl"),
+    evaluators: Sequence[str] | None = None,
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -42,6 +43,7 @@ def ablate_mlps(
     layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
     if not layers:
         raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so that none can be taken out.")
+    names = main(series.config) if evaluators is None else evaluators
     conditions = [AblateMLPs(layers=(layer,), kind=kind) for layer, kind in product(layers, KINDS)]
-    table = evaluate(series, steps, evaluators, conditions, n, metrics=None, progress=progress)
+    table = evaluate(series, steps, names, conditions, n, metrics=None, progress=progress)
     return table.drop(columns=[*EFFECT])

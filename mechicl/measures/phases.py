@@ -14,6 +14,7 @@ For a curve that only rises (CIWL, IWL), onset is the time of its half-way level
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +23,10 @@ from scipy import stats
 
 from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS, chance
+from mechicl.registry import leading, with_phases
 from mechicl.series import Series, SeriesError
 
 MIN_RISE = 0.1
-CURVES = ("icl", "flip", "ciwl", "iwl", "icl_holdout")
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,19 @@ def series_phases(series: Series) -> dict[str, Phases]:
 
 
 def chance_levels(series: Series) -> dict[str, float]:
-    """What guessing scores in the headline of every recorded evaluator of CURVES, computed from its set."""
+    """What guessing scores in the headline of every recorded evaluator that has phases, computed from its set."""
     labels, recorded = series.config.bank.labels, set(series.metrics.evaluator)
     return {
         name: chance(name, series.evaluation_set(name, step=0), labels)[EVALUATORS[name].headline]
-        for name in CURVES if name in recorded
+        for name in with_phases() if name in recorded
     }  # fmt: skip
+
+
+def leading_phases(phases: Mapping[str, Phases]) -> tuple[str, Phases] | None:
+    """Of a run's phases, those that stand for ICL's, and what to call them: of ICL itself, or, in a run that has no
+    such evaluator, of the first that only the context answers. None where there is none."""
+    name = leading(phases)
+    return None if name is None else (EVALUATORS[name].short, phases[name])
 
 
 def over_seeds(values: list[float | None]) -> dict[str, float]:
@@ -107,7 +115,7 @@ def phase_table(runs: list[Series]) -> pd.DataFrame:
     """One row per evaluator and quantity: every seed's value is a column, then the spread."""
     phases = {f"{s.name} (seed {s.config.seeds.init})": series_phases(s) for s in runs}
     rows = []
-    for name in CURVES:
+    for name in with_phases():
         for quantity in ("onset", "peak", "half_decay", "peak_value", "final_value"):
             values = {run: getattr(p[name], quantity) for run, p in phases.items() if name in p}
             if values:

@@ -20,6 +20,7 @@ from mechicl.measures.cache import cached
 from mechicl.measures.grafts import scored_rows
 from mechicl.measures.subspaces import VARIATIONS, carried
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
+from mechicl.registry import main
 from mechicl.series import Series
 from mechicl.surroundings import reading
 
@@ -37,7 +38,7 @@ def without_directions(params: Params, basis: np.ndarray, layer: int) -> Params:
 def remove_directions(
     series: Series,
     steps: Iterable[int] | None = None,
-    evaluators: Sequence[str] = ("icl", "flip", "ciwl", "iwl"),
+    evaluators: Sequence[str] | None = None,
     variations: Sequence[str] = VARIATIONS,
     n: int | None = None,
     progress: bool = True,
@@ -47,7 +48,8 @@ def remove_directions(
     `intervention` is 'without flip', ..., 'without random 0', ...; `baseline` how many directions went.
     """
     model, chosen = series.config.model, chosen_steps(series, steps)
-    sets = {name: series.evaluation_set(name, n) for name in evaluators}
+    names = main(series.config) if evaluators is None else evaluators
+    sets = {name: series.evaluation_set(name, n) for name in names}
     wanted = {name: (EVALUATORS[name].headline,) for name in sets}
     count = max(1, model.d_model // 4)
     drawn = np.random.default_rng(0).standard_normal((RANDOM, model.d_model, count))

@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from mechicl.config import Config
 from mechicl.disk import check_writable, is_file
 from mechicl.figures.style import short
-from mechicl.measures.phases import CURVES, over_seeds, series_phases
+from mechicl.measures.phases import over_seeds, series_phases
 from mechicl.paths import given
 from mechicl.progress import bar
+from mechicl.registry import EVALUATORS, leading, main, with_phases
 from mechicl.series import Series, open_series
 from mechicl.storage import write_atomic
 from mechicl.sweep.plan import Condition, Plan, Run
@@ -70,7 +72,7 @@ def _over_seeds(condition: Condition, runs: list[Series | None]) -> list[dict]:
     front = {"condition": condition.name, **condition.fields, "complete": sum(r is not None for r in runs)}
     phases = [None if run is None else series_phases(run) for run in runs]
     rows = []
-    for name in CURVES:
+    for name in with_phases():
         if not any(p is not None and name in p for p in phases):
             continue
         for quantity in QUANTITIES:
@@ -80,22 +82,30 @@ def _over_seeds(condition: Condition, runs: list[Series | None]) -> list[dict]:
     return [*rows, {**front, "evaluator": "training", "quantity": "final_value", **over_seeds(losses)}]
 
 
-_SHOWN = (
-    ("icl", "onset"), ("icl", "peak_value"), ("icl", "final_value"), ("flip", "peak_value"), ("flip", "final_value"),
-    ("ciwl", "final_value"), ("iwl", "final_value"), ("training", "final_value"),
-)  # fmt: skip
+def _columns(recorded: set[str]) -> list[tuple[str, str]]:
+    """(evaluator, quantity) of the text's columns: when ICL, or what stands for it, forms; how high what only the
+    context answers goes; and where everything ends."""
+    names = [name for name in main() if name in recorded] or main(Config(name="any", steps=1))  # nothing is complete
+    first = leading(names)
+    out = []
+    for name in names:
+        out += [(name, "onset")] if name == first else []
+        out += [(name, "peak_value")] if EVALUATORS[name].favours == "context" else []
+        out.append((name, "final_value"))
+    return [*out, ("training", "final_value")]
 
 
 def as_text(summary: pd.DataFrame) -> str:
     """The summary for a terminal: medians over complete runs, and how many seeds have each."""
     short_name = {"onset": "onset", "peak_value": "peak", "final_value": "end"}
-    head = ["median over seeds", "runs", *[f"{e} {short_name[q]}" for e, q in _SHOWN]]
+    columns = _columns(set(summary.evaluator))
+    head = ["median over seeds", "runs", *[f"{e} {short_name[q]}" for e, q in columns]]
     lines = [head]
     for name, rows in summary.groupby("condition", sort=False):
         found = {(row.evaluator, row.quantity): row for row in rows.itertuples()}
         first = rows.iloc[0]
         cells = [str(name), f"{first.complete}/{first.of_n}"]
-        for key in _SHOWN:
+        for key in columns:
             cells.append(_cell(found[key], key[1]) if key in found else "-")
         lines.append(cells)
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]

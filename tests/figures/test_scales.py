@@ -7,8 +7,10 @@ import plotly.graph_objects as go
 import pytest
 from plotly.colors import hex_to_rgb
 
+from mechicl import recipes
 from mechicl.figures.scales import SCALES, colorscale, fitted, ink, luminance, shades
 from mechicl.figures.style import COLOURS, SYMBOLS, name_ends
+from mechicl.registry import applying
 
 # Machado, Oliveira & Fernandes 2009, severity 1; they act on linear RGB.
 SEEN = {
@@ -20,6 +22,8 @@ SEEN = {
 XYZ = np.array([[0.412456, 0.357576, 0.180438], [0.212673, 0.715152, 0.072175], [0.019334, 0.119192, 0.950304]])
 GROUNDS = {"light": "#ffffff", "dark": "#1d2125"}  # app.css' panels
 THEMES = ("light", "dark")
+# Evaluators that one run may have: of a plain run, and where few labels are dealt out anew per sequence.
+TOGETHER = [applying(recipes.get(name)) for name in ("demo", "induction-2024")]
 
 
 def lab(colour: str, seen: str = "normal") -> np.ndarray:
@@ -56,13 +60,14 @@ def test_the_simulation_finds_the_greys_of_the_palette_that_was():
 @pytest.mark.parametrize(("seen", "least"), [("normal", 20), ("deuteranopia", 20), ("protanopia", 20),
                                              ("tritanopia", 14)])
 def test_every_two_evaluators_differ_for_every_reader(seen, least):
-    for a, b in itertools.combinations(COLOURS, 2):
+    for a, b in itertools.chain.from_iterable(itertools.combinations(names, 2) for names in TOGETHER):
         assert apart(COLOURS[a], COLOURS[b], seen) > least, (a, b)
 
 
 def test_evaluators_differ_in_more_than_hue_and_show_on_both_grounds():
-    assert SYMBOLS.keys() == COLOURS.keys()
-    assert len(set(SYMBOLS.values())) == len(SYMBOLS)
+    assert set().union(*TOGETHER) == SYMBOLS.keys() == COLOURS.keys()
+    for names in TOGETHER:
+        assert len({SYMBOLS[name] for name in names}) == len(names)
     for name, colour in COLOURS.items():
         assert min(contrast(colour, ground) for ground in GROUNDS.values()) > 2.2, name
 
@@ -75,11 +80,12 @@ def test_a_hue_means_one_thing(theme):
     used = {name: hue(strong[2]) for name, strong in ends.items()}
     assert used.pop("change down") is None  # grey: less attention is no other thing
     assert SCALES["change"].up == SCALES["attention"].up
-    used |= {name: hue(c) for name, c in COLOURS.items() if name not in ("train", "icl_holdout")}  # grey; ICL again
     assert None not in used.values()
-    for a, b in itertools.combinations(used, 2):
-        between = abs(used[a] - used[b]) % 360
-        assert min(between, 360 - between) > 18, (a, b)
+    for names in TOGETHER:
+        both = used | {x: hue(COLOURS[x]) for x in names if x not in ("train", "icl_holdout")}  # grey; ICL again
+        for a, b in itertools.combinations(both, 2):
+            between = abs(both[a] - both[b]) % 360
+            assert min(between, 360 - between) > 18, (a, b)
 
 
 @pytest.mark.parametrize("meaning", SCALES)

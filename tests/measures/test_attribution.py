@@ -15,9 +15,10 @@ from mechicl.data.banks import build_bank
 from mechicl.engine.forward import forward, logits, stack
 from mechicl.engine.params import init, pack
 from mechicl.measures import tables
-from mechicl.measures.attribution import EVALUATORS, METRICS, attribute, components, logit_attribution
+from mechicl.measures.attribution import METRICS, attribute, components, logit_attribution
 from mechicl.model import ICLTransformer
 
+EVALUATORS = ("icl", "flip", "ciwl")  # those whose context holds the right label
 MODELS = {
     "attention-only": {},
     "no-layer-norm": {"layer_norm": False},

@@ -148,7 +148,7 @@ def coopetition_gaussian() -> Config:
 
 @recipe
 def induction_2024() -> Config:
-    """An induction head forms after a plateau, one million sequences, in about TIME: needs `--data FILE`.
+    """An induction head forms after a plateau, one million sequences, in about 10 minutes: needs `--data FILE`.
 
     As published (Singh et al. 2024, 2404.07129): 2 layers of attention only with rotary positions, 50 classes of one
     exemplar, 5 labels that are dealt out anew in every sequence, 8 of their 10 pairs trained on; Adam at a constant
@@ -176,14 +176,15 @@ def induction_2024() -> Config:
 
 @recipe
 def transience_2023() -> Config:
-    """The first 20 million sequences of the published 12-layer runs on features, in about TIME: needs `--data FILE`.
+    """The first 20 million sequences of the published 12-layer runs on features, in half a day: needs `--data FILE`.
 
     As published (Singh et al. 2023, 2311.08360; science.md 3.1): 12 layers with MLPs of ratio 4 (GELU in its tanh
     form), sinusoidal positions of time 30, 1,600 classes of 20 exemplars, label = class, eight pairs of which three
     show the query's class, Adam at a constant 3e-4, batches of 32, evaluated every 500,000 sequences. The published
-    runs see 1.6 billion. What differs: features of EfficientNet-Lite0 where theirs are of ResNet18, and 16 held-out
-    classes, so that FILE may have the transforms (as for `coopetition`: 200 characters seen in 8 ways, which is near
-    what the released code reads) or not (1,600 characters, as the paper says).
+    runs see 1.6 billion: this part of them takes about 13 hours on one core. What differs: features of
+    EfficientNet-Lite0 where theirs are of ResNet18, and 16 held-out classes, so that FILE may have the transforms (as
+    for `coopetition`: 200 characters seen in 8 ways, which is near what the released code reads) or not (1,600
+    characters, as the paper says).
     """
     return Config(
         name="transience-2023",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 
 class Proxy:
@@ -52,7 +55,12 @@ class Proxy:
                 pass
 
         class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
+            daemon_threads = False  # `server_close` waits for them, so that every connection is closed
+            held: ClassVar[list[socket.socket]] = []
+
+            def process_request(self, request: socket.socket, address: object) -> None:
+                self.held.append(request)
+                super().process_request(request, address)
 
             def handle_error(self, request: object, address: object) -> None:
                 pass  # a browser that closed its page
@@ -68,4 +76,7 @@ class Proxy:
     def __exit__(self, *args: object) -> None:
         self._http.shutdown()
         self._thread.join(5)
+        for connection in self._http.held:  # what a browser keeps open
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._http.server_close()

@@ -148,9 +148,10 @@ def test_the_walk_finds_the_fields_that_it_is_for():
 @pytest.mark.parametrize(("cls", "name", "value"), LITERALS, ids=str)
 def test_a_literal_that_is_nearly_one_is_refused_with_those_that_are(cls, name, value):
     near = value + "x" if isinstance(value, str) else value + 0.5
+    listed = typing.get_origin(type_hints(cls)[name]) is tuple
     with pytest.raises(ConfigError) as error:
-        dataclasses.replace(sound(cls), **{name: near})
-    assert f"{name}={near!r}: expected one of " in str(error.value)
+        dataclasses.replace(sound(cls), **{name: (near,) if listed else near})
+    assert f"{name}{'[0]' * listed}={near!r}: expected one of " in str(error.value)
     assert repr(value) in str(error.value)
 
 
@@ -158,6 +159,7 @@ def test_a_literal_that_is_nearly_one_is_refused_with_those_that_are(cls, name, 
 WITH = {
     ("kind", "tokens"): {"n_holdout_classes": 1, "n_holdout_exemplars": 0},
     ("kind", "omniglot"): {"transforms": 1},
+    ("label_pairs", "held_out"): {"labels": "random", "held_out_pairs": 1},
     ("layout", "released"): {"kind": "features", "n_exemplars": TINY.bank.n_exemplars + TINY.bank.n_holdout_exemplars,
                              "n_holdout_exemplars": 0},
 }

@@ -138,12 +138,12 @@ def test_whole_numbers_of_any_kind_are_steps(tiny_series, step):
     "ablate", [[("blocks.0.attn.hook_z", print)], ("blocks.0.attn.hook_z", print), "L0H1", (0, 1), print, {"heads": 1}]
 )
 def test_what_is_no_intervention_is_refused_by_name(tiny_series, ablate):
-    with pytest.raises(ConfigError, match=r"ablate=.*: expected an AblateHeads"):
+    with pytest.raises(ConfigError, match=r"ablate=.*: expected an intervention"):
         tiny_series.evaluate([60], ["icl"], ablate=ablate)
     model, batch = tiny_series.model(60), tiny_series.evaluation_set("icl", 5)
-    with pytest.raises(ConfigError, match="expected an AblateHeads"):
+    with pytest.raises(ConfigError, match="expected an intervention"):
         model.hooks_for(ablate, batch)
-    with pytest.raises(ConfigError, match="expected an AblateHeads"):
+    with pytest.raises(ConfigError, match="expected an intervention"):
         mechicl.show_attention(tiny_series, 60, ablate=ablate)
 
 

@@ -27,11 +27,11 @@ def test_answers_that_come_late_and_out_of_order_leave_the_right_numbers(begin, 
     page.wait_for_function("mechicl.settled('attention') && mechicl.settled('heads')")
     page.evaluate(HOLD)
     for _ in range(4):
-        page.keyboard.press("ArrowRight")
+        page.keyboard.press(".")  # arrow keys move within the grid, once a head is in focus
         one.head(1, 1).click()
     one.head(0, 1).click()
     page.wait_for_function("window.held.length > 0")
-    page.keyboard.press("ArrowLeft")  # changed again while answers are under way
+    page.keyboard.press(",")  # changed again while answers are under way
     page.wait_for_function(NEWEST_FIRST)
     one.check(tiny_series, 30, AblateHeads(heads=((0, 1),)))
     assert page.locator("#effect").get_attribute("data-step") == "30"

@@ -83,4 +83,4 @@ def test_the_text_says_how_many_seeds_have_a_value():
     ])  # fmt: skip
     head, line = as_text(summary).splitlines()
     assert head.split()[:4] == ["median", "over", "seeds", "runs"]
-    assert line.split() == ["a", "3/4", "150k", "(2)", "0.900", "never", "-", "-", "-", "-", "-"]
+    assert line.split() == ["a", "3/4", "150k", "(2)", "0.900", "never", "-"]

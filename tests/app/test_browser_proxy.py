@@ -1,6 +1,7 @@
 """Behind a reverse proxy with a prefix the page loads, a head is pressed and its numbers come back."""
 
 import http.client
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,11 +14,12 @@ PREFIX = "/user/jo%C3%A3o/proxy/8050/"
 NAME = "hub.example"  # conftest's `elsewhere` finds this machine under it
 
 
-def httpget(port: int, path: str) -> http.client.HTTPResponse:
-    """What a proxy answers to a request by its public name."""
-    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    asked.request("GET", path, headers={"Host": f"{NAME}:{port}", "Connection": "close"})
-    return asked.getresponse()
+def httpget(port: int, path: str) -> tuple[int, str]:
+    """Status and text that a proxy answers to a request by its public name."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as asked:
+        asked.request("GET", path, headers={"Host": f"{NAME}:{port}", "Connection": "close"})
+        answer = asked.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def use(one, series) -> None:
@@ -64,8 +66,8 @@ def test_a_hub_that_keeps_its_host_is_let_in_by_the_frames_token(stranger, folde
         assert f'src="{app.url}"' in app._repr_html_()
         with Proxy(port, prefix, True, True, {"X-Forwarded-Prefix": prefix}) as proxy:
             one = stranger(f"http://{NAME}:{proxy.port}{prefix}")
-            refused = httpget(proxy.port, prefix)  # without the token: which setting lets it in
-            assert (refused.status, "--allow-host hub.example" in refused.read().decode()) == (403, True)
+            status, said = httpget(proxy.port, prefix)  # without the token: which setting lets it in
+            assert (status, "--allow-host hub.example" in said) == (403, True)
             page = one.open(urlsplit(app.url).query.join(("?", "&run=known")))
             one.head(1, 2).click()
             one.check(known_series, 5, AblateHeads(heads=((1, 2),)))

@@ -58,9 +58,22 @@ class Runs:
         """What became of ICL, by seed."""
         return self.kinds[self.kinds.index.get_level_values(0) == condition].droplevel(0)
 
-    def formed(self, *conditions: str) -> list[bool]:
-        return [kind != "never" for c in conditions for kind in self.regimes(c)]
+    def formed(self, *conditions: str) -> list[bool] | None:
+        """Of every run, whether ICL formed; None where one of the conditions was not run."""
+        kinds = self._kinds(conditions)
+        return None if kinds is None else [kind != "never" for kind in kinds]
 
-    def among_formed(self, kinds: Collection[str], *conditions: str) -> list[bool]:
-        """Of the runs in which ICL formed, whether it then did one of `kinds`."""
-        return [kind in kinds for c in conditions for kind in self.regimes(c) if kind != "never"]
+    def ended(self, kinds: Collection[str], *conditions: str) -> list[bool] | None:
+        """Of every run, whether it did one of `kinds`; None where one of the conditions was not run."""
+        found = self._kinds(conditions)
+        return None if found is None else [kind in kinds for kind in found]
+
+    def among_formed(self, kinds: Collection[str], *conditions: str) -> list[bool] | None:
+        """Of the runs in which ICL formed, whether it then did one of `kinds`; None as above."""
+        found = self._kinds(conditions)
+        return None if found is None else [kind in kinds for kind in found if kind != "never"]
+
+    def _kinds(self, conditions: Collection[str]) -> list[str] | None:
+        if not all(self.has(c) for c in conditions):
+            return None
+        return [str(kind) for c in conditions for kind in self.regimes(c)]

@@ -25,14 +25,15 @@ def phases(table: pd.DataFrame) -> pd.DataFrame:
     """Phase times (mechicl/measures/phases.py) of every complete run: one row per condition,
     seed and evaluator; times in sequences, NaN where the rule finds none. `highest` is the curve's
     maximum, also where it is too low to be a peak."""
+    whole = table[table.complete & (table.evaluator != "training")].sort_values("sequences", kind="stable")
+    times, values, chance = (whole[c].to_numpy(float) for c in ("sequences", "value", "chance"))
     rows = []
-    whole = table[table.complete & (table.evaluator != "training")]
-    for (condition, seed, evaluator), curve in whole.groupby(["condition", "seed", "evaluator"], sort=False):
-        curve = curve.sort_values("sequences")
-        found = phase_times(curve.sequences.to_numpy(float), curve.value.to_numpy(float), float(curve.chance.iloc[0]))
-        values = {name: np.nan if value is None else value for name, value in vars(found).items()}
-        rows.append({"condition": condition, "seed": seed, "evaluator": evaluator, **values,
-                     "highest": float(curve.value.max())})  # fmt: skip
+    groups = whole.groupby(["condition", "seed", "evaluator"], sort=False).indices
+    for (condition, seed, evaluator), at in groups.items():
+        found = phase_times(times[at], values[at], float(chance[at[0]]))
+        quantities = {name: np.nan if value is None else value for name, value in vars(found).items()}
+        rows.append({"condition": condition, "seed": seed, "evaluator": evaluator, **quantities,
+                     "highest": float(values[at].max())})  # fmt: skip
     return pd.DataFrame(rows, columns=["condition", "seed", "evaluator", *QUANTITIES, "highest"])
 
 

@@ -30,11 +30,13 @@ Status = Literal["supported", "contradicted", "inconclusive", "not comparable", 
 
 @dataclass(frozen=True)
 class Part:
-    """One statement that can fail: what it says, the effect with its interval and n, and its status."""
+    """One statement that can fail: what is measured, the effect with its interval and n, its status, and what the claim
+    says of it."""
 
     says: str
     effect: str
     status: Status
+    claim: str = ""
 
 
 def judged(low: float, high: float, above: float | None = None, below: float | None = None) -> Status:
@@ -52,39 +54,41 @@ def effect(
 ) -> Part:  # fmt: skip
     """The median over seeds lies above, below or between bounds. values: one per seed, infinite where a time is never;
     NaN is a seed that has no such value, and is left out. Judged by the exact interval of the median."""
-    if above is None and below is None:
-        raise ValueError(f"{says!r} has no bound, so it could not fail")
+    claim = _bounds(above, below, text)
     x = np.asarray(values, float)
     x = x[~np.isnan(x)]
     if not len(x):
-        return Part(says, "not run", "not run yet")
+        return Part(says, "not run", "not run yet", claim)
     middle, low, high = median_interval(x)
-    said = f"{number(middle, text)}, n = {len(x)}"
+    said = number(middle, text)
     if np.isnan(low):
-        return Part(says, f"{said} ({number(x.min(), text)} to {number(x.max(), text)}; too few for an interval)",
-                    "inconclusive")  # fmt: skip
-    said = f"{number(middle, text)} [{number(low, text)}, {number(high, text)}], n = {len(x)}"
-    return Part(says, said, judged(low, high, above, below))
+        said += f" (from {number(x.min(), text)} to {number(x.max(), text)}; too few for an interval)"
+    else:
+        said += f" [{number(low, text)}, {number(high, text)}]"
+    return Part(says, f"{said}, n = {len(x)}", judged(low, high, above, below), claim)
 
 
-def share(says: str, holds: Iterable[bool], *, above: float | None = None, below: float | None = None) -> Part:
-    """Something holds in more, or in less, than a share of runs. Judged by the exact (Clopper-Pearson) interval."""
-    if above is None and below is None:
-        raise ValueError(f"{says!r} has no bound, so it could not fail")
+def share(says: str, holds: Iterable[bool] | None, *, above: float | None = None, below: float | None = None) -> Part:
+    """Something holds in more, or in less, than a share of runs. holds: None where nothing was run; empty where there
+    is no run of the kind that is asked for, as where ICL never formed. Judged by the exact (Clopper-Pearson)
+    interval."""
+    claim = _bounds(above, below, "{:.0%}") + " of the runs"
+    if holds is None:
+        return Part(says, "not run", "not run yet", claim)
     found = [bool(h) for h in holds]
     if not found:
-        return Part(says, "not run", "not run yet")
+        return Part(says, "there is no such run", "inconclusive", claim)
     low, high = share_interval(sum(found), len(found))
-    return Part(says, f"{sum(found)} of {len(found)} [{low:.2f}, {high:.2f}]", judged(low, high, above, below))
+    said = f"{sum(found) / len(found):.0%} [{low:.0%}, {high:.0%}], {sum(found)} of {len(found)}"
+    return Part(says, said, judged(low, high, above, below), claim)
 
 
-def never(says: str, happens: Iterable[bool], rare: float = 0.25) -> Part:
+def never(says: str, happens: Iterable[bool] | None, rare: float = 0.25) -> Part:
     """Something never happens: one run in which it does contradicts it; none supports it where the interval of its
     share ends below `rare`."""
-    part = share(says, happens, below=rare)
-    if part.status == "not run yet" or part.effect.startswith("0 of"):
-        return part
-    return Part(says, part.effect, "contradicted")
+    found = None if happens is None else [bool(h) for h in happens]
+    part = share(says, found, below=rare)
+    return Part(says, part.effect, "contradicted" if found and any(found) else part.status, "never")
 
 
 def any_of(says: str, parts: Sequence[Part]) -> Part:
@@ -95,7 +99,8 @@ def any_of(says: str, parts: Sequence[Part]) -> Part:
         status = "supported"
     elif set(found) == {"contradicted"} or set(found) == {"not run yet"}:
         status = found[0]
-    return Part(says, "; ".join(f"{part.says} {part.effect}" for part in parts), status)
+    said = "; ".join(f"{part.says}: {part.effect}" for part in parts)
+    return Part(says, said, status, f"at one of them {parts[0].claim}")
 
 
 def together(parts: Sequence[Part]) -> Status:
@@ -113,3 +118,14 @@ def number(value: float, text: str = "{:+.2f}") -> str:
     if np.isinf(value):
         return "never"
     return short(value) if text == "time" else text.format(value + 0.0)
+
+
+def _bounds(above: float | None, below: float | None, text: str) -> str:
+    """What a claim says of a number, in words."""
+    if above is not None and below is not None:
+        return f"between {number(above, text)} and {number(below, text)}"
+    if above is not None:
+        return f"more than {number(above, text)}"
+    if below is not None:
+        return f"less than {number(below, text)}"
+    raise ValueError("a part without a bound could not fail")

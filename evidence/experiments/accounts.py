@@ -15,7 +15,7 @@ ORDER = (*PUBLISHED, "rates-noisy", fitted.CONTROL, fitted.OTHERS)
 
 
 def claims() -> list[Claim]:
-    key, title = "9", "A quantitative model: coopetition or independent rates?"
+    key, title = "9", "Coopetition predicts unseen conditions better than independent rates"
     says = ("Two mechanisms that share parts and get in one another's way (Singh et al. 2025, section 6), against two "
             "nearly independent ones of different rates (Nguyen & Reddy 2024). Fitted to the untreated curves only, "
             "each then predicts every other condition of `sweeps/competition.toml` with nothing refitted.")  # fmt: skip

@@ -38,10 +38,9 @@ def claims() -> list[Claim]:
 
 
 def _halves() -> Claim:
-    key, title = "8.6", "Shared or separate circuits, and what changes first when ICL fades?"
-    says = ("After the phase change layer 1 is largely conserved: layer 1 of the end with embeddings and layer 0 of "
-            "each checkpoint reproduces nearly the whole course, so the switch is carried by the first half (Singh et "
-            "al. 2025, Fig. 3b). Whether attention (QK) or what is copied (OV) goes first is not known.")  # fmt: skip
+    key, title = "8.6", "The first half of the model carries the switch away from ICL"
+    says = ("After in-context learning (ICL) has formed, layer 1 is largely conserved: the switch to in-weights "
+            "answers is carried by the first half, embeddings and layer 0 (Singh et al. 2025, Fig. 3b).")  # fmt: skip
     command = "python -m evidence circuits circuits checkpoints/demo-s0 ...  (one run: mechicl analyze RUN circuits)"
     found = tables.read("circuits")
     if found is None:
@@ -79,7 +78,7 @@ def _halves() -> Claim:
 
 
 def _mlps() -> Claim:
-    key, title = "8.7", "With an MLP: is recall kept there, and does ICL need it?"
+    key, title = "8.7", "With an MLP, recall is kept there and ICL does not need it"
     says = ("A penalty on the MLPs alone keeps ICL, as if in-weights learning lived in them and ICL in attention "
             "(Singh et al. 2023, section 6; T6). Here the MLP's output is replaced, by its mean over the evaluation "
             "set or by nothing, at every step.")  # fmt: skip

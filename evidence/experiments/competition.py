@@ -108,8 +108,8 @@ def _less(runs: Runs, condition: str, evaluator: str, quantity: str) -> pd.Serie
 
 def _alone(runs: Runs) -> list[Part]:
     return [effect(f"{name} at the end, ICL-only data less mixture", above=SMALLEST,
-                   values=_less(runs, "icl-only", name.lower(), "final_value")) for name in ("ICL", "Flip "
-                                                                                                    "")]  # fmt: skip
+                   values=_less(runs, "icl-only", name.lower(), "final_value"))
+            for name in ("ICL", "Flip")]  # fmt: skip
 
 
 def _later(runs: Runs) -> list[Part]:
@@ -152,7 +152,7 @@ TREATED = (
         ("From the same initial weights and the same bank: on data that only ICL solves (labels drawn per sequence), "
          "on data that only CIWL, in-weights learning among the context's labels, solves (the query's class is never "
          "shown), and on the mixture that `demo` is:",)),
-    Treated("8.2", "Data switched in training: who can still win?",
+    Treated("8.2", "After a start on in-weights data, ICL forms only if the switch is early",
         "From a start on CIWL-only data, ICL forms only while CIWL is immature (Singh et al. 2025, Fig. 4c).",
         ("mixed", EARLY, LATE, "icl-then-mixed", "mixed-then-icl"),
         ((EARLY, "flip", "highest"), (LATE, "flip", "highest"), (LATE, "icl", "highest"),
@@ -163,7 +163,7 @@ TREATED = (
         _switched, "switched",
         after=("The early switch was meant to be early. Here CIWL was mature at 128k already, so it does not test what "
                "an immature CIWL allows.",)),
-    Treated("8.3", "Without ICL, does in-weights learning come on time?",
+    Treated("8.3", "Without ICL, in-weights learning comes on time",
         "Forbidding layer 0's attention from labels to the exemplar before them removes the Flip bump, yet CIWL "
         "arrives on time: CIWL does not need ICL (Singh et al. 2025, science.md 5.6). If they compete for "
         "resources, CIWL should come sooner.",
@@ -179,7 +179,7 @@ TREATED = (
         "nothing (Singh et al. 2025, Fig. 6).",
         ("mixed", "matched"), _ends("matched"),
         "ICL and Flip both end higher than in the untreated twin, by .1 or more.", _kept("matched"), "same-exemplar"),
-    Treated("8.8", "Does ICL come later alone?",
+    Treated("8.8", "ICL comes later alone: the strategies cooperate",
         "The two strategies also cooperate: ICL alone cannot get going (Singh et al. 2025, Fig. 4a).",
         ("mixed", "icl-only"), (ONSET,),
         "on ICL-only data ICL's onset comes later than in the mixture by a factor of 1.4 or more (paired by seed).",
@@ -195,7 +195,7 @@ TREATED = (
         ("mixed", "forgetting"), _ends("forgetting"),
         "ICL and Flip both end higher than in the untreated twin, by .1 or more.", _kept("forgetting"), "forgetting",
         after=("Recall returns faster than these resets come. A shorter period may still keep ICL and was not run.",)),
-    Treated("8.11", "Does ICL come back when the in-weights signal is taken away?",
+    Treated("8.11", "ICL comes back when the in-weights signal is taken away",
         "Ours, to be tested: if ICL's end is a matter of the data, taking the in-weights signal away in the middle of "
         "training brings ICL back or keeps it.",
         ("mixed", "mixed-then-icl"),

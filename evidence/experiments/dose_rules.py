@@ -5,7 +5,7 @@ from __future__ import annotations
 from evidence.runs import Runs
 from evidence.verdicts import FACTOR, SMALLEST, Part, any_of, effect, never, share
 
-LOST = ("fades", "partial")
+LOST, STAYS = ("fades", "partial"), ("stays",)
 STRENGTHS = ("1e-05", "0.0001", "0.001")
 
 
@@ -59,17 +59,13 @@ def encoder(runs: Runs) -> list[Part]:
 
 
 def strengths(runs: Runs) -> list[Part]:
-    low = [share(s, _stayed(runs, f"penalty_l2-{s}"), above=0.5) for s in ("1e-06", "1e-05", "0.0001")]
+    low = [share(s, runs.ended(STAYS, f"penalty_l2-{s}"), above=0.5) for s in ("1e-06", "1e-05", "0.0001")]
     return [any_of("at a strength up to 1e-4 ICL formed and stayed", low),
-            share("at 1e-2 ICL formed and stayed", _stayed(runs, "penalty_l2-0.01"), below=0.5)]  # fmt: skip
+            share("at 1e-2 ICL formed and stayed", runs.ended(STAYS, "penalty_l2-0.01"), below=0.5)]  # fmt: skip
 
 
 def groups(runs: Runs) -> list[Part]:
-    mlp = [share(s, _stayed(runs, f"penalty_l2-{s}_l2_group-mlp"), above=0.5) for s in STRENGTHS]
-    attention = [share(f"with attention penalised at {s} ICL formed and stayed",
-                       _stayed(runs, f"penalty_l2-{s}_l2_group-attention"), below=0.5) for s in STRENGTHS]  # fmt: skip
+    mlp = [share(s, runs.ended(STAYS, f"penalty_l2-{s}_l2_group-mlp"), above=0.5) for s in STRENGTHS]
+    attention = [share(f"with attention penalised at {s} ICL formed and stayed", below=0.5,
+                       holds=runs.ended(STAYS, f"penalty_l2-{s}_l2_group-attention")) for s in STRENGTHS]  # fmt: skip
     return [any_of("with the MLPs penalised at one strength ICL formed and stayed", mlp), *attention]
-
-
-def _stayed(runs: Runs, condition: str) -> list[bool]:
-    return [kind == "stays" for kind in runs.regimes(condition)]

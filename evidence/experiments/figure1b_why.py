@@ -112,7 +112,7 @@ def _decides(mine: Callable[[pd.DataFrame], bool], other: Callable[[pd.DataFrame
         status: Status = "supported" if mine(data) else "contradicted" if other(data) else "inconclusive"
         said = "; ".join(f"{TITLES[c]} {int(f.sum())} of {len(f)}" for c in (RAW, "centred", "scaled", "centred-scaled")
                          for f in [formed(data, c)])  # fmt: skip
-        return Part("ICL reaches .8 in", said, status)
+        return Part("ICL reaches .8", said, status, "in the runs that the rule names, and in no others")
 
     return judged
 
@@ -124,7 +124,7 @@ def geometry(data: pd.DataFrame) -> Part:
     near, forms = abs(difference.median()) <= 0.1, formed(data, "gaussian")
     status: Status = "supported" if near and forms.all() else "contradicted" if not forms.any() else "inconclusive"
     return Part("as the features do", f"ICL reaches .8 in {int(forms.sum())} of {len(forms)}; Flip at 4.0M, Gaussian "
-                f"less features {spread(difference)}", status)  # fmt: skip
+                f"less features {spread(difference)}", status, "in all; within .1")  # fmt: skip
 
 
 def half_decay(data: pd.DataFrame, condition: str) -> pd.Series:
@@ -146,7 +146,8 @@ def matching(data: pd.DataFrame) -> Part:
     elif later == len(SEEDS):
         status = "contradicted"
     said = "; ".join(f"{TITLES[c]} {spread_times(times[c])}" for c in order)
-    return Part("Flip's half-decay", f"{said}; in order in {monotone} of {len(times)} seeds", status)
+    return Part("Flip's half-decay", f"{said}; in order in {monotone} of {len(times)} seeds", status,
+                "sooner the wider the spread")
 
 
 def layout(data: pd.DataFrame) -> Part:
@@ -157,7 +158,8 @@ def layout(data: pd.DataFrame) -> Part:
         status = "supported"
     elif (released < ours).sum() == len(SEEDS):
         status = "contradicted"
-    return Part("Flip's half-decay", f"ours {spread_times(ours)}; released layout {spread_times(released)}", status)
+    said = f"ours {spread_times(ours)}; released layout {spread_times(released)}"
+    return Part("Flip's half-decay", said, status, "later with the released layout")
 
 
 def initialisation(data: pd.DataFrame) -> Part:
@@ -170,7 +172,8 @@ def initialisation(data: pd.DataFrame) -> Part:
     elif (change >= over).sum() == len(SEEDS):
         status = "contradicted"
     width = short(over) if np.isfinite(over) else "-"
-    return Part("change of Flip's half-decay", f"{spread_times(change)}, where seeds span {width}", status)
+    return Part("change of Flip's half-decay", f"{spread_times(change)}, where seeds span {width}", status,
+                "less than the seeds span")
 
 
 _INPUTS = (RAW, "scaled", "centred", "centred-scaled")

@@ -18,7 +18,7 @@ ASKED = (("icl", "highest"), ("icl", "final_value"), ("flip", "highest"), ("ciwl
 
 
 def claims() -> list[Claim]:
-    key, title = "8.5", "ICL's own heads ablated during training: does in-weights learning come sooner?"
+    key, title = "8.5", "Without ICL's own heads, in-weights learning comes sooner"
     says = ("If heads that carry ICL hold resources that in-weights learning waits for, a training without them should "
             "learn in-weights sooner than one without as many random heads. No lottery ticket: ablating the heads with "
             "previous-token behaviour only delays ICL (Singh et al. 2025, science.md 5.6).")  # fmt: skip

@@ -41,12 +41,12 @@ def get(name: str) -> Callable[..., Findings]:
 
     @functools.wraps(run)
     def stated(series: Series, **options: Any) -> Findings:
-        from mechicl.setting import setting
+        from mechicl.caption import caption
 
         missing = sorted(set(module.NEEDS) - set(applying(series.config)))
         if missing:
             return _skipped(name, module.QUESTION, missing)
-        return run(series, **options).stating(setting(series))
+        return run(series, **options).stating(caption(series))
 
     return stated
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
 import pandas as pd
 
 from mechicl.config import ModelConfig
-from mechicl.interventions import AblateHeads, matched_heads
+from mechicl.interventions import AblateHeads, matched_sets
 
 CONTROLS = 20  # random sets, where there are as many
 _DRAWS = 100 * CONTROLS  # enough to meet every set where there are fewer
@@ -18,12 +17,7 @@ def random_sets(model: ModelConfig, like: tuple[tuple[int, int], ...]) -> list[A
     """CONTROLS distinct random sets of as many other heads, of the same layers where those have enough others
     (`interventions.matched_heads`), from a fixed seed; all that exist where they are fewer, none where `like` is
     the whole model."""
-    rng, distinct = np.random.default_rng(0), {}
-    for _ in range(_DRAWS):
-        distinct[matched_heads(model, like, rng)] = None
-        if len(distinct) == CONTROLS:
-            break
-    return [AblateHeads(heads=heads) for heads in sorted(distinct) if heads]
+    return [AblateHeads(heads=heads) for heads in sorted(matched_sets(model, like, CONTROLS, _DRAWS))]
 
 
 def described(chosen: str, controls: Collection[str]) -> str:

@@ -6,12 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.disk import check_writable
-from mechicl.interventions import AblateHeads, AblateMLPs, Intervention, Together, matched_heads
+from mechicl.interventions import AblateHeads, AblateMLPs, Intervention, Together, matched_sets
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.paths import given, shown
 from mechicl.series import Series, open_series
@@ -57,9 +56,8 @@ def controls(condition: Intervention, model: ModelConfig) -> list[Intervention]:
     heads = next((x for x in _parts(condition) if isinstance(x, AblateHeads)), None)
     if heads is None:
         return []
-    rng = np.random.default_rng(0)
-    drawn = dict.fromkeys(matched_heads(model, heads.heads, rng) for _ in range(8 * CONTROLS))
-    return [_with(condition, heads, others) for others in [x for x in drawn if x][:CONTROLS]]
+    drawn = matched_sets(model, heads.heads, CONTROLS, 8 * CONTROLS)
+    return [_with(condition, heads, others) for others in drawn]
 
 
 def _parts(condition: Intervention) -> tuple[Intervention, ...]:

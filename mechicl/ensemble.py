@@ -90,10 +90,11 @@ def train_seeds(
             raise ConfigError(f"{root} was trained with other settings than recipe {config.name} has now: "
                               "move it away, or train elsewhere with --out DIR.")  # fmt: skip
         else:
-            if _done(root) < settings.steps:
-                check_writable(root)
             begun_before.append(root)
     left = {root: settings.steps - _done(root) for root, settings in plan.items()}
+    for root in begun_before:
+        if left[root]:
+            check_writable(root)
     workers = max(1, min(jobs or cores(), sum(map(bool, left.values()))))
     # Resumed runs stand at different steps, so each goes alone; fresh ones are shared out.
     shares = [[root] for root in begun_before if left[root]]

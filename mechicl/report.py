@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 import mechicl
+from mechicl.caption import caption
 from mechicl.commands import command
 from mechicl.config import Config, to_dict
 from mechicl.disk import check_writable, own_place
@@ -20,7 +21,6 @@ from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.paths import given
 from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series, SeriesError
-from mechicl.setting import setting
 from mechicl.storage import write_atomic
 
 _STYLE = f"""
@@ -132,7 +132,7 @@ def _summary(series: Series) -> str:
     read = "" if m.encoder == "linear" else f", read by {len(m.channels)} convolutions"
     done = "" if series.complete else " <b>This run is not finished.</b>"
     return (
-        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {setting(series)}"
+        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
         f"{read}; {labels}; {c.sequences.n_pairs} pairs per "
         f"sequence, burstiness {c.sequences.burstiness}, p_bursty {c.sequences.p_bursty:g}. "
         f"{short(series.seen)} training sequences, {len(series.steps)} checkpoints, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mechicl.caption import caption
 from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import short
@@ -11,7 +12,6 @@ from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, s
 from mechicl.paths import shown
 from mechicl.registry import with_phases
 from mechicl.series import Series
-from mechicl.setting import setting
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 56
@@ -26,7 +26,7 @@ def one(series: Series) -> str:
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
         f"{c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
-        f"  {setting(series)}",
+        f"  {caption(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
         "",
     ]

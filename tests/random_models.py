@@ -43,12 +43,8 @@ def batch_of(config: Config, dtype: torch.dtype, n: int = 5) -> Batch:
 
 
 def hooked(config: Config, weights: Params) -> ICLTransformer:
-    dtype = next(iter(weights.values())).dtype
-    model = ICLTransformer(config).to(dtype)
-    for part in model.modules():
-        if hasattr(part, "cfg"):
-            part.cfg.dtype = dtype  # LayerNorm and attention cast to it
-    return model.load_weights(weights)
+    """The HookedTransformer with these weights, in their dtype."""
+    return ICLTransformer(config).to(next(iter(weights.values())).dtype).load_weights(weights)
 
 
 def by_engine(params: Params, batch: Batch, config: Config, conditions: list[Intervention]) -> Tensor:

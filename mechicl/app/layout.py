@@ -18,9 +18,9 @@ from mechicl.app.runs import Library, Run
 from mechicl.app.sequence import MARKS
 from mechicl.app.state import View
 from mechicl.app.view import shown
+from mechicl.caption import caption
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, short
 from mechicl.registry import EVALUATORS
-from mechicl.setting import setting
 
 GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "x": "✖", "star": "★"}  # SYMBOLS as text
 
@@ -61,7 +61,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
     c = run.series.config
     body = "attention only" if not c.model.mlp_ratio else f"MLP ratio {c.model.mlp_ratio}"
     facts = (f"{c.model.n_layers} layers × {c.model.n_heads} heads, width {c.model.d_model}, {body} · "
-             f"{setting(run.series)} · {short(run.series.seen)} sequences seen · seed "
+             f"{caption(run.series)} · {short(run.series.seen)} sequences seen · seed "
              f"{c.seeds.init}" + ("" if run.series.complete else " · not finished"))  # fmt: skip
     return html.Header([
         html.Div([

@@ -20,6 +20,7 @@ from mechicl.interventions.heads import AblateHeads as AblateHeads
 from mechicl.interventions.heads import Kind as Kind
 from mechicl.interventions.heads import every_head as every_head
 from mechicl.interventions.heads import matched_heads as matched_heads
+from mechicl.interventions.heads import matched_sets as matched_sets
 from mechicl.interventions.heads import needs as needs
 from mechicl.interventions.heads import only_head as only_head
 from mechicl.interventions.heads import random_heads as random_heads

@@ -11,13 +11,12 @@ from torch import Tensor
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
-from mechicl.interventions.base import Intervention
-from mechicl.interventions.heads import check_heads, head_pairs, names
+from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClampMatch(Intervention):
+class ClampMatch(OfHeads):
     """Set the query's attention in some heads: `strength` on the right labels, the rest on the others.
 
     The right labels are those in the context that are the sequence's answer (`Batch.target`), so on Flip the
@@ -42,17 +41,6 @@ class ClampMatch(Intervention):
     @property
     def baseline(self) -> str:
         return f"attention of the query: {self.strength:g} on the right labels, {1 - self.strength:g} on the others"
-
-    @property
-    def first_layer(self) -> int:
-        return min((layer for layer, _ in self.heads), default=0)
-
-    @property
-    def place(self) -> tuple[int | None, int | None]:
-        return self.heads[0] if len(self.heads) == 1 else (None, None)
-
-    def check(self, model: ModelConfig) -> None:
-        check_heads(self.heads, model)
 
     def needs(self, model: ModelConfig) -> list[str]:
         return [f"blocks.{layer}.attn.hook_pattern" for layer in dict.fromkeys(layer for layer, _ in self.heads)]
@@ -85,7 +73,7 @@ def match_row(batch: Batch, strength: float, dtype: torch.dtype = torch.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Temper(Intervention):
+class Temper(OfHeads):
     """Divide the attention scores of some heads by a temperature, before the softmax: below 1 they look more sharply
     at what they look at most, above 1 more evenly at all."""
 
@@ -104,17 +92,6 @@ class Temper(Intervention):
     @property
     def baseline(self) -> str:
         return f"attention scores divided by {self.temperature:g}"
-
-    @property
-    def first_layer(self) -> int:
-        return min((layer for layer, _ in self.heads), default=0)
-
-    @property
-    def place(self) -> tuple[int | None, int | None]:
-        return self.heads[0] if len(self.heads) == 1 else (None, None)
-
-    def check(self, model: ModelConfig) -> None:
-        check_heads(self.heads, model)
 
     def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
         out = {}

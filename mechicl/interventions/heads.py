@@ -36,8 +36,32 @@ _HELD = {"pattern": "attention patterns", "q": "queries", "k": "keys", "v": "val
 _HOLDS: dict[str, tuple[Held, ...]] = {"pattern_preserving": ("pattern",), "value_preserving": ("v",)}
 
 
+class OfHeads(Intervention):
+    """An intervention on the heads in its field `heads`: what all of these have in common."""
+
+    heads: tuple[tuple[int, int], ...]
+
+    @property
+    def first_layer(self) -> int:
+        """The layer from which activations differ from the intact model's."""
+        return min((layer for layer, _ in self.heads), default=0)
+
+    @property
+    def place(self) -> tuple[int | None, int | None]:
+        return self.heads[0] if len(self.heads) == 1 else (None, None)
+
+    def check(self, model: ModelConfig) -> None:
+        """Raise if a head is not one of the model's."""
+        for layer, head in self.heads:
+            if not (0 <= layer < model.n_layers and 0 <= head < model.n_heads):
+                raise ConfigError(
+                    f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
+                    f"with heads 0..{model.n_heads - 1}."
+                )
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
-class AblateHeads(Intervention):
+class AblateHeads(OfHeads):
     """Replace the output of attention heads by a baseline.
 
     heads: (layer, head) pairs, counted from 0; kind: which baseline (BASELINES). hold: what is kept at its intact
@@ -79,17 +103,8 @@ class AblateHeads(Intervention):
         return f"{what}, with the {held} of later layers held at their intact values"
 
     @property
-    def first_layer(self) -> int:
-        """The layer from which activations differ from the intact model's."""
-        return min((layer for layer, _ in self.heads), default=0)
-
-    @property
     def family(self) -> str:
         return self.kind + (f", {' '.join(self.hold)} held" if self.hold else "")
-
-    @property
-    def place(self) -> tuple[int | None, int | None]:
-        return self.heads[0] if len(self.heads) == 1 else (None, None)
 
     @property
     def note(self) -> str:
@@ -97,10 +112,6 @@ class AblateHeads(Intervention):
             return "Every pattern is held as in the intact model; the ablated heads' output is removed."
         return ("An ablated head's output is removed, not its pattern: it still attends, and what it reads goes "
                 "nowhere. Patterns of later layers may change.")  # fmt: skip
-
-    def check(self, model: ModelConfig) -> None:
-        """Raise if a head is not one of the model's."""
-        check_heads(self.heads, model)
 
     def needs(self, model: ModelConfig) -> list[str]:
         hooks = needs(self.kind, model)
@@ -147,16 +158,6 @@ def head_pairs(heads: object) -> tuple[tuple[int, int], ...]:
         ConfigError: these are none.
     """
     return tuple(sorted({_pair(head, heads) for head in _listed(heads)}))
-
-
-def check_heads(heads: Iterable[tuple[int, int]], model: ModelConfig) -> None:
-    """Raise ConfigError if a head is not one of the model's."""
-    for layer, head in heads:
-        if not (0 <= layer < model.n_layers and 0 <= head < model.n_heads):
-            raise ConfigError(
-                f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
-                f"with heads 0..{model.n_heads - 1}."
-            )
 
 
 def _listed(heads: object) -> Iterable:
@@ -223,6 +224,19 @@ def matched_heads(
     if missing:
         drawn += random_heads(model, missing, rng, excluding=(*like, *drawn))
     return tuple(sorted(drawn))
+
+
+def matched_sets(
+    model: ModelConfig, like: Collection[tuple[int, int]], count: int, draws: int
+) -> list[tuple[tuple[int, int], ...]]:
+    """`count` different sets of `matched_heads`, from a fixed seed, in the order in which they were drawn; those that
+    `draws` draws meet where they are fewer, none where `like` is the whole model."""
+    rng, met = np.random.default_rng(0), {}
+    for _ in range(draws):
+        met[matched_heads(model, like, rng)] = None
+        if len(met) == count:
+            break
+    return [heads for heads in met if heads]
 
 
 def needs(kind: Kind, model: ModelConfig) -> list[str]:

@@ -3,13 +3,13 @@ and its own shortcuts (one query, stacked checkpoints, a condition axis) against
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
+from random_models import batch_of, hooked
 from torch import Tensor
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
-from mechicl.data.banks import Batch, build_bank
+from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, label_logits, linear, logits, stack
 from mechicl.engine.params import Params, init, pack, shapes
 from mechicl.model import ICLTransformer
@@ -49,18 +49,7 @@ def some_weights(config: Config, seed: int = 0, dtype: torch.dtype = torch.float
 
 
 def some_batch(config: Config, n: int = 5, dtype: torch.dtype = torch.float64) -> Batch:
-    part = build_bank(config).train()
-    return part.draw(config.sequences, n, np.random.default_rng(0), config.bank.labels).to(dtype)
-
-
-def hooked(config: Config, weights: Params) -> ICLTransformer:
-    """The HookedTransformer with these weights, in their dtype."""
-    dtype = next(iter(weights.values())).dtype
-    model = ICLTransformer(config).to(dtype)
-    for part in model.modules():
-        if hasattr(part, "cfg"):
-            part.cfg.dtype = dtype  # LayerNorm and attention cast to it
-    return model.load_weights(weights)
+    return batch_of(config, dtype, n)
 
 
 def close(got: Tensor, want: Tensor, note: str = "") -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from known_models import CLASSES
 from known_series import write_series
+from random_models import hooked
 
 from mechicl.config import BankConfig, Config, ModelConfig, ScheduleConfig, SequenceConfig
 from mechicl.data.banks import build_bank
@@ -16,7 +17,6 @@ from mechicl.engine.forward import forward, logits, stack
 from mechicl.engine.params import init, pack
 from mechicl.measures import tables
 from mechicl.measures.attribution import METRICS, attribute, components, logit_attribution
-from mechicl.model import ICLTransformer
 
 EVALUATORS = ("icl", "flip", "ciwl")  # those whose context holds the right label
 MODELS = {
@@ -98,11 +98,7 @@ def test_each_is_what_its_removal_takes_away_with_the_layer_norm_held(kind):
     final LayerNorm's scale is fixed at its intact value by a hook."""
     config = make(kind)
     weights, batch = weights_of(config), batch_of(config)
-    model = ICLTransformer(config).to(torch.float64)
-    for part in model.modules():
-        if hasattr(part, "cfg"):
-            part.cfg.dtype = torch.float64
-    model.load_weights(weights)
+    model = hooked(config, weights)
     _, cache = model.run_with_cache(batch)
     last = f"blocks.{config.model.n_layers - 1}.hook_resid_post"
 

@@ -12,7 +12,7 @@ from mechicl.task import BankConfig
 _KINDS = {"gaussian": "Gaussian", "omniglot": "Omniglot", "tokens": "token-embedding", "features": "encoder"}
 
 
-def setting(series: Series) -> str:
+def caption(series: Series) -> str:
     """One line: '12,800 classes x 20 exemplars of 1,280 encoder features, raw: norm 45.4, common mean 34.4'.
 
     Norm and mean are those measured when the run was made; runs from before they were recorded say what is asked for.

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import analyses
+from mechicl.caption import caption, how
 from mechicl.config import BankConfig
 from mechicl.series import open_series
-from mechicl.setting import how, setting
 from mechicl.train import train
 
 DEMO = Path(__file__).parents[1] / "checkpoints" / "demo"
@@ -27,11 +27,11 @@ def test_what_is_done_to_exemplars_is_said(fields, said):
 def test_a_run_states_what_was_measured(tiny_config, tmp_path):
     bank = dataclasses.replace(tiny_config.bank, scale=7.0)
     series = train(dataclasses.replace(tiny_config, bank=bank), tmp_path / "run", progress=False)
-    assert "scaled to norm 7: norm 7, common mean " in setting(series)
+    assert "scaled to norm 7: norm 7, common mean " in caption(series)
 
 
 def test_runs_from_before_it_was_measured_say_what_was_asked_for():
-    assert setting(open_series(DEMO)) == (
+    assert caption(open_series(DEMO)) == (
         "1,024 classes x 20 exemplars of 12 Gaussian features, of norm 1 as made")  # fmt: skip
 
 
@@ -40,4 +40,4 @@ def test_every_figure_of_an_analysis_states_it(tiny_config, tmp_path):
     found = analyses.get("transience")(series)
     assert found.figures
     for figure in found.figures.values():
-        assert setting(series) in figure.layout.title.text
+        assert caption(series) in figure.layout.title.text

@@ -1,6 +1,7 @@
 # Each target sets up what it needs. PYTHON picks the interpreter (3.11 to 3.13).
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
 PIP_OPTIONS ?=
+WORKERS ?= 2
 BIN := .venv/bin
 DEMO := checkpoints/demo-run
 
@@ -20,8 +21,8 @@ demo: .venv/.installed  ## train the default series, analyse it, write its repor
 	@echo "  $(BIN)/mechicl recipes"
 	@echo "(After '. $(BIN)/activate' it is 'mechicl' alone, as in the README.)"
 
-test: .venv/.dev  ## the tests that take minutes
-	$(BIN)/python -m pytest
+test: .venv/.dev  ## the tests that take minutes, on two cores: WORKERS=4 on four
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: .venv/.dev  ## the rest of them
 	$(BIN)/python -m pytest -m slow

@@ -37,7 +37,7 @@ def check(given: Iterable[tuple[str, str]], known: Mapping[str, str] = FLOATS) -
 
 
 def load(data: bytes, known: Mapping[str, str] = FLOATS, *, counts: Iterable[str] = ()) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; floats of FLOATS as float32, others as they are.
+    """The tensors of a safetensors file, in its order; floats of FLOATS as float32, others as they are.
 
     Args:
         known: which dtypes it may hold.
@@ -57,5 +57,5 @@ def load(data: bytes, known: Mapping[str, str] = FLOATS, *, counts: Iterable[str
     except (ValueError, KeyError, TypeError, AttributeError):
         raise safetensors.SafetensorError("no header of a safetensors file") from None
     check(((name, dtype) for name, dtype in kinds.items() if not (name in own and dtype == "I64")), known)
-    loaded = safetensors.torch.load(data)
-    return {name: x.float() if kinds[name] in FLOATS else x for name, x in loaded.items()}
+    loaded = safetensors.torch.load(data)  # in an order that changes from process to process
+    return {name: loaded[name].float() if kind in FLOATS else loaded[name] for name, kind in kinds.items()}

@@ -80,17 +80,17 @@ def _views(rows: np.ndarray, header: bytes, size: int, where: str) -> dict[str, 
     import torch
 
     try:
-        found = safetensors.deserialize(header + bytes(max(0, size - len(header))))  # whether it is sound
+        found = dict(safetensors.deserialize(header + bytes(max(0, size - len(header)))))  # whether it is sound
         offsets = {name: x["data_offsets"] for name, x in json.loads(header[8:]).items() if name != "__metadata__"}
-        kinds = {name: x["dtype"] for name, x in found}
+        kinds = {name: found[name]["dtype"] for name in offsets}  # in the file's order, which `found` has not
         dtypes.check(kinds.items())
     except (safetensors.SafetensorError, dtypes.ForeignDtype) as error:
         raise SeriesError(f"{where} is not a file of weights ({error}).") from None
     bytes_ = torch.from_numpy(rows[:, len(header) :])
     out = {}
-    for name, x in found:
-        dtype, part = getattr(torch, dtypes.FLOATS[kinds[name]]), bytes_[:, slice(*offsets[name])]
+    for name, kind in kinds.items():
+        dtype, part = getattr(torch, dtypes.FLOATS[kind]), bytes_[:, slice(*offsets[name])]
         if part.storage_offset() % dtype.itemsize:  # another library's header need not end where numbers may begin
             part = part.clone()
-        out[name] = part.view(dtype).view(len(rows), *x["shape"])
+        out[name] = part.view(dtype).view(len(rows), *found[name]["shape"])
     return out

@@ -19,8 +19,8 @@ README = (ROOT / "README.md").read_text()
 
 def shell_lines() -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
+    lines = [shlex.join(shlex.split(line, comments=True)) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
 
 
 COMMANDS = [line for line in shell_lines() if line.startswith("mechicl ")]

@@ -134,3 +134,10 @@ def test_what_a_step_may_be_no_weight_may():
 def test_what_is_no_such_file(data):
     with pytest.raises(safetensors.SafetensorError):
         load(data)
+
+
+def test_tensors_come_in_the_files_order():
+    names = [f"t{i}" for i in (3, 1, 4, 15, 9, 2, 6, 5, 35, 8)]
+    data = safetensors.torch.save({name: torch.zeros(1) for name in names})
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert list(load(data)) == [name for name in header if name != "__metadata__"]

@@ -45,17 +45,17 @@ def get(name: str) -> Callable[..., Findings]:
 
         missing = sorted(set(module.NEEDS) - set(applying(series.config)))
         if missing:
-            return _skipped(name, module.QUESTION, missing)
+            return _skipped(name, module.QUESTION, missing, series)
         return run(series, **options).stating(caption(series))
 
     return stated
 
 
-def _skipped(name: str, question: str, missing: list[str]) -> Findings:
+def _skipped(name: str, question: str, missing: list[str], series: Series) -> Findings:
     """Nothing, and why: the run has not the evaluators that an analysis looks at."""
     import pandas as pd
 
     from mechicl.registry import EVALUATORS
 
-    said = [f"Skipped: it looks at the evaluator {x!r}, which needs {EVALUATORS[x].needs}." for x in missing]
+    said = [f"Skipped: it looks at the evaluator {x!r}, which needs {EVALUATORS[x].lacking(series.config)}." for x in missing]
     return Findings(name, question, said, pd.DataFrame())

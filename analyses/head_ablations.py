@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analyses.controls import described, random_sets, spread
-from analyses.findings import Findings
+from analyses.findings import Findings, lacking
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.scales import fitted
 from mechicl.figures.style import COLOURS, NAMES, finish, sequences_axis, short
@@ -15,22 +15,23 @@ from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.phases import series_phases
+from mechicl.registry import EVALUATORS, looked_at, main, quantity
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-NEEDS: tuple[str, ...] = ("icl", "flip", "ciwl", "iwl")  # evaluators
-SHOWN = ("icl", "flip", "ciwl", "iwl")
-MAPPED = ("icl", "ciwl")  # shown head by head
+NEEDS: tuple[str, ...] = ()  # evaluators: that of the task's circuit, which each of its runs has
 
 
 def run(series: Series, progress: bool = True) -> Findings:
     """Every head ablated alone (zero and mean) at every step, and the ICL heads together.
 
-    The ICL heads are the quarter of all heads whose zero-ablation costs most Flip accuracy
-    at Flip's peak. They are chosen on an evaluation set of their own (fold 1), so what is
+    The ICL heads are the quarter of all heads whose zero-ablation costs most of the evaluator that tells the task's
+    circuit (`Task.circuit`; of exemplars and labels Flip) at its peak. They are chosen on an evaluation set of their own (fold 1), so what is
     reported (fold 0) is not inflated by the choice. Controls: the intact model, and
     random sets of as many other heads of the same layers (analyses/controls.py).
     """
+    if missing := lacking(series):
+        return Findings("head_ablations", QUESTION, missing, pd.DataFrame())
     model = series.config.model
     singles = [*every_head(model), *every_head(model, "mean")]
     single = effects(evaluate(series, ablate=singles, metrics=None, progress=progress))
@@ -40,18 +41,27 @@ def run(series: Series, progress: bool = True) -> Findings:
     grouped = evaluate(series, ablate=[group, *controls], metrics=None, progress=progress)
     names = {str(group): "ICL heads", "intact": "intact"}
     grouped["condition"] = [names.get(str(x), "random heads") for x in grouped.intervention]
+    mapped = _mapped(series)
     figures = {
-        f"{kind}_{evaluator}": _heatmap(single, evaluator, kind)
-        for kind in ("zero", "mean") for evaluator in MAPPED
+        f"{kind}_{evaluator}": _heatmap(single, evaluator, kind, mapped)
+        for kind in ("zero", "mean") for evaluator in mapped
     } | {"icl_heads": _group_figure(series, grouped, group)}  # fmt: skip
     table = pd.concat([single, grouped], ignore_index=True)
     return Findings("head_ablations", QUESTION, _text(series, single, grouped, group), table, figures)
 
 
+def _mapped(series: Series) -> list[str]:
+    """Shown head by head: the evaluator that leads, and the first that the weights answer."""
+    names = main(series.config)
+    return [looked_at(series.config), *[n for n in names if EVALUATORS[n].favours == "weights"][:1]]
+
+
 def icl_heads(series: Series, fold: int = 1) -> tuple[tuple[int, int], ...]:
-    """The quarter of the heads (at least one) whose zero-ablation lowers Flip most at its peak."""
-    peak = series_phases(series)["flip"].peak
-    return costly_heads(series, series.step_at(peak) if peak is not None else series.end, "flip", fold)
+    """The quarter of the heads (at least one) whose zero-ablation lowers Flip, or what the task has in its place, most
+    at its peak."""
+    on = series.task.circuit.evaluator
+    peak = series_phases(series)[on].peak
+    return costly_heads(series, series.step_at(peak) if peak is not None else series.end, on, fold)
 
 
 def costly_heads(series: Series, step: int, evaluator: str, fold: int = 1) -> tuple[tuple[int, int], ...]:
@@ -62,24 +72,25 @@ def costly_heads(series: Series, step: int, evaluator: str, fold: int = 1) -> tu
     return tuple((int(la), int(h)) for la, h in drop[["layer", "head"]].head(count).to_numpy())
 
 
-def _heatmap(single: pd.DataFrame, evaluator: str, kind: str) -> go.Figure:
+def _heatmap(single: pd.DataFrame, evaluator: str, kind: str, mapped: list[str]) -> go.Figure:
     """All of these maps have one range, so that they compare."""
-    limit = fitted(single.effect[single.evaluator.isin(MAPPED)], 0.01)
+    limit = fitted(single.effect[single.evaluator.isin(mapped)], 0.01)
     rows = single[(single.evaluator == evaluator) & single.intervention.str.startswith(f"{kind} ")]
     return heads_by_time(
         rows, f"{kind.capitalize()}-ablating one head: effect on {NAMES[evaluator]}",
-        f"ablated minus intact accuracy, n = {int(rows.n.iloc[0]):,} sequences per cell",
-        value="effect", limits=(-limit, limit), colorbar="change in accuracy", meaning="effect",
+        f"ablated minus intact {EVALUATORS[evaluator].quantity}, n = {int(rows.n.iloc[0]):,} sequences per cell",
+        value="effect", limits=(-limit, limit), colorbar=f"change in {EVALUATORS[evaluator].quantity}", meaning="effect",
     )  # fmt: skip
 
 
 def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go.Figure:
-    fig = make_subplots(rows=1, cols=len(SHOWN), shared_yaxes=True, horizontal_spacing=0.02,
-                        subplot_titles=[NAMES[e] for e in SHOWN])  # fmt: skip
+    shown = main(series.config)
+    fig = make_subplots(rows=1, cols=len(shown), shared_yaxes=True, horizontal_spacing=0.02,
+                        subplot_titles=[NAMES[e] for e in shown])  # fmt: skip
     others = table[table.condition == "random heads"].intervention.unique()
     controls = described(str(group), others)
     table = table[table.sequences > 0]
-    for col, evaluator in enumerate(SHOWN, 1):
+    for col, evaluator in enumerate(shown, 1):
         rows = table[table.evaluator == evaluator]
         random = rows[rows.condition == "random heads"].groupby("sequences").value
         style = {"showlegend": col == 1}
@@ -102,26 +113,36 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
                                            "dash": dash, "width": 2}), 1, col)  # fmt: skip
     heads = " ".join(f"L{la}H{h}" for la, h in group.heads)
     finish(fig, "The ICL heads, taken out at every step",
-           f"zero-ablating {heads}, chosen at Flip's peak on other sequences; controls: {controls}",
+           f"zero-ablating {heads}, chosen at {_short(series)}'s peak on other sequences; controls: {controls}",
            420)  # fmt: skip
-    fig.update_yaxes(range=[0, 1.01])
-    fig.update_yaxes(title_text="accuracy", col=1)
+    fig.update_yaxes(range=[min(0.0, *_lowest(table)), 1.01])
+    fig.update_yaxes(title_text=quantity(series.config), col=1)
     fig.update_layout(legend={"orientation": "h", "y": -0.24}, margin={"t": 104})
     sequences_axis(fig)
     return fig.update_xaxes(title_text="sequences")
 
 
+def _lowest(table: pd.DataFrame) -> list[float]:
+    """How far down curves go that are no accuracies: to -.5, where they go so far."""
+    return [0.0, max(-0.5, float(table.value.min()))]
+
+
+def _short(series: Series) -> str:
+    return EVALUATORS[series.task.circuit.evaluator].short
+
+
 def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: AblateHeads) -> list[str]:
-    phases = series_phases(series)
-    if phases["flip"].peak is None:
+    on, phases = series.task.circuit.evaluator, series_phases(series)
+    if phases[on].peak is None:
         return ["ICL never formed in this run, so there are no ICL heads to follow; the tables hold every ablation."]
-    peak, last = series.step_at(phases["flip"].peak), series.end
+    peak, last = series.step_at(phases[on].peak or 0), series.end
+    led = looked_at(series.config)
     lines = [f"ICL heads (chosen at {short(series.sequences(peak))} sequences on other sequences): "
              + " ".join(f"L{la}H{h}" for la, h in group.heads) + "."]  # fmt: skip
-    for name, step in (("ICL's peak", peak), ("the end", last)):
+    for name, step in ((f"{EVALUATORS[led].short}'s peak", peak), ("the end", last)):
         at = grouped[grouped.step == step]
         parts = []
-        for evaluator in SHOWN:
+        for evaluator in main(series.config):
             rows = at[at.evaluator == evaluator]
             intact = rows[rows.condition == "intact"].value.item()
             cut = rows[rows.condition == "ICL heads"].value.item()
@@ -130,24 +151,25 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
         others = described(str(group), at[at.condition == "random heads"].intervention.unique())
         lines.append(f"Removing them at {name} (without others: {others}): " + "; ".join(parts) + ".")
     zero = single[single.intervention.str.startswith("zero ")]
-    for name, step in (("At Flip's peak", peak), ("At the end", last)):
-        rows = zero[(zero.step == step) & (zero.evaluator == "icl")]
-        lines.append(f"{name} {_costliest(rows)}")
-    return [*lines, _against_others(effects(grouped[(grouped.step == peak) & (grouped.evaluator == "flip")]))]
+    for name, step in ((f"At {_short(series)}'s peak", peak), ("At the end", last)):
+        rows = zero[(zero.step == step) & (zero.evaluator == led)]
+        lines.append(f"{name} {_costliest(rows, EVALUATORS[led].short)}")
+    at_peak = effects(grouped[(grouped.step == peak) & (grouped.evaluator == on)])
+    return [*lines, _against_others(at_peak, _short(series))]
 
 
-def _against_others(rows: pd.DataFrame) -> str:
-    """Whether the ICL heads matter more than as many others; rows: of Flip at its peak."""
+def _against_others(rows: pd.DataFrame, name: str) -> str:
+    """Whether the ICL heads matter more than as many others; rows: of Flip (or what is called `name`) at its peak."""
     group, others = rows[rows.condition == "ICL heads"].iloc[0], rows[rows.condition == "random heads"]
     told = f"{group.effect:+.3f} [{group.effect_low:+.3f}, {group.effect_high:+.3f}]"
     if group.effect_high >= 0:
-        return f"Without its ICL heads Flip at its peak changes by {told}: they are not shown to matter."
+        return f"Without its ICL heads {name} at its peak changes by {told}: they are not shown to matter."
     as_much = int((others.effect <= group.effect).sum())
-    return (f"Without its ICL heads Flip at its peak changes by {told}; {as_much} of {len(others)} other sets cost as "
+    return (f"Without its ICL heads {name} at its peak changes by {told}; {as_much} of {len(others)} other sets cost as "
             "much.")  # fmt: skip
 
 
-def _costliest(rows: pd.DataFrame) -> str:
+def _costliest(rows: pd.DataFrame, name: str) -> str:
     """The single head whose loss costs most, where its interval excludes 0 though all heads were looked at."""
     joint = joint_intervals(rows, "effect", "effect_low", "effect_high").sort_values("effect", kind="stable")
     worst, sure = joint.iloc[0], int((joint.joint_high < 0).sum())
@@ -155,7 +177,7 @@ def _costliest(rows: pd.DataFrame) -> str:
     among = f"95% intervals for all {len(rows)} heads together"
     many = f"{int(rows.effect.lt(-0.05).sum())} of {len(rows)} heads cost more than .05"
     if worst.joint_high >= 0:
-        return (f"no single head's loss is sure to cost ICL anything ({among}); the largest loss is "
+        return (f"no single head's loss is sure to cost {name} anything ({among}); the largest loss is "
                 f"L{worst.layer}H{worst['head']}'s, {told}; {many}.")  # fmt: skip
-    return (f"the single head whose loss costs ICL most is L{worst.layer}H{worst['head']} ({told}); for {sure} of "
+    return (f"the single head whose loss costs {name} most is L{worst.layer}H{worst['head']} ({told}); for {sure} of "
             f"{len(rows)} heads a loss is sure ({among}); {many}.")  # fmt: skip

@@ -22,12 +22,13 @@ _WIDTH, _HEIGHT = 160, 26
 
 def summary(config: Config) -> str:
     """The model and the data of a run, in a few words."""
-    m, bank = config.model, config.bank
+    m, task = config.model, config.task
     mlps = sum(m.has_mlp(layer) for layer in range(m.n_layers))
     kinds = [f"{m.n_layers} layers x {m.n_heads} heads, d_model {m.d_model}"]
     kinds += [f"{mlps} with an MLP"] if mlps else []
     kinds += ["convolutional encoder"] if m.encoder == "conv" else []
-    return ", ".join(kinds) + f"; {bank.n_classes:,} {bank.kind} classes"
+    data = f"{config.bank.n_classes:,} {config.bank.kind} classes" if task is None else f"task {task.kind!r}"
+    return ", ".join(kinds) + f"; {data}"
 
 
 def progress(series: Series) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mechicl.loading import ConfigError as ConfigError
 from mechicl.loading import at_least, check_types
 from mechicl.loading import from_dict as from_dict
-from mechicl.loading import to_dict as to_dict
+from mechicl.loading import to_dict as plain
 from mechicl.task import BankConfig as BankConfig
 from mechicl.task import SequenceConfig as SequenceConfig
+from mechicl.tasks.base import Task as Task
 from mechicl.treatments import Treatment as Treatment
 from mechicl.treatments import check_treatments
 
@@ -167,6 +168,7 @@ class Config:
     name: str
     steps: int
     batch_size: int = 128
+    task: Task | None = None  # what is trained on; None: exemplars and labels, whose settings are the next two
     bank: BankConfig = field(default_factory=BankConfig)
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -191,6 +193,9 @@ class Config:
         check_types(self, "config")
         at_least("config", self, steps=1, batch_size=1, n_eval=1, states=1, threads=1)
         _check_name(self.name)
+        if self.task is not None:
+            _check_of_other_task(self)
+            return
         from mechicl.data.sequences import check
 
         bank = self.bank
@@ -212,6 +217,30 @@ class Config:
         return dataclasses.replace(self, seeds=seeds)
 
 
+OF_EXEMPLARS = ("bank", "sequences", "eval_first", "eval_exemplars")  # settings of that task alone
+
+
+def _check_of_other_task(config: Config) -> None:
+    """Raise where a run of another task than exemplars and labels has settings of theirs."""
+    task = config.task
+    assert task is not None
+    default = {f.name: f.default_factory() if callable(f.default_factory) else f.default
+               for f in dataclasses.fields(config) if f.name in OF_EXEMPLARS}  # fmt: skip
+    for key, value in default.items():
+        if getattr(config, key) != value:
+            raise ConfigError(f"{key} is a setting of exemplars and labels, but this run's task is {task.kind!r}: leave "
+                              "it out.")  # fmt: skip
+    if config.model.encoder != "linear":
+        raise ConfigError(f"model.encoder={config.model.encoder!r} reads exemplars, but this run's task is "
+                          f"{task.kind!r}: leave it out.")  # fmt: skip
+    for treatment in config.treatments:
+        if treatment.kind in ("data", "relabel") or treatment.pattern == "forbid_previous":
+            raise ConfigError(f"treatment '{treatment}' is one of exemplars and labels, but this run's task is "
+                              f"{task.kind!r}.")  # fmt: skip
+    check_treatments(config)
+    task.check(config)
+
+
 def _check_name(name: str) -> None:
     """Raise unless a run's name can be that of a folder, on any system."""
     if not name or not all(ch.isalnum() or ch in "-_." for ch in name):
@@ -227,6 +256,16 @@ def _check_name(name: str) -> None:
                           f"folder, has at most {_LONGEST_NAME}.")  # fmt: skip
 
 
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON-ready dict of a config, or of a part of one; `from_dict` inverts it. A run has the settings of its
+    task alone."""
+    out = plain(config)
+    if isinstance(config, Config):
+        for key in ("task",) if config.task is None else OF_EXEMPLARS:
+            del out[key]
+    return out
+
+
 def from_run(data: dict) -> Config:
     """The config that a run's own config.json holds, also of runs from before a field existed: their evaluation
     sets followed the training data's rule for exemplars.
@@ -234,7 +273,7 @@ def from_run(data: dict) -> Config:
     Raises:
         ConfigError: as `from_dict`.
     """
-    old = "eval_exemplars" not in data
+    old = "eval_exemplars" not in data and "task" not in data
     config = from_dict(Config, data)
     if old and config.sequences.exemplars != "replacement":
         return dataclasses.replace(config, eval_exemplars="as_training")

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from mechicl.config import Config, ConfigError
 from mechicl.cores import cores
-from mechicl.data.banks import Bank, stack_batches
 from mechicl.disk import check_writable, is_file
 from mechicl.engine.forward import stack
 from mechicl.engine.params import init, pack
@@ -29,13 +29,14 @@ from mechicl.pool import Tally, run_tasks
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
 from mechicl.surroundings import own_settings
+from mechicl.tasks.batch import stack_batches
 from mechicl.train import (
     Member,
     Shown,
     advance,
     bar,
     check_config,
-    checked_bank,
+    checked_source,
     resume,
     resumes_from,
     train,
@@ -118,18 +119,18 @@ def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Sho
     """Train these runs in this process, one after another or stacked."""
     treated = any(config.treatments for _, config in share)  # each by its own seed: not in one pass
     if len(share) == 1 or treated or any((root / "manifest.json").exists() for root, _ in share):
-        banks = None
+        sources = None
     else:
-        banks = [checked_bank(config, data) for _, config in share]
-    if banks is None or not stacking_wins([config for _, config in share], banks):
+        sources = [checked_source(config, data) for _, config in share]
+    if sources is None or not stacking_wins([config for _, config in share], sources):
         for root, config in share:
             _alone(root, config, data, shown)
         return
     with ExitStack() as held:
         members = []
-        for (root, config), bank in zip(share, banks, strict=True):
-            held.enter_context(open_run(root, config, bank, data))
-            members.append(Member(root, config, bank))
+        for (root, config), source in zip(share, sources, strict=True):
+            held.enter_context(open_run(root, config, source, data))
+            members.append(Member(root, config, source))
         config = members[0].config
         trainer = Trainer(config, stack(pack(init(member.config)) for member in members))
         advance(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
@@ -142,10 +143,10 @@ def _alone(root: Path, config: Config, data: str | Path | None, shown: Shown) ->
         train(config, root, data=data, progress=shown)
 
 
-def stacking_wins(configs: Sequence[Config], banks: Sequence[Bank]) -> bool:
+def stacking_wins(configs: Sequence[Config], sources: Sequence[Any]) -> bool:
     """Whether one pass over all of these runs is quicker than one after another: timed, here
     and now, in turns, the best of three each."""
-    batches = [list(training_batches(c, b, 0, _TRIAL)) for c, b in zip(configs, banks, strict=True)]
+    batches = [list(training_batches(c, b, 0, _TRIAL)) for c, b in zip(configs, sources, strict=True)]
     together = [stack_batches(group) for group in zip(*batches, strict=True)]
     one = Trainer(configs[0], pack(init(configs[0])))
     many = Trainer(configs[0], stack(pack(init(c)) for c in configs))

@@ -1,16 +1,8 @@
-"""Evaluators: fixed sets of sequences, each with an exact metric (science.md 1.6, 1.7).
+"""Evaluators: fixed sets of sequences, each with an exact metric, drawn once from `seeds.eval`.
 
-An evaluator is a sampler setting over one part of the bank, drawn once from `seeds.eval`.
-Per sequence, with z the logits at the query, y the target, S the context's labels, V all:
-
-    in_context_acc = 1[argmax_{v in S} z_v = y]     0 by construction where y is not in S
-    acc            = 1[argmax_{v in V} z_v = y]
-    loss           = -log softmax_V(z)[y]
-
-and, where asked for by name (ALL_METRICS),
-
-    in_context_prob = softmax_S(z)[y]           0 where y is not in S
-    in_context_loss = -log in_context_prob      not a number where y is not in S
+`registry.py` has each one's entry: to which runs it applies, how its sequences are drawn, which metric is its primary
+one. What a metric is says the task (`TaskBatch.score`). Those of exemplars and labels (science.md 1.6, 1.7; `data/scores.py`
+has the metrics exactly):
 
     name         context                             labels               right answer needs
     train        as in training                      canonical            either
@@ -28,7 +20,6 @@ own, and a run records others beside `train`, of which acc, over all labels, is 
     holdout_classes    classes never trained on          as in training               ICL (fsl_test_class)
     holdout_exemplars  new exemplars of trained classes  as in training               ICL (fsl_train_valex)
 
-`registry.py` has each one's entry, and says to which runs it applies.
 Where classes share labels, the classes of one evaluation context have distinct labels. Exemplars are drawn
 with replacement whatever the training data does (in `train` as in training), unless `Config.eval_exemplars` is
 'as_training': where items of a class show the identical exemplar, ICL and Flip ask for no generalisation.
@@ -38,19 +29,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import Config, ConfigError
-from mechicl.data.banks import Bank, Batch
-from mechicl.data.sequences import check
-from mechicl.data.treated import relabels
-from mechicl.engine.forward import forward, label_logits
-from mechicl.engine.ops import compiled, linear, matmul_arrays
+from mechicl.data.scores import ALL_METRICS as ALL_METRICS
+from mechicl.data.scores import METRICS as METRICS
+from mechicl.data.scores import in_context_correct as in_context_correct
+from mechicl.data.scores import in_context_loss as in_context_loss
+from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments
@@ -59,100 +48,60 @@ from mechicl.registry import EVALUATORS as EVALUATORS
 from mechicl.registry import Evaluator as Evaluator
 from mechicl.registry import applying as applying
 from mechicl.surroundings import reading
+from mechicl.tasks.base import task_of
+from mechicl.tasks.batch import TaskBatch
 from mechicl.treatments import Treatment
 
-METRICS = ("in_context_acc", "acc", "loss")  # recorded in training
-ALL_METRICS = (*METRICS, "in_context_prob", "in_context_loss")
-_NUMBERS = ("loss", "in_context_prob", "in_context_loss")  # all others are right or wrong
+Metrics = Iterable[str] | Literal["recorded"]
+_ACCURACIES = ("in_context_acc", "acc")  # right or wrong; of all others the interval is the normal one
 _Z = 1.959963984540054  # the normal distribution's 97.5% point
-_BLOCK = 256  # rows scored over the full vocabulary at once
 
 
-def evaluation_set(name: str, config: Config, bank: Bank, n: int | None = None, fold: int = 0) -> Batch:
-    """The fixed sequences of one evaluator: the same for every checkpoint of a run.
+def evaluation_set(name: str, config: Config, source: Any, n: int | None = None, fold: int = 0) -> Any:
+    """The fixed sequences of one evaluator, a `TaskBatch`: the same for every checkpoint of a run.
 
     Args:
         name: one of EVALUATORS.
-        bank: the run's whole bank.
+        source: what the run's sequences are drawn from, as its whole bank (`series.source`).
         n: how many sequences (default `config.n_eval`); each n is a set of its own.
         fold: 0 is the set that is reported; others are independent of it, to select on.
     """
     if not isinstance(name, str) or name not in EVALUATORS:
         raise ConfigError(f"no evaluator named {name!r}; there are {', '.join(EVALUATORS)}.")
-    if relabels(config) and not bank.map_known:
-        raise ConfigError("the labels of this run's classes change during training, so its evaluation sets do, too: "
-                          "say of which step, as in series.evaluation_set(name, step=1000).")  # fmt: skip
     evaluator = EVALUATORS[name]
-    if not evaluator.applies(config):
-        raise ConfigError(f"evaluator {name!r} does not apply to this run: it needs {evaluator.needs}. The run has "
+    if not evaluator.asked_of(config):
+        raise ConfigError(f"evaluator {name!r} does not apply to this run: it needs {evaluator.lacking(config)}. The run has "
                           f"{', '.join(applying(config))}.")  # fmt: skip
-    part, setting = evaluator.part(bank), evaluator.sequences(config.sequences)
-    if config.eval_first is not None:
-        part = part.first(*config.eval_first)
-    if config.eval_exemplars == "as_training":
-        setting = replace(setting, exemplars=config.sequences.exemplars)
-    if part.n_classes < 2:
-        raise ConfigError(f"evaluator {name!r} needs at least 2 classes in its part of the bank, "
-                          f"which has {part.n_classes}: raise bank.n_holdout_classes.")
-    try:
-        check(
-            setting, n_classes=part.n_classes, n_exemplars=part.n_exemplars,
-            n_labels=config.bank.labels if setting.labels == "random" else len(np.unique(part.label_of_class)),
-        )  # fmt: skip
-    except ConfigError as error:
-        raise ConfigError(f"evaluator {name!r}: {error}") from None
     size = config.n_eval if n is None else whole("n", n, "a number of sequences")
     if size < 1 or whole("fold", fold) < 0:
         raise ConfigError(f"n={n}, fold={fold}: expected at least one sequence, and folds counted from 0.")
     rng = np.random.default_rng([config.seeds.eval, zlib.crc32(name.encode()), fold])
-    return part.draw(setting, size, rng, config.bank.labels)
+    return evaluator.drawn(config, source, size, rng)
 
 
-def evaluation_sets(config: Config, bank: Bank, n: int | None = None) -> dict[str, Batch]:
+def evaluation_sets(config: Config, source: Any, n: int | None = None) -> dict[str, Any]:
     """The set of every evaluator that applies to the run."""
-    return {name: evaluation_set(name, config, bank, n) for name in applying(config)}
+    return {name: evaluation_set(name, config, source, n) for name in applying(config)}
 
 
-def chance(name: str, batch: Batch, n_labels: int) -> dict[str, float]:
-    """What guessing scores, computed from the set itself: uniformly among the context's
-    distinct labels for in_context_acc, among all labels for acc; loss of a uniform guess."""
-    in_context = [
-        (len(set(row)) and (y in row) / len(set(row)))
-        for row, y in zip(batch.labels.tolist(), batch.target.tolist(), strict=True)
-    ]
-    return {
-        "in_context_acc": float(np.mean(in_context)),
-        "acc": 1 / n_labels,
-        "loss": float(np.log(n_labels)),
-    }
+def chance(name: str, batch: TaskBatch, n_outputs: int) -> dict[str, float]:
+    """What guessing scores, computed from the set itself (`TaskBatch.chance`); `name` says whose set it is."""
+    return batch.chance(n_outputs)
 
 
-def in_context_correct(scores: Tensor, batch: Batch) -> Tensor:
-    """in_context_acc per sequence. scores [*lead, b, C] are the logits of batch.labels;
-    returns bool [*lead, b]."""
-    best = scores.argmax(-1, keepdim=True)
-    chosen = batch.labels.expand(*scores.shape[:-1], -1).gather(-1, best).squeeze(-1)
-    return chosen == batch.target
+def wanted_of(name: str, batch: TaskBatch, metrics: Metrics | None) -> tuple[str, ...]:
+    """Which metrics of an evaluator are asked for: these, those recorded in training, or, of None, its headline."""
+    if metrics is None:
+        return (EVALUATORS[name].headline,)
+    return batch.recorded if metrics == "recorded" else tuple(metrics)
 
 
-def in_context_loss(scores: Tensor, batch: Batch) -> Tensor:
-    """-log of the answer's share of softmax over the context's distinct labels, per sequence; not a number where
-    the context does not show the answer. scores [*lead, b, C] are the logits of batch.labels; returns [*lead, b]."""
-    same = batch.labels[:, :, None] == batch.labels[:, None, :]  # [b, C, C]
-    first = ~same.tril(-1).any(-1)  # of the slots that show one label, the first stands for it
-    logp = scores.masked_fill(~first, -torch.inf).log_softmax(-1)
-    right = (batch.labels == batch.target[:, None]) & first
-    return torch.where(right.any(-1), -logp.masked_fill(~right, 0.0).sum(-1), torch.nan)
-
-
-def score(
-    params: Params, final: Tensor, batch: Batch, metrics: Iterable[str] = METRICS
-) -> dict[str, Tensor]:
-    """Metrics of every sequence, from the final residual stream at the query.
+def score(params: Params, final: Tensor, batch: TaskBatch, metrics: Metrics = "recorded") -> dict[str, Tensor]:
+    """Metrics of every sequence, from the final residual stream where answers are read.
 
     Args:
-        final: [*lead, b, d] (`engine.forward`).
-        metrics: which of ALL_METRICS; those of the context never touch the full vocabulary.
+        final: [*lead, b, d], or [*lead, b, t, d] of a task whose answers are read everywhere (`engine.forward`).
+        metrics: which (default: those recorded in training, `batch.recorded`).
 
     Returns:
         metric -> [*lead, b].
@@ -160,56 +109,7 @@ def score(
     Raises:
         ConfigError: there is no such metric.
     """
-    wanted = tuple(metrics)
-    if unknown := [name for name in wanted if name not in ALL_METRICS]:
-        raise ConfigError(f"metric {unknown[0]!r}: expected one of {', '.join(ALL_METRICS)}.")
-    out, shown = {}, None
-    if any(name.startswith("in_context") for name in wanted):
-        shown = label_logits(params, final, batch.labels)
-        if "in_context_acc" in wanted:
-            out["in_context_acc"] = in_context_correct(shown, batch)
-        if "in_context_prob" in wanted or "in_context_loss" in wanted:
-            loss = in_context_loss(shown, batch)
-            if "in_context_prob" in wanted:
-                shows = (batch.labels == batch.target[:, None]).any(-1)
-                out["in_context_prob"] = torch.where(shows, (-loss).exp(), 0.0)
-            if "in_context_loss" in wanted:
-                out["in_context_loss"] = loss
-    if "acc" in wanted or "loss" in wanted:
-        w, bias = params["unembed.W_U"], params["unembed.b_U"]
-        parts = [(final, w, bias)] if w.dim() == 2 else list(zip(final, w, bias, strict=True))
-        scored = [_score_all_labels(*part, batch.target, "loss" in wanted) for part in parts]
-        acc, loss = zip(*scored, strict=True)
-        shape = final.shape[:-1]
-        if "acc" in wanted:
-            out["acc"] = torch.stack(acc).view(shape)
-        if "loss" in wanted:
-            out["loss"] = torch.stack(loss).view(shape)
-    return out
-
-
-def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, with_loss: bool):
-    """acc and loss over all labels, [rows]: in blocks that stay in the caches."""
-    from mechicl.engine.head import score_rows
-
-    rows = final.reshape(-1, final.shape[-1])
-    answers = target.expand(final.shape[:-1]).reshape(-1)
-    acc, loss = torch.empty(len(rows), dtype=torch.bool), rows.new_empty(len(rows))
-    blocks = [slice(i, i + _BLOCK) for i in range(0, len(rows), _BLOCK)]
-    if not compiled(rows, w):
-        for block in blocks:
-            z = linear(rows[block], w, bias)
-            acc[block] = z.argmax(-1) == answers[block]
-            if with_loss:
-                loss[block] = F.cross_entropy(z, answers[block], reduction="none")
-        return acc, loss
-    x, wanted, right, lost = (each.numpy() for each in (rows, answers, acc, loss))
-    kernel, table, added = score_rows(x.dtype == np.float64, with_loss), w[None].numpy(), bias.numpy()
-    held = np.empty((1, min(_BLOCK, len(x)), w.shape[-1]), x.dtype)  # fresh memory would cost as much as filling it
-    for block in blocks:
-        z = matmul_arrays(x[None, block], table, held[:, : len(x[block])])[0]
-        kernel(z, added, wanted[block], right[block], lost[block])
-    return acc, loss
+    return batch.score(params, final, batch.recorded if metrics == "recorded" else tuple(metrics))
 
 
 def normal_interval(values: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -221,8 +121,8 @@ def normal_interval(values: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and 95% interval over the last axis: Wilson for accuracies, normal for losses and probabilities."""
-    if metric in _NUMBERS:
+    """Mean and 95% interval over the last axis: Wilson for accuracies, normal for all other metrics."""
+    if metric not in _ACCURACIES:
         return normal_interval(values)
     x = np.asarray(values, dtype=np.float64)
     n, mean, z = x.shape[-1], x.mean(-1), _Z
@@ -237,11 +137,11 @@ def paired_interval(
     """Mean of after - before over the last axis, the same sequences in both, and its 95% interval.
 
     Of accuracies (bool) it is Agresti and Min's (2005): half a sequence is added to each way two answers can
-    fall, so that a change that met none of n sequences does not look certain to be 0. Of losses and probabilities,
-    the normal one.
+    fall, so that a change that met none of n sequences does not look certain to be 0. Of all other metrics, the
+    normal one.
     """
     x, y = np.asarray(before), np.asarray(after)
-    if metric in _NUMBERS:
+    if metric not in _ACCURACIES:
         return normal_interval(y.astype(np.float64) - x)
     n = np.broadcast_shapes(x.shape, y.shape)[-1]
     won, lost = (y & ~x).sum(-1), (x & ~y).sum(-1)
@@ -252,13 +152,15 @@ def paired_interval(
 
 @reading()
 def evaluate_params(
-    params: Params, sets: dict[str, Batch], config: Config, treatments: tuple[Treatment, ...] = ()
+    params: Params, sets: dict[str, Any], config: Config, treatments: tuple[Treatment, ...] = ()
 ) -> list[dict]:
     """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params), its
     heads under these treatments."""
-    edited = edits(layer_treatments(treatments, config.model, config.sequences.n_tokens), config.model)
+    task = task_of(config)
+    everywhere = any(batch.everywhere for batch in sets.values())
+    edited = edits(layer_treatments(treatments, config.model, task.n_tokens), config.model, everywhere)
 
-    def measure(batch: Batch) -> dict[str, Tensor]:
+    def measure(batch: TaskBatch) -> dict[str, Tensor]:
         return score(params, forward(params, batch, config.model, edits=edited).final, batch)
 
     logits = sum(map(len, sets.values())) * params["unembed.b_U"].shape[-1]

@@ -72,6 +72,8 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         value = value.tolist()  # numbers and arrays alike; nothing is rounded
+    if isinstance(hint, type) and hasattr(hint, "from_plain"):  # one of several classes, which the value names
+        return hint.from_plain(value, where)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if type(value) is hint else from_dict(hint, value, where)
     if origin is Literal:

@@ -1,4 +1,4 @@
-"""`ICLTransformer`: a real TransformerLens `HookedTransformer` over exemplar-label sequences.
+"""`ICLTransformer`: a real TransformerLens `HookedTransformer` over the sequences of a run's task.
 
 The one module that imports transformer_lens, and it does so when it is imported itself.
 Everything a HookedTransformer does works: `run_with_cache`, `run_with_hooks`,
@@ -22,7 +22,10 @@ from mechicl.engine import encoder
 from mechicl.engine.forward import Edit
 from mechicl.engine.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.interventions import Intervention, as_interventions, edits
+from mechicl.registry import looked_at
 from mechicl.surroundings import own_settings
+from mechicl.tasks.base import task_of
+from mechicl.tasks.batch import TaskBatch
 
 with warnings.catch_warnings():
     # HookedTransformer is deprecated in favour of a bridge whose pattern edits do nothing
@@ -65,11 +68,11 @@ class Encoder(nn.ModuleList):
 
 
 class ICLTransformer(HookedTransformer):
-    """Reads a `Batch`; answers at the last position.
+    """Reads a batch of the run's task (`TaskBatch`).
 
-    `model(batch)` gives logits [b, 2C+1, labels] as usual; only the last position was
-    trained. `model(batch, return_type="loss")` is the cross-entropy at the query.
-    The residual stream alternates exemplar and label positions: x1 y1 ... xC yC xq.
+    `model(batch)` gives its answers [b, t, outputs] as usual, and `model(batch, return_type="loss")` the task's loss.
+    Of exemplars and labels, the residual stream alternates exemplar and label positions, x1 y1 ... xC yC xq, logits
+    are over labels, only the last position was trained, and the loss is the cross-entropy at that query.
 
     With `fold_ln` it is the same function in the form that TransformerLens' helpers assume: LayerNorms'
     weights and biases folded into the matrices that read from them (whose biases then are not 0), what writes
@@ -90,17 +93,21 @@ class ICLTransformer(HookedTransformer):
             warnings.simplefilter("ignore")
             super().__init__(_hooked_config(config))
         self.run_config, self.folded = config, fold_ln
-        if config.model.encoder == "conv":
-            self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
-        features = encoder.n_features(config.model, config.bank.dim)
-        self.exemplar_embed = ExemplarEmbed(features, config.model.d_model)
+        if config.task is None:
+            if config.model.encoder == "conv":
+                self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
+            features = encoder.n_features(config.model, config.bank.dim)
+            self.exemplar_embed = ExemplarEmbed(features, config.model.d_model)
+        else:
+            self._inputs = tuple(config.task.input_shapes(config.model))
+            _add_parameters(self, config.task.input_shapes(config.model))
         for layer in range(config.model.n_layers):
             if config.model.mlp_ratio and not config.model.has_mlp(layer) and not fold_ln:
                 # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
                 plain = dataclasses.replace(self.cfg, attn_only=True)
                 self.blocks[layer] = TransformerBlock(plain, layer)
         if config.model.positions == "rotary":  # the engine's tables, to the bit
-            cos, sin = rotary_tables(config.model, config.sequences.n_tokens)
+            cos, sin = rotary_tables(config.model, task_of(config).n_tokens)
             for block in self.blocks:
                 block.attn.rotary_cos, block.attn.rotary_sin = cos.clone(), sin.clone()
         if fold_ln and config.model.layer_norm:
@@ -175,14 +182,22 @@ class ICLTransformer(HookedTransformer):
                 part.cfg.dtype, part.cfg.device = p.dtype, str(p.device)  # pyright: ignore
         return out
 
-    def input_to_embed(self, input: Batch, **_: object):  # type: ignore[override]
+    def input_to_embed(self, input: TaskBatch, **_: object):  # type: ignore[override]
         """A batch's first residual stream, through the usual hooks. As in HookedTransformer."""
-        if not isinstance(input, Batch):
+        if not isinstance(input, TaskBatch) or isinstance(input, Batch) != (self.run_config.task is None):
+            name, task = looked_at(self.run_config), self.run_config.task
             raise TypeError(
-                f"ICLTransformer reads a mechicl Batch, not {type(input).__name__}; make one with "
-                "series.evaluation_set('icl') or bank.draw(...)."
+                f"ICLTransformer reads a mechicl Batch{f' of the task {task.kind!r}' if task else ''}, not "
+                f"{type(input).__name__}; make one with series.evaluation_set({name!r})."
             )
-        input = input.to(self.exemplar_embed.W.device)
+        input = input.to(self.embed.W_E.device)
+        if not isinstance(input, Batch):
+            own = dict(self.named_parameters())
+            params: Params = {name: own[name] for name in self._inputs}
+            embed = self.hook_embed(input.embed(params, self.run_config.model, lambda _, x: x))
+            tokens = torch.zeros(input.shape, dtype=torch.long, device=embed.device)
+            residual, shortformer = self.get_residual(embed, 0, tokens=tokens, return_shortformer_pos_embed=True)
+            return residual, input, shortformer, None  # the batch reaches `loss_fn` as its tokens
         features = input.exemplars.to(self.exemplar_embed.W.dtype)
         if self.run_config.model.encoder == "conv":
             features = self.hook_encoder(self.encoder(features))
@@ -202,13 +217,18 @@ class ICLTransformer(HookedTransformer):
         """As in HookedTransformer, which fails where there are no MLPs to have biases."""
         return super().accumulated_bias(layer, mlp_input, include_mlp_biases and not self.cfg.attn_only)
 
-    def loss_fn(self, logits: Tensor, tokens: Tensor, attention_mask=None, per_token=False):
-        """Cross-entropy of the targets (`tokens`, [b]) at the query; [b] if `per_token`."""
+    def loss_fn(self, logits: Tensor, tokens: Tensor | TaskBatch, attention_mask=None, per_token=False):
+        """The task's loss; of exemplars and labels the cross-entropy of the targets (`tokens`, [b]) at the query, [b]
+        if `per_token`."""
+        if isinstance(tokens, TaskBatch):
+            if per_token:
+                raise ConfigError(f"the loss of {type(tokens).__name__} is one number: leave out loss_per_token.")
+            return tokens.loss(logits if tokens.everywhere else logits[:, -1])
         reduction = "none" if per_token else "mean"
         return nn.functional.cross_entropy(logits[:, -1], tokens, reduction=reduction)
 
     @own_settings()
-    def hooks_for(self, intervention: Intervention, batch: Batch) -> list[tuple[str, Callable]]:
+    def hooks_for(self, intervention: Intervention, batch: TaskBatch) -> list[tuple[str, Callable]]:
         """An intervention as TransformerLens hooks for this batch.
 
         `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
@@ -245,6 +265,19 @@ class ICLTransformer(HookedTransformer):
             raise RuntimeError(f"this transformer_lens runs no hook {missing}; install 3.9 <= version < 4.")
 
 
+def _add_parameters(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Put parameters that a HookedTransformer has not, as 'input.W', into modules of those names."""
+    for name, shape in shapes.items():
+        *path, leaf = name.split(".")
+        place = model
+        for part in path:
+            if not hasattr(place, part):
+                place.add_module(part, nn.Module())
+            place = getattr(place, part)
+        if not hasattr(place, leaf):
+            place.register_parameter(leaf, nn.Parameter(torch.empty(shape)))
+
+
 def _folded(values: Params, cfg: HookedTransformerConfig) -> Params:
     """All parameters of a model, LayerNorms' too, as TransformerLens folds and centres them."""
     if cfg.normalization_type == "LNPre":  # TransformerLens does not know of these two, which write, too
@@ -256,17 +289,19 @@ def _folded(values: Params, cfg: HookedTransformerConfig) -> Params:
 
 
 def _hooked_config(config: Config) -> HookedTransformerConfig:
-    m = config.model
+    m, task = config.model, task_of(config)
+    inputs = task.input_shapes(m)
     rotary = m.positions == "rotary"
     return HookedTransformerConfig(
         n_layers=m.n_layers,
         d_model=m.d_model,
-        n_ctx=config.sequences.n_tokens,
+        n_ctx=task.n_tokens,
         d_head=m.d_head,
         n_heads=m.n_heads,
         d_mlp=(m.mlp_ratio or 4) * m.d_model,
         act_fn={"gelu": "gelu", "gelu_tanh": "gelu_new"}[m.activation],
-        d_vocab=config.bank.labels,
+        d_vocab=inputs.get("embed.W_E", (1,))[0],
+        d_vocab_out=task.n_outputs,
         attn_only=not m.mlp_ratio,
         normalization_type="LN" if m.layer_norm else None,
         positional_embedding_type="rotary" if rotary else "standard",

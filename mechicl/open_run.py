@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mechicl import graft
 from mechicl.commands import command
 from mechicl.config import Config, to_dict
-from mechicl.data.banks import Bank
-from mechicl.data.shaping import geometry
 from mechicl.disk import check_writable, explained, is_file
 from mechicl.extend import made_with
 from mechicl.paths import shown
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import FORMAT
 from mechicl.storage import SeriesError, locked, write_json
+from mechicl.tasks.base import task_of
 
 
 @contextmanager
-def open_run(root: Path, config: Config, bank: Bank, data: str | Path | None) -> Iterator[None]:
+def open_run(root: Path, config: Config, source: Any, data: str | Path | None) -> Iterator[None]:
     """A new run's directory, locked, with its config and manifest written."""
     fresh(root)
     with explained(root):
@@ -28,7 +28,7 @@ def open_run(root: Path, config: Config, bank: Bank, data: str | Path | None) ->
     with locked(root):
         write_json(root / "config.json", to_dict(config))
         grafts = graft.begin(config, root)
-        write_json(root / "manifest.json", manifest_of(config, checkpoint_steps(config), bank, data, grafts))
+        write_json(root / "manifest.json", manifest_of(config, checkpoint_steps(config), source, data, grafts))
         yield
 
 
@@ -44,14 +44,14 @@ def fresh(root: Path) -> None:
     check_writable(root, "Train elsewhere with --out DIR.")
 
 
-def manifest_of(config: Config, schedule: list[int], bank: Bank, data: str | Path | None, grafts: list[dict]) -> dict:
+def manifest_of(config: Config, schedule: list[int], source: Any, data: str | Path | None, grafts: list[dict]) -> dict:
     """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them."""
     return {
         "format": FORMAT,
         "run": config.name,
         "schedule": schedule,
-        "bank": bank.fingerprint,
-        "bank_geometry": geometry(bank.train().exemplars).to_dict(),
+        "bank": source.fingerprint,
+        **task_of(config).record(source),
         "data": None if data is None else str(data),
         "weights_dtype": config.weights_dtype,
         **({"grafts": grafts} if grafts else {}),

@@ -30,18 +30,19 @@ def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[di
         ConfigError: the bank cannot be rebuilt here (no images).
         SeriesError: it is another one; a checkpoint is broken.
     """
-    from mechicl.data.treated import bank_at, relabels
     from mechicl.engine.params import pack
     from mechicl.engine.share import threads
     from mechicl.evaluators import evaluate_params, evaluation_sets
+    from mechicl.tasks.base import task_of
     from mechicl.treatments import in_force
 
     config, recorded = series.config, {line["step"]: line for line in series.recorded()}
-    fixed = None if relabels(config) else evaluation_sets(config, series.bank)
+    task = task_of(config)
+    fixed = None if task.changes(config) else evaluation_sets(config, series.source)
     out = {}
     with threads(config.threads):
         for step in steps:
-            sets = evaluation_sets(config, bank_at(config, series.bank, step)) if fixed is None else fixed
+            sets = fixed or evaluation_sets(config, task.source_at(config, series.source, step))
             rows = evaluate_params(pack(series.weights(step)), sets, config, in_force(config.treatments, step))
             now = {(row["evaluator"], row["metric"]): row for row in rows}
             then = {(row["evaluator"], row["metric"]): row for row in recorded[step]["evaluators"]}

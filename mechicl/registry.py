@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from mechicl.config import Config, ConfigError, SequenceConfig
 
 if TYPE_CHECKING:
     from mechicl.data.banks import Bank
+    from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,20 +25,48 @@ class Evaluator:
     """How an evaluation set is drawn, what it is for, and how it is shown."""
 
     name: str
-    sequences: Callable[[SequenceConfig], SequenceConfig]  # from the training sequences' setting
-    part: Callable[[Bank], Bank]
-    applies: Callable[[Config], bool]  # whether the question makes sense for a run
-    needs: str  # what `applies` asks for, in words
+    task: str = "exemplar_label"  # the kind of the task whose runs have it (tasks/base.py)
+    # How its set is drawn, from the config, the run's source, a number of sequences and a generator. Of exemplars and
+    # labels, instead: how the training sequences' setting is changed, and over which part of the bank.
+    draw: Callable[[Config, Any, int, np.random.Generator], TaskBatch] | None = None
+    sequences: Callable[[SequenceConfig], SequenceConfig] | None = None
+    part: Callable[[Bank], Bank] | None = None
+    applies: Callable[[Config], bool] = lambda config: True  # whether the question makes sense for a run of its task
+    needs: str = "nothing"  # what `applies` asks for, in words
     label: str  # as in a legend; what stands in brackets is left out where there is little room
     meaning: str  # what its sequences are, in a few words
     favours: Literal["context", "weights", "both"]  # which strategy answers right
     colour: str
     symbol: str
     headline: str = "in_context_acc"  # the primary metric; guessing is computed from the set (`evaluators.chance`)
+    quantity: str = "accuracy"  # what the headline measures, in a word, as at an axis
     answer_shown: bool = True  # whether the right label stands in the context
     # 'main': shown wherever evaluators are; 'more': recorded, and in curves and tables of phases, but not on the page;
     # 'training': sequences as in training, which have no phases and come last
     role: Literal["main", "more", "training"] = "main"
+
+    def __post_init__(self) -> None:
+        if self.draw is None and (self.sequences is None or self.part is None):
+            raise ConfigError(f"evaluator {self.name!r} does not say how its set is drawn: give draw=..., or, of "
+                              "exemplars and labels, sequences=... and part=....")  # fmt: skip
+
+    def asked_of(self, config: Config) -> bool:
+        """Whether a run has it: one of its task, for which the question makes sense."""
+        kind = "exemplar_label" if config.task is None else config.task.kind
+        return self.task == kind and self.applies(config)
+
+    def lacking(self, config: Config) -> str:
+        """What a run lacks that has it not, in words."""
+        kind = "exemplar_label" if config.task is None else config.task.kind
+        return self.needs if self.task == kind else f"the task {self.task!r}, not {kind!r}"
+
+    def drawn(self, config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
+        """Its set, of `n` sequences."""
+        if self.draw is not None:
+            return self.draw(config, source, n, rng)
+        from mechicl.data.evaluation import draw
+
+        return draw(self, config, source, n, rng)
 
     @property
     def short(self) -> str:
@@ -76,12 +107,12 @@ def register(evaluator: Evaluator) -> Evaluator:
 
 def applying(config: Config) -> list[str]:
     """Names of the evaluators that a run records."""
-    return [name for name, e in EVALUATORS.items() if e.applies(config)]
+    return [name for name, e in EVALUATORS.items() if e.asked_of(config)]
 
 
 def main(config: Config | None = None) -> list[str]:
     """Those that are shown everywhere; given a run's config, of those that it records."""
-    return [name for name, e in EVALUATORS.items() if e.role == "main" and (config is None or e.applies(config))]
+    return [name for name, e in EVALUATORS.items() if e.role == "main" and (config is None or e.asked_of(config))]
 
 
 def main_in_context(config: Config) -> list[str]:
@@ -102,6 +133,17 @@ def on_page() -> list[str]:
 def leading(names: Collection[str]) -> str | None:
     """Of these, the one whose phases are those of ICL: the first shown everywhere that only the context answers."""
     return next((name for name in main() if name in names and EVALUATORS[name].favours == "context"), None)
+
+
+def quantity(config: Config) -> str:
+    """What a run's headlines measure, as at an axis that several share."""
+    return " or ".join(dict.fromkeys(EVALUATORS[name].quantity for name in main(config)))
+
+
+def looked_at(config: Config) -> str:
+    """The evaluator on whose sequences one looks first: that which leads, or the first that the run has."""
+    names = main(config)
+    return leading(names) or names[0]
 
 
 def _labels_of_classes(config: Config) -> bool:

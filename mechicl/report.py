@@ -94,8 +94,9 @@ def render(series: Series, found: dict) -> str:
                  "".join(draw(f) for k, f in attention.figures.items() if k != "animation")
                  + "".join(draw(f) for k, f in attention.figures.items() if k == "animation")),
         *([_section("Attention, head by head", [
-            "Click a head to enlarge it; rows attend to columns. Mean over the flip sequences "
-            "that show the matching pair first."], _circuitsvis(series, at))] if at else []),
+            f"Click a head to enlarge it; rows attend to columns. Mean over the {series.task.circuit.evaluator} sequences"
+            + (" that show the matching pair first." if series.config.task is None else ".")], _circuitsvis(series, at))]
+          if at else []),
         _section(ablations.question, ablations.text, "".join(map(draw, ablations.figures.values()))),
         _section("Configuration", [], "<div class='card'><pre>"
                  + _text(json.dumps(to_dict(series.config), indent=1)) + "</pre></div>"),
@@ -126,15 +127,13 @@ def _drawer() -> Callable[[go.Figure], str]:
 
 
 def _summary(series: Series) -> str:
-    c, b, m = series.config, series.config.bank, series.config.model
+    c, m = series.config, series.config.model
     body = "attention only" if not m.mlp_ratio else f"MLP ratio {m.mlp_ratio}"
-    labels = "label = class" if b.labels == b.n_classes else f"{b.labels} shared labels"
-    read = "" if m.encoder == "linear" else f", read by {len(m.channels)} convolutions"
+    details = "; ".join(series.task.details(m))
     done = "" if series.complete else " <b>This run is not finished.</b>"
     return (
         f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
-        f"{read}; {labels}; {c.sequences.n_pairs} pairs per "
-        f"sequence, burstiness {c.sequences.burstiness}, p_bursty {c.sequences.p_bursty:g}. "
+        f"{details and '; '}{details}. "
         f"{short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
         f"init seed {c.seeds.init}.{done}</p>"
         f"<p class='lead'>{_evaluators(c)}</p>"
@@ -173,7 +172,7 @@ def _phase_table(series: Series) -> str:
 
 
 def _circuitsvis(series: Series, at: dict[str, int]) -> str:
-    shown = patterns(series, list(at.values()), "flip")
+    shown = patterns(series, list(at.values()), series.task.circuit.evaluator)
     layers = range(series.config.model.n_layers)
     return "".join(
         f"<div class='card'><b>{_text(name)}</b>: {short(series.sequences(step))} sequences"

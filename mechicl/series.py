@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,12 +31,14 @@ from mechicl.disk import is_file
 from mechicl.loading import whole
 from mechicl.paths import given, given_or_none, name_of
 from mechicl.storage import Entry, SeriesError, load_tensors, read_index, read_json, read_jsonl
+from mechicl.tasks.base import Task, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mechicl.data.banks import Bank, Batch
+    from mechicl.data.banks import Bank
     from mechicl.engine.params import Params
+    from mechicl.evaluators import Metrics
     from mechicl.interventions import Intervention
     from mechicl.model import ICLTransformer
 
@@ -237,31 +239,46 @@ class Series:
 
         return ICLTransformer(self.config, self.weights(step), fold_ln=fold_ln)
 
-    @cached_property
-    def bank(self) -> Bank:
-        """The exemplar bank, rebuilt from the config and checked against the manifest."""
-        from mechicl.data.banks import build_bank
+    @property
+    def task(self) -> Task:
+        """What it was trained on."""
+        return task_of(self.config)
 
-        data = self.data or self.manifest.get("data")
-        bank = build_bank(self.config, data)
-        if bank.fingerprint != self.manifest["bank"]:  # written before banks were built on one thread?
-            bank = build_bank(self.config, data, threads=None)
-        if bank.fingerprint != self.manifest["bank"]:
+    @cached_property
+    def source(self) -> Any:
+        """What its sequences are drawn from, as the exemplar bank: rebuilt from the config and checked against the
+        manifest."""
+        data, task = self.data or self.manifest.get("data"), self.task
+        source = task.source(self.config, data)
+        if source.fingerprint != self.manifest["bank"]:  # written before banks were built on one thread?
+            source = task.source(self.config, data, threads=None)
+        if source.fingerprint != self.manifest["bank"]:
             raise SeriesError(
                 f"{self.root}: the bank rebuilt here differs from the one it was trained on "
-                f"({bank.fingerprint[:12]}, recorded {self.manifest['bank'][:12]}): another image "
+                f"({source.fingerprint[:12]}, recorded {self.manifest['bank'][:12]}): another image "
                 "folder, or another numpy. Evaluations would be of other data."
             )
-        return bank
+        return source
 
-    def evaluation_set(self, name: str, n: int | None = None, fold: int = 0, step: int | None = None) -> Batch:
+    @property
+    def bank(self) -> Bank:
+        """The exemplar bank (`source`).
+
+        Raises:
+            ConfigError: its task has none.
+        """
+        if self.config.task is not None:
+            raise ConfigError(f"{self.name} is of task {self.config.task.kind!r}, which has no bank of exemplars: "
+                              "series.source has what its sequences are drawn from.")  # fmt: skip
+        return self.source
+
+    def evaluation_set(self, name: str, n: int | None = None, fold: int = 0, step: int | None = None) -> Any:
         """The fixed sequences of an evaluator (`mechicl.evaluators`); the same for every step, but
         in a run that relabels, where the step must be given."""
-        from mechicl.data.treated import bank_at
         from mechicl.evaluators import evaluation_set
 
-        bank = self.bank if step is None else bank_at(self.config, self.bank, step)
-        return evaluation_set(name, self.config, bank, n, fold)
+        source = self.source if step is None else self.task.source_at(self.config, self.source, step)
+        return evaluation_set(name, self.config, source, n, fold)
 
     def recorded(self) -> list[dict]:
         """Lines of metrics.jsonl by step. A replay writes a step again; the first line counts,
@@ -304,7 +321,7 @@ class Series:
         evaluators: Iterable[str] | None = None,
         ablate: Intervention | Sequence[Intervention] | None = None,
         n: int | None = None,
-        metrics: Iterable[str] | None = ("in_context_acc", "acc", "loss"),
+        metrics: Metrics | None = "recorded",
     ) -> pd.DataFrame:
         """Evaluate checkpoints, intact and under interventions (docs/interventions.md), as heads ablated.
 
@@ -312,7 +329,8 @@ class Series:
             steps, evaluators: default all.
             ablate: one intervention or several, each measured on its own; rows of the intact model come first.
             n: sequences per evaluator (default: the run's `n_eval`).
-            metrics: any of `evaluators.ALL_METRICS`; None: each evaluator's headline alone.
+            metrics: which ones (of exemplars and labels any of `evaluators.ALL_METRICS`; default: those recorded in
+                training); None: each evaluator's headline alone.
 
         Returns:
             The tidy table: run, seed, step, intervention, baseline, evaluator, metric, value, n, ci_low, ...

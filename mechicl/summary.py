@@ -6,11 +6,12 @@ import numpy as np
 
 from mechicl.caption import caption
 from mechicl.commands import command
+from mechicl.config import Config
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import short
 from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, series_phases
 from mechicl.paths import shown
-from mechicl.registry import with_phases
+from mechicl.registry import quantity, with_phases
 from mechicl.series import Series
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -25,14 +26,15 @@ def one(series: Series) -> str:
         f"{shown(series.root)}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
-        f"{c.bank.labels:,} labels; seeds init {c.seeds.init} data {c.seeds.data}",
+        f"{series.task.n_outputs:,} {'labels' if c.task is None else 'outputs'}; seeds init {c.seeds.init} data {c.seeds.data}",
         f"  {caption(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
         "",
     ]
     phases = series_phases(series)
     wide = max(12, *(len(name) + 1 for name in phases), 0)
-    for name in ("train", *phases):
+    recorded = set(series.metrics.evaluator)
+    for name in (*[n for n in EVALUATORS if n in recorded and n not in phases], *phases):
         x, y = series.curve(name, EVALUATORS[name].headline)
         p = phases.get(name)
         tail = f"  ends at {y[-1]:.3f}"
@@ -45,11 +47,17 @@ def one(series: Series) -> str:
         lines.append(f"  {'loss':<{wide}}{curve}  ends at {loss.loss.iloc[-1]:.3f}")
         first, end = short(loss.sequences.iloc[0]), short(series.seen)
         gap = " " * max(1, _WIDTH - len(first) - len(end))
-        lines.append(f"  {'':<{wide}}{first}{gap}{end}  sequences, log scale; accuracies 0 to 1")
+        lines.append(f"  {'':<{wide}}{first}{gap}{end}  sequences, log scale; {_heights(c)}")
     n = int(series.metrics.n.iloc[0])
+    within = f": 95% intervals within +-{0.98 / n**0.5:.3f}" if c.task is None else ""
     level = ", ".join(f"{name} {value:.3f}" for name, value in chance_levels(series).items())
-    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator: 95% intervals within +-{0.98 / n**0.5:.3f}",
+    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator{within}",
                       f"  chance: {level}"])  # fmt: skip
+
+
+def _heights(config: Config) -> str:
+    """What the bars' heights are; `sparkline` gives a curve that leaves 0 to 1 a range of its own."""
+    return "accuracies 0 to 1" if config.task is None else f"{quantity(config)} 0 to 1, or each in its own range"
 
 
 def several(runs: list[Series]) -> str:

@@ -6,22 +6,17 @@ from any saved state with exactly the updates it would have made.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from mechicl import graft
 from mechicl.commands import command
-from mechicl.config import Config, ConfigError, SequenceConfig, Window
-from mechicl.data.banks import Bank, Batch, build_bank, stack_batches
-from mechicl.data.treated import bank_at, bank_of, map_at, relabels, sequences_at
+from mechicl.config import Config, ConfigError, Window
 from mechicl.disk import check_writable
 from mechicl.engine.params import Params, unpack
 from mechicl.engine.share import threads
@@ -48,10 +43,9 @@ from mechicl.storage import (
     save_latest,
 )  # fmt: skip
 from mechicl.surroundings import own_settings
+from mechicl.tasks.base import task_of
+from mechicl.tasks.batch import TaskBatch, stack_batches
 from mechicl.treatments import in_force
-
-_DRAWS = 2  # stream of the data seed for training sequences (banks.py has the others)
-_STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
 
 
 @own_settings()
@@ -76,20 +70,21 @@ def train(
     check_config(config)
     root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
     fresh(root)
-    bank = checked_bank(config, data)
-    with open_run(root, config, bank, data), bar(root.name, config, 0, config.steps, progress) as shown:
+    source = checked_source(config, data)
+    with open_run(root, config, source, data), bar(root.name, config, 0, config.steps, progress) as shown:
         trainer = Trainer(config, graft.initial_params(config, root))
-        advance([Member(root, config, bank)], trainer, config.steps, set(checkpoint_steps(config)), shown)
+        advance([Member(root, config, source)], trainer, config.steps, set(checkpoint_steps(config)), shown)
     return open_series(root)
 
 
-def checked_bank(config: Config, data: str | Path | None) -> Bank:
-    """The bank; what is impossible about the run is refused before anything is written."""
+def checked_source(config: Config, data: str | Path | None) -> Any:
+    """What sequences are drawn from; what is impossible about the run is refused before anything is written."""
     check_config(config)
     checkpoint_steps(config)
-    bank = build_bank(config, data)
-    evaluation_sets(config, bank_at(config, bank, 0), n=1)
-    return bank
+    task = task_of(config)
+    source = task.source(config, data)
+    evaluation_sets(config, task.source_at(config, source, 0), n=1)
+    return source
 
 
 def check_config(config: object) -> None:
@@ -105,7 +100,7 @@ class Member:
 
     root: Path
     config: Config
-    bank: Bank
+    source: Any  # what its sequences are drawn from
 
 
 @own_settings()
@@ -168,28 +163,14 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
 
 
 def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown) -> None:
-    member = Member(series.root, series.config, series.bank)
+    member = Member(series.root, series.config, series.source)
     with locked(series.root), bar(series.name, series.config, trainer.step, stop, progress) as shown:
         advance([member], trainer, stop, keep, shown)
 
 
-def training_batches(config: Config, bank: Bank, start: int, stop: int) -> Iterator[Batch]:
+def training_batches(config: Config, source: Any, start: int, stop: int) -> Iterator[TaskBatch]:
     """The batches of updates `start`..`stop` - 1: a pure function of seed and step number."""
-    size = config.batch_size
-
-    def treated(update: int) -> tuple[SequenceConfig, tuple[int, int] | None]:
-        return sequences_at(config, update), map_at(config, update)
-
-    for draw in range(start // _STEPS_PER_DRAW, math.ceil(stop / _STEPS_PER_DRAW)):
-        first = draw * _STEPS_PER_DRAW
-        steps = range(max(start, first), min(stop, first + _STEPS_PER_DRAW))
-        for (sequences, _), same in itertools.groupby(steps, treated):
-            updates = list(same)
-            rng = np.random.default_rng([config.seeds.data, _DRAWS, draw])
-            trained = bank_of(config, bank, updates[0]).train()
-            drawn = trained.draw(sequences, size * _STEPS_PER_DRAW, rng, config.bank.labels)
-            for step in updates:
-                yield drawn[(step - first) * size : (step - first + 1) * size]
+    return task_of(config).batches(config, source, start, stop)
 
 
 class Shown(Protocol):
@@ -223,13 +204,14 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
     writers = [Writer(member.root) for member in members]
     evaluated = keep | set(evaluated_steps(config))
     states, resumed = state_steps(config), resume_steps(config)
-    fixed = None if relabels(config) else [evaluation_sets(member.config, member.bank) for member in members]
+    task = task_of(config)
+    fixed = None if task.changes(config) else [evaluation_sets(member.config, member.source) for member in members]
     losses: list[torch.Tensor] = []
 
     def checkpoint() -> None:
         step, saved = trainer.step, trainer.step in keep
         for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
-            sets = evaluation_sets(member.config, bank_at(config, member.bank, step)) if fixed is None else fixed[i]
+            sets = fixed[i] if fixed else evaluation_sets(member.config, task.source_at(config, member.source, step))
             _checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown)
             if step in states or writer.has("state", step):
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
@@ -250,14 +232,14 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
             drop_latest(member.root)
 
 
-def _batches(members: Sequence[Member], start: int, stop: int) -> Iterator[Batch]:
+def _batches(members: Sequence[Member], start: int, stop: int) -> Iterator[TaskBatch]:
     """Each step's batch; of several runs, theirs stacked."""
-    each = [training_batches(member.config, member.bank, start, stop) for member in members]
+    each = [training_batches(member.config, member.source, start, stop) for member in members]
     return each[0] if len(each) == 1 else map(stack_batches, zip(*each, strict=True))
 
 
 def _checkpoint(
-    member: Member, trainer: Trainer, i: int, writer: Writer | None, sets: dict[str, Batch],
+    member: Member, trainer: Trainer, i: int, writer: Writer | None, sets: dict[str, Any],
     losses: list[torch.Tensor], shown: Shown,
 ) -> None:  # fmt: skip
     """Evaluate run `i`, and, given a writer, save its weights."""

@@ -33,6 +33,7 @@ from mechicl.interventions import AblateHeads, AblateMLPs, ClampMatch, Temper
 from mechicl.loading import check_types, type_hints
 from mechicl.measures.grafts import Graft
 from mechicl.series import open_series
+from mechicl.tasks.base import known
 from mechicl.train import train
 
 TINY = Config(
@@ -53,9 +54,15 @@ SOUND = {  # of each class an instance that can be
 
 def classes(hint) -> list[type]:
     """The settings dataclasses that an annotation names, at any depth."""
+    if hasattr(hint, "from_plain"):  # one of several classes, which the value names
+        return [c for task in known().values() if task.__module__.startswith("mechicl.") for c in classes_of(task)]
     if dataclasses.is_dataclass(hint):
-        return [hint, *(c for inner in type_hints(hint).values() for c in classes(inner))]
+        return classes_of(hint)
     return [c for inner in typing.get_args(hint) for c in classes(inner)]
+
+
+def classes_of(cls: type) -> list[type]:
+    return [cls, *(c for inner in type_hints(cls).values() for c in classes(inner))]
 
 
 CLASSES = list(dict.fromkeys([*classes(Config), AblateHeads, AblateMLPs, ClampMatch, Temper, Graft]))
@@ -90,6 +97,8 @@ anything = st.one_of(
 def fitting(hint) -> st.SearchStrategy:
     """Values that an annotation allows, so that not only refusals are tried."""
     args = typing.get_args(hint)
+    if hasattr(hint, "from_plain"):
+        return st.sampled_from([sound(task) for task in classes(hint)])
     if typing.get_origin(hint) is typing.Literal:
         return st.sampled_from(args)
     if dataclasses.is_dataclass(hint):

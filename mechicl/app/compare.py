@@ -10,7 +10,7 @@ from mechicl.app.heads import MEASURES, Grid, alike, head_grid
 from mechicl.app.inside import Attention, attention
 from mechicl.app.runs import Library, Run
 from mechicl.app.state import View
-from mechicl.app.view import Number, Workbench, accuracy, paired, unpaired
+from mechicl.app.view import Number, Workbench, mean, paired, unpaired
 from mechicl.config import ConfigError
 from mechicl.interventions import AblateHeads
 
@@ -72,7 +72,7 @@ def _side(bench: Workbench, run: Run, view: View) -> Side:
     assert view.step is not None
     ablation = fitting(run, view)
     note = "" if ablation == view.ablation else "intact: it has not all of the ablated heads"
-    numbers = {n: accuracy(bench.right(run, view.step, n, ablation)) for n in run.shown}
+    numbers = {n: mean(bench.right(run, view.step, n, ablation)) for n in run.shown}
     on = view if view.evaluator in run.sets else replace(view, evaluator=run.leading)
     if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):
         on = replace(on, sequence=None)  # `Attention.what` says so

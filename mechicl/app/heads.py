@@ -21,7 +21,7 @@ from mechicl.engine.forward import forward
 from mechicl.evaluators import EVALUATORS, normal_interval
 from mechicl.figures.scales import Meaning, about, fitted
 from mechicl.interventions import AblateHeads
-from mechicl.measures.attention import SCORES, scores, uniform_scores
+from mechicl.measures.attention import NAMED, scores, uniform_scores
 from mechicl.measures.attribution import attribute
 from mechicl.registry import main
 from mechicl.storage import SeriesError
@@ -69,20 +69,22 @@ class Grid:
 def _effect(evaluator: str) -> Measure:
     return Measure(
         f"effect on {EVALUATORS[evaluator].short} of ablating it alone",
-        f"{EVALUATORS[evaluator].label} accuracy without this head minus with it, on the same sequences. "
+        f"{EVALUATORS[evaluator].label}: {EVALUATORS[evaluator].quantity} without this head minus with it, on the same "
+        "sequences. "
         "Below 0 the head was needed, above it was in the way.",
-        "change in accuracy", "effect", least=0.02, on_evaluator=False,
+        f"change in {EVALUATORS[evaluator].quantity}", "effect", least=0.02, on_evaluator=False,
     )  # fmt: skip
 
 
 def _score(name: str) -> Measure:
-    score = SCORES[name]
+    score = NAMED[name]
     return Measure(score.name, score.meaning, "share of attention", "change", score.limits)
 
 
 MEASURES: dict[str, Measure] = {
     "previous_token": _score("previous_token"),
     "induction_strength": _score("induction_strength"),
+    "prefix_matching": _score("prefix_matching"),
     "logit": Measure(
         "logit attribution",
         "What the head itself writes towards the right answer's logit, beside the mean logit (final LayerNorm held).",
@@ -154,7 +156,7 @@ def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     batch, model = run.sets[view.evaluator], run.series.config.model
     edited = edits_of(params, batch, view.ablation, run, query_only=view.measure == "logit")
     if view.measure == "logit":
-        parts = attribute(params, batch, model, batch.target, edited)
+        parts = attribute(params, batch, model, next(iter(batch.answers().values())), edited)
         layers = [np.stack([parts[f"L{la}H{h}"][0].numpy() for h in range(model.n_heads)])
                   for la in range(model.n_layers)]  # fmt: skip
     else:

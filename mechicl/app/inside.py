@@ -13,7 +13,7 @@ import torch
 
 from mechicl.app.runs import Run
 from mechicl.app.sequence import Token, answers, tokens
-from mechicl.app.state import View
+from mechicl.app.state import View, ViewError
 from mechicl.app.view import Workbench
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, logits
@@ -23,6 +23,7 @@ from mechicl.figures.scales import fitted
 from mechicl.interventions import AblateHeads, edits
 from mechicl.measures.attribution import attribute
 from mechicl.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
 
 TOP = 4  # labels shown beside the marked ones
 
@@ -121,13 +122,17 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     params = {name: p[None] for name, p in bench.params(run, view.step).items()}
     batch, model = run.sets[view.evaluator], run.series.config.model
     if view.sequence is None:
-        return _average_logits(params, batch, run, view)
+        edited = edits_of(params, batch, view.ablation, run)
+        return (_average_logits if isinstance(batch, Batch) else _answered)(params, batch, run, edited, view)
     one = batch[[view.sequence]]
+    if not isinstance(one, Batch):
+        return _answered(params, one, run, _of_one(edits_of(params, batch, view.ablation, run), view.sequence), view)
     # Baselines are means over the evaluation set or other sequences of it: its own edit, then.
     edited = _of_one(edits_of(params, batch, view.ablation, run), view.sequence)
     before = _softmax(params, one, run, None)[0]
     after = _softmax(params, one, run, edited)[0] if edited else None
     right = answers(run, view.evaluator, view.sequence)
+    assert right is not None
     chosen = dict.fromkeys([right.true, right.in_weights, *one.labels[0].tolist()])
     for p in (before, after):
         if p is not None:
@@ -146,7 +151,32 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     )
 
 
-def _average_logits(params: Params, batch: Batch, run: Run, view: View) -> Logits:
+def _answered(params: Params, batch: TaskBatch, run: Run, edited: dict[str, Edit] | None, view: View) -> Logits:
+    """For the answers that the task names, at the last position."""
+    columns = batch.answers()
+    if not columns:
+        raise ViewError(f"the task of {run.series.name} names no answers whose logits could be attributed.")
+    named = {name: name.removeprefix("logit_").replace("_", " ") for name in columns}
+    what = f"sequence {view.sequence}" if view.sequence is not None else f"mean over {len(batch):,} sequences"
+
+    def chance(of: dict[str, Edit] | None) -> np.ndarray:
+        every = _softmax(params, batch, run, of)
+        return np.array([every[np.arange(len(batch)), each.numpy()].mean() for each in columns.values()])
+
+    return Logits(
+        f"{view.evaluator} {what}, at the last position",
+        [f"right {said}" for said in named.values()],
+        [() for _ in columns],
+        [*attribute(params, batch[:1], run.series.config.model, next(iter(columns.values()))[:1])],
+        _contributions(params, batch, run, list(columns.values()), None),
+        _contributions(params, batch, run, list(columns.values()), edited) if edited else None,
+        chance(None),
+        chance(edited) if edited else None,
+        average=view.sequence is None,
+    )
+
+
+def _average_logits(params: Params, batch: Batch, run: Run, edited: dict[str, Edit] | None, view: View) -> Logits:
     """For the label that is scored as right and the one that is right in the weights, where they differ."""
     columns, marks = {"scored as right": batch.target}, [("true",)]
     if bool((batch.target == batch.canonical[:, -1]).all()):
@@ -154,7 +184,6 @@ def _average_logits(params: Params, batch: Batch, run: Run, view: View) -> Logit
     else:
         columns["right in weights"] = batch.canonical[:, -1]
         marks.append(("in weights",))
-    edited = edits_of(params, batch, view.ablation, run)
 
     def chance(of: dict[str, Edit] | None) -> np.ndarray:
         every = _softmax(params, batch, run, of)  # [b, v]
@@ -174,7 +203,7 @@ def _average_logits(params: Params, batch: Batch, run: Run, view: View) -> Logit
 
 
 def edits_of(
-    params: Params, batch: Batch, ablation: AblateHeads | None, run: Run, query_only: bool = True
+    params: Params, batch: TaskBatch, ablation: AblateHeads | None, run: Run, query_only: bool = True
 ) -> dict[str, Edit] | None:
     """An ablation as the engine's edits, its baselines those of the batch; None where nothing is ablated.
 
@@ -201,13 +230,14 @@ def _of_one(edited: dict[str, Edit] | None, i: int) -> dict[str, Edit] | None:
     return {hook: Edit(cut(e.keep), cut(e.add)) for hook, e in edited.items()}
 
 
-def _contributions(params, batch: Batch, run: Run, columns: list[torch.Tensor], edited) -> np.ndarray:
+def _contributions(params, batch: TaskBatch, run: Run, columns: list[torch.Tensor], edited) -> np.ndarray:
     """[parts, k] mean contributions to each column's labels [b]."""
     found = [attribute(params, batch, run.series.config.model, labels, edited) for labels in columns]
     return np.array([[float(x[0].mean()) for x in parts.values()] for parts in found]).T
 
 
-def _softmax(params: Params, batch: Batch, run: Run, edited) -> np.ndarray:
-    """[b, v] probabilities of all labels."""
+def _softmax(params: Params, batch: TaskBatch, run: Run, edited) -> np.ndarray:
+    """[b, v] probabilities of all outputs, at the last position."""
     final = forward(params, batch, run.series.config.model, edits=edited).final
+    final = final[..., -1, :] if batch.everywhere else final
     return logits(params, final).flatten(0, -3)[0].softmax(-1).double().numpy()

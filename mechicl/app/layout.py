@@ -13,14 +13,14 @@ from dash.development.base_component import Component
 
 from mechicl.app.answers import KINDS
 from mechicl.app.grid import head_grid
-from mechicl.app.heads import MEASURES
+from mechicl.app.heads import MEASURES, even
 from mechicl.app.runs import Library, Run
 from mechicl.app.sequence import MARKS
 from mechicl.app.state import View
 from mechicl.app.view import shown
 from mechicl.caption import caption
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, short
-from mechicl.registry import EVALUATORS
+from mechicl.registry import EVALUATORS, quantity
 
 GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "x": "✖", "star": "★"}  # SYMBOLS as text
 
@@ -114,7 +114,7 @@ def _timeline(view: View) -> Component:
 def _effects(run: Run) -> Component:
     head = html.Thead(html.Tr([
         html.Th("evaluator", scope="col"),
-        html.Th(html.Div([html.Span("0"), html.Span("accuracy"), html.Span("1")], className="ends"),
+        html.Th(html.Div([html.Span("0"), html.Span(quantity(run.series.config)), html.Span("1")], className="ends"),
                 scope="col", className="wide"),
         html.Th("intact", scope="col"), html.Th("ablated", scope="col"), html.Th("change", scope="col")]))  # fmt: skip
     rows = [_effect_row(run, name) for name in shown(run)]
@@ -181,7 +181,12 @@ def _heads(run: Run, view: View) -> Component:
 
 
 def _has(run: Run, measure: str) -> bool:
-    return not measure.startswith("effect_") or measure.removeprefix("effect_") in run.sets
+    """Whether a measure says something of this run: its evaluator is the run's, or some evaluator defines the score."""
+    if measure.startswith("effect_"):
+        return measure.removeprefix("effect_") in run.sets
+    if MEASURES[measure].colours == "logit":
+        return bool(run.sets[run.leading][:1].answers())
+    return any(measure in even(run, name) for name in run.sets)
 
 
 def _look(library: Library, run: Run, view: View) -> Component:

@@ -49,7 +49,7 @@ def effect_rows(effects: list[Effect]) -> dict[str, dict[str, Any]]:
 
 
 def _bar(number: Number) -> list[float]:
-    return [round(100 * x, 2) for x in (number.value, number.low, number.high)]
+    return [round(100 * min(1.0, max(0.0, x)), 2) for x in (number.value, number.low, number.high)]
 
 
 def head_cells(grid: Grid, view: View, layers: int, heads: int) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def _thousandths(x: np.ndarray | None) -> list | None:
 def attention_cells(found: Attention, right: Answers | None, ablation: AblateHeads | None) -> dict[str, Any]:
     """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers. same: by
     head, why the ablation cannot change its pattern; note: what an ablation does to patterns."""
-    aligned = any(t.text == "match" for t in found.tokens)  # not a class's name: those begin with 'class'
+    aligned = any(t.name.startswith("x") and t.text == "match" for t in found.tokens)  # not a class's name: those begin with 'class'
     return {
         "what": found.what + (" that show the matching pair first" if right is None and aligned else ""),
         "tokens": [token(t) for t in found.tokens],

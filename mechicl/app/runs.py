@@ -39,14 +39,14 @@ class Run:
     @cached_property
     def sets(self) -> dict[str, Batch]:
         """Every evaluator that the run has, with its sequences."""
-        return evaluation_sets(self.series.config, self.series.bank)
+        return evaluation_sets(self.series.config, self.series.source)
 
     @cached_property
     def sets_id(self) -> str:
         """Two runs with the same one are evaluated on the same sequences by the same model shape."""
         c = self.series.config
-        facts = [self.series.bank.fingerprint, to_dict(c.sequences), to_dict(c.model), c.seeds.eval, c.n_eval,
-                 c.eval_first]  # fmt: skip
+        task = to_dict(c.sequences) if c.task is None else to_dict(c.task)
+        facts = [self.series.source.fingerprint, task, to_dict(c.model), c.seeds.eval, c.n_eval, c.eval_first]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @cached_property
@@ -56,8 +56,8 @@ class Run:
     @cached_property
     def chance(self) -> dict[str, float]:
         """What guessing scores on every evaluator's headline."""
-        labels = self.series.config.bank.labels
-        return {name: chance(name, batch, labels)[EVALUATORS[name].headline] for name, batch in self.sets.items()}
+        outputs = self.series.task.n_outputs
+        return {name: chance(name, batch, outputs)[EVALUATORS[name].headline] for name, batch in self.sets.items()}
 
     @cached_property
     def phases(self) -> dict[str, Phases]:
@@ -72,7 +72,9 @@ class Run:
 
     def part(self, evaluator: str) -> Bank:
         """The part of the bank that an evaluator's sequences show."""
-        return EVALUATORS[evaluator].part(self.series.bank)
+        part = EVALUATORS[evaluator].part
+        assert part is not None  # of exemplars and labels
+        return part(self.series.bank)
 
     def first_look(self) -> int:
         """The step to begin at: ICL's peak, where there is most to see; else the last."""
@@ -177,7 +179,7 @@ class Library:
             return view
         other = self.run(view.with_run or view.run)
         if view.with_step is not None:
-            alone = replace(view, step=view.with_step, heads=(), head=None, evaluator="train", sequence=None)
+            alone = replace(view, step=view.with_step, heads=(), head=None, evaluator=other.leading, sequence=None)
             other.check(replace(alone, measure=View.measure))  # what a side lacks is left out of the comparison
         return view
 
@@ -235,7 +237,7 @@ def _whole(series: Series) -> Series:
     if not series.steps:
         raise SeriesError(f"{series.name} has no checkpoints yet: {command('train', '--resume', series.root)}.")
     try:
-        bank = series.bank
+        source = series.source
         metrics = series.metrics
         if metrics.size:
             np.asarray(metrics["value"], dtype=float)
@@ -246,5 +248,5 @@ def _whole(series: Series) -> Series:
         if isinstance(error, SeriesError | ConfigError):
             raise
         raise SeriesError(f"{series.root / 'metrics.jsonl'} is not as mechicl writes it ({error}).") from None
-    del bank
+    del source
     return series

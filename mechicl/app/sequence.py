@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from mechicl.app.runs import Run
+from mechicl.data.banks import Batch
 
 MARKS = {
     "true": "the answer that the evaluator scores as right",
@@ -49,9 +50,11 @@ class Answers:
         return tuple(name for name, answer in named if answer == label)
 
 
-def answers(run: Run, evaluator: str, i: int) -> Answers:
-    """The three answers of a sequence."""
+def answers(run: Run, evaluator: str, i: int) -> Answers | None:
+    """The three answers of a sequence; None of a task that does not mark them."""
     batch = run.sets[evaluator]
+    if not isinstance(batch, Batch):
+        return None
     classes, labels = batch.classes[i], batch.labels[i]
     shown = labels[classes[:-1] == classes[-1]]
     return Answers(int(batch.target[i]), int(shown[0]) if len(shown) else None, int(batch.canonical[i, -1]))
@@ -59,7 +62,11 @@ def answers(run: Run, evaluator: str, i: int) -> Answers:
 
 def tokens(run: Run, evaluator: str, i: int) -> list[Token]:
     """A sequence's tokens, in order: x1, y1, ..., xC, yC, query."""
-    batch, part, right = run.sets[evaluator], run.part(evaluator), answers(run, evaluator, i)
+    batch, right = run.sets[evaluator], answers(run, evaluator, i)
+    if right is None:
+        named = (each.split(" ", 1) for each in run.series.task.tokens(run.series.source, evaluator, batch, i))
+        return [Token(place, text, label=None) for place, text in named]
+    part = run.part(evaluator)
     classes, drawings = batch.classes[i].tolist(), batch.drawings[i].tolist()
     out: list[Token] = []
     for p, (c, drawing) in enumerate(zip(classes, drawings, strict=True), 1):

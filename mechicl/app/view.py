@@ -141,7 +141,7 @@ class Workbench:
         return Chunk(len(points), total, points)
 
     def right(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
-        """[n] bool: which sequences are answered rightly, by the evaluator's headline."""
+        """[n] the evaluator's headline of every sequence: bool where it is right or wrong."""
         key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
         return self.results.remember(key, lambda: self._answer(run, step, evaluator, ablation), _bytes)
 
@@ -153,12 +153,12 @@ class Workbench:
 
     def _effect(self, run: Run, step: int, name: str, ablation: AblateHeads | None) -> Effect:
         before = self.right(run, step, name, None)
-        intact = accuracy(before)
+        intact = mean(before)
         if ablation is None:
             return Effect(name, run.chance[name], intact)
         after = self.right(run, step, name, ablation)
         change = paired(before, after)
-        return Effect(name, run.chance[name], intact, accuracy(after), change)
+        return Effect(name, run.chance[name], intact, mean(after), change)
 
     @reading()
     def _answer(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
@@ -217,22 +217,28 @@ def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHead
     return tidy(run.series, rows)
 
 
-def accuracy(right: np.ndarray) -> Number:
-    """Share of right answers with its Wilson interval. right [n] bool."""
-    value, low, high = (float(x) for x in mean_interval(right, "acc"))
-    return Number(value, low, high, len(right))
+def mean(answers: np.ndarray) -> Number:
+    """Mean of a headline with its interval: of right answers [n] bool their share and Wilson's, of other numbers the
+    normal one."""
+    value, low, high = (float(x) for x in mean_interval(answers, _kind(answers)))
+    return Number(value, low, high, len(answers))
 
 
 def paired(before: np.ndarray, after: np.ndarray) -> Number:
-    """Mean difference on the same sequences, with its 95% interval (`paired_interval`). Both [n] bool."""
-    value, low, high = (float(x) for x in paired_interval(before, after))
+    """Mean difference on the same sequences, with its 95% interval (`paired_interval`). Both [n]."""
+    value, low, high = (float(x) for x in paired_interval(before, after, _kind(before)))
     return Number(value, low, high, len(after))
 
 
+def _kind(answers: np.ndarray) -> str:
+    """A metric whose intervals are those of these answers."""
+    return "acc" if answers.dtype == np.bool_ else "loss"
+
+
 def unpaired(a: np.ndarray, b: np.ndarray) -> Number:
-    """b's share minus a's on other sequences, with Newcombe's (1998) 95% interval, which joins
-    the two Wilson intervals; n is the smaller one's. a [m], b [n] bool."""
-    x, y = accuracy(a), accuracy(b)
+    """b's mean minus a's on other sequences, with Newcombe's (1998) 95% interval, which joins the intervals of the two;
+    n is the smaller one's. a [m], b [n]."""
+    x, y = mean(a), mean(b)
     value = y.value - x.value
     low = value - float(np.hypot(y.value - y.low, x.high - x.value))
     high = value + float(np.hypot(y.high - y.value, x.value - x.low))

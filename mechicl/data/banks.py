@@ -8,31 +8,37 @@ rebuilt from the config, never stored, and its fingerprint is kept in the run's 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 
-from mechicl.config import BankConfig, Config, ConfigError, SequenceConfig
+from mechicl.config import BankConfig, Config, ConfigError, ModelConfig, SequenceConfig
 from mechicl.data.sequences import Sequences, sample
 from mechicl.data.shaping import norm, shape
 from mechicl.surroundings import own_settings
+from mechicl.tasks.batch import Hook, TaskBatch
+from mechicl.tasks.batch import stack_batches as stack_batches
 
 _BANK, _LABELS = 0, 1  # streams of the data seed; training draws use 2, evaluators the eval seed
 
 
-@dataclass(frozen=True)
-class Batch:
+@dataclass(frozen=True, repr=False)
+class Batch(TaskBatch):
     """What a model reads and what it should answer. All on one device.
 
     exemplars [b, C+1, d_in] float; labels [b, C], target [b], classes [b, C+1],
     drawings [b, C+1], canonical [b, C+1] (every slot's class's own label): int64
     """
+
+    everywhere: ClassVar[bool] = False  # only the query's answer counts
+    recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
 
     exemplars: torch.Tensor
     labels: torch.Tensor
@@ -41,25 +47,9 @@ class Batch:
     drawings: torch.Tensor
     canonical: torch.Tensor
 
-    def __len__(self) -> int:
-        return len(self.target)
-
-    @overload
-    def __getitem__(self, index: tuple) -> torch.Tensor: ...
-    @overload
-    def __getitem__(self, index: Any) -> Batch: ...
-    def __getitem__(self, index: Any) -> Batch | torch.Tensor:
-        """Sequences: `batch[:10]`, a `Batch`. With a position, `batch[0, -1]` or `batch[:, ::2]`: what stands
-        there (`ids`), a tensor, as of any input of a HookedTransformer."""
-        if isinstance(index, tuple):
-            return self.ids[index]
-        if isinstance(index, (int, np.integer)) and self.target.dim() == 1:
-            index = [int(index)]  # one sequence is a batch, too
-        return Batch(**{k: v[index] for k, v in vars(self).items()})
-
     def __repr__(self) -> str:
-        stacked = f"{self.target.shape[0]} stacked, each of " if self.target.dim() > 1 else ""
-        b, where = self.target.shape[-1], "" if self.device.type == "cpu" else f", on {self.device}"
+        stacked = f"{self.target.shape[0]} stacked, each of " if self.stacked else ""
+        b, where = len(self), "" if self.device.type == "cpu" else f", on {self.device}"
         kind = f"{self.exemplars.shape[-1]} numbers, {str(self.exemplars.dtype)[6:]}{where}"
         return (f"Batch({stacked}{b:,} sequence{'' if b == 1 else 's'} of {self.n_pairs} pairs and a query; "
                 f"exemplars of {kind})")  # fmt: skip
@@ -71,31 +61,54 @@ class Batch:
         return torch.cat([pairs, self.classes[..., -1:]], dim=-1)
 
     @property
+    def stacked(self) -> bool:
+        return self.target.dim() > 1
+
+    @property
     def shape(self) -> torch.Size:
         """[b, 2C+1]: sequences and positions, as of a tensor of tokens."""
         return torch.Size([*self.target.shape, 2 * self.n_pairs + 1])
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def device(self) -> torch.device:
-        return self.exemplars.device
-
-    def to(self, *args) -> Batch:
-        """Move, or cast the exemplars: as `Tensor.to`; integers keep their type."""
-        moved = {k: v.to(*args) for k, v in vars(self).items()}
-        return Batch(**{k: v if k == "exemplars" else v.long() for k, v in moved.items()})
-
-    @property
     def n_pairs(self) -> int:
         return self.labels.shape[-1]
 
+    def embed(self, params: dict[str, torch.Tensor], model: ModelConfig, hook: Hook) -> torch.Tensor:
+        from mechicl.data.embedding import embed
 
-def stack_batches(batches: Sequence[Batch]) -> Batch:
-    """Batches of equal size as one, along a new first axis s: one for each stacked model."""
-    return Batch(**{k: torch.stack([getattr(batch, k) for batch in batches]) for k in vars(batches[0])})
+        return embed(params, self, model, hook)
+
+    def embed_placed(
+        self, params: dict[str, torch.Tensor], model: ModelConfig, hook: Hook, positions: torch.Tensor
+    ) -> torch.Tensor | None:
+        from mechicl.data.embedding import embed_placed
+
+        return embed_placed(params, self, model, hook, positions)
+
+    def loss(self, z: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy over all labels at the query (science.md 1.1), of logits [b, v]."""
+        return F.cross_entropy(z, self.target)
+
+    def score(
+        self, params: dict[str, torch.Tensor], final: torch.Tensor, wanted: Iterable[str]
+    ) -> dict[str, torch.Tensor]:
+        from mechicl.data.scores import score
+
+        return score(params, final, self, wanted)
+
+    def chance(self, n_outputs: int) -> dict[str, float]:
+        from mechicl.data.scores import chance
+
+        return chance(self, n_outputs)
+
+    def answers(self) -> dict[str, torch.Tensor]:
+        """The label that is right in the context, and that of the query's class."""
+        return {"logit_in_context": self.target, "logit_in_weights": self.canonical[:, -1]}
+
+    def attention(self, pattern: torch.Tensor) -> dict[str, torch.Tensor]:
+        from mechicl.data.scores import attention
+
+        return attention(pattern, self)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The forward pass, as one pure function.
 
-`forward(params, batch, model)` returns the final residual stream at the query, from which
-`logits` or `label_logits` read. Only the query's answer is scored, so the last layer
+`forward(params, batch, model)` returns the final residual stream where answers are read, from which
+`logits` or `label_logits` read. Where that is the last position alone (a query's answer), the last layer
 computes one position unless asked for all. Parity with `ICLTransformer` holds at every
 hook point and is tested.
 
@@ -22,10 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.data.banks import Batch
-from mechicl.engine.encoder import encode
-from mechicl.engine.ops import EPS, GELU, attend, beside, compiled, embed, layer_norm, linear, project, sequences
+from mechicl.engine.ops import EPS, GELU, attend, beside, compiled, layer_norm, linear, project, sequences
 from mechicl.engine.params import Params, rotary_tables, sinusoidal_positions
+from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ class Edit:
 
 @dataclass(frozen=True)
 class Output:
-    """final [*lead, b, d]: what the unembedding reads at the query. acts: hook name -> tensor."""
+    """final [*lead, b, d]: what the unembedding reads at the query, or [*lead, b, t, d] where it reads everywhere.
+    acts: hook name -> tensor."""
 
     final: Tensor
     acts: dict[str, Tensor]
@@ -67,7 +67,7 @@ def stack(params: Iterable[Params]) -> Params:
 
 def forward(
     params: Params,
-    batch: Batch,
+    batch: TaskBatch,
     model: ModelConfig,
     *,
     edits: Mapping[str, Edit] | None = None,
@@ -79,22 +79,23 @@ def forward(
 
     Args:
         params: packed parameters (`engine.params.pack`), plain or stacked.
-        batch: b sequences of C pairs and a query.
+        batch: b sequences.
         edits: hook name -> Edit, applied where HookedTransformer would run a hook.
         capture: hook names to return. After editing, as `run_with_cache` sees them.
-        query_only: compute only the query's position in the last layer; its activations
-            then have one position (the query axis of patterns too).
+        query_only: where answers are read at the last position alone (`batch.everywhere` is False), compute only
+            that one in the last layer; its activations then have one position (the query axis of patterns too).
         known: activations of the unedited model on this batch, as captured with the same
             `query_only`. Where they hold a layer's `hook_resid_pre` and `attn.hook_z` (see
             `restart_hooks`) and no edit or capture lies before that z, the pass starts there.
 
     Returns:
-        Output: final [*lead, b, d] and the captured activations.
+        Output: final [*lead, b, d], or [*lead, b, t, d] of a batch whose answers are read everywhere, and the
+        captured activations.
 
     Raises:
         KeyError: an edit or capture names a hook that this model does not run.
     """
-    hook = _Hooks(dict(edits or {}), set(capture), {})
+    hook, query_only = _Hooks(dict(edits or {}), set(capture), {}), query_only and not batch.everywhere
     first = _first_layer(hook, model, known) if known else None
     x = _embed(params, batch, model, hook) if first is None or known is None else known[restart_hooks(first)[0]]
     for layer in range(first or 0, model.n_layers):
@@ -108,7 +109,7 @@ def forward(
     unused = sorted({*hook.edits, *(hook.wanted - hook.acts.keys())})
     if unused:
         raise KeyError(f"this model runs no hook named {', '.join(unused)}")
-    return Output(x[..., -1, :], hook.acts)
+    return Output(x if batch.everywhere else x[..., -1, :], hook.acts)
 
 
 def restart_hooks(layer: int) -> tuple[str, str]:
@@ -185,36 +186,24 @@ def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:
     return torch.einsum("scbd,sbnd->scbn", final, rows) + bias[:, None][..., labels]
 
 
-def _embed(params: Params, batch: Batch, model: ModelConfig, hook: _Hooks) -> Tensor:
-    """[*lead, b, t, d]: exemplars at even positions, labels at odd ones, plus positions."""
-    features = batch.exemplars.to(params["exemplar_embed.W"].dtype)
-    w, bias, table = params["exemplar_embed.W"], params["exemplar_embed.b"], params["embed.W_E"]
-    t, labels = batch.labels.shape[-1] * 2 + 1, batch.labels
-    if table.dim() == 3:
-        features, labels = (_per_model(x, own, table.shape[0]) for x, own in ((features, 3), (labels, 2)))
-    if model.encoder == "conv":
-        features = hook("hook_encoder", encode(params, features, model))
+def _embed(params: Params, batch: TaskBatch, model: ModelConfig, hook: _Hooks) -> Tensor:
+    """[*lead, b, t, d]: the batch's own embedding, plus positions."""
+    like = params["unembed.W_U"]
     if model.positions == "learned":
         positions = params["pos_embed.W_pos"]
     elif model.positions == "sinusoidal":
-        positions = sinusoidal_positions(t, model.d_model, model.position_time).to(w)
+        positions = sinusoidal_positions(batch.shape[-1], model.d_model, model.position_time).to(like)
     else:
-        positions = w.new_zeros(t, model.d_model)
-    if compiled(features, w, table, positions) and not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
-        return embed(features, w, bias, table, labels, positions)
-    rows = F.embedding(labels, table) if table.dim() == 2 else torch.stack(list(map(F.embedding, labels, table)))
-    shown = linear(features, w, bias)
-    pairs = torch.stack([shown[..., :-1, :], rows], dim=-2).flatten(-3, -2)
-    x = hook("hook_embed", torch.cat([pairs, shown[..., -1:, :]], dim=-2))
+        positions = like.new_zeros(batch.shape[-1], model.d_model)
+    if not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
+        x = batch.embed_placed(params, model, hook, positions)
+        if x is not None:
+            return x
+    x = hook("hook_embed", batch.embed(params, model, hook))
     if model.positions == "rotary":
         return x
     positions = positions if positions.dim() == 2 else positions[:, None, None]
     return x + hook("hook_pos_embed", positions.expand_as(x))
-
-
-def _per_model(x: Tensor, dims: int, models: int) -> Tensor:
-    """Data [*shape] for all models, or [s, *shape] with some for each, as [s, 1, *shape]."""
-    return x.unsqueeze(1) if x.dim() > dims else x.expand(models, 1, *x.shape)
 
 
 def _block(
@@ -250,9 +239,19 @@ def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: 
     w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
     normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
-    if model.positions == "rotary" or not compiled(x, w) or any(map(hook.uses, inside)):
+    if model.positions == "rotary" or any(map(hook.uses, inside)):
         return _attention_in_steps(normed, w, model, name, hook, query_only)
+    if not compiled(x, w):
+        if query_only:
+            return _attention_in_steps(normed, w, model, name, hook, query_only)
+        return _attention_at_once(normed, w, h)
     return attend(*project(normed, w, query_only), h)
+
+
+def _attention_at_once(x: Tensor, w: Tensor, h: int) -> Tensor:
+    """`ops.attend` by torch's own operator, differentiable: z [*lead, t, h, k]."""
+    q, k, v = (part.unflatten(-1, (h, -1)).transpose(-2, -3) for part in linear(x, w).chunk(3, dim=-1))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(-2, -3)
 
 
 def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool) -> Tensor:

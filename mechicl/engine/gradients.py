@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -36,10 +37,16 @@ from mechicl.engine.ops import EPS, GELU, matmul_arrays
 from mechicl.engine.params import sinusoidal_positions
 from mechicl.engine.share import WORTH, share
 from mechicl.engine.treated import ClampedAttention, LayerTreatment
+from mechicl.tasks.batch import TaskBatch
 
 Array = np.ndarray
 Arrays = dict[str, np.ndarray]
 Pullback = Callable[[Array], Array]
+
+
+def supports(batch: TaskBatch, model: ModelConfig) -> TypeGuard[Batch]:
+    """Whether `loss_and_gradients` has this task and model: exemplars and labels, without rotary positions."""
+    return isinstance(batch, Batch) and model.positions != "rotary"
 
 
 def loss_and_gradients(
@@ -57,7 +64,7 @@ def loss_and_gradients(
         unembedded: called when the unembedding's gradients are filled in and its weights not
             needed any more, long before the rest.
 
-    Not for rotary positions: there, autograd serves.
+    Not for rotary positions or other tasks (`supports`): there, autograd serves.
     """
     features, labels, target = (
         x.numpy() if x.dim() == axes else x.numpy()[None]

@@ -4,7 +4,7 @@ On disk and in `HookedTransformer` a head's weights are separate (`blocks.0.attn
 [h, d, k]); the engine wants one matmul for all of them (`blocks.0.attn.W_QKV` [d, 3hk]).
 `pack` and `unpack` go between the two without rounding.
 
-Legend: d d_model, h heads, k d_head, m d_mlp, v labels, t positions, x features (d_in).
+Legend: d d_model, h heads, k d_head, m d_mlp, v labels (or what else a task answers with), t positions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from einops import rearrange
 
 from mechicl.config import Config, ConfigError, ModelConfig
-from mechicl.engine import encoder
+from mechicl.tasks.base import task_of
 
 Params = dict[str, torch.Tensor]
 _STD_CUT_AT_2 = 0.87962566103423978  # standard deviation of a standard normal cut at +-2
@@ -30,14 +30,9 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     trained (science.md 1.5) and are filled in when a model is built.
     """
     m = config.model
-    d, h, k, t = m.d_model, m.n_heads, m.d_head, config.sequences.n_tokens
-    v = config.bank.labels
-    out: dict[str, tuple[int, ...]] = {
-        **encoder.shapes(m),
-        "exemplar_embed.W": (encoder.n_features(m, config.bank.dim), d),
-        "exemplar_embed.b": (d,),
-        "embed.W_E": (v, d),
-    }
+    task = task_of(config)
+    d, h, k, t, v = m.d_model, m.n_heads, m.d_head, task.n_tokens, task.n_outputs
+    out: dict[str, tuple[int, ...]] = {**task.input_shapes(m)}
     if m.positions == "learned":
         out["pos_embed.W_pos"] = (t, d)
     for layer in range(m.n_layers):

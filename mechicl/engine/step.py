@@ -1,6 +1,7 @@
 """One training step: loss, gradients, Adam, on plain tensors.
 
-The loss is cross-entropy over all labels at the query (science.md 1.1). What treatments do to a
+The loss is the task's. Exemplars and labels train by gradients that are written out (engine/gradients.py), everything
+else by autograd. What treatments do to a
 step is a function of the config and the step's number (engine/treated.py). Which L2 is applied
 to what is stated in `OptimConfig`. Parameters may be stacked over models (axis s, e.g. the
 seeds of one recipe): each then takes its own step on its own batch, in one pass.
@@ -15,24 +16,23 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import Config, ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward, logits
 from mechicl.engine.params import Params, group
 from mechicl.engine.share import Piece, Shared
 from mechicl.engine.treated import LayerTreatment, drawn_anew, edits, frozen, layer_treatments, moments_since
+from mechicl.tasks.batch import TaskBatch
 from mechicl.treatments import in_force
 
 _LINE = 16  # numbers in a cache line: every parameter begins one
 
 
-def loss(params: Params, batch: Batch, config: Config) -> Tensor:
-    """Mean cross-entropy at the query, without any penalty. A scalar, differentiable."""
-    final = forward(params, batch, config.model).final
-    return F.cross_entropy(logits(params, final), batch.target)
+def loss(params: Params, batch: TaskBatch, config: Config) -> Tensor:
+    """The task's loss (of exemplars and labels the mean cross-entropy at the query), without any penalty. A scalar,
+    differentiable."""
+    return batch.loss(logits(params, forward(params, batch, config.model).final))
 
 
 class Trainer:
@@ -51,7 +51,7 @@ class Trainer:
             bounds.append((end, end + p.numel()))
             end += -(-p.numel() // _LINE) * _LINE
         # One memory for all, which Adam walks in one go: parameters, both moments, gradients.
-        self._flat = torch.zeros(4, end, dtype=params["embed.W_E"].dtype)
+        self._flat = torch.zeros(4, end, dtype=params["unembed.W_U"].dtype)
         where = {name: (slice(*each), p.shape) for (name, p), each in zip(params.items(), bounds, strict=True)}
         self.params, first, second, grads = (
             {name: row[at].view(shape) for name, (at, shape) in where.items()} for row in self._flat
@@ -59,7 +59,7 @@ class Trainer:
         for name, p in params.items():
             self.params[name].copy_(p.detach())
         self.moments = {name: (first[name], second[name]) for name in params}
-        self._many = self.params["embed.W_E"].dim() == 3
+        self._many = self.params["unembed.W_U"].dim() == 3
         # The same memory, stacked, as numpy sees it. The label embedding's gradient is all zeros but in a
         # few rows, cleared after each step.
         self._arrays, self._grads = (
@@ -72,25 +72,26 @@ class Trainer:
         self._betas = np.array((*optim.betas, optim.adam_eps), self._flat.numpy().dtype)
         self._l2 = np.array([optim.l2 if optim.l2_group in ("all", group(name)) else 0.0 for name in params])
 
-    def update(self, batch: Batch) -> Tensor:
+    def update(self, batch: TaskBatch) -> Tensor:
         """One update on one batch; returns its loss (or [s]), before the update."""
         from mechicl.engine.adam import clear_rows
-        from mechicl.engine.gradients import loss_and_gradients
+        from mechicl.engine.gradients import loss_and_gradients, supports
 
         model, treatments, treated = self.config.model, self.config.treatments, {}
         if treatments:
             self._strike()
-            treated = layer_treatments(in_force(treatments, self.step + 1), model, 2 * batch.n_pairs + 1)
+            treated = layer_treatments(in_force(treatments, self.step + 1), model, batch.shape[-1])
         of_unembedding, of_rest = self._adam()
         work = Shared(self._flat.shape[1])
-        by = loss_and_autograd if model.positions == "rotary" else loss_and_gradients
+        by: Callable = loss_and_gradients if supports(batch, model) else loss_and_autograd
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
             value = torch.from_numpy(by(self._arrays, batch, model, self._grads, treated,
                                         unembedded=lambda: work.add(of_unembedding)))  # fmt: skip
         work.add(of_rest)
         work.finish()
-        table = self._grads["embed.W_E"]
-        clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
+        if supports(batch, model):
+            table = self._grads["embed.W_E"]
+            clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
         self.step += 1
         return value if self._many else value[0]
 
@@ -163,18 +164,18 @@ class Trainer:
 
 
 def loss_and_autograd(
-    params: dict[str, np.ndarray], batch: Batch, model: ModelConfig, grads: dict[str, np.ndarray],
+    params: dict[str, np.ndarray], batch: TaskBatch, model: ModelConfig, grads: dict[str, np.ndarray],
     treated: Mapping[int, LayerTreatment] = MappingProxyType({}), unembedded: Callable[[], object] = lambda: None,
 ) -> np.ndarray:  # fmt: skip
-    """As `gradients.loss_and_gradients`, for any model, by autograd; all gradients come at once."""
-    values = []
-    for i in range(len(params["embed.W_E"])):
+    """As `gradients.loss_and_gradients`, for any task and model, by autograd; all gradients come at once."""
+    values, like = [], params["unembed.W_U"]
+    for i in range(len(like)):
         leaves = {name: torch.from_numpy(p[i]).requires_grad_() for name, p in params.items()}
-        own = batch if batch.target.dim() == 1 else batch[i]
-        final = forward(leaves, own, model, edits=edits(treated, model)).final
-        value = F.cross_entropy(logits(leaves, final), own.target)
+        own = batch[i] if batch.stacked else batch
+        final = forward(leaves, own, model, edits=edits(treated, model, own.everywhere)).final
+        value = own.loss(logits(leaves, final))
         for name, grad in zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True):
             grads[name][i] = grad.numpy()
         values.append(float(value.detach()))
     unembedded()
-    return np.array(values, params["embed.W_E"].dtype)
+    return np.array(values, like.dtype)

@@ -41,6 +41,7 @@ class LayerTreatment:
 
 
 @cache
+@torch.inference_mode(False)  # kept: an evaluation may ask first, and training by autograd then
 def layer_treatments(treatments: tuple[Treatment, ...], model: ModelConfig, t: int) -> dict[int, LayerTreatment]:
     """The treatments in force that change the forward pass, by layer. t: positions."""
     out = {}
@@ -77,11 +78,11 @@ def held_pattern(name: str, t: int) -> Tensor:
     return torch.eye(t)[at]
 
 
-def edits(treated: Mapping[int, LayerTreatment], model: ModelConfig) -> dict[str, Edit]:
-    """The same for `forward` (with query_only, its default)."""
+def edits(treated: Mapping[int, LayerTreatment], model: ModelConfig, everywhere: bool = False) -> dict[str, Edit]:
+    """The same for `forward` (with query_only, its default). everywhere: as the batch's, where answers are read."""
     out = {}
     for layer, what in treated.items():
-        name, asked = f"blocks.{layer}.attn", slice(-1 if layer == model.n_layers - 1 else None, None)
+        name, asked = f"blocks.{layer}.attn", slice(-1 if layer == model.n_layers - 1 and not everywhere else None, None)
         if what.clamp is not None:
             held, banned = what.clamp.held[:, None, None], what.clamp.banned[:, asked]
             out[f"{name}.hook_attn_scores"] = Edit(1.0, torch.zeros(banned.shape).masked_fill(banned, -torch.inf))

@@ -6,10 +6,8 @@ bundle is taken from the installed package and put into the page once (field.md 
 
 from __future__ import annotations
 
-import functools
 import html
 import json
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,12 @@ import torch
 from plotly.subplots import make_subplots
 
 from mechicl.config import ConfigError
-from mechicl.data.banks import Bank, Batch
 from mechicl.engine.forward import forward
-from mechicl.evaluators import EVALUATORS
 from mechicl.figures.scales import colorscale
 from mechicl.figures.style import FONT, finish, short
 from mechicl.interventions import Intervention, as_interventions, edits
 from mechicl.paths import given
+from mechicl.registry import looked_at
 from mechicl.series import Series, SeriesError
 from mechicl.surroundings import reading
 
@@ -54,7 +51,7 @@ class Patterns:
 def patterns(
     series: Series,
     steps: Sequence[int],
-    evaluator: str = "icl",
+    evaluator: str | None = None,
     sequence: int | None = None,
     ablate: Intervention | None = None,
     n: int | None = None,
@@ -62,22 +59,22 @@ def patterns(
     """Attention patterns at some steps.
 
     Args:
-        evaluator: on whose sequences.
-        sequence: one sequence by number; default the mean over the sequences whose most
-            common slots agree: those that show the matching pairs first (where the query's
-            class is in the context), so that rows and columns mean the same in all of them.
+        evaluator: on whose sequences (default: the first that only the context answers, as icl).
+        sequence: one sequence by number; default the mean over sequences whose positions mean the same in all of
+            them (`Task.aligned`): of exemplars and labels, those that show the matching pairs first.
         ablate: an intervention made first, as heads taken out.
     """
     if len(as_interventions(ablate)) > 1:
         raise ConfigError("a picture shows one intervention: give one AblateHeads with all the heads.")
+    evaluator = looked_at(series.config) if evaluator is None else evaluator
     batch = series.evaluation_set(evaluator, n)
     if sequence is None:
-        rows, tokens = _aligned(batch)
-        what = f"mean over {len(rows):,} {evaluator} sequences"
+        listed, tokens = series.task.aligned(batch)
+        rows, what = torch.tensor(listed), f"mean over {len(listed):,} {evaluator} sequences"
     else:
         if not 0 <= sequence < len(batch):
             raise SeriesError(f"sequence {sequence}: {evaluator} has sequences 0..{len(batch) - 1}.")
-        rows, tokens = torch.tensor([sequence]), tokens_of(EVALUATORS[evaluator].part(series.bank), batch, sequence)
+        rows, tokens = torch.tensor([sequence]), series.task.tokens(series.source, evaluator, batch, sequence)
         what = f"{evaluator} sequence {sequence}"
     chosen, model = batch[rows], series.config.model
     hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
@@ -97,30 +94,6 @@ def patterns(
     if ablate is not None:
         what += f", {ablate}"
     return Patterns(torch.stack(out), list(steps), tokens, what, ablate.note if ablate else "")
-
-
-def _aligned(batch: Batch) -> tuple[torch.Tensor, list[str]]:
-    """Rows whose matching pairs come first, and what each position is."""
-    correct = batch.classes[:, :-1] == batch.classes[:, -1:]
-    exemplar = label = "match"
-    if not correct.any():  # CIWL: a wrong exemplar that carries the query's own label
-        correct = batch.labels == batch.canonical[:, -1:]
-        exemplar, label = "other", "own label"
-    first = correct.sort(dim=1, descending=True, stable=True).values
-    rows = torch.nonzero((correct == first).all(1))[:, 0]
-    shared = correct[rows].float().mean(0) > 0.5
-    tokens = []
-    for pair, special in enumerate(shared.tolist(), 1):
-        tokens += [f"x{pair} {exemplar if special else 'other'}", f"y{pair} {label if special else 'other'}"]
-    return rows, [*tokens, "query"]
-
-
-def tokens_of(part: Bank, batch: Batch, i: int) -> list[str]:
-    """One sequence's tokens: class names and labels, as `x name` and `y label`.
-    `part` is the part of the bank that the batch was drawn from."""
-    names = [part.name(int(c)) for c in batch.classes[i]]
-    pairs = [[f"x{p + 1} {names[p]}", f"y{p + 1} label {int(y)}"] for p, y in enumerate(batch.labels[i])]
-    return [*functools.reduce(operator.iadd, pairs, []), f"query {names[-1]}"]
 
 
 def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure:
@@ -211,7 +184,7 @@ class AttentionView:
 def show_attention(
     series: Series,
     step: int,
-    evaluator: str = "icl",
+    evaluator: str | None = None,
     sequence: int | None = None,
     layer: int | None = None,
     ablate: Intervention | None = None,

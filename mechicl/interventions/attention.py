@@ -13,6 +13,7 @@ from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
 from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types
+from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +46,11 @@ class ClampMatch(OfHeads):
     def needs(self, model: ModelConfig) -> list[str]:
         return [f"blocks.{layer}.attn.hook_pattern" for layer in dict.fromkeys(layer for layer, _ in self.heads)]
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
-        if batch is None:
-            raise ConfigError("ClampMatch depends on the sequences: edits(conditions, model, intact, batch).")
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+        if not isinstance(batch, Batch):
+            given = "none" if batch is None else type(batch).__name__
+            raise ConfigError("ClampMatch depends on the labels of the sequences: edits(conditions, model, intact, batch) "
+                              f"needs a Batch of exemplars and labels, but was given {given}.")  # fmt: skip
         out = {}
         for hook in self.needs(model):
             layer, pattern = int(hook.split(".")[1]), intact[hook]
@@ -93,7 +96,7 @@ class Temper(OfHeads):
     def baseline(self) -> str:
         return f"attention scores divided by {self.temperature:g}"
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
         out = {}
         for layer in dict.fromkeys(layer for layer, _ in self.heads):
             keep = torch.ones(1, model.n_heads, 1, 1)

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ConfigError, ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
+from mechicl.tasks.batch import TaskBatch
 
 
 class Intervention(ABC):
@@ -35,7 +35,7 @@ class Intervention(ABC):
         """What takes the place of what was there, in words: the tables' column `baseline`."""
 
     @abstractmethod
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None) -> dict[str, Edit]:
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None) -> dict[str, Edit]:
         """Hook name -> Edit, of this intervention alone.
 
         Args:
@@ -90,7 +90,7 @@ def as_interventions(ablate: object) -> list[Intervention]:
 
 
 def edits(
-    conditions: Sequence[Intervention], model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None
+    conditions: Sequence[Intervention], model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
 ) -> dict[str, Edit]:
     """The engine's edits for several interventions of one family, one per index of axis c.
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ConfigError, ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
 from mechicl.interventions.base import Intervention
 from mechicl.loading import check_types, whole
+from mechicl.tasks.batch import TaskBatch
 
 Kind = Literal["zero", "mean", "resample", "pattern_preserving", "value_preserving"]
 
@@ -117,7 +117,7 @@ class AblateHeads(OfHeads):
         hooks = needs(self.kind, model)
         return list(dict.fromkeys([*hooks, *(name for part in self.held for name in _hooks(part, model))]))
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
         out: dict[str, Edit] = {}
         device = next(iter(intact.values())).device if intact else None
         for layer in sorted({layer for layer, _ in self.heads}):

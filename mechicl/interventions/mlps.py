@@ -9,10 +9,10 @@ from typing import Literal
 from torch import Tensor
 
 from mechicl.config import ConfigError, ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
 from mechicl.interventions.base import Intervention
 from mechicl.loading import check_types
+from mechicl.tasks.batch import TaskBatch
 
 MLP_BASELINES: dict[str, str] = {
     "zero": "0",
@@ -64,7 +64,7 @@ class AblateMLPs(Intervention):
     def needs(self, model: ModelConfig) -> list[str]:
         return [] if self.kind == "zero" else [f"blocks.{layer}.hook_mlp_out" for layer in self.layers]
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
         def put(hook: str) -> Tensor | float:
             if self.kind == "zero":
                 return 0.0

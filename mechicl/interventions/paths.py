@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import AblateHeads
 from mechicl.interventions.mlps import AblateMLPs
 from mechicl.interventions.together import Together
+from mechicl.tasks.batch import TaskBatch
 
 _EMBEDDED = "blocks.0.hook_resid_pre"
 
@@ -40,7 +40,7 @@ class RemoveDirectPath(Intervention):
     def needs(self, model: ModelConfig) -> list[str]:
         return [_EMBEDDED, _final(model)]
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
         positions = intact[_final(model)].shape[-2]  # the last layer may be computed at the query only
         return {_final(model): Edit(1.0, -intact[_EMBEDDED][..., -positions:, :])}
 

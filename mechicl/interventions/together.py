@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mechicl.config import ConfigError, ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
 from mechicl.interventions.base import Intervention
+from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Together(Intervention):
     def needs(self, model: ModelConfig) -> list[str]:
         return list(dict.fromkeys(hook for part in self.parts for hook in part.needs(model)))
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: Batch | None = None) -> dict[str, Edit]:
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
         out: dict[str, Edit] = {}
         for part in self.parts:
             for hook, edit in part.edits(model, intact, batch).items():

@@ -14,17 +14,18 @@ import pandas as pd
 import torch
 
 from mechicl.config import ConfigError, ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.engine.params import Params
-from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, mean_interval, paired_interval, score
+from mechicl.evaluators import EVALUATORS, Metrics, mean_interval, paired_interval, score, wanted_of
 from mechicl.interventions import Intervention, Kind, as_interventions, edits, every_head
 from mechicl.interventions.base import described, rank
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
 
 EFFECT = ("effect_low", "effect_high")  # columns more than other tables have
 _CONDITIONS = 16  # at most this many on axis c at once; fewer where they would not fit the budget
@@ -38,7 +39,7 @@ def evaluate(
     evaluators: Iterable[str] | None = None,
     ablate: Intervention | Sequence[Intervention] | None = None,
     n: int | None = None,
-    metrics: Iterable[str] | None = METRICS,
+    metrics: Metrics | None = "recorded",
     fold: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -53,15 +54,16 @@ def evaluate(
         evaluators: default all.
         ablate: one intervention or several, each on its own.
         n: sequences per evaluator; fold: which evaluation set (`evaluators.evaluation_set`).
-        metrics: any of `evaluators.ALL_METRICS`; None for the headline of each evaluator alone, which is much
-            cheaper: only `iwl` then needs the full vocabulary.
+        metrics: which ones, of exemplars and labels any of `evaluators.ALL_METRICS` (default: those recorded in
+            training); None for the headline of each evaluator alone, which is much cheaper: only `iwl` then needs the
+            full vocabulary.
     """
     conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
     sets = _sets(series, evaluators, n, fold)
     chosen = chosen_steps(series, steps)
-    wanted = {name: tuple(metrics or (EVALUATORS[name].headline,)) for name in sets}
+    wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
     rows = _measured(series, chosen, sets, wanted, conditions, progress)
     try:
         asked = [described(c) for c in conditions]
@@ -74,13 +76,13 @@ def evaluate(
 
 
 def _measured(
-    series: Series, chosen: list[int], sets: dict[str, Batch], wanted: dict[str, tuple[str, ...]],
+    series: Series, chosen: list[int], sets: dict[str, TaskBatch], wanted: dict[str, tuple[str, ...]],
     conditions: Sequence[Intervention], progress: bool,
 ) -> Iterator[dict]:  # fmt: skip
     each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
     together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
 
-    def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:
+    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
         scored = _scores(params, batch, series.config.model, conditions, wanted[name], together)
         intact: dict[str, torch.Tensor] = {}
         for group, values in scored:
@@ -91,9 +93,9 @@ def _measured(
     return measured(series, chosen, each * together, "evaluate", sets, measure, progress)
 
 
-def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, Batch]:
+def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, TaskBatch]:
     if evaluators is None:
-        names = list(evaluation_sets(series.config, series.bank, 1))
+        names = applying(series.config)
     else:
         names = [evaluators] if isinstance(evaluators, str) or not isinstance(evaluators, Iterable) else [*evaluators]
     return {name: series.evaluation_set(name, n, fold) for name in names}
@@ -101,13 +103,14 @@ def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold:
 
 def _bytes_per_condition(series: Series, b: int) -> float:
     m = series.config.model
-    per_position = m.d_model * (8 + 2 * m.mlp_ratio) + m.n_heads * series.config.sequences.n_tokens * 4
-    return 4.0 * b * series.config.sequences.n_tokens * per_position + tables.encoded_bytes(series, b)
+    t = series.task.n_tokens
+    per_position = m.d_model * (8 + 2 * m.mlp_ratio) + m.n_heads * t * 4
+    return 4.0 * b * t * per_position + tables.encoded_bytes(series, b)
 
 
 def _scores(
     params: Params,
-    batch: Batch,
+    batch: TaskBatch,
     model: ModelConfig,
     conditions: Sequence[Intervention],
     metrics: tuple[str, ...],

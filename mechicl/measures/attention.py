@@ -32,7 +32,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params, init, pack
 from mechicl.evaluators import normal_interval
@@ -42,6 +41,7 @@ from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,21 @@ SCORES: dict[str, Score] = {
         "attention to the own label",
         "Attention from the query to the label that its class has in the weights, where the context shows it."),
 }  # fmt: skip
+TOKEN_SCORES: dict[str, Score] = {  # of tasks whose sequences are tokens (tasks/batch.py)
+    "prefix_matching": Score(
+        "prefix-matching score",
+        "Attention from each position to those that followed the same token before, averaged over the positions whose "
+        "token was shown before."),
+    "same_token": Score(
+        "same-token score", "Attention from each position to the same token before, over the same positions."),
+    "to_self": Score("self score", "Attention from each position but the first to itself."),
+    "to_first": Score("attention to the first position", "Attention from all other positions to the first."),
+}
+NAMED = SCORES | TOKEN_SCORES  # what any score is called
 
 
-def scores(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Every score of every head and sequence.
+def scores(pattern: Tensor, batch: TaskBatch) -> dict[str, Tensor]:
+    """Every score of every head and sequence that the batch defines (`TaskBatch.attention`).
 
     Args:
         pattern: [*lead, b, h, t, t] attention of one layer.
@@ -84,33 +95,13 @@ def scores(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:
     Returns:
         score -> [*lead, b, h]; NaN where a sequence has no such position.
     """
-    c = batch.n_pairs
-    correct = (batch.classes[:, :-1] == batch.classes[:, -1:])[:, None]  # [b, 1, C]
-    own = (batch.labels == batch.canonical[:, -1:])[:, None]
-    shown = torch.where(correct.any(-1), 0.0, torch.nan)  # added: NaN where there is no correct pair
-    has_own = torch.where(own.any(-1), 0.0, torch.nan)
-    positions = torch.arange(2 * c + 1)
-    to_exemplars, to_labels = pattern[..., -1, 0:-1:2], pattern[..., -1, 1::2]  # [*lead, b, h, C]
-    at_labels = positions[1::2]
-    right = (to_labels * correct).sum(-1) + shown
-    wrong = (to_labels * ~correct).sum(-1)
-    return {
-        "previous_token": pattern[..., positions[1:], positions[:-1]].mean(-1),
-        "label_to_exemplar": pattern[..., at_labels, at_labels - 1].mean(-1),
-        "label_to_self": pattern[..., at_labels, at_labels].mean(-1),
-        "query_to_match": (to_exemplars * correct).sum(-1) + shown,
-        "query_to_label": right,
-        "query_to_wrong": wrong,
-        "induction_strength": right - wrong,
-        "query_to_self": pattern[..., -1, -1],
-        "query_to_own": (to_labels * own).sum(-1) + has_own,
-    }
+    return batch.attention(pattern)
 
 
-def uniform_scores(batch: Batch) -> dict[str, float]:
+def uniform_scores(batch: TaskBatch) -> dict[str, float]:
     """Every score of a head that attends evenly to all positions so far, itself included: exact, as `scores`
     of that pattern, averaged over the same sequences. Scores that no sequence defines are left out."""
-    t = 2 * batch.n_pairs + 1
+    t = batch.shape[-1]
     even = torch.ones(t, t, dtype=torch.float64).tril() / torch.arange(1, t + 1, dtype=torch.float64)[:, None]
     found = scores(even.expand(len(batch), 1, t, t), batch)
     return {name: float(x.nanmean()) for name, x in found.items() if not x.isnan().all()}
@@ -127,7 +118,7 @@ def untrained_scores(series: Series, evaluator: str, n: int | None = None) -> di
     hooks = _patterns(model.n_layers)
     acts = forward(params, batch, model, capture=hooks, query_only=False).acts
     layers = [scores(acts[hook][0, 0], batch) for hook in hooks]  # [b, h]
-    found = {name: torch.stack([layer[name].nanmean(0) for layer in layers]) for name in SCORES}
+    found = {name: torch.stack([layer[name].nanmean(0) for layer in layers]) for name in layers[0]}
     return {name: float(x.max()) for name, x in found.items() if not x.isnan().all()}
 
 
@@ -183,13 +174,13 @@ def attention_scores(
     names = main_in_context(series.config) if evaluators is None else evaluators
     sets = {name: series.evaluation_set(name, n) for name in names}
     widest = max(len(b) for b in sets.values())
-    t = series.config.sequences.n_tokens
+    t = series.task.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)
     size += encoded_bytes(series, widest)
     hooks = _patterns(model.n_layers)
     chosen = chosen_steps(series, steps)
 
-    def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:
+    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
         acts = forward(params, batch, model, capture=hooks, query_only=False).acts
         for layer, hook in enumerate(hooks):
             for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]

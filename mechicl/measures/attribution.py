@@ -3,8 +3,9 @@
 The final LayerNorm's scale is held at its value on the sequence, so the logit is a sum over
 components. A component's direct effect on label y is its output, centred and scaled as the
 LayerNorm does, on W_U[:, y] minus the mean column: softmax ignores what all labels share.
-Reported for the label that is right in context and for the one that is right in the weights
-(the canonical label of the query's class), where they differ or agree alike.
+Reported, at the last position, for the answers that the task names (`TaskBatch.answers`): of exemplars and labels, the
+label that is right in context and the one that is right in the weights (the canonical label of the query's class),
+where they differ or agree alike.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward
 from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
@@ -26,12 +26,13 @@ from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
 
 METRICS = ("logit_in_context", "logit_in_weights")
 
 
 def components(
-    params: Params, batch: Batch, model: ModelConfig, edits: Mapping[str, Edit] | None = None
+    params: Params, batch: TaskBatch, model: ModelConfig, edits: Mapping[str, Edit] | None = None
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Everything added to the residual stream at the query.
 
@@ -64,7 +65,7 @@ def components(
 
 
 def attribute(
-    params: Params, batch: Batch, model: ModelConfig, labels: Tensor, edits: Mapping[str, Edit] | None = None
+    params: Params, batch: TaskBatch, model: ModelConfig, labels: Tensor, edits: Mapping[str, Edit] | None = None
 ) -> dict[str, Tensor]:
     """Each component's direct contribution to the (centred) logit of labels [b], under `edits`.
 
@@ -102,8 +103,8 @@ def logit_attribution(
     size += encoded_bytes(series, widest)
     chosen = chosen_steps(series, steps)
 
-    def measure(chunk: list[int], params: Params, name: str, batch: Batch) -> Iterator[dict]:
-        for metric, labels in zip(METRICS, (batch.target, batch.canonical[:, -1]), strict=True):
+    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
+        for metric, labels in batch.answers().items():
             for part, values in attribute(params, batch, model, labels).items():
                 yield from _rows(chunk, part, name, metric, values.numpy())
 

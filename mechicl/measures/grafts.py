@@ -28,15 +28,16 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from mechicl.config import Config, ConfigError, ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params, pack, shapes
-from mechicl.evaluators import EVALUATORS, METRICS, evaluation_sets, metric_rows, score
+from mechicl.evaluators import Metrics, metric_rows, score, wanted_of
 from mechicl.loading import at_least, check_types
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
+from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
 from mechicl.treatments import GROUPS, in_groups
 
 _HALVES = {"qk": ("W_Q", "W_K"), "ov": ("W_V", "W_O")}  # of attention
@@ -109,7 +110,7 @@ def evaluate_grafts(
     steps: Iterable[int] | None = None,
     evaluators: Iterable[str] | None = None,
     n: int | None = None,
-    metrics: Iterable[str] | None = METRICS,
+    metrics: Metrics | None = "recorded",
     fold: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -129,9 +130,9 @@ def evaluate_grafts(
         graft.check(series.config)
     chosen = chosen_steps(series, steps)
     donors = {step: series.weights(step) for step in sorted({g.source for g in grafts})}
-    names = list(evaluation_sets(series.config, series.bank, 1) if evaluators is None else evaluators)
+    names = list(applying(series.config) if evaluators is None else evaluators)
     sets = {name: series.evaluation_set(name, n, fold) for name in names}
-    wanted = {name: tuple(metrics or (EVALUATORS[name].headline,)) for name in sets}
+    wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
     settings = {
         "evaluators": wanted, "grafts": [asdict(g) for g in grafts], "fold": fold,
         "n": {name: len(batch) for name, batch in sets.items()},
@@ -152,7 +153,7 @@ def evaluate_grafts(
 
 
 def scored_rows(
-    params: Params, sets: dict[str, Batch], wanted: dict[str, tuple[str, ...]], model: ModelConfig
+    params: Params, sets: dict[str, TaskBatch], wanted: dict[str, tuple[str, ...]], model: ModelConfig
 ) -> Iterator[dict]:
     """Rows evaluator, metric, value, n, ci_low, ci_high of one model (plain packed parameters)."""
     for name, batch in sets.items():

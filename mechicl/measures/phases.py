@@ -80,9 +80,9 @@ def series_phases(series: Series) -> dict[str, Phases]:
 
 def chance_levels(series: Series) -> dict[str, float]:
     """What guessing scores in the headline of every recorded evaluator that has phases, computed from its set."""
-    labels, recorded = series.config.bank.labels, set(series.metrics.evaluator)
+    outputs, recorded = series.task.n_outputs, set(series.metrics.evaluator)
     return {
-        name: chance(name, series.evaluation_set(name, step=0), labels)[EVALUATORS[name].headline]
+        name: chance(name, series.evaluation_set(name, step=0), outputs)[EVALUATORS[name].headline]
         for name in with_phases() if name in recorded
     }  # fmt: skip
 

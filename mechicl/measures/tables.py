@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from mechicl.config import ConfigError
-from mechicl.data.banks import Batch
 from mechicl.engine.encoder import n_features
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each, threads
@@ -80,8 +79,8 @@ def _look(steps: Sequence[int], progress: bool) -> dict[str, Any]:
 
 
 def measured(
-    series: Series, steps: Sequence[int], bytes_per_step: float, label: str, sets: Mapping[str, Batch],
-    measure: Callable[[list[int], Params, str, Batch], Iterable[dict]], progress: bool = True,
+    series: Series, steps: Sequence[int], bytes_per_step: float, label: str, sets: Mapping[str, Any],
+    measure: Callable[[list[int], Params, str, Any], Iterable[dict]], progress: bool = True,
 ) -> Iterator[dict]:  # fmt: skip
     """The rows that `measure(steps, params, evaluator, batch)` gives, of every evaluator at every step, in
     order. A second core takes evaluators, not BLAS's threads, which lose a factor of ten on a busy machine."""

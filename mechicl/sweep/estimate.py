@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from mechicl.config import Config, ScheduleConfig, Seeds
-from mechicl.data.banks import build_bank
-from mechicl.data.treated import bank_at
 from mechicl.engine.params import init, pack
 from mechicl.engine.share import threads
 from mechicl.engine.step import Trainer
@@ -19,9 +17,9 @@ from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.progress import each
 from mechicl.schedule import evaluated_steps
 from mechicl.sweep.plan import Condition
+from mechicl.tasks.base import STEPS_PER_DRAW, task_of
 from mechicl.train import training_batches
 
-_STEPS = 64  # sequences are drawn for as many steps at once
 _TIMED = 12  # of them, this many updates are timed
 
 
@@ -63,14 +61,15 @@ def _size(config: Config) -> Config:
 def pace(config: Config, data: str | Path | None = None) -> Pace:
     """Measured on a fresh model of this config, which is thrown away."""
     with threads(config.threads):
-        start, bank = _timed(lambda: build_bank(config, data))
-        more, sets = _timed(lambda: evaluation_sets(config, bank_at(config, bank, 0)))
+        task = task_of(config)
+        start, source = _timed(lambda: task.source(config, data))
+        more, sets = _timed(lambda: evaluation_sets(config, task.source_at(config, source, 0)))
         trainer = Trainer(replace(config, treatments=()), pack(init(config)))
-        drawn, batches = _timed(lambda: list(training_batches(config, bank, 0, _STEPS)))
+        drawn, batches = _timed(lambda: list(training_batches(config, source, 0, STEPS_PER_DRAW)))
         evaluate_params(trainer.params, sets, config)  # compiles
         scored, _ = _timed(lambda: evaluate_params(trainer.params, sets, config))
         spent = [_timed(lambda batch=batch: trainer.update(batch))[0] for batch in batches[: _TIMED + 2]]
-    return Pace(float(np.mean(spent[2:])) + drawn / _STEPS, scored, start + more)
+    return Pace(float(np.mean(spent[2:])) + drawn / STEPS_PER_DRAW, scored, start + more)
 
 
 def _timed(call: Callable):

@@ -1,0 +1,197 @@
+"""What a task is, and how one is found by its name.
+
+A task is a frozen dataclass that derives from `Task`: its fields are its settings, which stand in config.json under
+`task`, and its methods say how sequences are drawn and what a model for them looks like. The batch that it draws
+(`batch.TaskBatch`) says how sequences enter the residual stream, where answers are read, and how they are scored.
+Evaluators of a task are registered beside it (`registry.register`).
+
+    @register
+    @dataclass(frozen=True, kw_only=True)
+    class Regression(Task):
+        kind: str = "regression"
+        ...
+
+    config = Config(name="mine", steps=2000, task=Regression())
+
+Nothing here computes, so that importing it is quick: a task imports torch in its methods.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+from mechicl.loading import ConfigError, from_dict
+
+if TYPE_CHECKING:
+    from mechicl.config import Config, ModelConfig
+    from mechicl.tasks.batch import TaskBatch
+
+DRAWS = 2  # stream of the data seed for training sequences; a task's source uses others
+STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Which scores of attention tell the parts of the induction circuit, and on which evaluator's sequences."""
+
+    evaluator: str
+    induction: str = "prefix_matching"
+    previous: str = "previous_token"
+    match: str = "same_token"
+
+
+class Source(Protocol):
+    """What sequences are drawn from, as a bank of exemplars or a set of chains: rebuilt from the config, never
+    stored."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of its contents: two runs with the same one saw the same data."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """What a run is trained on."""
+
+    kind: str  # its name in config.json; a subclass gives it its one value as default
+    # Of attention: the score of an induction head, of a previous-token head, and of a head that finds the match itself
+    # (names in `TaskBatch.attention`); and the evaluator on whose sequences they are looked at.
+    circuit: ClassVar[Circuit]
+
+    @property
+    @abstractmethod
+    def n_tokens(self) -> int:
+        """Positions of a sequence, as the model reads it."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Numbers that the model answers with at a position: columns of the unembedding."""
+
+    @abstractmethod
+    def input_shapes(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of the parameters through which sequences enter the residual stream, positions aside: for
+        tokens {'embed.W_E': (vocabulary, model.d_model)}. Initial values go by the last part of a name
+        (engine/params.py): W_E small, W of standard deviation 1/sqrt(fan in), b 0."""
+
+    @abstractmethod
+    def source(self, config: Config, data: str | Path | None = None, threads: int | None = 1) -> Any:
+        """What this run's sequences are drawn from (`Source`): a function of the settings and `config.seeds.data`.
+
+        Args:
+            data: a file or folder, for tasks that need one.
+            threads: of BLAS, where they decide the last bits; None: as many as the environment has.
+        """
+
+    @abstractmethod
+    def draw(self, source: Any, n: int, rng: np.random.Generator) -> TaskBatch:
+        """`n` training sequences."""
+
+    @abstractmethod
+    def tokens(self, source: Any, evaluator: str, batch: Any, i: int) -> list[str]:
+        """What stands at each position of sequence `i`: 'place words', as 'x1 class 7' or '0 B'; no two alike.
+
+        Args:
+            evaluator: whose set the batch is.
+        """
+
+    @abstractmethod
+    def caption(self, recorded: dict) -> str:
+        """One line: the setting that a picture must state. recorded: what `record` put into the manifest."""
+
+    def aligned(self, batch: Any) -> tuple[list[int], list[str]]:
+        """The sequences over which an average pattern means something, those whose positions have one role in all of
+        them, and what each position is called then. By default all, by number."""
+        return list(range(len(batch))), [str(i) for i in range(batch.shape[-1])]
+
+    def details(self, model: ModelConfig) -> list[str]:
+        """More of the setting, in a few words each, for where there is room: after `caption`."""
+        return []
+
+    def record(self, source: Any) -> dict:
+        """What the manifest keeps of the source, beside its fingerprint: plain data."""
+        return {}
+
+    def check(self, config: Config) -> None:  # noqa: B027 (nothing to check is the rule)
+        """Raise ConfigError where the rest of the config does not go with the task."""
+
+    def batches(self, config: Config, source: Any, start: int, stop: int) -> Iterator[Any]:
+        """The batches of updates `start`..`stop` - 1: a pure function of seed and step number."""
+        size = config.batch_size
+        for draw in range(start // STEPS_PER_DRAW, math.ceil(stop / STEPS_PER_DRAW)):
+            first = draw * STEPS_PER_DRAW
+            rng = np.random.default_rng([config.seeds.data, DRAWS, draw])
+            drawn = self.draw(source, size * STEPS_PER_DRAW, rng)
+            for step in range(max(start, first), min(stop, first + STEPS_PER_DRAW)):
+                yield drawn[(step - first) * size : (step - first + 1) * size]
+
+    def changes(self, config: Config) -> bool:
+        """Whether evaluation sets change during training, as where labels are dealt out anew."""
+        return False
+
+    def source_at(self, config: Config, source: Any, step: int) -> Any:
+        """The source as the checkpoint of a step was trained on it."""
+        return source
+
+    @classmethod
+    def from_plain(cls, value: Any, where: str) -> Task:
+        """A task itself, or what config.json says of one.
+
+        Raises:
+            ConfigError: there is no task of that kind, or a setting is not one of its.
+        """
+        if isinstance(value, Task):
+            return value
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+            raise ConfigError(f"{where}={value!r}: expected a task, or a table of its settings with its `kind`: one of "
+                              f"{', '.join(known())}.")  # fmt: skip
+        kind = value["kind"]
+        if kind not in known():
+            raise ConfigError(f"{where}.kind={kind!r}: there is no such task; there are {', '.join(known())}. One of "
+                              "your own must be loaded first: --plugin MODULE, or `import MODULE` in Python.")  # fmt: skip
+        return from_dict(known()[kind], value, where)
+
+
+_TASKS: dict[str, type[Task]] = {}
+_BUILT_IN = ("mechicl.tasks.markov",)
+Some = TypeVar("Some", bound=type[Task])
+
+
+def register(cls: Some) -> Some:
+    """Class decorator: configs can name the task from now on, by the default of its field `kind`.
+
+    Raises:
+        ConfigError: it gives itself no name, or there is a task of that name.
+    """
+    kind = next(f.default for f in fields(cls) if f.name == "kind")
+    if not isinstance(kind, str):
+        raise ConfigError(f"{cls.__name__}: give its field `kind` the task's name, as kind: str = 'regression'.")
+    if kind in _TASKS and _TASKS[kind].__module__ != cls.__module__:
+        raise ConfigError(f"there is a task named {kind!r} already ({_TASKS[kind].__module__}): choose another name.")
+    _TASKS[kind] = cls
+    return cls
+
+
+def known() -> dict[str, type[Task]]:
+    """Name -> task, of all that are registered."""
+    for module in _BUILT_IN:
+        importlib.import_module(module)
+    return _TASKS
+
+
+def task_of(config: Config) -> Task:
+    """The task of a run: the one that its config names, or exemplars and labels."""
+    if config.task is not None:
+        return config.task
+    from mechicl.tasks.exemplar_label import ExemplarLabel
+
+    return ExemplarLabel(config=config)

@@ -1,0 +1,168 @@
+"""Batches: what a model reads, and what is scored where. Each task has a class of its own.
+
+A batch is a frozen dataclass of tensors, each with sequences as its first axis (and, stacked for several models, the
+models before it). The engine asks it for three things: how sequences enter the residual stream (`embed`), whether
+answers are read at every position or at the last one (`everywhere`), and the loss. Measures ask for the rest.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from mechicl.config import ModelConfig
+
+Hook = Callable[[str, Tensor], Tensor]
+Params = dict[str, Tensor]
+
+
+class TaskBatch(ABC):
+    """What a model reads and what it should answer. All on one device."""
+
+    everywhere: ClassVar[bool] = True  # answers are read at every position; False: at the last one alone
+    recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
+
+    @property
+    @abstractmethod
+    def ids(self) -> Tensor:
+        """[b, t] what stands at each position, as a number: as of any input of a HookedTransformer."""
+
+    @abstractmethod
+    def embed(self, params: Params, model: ModelConfig, hook: Hook) -> Tensor:
+        """[*lead, b, t, d]: sequences in the residual stream, positions aside.
+
+        Args:
+            params: the task's input parameters (`Task.input_shapes`), plain, or stacked over s checkpoints (then lead
+                is [s, 1]). `embed_tokens` and `engine.ops.linear` take both.
+            hook: passes an activation through a hook of that name; mostly not needed.
+        """
+
+    def embed_placed(self, params: Params, model: ModelConfig, hook: Hook, positions: Tensor) -> Tensor | None:
+        """`embed` with positions [t, d] (or [s, t, d]) added, where one pass does both quicker; None: it does not."""
+        return None
+
+    @abstractmethod
+    def loss(self, z: Tensor) -> Tensor:
+        """The training loss, a scalar. z: the model's answers, [b, t, v], or [b, v] at the last position."""
+
+    @abstractmethod
+    def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
+        """Metric -> [*lead, b]: a number of every sequence, bool for accuracies.
+
+        Args:
+            params: of whom `engine.forward.logits(params, final)` are the answers, [*lead, b, t, v].
+            final: [*lead, b, t, d], or [*lead, b, d] where answers are read at the last position (`engine.forward`).
+            wanted: which metrics; a name that the task does not know is a ConfigError.
+        """
+
+    @abstractmethod
+    def chance(self, n_outputs: int) -> dict[str, float]:
+        """Metric -> what a model scores that has learned nothing, computed from the set itself."""
+
+    def answers(self) -> dict[str, Tensor]:
+        """Name -> [b], outputs at the last position whose logits are worth attributing, as 'logit_in_context' and
+        'logit_in_weights'. None by default."""
+        return {}
+
+    def attention(self, pattern: Tensor) -> dict[str, Tensor]:
+        """Score -> [*lead, b, h], from a layer's attention [*lead, b, h, t, t]; NaN where a sequence has no such
+        position. The names are in `measures.attention.SCORES`."""
+        return token_attention(pattern, self.ids)
+
+    def __len__(self) -> int:
+        return int(self._first.shape[1 if self.stacked else 0])
+
+    @property
+    def _first(self) -> Tensor:
+        return next(iter(vars(self).values()))
+
+    @property
+    def stacked(self) -> bool:
+        """Whether it holds a batch for each of several models, along a first axis."""
+        return self.ids.dim() > 2
+
+    @overload
+    def __getitem__(self, index: tuple) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: Any) -> Self: ...
+    def __getitem__(self, index: Any) -> Self | Tensor:
+        """Sequences: `batch[:10]`, a batch. With a position, `batch[0, -1]` or `batch[:, ::2]`: what stands
+        there (`ids`), a tensor, as of any input of a HookedTransformer."""
+        if isinstance(index, tuple):
+            return self.ids[index]
+        if isinstance(index, (int, np.integer)) and not self.stacked:
+            index = [int(index)]  # one sequence is a batch, too
+        return type(self)(**{k: v[index] for k, v in vars(self).items()})
+
+    @property
+    def shape(self) -> torch.Size:
+        """[b, t]: sequences and positions, as of a tensor of tokens."""
+        return self.ids.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def device(self) -> torch.device:
+        return self._first.device
+
+    def to(self, *args) -> Self:
+        """Move, or cast what is not whole numbers: as `Tensor.to`; integers keep their type."""
+        moved = {k: v.to(*args) if v.is_floating_point() else v.to(*args).to(v.dtype) for k, v in vars(self).items()}
+        return type(self)(**moved)
+
+    def __repr__(self) -> str:
+        stacked = f"{self.ids.shape[0]} stacked, each of " if self.stacked else ""
+        return f"{type(self).__name__}({stacked}{len(self):,} sequences of {self.shape[-1]} positions)"
+
+
+Batched = TypeVar("Batched", bound=TaskBatch)
+
+
+def stack_batches(batches: Sequence[Batched]) -> Batched:
+    """Batches of equal size as one, along a new first axis s: one for each stacked model."""
+    first = batches[0]
+    return type(first)(**{k: torch.stack([getattr(batch, k) for batch in batches]) for k in vars(first)})
+
+
+def embed_tokens(tokens: Tensor, params: Params) -> Tensor:
+    """[*lead, b, t, d]: rows of the table `embed.W_E` for tokens [b, t], or, stacked, [s, b, t]."""
+    table = params["embed.W_E"]
+    if table.dim() == 2:
+        return F.embedding(tokens, table)
+    own = tokens if tokens.dim() > 2 else tokens.expand(len(table), *tokens.shape)
+    return torch.stack([F.embedding(*each) for each in zip(own, table, strict=True)])[:, None]
+
+
+def token_attention(pattern: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    """Scores of attention that any sequence of tokens defines, averaged over the positions that have them.
+
+    Args:
+        pattern: [*lead, b, h, t, t]; ids: [b, t].
+    """
+    t = ids.shape[-1]
+    at = torch.arange(t, device=ids.device)
+    before = (ids[:, :, None] == ids[:, None, :]) & (at[:, None] > at[None, :])  # [b, i, j]: j < i shows the same
+    after = torch.zeros_like(before)
+    after[:, :, 1:] = before[:, :, :-1]  # one further: what followed it
+    after &= at[:, None] >= at[None, :]
+    has = before.any(-1)  # [b, i]
+    share = has[:, None] / has.sum(-1).clamp(min=1)[:, None, None]  # [b, 1, i]
+    none = torch.where(has.any(-1), 0.0, torch.nan)[:, None]
+    weights = [(each[:, None] * share[..., None]).to(pattern) for each in (after, before)]
+    matched, same = ((pattern * w).sum((-1, -2)) + none for w in weights)
+    return {
+        "prefix_matching": matched,
+        "same_token": same,
+        "previous_token": pattern[..., at[1:], at[:-1]].mean(-1),
+        "to_self": pattern.diagonal(dim1=-2, dim2=-1)[..., 1:].mean(-1),
+        "to_first": pattern[..., 1:, 0].mean(-1),
+    }

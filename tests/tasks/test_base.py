@@ -1,0 +1,54 @@
+"""Tasks by name: a run says the settings of its own task, and no others."""
+
+import json
+from dataclasses import dataclass, replace
+
+import pytest
+
+from mechicl import recipes
+from mechicl.config import BankConfig, Config, ConfigError, ModelConfig, Treatment, from_dict, to_dict
+from mechicl.tasks.base import known, register, task_of
+from mechicl.tasks.exemplar_label import ExemplarLabel
+from mechicl.tasks.markov import Markov
+
+RUN = Config(name="x", steps=8, task=Markov(n_chains=5))
+
+
+def test_a_config_that_names_no_task_is_of_exemplars_and_labels():
+    task = task_of(recipes.demo())
+    assert isinstance(task, ExemplarLabel)
+    assert (task.n_tokens, task.n_outputs) == (5, 1024)
+
+
+def test_config_files_hold_the_settings_of_the_run_s_task_alone():
+    data = json.loads(json.dumps(to_dict(RUN)))
+    assert not {"bank", "sequences", "eval_first", "eval_exemplars"} & set(data)
+    assert data["task"] == {"kind": "markov", "n_states": 6, "n_chains": 5, "length": 40, "concentration": 1.0}
+    assert from_dict(Config, data) == RUN
+    assert "task" not in to_dict(recipes.demo())
+
+
+@pytest.mark.parametrize(("value", "said"), [
+    ({"kind": "regresion"}, "--plugin"), ({"n_chains": 3}, "kind"), ("markov", "kind"), (3, "expected a task"),
+    ({"kind": "markov", "n_chain": 3}, "n_chains"),
+])  # fmt: skip
+def test_what_is_no_task_is_refused_with_those_there_are(value, said):
+    with pytest.raises(ConfigError, match="markov|n_chains") as error:
+        replace(RUN, task=value)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("changes", [
+    {"bank": BankConfig(n_classes=9)}, {"eval_first": (2, 1)}, {"model": ModelConfig(encoder="conv")},
+    {"treatments": (Treatment(kind="relabel", every=2),)},
+    {"treatments": (Treatment(kind="clamp", heads=((0, 0),), pattern="forbid_previous"),)},
+])  # fmt: skip
+def test_settings_of_exemplars_are_refused_in_a_run_of_another_task(changes):
+    with pytest.raises(ConfigError, match="task is 'markov'"):
+        replace(RUN, **changes)
+
+
+def test_two_tasks_of_one_name_and_one_without_are_refused():
+    with pytest.raises(ConfigError, match="already"):
+        register(dataclass(frozen=True, kw_only=True)(type("Again", (Markov,), {"__module__": "elsewhere"})))
+    assert known()["markov"] is Markov

@@ -158,7 +158,7 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
     return [*lines, _against_others(at_peak, _short(series))]
 
 
-def _against_others(rows: pd.DataFrame, name: str) -> str:
+def _against_others(rows: pd.DataFrame, name: str = "Flip") -> str:
     """Whether the ICL heads matter more than as many others; rows: of Flip (or what is called `name`) at its peak."""
     group, others = rows[rows.condition == "ICL heads"].iloc[0], rows[rows.condition == "random heads"]
     told = f"{group.effect:+.3f} [{group.effect_low:+.3f}, {group.effect_high:+.3f}]"
@@ -169,7 +169,7 @@ def _against_others(rows: pd.DataFrame, name: str) -> str:
             "much.")  # fmt: skip
 
 
-def _costliest(rows: pd.DataFrame, name: str) -> str:
+def _costliest(rows: pd.DataFrame, name: str = "ICL") -> str:
     """The single head whose loss costs most, where its interval excludes 0 though all heads were looked at."""
     joint = joint_intervals(rows, "effect", "effect_low", "effect_high").sort_values("effect", kind="stable")
     worst, sure = joint.iloc[0], int((joint.joint_high < 0).sum())

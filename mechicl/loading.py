@@ -65,7 +65,8 @@ def check_types(config: Any, where: str) -> None:
 @functools.cache
 def type_hints(cls: type) -> dict[str, Any]:
     """Field -> its annotation, resolved once: edits are built by the thousand."""
-    return typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:

@@ -19,6 +19,7 @@ from mechicl.config import (
     SequenceConfig,
     Window,
 )  # fmt: skip
+from mechicl.tasks.markov import Markov
 
 RECIPES: dict[str, Callable[[], Config]] = {}
 
@@ -202,6 +203,27 @@ def transience_2023() -> Config:
         schedule=ScheduleConfig(log_points=16, linear_every=15_625),
         n_eval=1000,
         weights_dtype="float16",
+    )  # fmt: skip
+
+
+@recipe
+def markov() -> Config:
+    """Markov chains: inference from the context rises and fades as the chains are memorised, in about five minutes.
+
+    Each sequence is a sample of one of 28 fixed chains over 5 states (Edelman et al. 2024, 2402.11004; Park et al.
+    2024, 2412.01003), scored at every position. Inference counts in the context what followed a state; retrieval
+    recalls the chain from the weights. With fewer chains retrieval comes first and inference hardly shows, with more
+    inference stays (docs/recipes.md).
+    """
+    return Config(
+        name="markov",
+        steps=6000,
+        batch_size=64,
+        task=Markov(n_states=5, n_chains=28, length=32),
+        model=ModelConfig(d_model=32, n_heads=4, mlp_ratio=4),
+        optim=OptimConfig(lr=4e-3),
+        schedule=ScheduleConfig(log_points=12, linear_every=200),
+        n_eval=1000,
     )  # fmt: skip
 
 

@@ -227,7 +227,7 @@ def test_in_a_browser_a_hostile_name_runs_nothing(hostile, tmp_path):
 def test_in_a_browser_the_attention_view_shows_its_heads_and_runs_no_class_name(tiny_series, tmp_path, monkeypatch):
     name = "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
     bank = dataclasses.replace(tiny_series.bank, names=(name,) * 12)
-    monkeypatch.setattr("mechicl.series.Series.bank", property(lambda self: bank))
+    monkeypatch.setattr("mechicl.series.Series.source", property(lambda self: bank))
     path = show_attention(tiny_series, 60, "flip", sequence=0).save(tmp_path / "view.html")
     dom, log = browse(path, tmp_path / "profile")
     body = re.sub(r"<script.*?</script>", "", dom, flags=re.S)

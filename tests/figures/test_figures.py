@@ -244,7 +244,7 @@ def test_classes_held_out_are_called_by_their_own_names(tiny_series, monkeypatch
     """8 training classes come first: the held-out set's class 0 is the bank's ninth."""
     bank = tiny_series.bank
     with_names = dataclasses.replace(bank, names=tuple(f"c{i}" for i in range(12)))
-    monkeypatch.setattr("mechicl.series.Series.bank", property(lambda self: with_names))
+    monkeypatch.setattr("mechicl.series.Series.source", property(lambda self: with_names))
     batch = tiny_series.evaluation_set("icl_holdout")
     names = [t.split()[1] for t in patterns(tiny_series, [60], "icl_holdout", sequence=0).tokens[::2]]
     assert names == [f"c{8 + int(c)}" for c in batch.classes[0]]
@@ -344,7 +344,7 @@ def test_in_a_notebook_it_is_an_iframe(known_series):
 )
 def test_a_class_name_cannot_break_out_of_its_script(tiny_series, monkeypatch, name):
     bank = dataclasses.replace(tiny_series.bank, names=(name,) * 12)
-    monkeypatch.setattr("mechicl.series.Series.bank", property(lambda self: bank))
+    monkeypatch.setattr("mechicl.series.Series.source", property(lambda self: bank))
     view = show_attention(tiny_series, 60, "flip", sequence=0)
     script = view.body.partition("<script>")[2].removesuffix("</script>")
     assert "<" not in script

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.disk import check_writable
-from mechicl.interventions import AblateHeads, AblateMLPs, Intervention, Together, matched_sets
+from mechicl.interventions import AblateHeads, AblateMLPs, CutEdges, Intervention, Together, matched_sets
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.paths import given, shown
 from mechicl.series import Series, open_series
@@ -19,8 +19,9 @@ from mechicl.storage import write_atomic
 CONTROLS = 8  # random sets of as many other heads of the same layers
 
 
-def asked(heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "") -> Intervention:
-    """What a command line names, as an intervention: heads as 'L0H5,L1H3', MLPs by layer as '0,1'.
+def asked(heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "", edge: str = "") -> Intervention:
+    """What a command line names, as an intervention: heads as 'L0H5,L1H3', MLPs by layer as '0,1', edges as
+    'query->match_label,previous'.
 
     Raises:
         ConfigError: nothing is named, or it is written otherwise.
@@ -36,8 +37,10 @@ def asked(heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "") ->
         if not re.fullmatch(r"\d+(,\d+)*", mlp):
             raise ConfigError(f"--mlp {mlp}: expected layers, as --mlp 1 or --mlp 0,1.")
         parts.append(AblateMLPs(layers=tuple(map(int, mlp.split(","))), **named))
+    if edge:
+        parts.append(CutEdges(edges=tuple(each.strip() for each in edge.split(","))))
     if not parts:
-        raise ConfigError("say what to ablate: --heads L0H5,L1H3 or --mlp 1.")
+        raise ConfigError("say what to ablate: --heads L0H5,L1H3, --mlp 1 or --edge 'query->match_label'.")
     return parts[0] if len(parts) == 1 else Together(parts=tuple(parts))
 
 

@@ -50,12 +50,14 @@ def analyze(
 @app.command
 def ablate(
     run: Run, *,
-    heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "",
+    heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "", edge: str = "",
     step: int | None = None, n: int | None = None, out: Path | None = None,
 ) -> None:  # fmt: skip
-    """Take heads or MLPs out of a checkpoint and see what each evaluator loses, beside random other heads.
+    """Take heads or MLPs out of a checkpoint, or cut attention edges, and see what each evaluator loses, beside random
+    other heads.
 
     $ mechicl ablate checkpoints/demo --heads L0H5,L1H3
+    $ mechicl ablate checkpoints/demo --edge 'query->match_label'
     $ mechicl ablate checkpoints/demo --heads L0H0,L0H1 --hold k,v --step 2000 --out ablated.csv
 
     Args:
@@ -64,6 +66,8 @@ def ablate(
         kind: what takes their place: zero, mean or resample; for heads also pattern_preserving and value_preserving.
         hold: what later layers keep at its intact value: pattern, q, k, v, or several of them.
         mlp: which layers' MLPs, as 1 or 0,1.
+        edge: which attention edges to cut in all heads, by roles, as 'query->match_label' or 'previous'; several with
+            commas. A role that there is not is answered with those there are.
         step: which checkpoint (default: the last).
         n: sequences per evaluator (default: as the run was evaluated).
         out: keep the table, as FILE.csv or FILE.parquet.
@@ -71,7 +75,7 @@ def ablate(
     from mechicl.ablate import asked
     from mechicl.ablate import run as measure
 
-    print(measure(run, asked(heads, kind, hold, mlp), step, n, out))
+    print(measure(run, asked(heads, kind, hold, mlp, edge), step, n, out))
 
 
 @app.command

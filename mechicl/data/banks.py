@@ -101,6 +101,26 @@ class Batch(TaskBatch):
 
         return chance(self, n_outputs)
 
+    def roles(self) -> dict[str, torch.Tensor]:
+        """query, exemplar (of the context), label; match, other: exemplars of the query's class or not; match_label,
+        other_label: their labels."""
+        none = torch.zeros(self.shape, dtype=torch.bool, device=self.device)
+        match = self.classes[:, :-1] == self.classes[:, -1:]
+
+        def at(start: int, which: torch.Tensor | bool) -> torch.Tensor:
+            out = none.clone()
+            out[:, start:-1:2] = which
+            return out
+
+        query = none.clone()
+        query[:, -1] = True
+        return {"query": query, "exemplar": at(0, True), "label": at(1, True), "match": at(0, match),
+                "match_label": at(1, match), "other": at(0, ~match), "other_label": at(1, ~match)}  # fmt: skip
+
+    def relations(self) -> dict[str, torch.Tensor]:
+        """Of places alone: classes and labels are not one vocabulary."""
+        return {name: x for name, x in super().relations().items() if name in ("previous", "self", "first")}
+
     def answers(self) -> dict[str, torch.Tensor]:
         """The label that is right in the context, and that of the query's class."""
         return {"logit_in_context": self.target, "logit_in_weights": self.canonical[:, -1]}

@@ -66,6 +66,14 @@ class TaskBatch(ABC):
     def chance(self, n_outputs: int) -> dict[str, float]:
         """Metric -> what a model scores that has learned nothing, computed from the set itself."""
 
+    def roles(self) -> dict[str, Tensor]:
+        """Role -> which positions of each sequence play it, bool [b, t]. None by default."""
+        return {}
+
+    def relations(self) -> dict[str, Tensor]:
+        """Relation -> which positions stand in it to which before them, bool [b, t, t]."""
+        return token_relations(self.ids)
+
     def answers(self) -> dict[str, Tensor]:
         """Name -> [b], outputs at the last position whose logits are worth attributing, as 'logit_in_context' and
         'logit_in_weights'. None by default."""
@@ -142,18 +150,26 @@ def embed_tokens(tokens: Tensor, params: Params) -> Tensor:
     return torch.stack([F.embedding(*each) for each in zip(own, table, strict=True)])[:, None]
 
 
+def token_relations(ids: Tensor) -> dict[str, Tensor]:
+    """Relation -> bool [b, i, j]: position i to position j, which is not after it. ids [b, t]."""
+    t = ids.shape[-1]
+    at = torch.arange(t, device=ids.device)
+    back = (at[:, None] - at[None, :]).expand(len(ids), t, t)
+    same = (ids[:, :, None] == ids[:, None, :]) & (back > 0)
+    after = torch.zeros_like(same)
+    after[:, :, 1:] = same[:, :, :-1]  # one further: what followed it
+    return {"previous": back == 1, "self": back == 0, "first": (at == 0).expand(len(ids), t, t) & (back > 0),
+            "same_token": same, "after_same_token": after & (back >= 0)}  # fmt: skip
+
+
 def token_attention(pattern: Tensor, ids: Tensor) -> dict[str, Tensor]:
     """Scores of attention that any sequence of tokens defines, averaged over the positions that have them.
 
     Args:
         pattern: [*lead, b, h, t, t]; ids: [b, t].
     """
-    t = ids.shape[-1]
-    at = torch.arange(t, device=ids.device)
-    before = (ids[:, :, None] == ids[:, None, :]) & (at[:, None] > at[None, :])  # [b, i, j]: j < i shows the same
-    after = torch.zeros_like(before)
-    after[:, :, 1:] = before[:, :, :-1]  # one further: what followed it
-    after &= at[:, None] >= at[None, :]
+    at, related = torch.arange(ids.shape[-1], device=ids.device), token_relations(ids)
+    before, after = related["same_token"], related["after_same_token"]
     has = before.any(-1)  # [b, i]
     share = has[:, None] / has.sum(-1).clamp(min=1)[:, None, None]  # [b, 1, i]
     none = torch.where(has.any(-1), 0.0, torch.nan)[:, None]

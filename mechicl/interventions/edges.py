@@ -1,0 +1,126 @@
+"""Attention edges cut: who may not look at whom, named by the roles that positions play (attention knock-out, Geva et
+al. 2023, 2304.14767).
+
+An edge is written 'FROM->TO', where FROM looks at TO. Roles are the task's (`TaskBatch.roles`): of exemplars and labels
+'query', 'exemplar', 'label', 'match' (exemplars of the query's class), 'match_label', 'other', 'other_label'. A relation
+of tokens (`TaskBatch.relations`) is an edge by itself: 'previous', 'self', 'first', 'same_token', 'after_same_token'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.engine.forward import Edit
+from mechicl.interventions.base import Intervention
+from mechicl.interventions.heads import head_pairs, names
+from mechicl.loading import check_types
+from mechicl.tasks.batch import TaskBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutEdges(Intervention):
+    """Heads do not see along these edges: the attention that they had goes to what else they see.
+
+    edges: as 'query->match_label' or 'previous'. layers: in all heads of these layers (default: of all layers); or
+    heads: in these heads alone, (layer, head) pairs.
+    """
+
+    edges: tuple[str, ...]
+    layers: tuple[int, ...] | None = None
+    heads: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "heads", head_pairs(self.heads))
+        check_types(self, "CutEdges")
+        if not self.edges:
+            raise ConfigError("CutEdges.edges=(): expected at least one, as ('query->match_label',).")
+        if self.heads and self.layers is not None:
+            raise ConfigError(f"CutEdges.layers={self.layers} and heads={names(self.heads)}: give layers or heads.")
+
+    def __str__(self) -> str:
+        where = names(self.heads)
+        if not self.heads:
+            where = "" if self.layers is None else " ".join(f"L{la}" for la in self.layers)
+        return f"cut {' '.join(self.edges)} {where}".rstrip()
+
+    @property
+    def baseline(self) -> str:
+        return "attention along these edges is 0, the rest of it scaled up to 1"
+
+    @property
+    def first_layer(self) -> int:
+        layers = [la for la, _ in self.heads] if self.heads else self.layers
+        return min(layers, default=0) if layers else 0
+
+    def check(self, model: ModelConfig) -> None:
+        for layer in (*(self.layers or ()), *(la for la, _ in self.heads)):
+            if not 0 <= layer < model.n_layers:
+                raise ConfigError(f"there is no layer {layer}: this model has layers 0..{model.n_layers - 1}.")
+        for layer, head in self.heads:
+            if not 0 <= head < model.n_heads:
+                raise ConfigError(f"there is no head L{layer}H{head}: a layer has heads 0..{model.n_heads - 1}.")
+
+    def needs(self, model: ModelConfig) -> list[str]:
+        """Patterns, which say how many positions ask: in the last layer it may be the query alone."""
+        return [f"blocks.{layer}.attn.hook_pattern" for layer in self._by_layer(model)]
+
+    def _by_layer(self, model: ModelConfig) -> dict[int, list[int]]:
+        """Layer -> its heads that do not see."""
+        if self.heads:
+            return {la: [h for layer, h in self.heads if layer == la] for la in dict.fromkeys(la for la, _ in self.heads)}
+        layers = range(model.n_layers) if self.layers is None else self.layers
+        return {layer: list(range(model.n_heads)) for layer in layers}
+
+    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+        if batch is None:
+            raise ConfigError("CutEdges depends on the sequences: edits(conditions, model, intact, batch).")
+        banned = torch.stack([edge_mask(batch, edge) for edge in self.edges]).any(0)  # [b, t, t]
+        blind = (banned | torch.ones_like(banned).triu(1)).all(-1)  # a position that would see nothing
+        out = {}
+        for layer, heads in self._by_layer(model).items():
+            pattern = intact[f"blocks.{layer}.attn.hook_pattern"]
+            asking = pattern.shape[-2]
+            if blind[:, -asking:].any():
+                b, t = blind[:, -asking:].nonzero()[0].tolist()
+                raise ConfigError(f"{self}: position {t + blind.shape[1] - asking} of sequence {b} would see nothing at "
+                                  "all. Leave it something to look at, as itself.")  # fmt: skip
+            add = torch.zeros(len(banned), model.n_heads, asking, banned.shape[-1], device=banned.device)
+            add[:, heads] = add[:, heads].masked_fill(banned[:, None, -asking:], -torch.inf)
+            out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(1.0, add.to(pattern.dtype))
+        return out
+
+
+def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
+    """Where an edge runs, bool [b, t, t]: from the first position to the second.
+
+    Raises:
+        ConfigError: there is no such role or relation; the message lists those there are.
+    """
+    roles, relations = batch.roles(), batch.relations()
+    if "->" not in edge:
+        if edge not in relations:
+            raise ConfigError(f"edge {edge!r}: expected FROM->TO with roles, of which there are {_listed(roles)}, or a "
+                              f"relation: {', '.join(relations)}.")  # fmt: skip
+        return relations[edge]
+    ends = [end.strip() for end in edge.split("->", 1)]
+    for end in ends:
+        if end not in roles and not (end.isdigit() and int(end) < batch.shape[-1]):
+            raise ConfigError(f"edge {edge!r}: there is no role {end!r}; there are {_listed(roles)}, and positions by "
+                              f"number, 0 to {batch.shape[-1] - 1}.")  # fmt: skip
+    looking, seen = (roles[end] if end in roles else _at(batch, int(end)) for end in ends)
+    return looking[:, :, None] & seen[:, None, :]
+
+
+def _at(batch: TaskBatch, position: int) -> Tensor:
+    out = torch.zeros(len(batch), batch.shape[-1], dtype=torch.bool, device=batch.device)
+    out[:, position] = True
+    return out
+
+
+def _listed(roles: Mapping[str, Tensor]) -> str:
+    return ", ".join(roles) or "none in this task"

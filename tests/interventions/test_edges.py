@@ -1,0 +1,83 @@
+"""Attention edges cut, in the hand-built circuit: its own two edges carry ICL, no other does."""
+
+import pytest
+import torch
+from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
+
+from mechicl.ablate import asked
+from mechicl.config import ConfigError
+from mechicl.engine.forward import forward
+from mechicl.engine.params import pack
+from mechicl.interventions import CutEdges, edits
+from mechicl.interventions.edges import edge_mask
+from mechicl.model import ICLTransformer
+
+SPARED = ["query->match", "query->other", "query->other_label", "exemplar->label", "label->label", "first"]
+
+
+@pytest.mark.parametrize("edge", [*SPARED, "label->exemplar", "previous", "query->match_label"])
+def test_only_the_circuit_s_own_edges_carry_icl(known_series, edge):
+    icl = known_series.evaluate([5], ["icl"], CutEdges(edges=(edge,)), metrics=None).value
+    assert icl.iloc[0] == 1.0
+    needed = edge not in SPARED
+    if needed and edge == "query->match_label":
+        assert icl.iloc[1] < 0.1  # what is left to copy is the other label
+    elif needed:
+        assert 0.35 < icl.iloc[1] < 0.65
+    elif edge == "first":
+        assert icl.iloc[1] < 1.0  # the first label's exemplar stands there
+    else:
+        assert icl.iloc[1] == 1.0
+
+
+def test_where_it_is_cut_matters(known_series):
+    layer, head = INDUCTION_HEAD
+    cuts = [CutEdges(edges=("query->match_label",), heads=(INDUCTION_HEAD,)),
+            CutEdges(edges=("query->match_label",), heads=((layer, head - 1),)),
+            CutEdges(edges=("query->match_label",), layers=(0,)),
+            CutEdges(edges=("previous",), heads=(PREVIOUS_TOKEN_HEAD,))]  # fmt: skip
+    found = known_series.evaluate([5], ["icl"], cuts, metrics=None).set_index("intervention").value
+    own, beside, before, previous = (found[str(cut)] for cut in cuts)
+    assert own < 0.1
+    assert beside == before == 1.0
+    assert previous < 0.65
+
+
+def test_hooks_and_engine_agree_and_rows_still_sum_to_one(tiny_series):
+    cut = CutEdges(edges=("query->match_label", "label->exemplar"), layers=(1,))
+    batch, model = tiny_series.evaluation_set("flip", 40), tiny_series.model(60)
+    assert isinstance(model, ICLTransformer)
+    with model.hooks(fwd_hooks=model.hooks_for(cut, batch)):
+        z, cache = model.run_with_cache(batch)
+    pattern = cache["blocks.1.attn.hook_pattern"]
+    masked = edge_mask(batch, "query->match_label") | edge_mask(batch, "label->exemplar")
+    assert (pattern * masked[:, None]).abs().max() == 0
+    assert torch.allclose(pattern.sum(-1), torch.ones(()), atol=1e-6)
+    params, config = pack(tiny_series.weights(60)), tiny_series.config.model
+    intact = forward(params, batch, config, capture=cut.needs(config)).acts
+    final = forward(params, batch, config, edits=edits([cut], config, intact, batch)).final
+    mine = final.reshape(len(batch), -1) @ params["unembed.W_U"] + params["unembed.b_U"]
+    assert torch.allclose(z[:, -1], mine, atol=1e-5)
+
+
+def test_roles_cover_every_position_once(tiny_series):
+    roles = tiny_series.evaluation_set("flip", 30).roles()
+    assert (roles["query"].int() + roles["exemplar"] + roles["label"] == 1).all()
+    assert torch.equal(roles["match"] | roles["other"], roles["exemplar"])
+    assert torch.equal(roles["match_label"] | roles["other_label"], roles["label"])
+
+
+@pytest.mark.parametrize(("edge", "said"), [
+    ("query->labels", "match_label"), ("qury->label", "query"), ("before", "previous"), ("query->9", "0 to 4"),
+    ("query->query,query->exemplar,query->label", "see nothing"),
+])  # fmt: skip
+def test_what_is_no_edge_is_refused_with_those_there_are(tiny_series, edge, said):
+    with pytest.raises(ConfigError, match=said):
+        tiny_series.evaluate([60], ["flip"], asked(edge=edge), n=20)
+
+
+def test_the_command_line_cuts_edges(known_series, capsys):
+    from mechicl import cli
+
+    cli.main(["ablate", str(known_series.root), "--edge", "query->match_label", "--step", "5"])
+    assert "cut query->match_label" in capsys.readouterr().out

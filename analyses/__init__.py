@@ -57,5 +57,6 @@ def _skipped(name: str, question: str, missing: list[str], series: Series) -> Fi
 
     from mechicl.registry import EVALUATORS
 
-    said = [f"Skipped: it looks at the evaluator {x!r}, which needs {EVALUATORS[x].lacking(series.config)}." for x in missing]
+    needs = {x: EVALUATORS[x].lacking(series.config) for x in missing}
+    said = [f"Skipped: it looks at the evaluator {x!r}, which needs {needs[x]}." for x in missing]
     return Findings(name, question, said, pd.DataFrame())

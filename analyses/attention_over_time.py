@@ -91,7 +91,8 @@ def _targets(series: Series, table: pd.DataFrame) -> go.Figure:
                                      showlegend=layer == 0 and metric == next(iter(targets(table))), mode="lines",
                                      line={"color": colour, "width": 1, "dash": "dot"}, opacity=0.6,
                                      hoverinfo="skip"), row=1, col=layer + 1)  # fmt: skip
-    finish(fig, "Where attention goes", f"mean over heads, {series.task.circuit.evaluator}, n = {int(table.n.max()):,} sequences; "
+    on, n = series.task.circuit.evaluator, int(table.n.max())
+    finish(fig, "Where attention goes", f"mean over heads, {on}, n = {n:,} sequences; "
            "dotted: what attention to all positions alike has, in the colour of its line", 440)  # fmt: skip
     fig.update_yaxes(title_text="attention", range=[0, 1], col=1)
     fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.22}, margin={"t": 96})
@@ -109,8 +110,8 @@ def _text(series: Series, table: pd.DataFrame) -> list[str]:
                 f"{words.removeprefix('→ ')} {at[0, score]:.2f} and {at[last, score]:.2f} ({even[score]:.2f})"
                 for score, (words, _, _) in OF_TOKENS.items() if score in even
             )  # fmt: skip
-            lines.append(f"At {name} ({short(series.sequences(step))} sequences), attention in layer 0 and layer {last}, "
-                         f"means over heads (uniform attention in brackets): {told}.")  # fmt: skip
+            lines.append(f"At {name} ({short(series.sequences(step))} sequences), attention in layer 0 and layer "
+                         f"{last}, means over heads (uniform attention in brackets): {told}.")  # fmt: skip
             continue
         lines.append(
             f"At {name} ({short(series.sequences(step))} sequences): labels attend {at[0, 'label_to_exemplar']:.2f} "

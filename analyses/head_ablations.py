@@ -26,8 +26,8 @@ def run(series: Series, progress: bool = True) -> Findings:
     """Every head ablated alone (zero and mean) at every step, and the ICL heads together.
 
     The ICL heads are the quarter of all heads whose zero-ablation costs most of the evaluator that tells the task's
-    circuit (`Task.circuit`; of exemplars and labels Flip) at its peak. They are chosen on an evaluation set of their own (fold 1), so what is
-    reported (fold 0) is not inflated by the choice. Controls: the intact model, and
+    circuit (`Task.circuit`; of exemplars and labels Flip) at its peak. They are chosen on an evaluation set of their
+    own (fold 1), so what is reported (fold 0) is not inflated by the choice. Controls: the intact model, and
     random sets of as many other heads of the same layers (analyses/controls.py).
     """
     if missing := lacking(series):
@@ -79,7 +79,8 @@ def _heatmap(single: pd.DataFrame, evaluator: str, kind: str, mapped: list[str])
     return heads_by_time(
         rows, f"{kind.capitalize()}-ablating one head: effect on {NAMES[evaluator]}",
         f"ablated minus intact {EVALUATORS[evaluator].quantity}, n = {int(rows.n.iloc[0]):,} sequences per cell",
-        value="effect", limits=(-limit, limit), colorbar=f"change in {EVALUATORS[evaluator].quantity}", meaning="effect",
+        value="effect", limits=(-limit, limit), meaning="effect",
+        colorbar=f"change in {EVALUATORS[evaluator].quantity}",
     )  # fmt: skip
 
 
@@ -165,8 +166,8 @@ def _against_others(rows: pd.DataFrame, name: str = "Flip") -> str:
     if group.effect_high >= 0:
         return f"Without its ICL heads {name} at its peak changes by {told}: they are not shown to matter."
     as_much = int((others.effect <= group.effect).sum())
-    return (f"Without its ICL heads {name} at its peak changes by {told}; {as_much} of {len(others)} other sets cost as "
-            "much.")  # fmt: skip
+    return (f"Without its ICL heads {name} at its peak changes by {told}; {as_much} of {len(others)} other sets cost "
+            "as much.")  # fmt: skip
 
 
 def _costliest(rows: pd.DataFrame, name: str = "ICL") -> str:

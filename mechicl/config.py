@@ -228,8 +228,8 @@ def _check_of_other_task(config: Config) -> None:
                for f in dataclasses.fields(config) if f.name in OF_EXEMPLARS}  # fmt: skip
     for key, value in default.items():
         if getattr(config, key) != value:
-            raise ConfigError(f"{key} is a setting of exemplars and labels, but this run's task is {task.kind!r}: leave "
-                              "it out.")  # fmt: skip
+            raise ConfigError(f"{key} is a setting of exemplars and labels, but this run's task is {task.kind!r}: "
+                              "leave it out.")  # fmt: skip
     if config.model.encoder != "linear":
         raise ConfigError(f"model.encoder={config.model.encoder!r} reads exemplars, but this run's task is "
                           f"{task.kind!r}: leave it out.")  # fmt: skip

@@ -1,8 +1,8 @@
 """Evaluators: fixed sets of sequences, each with an exact metric, drawn once from `seeds.eval`.
 
 `registry.py` has each one's entry: to which runs it applies, how its sequences are drawn, which metric is its primary
-one. What a metric is says the task (`TaskBatch.score`). Those of exemplars and labels (science.md 1.6, 1.7; `data/scores.py`
-has the metrics exactly):
+one. The task says what a metric is (`TaskBatch.score`). Those of exemplars and labels (science.md 1.6, 1.7;
+`data/scores.py` has the metrics exactly):
 
     name         context                             labels               right answer needs
     train        as in training                      canonical            either
@@ -70,8 +70,8 @@ def evaluation_set(name: str, config: Config, source: Any, n: int | None = None,
         raise ConfigError(f"no evaluator named {name!r}; there are {', '.join(EVALUATORS)}.")
     evaluator = EVALUATORS[name]
     if not evaluator.asked_of(config):
-        raise ConfigError(f"evaluator {name!r} does not apply to this run: it needs {evaluator.lacking(config)}. The run has "
-                          f"{', '.join(applying(config))}.")  # fmt: skip
+        raise ConfigError(f"evaluator {name!r} does not apply to this run: it needs {evaluator.lacking(config)}. The "
+                          f"run has {', '.join(applying(config))}.")  # fmt: skip
     size = config.n_eval if n is None else whole("n", n, "a number of sequences")
     if size < 1 or whole("fold", fold) < 0:
         raise ConfigError(f"n={n}, fold={fold}: expected at least one sequence, and folds counted from 0.")

@@ -94,9 +94,9 @@ def render(series: Series, found: dict) -> str:
                  "".join(draw(f) for k, f in attention.figures.items() if k != "animation")
                  + "".join(draw(f) for k, f in attention.figures.items() if k == "animation")),
         *([_section("Attention, head by head", [
-            f"Click a head to enlarge it; rows attend to columns. Mean over the {series.task.circuit.evaluator} sequences"
-            + (" that show the matching pair first." if series.config.task is None else ".")], _circuitsvis(series, at))]
-          if at else []),
+            f"Click a head to enlarge it; rows attend to columns. Mean over the {series.task.circuit.evaluator} "
+            f"sequences{' that show the matching pair first' if series.config.task is None else ''}."],
+            _circuitsvis(series, at))] if at else []),
         _section(ablations.question, ablations.text, "".join(map(draw, ablations.figures.values()))),
         _section("Configuration", [], "<div class='card'><pre>"
                  + _text(json.dumps(to_dict(series.config), indent=1)) + "</pre></div>"),

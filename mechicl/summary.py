@@ -11,7 +11,8 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import short
 from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, series_phases
 from mechicl.paths import shown
-from mechicl.registry import quantity, with_phases
+from mechicl.registry import quantity as measured
+from mechicl.registry import with_phases
 from mechicl.series import Series
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -26,7 +27,8 @@ def one(series: Series) -> str:
         f"{shown(series.root)}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
-        f"{series.task.n_outputs:,} {'labels' if c.task is None else 'outputs'}; seeds init {c.seeds.init} data {c.seeds.data}",
+        f"{series.task.n_outputs:,} {'labels' if c.task is None else 'outputs'}; "
+        f"seeds init {c.seeds.init} data {c.seeds.data}",
         f"  {caption(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
         "",
@@ -57,7 +59,7 @@ def one(series: Series) -> str:
 
 def _heights(config: Config) -> str:
     """What the bars' heights are; `sparkline` gives a curve that leaves 0 to 1 a range of its own."""
-    return "accuracies 0 to 1" if config.task is None else f"{quantity(config)} 0 to 1, or each in its own range"
+    return "accuracies 0 to 1" if config.task is None else f"{measured(config)} 0 to 1, or each in its own range"
 
 
 def several(runs: list[Series]) -> str:

@@ -123,7 +123,8 @@ def _thousandths(x: np.ndarray | None) -> list | None:
 def attention_cells(found: Attention, right: Answers | None, ablation: AblateHeads | None) -> dict[str, Any]:
     """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers. same: by
     head, why the ablation cannot change its pattern; note: what an ablation does to patterns."""
-    aligned = any(t.name.startswith("x") and t.text == "match" for t in found.tokens)  # not a class's name: those begin with 'class'
+    # 'match' is not a class's name here: those begin with 'class'.
+    aligned = any(t.name.startswith("x") and t.text == "match" for t in found.tokens)
     return {
         "what": found.what + (" that show the matching pair first" if right is None and aligned else ""),
         "tokens": [token(t) for t in found.tokens],

@@ -19,7 +19,8 @@ def draw(evaluator: Evaluator, config: Config, bank: Bank, n: int, rng: np.rando
     Raises:
         ConfigError: its part of the bank is too small, or labels change during training and the bank is of no step.
     """
-    assert evaluator.part is not None and evaluator.sequences is not None
+    assert evaluator.part is not None
+    assert evaluator.sequences is not None
     if relabels(config) and not bank.map_known:
         raise ConfigError("the labels of this run's classes change during training, so its evaluation sets do, too: "
                           "say of which step, as in series.evaluation_set(name, step=1000).")  # fmt: skip

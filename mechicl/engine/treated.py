@@ -82,7 +82,8 @@ def edits(treated: Mapping[int, LayerTreatment], model: ModelConfig, everywhere:
     """The same for `forward` (with query_only, its default). everywhere: as the batch's, where answers are read."""
     out = {}
     for layer, what in treated.items():
-        name, asked = f"blocks.{layer}.attn", slice(-1 if layer == model.n_layers - 1 and not everywhere else None, None)
+        query_alone = layer == model.n_layers - 1 and not everywhere
+        name, asked = f"blocks.{layer}.attn", slice(-1 if query_alone else None, None)
         if what.clamp is not None:
             held, banned = what.clamp.held[:, None, None], what.clamp.banned[:, asked]
             out[f"{name}.hook_attn_scores"] = Edit(1.0, torch.zeros(banned.shape).masked_fill(banned, -torch.inf))

@@ -46,11 +46,13 @@ class ClampMatch(OfHeads):
     def needs(self, model: ModelConfig) -> list[str]:
         return [f"blocks.{layer}.attn.hook_pattern" for layer in dict.fromkeys(layer for layer, _ in self.heads)]
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
         if not isinstance(batch, Batch):
             given = "none" if batch is None else type(batch).__name__
-            raise ConfigError("ClampMatch depends on the labels of the sequences: edits(conditions, model, intact, batch) "
-                              f"needs a Batch of exemplars and labels, but was given {given}.")  # fmt: skip
+            raise ConfigError("ClampMatch depends on the labels of the sequences: edits(conditions, model, intact, "
+                              f"batch) needs a Batch of exemplars and labels, but was given {given}.")  # fmt: skip
         out = {}
         for hook in self.needs(model):
             layer, pattern = int(hook.split(".")[1]), intact[hook]
@@ -96,7 +98,9 @@ class Temper(OfHeads):
     def baseline(self) -> str:
         return f"attention scores divided by {self.temperature:g}"
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
         out = {}
         for layer in dict.fromkeys(layer for layer, _ in self.heads):
             keep = torch.ones(1, model.n_heads, 1, 1)

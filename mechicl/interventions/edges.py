@@ -1,9 +1,10 @@
 """Attention edges cut: who may not look at whom, named by the roles that positions play (attention knock-out, Geva et
 al. 2023, 2304.14767).
 
-An edge is written 'FROM->TO', where FROM looks at TO. Roles are the task's (`TaskBatch.roles`): of exemplars and labels
-'query', 'exemplar', 'label', 'match' (exemplars of the query's class), 'match_label', 'other', 'other_label'. A relation
-of tokens (`TaskBatch.relations`) is an edge by itself: 'previous', 'self', 'first', 'same_token', 'after_same_token'.
+An edge is written 'FROM->TO', where FROM looks at TO. Roles are the task's (`TaskBatch.roles`): of exemplars and
+labels 'query', 'exemplar', 'label', 'match' (exemplars of the query's class), 'match_label', 'other', 'other_label'. A
+relation (`TaskBatch.relations`) is an edge by itself: 'previous', 'self', 'first', and of tokens 'same_token',
+'after_same_token'.
 """
 
 from __future__ import annotations
@@ -72,11 +73,14 @@ class CutEdges(Intervention):
     def _by_layer(self, model: ModelConfig) -> dict[int, list[int]]:
         """Layer -> its heads that do not see."""
         if self.heads:
-            return {la: [h for layer, h in self.heads if layer == la] for la in dict.fromkeys(la for la, _ in self.heads)}
+            named = dict.fromkeys(layer for layer, _ in self.heads)
+            return {layer: [h for la, h in self.heads if la == layer] for layer in named}
         layers = range(model.n_layers) if self.layers is None else self.layers
         return {layer: list(range(model.n_heads)) for layer in layers}
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
         if batch is None:
             raise ConfigError("CutEdges depends on the sequences: edits(conditions, model, intact, batch).")
         banned = torch.stack([edge_mask(batch, edge) for edge in self.edges]).any(0)  # [b, t, t]
@@ -87,8 +91,8 @@ class CutEdges(Intervention):
             asking = pattern.shape[-2]
             if blind[:, -asking:].any():
                 b, t = blind[:, -asking:].nonzero()[0].tolist()
-                raise ConfigError(f"{self}: position {t + blind.shape[1] - asking} of sequence {b} would see nothing at "
-                                  "all. Leave it something to look at, as itself.")  # fmt: skip
+                raise ConfigError(f"{self}: position {t + blind.shape[1] - asking} of sequence {b} would see nothing. "
+                                  "Leave it something to look at, as itself.")  # fmt: skip
             add = torch.zeros(len(banned), model.n_heads, asking, banned.shape[-1], device=banned.device)
             add[:, heads] = add[:, heads].masked_fill(banned[:, None, -asking:], -torch.inf)
             out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(1.0, add.to(pattern.dtype))

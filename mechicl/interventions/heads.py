@@ -117,7 +117,9 @@ class AblateHeads(OfHeads):
         hooks = needs(self.kind, model)
         return list(dict.fromkeys([*hooks, *(name for part in self.held for name in _hooks(part, model))]))
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
         out: dict[str, Edit] = {}
         device = next(iter(intact.values())).device if intact else None
         for layer in sorted({layer for layer, _ in self.heads}):

@@ -64,7 +64,9 @@ class AblateMLPs(Intervention):
     def needs(self, model: ModelConfig) -> list[str]:
         return [] if self.kind == "zero" else [f"blocks.{layer}.hook_mlp_out" for layer in self.layers]
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
         def put(hook: str) -> Tensor | float:
             if self.kind == "zero":
                 return 0.0

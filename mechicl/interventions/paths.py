@@ -40,7 +40,9 @@ class RemoveDirectPath(Intervention):
     def needs(self, model: ModelConfig) -> list[str]:
         return [_EMBEDDED, _final(model)]
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
         positions = intact[_final(model)].shape[-2]  # the last layer may be computed at the query only
         return {_final(model): Edit(1.0, -intact[_EMBEDDED][..., -positions:, :])}
 

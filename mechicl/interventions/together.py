@@ -52,7 +52,9 @@ class Together(Intervention):
     def needs(self, model: ModelConfig) -> list[str]:
         return list(dict.fromkeys(hook for part in self.parts for hook in part.needs(model)))
 
-    def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None) -> dict[str, Edit]:
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
         out: dict[str, Edit] = {}
         for part in self.parts:
             for hook, edit in part.edits(model, intact, batch).items():

@@ -157,7 +157,7 @@ class Task(ABC):
         kind = value["kind"]
         if kind not in known():
             raise ConfigError(f"{where}.kind={kind!r}: there is no such task; there are {', '.join(known())}. One of "
-                              "your own must be loaded first: --plugin MODULE, or `import MODULE` in Python.")  # fmt: skip
+                              "your own must be loaded first: --plugin MODULE, or `import MODULE`.")  # fmt: skip
         return from_dict(known()[kind], value, where)
 
 

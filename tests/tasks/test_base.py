@@ -33,7 +33,7 @@ def test_config_files_hold_the_settings_of_the_run_s_task_alone():
     ({"kind": "markov", "n_chain": 3}, "n_chains"),
 ])  # fmt: skip
 def test_what_is_no_task_is_refused_with_those_there_are(value, said):
-    with pytest.raises(ConfigError, match="markov|n_chains") as error:
+    with pytest.raises(ConfigError, match=r"markov|n_chains") as error:
         replace(RUN, task=value)
     assert said in str(error.value)
 

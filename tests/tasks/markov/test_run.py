@@ -67,7 +67,7 @@ def test_the_engine_is_the_hooked_transformer(run, evaluator):
     model, batch = run.model(60), run.evaluation_set(evaluator, 16)
     params = pack(run.weights(60))
     z, cache = model.run_with_cache(batch)
-    hooks = [name for name in cache if "blocks" in name and "hook_resid_pre" in name or "pattern" in name]
+    hooks = [name for name in cache if ("blocks" in name and "hook_resid_pre" in name) or "pattern" in name]
     ours = forward(params, batch, CONFIG.model, capture=hooks)
     assert torch.allclose(z, logits(params, ours.final), atol=1e-5)
     for name in hooks:

@@ -29,11 +29,12 @@ from mechicl.engine.columns import (
     interleave_backward,
     layer_norm,
     layer_norm_backward,
+    rotate,
 )
 from mechicl.engine.encoder import encode_with_pullback
 from mechicl.engine.head import cross_entropy
 from mechicl.engine.ops import EPS, GELU, matmul_arrays
-from mechicl.engine.params import sinusoidal_positions
+from mechicl.engine.params import rotary_tables, sinusoidal_positions
 from mechicl.engine.share import WORTH, share
 from mechicl.engine.treated import ClampedAttention, LayerTreatment
 
@@ -56,8 +57,6 @@ def loss_and_gradients(
         treated: layers whose heads are ablated or clamped (engine/treated.py).
         unembedded: called when the unembedding's gradients are filled in and its weights not
             needed any more, long before the rest.
-
-    Not for rotary positions: there, autograd serves.
     """
     features, labels, target = (
         x.numpy() if x.dim() == axes else x.numpy()[None]
@@ -92,9 +91,11 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
     learned = model.positions == "learned"
     if learned:
         positions = params["pos_embed.W_pos"]
-    else:
+    elif model.positions == "sinusoidal":
         fixed = sinusoidal_positions(2 * pairs + 1, d, model.position_time).numpy().astype(w.dtype)
         positions = np.repeat(fixed[None], s, axis=0)
+    else:  # rotary ones turn queries and keys instead
+        positions = np.zeros((s, 2 * pairs + 1, d), w.dtype)
     seen = np.ascontiguousarray(features.swapaxes(1, 2), w.dtype).reshape(s, -1, w.shape[1])  # [s, (C+1) b, i]
     shown = matmul_arrays(w.mT, seen.mT).reshape(s, d, pairs + 1, b)
     x = np.empty((s, d, 2 * pairs + 1, b), w.dtype)
@@ -128,6 +129,9 @@ def _attention(
         q = kv = _map(w, y)
         slots = (0, 1, 2)
     heads = q.reshape(s, -1, h, size, asking.shape[2], b), kv.reshape(s, -1, h, size, t, b)
+    turn = _rotary(model, t, x.dtype, slots) if model.positions == "rotary" else None
+    if turn is not None:
+        turn(*heads, 1)
     z = np.empty((s, h, size, asking.shape[2], b), x.dtype)
     p, scale = np.empty((s, h, asking.shape[2], t, b), x.dtype), x.dtype.type(size**-0.5)
     keep = None if treated is None or treated.keep is None else treated.keep.numpy().astype(x.dtype)
@@ -155,6 +159,8 @@ def _attention(
             attention_backward(*heads, slots, scale, p, dz, *ends)
         else:
             clamped.gradient(dz, *ends)
+        if turn is not None:
+            turn(*ends, -1)
         if query_only:
             dy = _map(w[..., d:].mT, dkv)
             dy[:, :, -1:] += _map(w[..., :d].mT, dq)
@@ -171,6 +177,18 @@ def _attention(
         return dx
 
     return out, back
+
+
+def _rotary(model: ModelConfig, t: int, dtype: np.dtype, slots: tuple[int, int, int]):
+    """What turns queries and keys in place by their positions (direction 1), or their gradients back (-1)."""
+    cos, sin = (table[:, : model.d_head // 2].numpy().astype(dtype) for table in rotary_tables(model, t))
+
+    def turn(q: Array, kv: Array, direction: int) -> None:
+        asking = t - q.shape[4]
+        rotate(q, slots[0], cos[asking:], direction * sin[asking:])
+        rotate(kv, slots[1], cos, direction * sin)
+
+    return turn
 
 
 def _mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):

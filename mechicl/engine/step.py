@@ -83,7 +83,7 @@ class Trainer:
             treated = layer_treatments(in_force(treatments, self.step + 1), model, 2 * batch.n_pairs + 1)
         of_unembedding, of_rest = self._adam()
         work = Shared(self._flat.shape[1])
-        by = loss_and_autograd if model.positions == "rotary" else loss_and_gradients
+        by = loss_and_gradients
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
             value = torch.from_numpy(by(self._arrays, batch, model, self._grads, treated,
                                         unembedded=lambda: work.add(of_unembedding)))  # fmt: skip

@@ -9,7 +9,7 @@ from mechicl.config import ConfigError
 from mechicl.data.banks import Batch
 from mechicl.engine.params import pack
 from mechicl.interventions import AblateHeads, ClampMatch, Temper, Together
-from mechicl.interventions.attention import match_row
+from mechicl.engine.treated import match_row
 
 
 def row_by_hand(labels: list[int], target: int, strength: float) -> list[float] | None:

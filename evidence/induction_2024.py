@@ -209,11 +209,9 @@ def collect(root: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def curves(root: Path, published: Path) -> None:
-    """tables/induction-2024-curves.csv: the digitised Figure 3 with our values at its points (linear between our own),
-    and tables/induction-2024-training.csv: the loss and accuracy of every run at every recorded moment."""
-    rows, training = [], []
-    names = {"train": "train", "test_relabel": "holdout_pairs", "test_exemplars": "holdout_classes"}
+def training(root: Path) -> pd.DataFrame:
+    """tables/induction-2024-training.csv: the loss and accuracy of every run at every recorded moment."""
+    training = []
     begun = sorted(path.parent for path in root.glob("induction-2024*/*/manifest.json"))
     for run in begun:
         series = open_series(run)
@@ -226,6 +224,13 @@ def curves(root: Path, published: Path) -> None:
                               "metric": metric, "sequences": s, "value": round(v, 4)} for s, v in values.items()]  # fmt: skip
     every = pd.DataFrame(training)
     every.to_csv(TABLES / "induction-2024-training.csv", index=False)
+    return every
+
+
+def curves(root: Path, published: Path) -> None:
+    """tables/induction-2024-curves.csv: the digitised Figure 3 with our values at its points, linear between our own."""
+    rows, every = [], training(root)
+    names = {"train": "train", "test_relabel": "holdout_pairs", "test_exemplars": "holdout_classes"}
     main = every[(every.condition == "main") & (every.metric == "loss")]
     seeds = [s for s in sorted(main.seed.unique()) if main[main.seed == s].sequences.max() >= 999_000]
     for curve, points in pd.read_csv(published / "ih_fig3a.csv").groupby("curve"):

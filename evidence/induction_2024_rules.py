@@ -69,9 +69,11 @@ def thousands(values: list[float]) -> str:
 
 
 def said(holds: int, n: int, against: int = 0) -> str:
-    """Four of five: supported; four of five the other way: contradicted."""
+    """Four of five: supported; four of five the other way: contradicted. The rules ask for four seeds at the least."""
+    if n < 4:
+        return f"not finished: {n} of 5 seeds"
     need = int(np.ceil(0.8 * n))
-    return "supported" if n and holds >= need else "contradicted" if n and against >= need else "inconclusive"
+    return "supported" if holds >= need else "contradicted" if against >= need else "inconclusive"
 
 
 def judge(published: Path) -> list[Judged]:

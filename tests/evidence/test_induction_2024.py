@@ -104,8 +104,8 @@ def test_half_drop_and_plateau():
     assert rules.plateau(points, 0.65, 0.85) == (10, 20)
     assert rules.half_drop(points[:4]) == np.inf
     assert np.isnan(rules.plateau(points, 0.9, 1.0)[0])
-    assert [rules.said(*x) for x in ((4, 5, 1), (1, 5, 4), (3, 5, 2), (0, 0, 0))] == [
-        "supported", "contradicted", "inconclusive", "inconclusive"]  # fmt: skip
+    assert [rules.said(*x) for x in ((4, 5, 1), (1, 5, 4), (3, 5, 2), (1, 1, 0))] == [
+        "supported", "contradicted", "inconclusive", "not finished: 1 of 5 seeds"]  # fmt: skip
 
 
 def test_the_committed_table_has_every_printed_number():

@@ -220,6 +220,9 @@ class Config:
 OF_EXEMPLARS = ("bank", "sequences", "eval_first", "eval_exemplars")  # settings of that task alone
 
 
+_OF_EXEMPLARS = ("data", "relabel", "clamp_match", "clamp_layer", "clamp_copy")  # kinds of treatments
+
+
 def _check_of_other_task(config: Config) -> None:
     """Raise where a run of another task than exemplars and labels has settings of theirs."""
     task = config.task
@@ -234,7 +237,7 @@ def _check_of_other_task(config: Config) -> None:
         raise ConfigError(f"model.encoder={config.model.encoder!r} reads exemplars, but this run's task is "
                           f"{task.kind!r}: leave it out.")  # fmt: skip
     for treatment in config.treatments:
-        if treatment.kind in ("data", "relabel") or treatment.pattern == "forbid_previous":
+        if treatment.kind in _OF_EXEMPLARS or treatment.pattern == "forbid_previous":
             raise ConfigError(f"treatment '{treatment}' is one of exemplars and labels, but this run's task is "
                               f"{task.kind!r}.")  # fmt: skip
     check_treatments(config)

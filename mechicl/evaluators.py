@@ -39,10 +39,11 @@ from mechicl.data.scores import ALL_METRICS as ALL_METRICS
 from mechicl.data.scores import METRICS as METRICS
 from mechicl.data.scores import in_context_correct as in_context_correct
 from mechicl.data.scores import in_context_loss as in_context_loss
+from mechicl.engine.copied import label_scores, score_copied, scores_hook
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each
-from mechicl.engine.treated import edits, layer_treatments
+from mechicl.engine.treated import edits, layer_treatments, reading_head
 from mechicl.loading import whole
 from mechicl.registry import EVALUATORS as EVALUATORS
 from mechicl.registry import Evaluator as Evaluator
@@ -156,12 +157,15 @@ def evaluate_params(
 ) -> list[dict]:
     """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params), its
     heads under these treatments."""
-    task = task_of(config)
-    everywhere = any(batch.everywhere for batch in sets.values())
-    edited = edits(layer_treatments(treatments, config.model, task.n_tokens), config.model, everywhere)
+    treated = layer_treatments(treatments, config.model, task_of(config).n_tokens)
+    reads = reading_head(treated)
+    asked = [] if reads is None else [scores_hook(config.model)]
 
     def measure(batch: TaskBatch) -> dict[str, Tensor]:
-        return score(params, forward(params, batch, config.model, edits=edited).final, batch)
+        out = forward(params, batch, config.model, edits=edits(treated, config.model, batch), capture=asked)
+        if reads is None:
+            return score(params, out.final, batch)
+        return score_copied(label_scores(out.acts, config.model, reads), batch, METRICS)
 
     logits = sum(map(len, sets.values())) * params["unembed.b_U"].shape[-1]
     scored = zip(sets, share_each(measure, sets.values(), logits), strict=True)

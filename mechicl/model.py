@@ -236,6 +236,10 @@ class ICLTransformer(HookedTransformer):
         model, should it be moved or cast later.
         """
         as_interventions([intervention])
+        if intervention.reads is not None:
+            raise ConfigError(f"{intervention}: it changes what is read out, which no hook can: use series.evaluate or "
+                              "series.answers.")  # fmt: skip
+        intervention.check(self.run_config.model)
         wanted = intervention.needs(self.run_config.model)
         with torch.no_grad():
             _, cache = self.run_with_cache(batch, names_filter=lambda name: name in wanted)

@@ -7,6 +7,12 @@ and the step, so that a treated run resumes and densifies bit for bit as any oth
     kind      what                                                              needs
     ablate    heads' outputs are 0, forward and backward                        heads
     clamp     heads' attention patterns are held (PATTERNS)                     heads, pattern
+    clamp_match  heads of the last layer attend from the query to the right     heads [strength]
+              label with a given strength, to the others with the rest
+              (interventions.ClampMatch)
+    clamp_layer  the first of two layers is perfect (interventions.ClampLayer)
+    clamp_copy   the answer is read from the attention scores of a head of the  heads
+              last layer (interventions.ClampCopy)
     freeze    parameters (GROUPS) are not updated, nor their Adam moments       groups
     reset     parameters are drawn anew from the init distribution, their       groups [every]
               moments cleared: at `start`, then every `every` updates
@@ -33,7 +39,7 @@ from mechicl.loading import ConfigError, check_types
 from mechicl.task import SequenceConfig
 
 if TYPE_CHECKING:
-    from mechicl.config import Config
+    from mechicl.config import Config, ModelConfig
 
 PATTERNS = {
     "uniform": "the same attention to every position so far, itself included",
@@ -49,24 +55,29 @@ GROUPS = ("all", "attention", "mlp", "embeddings", "unembedding", "attention.L",
 _USES = {
     "ablate": ("heads",),
     "clamp": ("heads", "pattern"),
+    "clamp_match": ("heads", "strength"),
+    "clamp_layer": (),
+    "clamp_copy": ("heads",),
     "freeze": ("groups",),
     "reset": ("groups", "every"),
     "data": ("sequences", "fresh_moments"),
     "relabel": ("every",),
     "graft": ("groups", "source", "step"),
 }
-_OPTIONAL = (("reset", "every"), ("data", "fresh_moments"))
+_OPTIONAL = (("clamp_match", "strength"), ("reset", "every"), ("data", "fresh_moments"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
     """One treatment; the module says what each kind does and which fields it needs."""
 
-    kind: Literal["ablate", "clamp", "freeze", "reset", "data", "relabel", "graft"]
+    kind: Literal["ablate", "clamp", "clamp_match", "clamp_layer", "clamp_copy", "freeze", "reset", "data", "relabel",
+                  "graft"]  # fmt: skip
     start: int = 0
     stop: int | None = None
     heads: tuple[tuple[int, int], ...] = ()  # (layer, head), from 0
     pattern: Literal["uniform", "previous", "self", "forbid_previous"] | None = None
+    strength: float = 1.0  # clamp_match: the share of attention on the right label, 0 to 1
     groups: tuple[str, ...] = ()
     every: int | None = None
     sequences: SequenceConfig | None = None
@@ -82,9 +93,12 @@ class Treatment:
             given, used = getattr(self, name) != default[name], name in _USES[self.kind]
             if given and not used:
                 raise ConfigError(f"treatment {self.kind!r} does not use {name}: it uses "
-                                  f"{', '.join(_USES[self.kind])}.")  # fmt: skip
+                                  f"{', '.join(_USES[self.kind]) or 'nothing else'}.")  # fmt: skip
             if used and not given and (self.kind, name) not in _OPTIONAL:
                 raise ConfigError(f"treatment {self.kind!r} needs {name}.")
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(f"treatment {self.kind!r}: strength={self.strength}: expected a share of attention, 0 to "
+                              "1.")  # fmt: skip
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
             raise ConfigError(f"treatment {self.kind!r}: start={self.start}, stop={self.stop}: "
                               "expected 0 <= start < stop.")  # fmt: skip
@@ -111,7 +125,8 @@ class Treatment:
         heads = " ".join(f"L{la}H{h}" for la, h in self.heads)
         every = f"every {self.every}" if self.every else ""
         source = f"from {self.source} step {self.step}" if self.source else ""
-        return " ".join(filter(None, (self.kind, self.pattern, heads, *self.groups, every, source)))
+        strength = f"{self.strength:g}" if self.kind == "clamp_match" else ""
+        return " ".join(filter(None, (self.kind, self.pattern, strength, heads, *self.groups, every, source)))
 
 
 def in_force(treatments: tuple[Treatment, ...], step: int) -> tuple[Treatment, ...]:
@@ -162,6 +177,13 @@ def _check(treatment: Treatment, config: Config) -> None:
         if not (0 <= layer < model.n_layers and 0 <= head < model.n_heads):
             raise ConfigError(f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
                               f"with heads 0..{model.n_heads - 1}.")  # fmt: skip
+    if treatment.kind == "clamp_layer":
+        check_layer_clamp(model)
+    for head in treatment.heads:
+        if treatment.kind in ("clamp_match", "clamp_copy"):
+            check_reading_head(head, model)
+    if treatment.kind == "clamp_copy" and len(treatment.heads) != 1:
+        raise ConfigError(f"heads={treatment.heads}: the answer is read from one head.")
     for group in treatment.groups:
         _check_group(group, config)
     if treatment.kind == "relabel" and config.sequences.labels == "random":
@@ -174,6 +196,21 @@ def _check(treatment: Treatment, config: Config) -> None:
                               f"sequences.n_pairs={config.sequences.n_pairs}.")  # fmt: skip
         bank = config.bank
         check(treatment.sequences, n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels)
+
+
+def check_layer_clamp(model: ModelConfig) -> None:
+    """Raise unless the model is one whose first layer can be clamped."""
+    if model.n_layers != 2 or model.has_mlp(0):
+        raise ConfigError(f"a clamped first layer is defined for two layers, the first without an MLP; this model has "
+                          f"{model.n_layers} layers{', with an MLP in the first' if model.has_mlp(0) else ''}.")
+
+
+def check_reading_head(head: tuple[int, int], model: ModelConfig) -> None:
+    """Raise unless it is a head of the last layer, from where the answer is read."""
+    last = model.n_layers - 1
+    if head[0] != last or not 0 <= head[1] < model.n_heads:
+        raise ConfigError(f"L{head[0]}H{head[1]} is no head of the last layer: expected L{last}H0 to "
+                          f"L{last}H{model.n_heads - 1}.")  # fmt: skip
 
 
 def _check_group(group: str, config: Config) -> None:
@@ -190,13 +227,14 @@ def _check_group(group: str, config: Config) -> None:
 
 
 def _check_pair(one: Treatment, other: Treatment) -> None:
-    if one.kind != other.kind or not _overlap(one, other):
+    patterns = ("clamp", "clamp_match")
+    if not _overlap(one, other) or (one.kind != other.kind and not (one.kind in patterns and other.kind in patterns)):
         return
     both = f"treatments '{one}' (from {one.start}) and '{other}' (from {other.start})"
-    if one.kind in ("data", "relabel"):
+    if one.kind in ("data", "relabel", "clamp_layer", "clamp_copy"):
         raise ConfigError(f"{both} overlap: stop the first before the second starts.")
     shared = sorted(set(one.heads) & set(other.heads))
-    if one.kind == "clamp" and shared:
+    if one.kind in patterns and shared:
         raise ConfigError(f"{both} both hold head L{shared[0][0]}H{shared[0][1]}: one pattern at a time.")
 
 

@@ -227,7 +227,7 @@ def _of_one(edited: dict[str, Edit] | None, i: int) -> dict[str, Edit] | None:
     def cut(x: torch.Tensor | float) -> torch.Tensor | float:
         return x[:, :, i : i + 1] if isinstance(x, torch.Tensor) and x.dim() >= 6 and x.shape[2] > 1 else x
 
-    return {hook: Edit(cut(e.keep), cut(e.add)) for hook, e in edited.items()}
+    return {hook: Edit(cut(e.keep), cut(e.add), e.at) for hook, e in edited.items()}
 
 
 def _contributions(params, batch: TaskBatch, run: Run, columns: list[torch.Tensor], edited) -> np.ndarray:

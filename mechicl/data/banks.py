@@ -209,13 +209,16 @@ class Bank:
     @own_settings()
     def gather(self, s: Sequences, noise: float, rng: np.random.Generator) -> Batch:
         """Show the drawings of `s`, each with fresh `noise`; returns a `Batch` on the CPU."""
-        x = self.exemplars[s.classes, s.drawings]
+        # A small bank is cheaper to turn into single precision once than as it is shown.
+        small = self.exemplars.size < s.classes.size * self.dim
+        bank = self.exemplars.astype(np.float32, copy=False) if small else self.exemplars
+        x = bank[s.classes, s.drawings]
         if noise:
             eta = rng.standard_normal(x.shape, dtype=np.float32) / np.sqrt(self.dim)
             if self.norm != 1:
                 eta *= self.norm
             x = (x + noise * eta) / np.sqrt(1 + noise**2)
-        arrays = (x.astype(np.float32), s.labels, s.target, s.classes, s.drawings,
+        arrays = (x.astype(np.float32, copy=False), s.labels, s.target, s.classes, s.drawings,
                   self.label_of_class[s.classes])  # fmt: skip
         return Batch(*map(torch.from_numpy, arrays))
 

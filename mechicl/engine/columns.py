@@ -117,6 +117,22 @@ def layer_norm_backward(dy, x, w, stats, dx, dw, dbias):
                 to[i] = scale[i] * (from_[i] * gain - flat[i] - (row[i] - mean[i]) * along[i])
 
 
+@compiled
+def rotate(x, slot, cos, sin):
+    """Rotary positions, in place: the pairs (i, i + k/2) of one slot of x [s, slot, h, k, t, b] turned by the angles
+    whose cos and sin [t, k/2] are given; by those of -sin, turned back."""
+    half = cos.shape[1]
+    for s in range(x.shape[0]):
+        for a in range(x.shape[2]):
+            for e in range(half):
+                for j in range(x.shape[4]):
+                    low, high, c, d = x[s, slot, a, e, j], x[s, slot, a, e + half, j], cos[j, e], sin[j, e]
+                    for i in range(low.shape[0]):
+                        was = low[i]
+                        low[i] = was * c - high[i] * d
+                        high[i] = high[i] * c + was * d
+
+
 @cache
 def attention(double: bool):
     """`attention(q, kv, slots, scale, p, z)` for float32, or for double precision.

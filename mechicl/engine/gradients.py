@@ -30,13 +30,15 @@ from mechicl.engine.columns import (
     interleave_backward,
     layer_norm,
     layer_norm_backward,
+    rotate,
 )
+from mechicl.engine.copied import ELSEWHERE
 from mechicl.engine.encoder import encode_with_pullback
 from mechicl.engine.head import cross_entropy
 from mechicl.engine.ops import EPS, GELU, matmul_arrays
-from mechicl.engine.params import sinusoidal_positions
+from mechicl.engine.params import rotary_tables, sinusoidal_positions
 from mechicl.engine.share import WORTH, share
-from mechicl.engine.treated import ClampedAttention, LayerTreatment
+from mechicl.engine.treated import ClampedAttention, LayerTreatment, match_row
 from mechicl.tasks.batch import TaskBatch
 
 Array = np.ndarray
@@ -45,8 +47,8 @@ Pullback = Callable[[Array], Array]
 
 
 def supports(batch: TaskBatch, model: ModelConfig) -> TypeGuard[Batch]:
-    """Whether `loss_and_gradients` has this task and model: exemplars and labels, without rotary positions."""
-    return isinstance(batch, Batch) and model.positions != "rotary"
+    """Whether `loss_and_gradients` has this task and model: exemplars and labels, with any model."""
+    return isinstance(batch, Batch)
 
 
 def loss_and_gradients(
@@ -64,7 +66,7 @@ def loss_and_gradients(
         unembedded: called when the unembedding's gradients are filled in and its weights not
             needed any more, long before the rest.
 
-    Not for rotary positions or other tasks (`supports`): there, autograd serves.
+    Not for other tasks (`supports`): there, autograd serves.
     """
     features, labels, target = (
         x.numpy() if x.dim() == axes else x.numpy()[None]
@@ -74,17 +76,24 @@ def loss_and_gradients(
     pullbacks: list[Pullback] = [back]
     for layer in range(model.n_layers):
         block = f"blocks.{layer}"
-        last = layer == model.n_layers - 1
-        x, back = _attention(params, x, model, block, last, grads, treated.get(layer))
+        last, what = layer == model.n_layers - 1, treated.get(layer)
+        if what is not None and what.reads is not None:
+            value, back = _copied(params, x, model, grads, what, labels, target)
+            dx = np.empty(0)
+            unembedded()
+            pullbacks.append(back)
+            break
+        x, back = _attention(params, x, model, block, last, grads, what, batch)
         pullbacks.append(back)
         if model.has_mlp(layer):
             x, back = _mlp(params, x, model, block, grads)
             pullbacks.append(back)
-    if model.layer_norm:
-        x, back = _norm(params, "ln_final", x, grads)
-        pullbacks.append(back)
-    value, dx = _head(params, x, target, grads)
-    unembedded()
+    else:
+        if model.layer_norm:
+            x, back = _norm(params, "ln_final", x, grads)
+            pullbacks.append(back)
+        value, dx = _head(params, x, target, grads)
+        unembedded()
     for back in reversed(pullbacks):
         dx = back(dx)
     return value
@@ -99,9 +108,11 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
     learned = model.positions == "learned"
     if learned:
         positions = params["pos_embed.W_pos"]
-    else:
+    elif model.positions == "sinusoidal":
         fixed = sinusoidal_positions(2 * pairs + 1, d, model.position_time).numpy().astype(w.dtype)
         positions = np.repeat(fixed[None], s, axis=0)
+    else:  # rotary ones turn queries and keys instead
+        positions = np.zeros((s, 2 * pairs + 1, d), w.dtype)
     seen = np.ascontiguousarray(features.swapaxes(1, 2), w.dtype).reshape(s, -1, w.shape[1])  # [s, (C+1) b, i]
     shown = matmul_arrays(w.mT, seen.mT).reshape(s, d, pairs + 1, b)
     x = np.empty((s, d, 2 * pairs + 1, b), w.dtype)
@@ -123,9 +134,55 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
 
 def _attention(
     params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays,
+    treated: LayerTreatment | None, batch: Batch,
+):  # fmt: skip
+    w_out, (s, d, t, b), h, size = params[f"{block}.attn.W_O"], x.shape, model.n_heads, model.d_head
+    *heads, slots, project_back = _project(params, x, model, block, query_only, grads, treated)
+    asking = heads[0].shape[4]
+    z = np.empty((s, h, size, asking, b), x.dtype)
+    p, scale = np.empty((s, h, asking, t, b), x.dtype), x.dtype.type(size**-0.5)
+    keep = None if treated is None or treated.keep is None else treated.keep.numpy().astype(x.dtype)
+    clamp = None if treated is None else treated.clamp
+    rows = [] if treated is None else [(head, *_rows(batch, strength, x.dtype)) for head, strength in treated.match]
+    clamped = None if clamp is None else ClampedAttention(heads[0], heads[1], slots, scale, clamp, rows)
+    if clamped is None:
+        attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
+    else:
+        z = clamped.z
+    if keep is not None:
+        z *= keep[:, None, None, None]
+    z = z.reshape(s, d, asking, b)
+    out = _map(w_out, z)
+    out += x[:, :, -1:] if query_only else x
+
+    def back(d_out: Array) -> Array:
+        _outer(z, d_out, grads[f"{block}.attn.W_O"])
+        dq = np.empty_like(heads[0])
+        dkv = np.empty_like(heads[1]) if query_only else dq
+        dz = _map(w_out.mT, d_out).reshape(s, h, size, -1, b)
+        if keep is not None:
+            dz *= keep[:, None, None, None]
+        if clamped is None:
+            attention_backward(*heads, slots, scale, p, dz, dq, dkv)
+        else:
+            clamped.gradient(dz, dq, dkv)
+        dx = project_back(dq, dkv)
+        if query_only:
+            dx[:, :, -1:] += d_out
+        else:
+            dx += d_out
+        return dx
+
+    return out, back
+
+
+def _project(
+    params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays,
     treated: LayerTreatment | None,
 ):  # fmt: skip
-    w, w_out, dw = params[f"{block}.attn.W_QKV"], params[f"{block}.attn.W_O"], grads[f"{block}.attn.W_QKV"]
+    """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `columns.attention` wants them,
+    with their slots; and what takes their gradients, which it may change, to that at x."""
+    w, dw = params[f"{block}.attn.W_QKV"], grads[f"{block}.attn.W_QKV"]
     y, norm_back = _norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, None)
     (s, d, t, b), h, size = x.shape, model.n_heads, model.d_head
     asking = np.ascontiguousarray(y[:, :, -1:]) if query_only else y  # [s, d, q, b]
@@ -135,33 +192,19 @@ def _attention(
         q = kv = _map(w, y)
         slots = (0, 1, 2)
     heads = q.reshape(s, -1, h, size, asking.shape[2], b), kv.reshape(s, -1, h, size, t, b)
-    z = np.empty((s, h, size, asking.shape[2], b), x.dtype)
-    p, scale = np.empty((s, h, asking.shape[2], t, b), x.dtype), x.dtype.type(size**-0.5)
-    keep = None if treated is None or treated.keep is None else treated.keep.numpy().astype(x.dtype)
-    clamp = None if treated is None else treated.clamp
-    clamped = None if clamp is None else ClampedAttention(*heads, slots, scale, clamp)
-    if clamped is None:
-        attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
-    else:
-        z = clamped.z
-    if keep is not None:
-        z *= keep[:, None, None, None]
-    z = z.reshape(asking.shape)
-    out = _map(w_out, z)
-    out += x[:, :, -1:] if query_only else x
+    moved = None if treated is None or treated.moved is None else np.array(treated.moved)
+    if moved is not None:
+        _move(*heads, slots, moved)
+    turn = _rotary(model, t, x.dtype, slots) if model.positions == "rotary" else None
+    if turn is not None:
+        turn(*heads, 1)
 
-    def back(d_out: Array) -> Array:
-        _outer(z, d_out, grads[f"{block}.attn.W_O"])
-        dq = np.empty_like(q)
-        dkv = np.empty_like(kv) if query_only else dq
-        dz = _map(w_out.mT, d_out).reshape(s, h, size, -1, b)
-        if keep is not None:
-            dz *= keep[:, None, None, None]
-        ends = dq.reshape(heads[0].shape), dkv.reshape(heads[1].shape)
-        if clamped is None:
-            attention_backward(*heads, slots, scale, p, dz, *ends)
-        else:
-            clamped.gradient(dz, *ends)
+    def back(dq: Array, dkv: Array) -> Array:
+        if turn is not None:
+            turn(dq, dkv, -1)
+        if moved is not None:
+            _move_back(dq, dkv, slots, moved)
+        dq, dkv = dq.reshape(q.shape), dkv.reshape(kv.shape)
         if query_only:
             dy = _map(w[..., d:].mT, dkv)
             dy[:, :, -1:] += _map(w[..., :d].mT, dq)
@@ -170,14 +213,83 @@ def _attention(
         else:
             dy = _map(w.mT, dq)
             _outer(y, dq, dw)
-        dx = dy if norm_back is None else norm_back(dy)
-        if query_only:
-            dx[:, :, -1:] += d_out
-        else:
-            dx += d_out
-        return dx
+        return dy if norm_back is None else norm_back(dy)
 
-    return out, back
+    return *heads, slots, back
+
+
+def _copied(
+    params: Arrays, x: Array, model: ModelConfig, grads: Arrays, treated: LayerTreatment, labels: Array, target: Array
+) -> tuple[Array, Pullback]:
+    """The loss [s] of a copied answer (engine/copied.py), and its pullback to x: it takes nothing. What comes after the
+    head's scores has a gradient of 0."""
+    block, head = f"blocks.{model.n_layers - 1}", treated.reads
+    unused = (f"{block}.attn.W_O", f"{block}.ln2", f"{block}.mlp", "ln_final", "unembed")
+    for name, grad in grads.items():
+        if name.startswith(unused):
+            grad[:] = 0
+    q, kv, slots, project_back = _project(params, x, model, block, True, grads, treated)
+    asked, known = q[:, slots[0], head, :, -1], kv[:, slots[1], head][:, :, 1::2]  # [s, k, b], [s, k, C, b]
+    scale, b = x.dtype.type(model.d_head**-0.5), target.shape[1]
+    scores = np.einsum("skb,skcb->scb", asked, known) * scale
+    right = (labels == target[..., None]).swapaxes(1, 2)  # [s, C, b]
+    holds = right.any(1, keepdims=True)
+    total, of_all = _softmax(scores)
+    wanted, of_right = _softmax(np.where(right | ~holds, scores, -np.inf))
+    losses = np.where(holds, total - wanted, x.dtype.type(ELSEWHERE))[:, 0]
+
+    def back(_: Array) -> Array:
+        d_scores = (of_all - of_right) * holds * (scale / b)
+        dq, dkv = np.zeros_like(q), np.zeros_like(kv)
+        dq[:, slots[0], head, :, -1] = np.einsum("scb,skcb->skb", d_scores, known)
+        dkv[:, slots[1], head, :, 1::2] = np.einsum("scb,skb->skcb", d_scores, asked)
+        return project_back(dq, dkv)
+
+    return losses.mean(-1), back
+
+
+def _softmax(scores: Array) -> tuple[Array, Array]:
+    """logsumexp [s, 1, b] and softmax [s, C, b] over the second axis."""
+    top = scores.max(1, keepdims=True)
+    each = np.exp(scores - top)
+    norm = each.sum(1, keepdims=True)
+    return top + np.log(norm), each / norm
+
+
+def _move(q: Array, kv: Array, slots: tuple[int, int, int], at: Array) -> None:
+    """Queries and keys, in place: at position j those of position at[j]. Of the last positions, where q has no more."""
+    first = len(at) - q.shape[4]
+    q[:, slots[0]] = q[:, slots[0]][..., at[first:] - first, :]
+    kv[:, slots[1]] = kv[:, slots[1]][..., at, :]
+
+
+def _move_back(dq: Array, dkv: Array, slots: tuple[int, int, int], at: Array) -> None:
+    """The gradient of `_move`, in place."""
+    first = len(at) - dq.shape[4]
+    for d, slot, where in ((dq, slots[0], at[first:] - first), (dkv, slots[1], at)):
+        moved = d[:, slot].copy()
+        d[:, slot] = 0
+        for j, i in enumerate(where):
+            d[:, slot, :, :, i] += moved[..., j, :]
+
+
+def _rows(batch: Batch, strength: float, dtype: np.dtype) -> tuple[Array, Array]:
+    """A match clamp's rows [s, t, b], and whether each holds [s, b]: stacked batches have an axis s of their own."""
+    stacked = [batch] if batch.target.dim() == 1 else [batch[i] for i in range(len(batch))]
+    rows, holds = zip(*(match_row(each, strength) for each in stacked), strict=True)
+    return np.stack([row.T.numpy() for row in rows]).astype(dtype), np.stack([x.numpy() for x in holds]).astype(dtype)
+
+
+def _rotary(model: ModelConfig, t: int, dtype: np.dtype, slots: tuple[int, int, int]):
+    """What turns queries and keys in place by their positions (direction 1), or their gradients back (-1)."""
+    cos, sin = (table[:, : model.d_head // 2].numpy().astype(dtype) for table in rotary_tables(model, t))
+
+    def turn(q: Array, kv: Array, direction: int) -> None:
+        asking = t - q.shape[4]
+        rotate(q, slots[0], cos[asking:], direction * sin[asking:])
+        rotate(kv, slots[1], cos, direction * sin)
+
+    return turn
 
 
 def _mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):

@@ -10,6 +10,7 @@ Legend: d d_model, h heads, k d_head, m d_mlp, v labels (or what else a task ans
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -176,6 +177,7 @@ def sinusoidal_positions(n_tokens: int, d_model: int, time: float) -> torch.Tens
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()
 
 
+@cache
 def rotary_tables(model: ModelConfig, n_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     """cos and sin [t, k] for pairs (i, i + k/2), as in TransformerLens without adjacent pairs."""
     half = model.d_head // 2

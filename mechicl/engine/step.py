@@ -19,10 +19,19 @@ import torch
 from torch import Tensor
 
 from mechicl.config import Config, ModelConfig
+from mechicl.engine.copied import copied_loss, label_scores, scores_hook
 from mechicl.engine.forward import forward, logits
 from mechicl.engine.params import Params, group
 from mechicl.engine.share import Piece, Shared
-from mechicl.engine.treated import LayerTreatment, drawn_anew, edits, frozen, layer_treatments, moments_since
+from mechicl.engine.treated import (
+    LayerTreatment,
+    drawn_anew,
+    edits,
+    frozen,
+    layer_treatments,
+    moments_since,
+    reading_head,
+)
 from mechicl.tasks.batch import TaskBatch
 from mechicl.treatments import in_force
 
@@ -172,9 +181,15 @@ def loss_and_autograd(
     for i in range(len(like)):
         leaves = {name: torch.from_numpy(p[i]).requires_grad_() for name, p in params.items()}
         own = batch[i] if batch.stacked else batch
-        final = forward(leaves, own, model, edits=edits(treated, model, own.everywhere)).final
-        value = own.loss(logits(leaves, final))
-        for name, grad in zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True):
+        reads = reading_head(treated)
+        asked = [] if reads is None else [scores_hook(model)]
+        out = forward(leaves, own, model, edits=edits(treated, model, own), capture=asked)
+        if reads is None:
+            value = own.loss(logits(leaves, out.final))
+        else:
+            value = copied_loss(label_scores(out.acts, model, reads), own).mean()
+        found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)  # a copy needs no unembedding
+        for name, grad in zip(leaves, found, strict=True):
             grads[name][i] = grad.numpy()
         values.append(float(value.detach()))
     unembedded()

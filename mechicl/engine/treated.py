@@ -5,7 +5,7 @@ Legend: h heads, k d_head, t positions, q positions that ask (the last q of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from mechicl.config import Config, ModelConfig
+from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
 from mechicl.engine.params import Params, init, pack
+from mechicl.tasks.batch import TaskBatch
 from mechicl.treatments import Treatment, in_groups
 
 
@@ -34,10 +36,18 @@ class Clamp:
 
 @dataclass(frozen=True)
 class LayerTreatment:
-    """What is done to one layer's heads. keep [h]: 0 for ablated ones, or None."""
+    """What is done to one layer's heads. keep [h]: 0 for ablated ones, or None. The rest of the last layer alone:
+
+    match: (head, strength), whose query looks at the right label with that strength (`match_row`).
+    moved: for each position, that whose query and key it takes (`clamped_layer`).
+    reads: the head whose scores at the labels are the answer (engine/copied.py).
+    """
 
     keep: Tensor | None
     clamp: Clamp | None
+    match: tuple[tuple[int, float], ...] = ()
+    moved: tuple[int, ...] | None = None
+    reads: int | None = None
 
 
 @cache
@@ -48,14 +58,51 @@ def layer_treatments(treatments: tuple[Treatment, ...], model: ModelConfig, t: i
     for layer in range(model.n_layers):
         ablated = [h for x in treatments if x.kind == "ablate" for la, h in x.heads if la == layer]
         clamps = [(x.pattern, h) for x in treatments if x.kind == "clamp" for la, h in x.heads if la == layer]
-        if not ablated and not clamps:
+        match = [(h, x.strength) for x in treatments if x.kind == "clamp_match" for la, h in x.heads if la == layer]
+        perfect = any(x.kind == "clamp_layer" for x in treatments)
+        if perfect and layer == 0:
+            ablated = [*range(model.n_heads)]
+        moved = previous(t) if perfect and layer == 1 else None
+        reads = next((h for x in treatments if x.kind == "clamp_copy" for la, h in x.heads if la == layer), None)
+        if not (ablated or clamps or match or moved or reads is not None):
             continue
         keep = None
         if ablated:
             keep = torch.ones(model.n_heads)
             keep[ablated] = 0
-        out[layer] = LayerTreatment(keep, _clamp(clamps, model.n_heads, t) if clamps else None)
+        clamp = _clamp(clamps, model.n_heads, t) if clamps or match else None
+        out[layer] = LayerTreatment(keep, clamp, tuple(match), moved, reads)
     return out
+
+
+def previous(t: int) -> tuple[int, ...]:
+    """For each of t positions, that before it; the first and the last (the query) stay."""
+    return (0, *range(t - 2), t - 1)
+
+
+def clamped_layer(model: ModelConfig, t: int) -> dict[str, Edit]:
+    """A perfect first layer of two: its heads write nothing, so that values in layer 1 are of the embeddings, and a
+    position's query and key there are of the embedding before it."""
+    moved = Edit(at=previous(t))
+    return {"blocks.0.attn.hook_z": Edit(torch.zeros(model.n_heads, 1), 0.0),
+            "blocks.1.attn.hook_q": moved, "blocks.1.attn.hook_k": moved}  # fmt: skip
+
+
+def match_row(batch: Batch, strength: float, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """The query's attention under a match clamp [b, 2C+1], rows sum to 1; and whether a sequence has the answer in
+    its context, bool [b] (rows of those that have not say nothing)."""
+    right = batch.labels == batch.target[:, None]  # [b, C]
+    n_right, n_other = right.sum(1, keepdim=True), (~right).sum(1, keepdim=True)
+    on_right = torch.where(n_other > 0, strength, 1.0) / n_right.clamp(min=1)
+    on_other = (1 - strength) / n_other.clamp(min=1)
+    row = torch.zeros(len(batch), 2 * batch.n_pairs + 1, dtype=dtype, device=right.device)
+    row[:, 1::2] = torch.where(right, on_right, on_other).to(dtype)
+    return row, right.any(1)
+
+
+def reading_head(treated: Mapping[int, LayerTreatment]) -> int | None:
+    """The head of the last layer from which the answer is read, if it is."""
+    return next((what.reads for what in treated.values() if what.reads is not None), None)
 
 
 def _clamp(clamps: list[tuple[str | None, int]], heads: int, t: int) -> Clamp:
@@ -78,18 +125,34 @@ def held_pattern(name: str, t: int) -> Tensor:
     return torch.eye(t)[at]
 
 
-def edits(treated: Mapping[int, LayerTreatment], model: ModelConfig, everywhere: bool = False) -> dict[str, Edit]:
-    """The same for `forward` (with query_only, its default). everywhere: as the batch's, where answers are read."""
+def edits(
+    treated: Mapping[int, LayerTreatment], model: ModelConfig, batch: TaskBatch | None = None
+) -> dict[str, Edit]:
+    """The same for `forward` (with query_only, its default), but for what `reading_head` says.
+
+    Args:
+        batch: the sequences; needed where a match is clamped, and where answers are read at every position.
+    """
+    everywhere = batch is not None and batch.everywhere
     out = {}
     for layer, what in treated.items():
         query_alone = layer == model.n_layers - 1 and not everywhere
         name, asked = f"blocks.{layer}.attn", slice(-1 if query_alone else None, None)
         if what.clamp is not None:
             held, banned = what.clamp.held[:, None, None], what.clamp.banned[:, asked]
-            out[f"{name}.hook_attn_scores"] = Edit(1.0, torch.zeros(banned.shape).masked_fill(banned, -torch.inf))
-            out[f"{name}.hook_pattern"] = Edit((~held).float(), what.clamp.pattern[:, asked] * held)
+            if banned.any():
+                out[f"{name}.hook_attn_scores"] = Edit(1.0, torch.zeros(banned.shape).masked_fill(banned, -torch.inf))
+            keep, add = (~held).float(), what.clamp.pattern[:, asked] * held
+            for head, strength in what.match:
+                assert isinstance(batch, Batch)  # treatments of exemplars and labels are refused of other tasks
+                row, shows = match_row(batch, strength)
+                one = torch.eye(model.n_heads)[head][:, None, None] * shows[:, None, None, None]  # [b, h, 1, 1]
+                keep, add = keep * (1 - one), add + one * row[:, None, None]
+            out[f"{name}.hook_pattern"] = Edit(keep, add)
         if what.keep is not None:
             out[f"{name}.hook_z"] = Edit(what.keep[:, None], 0.0)
+        if what.moved is not None:
+            out |= {f"{name}.hook_{x}": Edit(at=what.moved) for x in "qk"}
     return out
 
 
@@ -97,7 +160,9 @@ class ClampedAttention:
     """`columns.attention` where some patterns are held, and its gradient: the same arrays
     q [s, slot, h, k, q, b] and kv [s, slot, h, k, t, b], z [s, h, k, q, b]."""
 
-    def __init__(self, q: np.ndarray, kv: np.ndarray, slots: tuple[int, int, int], scale: float, clamp: Clamp):
+    def __init__(self, q: np.ndarray, kv: np.ndarray, slots: tuple[int, int, int], scale: float, clamp: Clamp,
+                 rows: Iterable[tuple[int, np.ndarray, np.ndarray]] = ()):  # fmt: skip
+        """rows: heads whose query is held, with its attention [s, t, b] and where it is held [s, b], 1 or 0."""
         self.slots, self.scale = slots, scale
         self.parts = tuple(torch.from_numpy(x[:, slot]) for x, slot in zip((q, kv, kv), slots, strict=True))
         queries, keys, values = self.parts
@@ -107,7 +172,13 @@ class ClampedAttention:
         self.free = (~clamp.held).to(scores.dtype)[:, None, None, None]
         learned = scores.masked_fill(unseen[:, t - asking :, :, None], -torch.inf).softmax(-2)
         held = clamp.pattern[:, t - asking :] * clamp.held[:, None, None]
-        self.p = learned * self.free + held[..., None].to(scores.dtype)
+        held = held[..., None].to(scores.dtype)  # [h, q, t, 1]
+        for head, row, holds in rows:
+            at = torch.zeros(scores.shape[1], asking, 1, 1, dtype=scores.dtype)
+            at[head, -1] = 1
+            now = at * torch.from_numpy(holds)[:, None, None, None]  # [s, h, q, 1, b]
+            self.free, held = self.free * (1 - now), held + now * torch.from_numpy(row)[:, None, None]
+        self.p = learned * self.free + held
         self.z = torch.einsum("xhqsb,xhksb->xhkqb", self.p, values).contiguous().numpy()
 
     def gradient(self, dz: np.ndarray, dq: np.ndarray, dkv: np.ndarray) -> None:

@@ -5,6 +5,7 @@
     paths      RemoveDirectPath, only_direct_path: the embed-unembed path
     attention  ClampMatch, Temper: where the query looks, and how sharply
     edges      CutEdges: attention from one role to another
+    clamps     ClampLayer, ClampCopy: a perfect first layer, a perfect copy
     together   Together: several at once
     base       Intervention, the protocol of all of them; `edits`, many conditions in one pass
 
@@ -16,6 +17,8 @@ from mechicl.interventions.attention import Temper as Temper
 from mechicl.interventions.base import Intervention as Intervention
 from mechicl.interventions.base import as_interventions as as_interventions
 from mechicl.interventions.base import edits as edits
+from mechicl.interventions.clamps import ClampCopy as ClampCopy
+from mechicl.interventions.clamps import ClampLayer as ClampLayer
 from mechicl.interventions.edges import CutEdges as CutEdges
 from mechicl.interventions.heads import BASELINES as BASELINES
 from mechicl.interventions.heads import AblateHeads as AblateHeads

@@ -11,6 +11,7 @@ from torch import Tensor
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
+from mechicl.engine.treated import match_row
 from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
@@ -63,18 +64,6 @@ class ClampMatch(OfHeads):
                 held[:, head, -1, 0] = shows.to(held)
             out[hook] = Edit(1 - held.expand(-1, -1, -1, t), held * row.to(pattern)[:, None, None, :])
         return out
-
-
-def match_row(batch: Batch, strength: float, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """The query's attention under a match clamp [b, 2C+1], rows sum to 1; and whether a sequence has the answer in
-    its context, bool [b] (rows of those that have not say nothing)."""
-    right = batch.labels == batch.target[:, None]  # [b, C]
-    n_right, n_other = right.sum(1, keepdim=True), (~right).sum(1, keepdim=True)
-    on_right = torch.where(n_other > 0, strength, 1.0) / n_right.clamp(min=1)
-    on_other = (1 - strength) / n_other.clamp(min=1)
-    row = torch.zeros(len(batch), 2 * batch.n_pairs + 1, dtype=dtype, device=right.device)
-    row[:, 1::2] = torch.where(right, on_right, on_other).to(dtype)
-    return row, right.any(1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,12 @@ class Intervention(ABC):
         return 0
 
     @property
+    def reads(self) -> tuple[int, int] | None:
+        """The head (layer, head) whose attention scores at the labels are the answer, where it is not the
+        unembedding's: the same for all conditions of a family."""
+        return None
+
+    @property
     def family(self) -> str:
         """Conditions of one family share forward passes, and stand together in a table."""
         return type(self).__name__
@@ -139,7 +145,10 @@ def rank(hook: str) -> int:
 
 def _beside(parts: Sequence[Edit], hook: str) -> Edit:
     """Edits at one hook, next to each other on axis c."""
-    return Edit(*(_joined([getattr(edit, name) for edit in parts], rank(hook)) for name in ("keep", "add")))
+    if len({edit.at for edit in parts}) > 1:
+        raise ConfigError(f"conditions of one forward pass move the positions of {hook} alike.")
+    keep, add = (_joined([getattr(edit, name) for edit in parts], rank(hook)) for name in ("keep", "add"))
+    return Edit(keep, add, parts[0].at)
 
 
 def _joined(parts: Sequence[Tensor | float], axes: int) -> Tensor | float:

@@ -42,12 +42,18 @@ class Together(Intervention):
         return " + ".join(part.family for part in self.parts)
 
     @property
+    def reads(self) -> tuple[int, int] | None:
+        return next((part.reads for part in self.parts if part.reads is not None), None)
+
+    @property
     def note(self) -> str:
         return " ".join(part.note for part in self.parts)
 
     def check(self, model: ModelConfig) -> None:
         for part in self.parts:
             part.check(model)
+        if len(read := {part.reads for part in self.parts} - {None}) > 1:
+            raise ConfigError(f"the answer is read from one head, not from {len(read)}: give one ClampCopy.")
 
     def needs(self, model: ModelConfig) -> list[str]:
         return list(dict.fromkeys(hook for part in self.parts for hook in part.needs(model)))
@@ -70,4 +76,12 @@ def _after(first: Edit, then: Edit) -> Edit:
     """One edit that does both: (x k + a) k' + a'."""
     if isinstance(then.keep, float) and then.keep == 0.0:
         return then
-    return Edit(first.keep * then.keep, first.add * then.keep + then.add)
+    if then.at is not None:
+        if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor):
+            raise ConfigError("a clamped layer moves keys, so it stands before other parts that change them.")
+        return Edit(first.keep * then.keep, first.add * then.keep + then.add, _twice(first.at, then.at))
+    return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at)
+
+
+def _twice(first: tuple[int, ...] | None, then: tuple[int, ...]) -> tuple[int, ...]:
+    return then if first is None else tuple(first[j] for j in then)

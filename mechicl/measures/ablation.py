@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from mechicl.config import ConfigError, ModelConfig
+from mechicl.engine.copied import label_scores, score_copied, scores_hook
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, Metrics, mean_interval, paired_interval, score, wanted_of
@@ -133,8 +134,14 @@ def _scores(
             for rows in (slice(j, j + _SEQUENCES) for j in range(0, len(batch), _SEQUENCES)):
                 some = {name: _edit_of(edit, name, rows) for name, edit in edited.items()}
                 known = {name: _of(x, name, rows) for name, x in intact.acts.items()}
-                final = forward(params, batch[rows], model, edits=some, known=known).final
-                parts.append(_with_axes(score(params, final, batch[rows], metrics)))
+                reads = group[0].reads  # of one family: all read the same head, or none does
+                asked = [] if reads is None else [scores_hook(model)]
+                out = forward(params, batch[rows], model, edits=some, known=known, capture=asked)
+                if reads is None:
+                    scored = score(params, out.final, batch[rows], metrics)
+                else:
+                    scored = score_copied(label_scores(out.acts, model, reads[1]), batch[rows], metrics)
+                parts.append(_with_axes(scored))
             scored = {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
             # Edits that are the same for the whole group bring no axis c.
             yield list(group), {name: x.expand(-1, len(group), -1) for name, x in scored.items()}
@@ -142,7 +149,7 @@ def _scores(
 
 def _edit_of(edit: Edit, hook: str, rows: slice) -> Edit:
     keep, add = (_of(x, hook, rows) if isinstance(x, torch.Tensor) else x for x in (edit.keep, edit.add))
-    return Edit(keep, add)
+    return Edit(keep, add, edit.at)
 
 
 def _of(x: torch.Tensor, hook: str, rows: slice) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """The written-out gradients against autograd, and stacked models against each alone."""
 
-import dataclasses
 
 import numpy as np
 import pytest
@@ -23,6 +22,8 @@ KINDS = {
     "three-layers": {"n_layers": 3, "mlp_ratio": 1},
     "no-layer-norm": {"layer_norm": False, "mlp_ratio": 2},
     "sinusoidal": {"positions": "sinusoidal"},
+    "rotary": {"positions": "rotary", "position_time": 30.0},
+    "rotary-one-layer": {"positions": "rotary", "n_layers": 1},
     "conv": {"encoder": "conv", "channels": (3, 4)},
 }
 
@@ -89,13 +90,3 @@ def test_only_shown_labels_get_a_gradient():
     touched = set(np.flatnonzero(np.abs(grads["embed.W_E"][0]).sum(1)).tolist())
     assert touched == set(batch.labels.flatten().tolist())
     assert len(touched) < config.bank.labels
-
-
-@pytest.mark.parametrize("kind", ["attention-only", "conv"])
-def test_rotary_positions_train_through_autograd(kind):
-    config = make(kind)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, positions="rotary"))
-    batch, params = first(config), pack(init(config))
-    trainer = Trainer(config, params)
-    assert trainer.update(batch).item() == pytest.approx(loss(params, batch, config).item(), rel=1e-6)
-    assert trainer.update(batch).item() < loss(params, batch, config).item()

@@ -8,8 +8,8 @@ from random_models import MODELS, batch_of, by_engine, hooked, make, weights_of
 from mechicl.config import ConfigError
 from mechicl.data.banks import Batch
 from mechicl.engine.params import pack
+from mechicl.engine.treated import match_row
 from mechicl.interventions import AblateHeads, ClampMatch, Temper, Together
-from mechicl.interventions.attention import match_row
 
 
 def row_by_hand(labels: list[int], target: int, strength: float) -> list[float] | None:

@@ -1,0 +1,104 @@
+"""Subcircuits of an induction head made perfect (Singh et al. 2024, 2404.07129; science.md 4.3).
+
+Here are the first layer and the copy.
+
+`ClampMatch` (attention.py) is the third. As treatments of training: docs/treatments.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mechicl.config import ConfigError, ModelConfig
+from mechicl.data.banks import Batch
+from mechicl.engine.forward import Edit
+from mechicl.engine.treated import clamped_layer
+from mechicl.interventions.base import Intervention
+from mechicl.loading import check_types
+from mechicl.tasks.batch import TaskBatch
+from mechicl.treatments import check_layer_clamp, check_reading_head
+
+
+@dataclass(frozen=True)
+class ClampLayer(Intervention):
+    """A perfect first layer, of models with two layers of attention alone.
+
+    Layer 1 attends as if each position but the first and the query held the embedding of the one before, and nothing
+    else: a label's key is its exemplar's. What it reads there, its values, is of the embeddings as they are. Layer 0
+    does nothing.
+    """
+
+    def __str__(self) -> str:
+        return "layer clamped"
+
+    @property
+    def baseline(self) -> str:
+        return "in place of layer 0's output: the embedding of the position before, for patterns; nothing, for values"
+
+    def check(self, model: ModelConfig) -> None:
+        check_layer_clamp(model)
+
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
+        if batch is None:
+            raise ConfigError("ClampLayer depends on the length of the sequences: give the batch.")
+        return clamped_layer(model, of_exemplars(batch, self).shape[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClampCopy(Intervention):
+    """A perfect copy: the logit of a label in the context is the attention score, before the softmax, of one head of
+    the last layer at that label; no other label is ever answered. The unembedding is not used.
+
+    It changes what is read out, which no hook of a HookedTransformer can: it serves `series.evaluate` and `answers`.
+    """
+
+    head: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        check_types(self, "ClampCopy")
+
+    def __str__(self) -> str:
+        return "copy L{}H{}".format(*self.head)
+
+    @property
+    def baseline(self) -> str:
+        return "the head's attention scores at the labels in place of their logits"
+
+    @property
+    def reads(self) -> tuple[int, int]:
+        return self.head
+
+    @property
+    def family(self) -> str:
+        return str(self)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.head
+
+    def check(self, model: ModelConfig) -> None:
+        check_reading_head(self.head, model)
+
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
+        if batch is not None:
+            of_exemplars(batch, self)
+        return {}
+
+
+def of_exemplars(batch: TaskBatch, asked: Intervention) -> Batch:
+    """The batch, which must be of exemplars and labels.
+
+    Raises:
+        ConfigError: it is another task's.
+    """
+    if not isinstance(batch, Batch):
+        raise ConfigError(f"{asked}: an intervention on exemplars and labels, but these sequences are a "
+                          f"{type(batch).__name__}.")  # fmt: skip
+    return batch

@@ -65,6 +65,36 @@ def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ..
     return figure
 
 
+def against_published(
+    table: pd.DataFrame, published: pd.DataFrame, points: dict[str, dict[float, float]], title: str = "ours"
+) -> Figure:
+    """Our runs over the published curves, on a linear axis. The published ones are broad and pale, with their readings
+    as circles; of ours every seed is thin, the median thick. Both tables have evaluator, sequences, value; ours also
+    seed."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        axis = figure.subplots()
+        for evaluator in points:
+            colour, name = COLOURS[evaluator], NAMES[evaluator].split(" (")[0]
+            theirs = published[published.evaluator == evaluator]
+            axis.plot(theirs.sequences / 1e6, theirs.value, color=colour, lw=3.2, alpha=0.28, label=f"{name}, "
+                                                                                                    "published")
+            axis.plot([t / 1e6 for t in points[evaluator]], [*points[evaluator].values()], "o", mfc="white", mec=colour,
+                      ms=4, alpha=0.6)  # fmt: skip
+            mine = table[table.evaluator == evaluator]
+            if len(mine):
+                over_seeds(axis, mine.assign(sequences=mine.sequences / 1e6), colour, f"{name}, {title}")
+        axis.set_xlim(0, 20)
+        axis.set_ylim(-0.02, 1.02)
+        axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
+        axis.set_xlabel("training sequences seen, million")
+        axis.set_ylabel("in-context accuracy")
+        count = table.seed.nunique() if len(table) else 0
+        axis.set_title(f"published: one seed; ours: n = {count}", loc="left")
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
 def over_seeds(axis: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
     """Each seed's curve thin, their median thick, straight between evaluated steps."""
     rows = rows[rows.sequences > 0]

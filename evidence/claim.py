@@ -16,7 +16,8 @@ class Claim:
 
     says: the claim and its source. ran: recipe, seeds, sequences. rule: how the parts follow from the data. parts: each
     with its effect, interval, n and status. text: paragraphs and tables in Markdown. reason: why the setting is not the
-    claim's, or how far the runs are; its status is then `instead`, and the parts are shown as a description.
+    claim's, or how far the runs are; its status is then `instead`, and the parts are shown as a description. awaited:
+    what will bring a status that is still to come.
     """
 
     key: str
@@ -30,10 +31,16 @@ class Claim:
     figures: dict[str, Figure] = field(default_factory=dict)  # name -> figure, each an SVG of its own
     instead: Status | None = None
     reason: str = ""
+    awaited: str = ""
 
     @property
     def status(self) -> Status:
         return self.instead or together(self.parts)
+
+    @property
+    def at_95(self) -> Status:
+        """What the status would be by intervals of 95%."""
+        return self.instead or together(self.parts, strict=True)
 
     @property
     def number(self) -> str:

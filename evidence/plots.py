@@ -32,8 +32,8 @@ def save(figure: Figure, path: Path) -> None:
 
 def grid(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels that share their axes."""
-    columns = min(columns, count)
     rows = math.ceil(count / columns)
+    columns = math.ceil(count / rows)  # five panels are three and two, not four and one
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(CELL[0] * columns, CELL[1] * rows + 0.45), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
@@ -54,7 +54,7 @@ def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ..
             rows = table[table.condition == name]
             for evaluator in shown:
                 over_seeds(axis, rows[rows.evaluator == evaluator], COLOURS[evaluator], NAMES[evaluator].split(" (")[0])
-            axis.set_title(textwrap.fill(f"{title} (n = {rows.seed.nunique()})", 34), loc="left")  # as wide as a panel
+            axis.set_title(textwrap.fill(f"{title} (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{rows.seed.nunique()})", 34), loc="left")  # as wide as a panel
             axis.set_xscale("log")
             axis.set_ylim(-0.02, 1.02)
             axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
@@ -90,7 +90,7 @@ def against_published(
         axis.set_xlabel("training sequences seen, million")
         axis.set_ylabel("in-context accuracy")
         count = table.seed.nunique() if len(table) else 0
-        axis.set_title(f"published: one seed; ours: n = {count}", loc="left")
+        axis.set_title(f"published: one seed; ours: {f'n = {count}' if count else 'no finished table yet'}", loc="left")
         figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper")
     return figure
 

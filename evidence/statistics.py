@@ -18,6 +18,7 @@ from mechicl.figures.style import short
 from mechicl.measures.phases import over_seeds, phase_times
 
 LEVEL = 0.9  # of exact intervals: each end is a one-sided bound of 95%
+STRICT = 0.95  # what a status would be by this level is shown beside it (evidence/choices.py)
 QUANTITIES = ("onset", "peak", "peak_value", "half_decay", "final_value")
 
 

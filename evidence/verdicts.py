@@ -14,13 +14,13 @@ correction for their number.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from evidence.statistics import median_interval, share_interval
+from evidence.statistics import STRICT, median_interval, share_interval
 from mechicl.figures.style import short
 
 SMALLEST = 0.1  # the smallest difference in accuracy that counts
@@ -31,12 +31,17 @@ Status = Literal["supported", "contradicted", "inconclusive", "not comparable", 
 @dataclass(frozen=True)
 class Part:
     """One statement that can fail: what is measured, the effect with its interval and n, its status, and what the claim
-    says of it."""
+    says of it. strict: the status by an interval of 95%; None: no interval decides it."""
 
     says: str
     effect: str
     status: Status
     claim: str = ""
+    strict: Status | None = None
+
+    @property
+    def at_95(self) -> Status:
+        return self.strict or self.status
 
 
 def judged(low: float, high: float, above: float | None = None, below: float | None = None) -> Status:
@@ -60,12 +65,13 @@ def effect(
     if not len(x):
         return Part(says, "not run", "not run yet", claim)
     middle, low, high = median_interval(x)
+    strict = judged(*median_interval(x, STRICT)[1:], above, below)
     said = number(middle, text)
     if np.isnan(low):
         said += f" (from {number(x.min(), text)} to {number(x.max(), text)}; too few for an interval)"
     else:
         said += f" [{number(low, text)}, {number(high, text)}]"
-    return Part(says, f"{said}, n = {len(x)}", judged(low, high, above, below), claim)
+    return Part(says, f"{said}, n = {len(x)}", judged(low, high, above, below), claim, strict)
 
 
 def share(says: str, holds: Iterable[bool] | None, *, above: float | None = None, below: float | None = None) -> Part:
@@ -79,8 +85,9 @@ def share(says: str, holds: Iterable[bool] | None, *, above: float | None = None
     if not found:
         return Part(says, "there is no such run", "inconclusive", claim)
     low, high = share_interval(sum(found), len(found))
+    strict = judged(*share_interval(sum(found), len(found), STRICT), above, below)
     said = f"{sum(found) / len(found):.0%} [{low:.0%}, {high:.0%}], {sum(found)} of {len(found)}"
-    return Part(says, said, judged(low, high, above, below), claim)
+    return Part(says, said, judged(low, high, above, below), claim, strict)
 
 
 def never(says: str, happens: Iterable[bool] | None, rare: float = 0.25) -> Part:
@@ -88,24 +95,27 @@ def never(says: str, happens: Iterable[bool] | None, rare: float = 0.25) -> Part
     share ends below `rare`."""
     found = None if happens is None else [bool(h) for h in happens]
     part = share(says, found, below=rare)
-    return Part(says, part.effect, "contradicted" if found and any(found) else part.status, "never")
+    if found and any(found):
+        return Part(says, part.effect, "contradicted", "never")
+    return replace(part, claim="never")
 
 
 def any_of(says: str, parts: Sequence[Part]) -> Part:
     """At least one of these holds: contradicted where all are."""
-    found = [part.status for part in parts]
-    status: Status = "inconclusive"
-    if "supported" in found:
-        status = "supported"
-    elif set(found) == {"contradicted"} or set(found) == {"not run yet"}:
-        status = found[0]
     said = "; ".join(f"{part.says}: {part.effect}" for part in parts)
-    return Part(says, said, status, f"at one of them {parts[0].claim}")
+    status, strict = _any([part.status for part in parts]), _any([part.at_95 for part in parts])
+    return Part(says, said, status, f"at one of them {parts[0].claim}", strict)
 
 
-def together(parts: Sequence[Part]) -> Status:
-    """The status of a claim that says all of these."""
-    found = {part.status for part in parts}
+def _any(found: Sequence[Status]) -> Status:
+    if "supported" in found:
+        return "supported"
+    return found[0] if set(found) in ({"contradicted"}, {"not run yet"}) else "inconclusive"
+
+
+def together(parts: Sequence[Part], *, strict: bool = False) -> Status:
+    """The status of a claim that says all of these. strict: by intervals of 95%."""
+    found = {part.at_95 if strict else part.status for part in parts}
     if not parts or found == {"not run yet"}:
         return "not run yet"
     order: tuple[Status, ...] = ("contradicted", "running", "not run yet", "not comparable", "inconclusive")

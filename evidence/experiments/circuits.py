@@ -11,7 +11,7 @@ from evidence import plots, tables
 from evidence.claim import Claim, not_run, table
 from evidence.definitions import FORMED
 from evidence.statistics import spread, spread_times
-from evidence.verdicts import SMALLEST, effect
+from evidence.verdicts import SMALLEST, Part, effect
 
 HALVES = {"intact": "intact", "first half from the peak": "first half (embeddings, layer 0) from the peak",
           "first half from before ICL": "first half from before ICL (control)",
@@ -50,30 +50,21 @@ def _halves() -> Claim:
     end, peak = at[at.step == at.step.max()], _peaks(found, seeds)
     halves = [[label, *(spread([_value(end, s, name, e) for s in seeds]) for e in EVALUATORS)]
               for name, label in HALVES.items()]  # fmt: skip
-    every = [int(s) for s in sorted(found.seed.unique())]
-
-    def icl(name: str) -> np.ndarray:
-        return np.array([_value(end, s, name, "icl") for s in every])
-
-    parts = [
-        effect("ICL at the end with the peak's first half less with that from before ICL", above=SMALLEST,
-               values=icl("first half from the peak") - icl("first half from before ICL")),
-        effect("ICL at the end with the peak's second half less intact", below=SMALLEST,
-               values=icl("second half from the peak") - icl("intact")),
-    ]  # fmt: skip
+    every = all_seeds(found)
     return Claim(
         key, title, says, f"`demo`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 of 125 checkpoints each",
         "in the median of all seeds the first half of the model at the peak, put into the end's model, gives ICL .1 or "
         "more above the same half from before ICL; and the peak's second half gives ICL less than .1 above the intact "
         "end. Seeds in which Flip never formed count: their 'peak' is the checkpoint of their highest Flip.",
-        parts, command,
+        halves_parts(found, every), command,
         ["Above: every checkpoint's own model with that half put in. Below: the end's (n = 1,000 sequences per "
          "evaluator and seed):",
          table(["", *(e.upper() for e in EVALUATORS)], halves),
-         "The trap is in the control: Flip rises with a half that has no ICL at all, because recall is broken.",
+         "Flip rises with a first half from before ICL, too. That is no ICL: such a half cannot recall, so answers "
+         "from the weights no longer push Flip down.",
          *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
-         left],
-        {"circuits": plots.curves(tables.headline(at[at.seed.isin(seeds)]), PANELS)},
+         *left],
+        {"circuits": plots.curves(tables.headline(at), PANELS)},
     )  # fmt: skip
 
 
@@ -92,42 +83,72 @@ def _mlps() -> Claim:
     rows = [[when, label, *(spread([_value(at[at.step == step[s]], s, name, e) for s in seeds]) for e in EVALUATORS)]
             for when, step in (("the peak", peak), ("the end", dict.fromkeys(seeds, last)))
             for name, label in MLPS.items()]  # fmt: skip
-
-    every = [int(s) for s in sorted(found.seed.unique())]
-    peaks = _peaks(found, every)
-
-    def lost(step: dict[int, int], evaluator: str, of: list[int]) -> np.ndarray:
-        now = {s: at[at.step == step[s]] for s in of}
-        return np.array([_value(now[s], s, "intact", evaluator) - _value(now[s], s, "mean L1 MLP", evaluator)
-                         for s in of])  # fmt: skip
-
-    ends = dict.fromkeys(every, last)
-    parts = [effect("IWL at the end, lost without the MLP", lost(ends, "iwl", every), above=SMALLEST),
-             effect("ICL at the peak, lost without the MLP", lost(peaks, "icl", every), below=SMALLEST)]  # fmt: skip
-    flip = -lost(ends, "flip", seeds)
+    every = all_seeds(found)
+    flip = -_lost(found, dict.fromkeys(seeds, last), "flip")
     return Claim(
         key, title, says, f"`iwl`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 checkpoints each",
         "in the median of all seeds in-weights accuracy (IWL) at the end falls by .1 or more with the MLP's mean in "
         "its place (recall is there); and ICL at its peak falls by less than .1 (ICL is not).",
-        parts, command,
+        mlps_parts(found, every), command,
         [f"n = {int(at.n.max()):,} sequences per evaluator and seed:",
          table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
          f"Without the MLP at the end Flip rises by {spread(flip.tolist())}: so much of an ICL circuit is still "
-         "behind it (or recall is broken: see the trap of 8.6).",
+         "left (or recall is broken, as under 8.6).",
          *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
-         *_directions(found, seeds, peak, "mlp_subspaces", "MLP"), left],
-        {"mlps": plots.curves(tables.headline(at[at.seed.isin(seeds)]), MLPS)},
+         *_directions(found, seeds, peak, "mlp_subspaces", "MLP"), *left],
+        {"mlps": plots.curves(tables.headline(at), MLPS)},
     )  # fmt: skip
 
 
-def _formed(found: pd.DataFrame) -> tuple[list[int], str]:
-    """The seeds in which ICL formed, and a sentence on those left out."""
+def all_seeds(found: pd.DataFrame) -> list[int]:
+    return [int(s) for s in sorted(found.seed.unique())]
+
+
+def formed_seeds(found: pd.DataFrame) -> list[int]:
+    """Those in which ICL formed."""
     at = found[(found.topic == "halves") & (found.condition == "intact")]
     highest = tables.headline(at).groupby(["seed", "evaluator"], observed=True).value.max().astype(float)
-    seeds = [int(s) for s in sorted(found.seed.unique())
-             if highest[s, "icl"] >= FORMED.icl and highest[s, "flip"] >= FORMED.flip]  # fmt: skip
-    left = [int(s) for s in sorted(found.seed.unique()) if s not in seeds]
-    return seeds, f"Left out of the tables, since ICL never formed: seed {', '.join(map(str, left))}." if left else ""
+    return [s for s in all_seeds(found) if highest[s, "icl"] >= FORMED.icl and highest[s, "flip"] >= FORMED.flip]
+
+
+def halves_parts(found: pd.DataFrame, seeds: list[int]) -> list[Part]:
+    """Of claim 8.6, over these seeds."""
+    at = found[found.topic == "halves"]
+    end = at[at.step == at.step.max()]
+
+    def icl(name: str) -> np.ndarray:
+        return np.array([_value(end, s, name, "icl") for s in seeds])
+
+    return [
+        effect("ICL at the end with the peak's first half less with that from before ICL", above=SMALLEST,
+               values=icl("first half from the peak") - icl("first half from before ICL")),
+        effect("ICL at the end with the peak's second half less intact", below=SMALLEST,
+               values=icl("second half from the peak") - icl("intact")),
+    ]  # fmt: skip
+
+
+def mlps_parts(found: pd.DataFrame, seeds: list[int]) -> list[Part]:
+    """Of claim 8.7, over these seeds."""
+    ends = dict.fromkeys(seeds, int(found[found.topic == "mlps"].step.max()))
+    return [effect("IWL at the end, lost without the MLP", _lost(found, ends, "iwl"), above=SMALLEST),
+            effect("ICL at the peak, lost without the MLP", _lost(found, _peaks(found, seeds), "icl"),
+                   below=SMALLEST)]  # fmt: skip
+
+
+def _lost(found: pd.DataFrame, step: dict[int, int], evaluator: str) -> np.ndarray:
+    """What a score falls by with the mean in the MLP's place, of every seed at its step."""
+    at = found[found.topic == "mlps"].assign(condition=lambda rows: rows.intervention)
+    now = {s: at[at.step == step[s]] for s in step}
+    return np.array([_value(now[s], s, "intact", evaluator) - _value(now[s], s, "mean L1 MLP", evaluator)
+                     for s in step])  # fmt: skip
+
+
+def _formed(found: pd.DataFrame) -> tuple[list[int], list[str]]:
+    """The seeds in which ICL formed, and a sentence on those left out of the tables."""
+    seeds = formed_seeds(found)
+    left = [s for s in all_seeds(found) if s not in seeds]
+    said = f"Left out of the tables, since ICL never formed: seed {', '.join(map(str, left))}."
+    return seeds, [said] if left else []
 
 
 def _parts(found: pd.DataFrame, seeds: list[int]) -> list[str]:

@@ -26,7 +26,7 @@ def _tables() -> dict[str, pd.DataFrame]:
 
 
 def parts(runs: dict[str, Runs], loss: dict[str, pd.DataFrame]) -> list[Part]:
-    """Of claim 1.1, over the seeds of all recipes together."""
+    """Of claim 1.1, over the seeds of all given recipes together."""
     faded = [x for name, run in runs.items() for x in run.among_formed(("fades",), name) or []]
     fall = pd.concat([run.of(name, "icl", "fall") for name, run in runs.items()])
     rival = pd.concat([run.of(name, RECIPES[name][0], "final_value") for name, run in runs.items()])

@@ -17,7 +17,7 @@ class Claim:
     says: the claim and its source. ran: recipe, seeds, sequences. rule: how the parts follow from the data. parts: each
     with its effect, interval, n and status. text: paragraphs and tables in Markdown. reason: why the setting is not the
     claim's, or how far the runs are; its status is then `instead`, and the parts are shown as a description. awaited:
-    what will bring a status that is still to come.
+    what will bring a status that is still to come. front: paragraphs and tables that the page itself shows, too.
     """
 
     key: str
@@ -32,6 +32,7 @@ class Claim:
     instead: Status | None = None
     reason: str = ""
     awaited: str = ""
+    front: Sequence[str] = ()
 
     @property
     def status(self) -> Status:
@@ -45,7 +46,7 @@ class Claim:
     @property
     def number(self) -> str:
         """The effect of every part, for a row of an index; how far the runs are, where there is no verdict yet."""
-        if self.status == "running" and self.reason:
+        if not self.parts and self.reason:
             return self.reason
         return "; ".join(f"{part.says}: {part.effect}" for part in self.parts) or "-"
 

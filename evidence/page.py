@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from evidence import experiments, plots, tidy
+from evidence import choices, experiments, plots, tidy
 from evidence.claim import Claim, table
 from evidence.declared import DECLARED
 from evidence.verdicts import Part
@@ -25,7 +25,7 @@ APPENDICES = {  # file -> title, its claims; those of OWN come last and are no r
     "circuits": ("Circuits", ("8.6", "8.7")),
     "hypotheses": ("Our own hypotheses", OWN),
 }  # fmt: skip
-HEAD = ("", "claim", "effect [90% interval], n", "status", "rule before its runs")
+HEAD = ("", "claim", "effect [90% interval], n", "status", "at 95%", "rule before its runs")
 
 
 def claims() -> list[Claim]:
@@ -60,12 +60,14 @@ def build(docs: Path = DOCS) -> list[Path]:
 
 
 def front(found: dict[str, Claim]) -> str:
-    """The page: five claims, what differs from the published settings, methods, limitations, our own hypotheses."""
+    """The page: five claims, what differs from the published settings, methods, choices, limitations, our own
+    hypotheses."""
     rows = [_row(f"[{n}](#{anchor(found[key], n)})", found[key]) for n, key in enumerate(FIRST, 1)]
     parts = [_text("intro"), table(HEAD, rows)]
     parts += [_first(n, found[key]) for n, key in enumerate(FIRST, 1)]
     rest = [key for key in found if key not in (*OWN, *FIRST)]
-    parts += [_text("differs"), _text("methods"), tidy.sensitivity(), _text("limitations"), _text("own"),
+    parts += [_text("differs"), _text("methods"), tidy.sensitivity(), _text("choices"), choices.level(found),
+              choices.as_table(found), _text("limitations"), _text("own"),
               index(found, [key for key in found if key in OWN], "findings/"),
               "## All other claims of the literature", _text("others"),
               index(found, rest, "findings/"), _text("files")]  # fmt: skip
@@ -77,7 +79,7 @@ def _first(number: int, claim: Claim) -> str:
     figure = next(iter(claim.figures), None)
     lines = [f"## {number}. {claim.title}", f"**Claim.** {claim.says}", f"**Runs.** {claim.ran}."]
     lines += [f"![{claim.title}](findings/{figure}.svg)"] if figure else []
-    lines += [*_judged(claim), f"Details: [{claim.key}](findings/{home(claim.key)}.md#{anchor(claim)})."]
+    lines += [*_judged(claim), *claim.front, f"Details: [{claim.key}](findings/{home(claim.key)}.md#{anchor(claim)})."]
     return "\n\n".join(lines)
 
 
@@ -98,7 +100,7 @@ def section(claim: Claim) -> str:
         return "\n\n".join([*lines, f"**Not run yet.** `{claim.command}` runs it."])
     lines.append(f"**Run.** {claim.ran}. `{claim.command}`")
     lines += [f"![{claim.title}]({name}.svg)" for name in claim.figures]
-    return "\n\n".join([*lines, *_judged(claim), *claim.text])
+    return "\n\n".join([*lines, *_judged(claim), *claim.front, *claim.text])
 
 
 def _judged(claim: Claim) -> list[str]:
@@ -107,6 +109,7 @@ def _judged(claim: Claim) -> list[str]:
     lines = [f"**Status: {claim.status}.**" + (f" {reason[:1].upper()}{reason[1:]}." if reason else "")]
     if claim.status == "not comparable":
         lines.append("The numbers below describe our runs. They do not judge the claim.")
+    lines += [claim.awaited] if claim.awaited else []
     lines += [_parts(claim.parts, claim.status != "not comparable")] if claim.parts else []
     declared = DECLARED[claim.key]
     earlier = f" The earlier verdict: {declared.earlier}." if declared.earlier else ""
@@ -126,7 +129,7 @@ def index(found: dict[str, Claim], keys: list[str], folder: str) -> str:
 
 
 def _row(link: str, claim: Claim) -> list[str]:
-    return [link, claim.title, _effect(claim), f"**{claim.status}**", DECLARED[claim.key].before]
+    return [link, claim.title, _effect(claim), f"**{claim.status}**", claim.at_95, DECLARED[claim.key].before]
 
 
 def _effect(claim: Claim) -> str:

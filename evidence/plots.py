@@ -90,7 +90,7 @@ def against_published(
         axis.set_xlabel("training sequences seen, million")
         axis.set_ylabel("in-context accuracy")
         count = table.seed.nunique() if len(table) else 0
-        axis.set_title(f"published: one seed; ours: {f'n = {count}' if count else 'no finished table yet'}", loc="left")
+        axis.set_title(f"published: one seed; ours: {f'n = {count}' if count else 'none yet'}", loc="left")
         figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper")
     return figure
 

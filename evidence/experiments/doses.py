@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -38,6 +38,7 @@ class Dose:
     base: str = ""  # the condition that the others are compared with
     untreated: str = ""  # the table of a recipe's own runs, which are `base`'s where that was not run again
     more: Callable[[pd.DataFrame], tuple[list[str], dict[str, Figure]]] | None = None  # paragraphs and figures
+    panels: dict[str, str] = field(default_factory=dict)  # conditions -> titles: the first figure has these alone
     shown: bool = True  # whether the sweep's tables and figure are here; another claim of the same sweep has them
 
     @cached_property
@@ -70,7 +71,10 @@ class Dose:
             own = tables.read(self.sweep)
             assert own is not None
             drawn = pd.concat([own, *self._untreated(own)])
-            figures = {self.sweep: plots.curves(drawn[drawn.complete], ran)}
+            drawn = drawn[drawn.complete]
+            first = {c: title for c, title in self.panels.items() if c in ran}
+            figures = {f"{self.sweep}-first": plots.curves(drawn, first)} if first else {}
+            figures[self.sweep] = plots.curves(drawn, ran)
             text = [f"What became of the runs: {_summary(everything.kinds)}.",
                     condition_table(everything.phases, everything.kinds, ran),
                     *against(everything.phases, self.base, ran)]  # fmt: skip
@@ -186,7 +190,10 @@ DOSES = (
          "at one of three strengths (1e-5, 1e-4, 1e-3) on the MLPs ICL forms and stays in more than half of the "
          "runs; at every strength on attention it does so in less than half.", rules.groups,
          "Without a penalty (`none`) they are the runs of `iwl` (1.1): the same training, at those steps at which the "
-         "others were evaluated.", base="none", untreated="iwl"),
+         "others were evaluated.", base="none", untreated="iwl",
+         panels={"none": "no penalty", **{f"penalty_l2-{s}_l2_group-{group}": f"{name}, {s}"
+                                          for group, name in (("mlp", "MLPs"), ("attention", "attention"))
+                                          for s in rules.STRENGTHS}}),
 )  # fmt: skip
 
 

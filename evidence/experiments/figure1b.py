@@ -38,14 +38,24 @@ def claims() -> list[Claim]:
             "in-context learning (ICL) forms at 3.5 to 4 million sequences, peaks at .89 and falls to .59; Flip, its "
             "score against the weights, goes .71 to .03; CIWL, in-weights learning among the context's labels, rises "
             "to .97 (Singh et al. 2025, Fig. 1b; one seed).")  # fmt: skip
+    points = [] if data is None else ["At the published points, over the seeds that have reached them:",
+                                      point_table(data)]  # fmt: skip
     parts = [] if data is None or not finished(data, count) else [rise(data), fade(data)]
     return [Claim(
         "0.5", "Figure 1b on features of real drawings", says,
         f"`coopetition` on raw features of EfficientNet-Lite0, {count} seeds to 20M", RULE, parts, COMMAND,
-        [] if data is None else ["At the published points, over the seeds that have reached them:", point_table(data)],
-        {"figure-1b": plots.against_published(_drawn(data), published.curves(), published.points())},
-        None if parts else "running", "" if parts else progress(data, count),
+        [], {"figure-1b": plots.against_published(_drawn(data), published.curves(), published.points())},
+        None if parts else "running", "" if parts else progress(data, count), "" if parts else awaited(data), points,
     )]  # fmt: skip
+
+
+def awaited(data: pd.DataFrame | None) -> str:
+    """What is not there yet, and the commands that bring it."""
+    missing = "our curves in the figure, our numbers at the published points, and a verdict" if data is None else (
+        "a verdict, and our numbers at the points that no seed has reached")  # fmt: skip
+    return (f"Not there yet: {missing}. The runs are going on. `python -m evidence collect sweeps/{SWEEP}.toml "
+            f"checkpoints/{SWEEP}` makes the table of what they have reached, also before they end; `make findings` "
+            "then builds these pages from it.")  # fmt: skip
 
 
 def _file(sweep: str) -> Path:

@@ -53,12 +53,14 @@ class Why:
         data = read(self.sweep, self.needs)
         whole = finished(data, len(SEEDS)) and set(data.condition) == set(self.needs)
         done = Runs(data).phases if len(data) else None
+        begun = tables.read(self.sweep) is not None
+        reason = _progress(data, len(self.needs)) if begun else f"no run of `sweeps/{self.sweep}.toml` is collected yet"
         return Claim(
             self.key, self.title, self.says, ran, self.rule, [self.judged(data)] if whole else [], command,
             [] if done is None or done.empty else [_summary(done, self.needs)],
             {f"figure-1b-{self.key.split('.')[1]}": plots.curves(data, {c: TITLES[c] for c in self.needs})}
             if whole else {},
-            None if whole else "running", "" if whole else _progress(data, len(self.needs)),
+            None if whole else "running" if begun else "not run yet", "" if whole else reason,
         )  # fmt: skip
 
 

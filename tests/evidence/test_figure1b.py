@@ -1,11 +1,21 @@
 """Figure 1b: no verdict before all seeds are finished; then each of its rules can come out either way."""
 
+import dataclasses
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from evidence import page, published, tables
 from evidence.experiments import figure1b, figure1b_why
+from mechicl.data.banks import build_bank
+from mechicl.data.shaping import Geometry, geometry
+from mechicl.sweep.plan import plan
+
+FEATURES = Geometry(norm=45.36, mean_norm=34.39, within_over_between=0.911, participation_ratio=16.35)  # measured
+INPUT = Path(__file__).parents[2] / "sweeps" / "figure-1b-input.toml"
 
 TIMES = np.linspace(0, 2e7, 201)
 PUBLISHED = {name: np.interp(TIMES, *np.array(sorted(points.items())).T) for name, points in published.points().items()}
@@ -43,6 +53,8 @@ def seeds(*curves, condition="raw"):
 def test_nothing_run_says_how_many_seeds_are_to_come(given):
     got = claim(figure1b, "0.5")
     assert (got.status, got.reason) == ("running", "running: 0 of 5 seeds, to 0 million sequences")
+    assert "python -m evidence collect sweeps/figure-1b.toml" in got.awaited
+    assert not got.front
 
 
 def test_unfinished_runs_give_no_verdict(given):
@@ -51,6 +63,8 @@ def test_unfinished_runs_give_no_verdict(given):
     assert got.status == "running"
     assert got.reason == "running: 5 of 5 seeds begun, 4 finished, to 20.0 million sequences"
     assert not got.parts
+    assert got.awaited
+    assert "| ICL | 4M |" in got.front[1]  # what the seeds have reached is shown
     given["figure-1b"] = run(PUBLISHED, 0, to=1.2e7)
     assert "1 of 5 seeds begun, 0 finished, to 12.0 million" in claim(figure1b, "0.5").reason
     given["figure-1b"] = seeds(*[PUBLISHED] * 4)
@@ -72,12 +86,13 @@ def test_the_rules_of_the_rise_and_the_fade(given, curves, rise, fade, status):
     got = claim(figure1b, "0.5")
     assert [part.status for part in got.parts] == [rise, fade]
     assert got.status == status
+    assert not got.awaited
     assert ("its speed differs" in got.parts[1].effect) == (fade == "inconclusive")
 
 
 def test_every_published_point_has_its_difference_and_spread(given):
     given["figure-1b"] = seeds(*[PUBLISHED] * 5)
-    lines = claim(figure1b, "0.5").text[1].splitlines()
+    lines = claim(figure1b, "0.5").front[1].splitlines()
     assert len(lines) == 2 + sum(len(points) for points in published.points().values())
     assert "| ICL | 4M | 0.75 | 0.752 [0.750, 0.754] | +0.002 [+0.000, +0.004] | 5 |" in lines
     reached = figure1b.point_table(run(PUBLISHED, to=5e6)).splitlines()
@@ -103,6 +118,8 @@ def three(**conditions):
 )  # fmt: skip
 def test_what_of_the_input_decides(given, centred, scaled, both, size, mean):
     given["figure-1b"] = seeds(*[PUBLISHED] * 5)
+    assert claim(figure1b_why, "0.6").status == "not run yet"  # its own sweep has not begun
+    given["figure-1b-input"] = three(**{"centred": centred}).query("seed == 0")
     assert claim(figure1b_why, "0.6").status == "running"
     given["figure-1b-input"] = three(**{"centred": centred, "scaled": scaled, "centred-scaled": both})
     assert claim(figure1b_why, "0.6").status == size
@@ -150,8 +167,17 @@ def test_the_geometry_of_gaussian_clusters(curve, status):
     assert figure1b_why.geometry(three(raw=PUBLISHED, gaussian=curve)).status == status
 
 
-def test_conditions_that_the_hypotheses_name_are_planned_or_said_to_be_missing(given):
+def test_the_gaussian_condition_has_the_geometry_of_the_features():
+    (condition,) = (c for c in plan(tomllib.loads(INPUT.read_text()), "x").conditions if c.name == "gaussian")
+    bank = dataclasses.replace(condition.config.bank, n_classes=2000, n_exemplars=6, n_holdout_classes=0)
+    found = geometry(build_bank(dataclasses.replace(condition.config, bank=bank)).exemplars)
+    for name, wanted in vars(FEATURES).items():
+        assert getattr(found, name) == pytest.approx(wanted, rel=0.04), name
+
+
+def test_all_conditions_that_the_hypotheses_name_are_planned(given):
     for why in figure1b_why.WHY:
         got = why.claim()
-        assert got.status == "running" or "has no condition" in got.reason
+        assert got.status == "not run yet"
+        assert "is collected yet" in got.reason
         assert why.key in page.OWN

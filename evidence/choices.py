@@ -1,5 +1,5 @@
-"""Choices that were made with results in view, each with what the other choice would have said. They are on the page, so
-that a reader can undo them."""
+"""Choices that were made with results in view, each with what the other choice would have said. They are on the page,
+so that a reader can undo them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from evidence import tables
 from evidence.claim import Claim, table
-from evidence.experiments import circuits, competition, doses, transience
+from evidence.experiments import circuits, doses, transience
 from evidence.experiments.dose_rules import STAYS
 from evidence.runs import Runs
 from evidence.statistics import LEVEL, STRICT, losses
@@ -45,10 +45,10 @@ def level(found: dict[str, Claim]) -> str:
     lost = [f"{claim.key} ({claim.status})" for claim in decided if claim.at_95 != claim.status]
     if not decided:
         return "No claim is decided yet."
-    return (f"**The level.** Intervals are of {LEVEL:.0%}. With {STRICT:.0%} intervals {len(kept)} of the {len(decided)} "
-            f"decided claims keep their status: {', '.join(kept) or 'none'}. The others are then inconclusive: "
-            f"{', '.join(lost) or 'none'}. Most have five seeds each, and five seeds have no {STRICT:.0%} interval of a "
-            "median.")  # fmt: skip
+    return (f"**The level.** Intervals are of {LEVEL:.0%}. With {STRICT:.0%} intervals {len(kept)} of the "
+            f"{len(decided)} decided claims keep their status: {', '.join(kept) or 'none'}. The others are then "
+            f"inconclusive: {', '.join(lost) or 'none'}. Most have five seeds each, and five seeds have no "
+            f"{STRICT:.0%} interval of a median.")  # fmt: skip
 
 
 def _one(key: str, keys: tuple[str, ...]) -> Choice:

@@ -54,7 +54,8 @@ def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ..
             rows = table[table.condition == name]
             for evaluator in shown:
                 over_seeds(axis, rows[rows.evaluator == evaluator], COLOURS[evaluator], NAMES[evaluator].split(" (")[0])
-            axis.set_title(textwrap.fill(f"{title} (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{rows.seed.nunique()})", 34), loc="left")  # as wide as a panel
+            count = f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{rows.seed.nunique()})"
+            axis.set_title(textwrap.fill(f"{title} {count}", 34), loc="left")  # as wide as a panel
             axis.set_xscale("log")
             axis.set_ylim(-0.02, 1.02)
             axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
@@ -98,7 +99,7 @@ def against_published(
 def over_seeds(axis: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
     """Each seed's curve thin, their median thick, straight between evaluated steps."""
     rows = rows[rows.sequences > 0]
-    wide = rows.pivot_table(index="sequences", columns="seed", values="value").sort_index()
+    wide = rows.pivot(index="sequences", columns="seed", values="value").sort_index()
     wide = wide.interpolate(method="index", limit_area="inside")
     axis.plot(wide.index, wide.to_numpy(), color=colour, lw=0.6, alpha=0.35)
     middle = wide.dropna().median(axis=1)

@@ -23,7 +23,8 @@ EVALUATORS = ("icl", "flip", "ciwl", "iwl", "icl_holdout")
 
 def claims(found: Iterable[Claim]) -> str:
     """A row for every part of every claim."""
-    rows = [{"claim": c.key, "title": c.title, "status": c.status, "status_at_95": c.at_95, "rule_before_runs": DECLARED[c.key].before,
+    rows = [{"claim": c.key, "title": c.title, "status": c.status, "status_at_95": c.at_95,
+             "rule_before_runs": DECLARED[c.key].before,
              "measured": p.says if p else "", "claim_says": p.claim if p else "", "effect": p.effect if p else "",
              "part_status": p.status if p else "", "earlier_verdict": DECLARED[c.key].earlier}
             for c in found for p in (c.parts or [None])]  # fmt: skip

@@ -34,8 +34,12 @@ def others(key: str) -> dict[str, str]:
     return {name: status({}) for name, status in choice.other.items()}
 
 
-@pytest.mark.parametrize(("kinds", "status"), [(["fades"] * 5, "supported"), (["fades"] * 4 + ["never"], "inconclusive"),
-                                               (["stays"] * 5, "contradicted")])  # fmt: skip
+FOUR = ["fades"] * 4 + ["never"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status"), [(["fades"] * 5, "supported"), (FOUR, "inconclusive"), (["stays"] * 5, "contradicted")]
+)
 def test_each_recipe_alone(given, kinds, status):
     loss = np.linspace(3, 0.01, 20)
     for name in ("demo", "iwl"):
@@ -43,7 +47,7 @@ def test_each_recipe_alone(given, kinds, status):
     assert others("1.1") == {"`demo` alone, five runs": status, "`iwl` alone, five runs": status}
 
 
-@pytest.mark.parametrize(("kinds", "status"), [(["fades"] * 5, "contradicted"), (["fades"] * 4 + ["never"], "inconclusive")])
+@pytest.mark.parametrize(("kinds", "status"), [(["fades"] * 5, "contradicted"), (FOUR, "inconclusive")])
 def test_l2_over_the_runs_in_which_icl_formed(given, kinds, status):
     low = [seeds(f"penalty_l2-{s}", *kinds) for s in ("1e-06", "1e-05", "0.0001")]
     given["regularization"] = pd.concat([*low, seeds("penalty_l2-0.01", *["fades"] * 5)])

@@ -68,7 +68,9 @@ def test_what_was_not_run_is_said_so(given):
     assert all(c.reason.startswith("running: 0 of") for c in found if c.status == "running")
     text = page.front({c.key: c for c in found})
     assert "running: 0 of 5 seeds, to 0 million sequences" in text
-    assert "supported**" not in text
+    for status in ("supported", "contradicted", "inconclusive"):
+        assert f"| **{status}** |" not in text  # in no row
+        assert f"Status: {status}" not in text
 
 
 def both(**change) -> dict[str, pd.DataFrame]:
@@ -87,7 +89,7 @@ def test_a_rise_and_fade_is_supported_and_says_its_numbers(given):
 
 @pytest.mark.parametrize(
     ("change", "failing"),
-    [({"icl": RISES}, [0, 1]),  # it never fades
+    [({"icl": RISES}, [0, 1, 3]),  # it never fades: its highest value is the end, and no loss falls after it
      ({"loss_end": 5.0}, [3]),  # the loss rises
      ({"ciwl": FADES, "iwl": FADES - 0.49}, [2]),  # nothing is learned in weights
      ({"icl": np.full(20, 0.5), "flip": np.full(20, 0.5)}, [1])],  # it never forms
@@ -308,3 +310,9 @@ def test_files_of_claims_that_are_gone_are_removed(given, tmp_path):
 def test_a_markdown_table():
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
     assert not_run("1", "t", "s", "c").status == "not run yet"
+
+
+def test_the_page_says_which_numbers_its_claims_have_in_the_appendices():
+    *most, last = page.FIRST
+    text = " ".join((page.DOCS / "findings.md").read_text(encoding="utf-8").split())
+    assert f"claims 1 to 5 of this page are there {', '.join(most)} and {last}." in text

@@ -65,7 +65,8 @@ def runs() -> str:
 def _statuses(counted: dict[str, Runs], rule: Formed) -> dict[str, Status]:
     """Of the claims that hang on when ICL counts as formed. counted: the runs of each, by its table."""
     by = {name: runs.under(rule) for name, runs in counted.items()}
-    found = {dose.key: together(dose.parts(by[dose.sweep])) for dose in doses.DOSES if dose.sweep in by}
+    mine = [dose for dose in doses.DOSES if dose.sweep in by]
+    found: dict[str, Status] = {dose.key: together(dose.parts(by[dose.sweep])) for dose in mine}
     both = {name: by[name] for name in transience.RECIPES if name in by}
     if len(both) == len(transience.RECIPES):
         lost = {name: losses(data) for name in both if (data := tables.read(name)) is not None}

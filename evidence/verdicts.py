@@ -110,7 +110,8 @@ def any_of(says: str, parts: Sequence[Part]) -> Part:
 def _any(found: Sequence[Status]) -> Status:
     if "supported" in found:
         return "supported"
-    return found[0] if set(found) in ({"contradicted"}, {"not run yet"}) else "inconclusive"
+    same = set(found)
+    return "contradicted" if same == {"contradicted"} else "not run yet" if same == {"not run yet"} else "inconclusive"
 
 
 def together(parts: Sequence[Part], *, strict: bool = False) -> Status:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from evidence import choices, experiments, plots, tidy
@@ -116,7 +117,7 @@ def _judged(claim: Claim) -> list[str]:
     return [*lines, f"Rule: {claim.rule} Rule before its runs: **{declared.before}** ({declared.why}).{earlier}"]
 
 
-def _parts(parts: list[Part] | tuple[Part, ...], judged: bool) -> str:
+def _parts(parts: Sequence[Part], judged: bool) -> str:
     head = ["what was measured", "the claim says", "effect [90% interval], n", *(["status"] if judged else [])]
     return table(head, [[p.says, p.claim or "-", p.effect, *([p.status] if judged else [])] for p in parts])
 

@@ -54,7 +54,7 @@ def judged(low: float, high: float, above: float | None = None, below: float | N
 
 
 def effect(
-    says: str, values: Sequence[float] | pd.Series, *,
+    says: str, values: Sequence[float] | pd.Series | np.ndarray, *,
     above: float | None = None, below: float | None = None, text: str = "{:+.2f}",
 ) -> Part:  # fmt: skip
     """The median over seeds lies above, below or between bounds. values: one per seed, infinite where a time is never;
@@ -110,8 +110,11 @@ def any_of(says: str, parts: Sequence[Part]) -> Part:
 def _any(found: Sequence[Status]) -> Status:
     if "supported" in found:
         return "supported"
-    same = set(found)
-    return "contradicted" if same == {"contradicted"} else "not run yet" if same == {"not run yet"} else "inconclusive"
+    if all(status == "contradicted" for status in found):
+        return "contradicted"
+    if all(status == "not run yet" for status in found):
+        return "not run yet"
+    return "inconclusive"
 
 
 def together(parts: Sequence[Part], *, strict: bool = False) -> Status:

@@ -95,7 +95,9 @@ def paired(treated: pd.Series, untreated: pd.Series) -> dict[str, float]:
     return {"n": n, "difference": middle, "low": middle - half, "high": middle + half, "p": p}
 
 
-def median_interval(values: Sequence[float] | pd.Series | np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:
+def median_interval(
+    values: Sequence[float] | pd.Series | np.ndarray, level: float = LEVEL
+) -> tuple[float, float, float]:
     """The median and its exact interval, from the sign test: two of the ordered values. Values may be infinite. With
     fewer than five there is no interval of LEVEL, and both ends are NaN; with five it goes from the lowest to the
     highest."""

@@ -1,18 +1,23 @@
-"""The evidence: every claim with what was run, the numbers over seeds and a verdict.
+"""The evidence: every claim with what was run, the numbers over seeds and a status.
 
     python -m evidence collect SWEEP.toml RUNS   the small table of a sweep's runs, into evidence/tables
     python -m evidence geometry --data DIR       how easy each strategy's task is on the sweeps' banks, without a model
     python -m evidence circuits NAME RUN ...     what circuits each run has; heads and accounts: --help
-    python -m evidence page                      docs/findings.md and its figures, from the tables
+    python -m evidence page                      docs/findings.md, its appendices and figures, from the tables
 
     tables.py       the committed tables: what is in them, how they are made and read
-    statistics.py   over seeds: phases, paired effects, corrections
-    regimes.py      what became of ICL in a run: never formed, faded, stayed
-    effects.py      what a condition changes against another
+    definitions.py  one rule of what became of ICL in a run: never formed, faded, stayed
+    verdicts.py     how a claim is judged: exact intervals over seeds, and the statuses
+    statistics.py   over seeds: phases, exact intervals, paired effects, corrections
+    runs.py         the runs of a table, as claims ask for them
+    declared.py     which rules stood before the data, and the earlier verdicts
+    published.py    the published curve of Figure 1b, and why runs on inputs of norm 1 are not comparable with it
+    regimes.py      counts over a condition's seeds; effects.py: tables of many comparisons
     geometry.py     what a bank alone says; phase.py: where ICL forms by it
     circuits.py, heads.py, accounts*.py    the measurements behind claims 8.5, 8.6 and 9
-    claim.py        what a claim is, and the rules of its verdict
+    claim.py        what a claim is
     plots.py        the figures' one style
-    page.py         the page
+    page.py         the page with five claims, and its appendices; tidy.py: the CSV files, the bounds of 'formed'
     experiments/    one module per question, each with claims(): what was asked, and what came out
+    text/           what is written by hand: what differs, methods, limitations, each appendix in words
 """

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evidence.claim import table
-from evidence.statistics import holm, paired, phases
+from evidence.statistics import holm, paired
 
 Key = tuple[str, str, str]  # condition, evaluator, quantity of `phases`
 Effects = dict[Key, dict]  # -> `paired`, and p_holm
@@ -18,10 +18,10 @@ LEVELS = {("icl", "highest"): "ICL, highest", ("icl", "final_value"): "ICL, end"
           ("flip", "highest"): "Flip, highest", ("flip", "final_value"): "Flip, end"}  # fmt: skip
 
 
-def effects(data: pd.DataFrame, base: str, asked: Iterable[Key]) -> Effects:
+def effects(found: pd.DataFrame, base: str, asked: Iterable[Key]) -> Effects:
     """Each of `asked` minus the same of the condition `base`, paired by seed; those with a side that was not run are
-    left out. p-values are Holm's, over all that is asked."""
-    found = phases(data).set_index(["condition", "evaluator", "seed"]).sort_index()
+    left out. found: phases of the runs. p-values are Holm's, over all that is asked."""
+    found = found.set_index(["condition", "evaluator", "seed"]).sort_index()
     pairs = {}
     for condition, evaluator, quantity in asked:
         if (condition, evaluator) not in found.index or (base, evaluator) not in found.index:
@@ -38,11 +38,11 @@ def compare(pairs: dict[Key, list[pd.Series]]) -> Effects:
     return {key: e | {"p_holm": float(p)} for (key, e), p in zip(out.items(), corrected, strict=True)}
 
 
-def against(data: pd.DataFrame, base: str, names: dict[str, str]) -> list[str]:
+def against(phases: pd.DataFrame, base: str, names: dict[str, str]) -> list[str]:
     """A table of what every condition changes in ICL's and Flip's highest value and end, and how to read it.
-    names: condition -> title. Nothing where `base`, or all else, was not run."""
+    phases: of the runs. names: condition -> title. Nothing where `base`, or all else, was not run."""
     others = [name for name in names if name != base]
-    found = effects(data, base, [(name, *level) for name in others for level in LEVELS])
+    found = effects(phases, base, [(name, *level) for name in others for level in LEVELS])
     rows = []
     for name in others:
         mine = [found.get((name, *level)) for level in LEVELS]

@@ -1,77 +1,156 @@
-"""docs/findings.md from the claims: a row each, then a section each, then what it all supports."""
+"""docs/findings.md, one page with five claims, and its appendices in docs/findings/, from the tables."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from evidence import experiments, plots
+from evidence import choices, experiments, plots, tidy
 from evidence.claim import Claim, table
+from evidence.declared import DECLARED
+from evidence.verdicts import Part
 from mechicl.storage import write_atomic
 
 DOCS = Path(__file__).parents[1] / "docs"
-INTRO = """# Findings
-
-Every claim with what was run, the number over seeds, and a verdict by a stated rule. This page is built from
-the tables in `evidence/tables` by `make findings`; nothing on it is written by hand but the claims, the rules and the
-last section. Times are training sequences seen. 'a (b to c; n = 5)' is the median over seeds with the lowest and the
-highest seed. Intervals in brackets are 95% t-intervals over seeds. Effects are paired: a treated run and its
-untreated twin share initial weights, bank and sequences; p-values are corrected for the conditions compared (Holm).
-An accuracy of one run has n = 1,000 sequences, so its own 95% interval is within ±.031. ICL stands beside Flip
-everywhere, since either alone misleads (science: a Flip that rises is not yet ICL).
-"""
+TEXT = Path(__file__).parent / "text"  # what is written by hand
+FIRST = ("0.5", "1.1", "8.1", "8.6", "6.2")  # the claims of the page itself
+OWN = ("0.6", "0.7", "0.8", "0.9", "0.10", "0.11", "3.1", "8.5", "8.9", "8.11", "9")  # hypotheses of ours
+APPENDICES = {  # file -> title, its claims; those of OWN come last and are no replication
+    "published-setting": ("The published setting", ("0.5", "0.1", "0.2", "0.3", "0.4")),
+    "transience": ("ICL rises and fades", ("1.1", "1.2", "7")),
+    "settings": ("Sizes, data, tokens and drawings", ("2", "2.1", "3", "4", "5", "5.1")),
+    "regularization": ("L2 regularization", ("6.1", "6.2")),
+    "competition": ("Competition and cooperation", ("8.1", "8.2", "8.3", "8.4", "8.8", "8.10")),
+    "circuits": ("Circuits", ("8.6", "8.7")),
+    "hypotheses": ("Our own hypotheses", OWN),
+}  # fmt: skip
+HEAD = ("", "claim", "effect [90% interval], n", "status", "at 95%", "rule before its runs")
 
 
 def claims() -> list[Claim]:
     """Of every module in `experiments`, in the order of their keys."""
     found: list[Claim] = []
     for module in pkgutil.iter_modules(experiments.__path__):
-        found += importlib.import_module(f"evidence.experiments.{module.name}").claims()
+        if hasattr(loaded := importlib.import_module(f"evidence.experiments.{module.name}"), "claims"):
+            found += loaded.claims()
     keys = [claim.key for claim in found]
     if len(set(keys)) < len(keys):
         raise ValueError(f"two claims have the same key: {sorted(keys)}")
-    return sorted(found, key=lambda claim: [int(x) if x.isdigit() else x for x in claim.key.split(".")])
+    return sorted(found, key=lambda claim: [int(x) for x in claim.key.split(".")])
 
 
 def build(docs: Path = DOCS) -> list[Path]:
-    """Write docs/findings.md and docs/findings/*.svg; returns their paths. Figures of claims that
-    are gone are removed."""
-    found, folder = claims(), docs / "findings"
+    """Write docs/findings.md and, in docs/findings/, the appendices, figures and CSV files; returns their paths. Files
+    of these kinds that are no longer made are removed."""
+    found = {claim.key: claim for claim in claims()}
+    folder = docs / "findings"
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for claim in found:
-        for name, figure in claim.figures.items():
-            written.append(folder / f"{name}.svg")
-            plots.save(figure, written[-1])
-    for old in set(folder.glob("*.svg")) - set(written):
+    pages = {docs / "findings.md": front(found)}
+    pages |= {folder / f"{name}.md": appendix(name, found) for name in APPENDICES}
+    pages |= {folder / "claims.csv": tidy.claims(found.values()), folder / "runs.csv": tidy.runs()}
+    figures = {folder / f"{name}.svg": figure for claim in found.values() for name, figure in claim.figures.items()}
+    for path, text in pages.items():
+        write_atomic(path, text.encode())
+    for path, figure in figures.items():
+        plots.save(figure, path)
+    for old in {p for kind in ("svg", "md", "csv") for p in folder.glob(f"*.{kind}")} - {*pages, *figures}:
         old.unlink()
-    page = docs / "findings.md"
-    write_atomic(page, (text(found)).encode())
-    return [page, *written]
+    return [*pages, *figures]
 
 
-def text(found: list[Claim]) -> str:
-    rows = [[f"[{c.key}](#{anchor(c)})", c.title, c.ran, c.number, f"**{c.verdict}**"] for c in found]
-    parts = [INTRO, table(["", "claim", "what was run", "number", "verdict"], rows)]
-    parts += [section(claim) for claim in found]
-    parts.append((Path(__file__).parent / "conclusion.md").read_text(encoding="utf-8").rstrip())
+def front(found: dict[str, Claim]) -> str:
+    """The page: five claims, what differs from the published settings, methods, choices, limitations, our own
+    hypotheses."""
+    rows = [_row(f"[{n}](#{anchor(found[key], n)})", found[key]) for n, key in enumerate(FIRST, 1)]
+    parts = [_text("intro"), table(HEAD, rows)]
+    parts += [_first(n, found[key]) for n, key in enumerate(FIRST, 1)]
+    rest = [key for key in found if key not in (*OWN, *FIRST)]
+    parts += [_text("differs"), _text("methods"), tidy.sensitivity(), _text("choices"), choices.level(found),
+              choices.as_table(found), _text("limitations"), _text("own"),
+              index(found, [key for key in found if key in OWN], "findings/"),
+              "## All other claims of the literature", _text("others"),
+              index(found, rest, "findings/"), _text("files")]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
-def section(claim: Claim) -> str:
-    lines = [f"## {claim.key} {claim.title}", f"**Claim.** {claim.says}"]
-    if claim.verdict == "not run yet":
-        lines.append(f"**Not run yet.** `{claim.command}` runs it.")
-        return "\n\n".join(lines)
-    lines.append(f"**Run.** {claim.ran}. `{claim.command}`")
-    lines += [f"![{claim.title}](findings/{name}.svg)" for name in claim.figures]
-    lines += claim.text
-    lines.append(f"**Verdict: {claim.verdict}.** Rule: {claim.rule}")
+def _first(number: int, claim: Claim) -> str:
+    """A claim on the page: one figure, its parts, its status."""
+    figure = next(iter(claim.figures), None)
+    lines = [f"## {number}. {claim.title}", f"**Claim.** {claim.says}", f"**Runs.** {claim.ran}."]
+    lines += [f"![{claim.title}](findings/{figure}.svg)"] if figure else []
+    lines += [*_judged(claim), *claim.front, f"Details: [{claim.key}](findings/{home(claim.key)}.md#{anchor(claim)})."]
     return "\n\n".join(lines)
 
 
-def anchor(claim: Claim) -> str:
-    """GitHub's anchor of the section's heading."""
-    heading = f"{claim.key} {claim.title}".lower()
+def appendix(name: str, found: dict[str, Claim]) -> str:
+    title, keys = APPENDICES[name]
+    mine = [key for key in keys if key in found]
+    parts = [f"# {title}", "An appendix of [Findings](../findings.md), which has the definitions and the methods.\n"
+             + _text("terms"), index(found, mine, "")]  # fmt: skip
+    if (TEXT / f"{name}.md").exists():
+        parts.append(_text(name))
+    return "\n\n".join([*parts, *(section(found[key]) for key in mine)]) + "\n"
+
+
+def section(claim: Claim) -> str:
+    """A claim in its appendix, whole."""
+    lines = [f"## {claim.key} {claim.title}", f"**Claim.** {claim.says}"]
+    if claim.ran == "-":
+        return "\n\n".join([*lines, f"**Not run yet.** `{claim.command}` runs it."])
+    lines.append(f"**Run.** {claim.ran}. `{claim.command}`")
+    lines += [f"![{claim.title}]({name}.svg)" for name in claim.figures]
+    return "\n\n".join([*lines, *_judged(claim), *claim.front, *claim.text])
+
+
+def _judged(claim: Claim) -> list[str]:
+    """The status with its reason, the parts, the rule, and whether it was there before the runs."""
+    reason = claim.reason.removeprefix("running: ").rstrip(".")
+    lines = [f"**Status: {claim.status}.**" + (f" {reason[:1].upper()}{reason[1:]}." if reason else "")]
+    if claim.status == "not comparable":
+        lines.append("The numbers below describe our runs. They do not judge the claim.")
+    lines += [claim.awaited] if claim.awaited else []
+    lines += [_parts(claim.parts, claim.status != "not comparable")] if claim.parts else []
+    declared = DECLARED[claim.key]
+    earlier = f" The earlier verdict: {declared.earlier}." if declared.earlier else ""
+    return [*lines, f"Rule: {claim.rule} Rule before its runs: **{declared.before}** ({declared.why}).{earlier}"]
+
+
+def _parts(parts: Sequence[Part], judged: bool) -> str:
+    head = ["what was measured", "the claim says", "effect [90% interval], n", *(["status"] if judged else [])]
+    return table(head, [[p.says, p.claim or "-", p.effect, *([p.status] if judged else [])] for p in parts])
+
+
+def index(found: dict[str, Claim], keys: list[str], folder: str) -> str:
+    """A row for every claim, leading to its section. folder: of the appendices, from the page that this is on; '' for
+    the appendix itself."""
+    at = {key: f"{folder}{home(key)}.md" if folder else "" for key in keys}
+    return table(HEAD, [_row(f"[{key}]({at[key]}#{anchor(found[key])})", found[key]) for key in keys])
+
+
+def _row(link: str, claim: Claim) -> list[str]:
+    return [link, claim.title, _effect(claim), f"**{claim.status}**", claim.at_95, DECLARED[claim.key].before]
+
+
+def _effect(claim: Claim) -> str:
+    """The first part's effect, for a row; where there is no verdict yet, how far the runs are."""
+    if not claim.parts:
+        return claim.reason or "-"
+    first, more = claim.parts[0], len(claim.parts) - 1
+    return f"{first.says}: {first.effect}" + (f" (and {more} more)" if more else "")
+
+
+def home(key: str) -> str:
+    """The appendix that has a claim."""
+    return next(name for name, (_, keys) in APPENDICES.items() if key in keys)
+
+
+def _text(name: str) -> str:
+    return (TEXT / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+def anchor(claim: Claim, number: int | None = None) -> str:
+    """GitHub's anchor of the section's heading; number: of the claim on the page itself."""
+    heading = f"{f'{number}.' if number else claim.key} {claim.title}".lower()
     return "".join(ch for ch in heading.replace(" ", "-") if ch.isalnum() or ch in "-_")

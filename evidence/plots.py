@@ -32,8 +32,8 @@ def save(figure: Figure, path: Path) -> None:
 
 def grid(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels that share their axes."""
-    columns = min(columns, count)
     rows = math.ceil(count / columns)
+    columns = math.ceil(count / rows)  # five panels are three and two, not four and one
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(CELL[0] * columns, CELL[1] * rows + 0.45), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
@@ -54,7 +54,8 @@ def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ..
             rows = table[table.condition == name]
             for evaluator in shown:
                 over_seeds(axis, rows[rows.evaluator == evaluator], COLOURS[evaluator], NAMES[evaluator].split(" (")[0])
-            axis.set_title(textwrap.fill(f"{title} (n = {rows.seed.nunique()})", 34), loc="left")  # as wide as a panel
+            count = f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{rows.seed.nunique()})"
+            axis.set_title(textwrap.fill(f"{title} {count}", 34), loc="left")  # as wide as a panel
             axis.set_xscale("log")
             axis.set_ylim(-0.02, 1.02)
             axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
@@ -65,10 +66,40 @@ def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ..
     return figure
 
 
+def against_published(
+    table: pd.DataFrame, published: pd.DataFrame, points: dict[str, dict[float, float]], title: str = "ours"
+) -> Figure:
+    """Our runs over the published curves, on a linear axis. The published ones are broad and pale, with their readings
+    as circles; of ours every seed is thin, the median thick. Both tables have evaluator, sequences, value; ours also
+    seed."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        axis = figure.subplots()
+        for evaluator in points:
+            colour, name = COLOURS[evaluator], NAMES[evaluator].split(" (")[0]
+            theirs = published[published.evaluator == evaluator]
+            axis.plot(theirs.sequences / 1e6, theirs.value, color=colour, lw=3.2, alpha=0.28, label=f"{name}, "
+                                                                                                    "published")
+            axis.plot([t / 1e6 for t in points[evaluator]], [*points[evaluator].values()], "o", mfc="white", mec=colour,
+                      ms=4, alpha=0.6)  # fmt: skip
+            mine = table[table.evaluator == evaluator]
+            if len(mine):
+                over_seeds(axis, mine.assign(sequences=mine.sequences / 1e6), colour, f"{name}, {title}")
+        axis.set_xlim(0, 20)
+        axis.set_ylim(-0.02, 1.02)
+        axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
+        axis.set_xlabel("training sequences seen, million")
+        axis.set_ylabel("in-context accuracy")
+        count = table.seed.nunique() if len(table) else 0
+        axis.set_title(f"published: one seed; ours: {f'n = {count}' if count else 'none yet'}", loc="left")
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
 def over_seeds(axis: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
     """Each seed's curve thin, their median thick, straight between evaluated steps."""
     rows = rows[rows.sequences > 0]
-    wide = rows.pivot_table(index="sequences", columns="seed", values="value").sort_index()
+    wide = rows.pivot(index="sequences", columns="seed", values="value").sort_index()
     wide = wide.interpolate(method="index", limit_area="inside")
     axis.plot(wide.index, wide.to_numpy(), color=colour, lw=0.6, alpha=0.35)
     middle = wide.dropna().median(axis=1)

@@ -1,35 +1,18 @@
-"""What became of ICL in a run: never formed, formed and faded, or stayed. A stated rule, per run.
-
-    never     ICL's peak is not above FORMED, or Flip's is not above FORMED
-    fades     it formed, and Flip later fell half-way back to chance or below it (its half-decay exists) and so did ICL
-    partial   it formed, Flip fell half-way, ICL did not (yet)
-    stays     it formed, and Flip did not fall half-way
-"""
+"""What became of ICL, counted over the seeds of a condition (evidence/definitions.py has the rule)."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from evidence import definitions
 from evidence.claim import table
-from evidence.statistics import phases, spread
-
-FORMED = 0.75
-REGIMES = ("never", "fades", "partial", "stays")
+from evidence.definitions import FORMED, REGIMES, Formed
+from evidence.statistics import phases, spread, spread_times
 
 
-def regimes(data: pd.DataFrame) -> pd.Series:
+def regimes(data: pd.DataFrame, rule: Formed = FORMED) -> pd.Series:
     """The regime of every complete run; index (condition, seed)."""
-    wide = phases(data).pivot(index=["condition", "seed"], columns="evaluator", values=["peak_value", "half_decay"])
-    out = {}
-    for run, row in wide.iterrows():
-        peaks, decays = row["peak_value"], row["half_decay"]
-        if not (peaks["icl"] > FORMED and peaks["flip"] > FORMED):  # NaN: never rose
-            out[run] = "never"
-        elif pd.isna(decays["flip"]):
-            out[run] = "stays"
-        else:
-            out[run] = "partial" if pd.isna(decays["icl"]) else "fades"
-    return pd.Series(out, dtype=object).rename_axis(["condition", "seed"])
+    return definitions.regimes(phases(data), rule)
 
 
 def counts(found: pd.Series, condition: str) -> str:
@@ -50,18 +33,20 @@ def most_common(found: pd.Series, condition: str) -> str:
     return max(REGIMES[1:], key=lambda regime: (formed == regime).sum())
 
 
-def condition_table(data: pd.DataFrame, names: dict[str, str]) -> str:
-    """Markdown: per condition its regimes over seeds, peaks and ends of ICL and Flip, CIWL and IWL at the end."""
-    kinds, found = regimes(data), phases(data)
+def condition_table(found: pd.DataFrame, kinds: pd.Series, names: dict[str, str]) -> str:
+    """Markdown: per condition its regimes over seeds, highest values and ends. All seeds count, also those in which ICL
+    never formed; only the half-decay is of those in which it did. found: phases; kinds: regimes of the same runs."""
     rows = []
     for name, title in names.items():
         mine = found[found.condition == name]
+        formed = [seed for (condition, seed), kind in kinds.items() if condition == name and kind != "never"]
 
         def cell(evaluator: str, quantity: str, mine: pd.DataFrame = mine) -> str:
             return spread(mine.loc[mine.evaluator == evaluator, quantity]) if len(mine) else "-"
 
-        rows.append([title, counts(kinds, name), cell("icl", "peak_value"), cell("icl", "final_value"),
-                     cell("flip", "peak_value"), cell("flip", "final_value"), cell("icl", "half_decay"),
+        decay = mine.loc[(mine.evaluator == "icl") & mine.seed.isin(formed), "half_decay"]
+        rows.append([title, counts(kinds, name), cell("icl", "highest"), cell("icl", "final_value"),
+                     cell("flip", "highest"), cell("flip", "final_value"), spread_times(decay),
                      cell("ciwl", "final_value"), cell("iwl", "final_value")])  # fmt: skip
-    return table(["", "seeds", "ICL peak", "ICL end", "Flip peak", "Flip end", "ICL half-decay", "CIWL end", "IWL end"],
-                 rows)  # fmt: skip
+    return table(["", "seeds", "ICL, highest", "ICL, end", "Flip, highest", "Flip, end",
+                  "ICL half-decay, where it formed", "CIWL, end", "IWL, end"], rows)  # fmt: skip

@@ -1,18 +1,24 @@
 """Over seeds: phases of every run, effects of a treatment against its own seed untreated.
 
 The unit is the seed. A treated run shares with its untreated twin the initial weights, the
-bank and the stream of sequences, so effects are paired differences. Intervals are Student's t,
-p-values of paired t-tests, corrected for the number of conditions that were compared (Holm).
+bank and the stream of sequences, so effects are paired differences. Claims are judged by exact intervals (of a median,
+of a share), which assume no shape: outcomes over seeds are often of two kinds, ICL formed or not. Tables of many
+comparisons have Student's t-intervals and p-values corrected for their number (Holm); no verdict hangs on them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mechicl.figures.style import short
 from mechicl.measures.phases import over_seeds, phase_times
 
+LEVEL = 0.9  # of exact intervals: each end is a one-sided bound of 95%
+STRICT = 0.95  # what a status would be by this level is shown beside it (evidence/choices.py)
 QUANTITIES = ("onset", "peak", "peak_value", "half_decay", "final_value")
 
 
@@ -20,14 +26,15 @@ def phases(table: pd.DataFrame) -> pd.DataFrame:
     """Phase times (mechicl/measures/phases.py) of every complete run: one row per condition,
     seed and evaluator; times in sequences, NaN where the rule finds none. `highest` is the curve's
     maximum, also where it is too low to be a peak."""
+    whole = table[table.complete & (table.evaluator != "training")].sort_values("sequences", kind="stable")
+    times, values, chance = (whole[c].to_numpy(float) for c in ("sequences", "value", "chance"))
     rows = []
-    whole = table[table.complete & (table.evaluator != "training")]
-    for (condition, seed, evaluator), curve in whole.groupby(["condition", "seed", "evaluator"], sort=False):
-        curve = curve.sort_values("sequences")
-        found = phase_times(curve.sequences.to_numpy(float), curve.value.to_numpy(float), float(curve.chance.iloc[0]))
-        values = {name: np.nan if value is None else value for name, value in vars(found).items()}
-        rows.append({"condition": condition, "seed": seed, "evaluator": evaluator, **values,
-                     "highest": float(curve.value.max())})  # fmt: skip
+    groups = whole.groupby(["condition", "seed", "evaluator"], sort=False).indices
+    for (condition, seed, evaluator), at in groups.items():
+        found = phase_times(times[at], values[at], float(chance[at[0]]))
+        quantities = {name: np.nan if value is None else value for name, value in vars(found).items()}
+        rows.append({"condition": condition, "seed": seed, "evaluator": evaluator, **quantities,
+                     "highest": float(values[at].max())})  # fmt: skip
     return pd.DataFrame(rows, columns=["condition", "seed", "evaluator", *QUANTITIES, "highest"])
 
 
@@ -52,8 +59,6 @@ def at(table: pd.DataFrame, evaluator: str, sequences: float) -> pd.Series:
 
 def spread(values: pd.Series | list[float]) -> str:
     """'median (lowest to highest; n of N seeds)', times as 193k."""
-    from mechicl.figures.style import short
-
     listed = [None if pd.isna(v) else float(v) for v in values]
     found = over_seeds(listed)
     if not found["n"]:
@@ -61,6 +66,15 @@ def spread(values: pd.Series | list[float]) -> str:
     text = short if found["high"] > 1000 else "{:.3f}".format
     of = f"{found['n']}" if found["n"] == found["of_n"] else f"{found['n']} of {found['of_n']}"
     return f"{text(found['median'])} ({text(found['low'])} to {text(found['high'])}; n = {of})"
+
+
+def spread_times(values: pd.Series | list[float]) -> str:
+    """'median (lowest to highest; seeds)' of times, where a seed without that time counts as one that takes forever."""
+    found = np.sort(np.nan_to_num(np.asarray(values, float), nan=np.inf))
+    if not len(found):
+        return "-"
+    low, middle, high = ("never" if np.isinf(v) else short(v) for v in (found[0], np.median(found), found[-1]))
+    return f"{middle} ({low} to {high}; n = {len(found)})" if low != "never" else f"never (0 of {len(found)})"
 
 
 def p_text(p: float) -> str:
@@ -79,6 +93,23 @@ def paired(treated: pd.Series, untreated: pd.Series) -> dict[str, float]:
     half = float(stats.t.ppf(0.975, n - 1)) * error
     p = float(2 * stats.t.sf(abs(middle) / error, n - 1)) if error > 0 else float(middle == 0)
     return {"n": n, "difference": middle, "low": middle - half, "high": middle + half, "p": p}
+
+
+def median_interval(
+    values: Sequence[float] | pd.Series | np.ndarray, level: float = LEVEL
+) -> tuple[float, float, float]:
+    """The median and its exact interval, from the sign test: two of the ordered values. Values may be infinite. With
+    fewer than five there is no interval of LEVEL, and both ends are NaN; with five it goes from the lowest to the
+    highest."""
+    x = np.asarray(values, float)
+    found = stats.quantile_test(x, q=0, p=0.5).confidence_interval(level)
+    return float(np.median(x)), float(found.low), float(found.high)
+
+
+def share_interval(count: int, of: int, level: float = LEVEL) -> tuple[float, float]:
+    """The exact (Clopper-Pearson) interval of a share: `count` of `of` runs."""
+    found = stats.binomtest(count, of).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
 
 
 def holm(p: list[float]) -> np.ndarray:

@@ -59,3 +59,18 @@ def test_the_icl_heads_carry_icl_and_are_in_layer_0(demo):
     assert value["icl", "intact"] > 0.9
     assert value.drop("intact", level=1)["icl"].item() < 0.7
     assert value.drop("intact", level=1)["flip"].item() < 0.5
+
+
+def test_the_icl_heads_act_through_where_layer_1_looks(demo):
+    """With layer 1's patterns held as in the intact model, the same heads can go and ICL stays; with its values held it
+    does not."""
+    heads = icl_heads(demo)
+    peak = demo.nearest(series_phases(demo)["flip"].peak)
+
+    def without(*hold):
+        table = demo.evaluate([peak], ["icl"], AblateHeads(heads=heads, hold=hold), n=1000)
+        return table[(table.metric == "in_context_acc") & (table.intervention != "intact")].value.item()
+
+    assert without("pattern") > 0.95
+    assert without("v") < 0.7
+    assert without() < 0.7

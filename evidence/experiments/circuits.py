@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from evidence import plots, tables
-from evidence.claim import Claim, by_parts, most, not_run, table
-from evidence.statistics import spread
+from evidence.claim import Claim, not_run, table
+from evidence.definitions import FORMED
+from evidence.statistics import spread, spread_times
+from evidence.verdicts import SMALLEST, Part, effect
 
 HALVES = {"intact": "intact", "first half from the peak": "first half (embeddings, layer 0) from the peak",
           "first half from before ICL": "first half from before ICL (control)",
@@ -36,10 +38,9 @@ def claims() -> list[Claim]:
 
 
 def _halves() -> Claim:
-    key, title = "8.6", "Shared or separate circuits, and what changes first when ICL fades?"
-    says = ("After the phase change layer 1 is largely conserved: layer 1 of the end with embeddings and layer 0 of "
-            "each checkpoint reproduces nearly the whole course, so the switch is carried by the first half (Singh et "
-            "al. 2025, Fig. 3b). Whether attention (QK) or what is copied (OV) goes first is not known.")  # fmt: skip
+    key, title = "8.6", "The first half of the model carries the switch away from ICL"
+    says = ("After in-context learning (ICL) has formed, layer 1 is largely conserved: the switch to in-weights "
+            "answers is carried by the first half, embeddings and layer 0 (Singh et al. 2025, Fig. 3b).")  # fmt: skip
     command = "python -m evidence circuits circuits checkpoints/demo-s0 ...  (one run: mechicl analyze RUN circuits)"
     found = tables.read("circuits")
     if found is None:
@@ -49,30 +50,26 @@ def _halves() -> Claim:
     end, peak = at[at.step == at.step.max()], _peaks(found, seeds)
     halves = [[label, *(spread([_value(end, s, name, e) for s in seeds]) for e in EVALUATORS)]
               for name, label in HALVES.items()]  # fmt: skip
-    back = [_value(end, s, "first half from the peak", "icl") - _value(end, s, "first half from before ICL", "icl")
-            for s in seeds]  # fmt: skip
-    second = [_value(end, s, "second half from the peak", "icl") - _value(end, s, "intact", "icl") for s in seeds]
-    restored = {half: spread([_value(end, s, f"{half} half from the peak", "icl") for s in seeds])
-                for half in ("first", "second")}  # fmt: skip
+    every = all_seeds(found)
     return Claim(
-        key, title, says, f"`demo`, seeds {', '.join(map(str, seeds))} (Flip formed), 17 or 18 of 125 checkpoints each",
-        "ICL at the end with the peak's first half "
-        f"{restored['first']}, with its second half {restored['second']}",
-        "in at least four fifths of the seeds the peak's first half, put into the end's model, raises ICL at least .1 "
-        "above the same half from before ICL; and the peak's second half does not raise it by .1; one of both: partly",
-        by_parts([most([x > 0.1 for x in back]), most([x < 0.1 for x in second])]), command,
+        key, title, says, f"`demo`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 of 125 checkpoints each",
+        "in the median of all seeds the first half of the model at the peak, put into the end's model, gives ICL .1 or "
+        "more above the same half from before ICL; and the peak's second half gives ICL less than .1 above the intact "
+        "end. Seeds in which Flip never formed count: their 'peak' is the checkpoint of their highest Flip.",
+        halves_parts(found, every), command,
         ["Above: every checkpoint's own model with that half put in. Below: the end's (n = 1,000 sequences per "
          "evaluator and seed):",
          table(["", *(e.upper() for e in EVALUATORS)], halves),
-         "The trap is in the control: Flip rises with a half that has no ICL at all, because recall is broken.",
+         "Flip rises with a first half from before ICL, too. That is no ICL: such a half cannot recall, so answers "
+         "from the weights no longer push Flip down.",
          *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
-         left],
-        {"circuits": plots.curves(tables.headline(at[at.seed.isin(seeds)]), PANELS)},
+         *left],
+        {"circuits": plots.curves(tables.headline(at), PANELS)},
     )  # fmt: skip
 
 
 def _mlps() -> Claim:
-    key, title = "8.7", "With an MLP: is recall kept there, and does ICL need it?"
+    key, title = "8.7", "With an MLP, recall is kept there and ICL does not need it"
     says = ("A penalty on the MLPs alone keeps ICL, as if in-weights learning lived in them and ICL in attention "
             "(Singh et al. 2023, section 6; T6). Here the MLP's output is replaced, by its mean over the evaluation "
             "set or by nothing, at every step.")  # fmt: skip
@@ -86,44 +83,80 @@ def _mlps() -> Claim:
     rows = [[when, label, *(spread([_value(at[at.step == step[s]], s, name, e) for s in seeds]) for e in EVALUATORS)]
             for when, step in (("the peak", peak), ("the end", dict.fromkeys(seeds, last)))
             for name, label in MLPS.items()]  # fmt: skip
-
-    def lost(step: dict[int, int], evaluator: str) -> list[float]:
-        now = {s: at[at.step == step[s]] for s in seeds}
-        return [_value(now[s], s, "intact", evaluator) - _value(now[s], s, "mean L1 MLP", evaluator) for s in seeds]
-
-    ends = dict.fromkeys(seeds, last)
-    recall, icl, flip = lost(ends, "iwl"), lost(peak, "icl"), [-x for x in lost(ends, "flip")]
+    every = all_seeds(found)
+    flip = -_lost(found, dict.fromkeys(seeds, last), "flip")
     return Claim(
-        key, title, says, f"`iwl`, seeds {', '.join(map(str, seeds))} (Flip formed), 17 or 18 checkpoints each",
-        f"without the MLP: IWL at the end {0 - np.median(recall):+.3f}, ICL at the peak {0 - np.median(icl):+.3f} "
-        "(medians)",
-        "in at least four fifths of the seeds IWL at the end falls by .1 or more with the MLP's mean in its place "
-        "(recall is there); and ICL at Flip's peak by less than .1 (ICL is not); one of both: partly. The rule was "
-        "written before the measurement",
-        by_parts([most([x >= 0.1 for x in recall]), most([x < 0.1 for x in icl])]), command,
+        key, title, says, f"`iwl`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 checkpoints each",
+        "in the median of all seeds in-weights accuracy (IWL) at the end falls by .1 or more with the MLP's mean in "
+        "its place (recall is there); and ICL at its peak falls by less than .1 (ICL is not).",
+        mlps_parts(found, every), command,
         [f"n = {int(at.n.max()):,} sequences per evaluator and seed:",
          table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
-         f"Without the MLP at the end Flip rises by {spread(flip)}: so much of an ICL circuit is still behind it "
-         "(or recall is broken: see the trap of 8.6).",
+         f"Without the MLP at the end Flip rises by {spread(flip.tolist())}: so much of an ICL circuit is still "
+         "left (or recall is broken, as under 8.6).",
          *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
-         *_directions(found, seeds, peak, "mlp_subspaces", "MLP"), left],
-        {"mlps": plots.curves(tables.headline(at[at.seed.isin(seeds)]), MLPS)},
+         *_directions(found, seeds, peak, "mlp_subspaces", "MLP"), *left],
+        {"mlps": plots.curves(tables.headline(at), MLPS)},
     )  # fmt: skip
 
 
-def _formed(found: pd.DataFrame) -> tuple[list[int], str]:
-    """The seeds in which Flip formed, and a sentence on those left out."""
+def all_seeds(found: pd.DataFrame) -> list[int]:
+    return [int(s) for s in sorted(found.seed.unique())]
+
+
+def formed_seeds(found: pd.DataFrame) -> list[int]:
+    """Those in which ICL formed."""
+    at = found[(found.topic == "halves") & (found.condition == "intact")]
+    highest = tables.headline(at).groupby(["seed", "evaluator"], observed=True).value.max().astype(float)
+    return [s for s in all_seeds(found) if highest[s, "icl"] >= FORMED.icl and highest[s, "flip"] >= FORMED.flip]
+
+
+def halves_parts(found: pd.DataFrame, seeds: list[int]) -> list[Part]:
+    """Of claim 8.6, over these seeds."""
     at = found[found.topic == "halves"]
-    seeds = [s for s in sorted(found.seed.unique()) if _flip_peak(at, s) > 0.75]
-    left = sorted(set(found.seed.unique()) - set(seeds))
-    return seeds, f"Left out, since Flip never formed: seed {', '.join(map(str, left))}." if left else ""
+    end = at[at.step == at.step.max()]
+
+    def icl(name: str) -> np.ndarray:
+        return np.array([_value(end, s, name, "icl") for s in seeds])
+
+    return [
+        effect("ICL at the end with the peak's first half less with that from before ICL", above=SMALLEST,
+               values=icl("first half from the peak") - icl("first half from before ICL")),
+        effect("ICL at the end with the peak's second half less intact", below=SMALLEST,
+               values=icl("second half from the peak") - icl("intact")),
+    ]  # fmt: skip
+
+
+def mlps_parts(found: pd.DataFrame, seeds: list[int]) -> list[Part]:
+    """Of claim 8.7, over these seeds."""
+    ends = dict.fromkeys(seeds, int(found[found.topic == "mlps"].step.max()))
+    return [effect("IWL at the end, lost without the MLP", _lost(found, ends, "iwl"), above=SMALLEST),
+            effect("ICL at the peak, lost without the MLP", _lost(found, _peaks(found, seeds), "icl"),
+                   below=SMALLEST)]  # fmt: skip
+
+
+def _lost(found: pd.DataFrame, step: dict[int, int], evaluator: str) -> np.ndarray:
+    """What a score falls by with the mean in the MLP's place, of every seed at its step."""
+    at = found[found.topic == "mlps"].assign(condition=lambda rows: rows.intervention)
+    now = {s: at[at.step == step[s]] for s in step}
+    return np.array([_value(now[s], s, "intact", evaluator) - _value(now[s], s, "mean L1 MLP", evaluator)
+                     for s in step])  # fmt: skip
+
+
+def _formed(found: pd.DataFrame) -> tuple[list[int], list[str]]:
+    """The seeds in which ICL formed, and a sentence on those left out of the tables."""
+    seeds = formed_seeds(found)
+    left = [s for s in all_seeds(found) if s not in seeds]
+    said = f"Left out of the tables, since ICL never formed: seed {', '.join(map(str, left))}."
+    return seeds, [said] if left else []
 
 
 def _parts(found: pd.DataFrame, seeds: list[int]) -> list[str]:
     """When each part of later checkpoints starts to cost the peak's model its ICL."""
     batch = int((found.sequences[found.step > 0] / found.step[found.step > 0]).iloc[0])
     names = [p for p in PARTS if (found.intervention == f"late {p}").any()]
-    rows = [[PARTS[p], *(spread(_times(found, seeds, f"late {p}", e, batch)) for e in ("icl", "flip"))] for p in names]
+    rows = [[PARTS[p], *(spread_times(_times(found, seeds, f"late {p}", e, batch)) for e in ("icl", "flip"))]
+            for p in names]  # fmt: skip
     first = {s: {p: _first(found, s, p, batch) for p in names} for s in seeds}
     earliest = Counter(min(names, key=lambda part: at[part]) for at in first.values())
     order = [(at["ov.0"] < at["qk.0"], at["qk.0"] < at["ov.0"]) for at in first.values()]
@@ -169,11 +202,6 @@ def _directions(found: pd.DataFrame, seeds: list[int], peak: dict[int, int], top
         "untrained model's, and beyond what two halves of the same sequences differ by:",
         table(["", *steps], lines),
     ]
-
-
-def _flip_peak(rows: pd.DataFrame, seed: int) -> float:
-    mine = rows[(rows.seed == seed) & (rows.condition == "intact") & (rows.evaluator == "flip")]
-    return float(mine.value.max())
 
 
 def _peaks(found: pd.DataFrame, seeds: list[int]) -> dict[int, int]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from evidence.effects import against, effects
-from evidence.statistics import holm, paired
+from evidence.statistics import holm, paired, phases
 
 TIMES = np.array([0, 100, 200, 400, 800])
 
@@ -25,7 +25,7 @@ DATA = pd.concat([run(name, seed, [0.5, 0.7, 0.96, 0.9, end])
 
 def test_differences_are_paired_by_seed_and_corrected_for_all_that_is_asked():
     asked = [(name, "icl", "final_value") for name in ("kept", "same")]
-    found = effects(DATA, "plain", asked)
+    found = effects(phases(DATA), "plain", asked)
     by_hand = [paired(pd.Series(ENDS[name]), pd.Series(ENDS["plain"])) for name in ("kept", "same")]
     assert [e["difference"] for e in found.values()] == pytest.approx([x["difference"] for x in by_hand])
     assert [e["p_holm"] for e in found.values()] == pytest.approx(holm([x["p"] for x in by_hand]))
@@ -34,17 +34,18 @@ def test_differences_are_paired_by_seed_and_corrected_for_all_that_is_asked():
 
 def test_times_are_compared_as_ratios():
     slow = pd.concat([DATA, *(run("slow", seed, [0.5, 0.5, 0.5, 0.96, 0.9]) for seed in range(3))])
-    found = effects(slow, "plain", [("slow", "icl", "peak")])["slow", "icl", "peak"]
+    found = effects(phases(slow), "plain", [("slow", "icl", "peak")])["slow", "icl", "peak"]
     assert found["difference"] == pytest.approx(1)  # its peak is at 400 instead of 200
 
 
 def test_what_was_not_run_is_left_out():
-    assert effects(DATA, "plain", [("other", "icl", "final_value")]) == {}
-    assert effects(DATA, "other", [("kept", "icl", "final_value")]) == {}
+    assert effects(phases(DATA), "plain", [("other", "icl", "final_value")]) == {}
+    assert effects(phases(DATA), "other", [("kept", "icl", "final_value")]) == {}
 
 
 def test_the_table_marks_what_differs():
-    note, table = against(DATA, "plain", {"plain": "untreated", "kept": "L2", "same": "nothing", "later": "not run"})
+    names = {"plain": "untreated", "kept": "L2", "same": "nothing", "later": "not run"}
+    note, table = against(phases(DATA), "plain", names)
     lines = table.splitlines()
     assert note.startswith("Against untreated: ")
     assert "all 8 comparisons" in note
@@ -55,5 +56,5 @@ def test_the_table_marks_what_differs():
 
 
 def test_no_table_without_something_to_compare():
-    assert against(DATA, "plain", {"plain": "untreated"}) == []
-    assert against(DATA, "later", {"later": "not run", "kept": "L2"}) == []
+    assert against(phases(DATA), "plain", {"plain": "untreated"}) == []
+    assert against(phases(DATA), "later", {"later": "not run", "kept": "L2"}) == []

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analyses.controls import described, random_sets, spread
+from analyses.door import analysis
 from analyses.findings import Findings
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.scales import fitted
@@ -18,11 +19,11 @@ from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-NEEDS: tuple[str, ...] = ("icl", "flip", "ciwl", "iwl")  # evaluators
 SHOWN = ("icl", "flip", "ciwl", "iwl")
 MAPPED = ("icl", "ciwl")  # shown head by head
 
 
+@analysis("head_ablations", question=QUESTION, needs=("icl", "flip", "ciwl", "iwl"), place=4)
 def run(series: Series, progress: bool = True) -> Findings:
     """Every head ablated alone (zero and mean) at every step, and the ICL heads together.
 

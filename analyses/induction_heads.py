@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analyses.door import analysis
 from analyses.findings import Findings
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.style import short
@@ -15,9 +16,9 @@ from mechicl.measures.phases import series_phases
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-NEEDS: tuple[str, ...] = ("icl", "flip")  # evaluators
 
 
+@analysis("induction_heads", question=QUESTION, needs=("icl", "flip"), place=2)
 def run(series: Series, progress: bool = True) -> Findings:
     """Previous-token score at labels, induction strength and direct logit attribution per head and step, each
     beside its baseline. A head is named only where `standing_out` has it.

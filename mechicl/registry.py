@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from mechicl import doors
 from mechicl.config import Config, ConfigError, SequenceConfig
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def register(evaluator: Evaluator) -> Evaluator:
     if evaluator.name in EVALUATORS:
         raise ConfigError(f"there is an evaluator named {evaluator.name!r} already: choose another name.")
     EVALUATORS[evaluator.name] = evaluator
+    doors.note("evaluator", evaluator.name)
     return evaluator
 
 

@@ -22,8 +22,8 @@ def given(path: str | os.PathLike[str]) -> Path:
     try:
         whole = Path(path).expanduser()
     except TypeError:
-        raise ConfigError(f"expected a path, not {type(path).__name__}. An array becomes a file, with which a run can be "
-                          "opened again, by mechicl.bank_file(array, PATH).") from None  # fmt: skip
+        raise ConfigError(f"expected a path, not {type(path).__name__}. mechicl.bank_file(array, PATH) writes an array "
+                          "as a file that a run can be opened with again.") from None  # fmt: skip
     except RuntimeError:
         raise ConfigError(f"{path}: there is no such user's home. Write ./{path} for a folder of that name.") from None
     try:

@@ -120,6 +120,27 @@ def _no_leaked_hooks():
     assert not any(left), f"the test left hooks on a model: {left}"
 
 
+@pytest.fixture
+def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An empty working directory. What modules there register, and that they were imported, is undone afterwards."""
+    from analyses.door import ANALYSES
+    from mechicl import doors, plugins, recipes, registry
+    from mechicl.data.kinds import BANKS
+    from mechicl.measures.door import MEASURES
+
+    registries = (ANALYSES, BANKS, MEASURES, recipes.RECIPES, registry.EVALUATORS, doors._HOMES, plugins._asked)
+    before, modules, path = [dict(each) for each in registries], set(sys.modules), list(sys.path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for registry_, entries in zip(registries, before, strict=True):
+        registry_.clear()
+        registry_.update(entries)
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     """8 classes, 2 layers of 2 heads, 60 steps: trains in well under a second."""

@@ -31,7 +31,7 @@ def load(names: Iterable[str]) -> None:
         ConfigError: no such module, or it fails as it is imported: where and why.
     """
     for name in names:
-        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+        if name.endswith(".py") or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
             raise ConfigError(f"--plugin {name}: expected a module's name, as --plugin my_bank for my_bank.py in this "
                               f"directory.{_meant(name)}")  # fmt: skip
         _look_here()

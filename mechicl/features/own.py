@@ -140,7 +140,7 @@ def _parquet(path: Path) -> Features:
     counts = table["class"].value_counts(sort=False)
     if not len(counts) or not len(numbers.columns) or counts.min() != counts.max():
         few, many = (counts.idxmin(), counts.idxmax()) if len(counts) else ("", "")
-        held = f"class {few!r} has {counts.min()} rows and {many!r} has {counts.max()}" if len(counts) else "no rows"
+        held = f"class {few} has {counts.min()} rows and {many} has {counts.max()}" if len(counts) else "no rows"
         raise ConfigError(f"{path}: {held}, in {len(numbers.columns)} columns of features: expected as many exemplars "
                           "of each class, and at least one feature.")  # fmt: skip
     groups = {name: part.index.to_numpy() for name, part in table.groupby("class", sort=True)}

@@ -128,13 +128,18 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from mechicl.data.kinds import BANKS
     from mechicl.measures.door import MEASURES
 
-    registries = (ANALYSES, BANKS, MEASURES, recipes.RECIPES, registry.EVALUATORS, doors._HOMES, plugins._asked)
-    before, modules, path = [dict(each) for each in registries], set(sys.modules), list(sys.path)
+    registries = {"analysis": ANALYSES, "bank kind": BANKS, "measure": MEASURES, "recipe": recipes.RECIPES,
+                  "evaluator": registry.EVALUATORS}  # fmt: skip
+    before, asked, modules, path = set(doors._HOMES), set(plugins._asked), set(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for registry_, entries in zip(registries, before, strict=True):
-        registry_.clear()
-        registry_.update(entries)
+    # Only what is not mechicl's own: its modules register once, when they are first imported.
+    for use in {use for uses in doors.foreign().values() for use in uses} - before:
+        what = next(what for what in registries if use.startswith(f"{what} "))
+        registries[what].pop(use.removeprefix(f"{what} "), None)
+        del doors._HOMES[use]
+    for name in set(plugins._asked) - asked:
+        del plugins._asked[name]
     sys.path[:] = path
     for name in set(sys.modules) - modules:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):

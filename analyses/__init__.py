@@ -1,11 +1,11 @@
-"""Analyses: one module per research question, each a function of a series.
+"""Analyses: one module per research question, each a function of a series that registers itself (door.py).
 
-    findings = analyses.transience.run(series)
+    findings = analyses.get("transience")(series)
     findings.table      the tidy parquet table
     findings.figures    name -> plotly figure
     findings.text       what was found, in sentences with numbers
 
-An analysis says in NEEDS which evaluators it looks at; of a run that has not all of them it is skipped.
+An analysis says which evaluators it needs; of a run that has not all of them it is skipped.
 `mechicl analyze RUN` runs them all and writes the results under `RUN/analysis/`.
 """
 
@@ -14,49 +14,85 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyses.findings import Findings
-from mechicl.registry import applying
+from analyses.door import ANALYSES, LAST, Analysis
+from analyses.door import analysis as analysis
+from mechicl import unimported
+from mechicl.config import ConfigError
+from mechicl.doors import known
+from mechicl.registry import EVALUATORS, applying
 
 if TYPE_CHECKING:
+    from analyses.findings import Findings as Findings
     from mechicl.series import Series
 
-NAMES = ("transience", "induction_heads", "attention_over_time", "head_ablations", "circuits")
-REPORTED = NAMES[:4]  # what a report shows: circuits takes longer than all the others together
+    NAMES: tuple[str, ...]
+    REPORTED: tuple[str, ...]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("NAMES", "REPORTED"):
+        return tuple(names() if name == "NAMES" else reported())
+    if name == "Findings":
+        return importlib.import_module("analyses.findings").Findings
+    raise AttributeError(f"module 'analyses' has no attribute {name!r}")
+
+
+def names() -> list[str]:
+    """Every analysis there is, in order, those of plugins last. Imports none of them."""
+    return [name for name, _ in _listed()]
+
+
+def reported() -> list[str]:
+    """Those that a report shows."""
+    return [name for name, shown in _listed() if shown]
+
+
+def _listed() -> list[tuple[str, bool]]:
+    """(name, whether it is reported), from the decorators' literals; of plugins, from what they registered."""
+    found = {said["0"]: (said.get("place", LAST), said.get("reported", True)) for _, _, said in _built_in()}
+    found |= {name: (entry.place, entry.reported) for name, entry in ANALYSES.items()}
+    return [(name, shown) for name, (_, shown) in sorted(found.items(), key=lambda item: item[1][0])]
+
+
+def _built_in() -> list[tuple[str, str, dict[str, Any]]]:
+    return list(unimported.decorated(Path(__file__).parent, "analysis"))
 
 
 def get(name: str) -> Callable[..., Findings]:
-    """The `run` function of an analysis; its figures also state the run's setting.
+    """The function of an analysis; its figures also state the run's setting.
 
     Raises:
         ConfigError: no such analysis; the message lists them.
     """
-    if name not in NAMES:
-        from mechicl.config import ConfigError
+    for module, _, said in _built_in():
+        if said["0"] == name:
+            importlib.import_module(f"analyses.{module}")
+    if name not in ANALYSES:
+        raise ConfigError(f"no analysis named {name!r}; {known(name, names())}")
+    entry = ANALYSES[name]
 
-        raise ConfigError(f"no analysis named {name!r}; there are {', '.join(NAMES)}.")
-    module = importlib.import_module(f"analyses.{name}")
-    run = module.run
-
-    @functools.wraps(run)
+    @functools.wraps(entry.run)
     def stated(series: Series, **options: Any) -> Findings:
         from mechicl.caption import caption
 
-        missing = sorted(set(module.NEEDS) - set(applying(series.config)))
+        missing = sorted(set(entry.needs) - set(applying(series.config)))
         if missing:
-            return _skipped(name, module.QUESTION, missing, series)
-        return run(series, **options).stating(caption(series))
+            return _skipped(entry, missing, series)
+        return entry.run(series, **options).stating(caption(series))
 
     return stated
 
 
-def _skipped(name: str, question: str, missing: list[str], series: Series) -> Findings:
+def _skipped(entry: Analysis, missing: list[str], series: Series) -> Findings:
     """Nothing, and why: the run has not the evaluators that an analysis looks at."""
     import pandas as pd
 
-    from mechicl.registry import EVALUATORS
+    from analyses.findings import Findings
 
-    needs = {x: EVALUATORS[x].lacking(series.config) for x in missing}
-    said = [f"Skipped: it looks at the evaluator {x!r}, which needs {needs[x]}." for x in missing]
-    return Findings(name, question, said, pd.DataFrame())
+    needs = {x: f"needs {EVALUATORS[x].lacking(series.config)}" if x in EVALUATORS else "is not registered"
+             for x in missing}  # fmt: skip
+    said = [f"Skipped: it looks at the evaluator {x!r}, which {what}." for x, what in needs.items()]
+    return Findings(entry.name, entry.question, said, pd.DataFrame())

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from analyses.door import analysis
 from analyses.findings import Findings, lacking
 from mechicl.figures.attention import attention_grid, head_animation, patterns
 from mechicl.figures.style import MARKED, finish, sequences_axis, short
@@ -14,7 +15,6 @@ from mechicl.measures.phases import leading_phases, series_phases
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-NEEDS: tuple[str, ...] = ()  # evaluators: that of the task's circuit, which each of its runs has
 _SHADE = {"dark": "#2E1470", "middle": "#7B61C4", "pale": "#B7A6E3"}  # attention's hue (`figures.scales`)
 TARGETS = {  # score -> (words, colour, marker): filled, what labels attend to; open, what the query does
     "label_to_exemplar": ("label → its exemplar", _SHADE["dark"], "circle"),
@@ -33,6 +33,7 @@ OF_TOKENS = {
 }
 
 
+@analysis("attention_over_time", question=QUESTION, place=3)
 def run(series: Series, progress: bool = True) -> Findings:
     """Attention by kind of target, averaged over the heads of a layer, on flip (or the evaluator that tells the task's
     circuit), beside what uniform attention has; pictures at ICL's onset, peak and end; an animation of the head of the

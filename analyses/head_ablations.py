@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analyses.controls import described, random_sets, spread
+from analyses.door import analysis
 from analyses.findings import Findings, lacking
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.scales import fitted
@@ -19,9 +20,9 @@ from mechicl.registry import EVALUATORS, looked_at, main, quantity
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-NEEDS: tuple[str, ...] = ()  # evaluators: that of the task's circuit, which each of its runs has
 
 
+@analysis("head_ablations", question=QUESTION, place=4)
 def run(series: Series, progress: bool = True) -> Findings:
     """Every head ablated alone (zero and mean) at every step, and the ICL heads together.
 

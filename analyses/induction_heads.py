@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analyses.door import analysis
 from analyses.findings import Findings, lacking
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.style import short
@@ -16,9 +17,9 @@ from mechicl.registry import EVALUATORS
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-NEEDS: tuple[str, ...] = ()  # evaluators: that of the task's circuit, which each of its runs has
 
 
+@analysis("induction_heads", question=QUESTION, place=2)
 def run(series: Series, progress: bool = True) -> Findings:
     """The scores of the task's induction circuit (`Task.circuit`) and direct logit attribution per head and step, each
     beside its baseline. A head is named only where `standing_out` has it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analyses.door import analysis
 from analyses.findings import Findings
 from mechicl.figures.curves import evaluator_curves
 from mechicl.figures.style import short
@@ -13,9 +14,9 @@ from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-NEEDS: tuple[str, ...] = ()  # evaluators
 
 
+@analysis("transience", question=QUESTION, needs=(), place=1)
 def run(series: Series, progress: bool = True) -> Findings:
     """Phase times of every evaluator, from the metrics recorded during training."""
     phases = series_phases(series)

@@ -1,6 +1,6 @@
 """A task of one's own: linear regression in context (Garg et al. 2022, 2208.01066).
 
-    mechicl train regression --plugin examples/regression.py
+    mechicl train regression --plugin regression
 
 A sequence is x1 y1 x2 y2 ... xC yC with y = w . x + noise and a weight vector w of its own. At every x the model
 answers with one number, the y that follows; the loss is the mean squared error.

@@ -27,6 +27,7 @@ _HOME = {
     "Series": "series",
     "ablate_mlps": "measures.mlps",
     "app": "app",
+    "bank_file": "features.own",
     "attention_scores": "measures.attention",
     "densify": "train",
     "effects": "measures.ablation",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl.config import Config as Config
     from mechicl.data.banks import Batch as Batch
     from mechicl.ensemble import train_seeds as train_seeds
+    from mechicl.features.own import bank_file as bank_file
     from mechicl.figures.attention import show_attention as show_attention
     from mechicl.figures.curves import evaluator_curves as evaluator_curves
     from mechicl.figures.curves import seed_curves as seed_curves

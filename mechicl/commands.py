@@ -5,15 +5,17 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from mechicl import plugins
 from mechicl.paths import shown
 
 
 def command(*words: object) -> str:
     """The line `mechicl WORDS` in backticks, each word quoted where a shell would split or expand it.
 
-    A path that would read as an option (`-run`) is given as `./-run`.
+    A path that would read as an option (`-run`) is given as `./-run`. The plugins of this process are named, too.
     """
-    return f"`mechicl {shlex.join(map(_plain, words))}`"
+    named = [word for name in plugins.asked() for word in ("--plugin", name)]
+    return f"`mechicl {shlex.join(map(_plain, [*words, *named]))}`"
 
 
 def _plain(word: object) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import json
 import math
 import operator
 import types
 import typing
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 _LARGEST = 2**63 - 1  # whole numbers end up in int64
 
@@ -22,9 +23,32 @@ class ConfigError(ValueError):
     """A setting that cannot be: says what was given, what is expected, and what to do."""
 
 
+class Options(dict[str, Any]):
+    """Settings of a plugin's own (options.py): a dict of plain data that is read only and, as a config must, hashes."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(json.dumps(self, sort_keys=True))
+
+    def __reduce__(self) -> tuple:
+        return Options, (dict(self),)
+
+    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("settings are read only: make another config with dataclasses.replace")
+
+    __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = _read_only
+    update = _read_only  # pyright: ignore[reportAssignmentType]
+    setdefault = _read_only  # pyright: ignore[reportAssignmentType]
+
+
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON-ready dict of a config; `from_dict` inverts it."""
-    return dataclasses.asdict(config)
+    """Plain JSON-ready dict of a config; `from_dict` inverts it. Options that are empty are left out: a config without
+    them reads as it did before there were any."""
+    return dataclasses.asdict(config, dict_factory=_without_empty_options)
+
+
+def _without_empty_options(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    given = ((k, v) for k, v in pairs if v or not isinstance(v, Options))
+    return {k: dict(v) if isinstance(v, Options) else v for k, v in given}
 
 
 def from_dict(cls: type, data: Any, where: str = "config") -> Any:
@@ -41,7 +65,7 @@ def from_dict(cls: type, data: Any, where: str = "config") -> Any:
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and f.name not in data:
             raise ConfigError(f"{where}.{f.name}: missing.")
-    return cls(**{k: _coerce(v, hints[k], f"{where}.{k}") for k, v in data.items()})
+    return cls(**{k: coerce(v, hints[k], f"{where}.{k}") for k, v in data.items()})
 
 
 def check_types(config: Any, where: str) -> None:
@@ -57,7 +81,7 @@ def check_types(config: Any, where: str) -> None:
     hints = type_hints(type(config))
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
-        plain = _coerce(value, hints[f.name], f"{where}.{f.name}")
+        plain = coerce(value, hints[f.name], f"{where}.{f.name}")
         if plain is not value:
             object.__setattr__(config, f.name, plain)
 
@@ -69,12 +93,19 @@ def type_hints(cls: type) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
-def _coerce(value: Any, hint: Any, where: str) -> Any:
+def coerce(value: Any, hint: Any, where: str) -> Any:
+    """`value` in its plain form as an annotation `hint` wants it; `where` names it in an error.
+
+    Raises:
+        ConfigError: it cannot be that.
+    """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         value = value.tolist()  # numbers and arrays alike; nothing is rounded
     if isinstance(hint, type) and hasattr(hint, "from_plain"):  # one of several classes, which the value names
         return hint.from_plain(value, where)
+    if hint is Options:
+        return _options(value, where)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if type(value) is hint else from_dict(hint, value, where)
     if origin is Literal:
@@ -84,16 +115,23 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
-        return _coerce(value, next(a for a in args if a is not type(None)), where)
+        return coerce(value, next(a for a in args if a is not type(None)), where)
     if origin is tuple:
         if not isinstance(value, (list, tuple, range)):
             raise ConfigError(f"{where}={value!r}: expected a list.")
         if args[-1] is not Ellipsis and len(value) != len(args):
             raise ConfigError(f"{where}={value!r}: expected {len(args)} values.")
-        items = tuple(_coerce(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
+        items = tuple(coerce(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
         same = type(value) is tuple and all(a is b for a, b in zip(items, value, strict=True))
         return value if same else items
     return _plain(value, hint, where)
+
+
+def _options(value: Any, where: str) -> Options:
+    """What each of them may be, the plugin's own function says (options.py)."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{where}={value!r}: expected a table of settings.")
+    return value if isinstance(value, Options) else Options(value)
 
 
 def _plain(value: Any, hint: type, where: str) -> Any:

@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mechicl import graft
+from mechicl import doors, graft
 from mechicl.commands import command
 from mechicl.config import Config, to_dict
+from mechicl.data.kinds import BANKS
 from mechicl.disk import check_writable, explained, is_file
 from mechicl.extend import made_with
-from mechicl.paths import shown
+from mechicl.paths import given, shown
+from mechicl.registry import applying
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import FORMAT
 from mechicl.storage import SeriesError, locked, write_json
-from mechicl.tasks.base import task_of
+from mechicl.tasks.base import TASKS, task_of
 
 
 @contextmanager
@@ -46,14 +48,22 @@ def fresh(root: Path) -> None:
 
 def manifest_of(config: Config, schedule: list[int], source: Any, data: str | Path | None, grafts: list[dict]) -> dict:
     """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them."""
+    found = config.bank.path if data is None else data
     return {
         "format": FORMAT,
         "run": config.name,
         "schedule": schedule,
         "bank": source.fingerprint,
         **task_of(config).record(source),
-        "data": None if data is None else str(data),
+        "data": None if found is None else str(given(found)),  # wherever the run is opened from
         "weights_dtype": config.weights_dtype,
         **({"grafts": grafts} if grafts else {}),
+        **({"plugins": needed} if (needed := doors.foreign(uses(config))) else {}),
         **made_with(),
     }
+
+
+def uses(config: Config) -> list[tuple[str, str]]:
+    """(What, name) of everything registered that the run cannot be opened without."""
+    task = (BANKS.what, config.bank.kind) if config.task is None else (TASKS.what, config.task.kind)
+    return [task, *(("evaluator", name) for name in applying(config))]

@@ -16,11 +16,14 @@ def given(path: str | os.PathLike[str]) -> Path:
     """The absolute path that a user means by `path`, whether or not something is there.
 
     Raises:
-        ConfigError: it begins with the home of a user who is not known, or is relative to a directory
+        ConfigError: it is no path; it begins with the home of a user who is not known, or is relative to a directory
             that was deleted.
     """
     try:
         whole = Path(path).expanduser()
+    except TypeError:
+        raise ConfigError(f"expected a path, not {type(path).__name__}. mechicl.bank_file(array, PATH) writes an array "
+                          "as a file that a run can be opened with again.") from None  # fmt: skip
     except RuntimeError:
         raise ConfigError(f"{path}: there is no such user's home. Write ./{path} for a folder of that name.") from None
     try:

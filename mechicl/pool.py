@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
+from mechicl import plugins
 from mechicl.config import ConfigError
 from mechicl.storage import SeriesError
 
@@ -113,7 +114,7 @@ class _Worker:
     def __init__(self, function: Callable):
         context = multiprocessing.get_context("spawn")  # torch's thread pools do not survive a fork
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(function, theirs), daemon=True)
+        self.process = context.Process(target=_work, args=(function, theirs, plugins.for_workers()), daemon=True)
         self.process.start()
         theirs.close()  # so that the worker's death ends the pipe
         self.task, self.ready = -1, False
@@ -142,14 +143,15 @@ def _hire(crew: dict[Any, _Worker], function: Callable, first: tuple[int, tuple]
     worker.give(first)
 
 
-def _work(function: Callable, connection: Any) -> None:
-    """A worker's life."""
+def _work(function: Callable, connection: Any, modules: Sequence[str]) -> None:
+    """A worker's life. modules: what registers the banks, evaluators, ... that the tasks name."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     connection.send(("ready", None))
     while (task := connection.recv()) is not None:
         error = None
         try:
+            plugins.load(modules)
             function(*task, lambda told: connection.send(("told", told)))
         except _READABLE as raised:
             error = raised

@@ -19,14 +19,15 @@ from mechicl.config import (
     SequenceConfig,
     Window,
 )  # fmt: skip
+from mechicl.doors import Door
 from mechicl.tasks.markov import Markov
 
-RECIPES: dict[str, Callable[[], Config]] = {}
+RECIPES: Door[Callable[[], Config]] = Door("recipe")
 
 
 def recipe(function: Callable[[], Config]) -> Callable[[], Config]:
     """Register a recipe under its function's name, '_' written as '-'."""
-    RECIPES[function.__name__.replace("_", "-")] = function
+    RECIPES.add(function.__name__.replace("_", "-"), function, function.__module__)
     return function
 
 
@@ -36,10 +37,12 @@ def get(name: str) -> Config:
     Raises:
         ConfigError: no such recipe; the message lists them.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"no recipe named {name!r}; there are {', '.join(RECIPES)}. "
-                          "`mechicl recipes` describes them.")  # fmt: skip
-    return RECIPES[name]()
+    try:
+        return RECIPES.find(name)()
+    except ConfigError as error:
+        if name in RECIPES:
+            raise
+        raise ConfigError(f"{error} `mechicl recipes` describes them.") from None
 
 
 @recipe

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mechicl import doors
 from mechicl.config import Config, ConfigError, SequenceConfig
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def register(evaluator: Evaluator) -> Evaluator:
     if evaluator.name in EVALUATORS:
         raise ConfigError(f"there is an evaluator named {evaluator.name!r} already: choose another name.")
     EVALUATORS[evaluator.name] = evaluator
+    doors.note("evaluator", evaluator.name)
     return evaluator
 
 

@@ -23,6 +23,9 @@ from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series, SeriesError
 from mechicl.storage import write_atomic
 
+# Analyses whose sections `render` lays out itself; any other that is reported follows them.
+_PLACED = ("transience", "induction_heads", "attention_over_time", "head_ablations")
+
 _STYLE = f"""
 :root {{ color-scheme: light; }}
 body {{ font-family: {FONT}; color: #222; margin: 0; background: #f6f7f9; line-height: 1.5; }}
@@ -69,7 +72,7 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
         tables = None
     if not series.metrics.size:
         raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
-    found = {name: analyses.get(name)(series, progress=progress) for name in analyses.REPORTED}
+    found = {name: analyses.get(name)(series, progress=progress) for name in analyses.reported()}
     if tables is not None:
         for findings in found.values():
             findings.save(tables)
@@ -98,6 +101,8 @@ def render(series: Series, found: dict) -> str:
             f"sequences{' that show the matching pair first' if series.config.task is None else ''}."],
             _circuitsvis(series, at))] if at else []),
         _section(ablations.question, ablations.text, "".join(map(draw, ablations.figures.values()))),
+        *(_section(more.question, more.text, "".join(map(draw, more.figures.values())))
+          for name, more in found.items() if name not in _PLACED),
         _section("Configuration", [], "<div class='card'><pre>"
                  + _text(json.dumps(to_dict(series.config), indent=1)) + "</pre></div>"),
         f"<footer>mechicl {mechicl.__version__}; torch {_text(series.manifest['versions']['torch'])}. Definitions "

@@ -1,7 +1,7 @@
 """The checkpoint series: one small transformer at many training steps, on disk.
 
     <run>/config.json      the Config
-    <run>/manifest.json    format, schedule, versions, bank fingerprint; written before step 0
+    <run>/manifest.json    format, schedule, versions, bank fingerprint, plugins; written before step 0
     <run>/index.jsonl      one line per saved file: kind, step, sequences, file, bytes, sha256
     <run>/metrics.jsonl    one line per checkpoint: training loss and every evaluator
     <run>/weights/         step_00000512.safetensors, TransformerLens 3 names
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mechicl import card
+from mechicl import card, plugins
 from mechicl.commands import UPDATE, command
 from mechicl.config import Config, ConfigError, from_run
 from mechicl.disk import is_file
@@ -53,7 +53,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
         data: where the images are, for banks built from images (default: as in training).
 
     Raises:
-        SeriesError: not a run, a newer format, a broken config, or nothing that this user may read.
+        SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
     """
     root, data = given(path), given_or_none(data)
     if not is_file(root / "manifest.json"):
@@ -70,6 +70,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
     if lacking:
         raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
+    plugins.check(root, manifest)
     try:
         config = from_run(read_json(root / "config.json"))
     except ConfigError as error:

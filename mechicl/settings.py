@@ -22,7 +22,7 @@ from functools import cache
 from typing import Any
 
 from mechicl.config import Config, ConfigError, from_dict, to_dict
-from mechicl.loading import type_hints
+from mechicl.loading import Options, type_hints
 from mechicl.schedule import evaluated_steps
 
 _LONGEST, _LONGEST_NAME = 40, 180  # of one value in a folder's name, in characters, and of all, in bytes
@@ -58,6 +58,9 @@ def flat(table: Mapping[str, Any], where: str, refused: Mapping[str, str] = type
     out: dict[str, Any] = {}
     for key, value in table.items():
         name = prefix + key
+        if known().get(name) is Options and isinstance(value, dict):  # a plugin's: which there are, its function says
+            out |= {f"{name}.{inner}": given for inner, given in value.items()}
+            continue
         group = any(each.startswith(name + ".") for each in known())
         if group and isinstance(value, dict):
             out |= flat(value, where, refused, name + ".")
@@ -82,7 +85,7 @@ def changed(base: Config, values: Mapping[str, Any], where: str) -> Config:
         *path, leaf = name.split(".")
         inside = data
         for step in path:
-            inside = inside[step]
+            inside = inside.setdefault(step, {})  # options that are empty are left out of a config's data
         inside[leaf] = None if value == "none" and is_optional(name) else value
     try:
         config = from_dict(Config, data)
@@ -140,7 +143,9 @@ def _toml(value: Any) -> str:
         given = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)
                  if getattr(value, f.name) != f.default}  # fmt: skip
         return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in given.items()) + "}"
-    if isinstance(value, tuple):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (tuple, list)):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (bool, str)) else repr(value)
 
@@ -159,6 +164,8 @@ def named(values: Mapping[str, Any], among: Mapping[str, Collection[Any]] | None
 def shortest(name: str) -> str:
     """The shortest unambiguous end of a dotted name."""
     leaf = name.rsplit(".", 1)[-1]
+    if name not in known():  # a plugin's
+        return leaf
     return leaf if sum(k.rsplit(".", 1)[-1] == leaf for k in known()) == 1 else name
 
 
@@ -203,12 +210,12 @@ def near(name: str, names: Iterable[str]) -> str:
 
 def is_optional(name: str) -> bool:
     """Whether a field may be None."""
-    return type(None) in typing.get_args(known()[name])
+    return type(None) in typing.get_args(known().get(name))
 
 
 def holds_a_list(name: str) -> bool:
     """Whether a field is a list itself."""
-    hint = known()[name]
+    hint = known().get(name)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
     return typing.get_origin(hint) is tuple

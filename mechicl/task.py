@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from mechicl.loading import ConfigError, at_least, at_most, check_types
+from mechicl.data.kinds import BANKS, Made, checked_options
+from mechicl.loading import ConfigError, Options, at_least, at_most, check_types
 
 LOUDEST = 1e15  # of noise against a signal of 1: its square is still a float32
 
@@ -16,7 +17,7 @@ class BankConfig:
     """Where exemplars come from. `n_classes` and `n_exemplars` are what is trained on;
     the held-out classes and exemplars are drawn beside them and never trained on."""
 
-    kind: Literal["gaussian", "omniglot", "tokens", "features"] = "gaussian"
+    kind: str = "gaussian"  # gaussian, omniglot, tokens, features, file (data/kinds.py), or a plugin's
     n_classes: int = 4096
     n_exemplars: int = 20
     n_holdout_classes: int = 256
@@ -29,13 +30,14 @@ class BankConfig:
     encoder: Literal["pca", "pixels"] = "pca"  # omniglot: pixels -> features (data/omniglot.py says why);
     # 'pixels': the pictures themselves, dim = image_size**2, for a model that encodes them (ModelConfig.encoder)
     n_labels: int | None = None  # None: one label per class; fewer: classes share labels
-    path: str | None = None  # features: the file (`mechicl features` makes one); --data FILE goes before it
+    path: str | None = None  # features, file: the file; --data FILE goes before it
     layout: Literal["as_stored", "released"] = "as_stored"  # features: how classes are dealt out (data/features.py)
     offset: float = 0.0  # gaussian: norm of a vector that all exemplars share, before `scale`
     # What is done to any bank's exemplars, in this order, each measured on the training part (data/shaping.py):
     spread: float = 1.0  # distances from the own class's mean, times this
     centre: bool = False  # the common mean is taken off (Omniglot's components and tokens have none left)
     scale: float | None = None  # root mean square norm; None: as made (1, but features raw: as the encoder gives them)
+    options: Options = field(default_factory=Options)  # a plugin's own settings, by name (docs/extending.md)
 
     @property
     def labels(self) -> int:
@@ -49,26 +51,26 @@ class BankConfig:
         at_most("bank", self, eps=LOUDEST, offset=LOUDEST, spread=LOUDEST)
         if self.scale is not None and not 0 < self.scale < math.inf:
             raise ConfigError(f"bank.scale={self.scale}: expected a norm above 0, or None: exemplars as they are made.")
-        for key, kind in (("path", "features"), ("layout", "features"), ("offset", "gaussian")):
-            if getattr(self, key) not in (None, 0, "as_stored") and self.kind != kind:
-                raise ConfigError(f"bank.{key}={getattr(self, key)!r} is a setting of bank.kind={kind!r}, but this "
-                                  f"bank's kind is {self.kind!r}.")  # fmt: skip
         if self.n_labels is not None and not 2 <= self.n_labels <= self.n_classes:
             raise ConfigError(
                 f"bank.n_labels={self.n_labels}: classes share labels, so it must lie "
                 f"between 2 and n_classes={self.n_classes} (or be None: label = class)."
             )
-        if self.kind == "omniglot" and self.encoder == "pixels" and self.dim != self.image_size**2:
-            raise ConfigError(f"bank.dim={self.dim}: bank.encoder='pixels' gives image_size**2 = "
-                              f"{self.image_size**2} numbers; set bank.dim to that.")  # fmt: skip
+        options = checked_options(self)
+        if options != self.options:
+            object.__setattr__(self, "options", options)
+
+    @property
+    def made(self) -> Made:
+        """What the exemplars are, as this kind makes them."""
+        return BANKS.find(self.kind).made(self)
 
     def check_pictures(self) -> None:
-        """Raise unless exemplars are square pictures, which convolutions can read. (Those of a Gaussian
-        bank are pictures of noise: nothing is near anything, but they serve to test with.)"""
-        if self.kind == "tokens" or (self.kind == "omniglot" and self.encoder != "pixels"):
-            features = "token embeddings" if self.kind == "tokens" else "principal components"
-            raise ConfigError(f"model.encoder='conv' reads pictures, but this bank's exemplars are {features}: take "
-                              "model.encoder='linear', or bank.kind='omniglot' with encoder='pixels'.")  # fmt: skip
+        """Raise unless exemplars are square pictures, which convolutions can read."""
+        if self.made.no_pictures:
+            raise ConfigError(f"model.encoder='conv' reads pictures, but this bank's exemplars are "
+                              f"{self.made.no_pictures}: take model.encoder='linear', or bank.kind='omniglot' with "
+                              "encoder='pixels'.")  # fmt: skip
         if math.isqrt(self.dim) ** 2 != self.dim:
             raise ConfigError(f"model.encoder='conv' reads square pictures, but bank.dim={self.dim} is no square.")
 

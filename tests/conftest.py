@@ -120,6 +120,32 @@ def _no_leaked_hooks():
     assert not any(left), f"the test left hooks on a model: {left}"
 
 
+@pytest.fixture
+def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An empty working directory. What modules there register, and that they were imported, is undone afterwards."""
+    from analyses.door import ANALYSES
+    from mechicl import doors, plugins, recipes, registry
+    from mechicl.data.kinds import BANKS
+    from mechicl.measures.door import MEASURES
+
+    registries = {"analysis": ANALYSES, "bank kind": BANKS, "measure": MEASURES, "recipe": recipes.RECIPES,
+                  "evaluator": registry.EVALUATORS}  # fmt: skip
+    before, asked, modules, path = set(doors._HOMES), set(plugins._asked), set(sys.modules), list(sys.path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    # Only what is not mechicl's own: its modules register once, when they are first imported.
+    for use in {use for uses in doors.foreign().values() for use in uses} - before:
+        what = next(what for what in registries if use.startswith(f"{what} "))
+        registries[what].pop(use.removeprefix(f"{what} "), None)
+        del doors._HOMES[use]
+    for name in set(plugins._asked) - asked:
+        del plugins._asked[name]
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     """8 classes, 2 layers of 2 heads, 60 steps: trains in well under a second."""

@@ -6,6 +6,7 @@ import pandas as pd
 
 from analyses.circuits import figures, grafts, heads, text
 from analyses.circuits.moments import moments, thinned
+from analyses.door import analysis
 from analyses.findings import Findings
 from mechicl.measures.mlps import ablate_mlps
 from mechicl.measures.removal import remove_directions
@@ -14,10 +15,11 @@ from mechicl.measures.tables import tidy
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
-NEEDS = ("icl", "flip", "ciwl", "iwl")  # evaluators
 HOSTS = 12  # checkpoints at which each thing is measured, unless told
 
 
+@analysis("circuits", question=QUESTION, needs=("icl", "flip", "ciwl", "iwl"), place=5,
+          reported=False)  # it takes longer than all the others together
 def run(series: Series, progress: bool = True, hosts: int = HOSTS) -> Findings:
     """Heads (heads.py), MLPs (measures/mlps.py), directions written (measures/subspaces.py, removal.py) and
     grafts (grafts.py).

@@ -8,24 +8,27 @@ import sys
 from tyro.conf import DisallowNone
 
 import mechicl
+from mechicl import plugins
 from mechicl.cli.create import densify, features, recipes, sweep, train
-from mechicl.cli.look import ablate, analyze, open_app, report, show, verify
+from mechicl.cli.look import ablate, analyze, measure, open_app, report, show, verify
 from mechicl.cli.verbs import app
 from mechicl.config import ConfigError
 from mechicl.output import never_crash
 from mechicl.storage import SeriesError
 
-__all__ = ["ablate", "analyze", "app", "densify", "features", "main", "open_app", "recipes", "report", "show", "sweep",
-           "train", "verify"]  # fmt: skip
+__all__ = ["ablate", "analyze", "app", "densify", "features", "main", "measure", "open_app", "recipes", "report",
+           "show", "sweep", "train", "verify"]  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point: errors a user can act on are one message and exit code 2."""
     never_crash()
-    if (sys.argv[1:] if args is None else args) == ["--version"]:
+    given = sys.argv[1:] if args is None else args
+    if given == ["--version"]:
         print(f"mechicl {mechicl.__version__}")
         return
     try:
+        plugins.load(plugins.named(given))  # before the line is parsed: help lists what they add
         app.cli(
             prog="mechicl", args=args, config=(DisallowNone,),
             description="Train small transformers as dense checkpoint series and see why in-context "

@@ -5,13 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from mechicl.cli.verbs import Run, Runs, app
 from mechicl.config import ConfigError
 
 
-@app.command
+def _analyses() -> str:
+    """The analyses there are, as a sentence names them."""
+    import analyses
+
+    *most, last = analyses.names()
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+@app.command(analyses=_analyses)
 def analyze(
     run: Run,
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
@@ -19,7 +27,7 @@ def analyze(
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Analyse a series: transience, induction_heads, attention_over_time, head_ablations and circuits.
+    """Analyse a series: {analyses}.
 
     Writes a parquet table, plotly pages and a summary for each. circuits takes longest.
 
@@ -35,7 +43,7 @@ def analyze(
     from mechicl.series import open_series
 
     series = open_series(run)
-    chosen = analyses.NAMES if name is None else (name,)
+    chosen = analyses.names() if name is None else [name]
     folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
     check_writable(folder, "Write elsewhere with --out DIR.")
     for each in chosen:
@@ -76,6 +84,36 @@ def ablate(
     from mechicl.ablate import run as measure
 
     print(measure(run, asked(heads, kind, hold, mlp, edge), step, n, out))
+
+
+@app.command
+def measure(
+    run: Run,
+    name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: list the measures")] = None,
+    *,
+    beside: Annotated[UseAppendAction[tuple[Path, ...]], arg(name="with", metavar="RUN")] = (),
+    steps: str | None = None, evaluators: str | None = None, n: int | None = None, out: Path | None = None,
+    quiet: bool = False,
+) -> None:  # fmt: skip
+    """Take one measure of a run, as attention scores or the effect of every head: a tidy table.
+
+    $ mechicl measure checkpoints/demo attention_scores --steps 1400 --evaluators icl --out scores.csv
+    $ mechicl measure checkpoints/demo
+
+    Args:
+        run: the run's directory.
+        name: which measure; docs/measures.md describes them.
+        beside: another run, for measures over several, as seed_bands; may be given several times.
+        steps: which checkpoints, as 0,500 (default: all).
+        evaluators: on which evaluators' sequences, as icl,flip (default: the measure's).
+        n: sequences per evaluator (default: the measure's).
+        out: keep the table, as FILE.csv or FILE.parquet.
+        quiet: no progress bar.
+    """
+    from mechicl.measure import listing
+    from mechicl.measure import run as take
+
+    print(listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet))
 
 
 @app.command

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
+
+from mechicl import plugins
 
 Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, as checkpoints/demo")]
 Runs = Annotated[
     Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")
 ]
+Plugins = Annotated[
+    UseAppendAction[tuple[str, ...]],
+    arg(name="plugin", metavar="MODULE", help_behavior_hint="",
+        help="your own module, imported first: its banks, evaluators, measures, analyses and recipes are there then. "
+        "May be given several times."),
+]  # fmt: skip
 
 
 class _Verbs(tyro.extras.SubcommandApp):
-    """Their help shows what may be left out as such: a positional in brackets, and nothing as '(default: None)'."""
+    """Their help shows what may be left out as such: a positional in brackets, and nothing as '(default: None)'.
 
-    def command(self, func: Any = None, *, name: str | None = None) -> Any:
+    Every verb takes `--plugin MODULE`, and what stands in braces in its docstring is filled in as its help is made, as
+    `{analyses}`, which a plugin may have added to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._docs: list[tuple[Any, str, dict[str, Callable[[], str]]]] = []
+
+    def cli(self, **options: Any) -> Any:
+        for verb, doc, said in self._docs:
+            verb.__doc__ = doc.format(**{key: text() for key, text in said.items()})
+        return super().cli(**options)
+
+    def command(self, func: Any = None, *, name: str | None = None, **said: Callable[[], str]) -> Any:
+        """Register a verb. said: what the names in braces in its docstring stand for."""
         if func is None:
-            return functools.partial(self.command, name=name)
+            return functools.partial(self.command, name=name, **said)
         hints = get_type_hints(func, include_extras=True)
         for key, parameter in inspect.signature(func).parameters.items():
             metavar = next((m.metavar for m in getattr(hints[key], "__metadata__", ()) if hasattr(m, "metavar")), None)
@@ -31,7 +53,27 @@ class _Verbs(tyro.extras.SubcommandApp):
             if parameter.default is None or parameter.default is False or parameter.default == ():
                 hints[key] = Annotated[hints[key], arg(help_behavior_hint="")]
         func.__annotations__ = hints
-        return super().command(func, name=name)
+        verb = _with_plugins(func)
+        if said:
+            self._docs.append((verb, func.__doc__ or "", said))
+        super().command(verb, name=name)
+        return func
+
+
+def _with_plugins(func: Any) -> Any:
+    """The verb, with `--plugin MODULE`, which is imported before it runs."""
+
+    @functools.wraps(func)
+    def verb(*args: Any, plugin: tuple[str, ...] = (), **kwargs: Any) -> Any:
+        plugins.load(plugin)
+        return func(*args, **kwargs)
+
+    del verb.__wrapped__  # tyro would read the hints of what is wrapped
+    signature, added = inspect.signature(func), inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=(),
+                                                                  annotation=Plugins)  # fmt: skip
+    verb.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
+    verb.__annotations__ = {**func.__annotations__, "plugin": Plugins}
+    return verb
 
 
 app = _Verbs()

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 
 from mechicl.config import BankConfig, Config, ConfigError, ModelConfig, SequenceConfig
+from mechicl.data.kinds import BANKS
 from mechicl.data.sequences import Sequences, sample
 from mechicl.data.shaping import norm, shape
 from mechicl.surroundings import own_settings
@@ -234,25 +235,44 @@ def build_bank(config: Config, data: str | Path | None = None, threads: int | No
     """The bank of a run.
 
     Args:
-        data: the folder of images or the file of features, for kinds that need one.
+        data: the folder of images or the file, for kinds that need one.
         threads: of BLAS and OpenMP, which decide the last bits of principal components and clusters; None:
             as many as the environment has, as in runs that were made before this was fixed.
+
+    Raises:
+        ConfigError: the kind is not known or cannot be made as the config wants it.
     """
-    bank, seed = config.bank, config.seeds.data
-    if bank.kind == "features":
-        from mechicl.data.features import features_bank
-
-        return features_bank(bank, seed, data)
-    if bank.kind == "gaussian":
-        return shaped(gaussian_bank(bank, seed), bank)
+    bank, kind = config.bank, BANKS.find(config.bank.kind)
     with threadpool_limits(threads):
-        if bank.kind == "omniglot":
-            from mechicl.data.omniglot import omniglot_bank
+        made = kind.build(bank, config.seeds.data, None if data is None else Path(data), **bank.options)
+    return shaped(checked(made, bank, config.seeds.data), bank)
 
-            return shaped(omniglot_bank(bank, seed, data), bank)
-        from mechicl.data.tokens import token_bank
 
-        return shaped(token_bank(bank, seed, data), bank)
+def checked(made: Bank | np.ndarray, config: BankConfig, seed: int) -> Bank:
+    """What a kind's function made, as a bank of the sizes and the numbers that are expected; bare exemplars get labels.
+
+    Raises:
+        ConfigError: it has other sizes, or numbers that are not finite.
+    """
+    if not isinstance(made, (Bank, np.ndarray)):
+        raise ConfigError(f"bank.kind={config.kind!r} made {type(made).__name__}: expected a Bank, or a numpy array "
+                          "[class, exemplar, feature].")  # fmt: skip
+    x = made if isinstance(made, np.ndarray) else made.exemplars
+    each = config.n_exemplars + config.n_holdout_exemplars
+    expected = (config.n_classes + config.n_holdout_classes, each, config.dim)
+    if x.shape != expected:
+        raise ConfigError(f"bank.kind={config.kind!r} made exemplars of shape {x.shape}: expected {expected}, which is "
+                          "(bank.n_classes + n_holdout_classes, n_exemplars + n_holdout_exemplars, dim).")  # fmt: skip
+    for c, exemplars in enumerate(x):
+        if not np.isfinite(exemplars).all():
+            name = made.name(c) if isinstance(made, Bank) else f"class {c}"
+            raise ConfigError(f"bank.kind={config.kind!r}: exemplars of {name} have numbers that are not finite: "
+                              "leave them out.")  # fmt: skip
+    if isinstance(made, Bank):
+        return made
+    x = np.ascontiguousarray(x, np.float32)
+    return Bank(x, assign_labels(config, len(x), seed), config.n_classes, config.n_exemplars,
+                norm=norm(x[: config.n_classes, : config.n_exemplars]))  # fmt: skip
 
 
 def shaped(bank: Bank, config: BankConfig) -> Bank:
@@ -263,7 +283,7 @@ def shaped(bank: Bank, config: BankConfig) -> Bank:
     return replace(bank, exemplars=x, norm=norm(x[: bank.n_classes, : bank.n_exemplars]))
 
 
-def gaussian_bank(config: BankConfig, seed: int) -> Bank:
+def gaussian_bank(config: BankConfig, seed: int, data: str | Path | None = None) -> Bank:
     """Gaussian clusters: x = (mu + eps*eta)/sqrt(1 + eps^2), mu and eta ~ N(0, 1/dim) per
     coordinate (Reddy 2023, 2312.03002), so that |x| is about 1 whatever the dimension.
 

@@ -1,4 +1,4 @@
-"""A bank of features from a file: exemplars that an encoder made once, or your own (mechicl/features/file.py).
+"""A bank from a file: features that an encoder made once (mechicl/features/file.py), or your own exemplars (own.py).
 
 The data seed decides which classes are trained on, and which exemplars of each. Classes that are the same thing seen in
 several ways (a character under its eight flips and turns: the file's `group`) are held out together.
@@ -16,12 +16,12 @@ import numpy as np
 
 from mechicl.config import BankConfig, ConfigError
 from mechicl.data.banks import Bank, assign_labels
-from mechicl.data.shaping import norm, shape
-from mechicl.features import file
+from mechicl.data.shaping import norm
+from mechicl.features import file, own
 
 
 def features_bank(config: BankConfig, seed: int, data: str | Path | None = None) -> Bank:
-    """The bank of a file of features, [class, exemplar, d], raw unless the config says otherwise.
+    """The bank of a file of features, [class, exemplar, d], raw.
 
     Args:
         seed: decides which classes and which of their exemplars are trained on.
@@ -36,17 +36,30 @@ def features_bank(config: BankConfig, seed: int, data: str | Path | None = None)
                           "--encoder efficientnet-lite0 --out FILE` makes one.")  # fmt: skip
     found = file.read(path)
     file.check(path, found)
-    _check(config, found, path)
+    return _bank(config, found, seed, path, "or make a larger file with `mechicl features`")
+
+
+def file_bank(config: BankConfig, seed: int, data: str | Path | None = None) -> Bank:
+    """The bank of your own file (mechicl/features/own.py has the formats), raw. As `features_bank`."""
+    path = config.path if data is None else data
+    if path is None:
+        raise ConfigError("bank.kind='file' needs a file with exemplars [class, exemplar, d], .npy, .npz, .safetensors "
+                          "or .parquet: give --data FILE, or --set bank.path=FILE.")  # fmt: skip
+    return _bank(config, own.read(path), seed, path, "or make a larger file")
+
+
+def _bank(config: BankConfig, found: file.Features, seed: int, path: str | Path, larger: str) -> Bank:
+    _check(config, found, path, larger)
     classes, exemplars = _chosen(config, found, seed)
     rows = classes[:, None], exemplars
-    x = shape(config, np.asarray(_arranged(config, found, found.exemplars)[rows]))
+    x = np.asarray(_arranged(config, found, found.exemplars)[rows])
     images = None if found.pictures is None else np.asarray(_arranged(config, found, found.pictures)[rows])
     return Bank(x, assign_labels(config, len(classes), seed), config.n_classes, config.n_exemplars,
                 _names(config, found, classes), images,
                 norm=norm(x[: config.n_classes, : config.n_exemplars]))  # fmt: skip
 
 
-def _check(config: BankConfig, found: file.Features, path: str | Path) -> None:
+def _check(config: BankConfig, found: file.Features, path: str | Path, larger: str) -> None:
     """Refuse sizes that the file cannot serve."""
     classes, exemplars, dim = found.exemplars.shape
     if dim != config.dim:
@@ -61,7 +74,7 @@ def _check(config: BankConfig, found: file.Features, path: str | Path) -> None:
                                ("exemplars", config.n_exemplars + config.n_holdout_exemplars, exemplars)):  # fmt: skip
         if wanted > there:
             raise ConfigError(f"{path} holds {there} {key}, but bank.n_{key} and n_holdout_{key} ask for {wanted}: "
-                              "lower them, or make a larger file with `mechicl features`.")  # fmt: skip
+                              f"lower them, {larger}.")  # fmt: skip
     if config.layout == "released" and config.n_exemplars + config.n_holdout_exemplars != exemplars:
         raise ConfigError(f"bank.layout='released' deals out all {exemplars} exemplars of {path}: set bank.n_exemplars="
                           f"{exemplars} and n_holdout_exemplars=0.")  # fmt: skip

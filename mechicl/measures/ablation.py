@@ -22,11 +22,14 @@ from mechicl.interventions import Intervention, Kind, as_interventions, edits, e
 from mechicl.interventions.base import described, rank
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
+from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, measured, tidy
 from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
+
+__all__ = ["answers", "effects", "evaluate", "head_effects"]
 
 EFFECT = ("effect_low", "effect_high")  # columns more than other tables have
 _CONDITIONS = 16  # at most this many on axis c at once; fewer where they would not fit the budget
@@ -235,6 +238,11 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     return ablated
 
 
+@measure(
+    "head_effects", rows="step, evaluator, head",
+    value="column `effect`: ablated minus intact, with a paired interval `effect_low`, `effect_high`",
+    against="0; random sets of heads",
+)  # fmt: skip
 def head_effects(
     series: Series,
     steps: Iterable[int] | None = None,

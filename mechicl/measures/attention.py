@@ -37,11 +37,14 @@ from mechicl.engine.params import Params, init, pack
 from mechicl.evaluators import normal_interval
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.cache import cached
+from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
+
+__all__ = ["attention_scores", "standing_out", "uniform_scores", "untrained_scores"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,11 @@ def standing_out(
 
 
 @reading()
+@measure(
+    "attention_scores", rows="step, evaluator, head, score",
+    value="share of attention (definitions: `mechicl/measures/attention.py`)",
+    against="column `uniform`: attention to all positions alike; `measures.untrained_scores`",
+)  # fmt: skip
 def attention_scores(
     series: Series,
     steps: Iterable[int] | None = None,

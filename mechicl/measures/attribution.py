@@ -22,11 +22,14 @@ from mechicl.engine.forward import Edit, forward
 from mechicl.engine.params import Params
 from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
+from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
+
+__all__ = ["logit_attribution"]
 
 METRICS = ("logit_in_context", "logit_in_weights")
 
@@ -86,6 +89,11 @@ def attribute(
 
 
 @reading()
+@measure(
+    "logit_attribution", rows="step, evaluator, component",
+    value="logits added to the answer's logit, beside the mean logit",
+    against="0",
+)  # fmt: skip
 def logit_attribution(
     series: Series,
     steps: Iterable[int] | None = None,

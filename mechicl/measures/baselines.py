@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from scipy.stats import norm
 
+__all__ = ["joint_intervals"]
+
 
 def joint_intervals(
     rows: pd.DataFrame, value: str = "value", low: str = "ci_low", high: str = "ci_high"

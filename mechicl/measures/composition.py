@@ -15,6 +15,8 @@ from torch import Tensor
 from mechicl.config import ConfigError
 from mechicl.engine.params import Params
 
+__all__ = ["composition_scores"]
+
 
 def composition_scores(weights: Params, through: Literal["Q", "K", "V"], layers: tuple[int, int] = (0, 1)) -> Tensor:
     """Scores of all pairs of heads of two layers, [heads of the earlier, heads of the later], 0 to 1.

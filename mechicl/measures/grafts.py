@@ -40,6 +40,8 @@ from mechicl.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 from mechicl.treatments import GROUPS, in_groups
 
+__all__ = ["Graft", "evaluate_grafts"]
+
 _HALVES = {"qk": ("W_Q", "W_K"), "ov": ("W_V", "W_O")}  # of attention
 _TABLES = ("encoder", "exemplar_embed", "embed", "pos_embed")
 

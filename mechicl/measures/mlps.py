@@ -18,12 +18,20 @@ import pandas as pd
 from mechicl.config import ConfigError
 from mechicl.interventions import AblateMLPs
 from mechicl.measures.ablation import EFFECT, evaluate
+from mechicl.measures.door import measure
 from mechicl.registry import main
 from mechicl.series import Series
+
+__all__ = ["ablate_mlps"]
 
 KINDS: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
 
 
+@measure(
+    "ablate_mlps", rows="step, evaluator, layer, kind",
+    value="the headline without a layer's MLP",
+    against="the row 'intact'",
+)  # fmt: skip
 def ablate_mlps(
     series: Series,
     steps: Iterable[int] | None = None,

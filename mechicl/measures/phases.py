@@ -23,8 +23,11 @@ from scipy import stats
 
 from mechicl.commands import command
 from mechicl.evaluators import EVALUATORS, chance
+from mechicl.measures.door import measure
 from mechicl.registry import leading, with_phases
 from mechicl.series import Series, SeriesError
+
+__all__ = ["over_seeds", "phase_table", "phase_times", "series_phases"]
 
 MIN_RISE = 0.1
 
@@ -111,6 +114,11 @@ def over_seeds(values: list[float | None]) -> dict[str, float]:
     }  # fmt: skip
 
 
+@measure(
+    "phase_table", rows="evaluator and quantity, over seeds",
+    value="onset, peak, half-decay in training sequences",
+    against="chance",
+)  # fmt: skip
 def phase_table(runs: list[Series]) -> pd.DataFrame:
     """One row per evaluator and quantity: every seed's value is a column, then the spread."""
     phases = {f"{s.name} (seed {s.config.seeds.init})": series_phases(s) for s in runs}

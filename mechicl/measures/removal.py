@@ -17,12 +17,15 @@ import torch
 from mechicl.engine.params import Params, pack
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.cache import cached
+from mechicl.measures.door import measure
 from mechicl.measures.grafts import scored_rows
 from mechicl.measures.subspaces import VARIATIONS, carried
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.registry import main
 from mechicl.series import Series
 from mechicl.surroundings import reading
+
+__all__ = ["remove_directions"]
 
 RANDOM = 20  # sets of random directions
 
@@ -35,6 +38,11 @@ def without_directions(params: Params, basis: np.ndarray, layer: int) -> Params:
 
 
 @reading()
+@measure(
+    "remove_directions", rows="step, evaluator, directions",
+    value="the headline without directions of the residual stream that carry an answer",
+    against="the row 'intact'",
+)  # fmt: skip
 def remove_directions(
     series: Series,
     steps: Iterable[int] | None = None,

@@ -9,7 +9,10 @@ import pandas as pd
 from scipy import stats
 
 from mechicl.evaluators import EVALUATORS
+from mechicl.measures.door import measure
 from mechicl.series import Series, SeriesError
+
+__all__ = ["seed_bands"]
 
 
 def aligned(runs: Sequence[Series], evaluator: str, metric: str) -> pd.DataFrame:
@@ -26,6 +29,7 @@ def aligned(runs: Sequence[Series], evaluator: str, metric: str) -> pd.DataFrame
     return table.interpolate(method="index", limit_area="inside").dropna().rename_axis("sequences")
 
 
+@measure("seed_bands", rows="evaluator and time, over seeds", value="mean, median, t-interval and range over runs")
 def seed_bands(
     runs: Sequence[Series], evaluators: Sequence[str] | None = None, metric: str | None = None
 ) -> pd.DataFrame:

@@ -46,6 +46,7 @@ from mechicl.data.banks import Batch
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
 from mechicl.measures.cache import cached
+from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, encoded_bytes, stream, tidy
 from mechicl.series import Series
 from mechicl.surroundings import reading
@@ -124,6 +125,11 @@ def block_squares(differences: torch.Tensor) -> np.ndarray:
 
 
 @reading()
+@measure(
+    "subspaces", rows="step, layer, pair of variations",
+    value="how far the directions that carry two answers overlap",
+    against="random directions",
+)  # fmt: skip
 def subspaces(
     series: Series,
     steps: Iterable[int] | None = None,

@@ -16,6 +16,8 @@ from mechicl.engine.share import share_each, threads
 from mechicl.progress import bar, each
 from mechicl.series import Series, SeriesError
 
+__all__ = ["tidy"]
+
 COLUMNS = (
     "run", "seed", "step", "sequences", "layer", "head", "intervention", "baseline",
     "evaluator", "metric", "value", "n", "ci_low", "ci_high",

@@ -192,7 +192,7 @@ def _former(name: str, value: Any, among: list) -> str:
 def _get(config: Any, name: str) -> Any:
     """A field for the table: lists and tables as JSON."""
     for part in name.split("."):
-        config = getattr(config, part)
+        config = config[part] if isinstance(config, dict) else getattr(config, part)
     if isinstance(config, tuple):
         return json.dumps([to_dict(x) if is_dataclass(x) else x for x in config])
     return config

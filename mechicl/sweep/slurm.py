@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mechicl import plugins
 from mechicl.commands import install
 from mechicl.config import ConfigError
 from mechicl.pool import TaskError
@@ -28,13 +29,17 @@ from mechicl.train import Diverged
 DEFAULTS = {"timeout_min": 240, "mem_gb": 4, "cpus_per_task": 1, "name": "mechicl"}
 
 
+@dataclass(frozen=True)
 class Task:
-    """What a job runs. submitit asks `checkpoint` what to queue again at a time limit: the same,
-    since a run that is called again goes on."""
+    """What a job runs. submitit asks `checkpoint` what to queue again at a time limit: the same, since a run that is
+    called again goes on. modules: plugins that it needs, found from the directory of the sweep."""
+
+    modules: tuple[str, ...] = ()
 
     def __call__(self, job: Job, error_file: Path) -> None:
         error_file.unlink(missing_ok=True)
         try:
+            plugins.load(self.modules)
             train_job(job)
         except Exception as error:
             write_json(error_file, {"error": str(error), "diverged": isinstance(error, Diverged)})
@@ -92,7 +97,8 @@ class Slurm:
             executor = self._executor()
             files = [self._error_file(job) for _, job in new]
             absolute = [Job(job.root.absolute(), job.config, job.data) for _, job in new]
-            for (i, job), submitted in zip(new, executor.map_array(Task(), absolute, files), strict=True):
+            submitted_all = executor.map_array(Task(plugins.for_workers()), absolute, files)
+            for (i, job), submitted in zip(new, submitted_all, strict=True):
                 append_line(self.folder / "jobs.jsonl", {"run": job.root.name, "job": submitted.job_id})
                 numbers[i] = submitted.job_id
         return numbers

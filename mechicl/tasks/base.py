@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
+from mechicl.doors import Door
 from mechicl.loading import ConfigError, from_dict
 
 if TYPE_CHECKING:
@@ -154,14 +155,10 @@ class Task(ABC):
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
             raise ConfigError(f"{where}={value!r}: expected a task, or a table of its settings with its `kind`: one of "
                               f"{', '.join(known())}.")  # fmt: skip
-        kind = value["kind"]
-        if kind not in known():
-            raise ConfigError(f"{where}.kind={kind!r}: there is no such task; there are {', '.join(known())}. One of "
-                              "your own must be loaded first: --plugin MODULE, or `import MODULE`.")  # fmt: skip
-        return from_dict(known()[kind], value, where)
+        return from_dict(known().find(value["kind"]), value, where)
 
 
-_TASKS: dict[str, type[Task]] = {}
+TASKS: Door[type[Task]] = Door("task")
 _BUILT_IN = ("mechicl.tasks.markov",)
 Some = TypeVar("Some", bound=type[Task])
 
@@ -175,17 +172,15 @@ def register(cls: Some) -> Some:
     kind = next(f.default for f in fields(cls) if f.name == "kind")
     if not isinstance(kind, str):
         raise ConfigError(f"{cls.__name__}: give its field `kind` the task's name, as kind: str = 'regression'.")
-    if kind in _TASKS and _TASKS[kind].__module__ != cls.__module__:
-        raise ConfigError(f"there is a task named {kind!r} already ({_TASKS[kind].__module__}): choose another name.")
-    _TASKS[kind] = cls
+    TASKS.add(kind, cls, cls.__module__)
     return cls
 
 
-def known() -> dict[str, type[Task]]:
+def known() -> Door[type[Task]]:
     """Name -> task, of all that are registered."""
     for module in _BUILT_IN:
         importlib.import_module(module)
-    return _TASKS
+    return TASKS
 
 
 def task_of(config: Config) -> Task:

@@ -1,0 +1,59 @@
+"""How an analysis registers itself: one decorator, in a module of this package or of yours.
+
+    from analyses import Findings, analysis
+
+    @analysis("far_classes", question="How well are far classes told apart?", needs=("icl",))
+    def far_classes(series, progress=True):
+        return Findings("far_classes", "...", ["a sentence with a number"], table, {"curve": figure})
+
+`mechicl analyze` has it from then on, and `mechicl report`, unless `reported` is False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mechicl.doors import Door
+
+if TYPE_CHECKING:
+    from analyses.findings import Findings
+
+LAST = 100  # place of one that names none: after mechicl's own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """One analysis.
+
+    run: (series, progress=...) -> Findings
+    question: what it answers, one sentence
+    needs: evaluators that it looks at; of a run that has not all of them it is skipped
+    reported: whether a report shows it
+    place: where it stands among the others, from 1
+    """
+
+    name: str
+    run: Callable[..., Findings]
+    question: str
+    needs: tuple[str, ...] = ()
+    reported: bool = True
+    place: int = LAST
+
+
+ANALYSES: Door[Analysis] = Door("analysis")
+
+
+def analysis(name: str, *, question: str, **said: Any) -> Callable[[Callable[..., Findings]], Callable[..., Findings]]:
+    """Register a function of a series as an analysis; `question` and the rest as in `Analysis`.
+
+    Raises:
+        ConfigError: there is one of this name.
+    """
+
+    def register(run: Callable[..., Findings]) -> Callable[..., Findings]:
+        ANALYSES.add(name, Analysis(name=name, run=run, question=question, **said), run.__module__)
+        return run
+
+    return register

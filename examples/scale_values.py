@@ -1,0 +1,32 @@
+"""An intervention of one's own: all values of one layer times a factor. And a measure that applies it."""
+
+from dataclasses import dataclass
+
+from mechicl.engine.forward import Edit
+from mechicl.interventions import Intervention
+from mechicl.measures import measure
+
+
+@dataclass(frozen=True)
+class ScaleValues(Intervention):
+    """Every value of one layer times a factor."""
+
+    layer: int
+    factor: float
+
+    def __str__(self):
+        return f"values of L{self.layer} x {self.factor:g}"
+
+    @property
+    def baseline(self):
+        return f"{self.factor:g} x its value"
+
+    def edits(self, model, intact, batch):
+        return {f"blocks.{self.layer}.attn.hook_v": Edit(self.factor)}
+
+
+@measure("scaled_values", rows="step, evaluator, layer and factor", value="accuracy", against="the row 'intact'")
+def scaled_values(series, steps=None, evaluators=None, n=None):
+    layers = range(series.config.model.n_layers)
+    return series.evaluate(steps, evaluators, [ScaleValues(la, x) for la in layers for x in (0.5, 2.0)], n=n,
+                           metrics=["in_context_acc"])  # fmt: skip

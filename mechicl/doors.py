@@ -1,0 +1,97 @@
+"""Registries that one's own code adds to: kinds of banks, measures, analyses, recipes.
+
+A `Door` is a dictionary that a decorator fills, in a module of mechicl or of yours (docs/extending.md). It also keeps
+which module registered a name, so that a run can say what it needs (`plugins.py`). Nothing here imports anything heavy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from mechicl.loading import ConfigError
+
+T = TypeVar("T")
+_OURS = ("mechicl", "analyses")
+_HOMES: dict[str, str] = {}  # 'bank moons' -> the module that registered it
+
+YOURS = "Your own is registered by a module: name it with --plugin MODULE, or import it in Python (docs/extending.md)"
+
+
+class Door(dict[str, T], Generic[T]):
+    """Name -> entry, in the order in which they were registered."""
+
+    def __init__(self, what: str):
+        """what: the noun for one entry in messages, as 'analysis'."""
+        super().__init__()
+        self.what = what
+
+    def add(self, name: str, entry: T, module: str) -> None:
+        """Register an entry. The same module may do so again, as a notebook's cell that is run twice.
+
+        Raises:
+            ConfigError: another module has registered this name.
+        """
+        home = home_of(self.what, name)
+        if name in self and home != _named(module):
+            raise ConfigError(f"{module} registers the {self.what} {name!r}, but {home} has registered this name "
+                              "already: choose another name.")  # fmt: skip
+        self[name] = entry
+        note(self.what, name, module)
+
+    def find(self, name: str) -> T:
+        """The entry of a name that a user gave.
+
+        Raises:
+            ConfigError: there is none; which there are, and how to load one's own.
+        """
+        if name not in self:
+            raise ConfigError(f"no {self.what} named {name!r}; {known(name, self)}")
+        return self[name]
+
+
+def known(name: str, names: Iterable[str]) -> str:
+    """The end of a message about an unknown name: what there is, the nearest of it, and how to add one's own."""
+    listed = list(names)
+    close = difflib.get_close_matches(name, listed, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"there are {', '.join(listed)}.{hint} {YOURS}."
+
+
+def note(what: str, name: str, module: str | None = None) -> None:
+    """Keep which module registered a name.
+
+    Args:
+        module: default: the module that called the function that calls this one.
+    """
+    _HOMES[f"{what} {name}"] = _named(sys._getframe(2).f_globals["__name__"] if module is None else module)
+
+
+def home_of(what: str, name: str) -> str | None:
+    """The module that registered a name; None where nothing is known of it."""
+    return _HOMES.get(f"{what} {name}")
+
+
+def is_there(use: str) -> bool:
+    """Whether 'bank moons' has been registered in this process."""
+    return use in _HOMES
+
+
+def foreign(uses: Iterable[tuple[str, str]] | None = None) -> dict[str, list[str]]:
+    """Module -> what it registered, of all modules but mechicl's own.
+
+    Args:
+        uses: only these (what, name); default: everything.
+    """
+    out: dict[str, list[str]] = {}
+    for use in _HOMES if uses is None else (f"{what} {name}" for what, name in uses):
+        home = _HOMES.get(use)
+        if home is not None and home.split(".")[0] not in _OURS:
+            out.setdefault(home, []).append(use)
+    return out
+
+
+def _named(module: str) -> str:
+    return "__main__" if module == "__mp_main__" else module  # a script, as its worker processes import it

@@ -1,0 +1,70 @@
+"""How a measure registers itself: one decorator, in a module of this package or of yours.
+
+    from mechicl.measures import measure, tidy
+
+    @measure("weight_norms", rows="step", value="norm of all weights together")
+    def weight_norms(series, steps=None, progress=True):
+        return tidy(series, rows)       # the table of mechicl/measures/tables.py
+
+`mechicl measure RUN weight_norms` writes its table from then on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mechicl.config import ConfigError
+from mechicl.doors import Door
+
+__all__ = ["measure"]
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One measure of a series.
+
+    function: (series, ...) -> the tidy table; or (runs, ...), of several runs
+    rows: what one row of the table is of
+    value: what its value is
+    against: what to compare it with
+    """
+
+    name: str
+    function: Callable[..., pd.DataFrame]
+    rows: str
+    value: str
+    against: str = "-"
+
+    @property
+    def takes(self) -> list[str]:
+        """Its parameters; the first is 'series' or 'runs'."""
+        return list(inspect.signature(self.function).parameters)
+
+
+MEASURES: Door[Measure] = Door("measure")
+
+
+def measure(name: str, *, rows: str, value: str, against: str = "-") -> Callable[[F], F]:
+    """Register a function of a series as a measure; the rest as in `Measure`.
+
+    Raises:
+        ConfigError: there is one of this name, or its first argument is neither `series` nor `runs`.
+    """
+
+    def register(function: F) -> F:
+        entry = Measure(name=name, function=function, rows=rows, value=value, against=against)
+        if entry.takes[:1] not in (["series"], ["runs"]):
+            raise ConfigError(f"the measure {name!r} takes ({', '.join(entry.takes)}): its first argument is `series`, "
+                              "or, of several runs, `runs`.")  # fmt: skip
+        MEASURES.add(name, entry, function.__module__)
+        return function
+
+    return register

@@ -1,0 +1,56 @@
+"""Settings that a plugin adds to a config: the keyword-only parameters of its function, as plain data.
+
+    @bank("moons", ...)
+    def moons(config, seed, data, *, turns: float = 1.0): ...
+
+    --set bank.options.turns=2
+
+Names and types are checked against the function's signature as strictly as the config's own fields are, and what is
+left out is recorded at its default, so that config.json says everything that decides the numbers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mechicl.loading import ConfigError, Options, coerce
+
+
+def own_settings_of(function: Callable) -> dict[str, tuple[Any, Any]]:
+    """Name -> (type, default) of a function's keyword-only parameters.
+
+    Raises:
+        ConfigError: one has no type, no default, or a default that is not of the type.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    own = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    hints = typing.get_type_hints(function) if own else {}
+    out: dict[str, tuple[Any, Any]] = {}
+    for p in own:
+        where = f"{function.__module__}.{function.__name__}: its setting {p.name}"
+        if p.name not in hints or p.default is p.empty:
+            raise ConfigError(f"{where} needs a type and a default, as {p.name}: float = 1.0.")
+        out[p.name] = hints[p.name], coerce(p.default, hints[p.name], where)
+    return out
+
+
+def filled(given: Mapping[str, Any], own: Mapping[str, tuple[Any, Any]], where: str) -> Options:
+    """The settings given, checked, and all others at their defaults.
+
+    Raises:
+        ConfigError: no such setting, or a value that it cannot have.
+    """
+    for name in given:
+        if name not in own:
+            near = difflib.get_close_matches(name, own, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            there = f"there are {', '.join(own)}" if own else "this kind has no settings of its own"
+            raise ConfigError(f"{where}.{name}: no such setting; {there}.{hint}")
+    return Options({
+        name: coerce(given[name], hint, f"{where}.{name}") if name in given else default
+        for name, (hint, default) in own.items()
+    })  # fmt: skip

@@ -1,0 +1,124 @@
+"""Modules of one's own that register banks, evaluators, measures, analyses or recipes: `--plugin MODULE`.
+
+A plugin is imported only where a user names it (or imports it in Python). A run records which modules registered what
+it uses, by name and without their code, and opening it never imports them: a run from a stranger stays safe to open.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import itertools
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mechicl import doors
+from mechicl.disk import SeriesError
+from mechicl.loading import ConfigError
+
+_asked: dict[str, None] = {}  # what `load` was given, in order
+
+
+def load(names: Iterable[str]) -> None:
+    """Import modules by name; the current directory is looked in first, as `python -m` does.
+
+    Raises:
+        ConfigError: no such module, or it fails as it is imported: where and why.
+    """
+    for name in names:
+        if name.endswith(".py") or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+            raise ConfigError(f"--plugin {name}: expected a module's name, as --plugin my_bank for my_bank.py in this "
+                              f"directory.{_meant(name)}")  # fmt: skip
+        _look_here()
+        try:
+            importlib.import_module(name)
+        except ConfigError as error:
+            raise ConfigError(f"--plugin {name}: {error}") from error
+        except Exception as error:
+            lacking = error.name if isinstance(error, ModuleNotFoundError) else None
+            if lacking is not None and f"{name}.".startswith(f"{lacking}."):
+                raise ConfigError(f"--plugin {name}: there is no module {lacking!r}, neither in this directory "
+                                  f"({_here() or 'deleted'}) nor installed.{_meant(name)}") from None  # fmt: skip
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(f"--plugin {name} cannot be imported: {type(error).__name__}: {error} "
+                              f"({place.filename}, line {place.lineno}).") from error  # fmt: skip
+        _asked[name] = None
+
+
+def asked() -> tuple[str, ...]:
+    """The plugins that were loaded by name, in order."""
+    return tuple(_asked)
+
+
+def for_workers() -> tuple[str, ...]:
+    """What another process of this work must import: plugins, and modules that registered something. A script's or
+    notebook's own names are not among them: a process that starts imports the script by itself."""
+    found = [name for name in doors.foreign() if name != "__main__" and _importable(name)]
+    return tuple(dict.fromkeys([*_asked, *found]))
+
+
+def named(args: Sequence[str]) -> list[str]:
+    """The plugins that a command line names, before it is parsed: help lists what they register, too."""
+    given = [after for word, after in itertools.pairwise(args) if word == "--plugin"]
+    return given + [word.partition("=")[2] for word in args if word.startswith("--plugin=")]
+
+
+def check(root: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise SeriesError unless all that a run uses is registered: nothing is imported on a run's word."""
+    if problem := _missing(manifest):
+        raise SeriesError(f"{root}: {problem}")
+
+
+def _missing(manifest: Mapping[str, Any]) -> str | None:
+    """What a run needs that was not loaded, and how to load it; None where everything is there."""
+    recorded = manifest.get("plugins", {})
+    if not _well_formed(recorded):
+        return f"manifest.json: plugins={recorded!r}: expected modules, each with a list of what the run uses of it."
+    for module, uses in recorded.items():
+        lacking = [use for use in uses if not doors.is_there(use)]
+        if lacking:
+            if module == "__main__":
+                return (f"its {', '.join(lacking)} was registered by a script or a notebook: run that code first, or "
+                        "put it into a module and load it.")  # fmt: skip
+            return (f"its {', '.join(lacking)} was registered by the module {module}, which is not loaded. If you "
+                    f"trust that module, add --plugin {module} to the command, or in Python: import {module}.")
+    return None
+
+
+def _well_formed(recorded: Any) -> bool:
+    return isinstance(recorded, dict) and all(
+        isinstance(uses, list) and all(isinstance(use, str) for use in uses) and module.isprintable()
+        for module, uses in recorded.items()
+    )
+
+
+def _meant(name: str) -> str:
+    """' Did you mean --plugin x?', of a file's name."""
+    stem = re.sub(r"\.py$", "", name).replace("/", ".").replace("\\", ".").lstrip(".")
+    return f" Did you mean --plugin {stem}?" if stem not in ("", name) else ""
+
+
+def _here() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
+def _look_here() -> None:
+    here = _here()
+    if here is not None and here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()  # a file that was written a moment ago counts
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,42 @@
+"""Modules that a command line names: found, or refused with what helps."""
+
+import pytest
+
+from mechicl import plugins
+from mechicl.commands import command
+from mechicl.config import ConfigError
+
+
+def test_a_module_of_this_directory_is_found_and_commands_name_it(plugin_folder):
+    (plugin_folder / "found_here.py").write_text("")
+    plugins.load(["found_here"])
+    assert "found_here" in plugins.asked()
+    assert "found_here" in plugins.for_workers()
+    assert command("report", "run").endswith("--plugin found_here`")
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("nowhere", None, "there is no module 'nowhere', neither in this directory"),
+    ("nowhere.deeper", None, "there is no module 'nowhere'"),
+    ("mine.py", "", "expected a module's name.* Did you mean --plugin mine?"),
+    ("folder/mine.py", "", "Did you mean --plugin folder.mine?"),
+    ("", None, "expected a module's name"),
+    ("needs", "import not_installed_here", r"cannot be imported: ModuleNotFoundError.*needs.py, line 1"),
+    ("broken", "x = 1\nraise ValueError('why')", r"cannot be imported: ValueError: why \(.*broken.py, line 2"),
+    ("unparsed", "def", "cannot be imported: SyntaxError"),
+    ("again", "from mechicl.data.kinds import bank\n@bank('gaussian')\ndef again(config, seed, data): ...",
+     "--plugin again: again registers the bank kind 'gaussian', but mechicl.data.kinds has"),
+])  # fmt: skip
+def test_what_cannot_be_loaded_says_why(plugin_folder, name, text, words):
+    if text is not None:
+        (plugin_folder / f"{name.removesuffix('.py').replace('/', '_')}.py").write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        plugins.load([name])
+    assert name not in plugins.asked()
+
+
+@pytest.mark.parametrize(("line", "named"), [
+    (["show", "run"], []), (["show", "--plugin", "a", "run", "--plugin=b"], ["a", "b"]), (["show", "--plugin"], []),
+])  # fmt: skip
+def test_a_line_is_read_before_it_is_parsed(line, named):
+    assert sorted(plugins.named(line)) == named

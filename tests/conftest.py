@@ -127,9 +127,10 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from mechicl import doors, plugins, recipes, registry
     from mechicl.data.kinds import BANKS
     from mechicl.measures.door import MEASURES
+    from mechicl.tasks.base import TASKS
 
     registries = {"analysis": ANALYSES, "bank kind": BANKS, "measure": MEASURES, "recipe": recipes.RECIPES,
-                  "evaluator": registry.EVALUATORS}  # fmt: skip
+                  "evaluator": registry.EVALUATORS, "task": TASKS}  # fmt: skip
     before, asked, modules, path = set(doors._HOMES), set(plugins._asked), set(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path

@@ -32,7 +32,7 @@ def verb(command: str) -> str:
 
 def test_the_readme_shows_commands():
     assert {verb(c) for c in COMMANDS} == {"recipes", "show", "verify", "analyze", "report", "train", "densify", "app",
-                                           "sweep", "features", "ablate"}  # fmt: skip
+                                           "sweep", "features", "ablate", "measure"}  # fmt: skip
     assert {"make demo", "make test"} <= set(shell_lines())
 
 
@@ -45,7 +45,7 @@ def test_every_readme_command_parses(command, monkeypatch):
         return lambda *args, **kwargs: seen.append(name)
 
     fresh = type(cli.app)()
-    for name in ("recipes", "train", "features", "sweep", "ablate", "analyze", "report", "densify", "verify", "show"):
+    for name in ("recipes", "train", "features", "sweep", "ablate", "measure", "analyze", "report", "densify", "verify", "show"):
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))
     fresh.command(name="app")(functools.wraps(cli.open_app)(record("app")))
     monkeypatch.setattr(cli, "app", fresh)

@@ -28,6 +28,8 @@ from mechicl.config import (
     from_dict,
     to_dict,
 )
+from mechicl.data.kinds import BANKS
+from mechicl.doors import home_of
 from mechicl.features.file import Features, write
 from mechicl.interventions import AblateHeads, AblateMLPs, ClampMatch, Temper
 from mechicl.loading import check_types, type_hints
@@ -175,7 +177,8 @@ WITH = {
 TREATED = {
     "ablate": {"heads": ((0, 1),)}, "clamp": {"heads": ((0, 1),), "pattern": "self"}, "freeze": {"groups": ("mlp",)},
     "reset": {"groups": ("mlp",), "start": 1}, "data": {"sequences": SequenceConfig(labels="random")},
-    "relabel": {"every": 1}, "graft": {"groups": ("mlp",), "source": "{source}", "step": 2},
+    "relabel": {"every": 1}, "clamp_match": {"heads": ((1, 0),)}, "clamp_copy": {"heads": ((1, 0),)}, "clamp_layer": {},
+    "graft": {"groups": ("mlp",), "source": "{source}", "step": 2},
 }  # fmt: skip
 SECTION = {BankConfig: "bank", SequenceConfig: "sequences", ModelConfig: "model", OptimConfig: "optim"}
 
@@ -195,6 +198,8 @@ def settings(cls: type, name: str, value, source: pathlib.Path) -> Config:
         kind = value if name == "kind" else "clamp"
         given = TREATED[kind] | ({} if name == "kind" else {name: value})
         given = {k: str(source) if v == "{source}" else v for k, v in given.items()}
+        if kind == "clamp_layer":  # defined for a first layer of attention alone
+            plain = dataclasses.replace(plain, model=dataclasses.replace(plain.model, mlp_layers=(1,)))
         return dataclasses.replace(plain, treatments=(Treatment(kind=kind, **given),))
     changes = {name: value} | WITH.get((name, value), {})
     if cls is Config:
@@ -203,19 +208,35 @@ def settings(cls: type, name: str, value, source: pathlib.Path) -> Config:
     return dataclasses.replace(plain, **{section: dataclasses.replace(getattr(plain, section), **changes)})
 
 
+KINDS = [(BankConfig, "kind", kind) for kind in ("gaussian", "omniglot", "tokens", "features", "file")]
+
+
+def test_every_kind_of_bank_that_comes_with_mechicl_is_trained_below():
+    own = {kind for kind in BANKS if (home_of(BANKS.what, kind) or "").startswith("mechicl.")}
+    assert own == {kind for *_, kind in KINDS}
+
+
 @pytest.mark.parametrize(
-    ("cls", "name", "value"), [x for x in LITERALS if x[0] in (*SECTION, Config, Treatment)], ids=str
+    ("cls", "name", "value"), [x for x in LITERALS if x[0] in (*SECTION, Config, Treatment)] + KINDS, ids=str
 )
 def test_every_value_of_a_literal_trains_and_opens(cls, name, value, source, tmp_path):
     data = None
     config = settings(cls, name, value, source)
     if config.bank.kind != "gaussian":
-        data = {"omniglot": drawings, "tokens": tokens, "features": features}[config.bank.kind](tmp_path)
+        made = {"omniglot": drawings, "tokens": tokens, "features": features, "file": own_array}
+        data = made[config.bank.kind](tmp_path)
     series = train(config, tmp_path / "run", data=data, progress=False)
     assert series.complete
     assert open_series(tmp_path / "run").config == config
     assert all(w.isfinite().all() for w in series.weights(2).values())
     assert np.isfinite(series.metrics.value).all()
+
+
+def own_array(folder: pathlib.Path) -> pathlib.Path:
+    bank = TINY.bank
+    shape = (bank.n_classes + bank.n_holdout_classes, bank.n_exemplars + bank.n_holdout_exemplars, bank.dim)
+    np.save(folder / "mine.npy", np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    return folder / "mine.npy"
 
 
 def drawings(folder: pathlib.Path) -> pathlib.Path:

@@ -39,7 +39,8 @@ def test_every_training_sequence_once(series):
     assert torch.equal(batch.labels.gather(1, right[:, None])[:, 0], batch.target)
     held = {frozenset(p) for p in label_pairs.labels_of(label_pairs.held_out(series.config.sequences, 4)).tolist()}
     shown = {frozenset(row) for row in batch.labels.tolist()}
-    assert len(shown) == 4 and not shown & held
+    assert len(shown) == 4
+    assert not shown & held
     # Embedded beforehand, it is the same function.
     whole = pack(series.weights(4))
     raw = replace(batch, exemplars=torch.from_numpy(series.bank.exemplars[:, 0])[batch.classes])
@@ -112,4 +113,5 @@ def test_the_committed_table_has_every_printed_number():
     table = pd.read_csv(induction_2024_compare.TABLES / "induction-2024-printed.csv")
     assert len(table) == 414
     ours = [c for c in table if c[0] == "s" and c[1:].isdigit()]
-    assert ours and table[ours].notna().to_numpy().mean() > 0.99
+    assert ours
+    assert table[ours].notna().to_numpy().mean() > 0.99

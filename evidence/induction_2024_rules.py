@@ -1,9 +1,13 @@
-"""The rules of the sweeps' files (induction-2024.toml, -clamps, -strength, -scale), applied to the tables."""
+"""The rules of the sweeps' files (induction-2024.toml, -clamps, -strength, -scale), applied to the tables.
+
+A claim whose rule no such file declares has its numbers on the page, and no verdict but `UNDECLARED`.
+"""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +17,14 @@ from scipy.stats import spearmanr
 from evidence.induction_2024_compare import HEADS, MAIN, by_rank, lookup, ours, printed
 from evidence.tables import TABLES
 
+SWEEPS = Path(__file__).parents[1] / "sweeps"
 HALF = float(np.log(2) / 2)
+UNDECLARED = "no rule declared before"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule: its letter, what it is about, the numbers that it rests on, and what follows."""
+    """One rule: its letter ('-': of no rule), what it is about, the numbers that it rests on, and what follows."""
 
     letter: str
     about: str
@@ -77,10 +83,17 @@ def said(holds: int, n: int, against: int = 0) -> str:
 
 
 def judge(published: Path) -> list[Judged]:
-    """All rules that the tables have runs for."""
+    """Each rule and what follows from it; of a claim without a rule that was declared, the numbers alone."""
     every, runs, theirs = training(), ours(), printed(published)
     own = {int(str(s)): lookup(t) for s, t in runs.groupby("seed")}
-    return [*_loss(every, published), *_heads(own, theirs), *_clamps(every)]
+    found, rules = [*_loss(every, published), *_heads(own, theirs), *_clamps(every), _toy()], declared()
+    return [j if j.letter[0] in rules else replace(j, verdict=UNDECLARED) for j in found]
+
+
+def declared() -> set[str]:
+    """Letters of the rules in the sweeps' files, which were committed before the runs that they judge."""
+    text = "\n".join(path.read_text() for path in sorted(SWEEPS.glob("induction-2024*.toml")))
+    return set(re.findall(r"^#   ([A-Z])  ", text, re.MULTILINE))
 
 
 def _loss(every: pd.DataFrame, published: Path) -> list[Judged]:
@@ -267,4 +280,15 @@ def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
                   f"{thousands(list(base.values()))}", verdict)  # fmt: skip
 
 
-__all__ = ["MAIN", "Judged", "judge"]
+def _toy() -> Judged:
+    """Plateaus of the toy by what is clamped; a seed that does not learn counts as longer than all it has seen."""
+    runs = pd.read_csv(TABLES / "induction-2024-toy.csv")
+    steps = runs.pivot(index="seed", columns="clamped", values="plateau")[["nothing", "c", "bc"]]
+    known, long = steps.median(), steps.fillna(np.inf)
+    shorter = int(((long.nothing > long.c) & (long.c > long.bc)).sum())
+    each = "; ".join(f"{name} {known[name]:.0f} ({steps[name].notna().sum()} learn)" for name in steps)
+    text = f"in {shorter} of {len(steps)} seeds; median steps, of seeds that learn: {each}"
+    return Judged("-", "IH17, toy: the plateau shortens with c clamped, and again with b and c", text, UNDECLARED)
+
+
+__all__ = ["MAIN", "UNDECLARED", "Judged", "judge"]

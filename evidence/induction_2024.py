@@ -5,10 +5,10 @@ ih_fig3a.csv and ih_fig3b.csv. Written are evidence/tables/induction-2024-*.csv;
 docs/findings/induction-2024.md of them. The rules by which each part is judged stand in the sweeps' files, and are
 applied in `evidence.induction_2024_rules`.
 
-Everything at the end of a run is measured on its whole training set, as published: every ordered pair of the 50 classes,
-both orders of the two pairs in the context, the 8 trained pairs of labels in both orders: 78,400 sequences. Wiring, 256
-conditions a run, is measured on a balanced 4,900 of them: every pair of classes and order once, with a label pair at
-random.
+Everything at the end of a run is measured on its whole training set, as published: every ordered pair of the 50
+classes, both orders of the two pairs in the context, the 8 trained pairs of labels in both orders: 78,400 sequences.
+Wiring, 256 conditions a run, is measured on a balanced 4,900 of them: every pair of classes and order once, with a
+label pair at random.
 
 Heads of different runs are not the same heads. Layer-1 heads are matched by their rank in accuracy alone, layer-0 heads
 by the rank of what each does alone with values held, in the paper's runs as in ours.
@@ -178,7 +178,8 @@ def _fixed(table: str, right: list[np.ndarray]) -> Iterator[tuple[str, str, floa
     """Of each head's mistakes, the share that each other head gets right."""
     for one, other in itertools.product(HEADS, HEADS):
         wrong = ~right[one]
-        yield table, f"l1h{one}|l1h{other}", float(right[other][wrong].mean()) if wrong.any() else np.nan, int(wrong.sum())
+        share = float(right[other][wrong].mean()) if wrong.any() else np.nan
+        yield table, f"l1h{one}|l1h{other}", share, int(wrong.sum())
 
 
 def _table_1(series: Series, params: Params, batch: Batch, sets: dict[str, tuple[int, ...]]):
@@ -220,15 +221,16 @@ def training(root: Path) -> pd.DataFrame:
         condition = re.sub(r"-s\d+$", "", run.name)
         for (evaluator, metric), values in wide.items():
             if metric in ("loss", "acc"):
-                training += [{"condition": condition, "seed": series.config.seeds.init, "evaluator": evaluator,
-                              "metric": metric, "sequences": s, "value": round(v, 4)} for s, v in values.items()]  # fmt: skip
+                run_of = {"condition": condition, "seed": series.config.seeds.init}
+                same = run_of | {"evaluator": evaluator, "metric": metric}
+                training += [same | {"sequences": s, "value": round(v, 4)} for s, v in values.items()]
     every = pd.DataFrame(training)
     every.to_csv(TABLES / "induction-2024-training.csv", index=False)
     return every
 
 
 def curves(root: Path, published: Path) -> None:
-    """tables/induction-2024-curves.csv: the digitised Figure 3 with our values at its points, linear between our own."""
+    """tables/induction-2024-curves.csv: the digitised Figure 3, our values at its points, linear between our own."""
     rows, every = [], training(root)
     names = {"train": "train", "test_relabel": "holdout_pairs", "test_exemplars": "holdout_classes"}
     main = every[(every.condition == "main") & (every.metric == "loss")]

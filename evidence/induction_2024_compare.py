@@ -1,7 +1,7 @@
 """Each number that Singh et al. 2024 (2404.07129) print, with ours beside it: tables/induction-2024-printed.csv.
 
-Heads are matched by rank (`evidence.induction_2024` says how). A row has the published number, ours of every seed, their
-mean, lowest and highest, and how many sequences each of ours is measured on.
+Heads are matched by rank (`evidence.induction_2024` says how). A row has the published number, ours of every seed,
+their mean, lowest and highest, and how many sequences each of ours is measured on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def by_rank(alone: list[float]) -> list[int]:
 
 
 def layer_0_ranks(value: Callable[[int, int], float]) -> list[int]:
-    """Layer-0 heads by what each does alone with values held: value(layer-1 head, layer-0 head), mean over the former."""
+    """Layer-0 heads by what each does alone, values held: value(layer-1 head, layer-0 head), mean over the former."""
     return by_rank([float(np.mean([value(a, b) for a in HEADS])) for b in HEADS])
 
 
@@ -67,7 +67,8 @@ def compare(published: Path) -> pd.DataFrame:
                 "rank": _rank(str(row.condition), alone), "published": row.value,
                 **{f"s{seed}": round(v, 5) for seed, v in zip(asked, values, strict=True)},
                 "mean": round(float(np.nanmean(values)), 5), "low": round(float(np.nanmin(values)), 5),
-                "high": round(float(np.nanmax(values)), 5), "seeds": len(values), "n": min(sizes[k] for k in asked.values()),
+                "high": round(float(np.nanmax(values)), 5), "seeds": len(values),
+                "n": min(sizes[k] for k in asked.values()),
             })  # fmt: skip
     out = pd.DataFrame(rows)
     out.to_csv(TABLES / "induction-2024-printed.csv", index=False)

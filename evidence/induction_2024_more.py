@@ -1,4 +1,6 @@
-"""IH13 and IH17 of Singh et al. 2024 (2404.07129): progress measures, and the toy. `python -m evidence.induction_2024_more RUNS`.
+"""IH13 and IH17 of Singh et al. 2024 (2404.07129): progress measures, and the toy.
+
+`python -m evidence.induction_2024_more RUNS`.
 
 Progress measures are the clamps of sweeps/induction-2024-clamps.toml applied to the saved checkpoints of the main runs
 instead of in training, with the head that is the strongest at the end alone. The paper: they still show the plateau.

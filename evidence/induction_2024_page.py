@@ -32,7 +32,8 @@ def build(published: Path) -> Path:
              "\n## Intact, and without layer 0's direct output (IH3, IH18)\n", _intact(rows),
              "\n## Heads of layer 1, by rank (IH2, IH4)\n", *_heads(rows), "\n## Shares of mistakes (IH5, Table 2)\n",
              *_shares(rows), "\n## Table 1 (IH8)\n", _table_1(rows), "\n## Table 3 (IH16)\n", _table_3(rows),
-             "\n## Wiring (IH9)\n", *_wiring(rows), "\n## Clamps held in training (IH10, IH15)\n", *_clamps(every), rest]  # fmt: skip
+             "\n## Wiring (IH9)\n", *_wiring(rows),
+             "\n## Clamps held in training (IH10, IH15)\n", *_clamps(every), rest]  # fmt: skip
     PAGE.write_text("\n".join(part.rstrip("\n") + "\n" for part in parts))
     return PAGE
 
@@ -66,8 +67,10 @@ def _loss() -> list[str]:
         for thousand in at:
             row = some.iloc[int((some.sequences - 1000 * thousand).abs().argmin())]
             lines.append([title, f"{row.sequences / 1000:.0f}k", f"{row.published:.3f}", of_row(row)])
-    text = ("Mean over our seeds (lowest to highest) at points of the digitised curves; all points are in "
-            "`evidence/tables/induction-2024-curves.csv`, with induction strengths over training (Figure 3b).\n")  # fmt: skip
+    text = (
+        "Mean over our seeds (lowest to highest) at points of the digitised curves; all points are in "
+        "`evidence/tables/induction-2024-curves.csv`, with induction strengths over training (Figure 3b).\n"
+    )
     return [text, table(["loss on", "sequences", "published", "ours"], lines)]
 
 
@@ -79,7 +82,8 @@ def _intact(rows: pd.DataFrame) -> str:
 
 
 def _heads(rows: pd.DataFrame) -> list[str]:
-    out = ["Heads by accuracy alone, the best first; published: init seeds 5, 6, 7, 8, 9; ours: data and init seeds 0 to 4.\n"]
+    out = ["Heads by accuracy alone, the best first; published: init seeds 5, 6, 7, 8, 9; "
+           "ours: data and init seeds 0 to 4.\n"]  # fmt: skip
     for start, title in (("IH2", "induction strength"), ("IH4", "accuracy of this head alone")):
         some, lines = rows[rows.table.str.startswith(start)], []
         for rank in range(1, 9):
@@ -97,8 +101,10 @@ def _shares(rows: pd.DataFrame) -> list[str]:
         reference = group[group.published == 0]["rank"].iloc[0]
         for i, r in zip(group.index, group.itertuples(), strict=True):
             lines.append([str(init), str(reference), str(r.rank), f"{r.published:.3f}", of_row(group.loc[i])])
-    text = ("Of the sequences that the reference head alone gets wrong, the share that another head alone gets right. The "
-            "paper's reference is its head 3 in every seed, so of another rank in each; ours has the same rank.\n")  # fmt: skip
+    text = (
+        "Of the sequences that the reference head alone gets wrong, the share that another head alone gets right. The "
+        "paper's reference is its head 3 in every seed, so of another rank in each; ours has the same rank.\n"
+    )
     return [text, table(["the paper's init seed", "rank of the reference", "rank", "published", "ours"], lines)]
 
 
@@ -114,16 +120,18 @@ def _table_3(rows: pd.DataFrame) -> str:
     for rank in range(1, 9):
         both = [rows[rows.table.str.startswith(name) & (rows["rank"] == rank)].iloc[0] for name in ("IH16", "Table 3")]
         lines.append([str(rank), *(x for row in both for x in (f"{row.published:.3f}", of_row(row)))])
-    return table(["rank", "published accuracy, match given", "ours", "published share of the best head's mistakes", "ours"],
-                 lines)  # fmt: skip
+    head = ["rank", "published accuracy, match given", "ours", "published share of the best head's mistakes", "ours"]
+    return table(head, lines)
 
 
 def _wiring(rows: pd.DataFrame) -> list[str]:
     some = rows[rows.table.str.startswith("wiring")].set_index("condition")
     ranks = _head_of_rank(some)
     first = layer_0_ranks(lambda a, b: float(some.published[f"only_l1h{a}_remove_allbut_l0h{b}_pv"]))
-    out = ["Accuracy with one layer-1 head (rows, by rank) and some of layer 0 removed (columns: layer-0 heads by rank). "
-           "Published / mean of our seeds; spreads are in `evidence/tables/induction-2024-printed.csv`.\n"]  # fmt: skip
+    out = [
+        "Accuracy with one layer-1 head (rows, by rank) and some of layer 0 removed (columns: layer-0 heads by rank). "
+        "Published / mean of our seeds; spreads are in `evidence/tables/induction-2024-printed.csv`.\n"
+    ]
     for kind, title in (("remove", "one layer-0 head removed"), ("remove_allbut", "all but one removed")):
         for hold, what in (("pp", "patterns held"), ("pv", "values held")):
             lines = []

@@ -1,9 +1,13 @@
-"""The rules of the sweeps' files (induction-2024.toml, -clamps, -strength, -scale), applied to the tables."""
+"""The rules of the sweeps' files (induction-2024.toml, -clamps, -strength, -scale), applied to the tables.
+
+A claim whose rule no such file declares has its numbers on the page, and no verdict but `UNDECLARED`.
+"""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +17,14 @@ from scipy.stats import spearmanr
 from evidence.induction_2024_compare import HEADS, MAIN, by_rank, lookup, ours, printed
 from evidence.tables import TABLES
 
+SWEEPS = Path(__file__).parents[1] / "sweeps"
 HALF = float(np.log(2) / 2)
+UNDECLARED = "no rule declared before"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule: its letter, what it is about, the numbers that it rests on, and what follows."""
+    """One rule: its letter ('-': of no rule), what it is about, the numbers that it rests on, and what follows."""
 
     letter: str
     about: str
@@ -77,10 +83,17 @@ def said(holds: int, n: int, against: int = 0) -> str:
 
 
 def judge(published: Path) -> list[Judged]:
-    """All rules that the tables have runs for."""
+    """Each rule and what follows from it; of a claim without a rule that was declared, the numbers alone."""
     every, runs, theirs = training(), ours(), printed(published)
     own = {int(str(s)): lookup(t) for s, t in runs.groupby("seed")}
-    return [*_loss(every, published), *_heads(own, theirs), *_clamps(every)]
+    found, rules = [*_loss(every, published), *_heads(own, theirs), *_clamps(every), _toy()], declared()
+    return [j if j.letter[0] in rules else replace(j, verdict=UNDECLARED) for j in found]
+
+
+def declared() -> set[str]:
+    """Letters of the rules in the sweeps' files, which were committed before the runs that they judge."""
+    text = "\n".join(path.read_text() for path in sorted(SWEEPS.glob("induction-2024*.toml")))
+    return set(re.findall(r"^#   ([A-Z])  ", text, re.MULTILINE))
 
 
 def _loss(every: pd.DataFrame, published: Path) -> list[Judged]:
@@ -92,7 +105,8 @@ def _loss(every: pd.DataFrame, published: Path) -> list[Judged]:
     factors = [b / a for a, b in (plateau(c, 0.55, 0.85) for c in curves)]
     ends = {e: [float(curve(every, "main", s, e)[-1, 1]) for s in seeds] for e in ("holdout_pairs", "holdout_classes")}
     near = max(np.median(halves) / theirs, theirs / np.median(halves)) <= 1.25
-    held = [sum(abs(v - goal) <= 0.1 for v in ends[e]) for e, goal in (("holdout_pairs", 0.03), ("holdout_classes", 0.12))]
+    goals = {"holdout_pairs": 0.03, "holdout_classes": 0.12}
+    held = [sum(abs(v - goal) <= 0.1 for v in ends[e]) for e, goal in goals.items()]
     text = {e: f"{np.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for e, v in ends.items()}
     return [
         Judged("A1", "IH1: a plateau near ln 2", f"loss in .55 to .85 over a factor of {np.median(factors):.2f} "
@@ -116,7 +130,8 @@ def _published_by_rank(theirs: pd.DataFrame, table: str) -> np.ndarray:
 
 
 def _ours_by_rank(own: dict, table: str) -> np.ndarray:
-    return np.array([[v[table, f"l1h{h}"] for h in by_rank([v["alone", f"l1h{h}"] for h in HEADS])] for v in own.values()])
+    ranks = [(v, by_rank([v["alone", f"l1h{h}"] for h in HEADS])) for v in own.values()]
+    return np.array([[v[table, f"l1h{h}"] for h in heads] for v, heads in ranks])
 
 
 def _in_range(mine: np.ndarray, theirs: np.ndarray, wider: float = 0.05) -> int:
@@ -133,12 +148,13 @@ def _heads(own: dict[int, dict], theirs: pd.DataFrame) -> list[Judged]:
     their_strength, their_alone = (_published_by_rank(theirs, t) for t in ("IH2:", "IH4:"))
     positive = int((strength > 0).all(1).sum())
     c, d = _in_range(strength, their_strength), _in_range(alone, their_alone)
-    together = [float(spearmanr(a, b).statistic) for a, b in zip(strength, alone, strict=True)]  # type: ignore[attr-defined]
+    together = [rank_correlation(a, b) for a, b in zip(strength, alone, strict=True)]
     rows = pd.read_csv(TABLES / "induction-2024-printed.csv", dtype={"init_seed": str})
     e = _shares(rows)
     t1 = {k: [v["table-1", k] for v in own.values()] for k in ("pt pp", "pt pv", "rest pp", "rest pv")}
-    f = sum(a > c and b < d for a, b, c, d in zip(t1["pt pp"], t1["pt pv"], t1["rest pp"], t1["rest pv"], strict=True))
-    f_not = sum(a <= c or b >= d for a, b, c, d in zip(t1["pt pp"], t1["pt pv"], t1["rest pp"], t1["rest pv"], strict=True))
+    each = list(zip(*t1.values(), strict=True))
+    f = sum(pt_pp > rest_pp and pt_pv < rest_pv for pt_pp, pt_pv, rest_pp, rest_pv in each)
+    f_not = sum(pt_pp <= rest_pp or pt_pv >= rest_pv for pt_pp, pt_pv, rest_pp, rest_pv in each)
     h = rows[rows.table.str.startswith("IH16")]
     near = int(((h["mean"] - h.published).abs() <= 0.1).sum())
     added = np.array([[v["added", str(k)] for k in range(1, 9)] for v in own.values()])
@@ -158,13 +174,19 @@ def _heads(own: dict[int, dict], theirs: pd.DataFrame) -> list[Judged]:
         Judged("E", "IH5, Table 2: shares of mistakes by rank", f"in the paper's range at {e[0]} of {e[1]} ranks",
                "supported" if e[0] >= 0.75 * e[1] else "differs"),
         Judged("F", "IH8, Table 1: previous-token heads act through patterns, others through values",
-               "; ".join(f"{k} {np.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for k, v in t1.items()), said(f, n, f_not)),
+               "; ".join(f"{k} {np.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for k, v in t1.items()),
+               said(f, n, f_not)),
         *_wiring(rows),
         Judged("H", "IH16, Table 3: accuracies with a perfect match", f"within .1 of the paper's at {near} of 8 ranks",
                "supported" if near >= 6 else "differs"),
         Judged("I", "IH6: each head that is added lowers the loss",
                "medians " + ", ".join(f"{x:.4f}" for x in np.median(added, 0)), said(falls, n, n - falls)),
     ]  # fmt: skip
+
+
+def rank_correlation(a, b) -> float:
+    """Spearman's."""
+    return float(spearmanr(a, b).statistic)  # type: ignore[attr-defined]
 
 
 def _shares(rows: pd.DataFrame) -> tuple[int, int]:
@@ -183,7 +205,7 @@ def _wiring(rows: pd.DataFrame) -> list[Judged]:
     blocks, out = rows[rows.table.str.startswith("wiring") & rows.condition.str.contains("remove")], []
     for kind, hold in itertools.product((False, True), ("pp", "pv")):
         some = blocks[(blocks.condition.str.contains("allbut") == kind) & blocks.condition.str.endswith(hold)]
-        rho = float(spearmanr(some.published, some["mean"]).statistic)  # type: ignore[attr-defined]
+        rho = rank_correlation(some.published, some["mean"])
         verdict = "supported" if rho >= 0.7 else "contradicted" if rho < 0.3 else "inconclusive"
         what = ("all but one layer-0 head removed" if kind else "one layer-0 head removed")
         out.append(Judged("G", f"IH9, wiring: {what}, {'patterns' if hold == 'pp' else 'values'} held",
@@ -203,7 +225,7 @@ def half_drops(every: pd.DataFrame) -> dict[str, dict[int, float]]:
 
 def _clamps(every: pd.DataFrame) -> list[Judged]:
     drops, out = half_drops(every), []
-    pairs = [("none", "previous"), ("previous", "layer"), ("layer", "match"), ("layer", "copy"), ("layer", "layer-copy")]
+    pairs = [("none", "previous"), ("previous", "layer"), *(("layer", q) for q in ("match", "copy", "layer-copy"))]
     for slow, quick in pairs:
         both = sorted(set(drops[slow]) & set(drops[quick]))
         if not both:
@@ -226,12 +248,14 @@ def _clamps(every: pd.DataFrame) -> list[Judged]:
         bad = sum((x < 0.3) if wants else (x >= 0.4) for x in found)
         text = f"share of the half-drop {np.median(found):.2f} ({min(found):.2f} to {max(found):.2f}; n = {len(found)})"
         out.append(Judged("K", what, text, said(good, len(found), bad)))
-    return out + [_strength(every, "three-quarters", True), _strength(every, "wrong", False), _scale(every, drops)]
+    strengths = (_strength(every, "three-quarters", True), _strength(every, "wrong", False))
+    return [*out, *strengths, _scale(every, drops)]
 
 
 def _strength(every: pd.DataFrame, name: str, generalises: bool) -> Judged:
     seeds = seeds_of(every, name, 99_000)
-    about = f"IH15: match at strength {'.75 is learned, and of held-out pairs too' if generalises else '0 is learned, not of held-out pairs'}"
+    learned = ".75 is learned, and of held-out pairs too" if generalises else "0 is learned, not of held-out pairs"
+    about = f"IH15: match at strength {learned}"
     if not seeds:
         return Judged("L", about, "-", "not run")
     loss = [float(curve(every, name, s)[-1, 1]) for s in seeds]
@@ -256,4 +280,15 @@ def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
                   f"{thousands(list(base.values()))}", verdict)  # fmt: skip
 
 
-__all__ = ["MAIN", "Judged", "judge"]
+def _toy() -> Judged:
+    """Plateaus of the toy by what is clamped; a seed that does not learn counts as longer than all it has seen."""
+    runs = pd.read_csv(TABLES / "induction-2024-toy.csv")
+    steps = runs.pivot(index="seed", columns="clamped", values="plateau")[["nothing", "c", "bc"]]
+    known, long = steps.median(), steps.fillna(np.inf)
+    shorter = int(((long.nothing > long.c) & (long.c > long.bc)).sum())
+    each = "; ".join(f"{name} {known[name]:.0f} ({steps[name].notna().sum()} learn)" for name in steps)
+    text = f"in {shorter} of {len(steps)} seeds; median steps, of seeds that learn: {each}"
+    return Judged("-", "IH17, toy: the plateau shortens with c clamped, and again with b and c", text, UNDECLARED)
+
+
+__all__ = ["MAIN", "UNDECLARED", "Judged", "judge"]

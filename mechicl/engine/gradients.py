@@ -275,7 +275,8 @@ def _move_back(dq: Array, dkv: Array, slots: tuple[int, int, int], at: Array) ->
 
 def _rows(batch: Batch, strength: float, dtype: np.dtype) -> tuple[Array, Array]:
     """A match clamp's rows [s, t, b], and whether each holds [s, b]: stacked batches have an axis s of their own."""
-    stacked = [batch] if batch.target.dim() == 1 else [batch[i] for i in range(len(batch))]
+    # The length of a stacked batch is its sequences, not its models.
+    stacked = [batch[i] for i in range(len(batch.target))] if batch.stacked else [batch]
     rows, holds = zip(*(match_row(each, strength) for each in stacked), strict=True)
     return np.stack([row.T.numpy() for row in rows]).astype(dtype), np.stack([x.numpy() for x in holds]).astype(dtype)
 

@@ -121,11 +121,14 @@ def test_gradients_of_a_copied_answer_equal_autograd(monkeypatch, name, model):
         np.testing.assert_allclose(grad, theirs[key], rtol=1e-9, atol=1e-12, err_msg=key)
 
 
-def test_stacked_models_each_have_their_own_rows():
+@pytest.mark.parametrize("n", [16, 2, 1], ids="{} sequences".format)  # more than models, as many, fewer
+def test_stacked_models_each_have_their_own_rows(n):
     """Two models under a match clamp, on batches of their own, in one pass and one by one."""
     config = make("match in part")
     params, batch, treated = case(config)
     other = next(iter(training_batches(config.with_seed(1), build_bank(config), 0, 1))).to(torch.float64)
+    batch, other = batch[:n], other[:n]
+    assert len(batch) == len(other) == n
     both = {key: np.stack([p.numpy(), 1.1 * p.numpy()]) for key, p in params.items()}
     grads = {key: np.zeros_like(p) for key, p in both.items()}
     values = loss_and_gradients(both, stack_batches([batch, other]), config.model, grads, treated)

@@ -1,6 +1,8 @@
 """The 2024 paper's numbers beside ours: the sequences, heads alone in one pass, ranks, and the rules' arithmetic."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,7 +41,8 @@ def test_every_training_sequence_once(series):
     assert torch.equal(batch.labels.gather(1, right[:, None])[:, 0], batch.target)
     held = {frozenset(p) for p in label_pairs.labels_of(label_pairs.held_out(series.config.sequences, 4)).tolist()}
     shown = {frozenset(row) for row in batch.labels.tolist()}
-    assert len(shown) == 4 and not shown & held
+    assert len(shown) == 4
+    assert not shown & held
     # Embedded beforehand, it is the same function.
     whole = pack(series.weights(4))
     raw = replace(batch, exemplars=torch.from_numpy(series.bank.exemplars[:, 0])[batch.classes])
@@ -108,8 +111,41 @@ def test_half_drop_and_plateau():
         "supported", "contradicted", "inconclusive", "not finished: 1 of 5 seeds"]  # fmt: skip
 
 
+@pytest.fixture
+def published(tmp_path):
+    """Stand-ins of the two published files that the rules read: the committed table's own printed numbers."""
+    rows = pd.read_csv(induction_2024_compare.TABLES / "induction-2024-printed.csv", dtype={"init_seed": str})
+    rows["value"], rows["paper"] = rows.published, "2404.07129"
+    rows.to_csv(tmp_path / "printed.csv", index=False)
+    pd.DataFrame({"curve": "train", "sequences": [0, 250_000, 260_000], "value": [1.6, 0.5, 0.2]}).to_csv(
+        tmp_path / "ih_fig3a.csv", index=False
+    )
+    return tmp_path
+
+
+def test_no_verdict_without_a_rule_declared_before(published, monkeypatch):
+    rules = induction_2024_rules
+    assert rules.declared() == set("ABCDEFGHIJKLM")
+    toy = next(j for j in rules.judge(published) if "IH17" in j.about)
+    assert toy.verdict == rules.UNDECLARED
+    assert "20 of 20" in toy.numbers
+    before = {j.about: j for j in rules.judge(published)}
+    assert {j.letter for j in before.values() if j.verdict == rules.UNDECLARED} == {"-"}
+    # The kind: whatever the numbers say, a rule that no file has gives no verdict.
+    monkeypatch.setattr(rules, "declared", lambda: set("ABC"))
+    for j in rules.judge(published):
+        assert (j.verdict == rules.UNDECLARED) == (j.letter[0] not in "ABC")
+        assert j.numbers == before[j.about].numbers
+
+
+def test_verdicts_are_computed_and_never_written_by_hand():
+    text = (Path(induction_2024.__file__).parent / "induction_2024_remarks.md").read_text()
+    assert not re.search(r"\*\*(supported|contradicted|inconclusive|as published|differs)", text)
+
+
 def test_the_committed_table_has_every_printed_number():
     table = pd.read_csv(induction_2024_compare.TABLES / "induction-2024-printed.csv")
     assert len(table) == 414
     ours = [c for c in table if c[0] == "s" and c[1:].isdigit()]
-    assert ours and table[ours].notna().to_numpy().mean() > 0.99
+    assert ours
+    assert table[ours].notna().to_numpy().mean() > 0.99

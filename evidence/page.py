@@ -26,6 +26,7 @@ APPENDICES = {  # file -> title, its claims; those of OWN come last and are no r
     "circuits": ("Circuits", ("8.6", "8.7")),
     "hypotheses": ("Our own hypotheses", OWN),
 }  # fmt: skip
+BESIDE = "induction-2024.md"  # made by induction_2024_page.py, from printed numbers that only some have
 HEAD = ("", "claim", "effect [90% interval], n", "status", "at 95%", "rule before its runs")
 
 
@@ -55,7 +56,8 @@ def build(docs: Path = DOCS) -> list[Path]:
         write_atomic(path, text.encode())
     for path, figure in figures.items():
         plots.save(figure, path)
-    for old in {p for kind in ("svg", "md", "csv") for p in folder.glob(f"*.{kind}")} - {*pages, *figures}:
+    kept = {*pages, *figures, folder / BESIDE}
+    for old in {p for kind in ("svg", "md", "csv") for p in folder.glob(f"*.{kind}")} - kept:
         old.unlink()
     return [*pages, *figures]
 

@@ -45,7 +45,8 @@ def test_every_readme_command_parses(command, monkeypatch):
         return lambda *args, **kwargs: seen.append(name)
 
     fresh = type(cli.app)()
-    for name in ("recipes", "train", "features", "sweep", "ablate", "measure", "analyze", "report", "densify", "verify", "show"):
+    verbs = ("recipes", "train", "features", "sweep", "ablate", "measure", "analyze", "report", "densify", "verify", "show")
+    for name in verbs:
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))
     fresh.command(name="app")(functools.wraps(cli.open_app)(record("app")))
     monkeypatch.setattr(cli, "app", fresh)

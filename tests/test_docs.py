@@ -45,7 +45,8 @@ def test_every_readme_command_parses(command, monkeypatch):
         return lambda *args, **kwargs: seen.append(name)
 
     fresh = type(cli.app)()
-    verbs = ("recipes", "train", "features", "sweep", "ablate", "measure", "analyze", "report", "densify", "verify", "show")
+    verbs = ("recipes", "train", "features", "sweep", "ablate", "measure", "analyze", "report", "densify", "verify",
+             "show")  # fmt: skip
     for name in verbs:
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))
     fresh.command(name="app")(functools.wraps(cli.open_app)(record("app")))

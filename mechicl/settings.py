@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from mechicl.config import Config, ConfigError, from_dict, to_dict
+from mechicl.config import OF_EXEMPLARS, Config, ConfigError, from_dict, to_dict
 from mechicl.loading import Options, type_hints
 from mechicl.schedule import evaluated_steps
 
@@ -58,7 +58,8 @@ def flat(table: Mapping[str, Any], where: str, refused: Mapping[str, str] = type
     out: dict[str, Any] = {}
     for key, value in table.items():
         name = prefix + key
-        if known().get(name) is Options and isinstance(value, dict):  # a plugin's: which there are, its function says
+        # A plugin's options and a task's settings: which there are, they say themselves.
+        if (name == "task" or known().get(name) is Options) and isinstance(value, dict):
             out |= {f"{name}.{inner}": given for inner, given in value.items()}
             continue
         group = any(each.startswith(name + ".") for each in known())
@@ -81,6 +82,10 @@ def changed(base: Config, values: Mapping[str, Any], where: str) -> Config:
         ConfigError: such a run cannot be, and why.
     """
     data = to_dict(base)
+    asked = [value for name, value in values.items() if name.partition(".")[0] == "task"]
+    if base.task is None and asked not in ([], ["none"]):
+        for key in OF_EXEMPLARS:  # another task, which has none of these
+            data.pop(key)
     for name, value in values.items():
         *path, leaf = name.split(".")
         inside = data
@@ -128,7 +133,13 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
 def as_lines(config: Config) -> list[str]:
     """Every field of a config, 'bank.dim = 12', as `flat` reads them."""
     lines = []
+    data = to_dict(config)
     for name in known():
+        if name.partition(".")[0] not in data and name != "task":
+            continue  # of another task
+        if name == "task" and config.task is not None:
+            lines += [f"task.{key} = {_toml(value)}" for key, value in data["task"].items()]
+            continue
         value: Any = config
         for part in name.split("."):
             value = getattr(value, part)

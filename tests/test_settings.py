@@ -1,5 +1,6 @@
 """Dotted names and TOML values: what is shown can be given again; labels are short, safe and tell values apart."""
 
+import dataclasses
 import re
 import tomllib
 
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mechicl import recipes
-from mechicl.config import Config, ConfigError, SequenceConfig, Treatment
+from mechicl.config import OF_EXEMPLARS, Config, ConfigError, SequenceConfig, Treatment
 from mechicl.settings import as_lines, assignments, changed, flat, known, label, named
+from mechicl.tasks.markov import Markov
 
 TREATED = Config(
     name="é-1", steps=100, treatments=(
@@ -22,7 +24,12 @@ TREATED = Config(
 @pytest.mark.parametrize("config", [TREATED, *(recipes.get(name) for name in recipes.RECIPES)], ids=lambda c: c.name)
 def test_what_is_shown_is_the_whole_config(config):
     lines = as_lines(config)
-    assert [line.split(" = ")[0] for line in lines] == list(known())
+    want = list(known())
+    if config.task is not None:  # those of exemplars and labels are none of its
+        own = [f"task.{field.name}" for field in dataclasses.fields(config.task)]
+        want = [name for name in want if name.partition(".")[0] not in OF_EXEMPLARS]
+        want[want.index("task") : want.index("task") + 1] = own
+    assert [line.split(" = ")[0] for line in lines] == want
     other = recipes.demo() if config.name != "demo" else recipes.iwl()
     assert changed(other, flat(tomllib.loads("\n".join(lines)), "set."), "set") == config
     assert changed(other, assignments(lines), "--set") == config
@@ -70,3 +77,17 @@ def test_many_settings_are_cut():
     name = named(dict.fromkeys(list(known())[:12], "x" * 30))
     assert len(name) < 120
     assert name != named(dict.fromkeys(list(known())[:12], "x" * 29 + "y"))
+
+
+def test_a_task_s_settings_are_set_by_name_and_shown():
+    base = recipes.get("markov")
+    fewer = changed(base, assignments(["task.n_chains=3", "steps=7"]), "--set")
+    assert (fewer.task.n_chains, fewer.task.n_states, fewer.steps) == (3, 5, 7)
+    lines = as_lines(fewer)
+    assert "task.n_chains = 3" in lines
+    assert not [line for line in lines if line.startswith(("bank.", "sequences.", "eval_"))]
+    assert changed(base, assignments(line.replace(" = ", "=", 1) for line in lines), "--set") == fewer
+    other = changed(recipes.get("demo"), assignments(["task.kind=markov"]), "--set")
+    assert other.task == Markov()
+    with pytest.raises(ConfigError, match="n_chains"):
+        changed(base, assignments(["task.n_chain=3"]), "--set")

@@ -27,14 +27,14 @@ def read() -> pd.DataFrame:
 
 def build(published: Path) -> Path:
     rows, every = read(), training()
-    head, rest = REMARKS.read_text().split("<!-- tables -->\n")
+    head, rest = REMARKS.read_text(encoding="utf-8").split("<!-- tables -->\n")
     parts = [head, "## Verdicts\n", _verdicts(published), "\n## Loss over training (Figure 3a)\n", *_loss(),
              "\n## Intact, and without layer 0's direct output (IH3, IH18)\n", _intact(rows),
              "\n## Heads of layer 1, by rank (IH2, IH4)\n", *_heads(rows), "\n## Shares of mistakes (IH5, Table 2)\n",
              *_shares(rows), "\n## Table 1 (IH8)\n", _table_1(rows), "\n## Table 3 (IH16)\n", _table_3(rows),
              "\n## Wiring (IH9)\n", *_wiring(rows),
              "\n## Clamps held in training (IH10, IH15)\n", *_clamps(every), rest]  # fmt: skip
-    PAGE.write_text("\n".join(part.rstrip("\n") + "\n" for part in parts))
+    PAGE.write_text("\n".join(part.rstrip("\n") + "\n" for part in parts), encoding="utf-8")
     return PAGE
 
 

@@ -92,7 +92,7 @@ def judge(published: Path) -> list[Judged]:
 
 def declared() -> set[str]:
     """Letters of the rules in the sweeps' files, which were committed before the runs that they judge."""
-    text = "\n".join(path.read_text() for path in sorted(SWEEPS.glob("induction-2024*.toml")))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SWEEPS.glob("induction-2024*.toml")))
     return set(re.findall(r"^#   ([A-Z])  ", text, re.MULTILINE))
 
 

@@ -2,7 +2,7 @@
 
 `registry.py` has each one's entry: to which runs it applies, how its sequences are drawn, which metric is its primary
 one. The task says what a metric is (`TaskBatch.score`). Those of exemplars and labels (science.md 1.6, 1.7;
-`data/scores.py` has the metrics exactly):
+`tasks/exemplar_label/scores.py` has the metrics exactly):
 
     name         context                             labels               right answer needs
     train        as in training                      canonical            either
@@ -35,10 +35,6 @@ import numpy as np
 from torch import Tensor
 
 from mechicl.config import Config, ConfigError
-from mechicl.data.scores import ALL_METRICS as ALL_METRICS
-from mechicl.data.scores import METRICS as METRICS
-from mechicl.data.scores import in_context_correct as in_context_correct
-from mechicl.data.scores import in_context_loss as in_context_loss
 from mechicl.engine.copied import label_scores, score_copied, scores_hook
 from mechicl.engine.forward import forward
 from mechicl.engine.params import Params
@@ -51,6 +47,10 @@ from mechicl.registry import applying as applying
 from mechicl.surroundings import reading
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.scores import ALL_METRICS as ALL_METRICS
+from mechicl.tasks.exemplar_label.scores import METRICS as METRICS
+from mechicl.tasks.exemplar_label.scores import in_context_correct as in_context_correct
+from mechicl.tasks.exemplar_label.scores import in_context_loss as in_context_loss
 from mechicl.treatments import Treatment
 
 Metrics = Iterable[str] | Literal["recorded"]

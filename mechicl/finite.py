@@ -6,6 +6,7 @@ Looked at when a checkpoint is made, not in every step: a run that diverges come
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from mechicl.engine.params import Params, not_finite
@@ -57,3 +58,15 @@ def check_scores(root: Path, step: int, rows: list[dict]) -> None:
 def _stopped(root: Path, step: int, problem: str, helps: str) -> Diverged:
     return Diverged(f"{root}: {problem} at step {step}; the run diverged and stopped. "
                     f"Its earlier checkpoints are whole. {helps}")  # fmt: skip
+
+
+def check_stored(root: Path, weights: Params, steps: Sequence[int]) -> None:
+    """Raise unless saved weights [*step, ...] are numbers: what a diverged run scores is nothing.
+
+    Raises:
+        SeriesError: the first step that holds others, and in which parameter.
+    """
+    if name := not_finite(weights):
+        whole = weights[name].reshape(len(steps), -1).isfinite().all(1).tolist()
+        step = steps[whole.index(False)]
+        raise SeriesError(f"{root}: step {step}: {name} holds numbers that are not finite.")

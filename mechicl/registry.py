@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from mechicl import doors
 from mechicl.config import Config, ConfigError, SequenceConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mechicl.data.banks import Bank
     from mechicl.tasks.batch import TaskBatch
 

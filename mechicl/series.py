@@ -184,6 +184,7 @@ class Series:
         Raises:
             SeriesError: the file is missing, torn or altered, or holds numbers that are not finite.
         """
+        from mechicl.finite import check_stored
         from mechicl.surroundings import own_settings
 
         entry = self.entry(step)
@@ -191,7 +192,7 @@ class Series:
             weights = load_tensors(self.root, entry)
             self._check(weights, entry)
             weights = {name: w.float() for name, w in weights.items()}
-            self._check_finite(weights, [step])
+            check_stored(self.root, weights, [step])
             return weights
 
     def params(self, steps: Sequence[int]) -> Params:
@@ -201,22 +202,14 @@ class Series:
             SeriesError: a file is missing, torn or altered, or holds numbers that are not finite.
         """
         from mechicl.engine.params import pack
+        from mechicl.finite import check_stored
         from mechicl.stack import stack_tensors
         from mechicl.surroundings import own_settings
 
         with own_settings():
             stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
-            self._check_finite(stacked, steps)
+            check_stored(self.root, stacked, steps)
             return pack(stacked, copy=False)
-
-    def _check_finite(self, weights: Params, steps: Sequence[int]) -> None:
-        """Raise unless weights [*step, ...] are numbers: what a diverged run scores is nothing."""
-        from mechicl.engine.params import not_finite
-
-        if name := not_finite(weights):
-            whole = weights[name].reshape(len(steps), -1).isfinite().all(1).tolist()
-            step = steps[whole.index(False)]
-            raise SeriesError(f"{self.root}: step {step}: {name} holds numbers that are not finite.")
 
     def _check(self, weights: Params, entry: Entry) -> None:
         from mechicl.engine.params import check_weights
@@ -247,19 +240,10 @@ class Series:
 
     @cached_property
     def source(self) -> Any:
-        """What its sequences are drawn from, as the exemplar bank: rebuilt from the config and checked against the
-        manifest."""
-        data, task = self.data or self.manifest.get("data"), self.task
-        source = task.source(self.config, data)
-        if source.fingerprint != self.manifest["bank"]:  # written before banks were built on one thread?
-            source = task.source(self.config, data, threads=None)
-        if source.fingerprint != self.manifest["bank"]:
-            raise SeriesError(
-                f"{self.root}: the bank rebuilt here differs from the one it was trained on "
-                f"({source.fingerprint[:12]}, recorded {self.manifest['bank'][:12]}): another image "
-                "folder, or another numpy. Evaluations would be of other data."
-            )
-        return source
+        """What its sequences are drawn from, as the exemplar bank: rebuilt, and checked against the manifest."""
+        from mechicl.source import rebuilt
+
+        return rebuilt(self)
 
     @property
     def bank(self) -> Bank:
@@ -268,10 +252,9 @@ class Series:
         Raises:
             ConfigError: its task has none.
         """
-        if self.config.task is not None:
-            raise ConfigError(f"{self.name} is of task {self.config.task.kind!r}, which has no bank of exemplars: "
-                              "series.source has what its sequences are drawn from.")  # fmt: skip
-        return self.source
+        from mechicl.source import bank_of
+
+        return bank_of(self)
 
     def evaluation_set(self, name: str, n: int | None = None, fold: int = 0, step: int | None = None) -> Any:
         """The fixed sequences of an evaluator (`mechicl.evaluators`); the same for every step, but
@@ -330,8 +313,7 @@ class Series:
             steps, evaluators: default all.
             ablate: one intervention or several, each measured on its own; rows of the intact model come first.
             n: sequences per evaluator (default: the run's `n_eval`).
-            metrics: which ones (of exemplars and labels any of `evaluators.ALL_METRICS`; default: those recorded in
-                training); None: each evaluator's headline alone.
+            metrics: which ones (default: those recorded in training); None: each evaluator's headline alone.
 
         Returns:
             The tidy table: run, seed, step, intervention, baseline, evaluator, metric, value, n, ci_low, ...

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import analyses
-from mechicl.caption import caption, how
+from mechicl.caption import caption
 from mechicl.config import BankConfig
+from mechicl.data.caption import how
 from mechicl.series import open_series
 from mechicl.train import train
 

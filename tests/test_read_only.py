@@ -121,6 +121,6 @@ def test_nothing_is_trained_where_it_cannot_be_kept(tiny_config, tmp_path, monke
     """The folder is asked before the bank is made."""
     (tmp_path / "file").write_bytes(b"")
     module = importlib.import_module("mechicl.train")
-    monkeypatch.setattr(module, "checked_bank", lambda *args: pytest.fail("work has begun"))
+    monkeypatch.setattr(module, "checked_source", lambda *args: pytest.fail("work has begun"))
     with pytest.raises(ValueError, match="file cannot be written to: Not a directory"):
         train(tiny_config, tmp_path / "file" / "run", progress=False)

@@ -75,14 +75,14 @@ class Batch(TaskBatch):
         return self.labels.shape[-1]
 
     def embed(self, params: dict[str, torch.Tensor], model: ModelConfig, hook: Hook) -> torch.Tensor:
-        from mechicl.data.embedding import embed
+        from mechicl.tasks.exemplar_label.embedding import embed
 
         return embed(params, self, model, hook)
 
     def embed_placed(
         self, params: dict[str, torch.Tensor], model: ModelConfig, hook: Hook, positions: torch.Tensor
     ) -> torch.Tensor | None:
-        from mechicl.data.embedding import embed_placed
+        from mechicl.tasks.exemplar_label.embedding import embed_placed
 
         return embed_placed(params, self, model, hook, positions)
 
@@ -93,12 +93,12 @@ class Batch(TaskBatch):
     def score(
         self, params: dict[str, torch.Tensor], final: torch.Tensor, wanted: Iterable[str]
     ) -> dict[str, torch.Tensor]:
-        from mechicl.data.scores import score
+        from mechicl.tasks.exemplar_label.scores import score
 
         return score(params, final, self, wanted)
 
     def chance(self, n_outputs: int) -> dict[str, float]:
-        from mechicl.data.scores import chance
+        from mechicl.tasks.exemplar_label.scores import chance
 
         return chance(self, n_outputs)
 
@@ -127,7 +127,7 @@ class Batch(TaskBatch):
         return {"logit_in_context": self.target, "logit_in_weights": self.canonical[:, -1]}
 
     def attention(self, pattern: torch.Tensor) -> dict[str, torch.Tensor]:
-        from mechicl.data.scores import attention
+        from mechicl.tasks.exemplar_label.scores import attention
 
         return attention(pattern, self)
 

@@ -30,15 +30,15 @@ from mechicl.engine.columns import (
     interleave_backward,
     layer_norm,
     layer_norm_backward,
-    rotate,
 )
 from mechicl.engine.copied import ELSEWHERE
 from mechicl.engine.encoder import encode_with_pullback
 from mechicl.engine.head import cross_entropy
 from mechicl.engine.ops import EPS, GELU, matmul_arrays
-from mechicl.engine.params import rotary_tables, sinusoidal_positions
+from mechicl.engine.params import sinusoidal_positions
+from mechicl.engine.placed import clamp_rows, move, move_back, sum_and_shares, turning
 from mechicl.engine.share import WORTH, share
-from mechicl.engine.treated import ClampedAttention, LayerTreatment, match_row
+from mechicl.engine.treated import ClampedAttention, LayerTreatment
 from mechicl.tasks.batch import TaskBatch
 
 Array = np.ndarray
@@ -143,7 +143,8 @@ def _attention(
     p, scale = np.empty((s, h, asking, t, b), x.dtype), x.dtype.type(size**-0.5)
     keep = None if treated is None or treated.keep is None else treated.keep.numpy().astype(x.dtype)
     clamp = None if treated is None else treated.clamp
-    rows = [] if treated is None else [(head, *_rows(batch, strength, x.dtype)) for head, strength in treated.match]
+    match = () if treated is None else treated.match
+    rows = [(head, *clamp_rows(batch, strength, x.dtype)) for head, strength in match]
     clamped = None if clamp is None else ClampedAttention(heads[0], heads[1], slots, scale, clamp, rows)
     if clamped is None:
         attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
@@ -194,8 +195,8 @@ def _project(
     heads = q.reshape(s, -1, h, size, asking.shape[2], b), kv.reshape(s, -1, h, size, t, b)
     moved = None if treated is None or treated.moved is None else np.array(treated.moved)
     if moved is not None:
-        _move(*heads, slots, moved)
-    turn = _rotary(model, t, x.dtype, slots) if model.positions == "rotary" else None
+        move(*heads, slots, moved)
+    turn = turning(model, t, x.dtype, slots) if model.positions == "rotary" else None
     if turn is not None:
         turn(*heads, 1)
 
@@ -203,7 +204,7 @@ def _project(
         if turn is not None:
             turn(dq, dkv, -1)
         if moved is not None:
-            _move_back(dq, dkv, slots, moved)
+            move_back(dq, dkv, slots, moved)
         dq, dkv = dq.reshape(q.shape), dkv.reshape(kv.shape)
         if query_only:
             dy = _map(w[..., d:].mT, dkv)
@@ -234,8 +235,8 @@ def _copied(
     scores = np.einsum("skb,skcb->scb", asked, known) * scale
     right = (labels == target[..., None]).swapaxes(1, 2)  # [s, C, b]
     holds = right.any(1, keepdims=True)
-    total, of_all = _softmax(scores)
-    wanted, of_right = _softmax(np.where(right | ~holds, scores, -np.inf))
+    total, of_all = sum_and_shares(scores)
+    wanted, of_right = sum_and_shares(np.where(right | ~holds, scores, -np.inf))
     losses = np.where(holds, total - wanted, x.dtype.type(ELSEWHERE))[:, 0]
 
     def back(_: Array) -> Array:
@@ -246,51 +247,6 @@ def _copied(
         return project_back(dq, dkv)
 
     return losses.mean(-1), back
-
-
-def _softmax(scores: Array) -> tuple[Array, Array]:
-    """logsumexp [s, 1, b] and softmax [s, C, b] over the second axis."""
-    top = scores.max(1, keepdims=True)
-    each = np.exp(scores - top)
-    norm = each.sum(1, keepdims=True)
-    return top + np.log(norm), each / norm
-
-
-def _move(q: Array, kv: Array, slots: tuple[int, int, int], at: Array) -> None:
-    """Queries and keys, in place: at position j those of position at[j]. Of the last positions, where q has no more."""
-    first = len(at) - q.shape[4]
-    q[:, slots[0]] = q[:, slots[0]][..., at[first:] - first, :]
-    kv[:, slots[1]] = kv[:, slots[1]][..., at, :]
-
-
-def _move_back(dq: Array, dkv: Array, slots: tuple[int, int, int], at: Array) -> None:
-    """The gradient of `_move`, in place."""
-    first = len(at) - dq.shape[4]
-    for d, slot, where in ((dq, slots[0], at[first:] - first), (dkv, slots[1], at)):
-        moved = d[:, slot].copy()
-        d[:, slot] = 0
-        for j, i in enumerate(where):
-            d[:, slot, :, :, i] += moved[..., j, :]
-
-
-def _rows(batch: Batch, strength: float, dtype: np.dtype) -> tuple[Array, Array]:
-    """A match clamp's rows [s, t, b], and whether each holds [s, b]: stacked batches have an axis s of their own."""
-    # The length of a stacked batch is its sequences, not its models.
-    stacked = [batch[i] for i in range(len(batch.target))] if batch.stacked else [batch]
-    rows, holds = zip(*(match_row(each, strength) for each in stacked), strict=True)
-    return np.stack([row.T.numpy() for row in rows]).astype(dtype), np.stack([x.numpy() for x in holds]).astype(dtype)
-
-
-def _rotary(model: ModelConfig, t: int, dtype: np.dtype, slots: tuple[int, int, int]):
-    """What turns queries and keys in place by their positions (direction 1), or their gradients back (-1)."""
-    cos, sin = (table[:, : model.d_head // 2].numpy().astype(dtype) for table in rotary_tables(model, t))
-
-    def turn(q: Array, kv: Array, direction: int) -> None:
-        asking = t - q.shape[4]
-        rotate(q, slots[0], cos[asking:], direction * sin[asking:])
-        rotate(kv, slots[1], cos, direction * sin)
-
-    return turn
 
 
 def _mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):

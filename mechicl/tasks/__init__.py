@@ -2,7 +2,7 @@
 
     base.py           Task, the protocol, and its registry; `task_of(config)`
     batch.py          TaskBatch: what a model reads, and what is scored where
-    exemplar_label.py exemplars and labels (`Config.bank`, `Config.sequences`): the task of a config that names none
+    exemplar_label/   exemplars and labels (`Config.bank`, `Config.sequences`): the task of a config that names none
     markov/           samples of Markov chains, scored at every position
 
 docs/extending.md shows a task of one's own, in one file.

@@ -26,12 +26,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-import numpy as np
-
 from mechicl.doors import Door
 from mechicl.loading import ConfigError, from_dict
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mechicl.config import Config, ModelConfig
     from mechicl.tasks.batch import TaskBatch
 
@@ -127,6 +127,8 @@ class Task(ABC):
 
     def batches(self, config: Config, source: Any, start: int, stop: int) -> Iterator[Any]:
         """The batches of updates `start`..`stop` - 1: a pure function of seed and step number."""
+        import numpy as np
+
         size = config.batch_size
         for draw in range(start // STEPS_PER_DRAW, math.ceil(stop / STEPS_PER_DRAW)):
             first = draw * STEPS_PER_DRAW

@@ -7,7 +7,7 @@ import pytest
 
 from mechicl.app import view as module
 from mechicl.app.state import View
-from mechicl.app.view import Workbench, accuracy, paired, shown, table, unpaired
+from mechicl.app.view import Workbench, mean, paired, shown, table, unpaired
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate
@@ -55,7 +55,7 @@ def test_a_change_has_the_interval_of_paired_answers():
     nothing = paired(before, before)  # no sequence changed: not certain to be 0
     assert nothing.value == 0
     assert (nothing.low, nothing.high) == pytest.approx((-1.96 / 102, 1.96 / 102), abs=1e-4)
-    wilson = accuracy(np.array([True] * 100))
+    wilson = mean(np.array([True] * 100))
     assert wilson.value == wilson.high == 1
     assert wilson.low == pytest.approx(0.963, abs=1e-3)
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from mechicl.loading import ConfigError, at_least, check_types
 from mechicl.tasks.base import Circuit, Task, register
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mechicl.config import Config, ModelConfig
     from mechicl.tasks.markov.batch import MarkovBatch
     from mechicl.tasks.markov.chains import Chains

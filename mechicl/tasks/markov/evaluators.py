@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mechicl.registry import Evaluator, register
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mechicl.config import Config
 
 
@@ -27,6 +27,8 @@ def _new(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
 def _exchanged(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
     """Of a trained chain, two states have exchanged what follows them: all other states say which chain it is, the
     context says what follows these two."""
+    import numpy as np
+
     from mechicl.tasks.markov.batch import to_score
 
     held = source.trained[rng.integers(len(source.trained), size=n)]

@@ -78,7 +78,8 @@ def get(name: str) -> Callable[..., Findings]:
     def stated(series: Series, **options: Any) -> Findings:
         from mechicl.caption import caption
 
-        missing = sorted(set(entry.needs) - set(applying(series.config)))
+        needs = {*entry.needs, *([series.task.circuit.evaluator] if entry.of_circuit else [])}
+        missing = sorted(needs - set(applying(series.config)))
         if missing:
             return _skipped(entry, missing, series)
         return entry.run(series, **options).stating(caption(series))

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analyses.door import analysis
-from analyses.findings import Findings, lacking
+from analyses.findings import Findings
 from mechicl.figures.attention import attention_grid, head_animation, patterns
 from mechicl.figures.style import MARKED, finish, sequences_axis, short
 from mechicl.measures.attention import attention_scores
@@ -33,13 +33,11 @@ OF_TOKENS = {
 }
 
 
-@analysis("attention_over_time", question=QUESTION, place=3)
+@analysis("attention_over_time", question=QUESTION, of_circuit=True, place=3)
 def run(series: Series, progress: bool = True) -> Findings:
     """Attention by kind of target, averaged over the heads of a layer, on flip (or the evaluator that tells the task's
     circuit), beside what uniform attention has; pictures at ICL's onset, peak and end; an animation of the head of the
     highest induction strength."""
-    if missing := lacking(series):
-        return Findings("attention_over_time", QUESTION, missing, pd.DataFrame())
     on = series.task.circuit.evaluator
     table = attention_scores(series, progress=progress)
     looked_at = table[table.evaluator == on]

@@ -30,6 +30,7 @@ class Analysis:
     run: (series, progress=...) -> Findings
     question: what it answers, one sentence
     needs: evaluators that it looks at; of a run that has not all of them it is skipped
+    of_circuit: whether it needs the one that tells the task's circuit, too (`Task.circuit`)
     reported: whether a report shows it
     place: where it stands among the others, from 1
     """
@@ -38,6 +39,7 @@ class Analysis:
     run: Callable[..., Findings]
     question: str
     needs: tuple[str, ...] = ()
+    of_circuit: bool = False
     reported: bool = True
     place: int = LAST
 

@@ -5,17 +5,12 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from mechicl.paths import given
-from mechicl.registry import EVALUATORS, applying
 from mechicl.storage import write_atomic
-
-if TYPE_CHECKING:
-    from mechicl.series import Series
 
 
 @dataclass(frozen=True)
@@ -62,12 +57,3 @@ class Findings:
         for path, data in out.items():
             write_atomic(path, data)
         return list(out)
-
-
-def lacking(series: Series) -> list[str]:
-    """Why the heads of a run's circuit cannot be looked at: its task's evaluator for that (`Task.circuit`) does not
-    apply to it. Empty where it does."""
-    name = series.task.circuit.evaluator
-    if name in applying(series.config):
-        return []
-    return [f"Skipped: it looks at the evaluator {name!r}, which needs {EVALUATORS[name].lacking(series.config)}."]

@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from analyses.controls import described, random_sets, spread
 from analyses.door import analysis
-from analyses.findings import Findings, lacking
+from analyses.findings import Findings
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.scales import fitted
 from mechicl.figures.style import COLOURS, NAMES, finish, sequences_axis, short
@@ -16,13 +16,13 @@ from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.phases import series_phases
-from mechicl.registry import EVALUATORS, looked_at, main, quantity
+from mechicl.registry import EVALUATORS, LOWEST_SHOWN, looked_at, main, quantity
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
 
 
-@analysis("head_ablations", question=QUESTION, place=4)
+@analysis("head_ablations", question=QUESTION, of_circuit=True, place=4)
 def run(series: Series, progress: bool = True) -> Findings:
     """Every head ablated alone (zero and mean) at every step, and the ICL heads together.
 
@@ -31,8 +31,6 @@ def run(series: Series, progress: bool = True) -> Findings:
     own (fold 1), so what is reported (fold 0) is not inflated by the choice. Controls: the intact model, and
     random sets of as many other heads of the same layers (analyses/controls.py).
     """
-    if missing := lacking(series):
-        return Findings("head_ablations", QUESTION, missing, pd.DataFrame())
     model = series.config.model
     singles = [*every_head(model), *every_head(model, "mean")]
     single = effects(evaluate(series, ablate=singles, metrics=None, progress=progress))
@@ -117,16 +115,11 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
     finish(fig, "The ICL heads, taken out at every step",
            f"zero-ablating {heads}, chosen at {_short(series)}'s peak on other sequences; controls: {controls}",
            420)  # fmt: skip
-    fig.update_yaxes(range=[min(0.0, *_lowest(table)), 1.01])
+    fig.update_yaxes(range=[min(0.0, max(LOWEST_SHOWN, table.value.min())), 1.01])
     fig.update_yaxes(title_text=quantity(series.config), col=1)
     fig.update_layout(legend={"orientation": "h", "y": -0.24}, margin={"t": 104})
     sequences_axis(fig)
     return fig.update_xaxes(title_text="sequences")
-
-
-def _lowest(table: pd.DataFrame) -> list[float]:
-    """How far down curves go that are no accuracies: to -.5, where they go so far."""
-    return [0.0, max(-0.5, float(table.value.min()))]
 
 
 def _short(series: Series) -> str:

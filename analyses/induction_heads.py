@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analyses.door import analysis
-from analyses.findings import Findings, lacking
+from analyses.findings import Findings
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.style import short
 from mechicl.measures.attention import NAMED, attention_scores, standing_out, untrained_scores
@@ -19,7 +19,7 @@ from mechicl.series import Series
 QUESTION = (__doc__ or "").strip()
 
 
-@analysis("induction_heads", question=QUESTION, place=2)
+@analysis("induction_heads", question=QUESTION, of_circuit=True, place=2)
 def run(series: Series, progress: bool = True) -> Findings:
     """The scores of the task's induction circuit (`Task.circuit`) and direct logit attribution per head and step, each
     beside its baseline. A head is named only where `standing_out` has it.
@@ -29,8 +29,6 @@ def run(series: Series, progress: bool = True) -> Findings:
     prefix-matching score over all positions.
     """
     circuit = series.task.circuit
-    if missing := lacking(series):
-        return Findings("induction_heads", QUESTION, missing, pd.DataFrame())
     attention = attention_scores(series, progress=progress)
     logits = logit_attribution(series, progress=progress)
     looked_at = attention[attention.evaluator == circuit.evaluator]

@@ -9,12 +9,10 @@ from typing import Any
 import pandas as pd
 
 from mechicl.config import ConfigError, ModelConfig
-from mechicl.disk import check_writable
 from mechicl.interventions import AblateHeads, AblateMLPs, CutEdges, Intervention, Together, matched_sets
 from mechicl.measures.ablation import effects, evaluate
-from mechicl.paths import given, shown
+from mechicl.measures.tables import checked_file, keep
 from mechicl.series import Series, open_series
-from mechicl.storage import write_atomic
 
 CONTROLS = 8  # random sets of as many other heads of the same layers
 
@@ -100,10 +98,7 @@ def run(run: Path, condition: Intervention, step: int | None, n: int | None, out
     """Measure, save where asked, and say it in a few lines."""
     series = open_series(run)
     if out is not None:
-        out = given(out)
-        if out.suffix not in (".csv", ".parquet"):
-            raise ConfigError(f"--out {out}: expected a file that ends in .csv or .parquet.")
-        check_writable(out.parent, "Write elsewhere with --out FILE.")
+        out = checked_file(out)
     printed, rows = table(series, condition, step, n)
     at, others = int(rows.step.iloc[0]), len(controls(condition, series.config.model))
     lines = [f"{series.name} at step {at:,}: {condition} ({condition.baseline})", ""]
@@ -116,9 +111,7 @@ def run(run: Path, condition: Intervention, step: int | None, n: int | None, out
     if others:
         lines += ["", f"controls: the changes of {others} random sets of as many other heads of the same layers."]
     if out is not None:
-        data = rows.to_csv(index=False).encode() if out.suffix == ".csv" else rows.to_parquet()
-        write_atomic(out, data)
-        lines.append(f"{shown(out)}: {len(rows):,} rows.")
+        lines.append(keep(rows, out))
     return "\n".join(lines)
 
 

@@ -10,11 +10,9 @@ import pandas as pd
 
 from mechicl import measures
 from mechicl.config import ConfigError
-from mechicl.disk import check_writable
 from mechicl.measures.door import Measure
-from mechicl.paths import given, shown
+from mechicl.measures.tables import checked_file, keep
 from mechicl.series import open_series
-from mechicl.storage import write_atomic
 
 _SHOWN = 20  # rows printed; --out keeps them all
 
@@ -40,17 +38,13 @@ def run(
     """
     measure = measures.registered().find(name)
     if out is not None:
-        out = given(out)
-        if out.suffix not in (".csv", ".parquet"):
-            raise ConfigError(f"--out {out}: expected a file that ends in .csv or .parquet.")
-        check_writable(out.parent, "Write elsewhere with --out FILE.")
+        out = checked_file(out)
     table = _measured(measure, roots, {"steps": _numbers(steps), "evaluators": evaluators and evaluators.split(","),
                                        "n": n}, progress)  # fmt: skip
     lines = [f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}", "",
              _short(table)]  # fmt: skip
     if out is not None:
-        write_atomic(out, table.to_csv(index=False).encode() if out.suffix == ".csv" else table.to_parquet(index=False))
-        lines.append(f"{shown(out)}: {len(table):,} rows.")
+        lines.append(keep(table, out))
     elif len(table) > _SHOWN:
         lines.append("--out FILE.csv or FILE.parquet keeps all rows.")
     return "\n".join(lines)

@@ -142,6 +142,14 @@ def quantity(config: Config) -> str:
     return " or ".join(dict.fromkeys(EVALUATORS[name].quantity for name in main(config)))
 
 
+LOWEST_SHOWN = -0.5  # of gains, which have no least value: an axis goes down so far
+
+
+def floor(config: Config) -> float:
+    """Where the axis of a run's headlines begins: at 0, which is the least accuracy, or at LOWEST_SHOWN."""
+    return 0.0 if all(EVALUATORS[name].quantity == "accuracy" for name in main(config)) else LOWEST_SHOWN
+
+
 def looked_at(config: Config) -> str:
     """The evaluator on whose sequences one looks first: that which leads, or the first that the run has."""
     names = main(config)

@@ -26,7 +26,7 @@ from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, curve, finish, name_e
 from mechicl.figures.ticks import log_ticks
 from mechicl.interventions import AblateHeads
 from mechicl.measures.phases import leading_phases
-from mechicl.registry import EVALUATORS, quantity
+from mechicl.registry import EVALUATORS, floor, quantity
 
 DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
 TICKS: Any = {"tickvals": [i / 5 for i in range(6)], "ticktext": [end(i / 5) for i in range(6)]}  # of accuracies
@@ -93,7 +93,7 @@ def timeline(
     fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), type=axis, title_standoff=4,
                      range=[low, high], exponentformat="SI", **_ticks(axis, low, high))  # fmt: skip
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
-    fig.update_yaxes(title_text=quantity(run.series.config) + n, range=[_floor([run]), 1.01], **TICKS)
+    fig.update_yaxes(title_text=quantity(run.series.config) + n, range=[floor(run.series.config), 1.01], **TICKS)
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
     fig.update_layout(hovermode="x unified", legend=legend, uirevision="keep",
                       margin={"l": 56, "r": 46, "t": 44, "b": 62})  # fmt: skip
@@ -101,11 +101,6 @@ def timeline(
     if ablation is not None:
         fig.update_layout(meta={"ablation": str(ablation)})
     return fig
-
-
-def _floor(runs: list[Run]) -> float:
-    """Where the axis of headlines begins: at 0, which is the least accuracy; of gains, at half as much below."""
-    return 0.0 if all(EVALUATORS[n].quantity == "accuracy" for r in runs for n in shown(r)) else -0.5
 
 
 def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:
@@ -313,7 +308,8 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
                      title_text=what + (" (log scale)" if axis == "log" else ""))  # fmt: skip
     sizes = dict.fromkeys(f"{int(s.run.metrics.n.iloc[0]):,}" for s in (a, b) if s.run.metrics.size)
     n = f", n = {' and '.join(sizes)}" if sizes else ""
-    fig.update_yaxes(range=[_floor([a.run, b.run]), 1.01], title_text=quantity(a.run.series.config) + n, **TICKS)
+    low = min(floor(s.run.series.config) for s in (a, b))
+    fig.update_yaxes(range=[low, 1.01], title_text=quantity(a.run.series.config) + n, **TICKS)
     name_ends(fig, ends, axis == "log")
     return fig.update_layout(hovermode="closest", legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
                              margin={"l": 56, "r": 46, "t": 34, "b": 84})  # fmt: skip

@@ -153,27 +153,12 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
 
 def _answered(params: Params, batch: TaskBatch, run: Run, edited: dict[str, Edit] | None, view: View) -> Logits:
     """For the answers that the task names, at the last position."""
-    columns = batch.answers()
+    columns = {f"right {name.removeprefix('logit_').replace('_', ' ')}": x for name, x in batch.answers().items()}
     if not columns:
         raise ViewError(f"the task of {run.series.name} names no answers whose logits could be attributed.")
-    named = {name: name.removeprefix("logit_").replace("_", " ") for name in columns}
     what = f"sequence {view.sequence}" if view.sequence is not None else f"mean over {len(batch):,} sequences"
-
-    def chance(of: dict[str, Edit] | None) -> np.ndarray:
-        every = _softmax(params, batch, run, of)
-        return np.array([every[np.arange(len(batch)), each.numpy()].mean() for each in columns.values()])
-
-    return Logits(
-        f"{view.evaluator} {what}, at the last position",
-        [f"right {said}" for said in named.values()],
-        [() for _ in columns],
-        [*attribute(params, batch[:1], run.series.config.model, next(iter(columns.values()))[:1])],
-        _contributions(params, batch, run, list(columns.values()), None),
-        _contributions(params, batch, run, list(columns.values()), edited) if edited else None,
-        chance(None),
-        chance(edited) if edited else None,
-        average=view.sequence is None,
-    )
+    return _named(f"{view.evaluator} {what}, at the last position", columns, [() for _ in columns], params, batch, run,
+                  edited, average=view.sequence is None)  # fmt: skip
 
 
 def _average_logits(params: Params, batch: Batch, run: Run, edited: dict[str, Edit] | None, view: View) -> Logits:
@@ -184,21 +169,31 @@ def _average_logits(params: Params, batch: Batch, run: Run, edited: dict[str, Ed
     else:
         columns["right in weights"] = batch.canonical[:, -1]
         marks.append(("in weights",))
+    return _named(f"mean over {len(batch):,} {view.evaluator} sequences", columns, marks, params, batch, run, edited,
+                  average=True)  # fmt: skip
+
+
+def _named(
+    what: str, columns: dict[str, torch.Tensor], marks: list[tuple[str, ...]], params: Params, batch: TaskBatch,
+    run: Run, edited: dict[str, Edit] | None, average: bool,
+) -> Logits:  # fmt: skip
+    """Means over a batch for outputs [b] that have names, rather than a place in the vocabulary."""
 
     def chance(of: dict[str, Edit] | None) -> np.ndarray:
         every = _softmax(params, batch, run, of)  # [b, v]
-        return np.array([every[np.arange(len(batch)), labels.numpy()].mean() for labels in columns.values()])
+        return np.array([every[np.arange(len(batch)), outputs.numpy()].mean() for outputs in columns.values()])
 
+    listed = list(columns.values())
     return Logits(
-        f"mean over {len(batch):,} {view.evaluator} sequences",
+        what,
         list(columns),
         marks,
-        [*attribute(params, batch[:1], run.series.config.model, batch.target[:1])],
-        _contributions(params, batch, run, list(columns.values()), None),
-        _contributions(params, batch, run, list(columns.values()), edited) if edited else None,
+        [*attribute(params, batch[:1], run.series.config.model, listed[0][:1])],
+        _contributions(params, batch, run, listed, None),
+        _contributions(params, batch, run, listed, edited) if edited else None,
         chance(None),
         chance(edited) if edited else None,
-        average=True,
+        average=average,
     )
 
 

@@ -12,7 +12,7 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import COLOURS, MARKED, NAMES, SYMBOLS, curve, finish, name_ends, sequences_axis, short
 from mechicl.measures.phases import Phases, leading_phases
 from mechicl.measures.seeds import aligned
-from mechicl.registry import main, quantity
+from mechicl.registry import floor, main, quantity
 from mechicl.series import Series
 
 
@@ -46,7 +46,7 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
     fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.14})
     sequences_axis(fig, log)
     fig.update_xaxes(title_text="", row=1, col=1)
-    fig.update_yaxes(title_text=quantity(series.config), range=[_floor([series]), 1.01], row=1, col=1)
+    fig.update_yaxes(title_text=quantity(series.config), range=[floor(series.config), 1.01], row=1, col=1)
     fig.update_yaxes(title_text="loss", type="log", dtick=1, row=2, col=1)
     fig.update_layout(margin={"r": 128})
     return name_ends(fig, ends, log)
@@ -75,14 +75,9 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
             ends[name] = float(seen.index[-1]), float(seen.iloc[-1])
     seeds = ", ".join(str(s.config.seeds.init) for s in runs)
     finish(fig, f"{runs[0].config.name}: {len(runs)} seeds", f"seeds {seeds}; thick lines are medians", 460)
-    fig.update_yaxes(title_text=quantity(runs[0].config), range=[_floor(runs), 1.01])
+    fig.update_yaxes(title_text=quantity(runs[0].config), range=[floor(runs[0].config), 1.01])
     fig.update_layout(legend={"orientation": "h", "y": -0.18}, margin={"r": 64})
     return name_ends(sequences_axis(fig, log), ends, log)
-
-
-def _floor(runs: list[Series]) -> float:
-    """Where the axis of headlines begins: at 0, which is the least accuracy; of gains, at half as much below."""
-    return 0.0 if all(EVALUATORS[n].quantity == "accuracy" for n in main(runs[0].config)) else -0.5
 
 
 def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from mechicl.config import ConfigError, ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.interventions.base import Intervention
-from mechicl.interventions.heads import head_pairs, names
+from mechicl.interventions.heads import check_heads, head_pairs, names
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
 
@@ -59,12 +59,10 @@ class CutEdges(Intervention):
         return min(layers, default=0) if layers else 0
 
     def check(self, model: ModelConfig) -> None:
-        for layer in (*(self.layers or ()), *(la for la, _ in self.heads)):
+        for layer in self.layers or ():
             if not 0 <= layer < model.n_layers:
                 raise ConfigError(f"there is no layer {layer}: this model has layers 0..{model.n_layers - 1}.")
-        for layer, head in self.heads:
-            if not 0 <= head < model.n_heads:
-                raise ConfigError(f"there is no head L{layer}H{head}: a layer has heads 0..{model.n_heads - 1}.")
+        check_heads(self.heads, model)
 
     def needs(self, model: ModelConfig) -> list[str]:
         """Patterns, which say how many positions ask: in the last layer it may be the query alone."""

@@ -52,12 +52,7 @@ class OfHeads(Intervention):
 
     def check(self, model: ModelConfig) -> None:
         """Raise if a head is not one of the model's."""
-        for layer, head in self.heads:
-            if not (0 <= layer < model.n_layers and 0 <= head < model.n_heads):
-                raise ConfigError(
-                    f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
-                    f"with heads 0..{model.n_heads - 1}."
-                )
+        check_heads(self.heads, model)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -160,6 +155,16 @@ def head_pairs(heads: object) -> tuple[tuple[int, int], ...]:
         ConfigError: these are none.
     """
     return tuple(sorted({_pair(head, heads) for head in _listed(heads)}))
+
+
+def check_heads(heads: Iterable[tuple[int, int]], model: ModelConfig) -> None:
+    """Raise ConfigError if a head is not one of the model's."""
+    for layer, head in heads:
+        if not (0 <= layer < model.n_layers and 0 <= head < model.n_heads):
+            raise ConfigError(
+                f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
+                f"with heads 0..{model.n_heads - 1}."
+            )
 
 
 def _listed(heads: object) -> Iterable:

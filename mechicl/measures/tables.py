@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mechicl.config import ConfigError
+from mechicl.disk import check_writable
 from mechicl.engine.encoder import n_features
 from mechicl.engine.params import Params
 from mechicl.engine.share import share_each, threads
+from mechicl.paths import given, shown
 from mechicl.progress import bar, each
 from mechicl.series import Series, SeriesError
+from mechicl.storage import write_atomic
 
 __all__ = ["tidy"]
 
@@ -120,3 +124,22 @@ def chosen_steps(series: Series, steps: Iterable[int] | int | None) -> list[int]
     if not listed:
         raise SeriesError(f"{series.root}: no checkpoints to measure, of {len(series.steps)} that it has.")
     return listed
+
+
+def checked_file(out: str | Path) -> Path:
+    """Where a table shall be kept, before it is computed.
+
+    Raises:
+        ConfigError: neither a .csv nor a .parquet. SeriesError: the folder cannot be written to.
+    """
+    out = given(out)
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out {out}: expected a file that ends in .csv or .parquet.")
+    check_writable(out.parent, "Write elsewhere with --out FILE.")
+    return out
+
+
+def keep(table: pd.DataFrame, out: Path) -> str:
+    """Write a table to a file of `checked_file`; says so in a line."""
+    write_atomic(out, table.to_csv(index=False).encode() if out.suffix == ".csv" else table.to_parquet(index=False))
+    return f"{shown(out)}: {len(table):,} rows."

@@ -19,6 +19,7 @@ Nothing here computes, so that importing it is quick: a task imports torch in it
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -132,10 +133,21 @@ class Task(ABC):
         size = config.batch_size
         for draw in range(start // STEPS_PER_DRAW, math.ceil(stop / STEPS_PER_DRAW)):
             first = draw * STEPS_PER_DRAW
-            rng = np.random.default_rng([config.seeds.data, DRAWS, draw])
-            drawn = self.draw(source, size * STEPS_PER_DRAW, rng)
-            for step in range(max(start, first), min(stop, first + STEPS_PER_DRAW)):
-                yield drawn[(step - first) * size : (step - first + 1) * size]
+            steps = range(max(start, first), min(stop, first + STEPS_PER_DRAW))
+            for _, same in itertools.groupby(steps, lambda update: self.data_at(config, update)):
+                updates = list(same)
+                rng = np.random.default_rng([config.seeds.data, DRAWS, draw])
+                drawn = self.draw_at(config, source, updates[0], size * STEPS_PER_DRAW, rng)
+                for step in updates:
+                    yield drawn[(step - first) * size : (step - first + 1) * size]
+
+    def data_at(self, config: Config, update: int) -> Any:
+        """Which data an update trains on: equal for two updates that train on the same."""
+        return None
+
+    def draw_at(self, config: Config, source: Any, update: int, n: int, rng: np.random.Generator) -> Any:
+        """`draw`, as an update trains on it, where treatments change the data during training."""
+        return self.draw(source, n, rng)
 
     def changes(self, config: Config) -> bool:
         """Whether evaluation sets change during training, as where labels are dealt out anew."""

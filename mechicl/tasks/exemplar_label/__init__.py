@@ -7,8 +7,6 @@ sequences and its label map (`Config.treatments`).
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -17,7 +15,7 @@ import numpy as np
 
 from mechicl.config import Config, ModelConfig, SequenceConfig
 from mechicl.registry import EVALUATORS
-from mechicl.tasks.base import DRAWS, STEPS_PER_DRAW, Circuit, Task
+from mechicl.tasks.base import Circuit, Task
 
 if TYPE_CHECKING:
     from mechicl.data.banks import Bank, Batch
@@ -58,24 +56,16 @@ class ExemplarLabel(Task):
     def draw(self, source: Bank, n: int, rng: np.random.Generator) -> Batch:
         return source.train().draw(self.config.sequences, n, rng, self.config.bank.labels)
 
-    def batches(self, config: Config, source: Bank, start: int, stop: int) -> Iterator[Batch]:
-        from mechicl.data.treated import bank_of, map_at, sequences_at
+    def data_at(self, config: Config, update: int) -> tuple[SequenceConfig, tuple[int, int] | None]:
+        from mechicl.data.treated import map_at, sequences_at
 
-        size = config.batch_size
+        return sequences_at(config, update), map_at(config, update)
 
-        def treated(update: int) -> tuple[SequenceConfig, tuple[int, int] | None]:
-            return sequences_at(config, update), map_at(config, update)
+    def draw_at(self, config: Config, source: Bank, update: int, n: int, rng: np.random.Generator) -> Batch:
+        from mechicl.data.treated import bank_of, sequences_at
 
-        for draw in range(start // STEPS_PER_DRAW, math.ceil(stop / STEPS_PER_DRAW)):
-            first = draw * STEPS_PER_DRAW
-            steps = range(max(start, first), min(stop, first + STEPS_PER_DRAW))
-            for (sequences, _), same in itertools.groupby(steps, treated):
-                updates = list(same)
-                rng = np.random.default_rng([config.seeds.data, DRAWS, draw])
-                trained = bank_of(config, source, updates[0]).train()
-                drawn = trained.draw(sequences, size * STEPS_PER_DRAW, rng, config.bank.labels)
-                for step in updates:
-                    yield drawn[(step - first) * size : (step - first + 1) * size]
+        trained = bank_of(config, source, update).train()
+        return trained.draw(sequences_at(config, update), n, rng, config.bank.labels)
 
     def changes(self, config: Config) -> bool:
         from mechicl.data.treated import relabels

@@ -132,15 +132,7 @@ def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, wi
 
 
 def attention(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Every score of every head and sequence.
-
-    Args:
-        pattern: [*lead, b, h, t, t] attention of one layer.
-        batch: the sequences it was computed on.
-
-    Returns:
-        score -> [*lead, b, h]; NaN where a sequence has no such position.
-    """
+    """`Batch.attention`: every score of every head and sequence (`measures.attention.scores`)."""
     c = batch.n_pairs
     correct = (batch.classes[:, :-1] == batch.classes[:, -1:])[:, None]  # [b, 1, C]
     own = (batch.labels == batch.canonical[:, -1:])[:, None]

@@ -37,8 +37,8 @@ format: .venv/.dev
 bench: .venv/.dev  ## our speed beside plain TransformerLens, as ratios (half an hour)
 	$(BIN)/python benchmarks
 
-findings: .venv/.dev  ## docs/findings.md from the tables of evidence/
-	$(BIN)/python -m evidence page
+findings: .venv/.dev  ## docs/findings.md from the tables of research/
+	$(BIN)/python -m research page
 
 setup: .venv/.dev
 

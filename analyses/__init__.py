@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from analyses.door import ANALYSES, LAST, Analysis
 from analyses.door import analysis as analysis
 from mechicl import unimported
-from mechicl.config import ConfigError
 from mechicl.doors import known
+from mechicl.errors import ConfigError
 from mechicl.registry import EVALUATORS, applying
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def get(name: str) -> Callable[..., Findings]:
 
     @functools.wraps(entry.run)
     def stated(series: Series, **options: Any) -> Findings:
-        from mechicl.caption import caption
+        from mechicl.reporting.caption import caption
 
         needs = {*entry.needs, *([series.task.circuit.evaluator] if entry.of_circuit else [])}
         missing = sorted(needs - set(applying(series.config)))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from mechicl.paths import given
-from mechicl.storage import write_atomic
+from mechicl.series.storage import write_atomic
+from mechicl.system.paths import given
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import storage
 import torch
 import training
 
-from mechicl.cores import cores
+from mechicl.system.cores import cores
 
 HERE = Path(__file__).parent
 

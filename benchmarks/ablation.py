@@ -22,12 +22,12 @@ from long_series import long_series
 from timing import once
 
 from mechicl import recipes
-from mechicl.engine.share import threads
 from mechicl.evaluators import METRICS, in_context_correct
 from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import evaluate
 from mechicl.series import Series, open_series
-from mechicl.train import train
+from mechicl.system.work_queue import threads
+from mechicl.training.loop import train
 
 EVALUATORS = ("train", "icl", "flip", "ciwl", "iwl")
 LABELS = (4096, 12800)  # demo has 1,024

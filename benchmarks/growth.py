@@ -23,13 +23,13 @@ from training import Engine, Hooked
 
 from mechicl import recipes
 from mechicl.config import Config
-from mechicl.data.banks import build_bank
-from mechicl.engine.share import threads
 from mechicl.figures.style import COLOURS, finish
 from mechicl.interventions import every_head
 from mechicl.measures.ablation import evaluate
 from mechicl.series import open_series
-from mechicl.train import training_batches
+from mechicl.system.work_queue import threads
+from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.training.loop import training_batches
 
 SIZES: dict[str, tuple[tuple[int, ...], Callable[[Config, int], Config]]] = {
     "width": ((32, 64, 128, 256), lambda c, n: replace(c, model=replace(c.model, d_model=n))),

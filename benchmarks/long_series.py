@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from mechicl.config import to_dict
-from mechicl.engine.params import pack
+from mechicl.models.params import pack
 from mechicl.series import Series
-from mechicl.storage import Writer, append_line, write_json
-from mechicl.train import saved_weights
+from mechicl.series.storage import Writer, append_line, write_json
+from mechicl.training.loop import saved_weights
 
 
 def long_series(source: Series, root: Path, count: int) -> None:

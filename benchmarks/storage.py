@@ -23,10 +23,10 @@ import torch
 from long_series import long_series
 from zstandard import ZstdCompressor
 
-from mechicl.engine.params import pack
-from mechicl.engine.share import threads
 from mechicl.evaluators import evaluate_params, evaluation_sets
+from mechicl.models.params import pack
 from mechicl.series import Series, open_series
+from mechicl.system.work_queue import threads
 
 DEMO = Path(__file__).parents[1] / "checkpoints" / "demo"
 SAMPLE = 12  # checkpoints whose evaluators are compared

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mechicl.engine import share
+from mechicl.system import work_queue as share
 
 T = TypeVar("T")
 

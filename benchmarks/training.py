@@ -22,14 +22,15 @@ from timing import in_turns, one_core, ratio
 
 from mechicl import recipes
 from mechicl.config import Config
-from mechicl.data.banks import Batch, build_bank
-from mechicl.engine import gradients
-from mechicl.engine.adam import adam
-from mechicl.engine.params import init, pack
-from mechicl.engine.share import threads
-from mechicl.engine.step import Trainer
-from mechicl.model import ICLTransformer
-from mechicl.train import training_batches
+from mechicl.engine.fast import gradients
+from mechicl.engine.fast.adam import adam
+from mechicl.models.hooked import ICLTransformer
+from mechicl.models.params import init, pack
+from mechicl.system.work_queue import threads
+from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.training.loop import training_batches
+from mechicl.training.step import Trainer
 
 RECIPES = ("demo", "iwl", "coopetition-gaussian")
 STEPS = 10  # per turn

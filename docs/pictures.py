@@ -38,7 +38,7 @@ def page_of_app(run: Path, path: Path) -> None:
     """The app's page as a reader sees it, hints read and the ablated curve complete."""
     from playwright.sync_api import sync_playwright
 
-    from mechicl.app.server import open_server
+    from mechicl.page.server import open_server
 
     server = open_server(run, port=0).start()
     with sync_playwright() as driver:

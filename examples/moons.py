@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mechicl.data.kinds import bank
+from mechicl.tasks.exemplar_label.banks.kinds import bank
 
 
 @bank("moons", numbers="coordinates of moons")

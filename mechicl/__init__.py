@@ -13,23 +13,21 @@ Names are loaded when first used, so that `import mechicl` and `mechicl --help` 
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AblateHeads": "interventions",
-    "Batch": "data.banks",
+    "Batch": "tasks.exemplar_label.batch",
     "Config": "config",
-    "ICLTransformer": "model",
+    "ICLTransformer": "models.hooked",
     "Series": "series",
     "ablate_mlps": "measures.mlps",
-    "app": "app",
-    "bank_file": "features.own",
+    "app": "page",
+    "bank_file": "tasks.exemplar_label.features.own",
     "attention_scores": "measures.attention",
-    "densify": "train",
+    "densify": "training.loop",
     "effects": "measures.ablation",
     "evaluator_curves": "figures.curves",
     "every_head": "interventions",
@@ -37,16 +35,16 @@ _HOME = {
     "logit_attribution": "measures.attribution",
     "open_series": "series",
     "phase_table": "measures.phases",
-    "report": "report",
-    "resume": "train",
+    "report": "reporting.report",
+    "resume": "training.loop",
     "save_figure": "figures.save",
     "seed_bands": "measures.seeds",
     "seed_curves": "figures.curves",
     "series_phases": "measures.phases",
     "show_attention": "figures.attention",
     "standing_out": "measures.attention",
-    "train": "train",
-    "train_seeds": "ensemble",
+    "train": "training.loop",
+    "train_seeds": "training.ensemble",
 }
 _MODULES = ("interventions", "measures", "recipes")
 __all__ = ["__version__", *_MODULES, *_HOME]
@@ -55,11 +53,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl import interventions as interventions
     from mechicl import measures as measures
     from mechicl import recipes as recipes
-    from mechicl.app import app as app
     from mechicl.config import Config as Config
-    from mechicl.data.banks import Batch as Batch
-    from mechicl.ensemble import train_seeds as train_seeds
-    from mechicl.features.own import bank_file as bank_file
     from mechicl.figures.attention import show_attention as show_attention
     from mechicl.figures.curves import evaluator_curves as evaluator_curves
     from mechicl.figures.curves import seed_curves as seed_curves
@@ -75,13 +69,17 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl.measures.phases import phase_table as phase_table
     from mechicl.measures.phases import series_phases as series_phases
     from mechicl.measures.seeds import seed_bands as seed_bands
-    from mechicl.model import ICLTransformer as ICLTransformer
-    from mechicl.report import report as report
+    from mechicl.models.hooked import ICLTransformer as ICLTransformer
+    from mechicl.page import app as app
+    from mechicl.reporting.report import report as report
     from mechicl.series import Series as Series
     from mechicl.series import open_series as open_series
-    from mechicl.train import densify as densify
-    from mechicl.train import resume as resume
-    from mechicl.train import train as train
+    from mechicl.tasks.exemplar_label.batch import Batch as Batch
+    from mechicl.tasks.exemplar_label.features.own import bank_file as bank_file
+    from mechicl.training.ensemble import train_seeds as train_seeds
+    from mechicl.training.loop import densify as densify
+    from mechicl.training.loop import resume as resume
+    from mechicl.training.loop import train as train
 
 
 def __getattr__(name: str):
@@ -96,14 +94,3 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """Importing the submodule `train`, `report` or `app` would bind it here: the function must win."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOME and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

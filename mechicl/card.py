@@ -10,8 +10,8 @@ import html
 import math
 from typing import TYPE_CHECKING
 
+from mechicl.errors import SeriesError
 from mechicl.registry import EVALUATORS
-from mechicl.storage import SeriesError
 
 if TYPE_CHECKING:
     from mechicl.config import Config

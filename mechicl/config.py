@@ -11,13 +11,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mechicl.loading import ConfigError as ConfigError
+from mechicl.errors import ConfigError as ConfigError
 from mechicl.loading import at_least, check_types
 from mechicl.loading import from_dict as from_dict
 from mechicl.loading import to_dict as plain
-from mechicl.task import BankConfig as BankConfig
-from mechicl.task import SequenceConfig as SequenceConfig
 from mechicl.tasks.base import Task as Task
+from mechicl.tasks.exemplar_label.settings import BankConfig as BankConfig
+from mechicl.tasks.exemplar_label.settings import SequenceConfig as SequenceConfig
 from mechicl.treatments import Treatment as Treatment
 from mechicl.treatments import check_treatments
 
@@ -196,7 +196,7 @@ class Config:
         if self.task is not None:
             _check_of_other_task(self)
             return
-        from mechicl.data.sequences import check
+        from mechicl.tasks.exemplar_label.sequences import check
 
         bank = self.bank
         check(

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from mechicl.loading import ConfigError
+from mechicl.errors import ConfigError
 
 T = TypeVar("T")
 _OURS = ("mechicl", "analyses")

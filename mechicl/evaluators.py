@@ -34,17 +34,18 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from mechicl.config import Config, ConfigError
+from mechicl.config import Config
 from mechicl.engine.copied import label_scores, score_copied, scores_hook
 from mechicl.engine.forward import forward
-from mechicl.engine.params import Params
-from mechicl.engine.share import share_each
 from mechicl.engine.treated import edits, layer_treatments, reading_head
+from mechicl.errors import ConfigError
 from mechicl.loading import whole
+from mechicl.models.params import Params
 from mechicl.registry import EVALUATORS as EVALUATORS
 from mechicl.registry import Evaluator as Evaluator
 from mechicl.registry import applying as applying
-from mechicl.surroundings import reading
+from mechicl.system.surroundings import reading
+from mechicl.system.work_queue import share_each
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.scores import ALL_METRICS as ALL_METRICS

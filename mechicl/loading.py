@@ -16,11 +16,9 @@ import types
 import typing
 from typing import Any, Literal, NoReturn
 
+from mechicl.errors import ConfigError as ConfigError
+
 _LARGEST = 2**63 - 1  # whole numbers end up in int64
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be: says what was given, what is expected, and what to do."""
 
 
 class Options(dict[str, Any]):

@@ -17,7 +17,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mechicl.loading import ConfigError, Options, coerce
+from mechicl.errors import ConfigError
+from mechicl.loading import Options, coerce
 
 
 def own_settings_of(function: Callable) -> dict[str, tuple[Any, Any]]:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mechicl import doors
-from mechicl.disk import SeriesError
-from mechicl.loading import ConfigError
+from mechicl.errors import ConfigError, SeriesError
 
 _asked: dict[str, None] = {}  # what `load` was given, in order
 

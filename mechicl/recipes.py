@@ -9,17 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from mechicl.config import (
-    BankConfig,
-    Config,
-    ConfigError,
-    ModelConfig,
-    OptimConfig,
-    ScheduleConfig,
-    SequenceConfig,
-    Window,
-)  # fmt: skip
+from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, ScheduleConfig, SequenceConfig, Window
 from mechicl.doors import Door
+from mechicl.errors import ConfigError
 from mechicl.tasks.markov import Markov
 
 RECIPES: Door[Callable[[], Config]] = Door("recipe")

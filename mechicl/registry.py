@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mechicl import doors
-from mechicl.config import Config, ConfigError, SequenceConfig
+from mechicl.config import Config, SequenceConfig
+from mechicl.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mechicl.data.banks import Bank
     from mechicl.tasks.batch import TaskBatch
+    from mechicl.tasks.exemplar_label.banks.bank import Bank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Evaluator:
         """Its set, of `n` sequences."""
         if self.draw is not None:
             return self.draw(config, source, n, rng)
-        from mechicl.data.evaluation import draw
+        from mechicl.tasks.exemplar_label.evaluation import draw
 
         return draw(self, config, source, n, rng)
 

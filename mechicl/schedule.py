@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechicl.config import Config, ConfigError
+from mechicl.config import Config
+from mechicl.errors import ConfigError
 
 
 def evaluated_steps(config: Config) -> list[int]:

@@ -21,7 +21,8 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from mechicl.config import OF_EXEMPLARS, Config, ConfigError, from_dict, to_dict
+from mechicl.config import OF_EXEMPLARS, Config, from_dict, to_dict
+from mechicl.errors import ConfigError
 from mechicl.loading import Options, type_hints
 from mechicl.schedule import evaluated_steps
 

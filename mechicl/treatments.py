@@ -35,8 +35,9 @@ import itertools
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from mechicl.loading import ConfigError, check_types
-from mechicl.task import SequenceConfig
+from mechicl.errors import ConfigError
+from mechicl.loading import check_types
+from mechicl.tasks.exemplar_label.settings import SequenceConfig
 
 if TYPE_CHECKING:
     from mechicl.config import Config, ModelConfig
@@ -189,7 +190,7 @@ def _check(treatment: Treatment, config: Config) -> None:
     if treatment.kind == "relabel" and config.sequences.labels == "random":
         raise ConfigError("sequences.labels='random' draws labels per sequence: there is no map that could change.")
     if treatment.sequences is not None:
-        from mechicl.data.sequences import check
+        from mechicl.tasks.exemplar_label.sequences import check
 
         if treatment.sequences.n_pairs != config.sequences.n_pairs:
             raise ConfigError(f"its n_pairs={treatment.sequences.n_pairs}, but the model is built for the run's "

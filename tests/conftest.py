@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, ScheduleConfig
 from mechicl.series import Series, open_series
-from mechicl.train import train
+from mechicl.training.loop import train
 
 torch.set_num_threads(1)
 settings.register_profile(  # the same examples every time; a slow machine is no failure
@@ -125,9 +125,9 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """An empty working directory. What modules there register, and that they were imported, is undone afterwards."""
     from analyses.door import ANALYSES
     from mechicl import doors, plugins, recipes, registry
-    from mechicl.data.kinds import BANKS
     from mechicl.measures.door import MEASURES
     from mechicl.tasks.base import TASKS
+    from mechicl.tasks.exemplar_label.banks.kinds import BANKS
 
     registries = {"analysis": ANALYSES, "bank kind": BANKS, "measure": MEASURES, "recipe": recipes.RECIPES,
                   "evaluator": registry.EVALUATORS, "task": TASKS}  # fmt: skip

@@ -1,6 +1,6 @@
 """Failures at a chosen moment of writing a run, and a process that can be killed at one.
 
-A *moment* is one write, flush or rename that `mechicl.storage` does; `Fault(n, ...)` strikes at the
+A *moment* is one write, flush or rename that `mechicl.series.storage` does; `Fault(n, ...)` strikes at the
 n-th. A struck write first puts half of its bytes on the disk. Kinds of fault:
 
     kill    SIGKILL to this very process: nothing runs after it
@@ -34,7 +34,7 @@ class Fault:
         self.seen = 0
 
     def __enter__(self) -> Fault:
-        import mechicl.storage as storage
+        import mechicl.series.storage as storage
 
         fault, self._real = self, (os.fsync, os.replace)
         fsync, replace = self._real
@@ -66,7 +66,7 @@ class Fault:
         return self
 
     def __exit__(self, *_: object) -> None:
-        import mechicl.storage as storage
+        import mechicl.series.storage as storage
 
         del storage.open  # type: ignore[attr-defined]
         os.fsync, os.replace = self._real
@@ -118,7 +118,7 @@ class Workers:
 
 def _work(job: dict) -> None:
     from mechicl.config import Config, from_dict
-    from mechicl.train import densify, resume, train
+    from mechicl.training.loop import densify, resume, train
 
     with Fault(job["at"], job["kind"]):
         root = Path(job["root"])
@@ -134,7 +134,7 @@ def _serve() -> None:
     import torch
 
     from mechicl.config import BankConfig, Config
-    from mechicl.train import train
+    from mechicl.training.loop import train
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:  # what torch imports on first use, once

@@ -32,8 +32,8 @@ from dataclasses import replace
 import torch
 
 from mechicl.config import BankConfig, Config, ModelConfig, ScheduleConfig, SequenceConfig
-from mechicl.data.banks import build_bank
-from mechicl.engine.params import Params, init, shapes
+from mechicl.models.params import Params, init, shapes
+from mechicl.tasks.exemplar_label.banks.build import build_bank
 
 PREVIOUS_TOKEN_HEAD = (0, 1)  # (layer, head)
 INDUCTION_HEAD = (1, 2)

@@ -7,14 +7,14 @@ from pathlib import Path
 from known_models import INDUCTION_HEAD, induction_model, lookup_model, with_recall, without_head, without_mlps
 
 from mechicl.config import Config, to_dict
-from mechicl.data.banks import build_bank
-from mechicl.engine.params import Params, pack
 from mechicl.evaluators import evaluate_params, evaluation_sets
-from mechicl.open_run import manifest_of
+from mechicl.models.params import Params, pack
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
-from mechicl.storage import Writer, append_line, write_json
-from mechicl.train import saved_weights
+from mechicl.series.storage import Writer, append_line, write_json
+from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.training.loop import saved_weights
+from mechicl.training.open_run import manifest_of
 
 
 def write_series(

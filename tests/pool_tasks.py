@@ -1,4 +1,4 @@
-"""Tasks for tests/test_pool.py: in a module of their own, where worker processes can import them."""
+"""Tasks for tests/system/test_pool.py: in a module of their own, where worker processes can import them."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from mechicl.pool import run_tasks
-from mechicl.storage import SeriesError
+from mechicl.errors import SeriesError
+from mechicl.system.pool import run_tasks
 
 
 def work(what: str, tell) -> None:

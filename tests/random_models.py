@@ -5,11 +5,12 @@ import torch
 from torch import Tensor
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
-from mechicl.data.banks import Batch, build_bank
 from mechicl.engine.forward import forward, logits, stack
-from mechicl.engine.params import Params, init
 from mechicl.interventions import Intervention, edits
-from mechicl.model import ICLTransformer
+from mechicl.models.hooked import ICLTransformer
+from mechicl.models.params import Params, init
+from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.tasks.exemplar_label.batch import Batch
 
 MODELS = {
     "plain": {},

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mechicl.sweep.executor import Local
-from mechicl.sweep.gather import gather
-from mechicl.sweep.plan import Plan, plan
-from mechicl.sweep.run import sweep
+from mechicl.sweeps.executor import Local
+from mechicl.sweeps.gather import gather
+from mechicl.sweeps.plan import Plan, plan
+from mechicl.sweeps.run import sweep
 
 SMALL = """
 recipe = "demo"

@@ -148,7 +148,7 @@ def test_showing_a_run_imports_nothing_heavy(tiny_series):
 
 
 def test_other_objects_are_a_line_each(tiny_series):
-    from mechicl.data.banks import stack_batches
+    from mechicl.tasks.exemplar_label.batch import stack_batches
 
     batch, bank, model = tiny_series.evaluation_set("icl"), tiny_series.bank, tiny_series.model(60, fold_ln=True)
     for each in (batch, batch[:1], stack_batches([batch, batch]), bank, bank.holdout_classes(), model):

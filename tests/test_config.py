@@ -11,7 +11,6 @@ from mechicl import recipes
 from mechicl.config import (
     BankConfig,
     Config,
-    ConfigError,
     ModelConfig,
     OptimConfig,
     ScheduleConfig,
@@ -22,6 +21,7 @@ from mechicl.config import (
     from_run,
     to_dict,
 )
+from mechicl.errors import ConfigError
 
 FULL = Config(
     name="full.run-1_a",

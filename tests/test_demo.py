@@ -7,7 +7,7 @@ import pytest
 from analyses.head_ablations import icl_heads
 from mechicl import AblateHeads, open_series
 from mechicl.measures.phases import series_phases
-from mechicl.verify import verify
+from mechicl.series.verify import verify
 
 DEMO = Path(__file__).parents[1] / "checkpoints" / "demo"
 

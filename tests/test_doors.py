@@ -3,8 +3,8 @@
 import pytest
 
 from mechicl import doors
-from mechicl.config import ConfigError
 from mechicl.doors import Door
+from mechicl.errors import ConfigError
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_an_unknown_name_is_told_what_there_is(door):
 
 
 def test_what_is_not_mechicls_own_is_known_by_module(door):
-    door.add("a", 1, "mechicl.data.kinds")
+    door.add("a", 1, "mechicl.tasks.exemplar_label.banks.kinds")
     door.add("b", 2, "mine")
     door.add("c", 3, "__mp_main__")
     assert doors.foreign() == {"mine": ["thing b"], "__main__": ["thing c"]}

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from mechicl.config import BankConfig, Config, ConfigError, SequenceConfig
-from mechicl.data.banks import Bank, Batch, build_bank
+from mechicl.config import BankConfig, Config, SequenceConfig
 from mechicl.engine.forward import forward, label_logits, logits, stack
-from mechicl.engine.params import init, pack
+from mechicl.errors import ConfigError
 from mechicl.evaluators import (
     EVALUATORS,
     METRICS,
@@ -26,6 +25,10 @@ from mechicl.evaluators import (
     mean_interval,
     score,
 )
+from mechicl.models.params import init, pack
+from mechicl.tasks.exemplar_label.banks.bank import Bank
+from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.tasks.exemplar_label.batch import Batch
 
 N = 300
 FIXED = ["train", "icl", "flip", "ciwl", "iwl", "icl_holdout"]  # where a class has a label of its own

@@ -12,12 +12,12 @@ import pytest
 
 import mechicl
 from mechicl import cli
-from mechicl.app.answers import PANELS, Answers
-from mechicl.app.runs import Library
-from mechicl.app.view import Workbench
+from mechicl.errors import SeriesError
+from mechicl.page.answers import PANELS, Answers
+from mechicl.page.runs import Library
+from mechicl.page.view import Workbench
 from mechicl.series import open_series
-from mechicl.storage import SeriesError
-from mechicl.verify import verify
+from mechicl.series.verify import verify
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))

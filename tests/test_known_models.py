@@ -9,10 +9,10 @@ from known_models import (
     without_head,
 )
 
-from mechicl.data.banks import build_bank
 from mechicl.engine.forward import forward
-from mechicl.engine.params import pack
 from mechicl.evaluators import evaluate_params, evaluation_set, evaluation_sets
+from mechicl.models.params import pack
+from mechicl.tasks.exemplar_label.banks.build import build_bank
 
 
 def scores(config, weights) -> dict[tuple[str, str], float]:

@@ -18,7 +18,6 @@ from safetensors.numpy import save_file
 from mechicl.config import (
     BankConfig,
     Config,
-    ConfigError,
     ModelConfig,
     OptimConfig,
     ScheduleConfig,
@@ -28,15 +27,16 @@ from mechicl.config import (
     from_dict,
     to_dict,
 )
-from mechicl.data.kinds import BANKS
 from mechicl.doors import home_of
-from mechicl.features.file import Features, write
+from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, AblateMLPs, ClampMatch, Temper
 from mechicl.loading import check_types, type_hints
 from mechicl.measures.grafts import Graft
 from mechicl.series import open_series
 from mechicl.tasks.base import known
-from mechicl.train import train
+from mechicl.tasks.exemplar_label.banks.kinds import BANKS
+from mechicl.tasks.exemplar_label.features.file import Features, write
+from mechicl.training.loop import train
 
 TINY = Config(
     name="tiny", steps=2, batch_size=4, n_eval=4, states=1,

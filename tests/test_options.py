@@ -6,10 +6,11 @@ import pickle
 
 import pytest
 
-from mechicl.config import BankConfig, ConfigError, from_dict, to_dict
-from mechicl.data.kinds import bank
+from mechicl.config import BankConfig, from_dict, to_dict
+from mechicl.errors import ConfigError
 from mechicl.loading import Options
 from mechicl.options import filled, own_settings_of
+from mechicl.tasks.exemplar_label.banks.kinds import bank
 
 
 def turning(config, seed, data, *, turns: float = 1.0, sides: tuple[int, ...] = (3,), mode: str = "a"):

@@ -8,19 +8,19 @@ import pytest
 import torch
 
 import analyses
-from mechicl.app.answers import PANELS
-from mechicl.app.runs import Library
-from mechicl.app.server import build
 from mechicl.config import BankConfig, Config, ModelConfig, Treatment
-from mechicl.engine.params import pack
-from mechicl.ensemble import train_seeds
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.measures.grafts import Graft, evaluate_grafts
-from mechicl.report import report
+from mechicl.models.params import pack
+from mechicl.page.answers import PANELS
+from mechicl.page.runs import Library
+from mechicl.page.server import build
+from mechicl.reporting.report import report
 from mechicl.series import Series, open_series
-from mechicl.storage import read_jsonl
-from mechicl.train import densify, resume, train
-from mechicl.verify import verify
+from mechicl.series.storage import read_jsonl
+from mechicl.series.verify import verify
+from mechicl.training.ensemble import train_seeds
+from mechicl.training.loop import densify, resume, train
 
 CONVOLUTIONS = {f"encoder.{i}.{leaf}" for i in (0, 1) for leaf in "Wb"}
 

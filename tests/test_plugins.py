@@ -3,8 +3,8 @@
 import pytest
 
 from mechicl import plugins
-from mechicl.commands import command
-from mechicl.config import ConfigError
+from mechicl.errors import ConfigError
+from mechicl.system.commands import command
 
 
 def test_a_module_of_this_directory_is_found_and_commands_name_it(plugin_folder):
@@ -24,8 +24,9 @@ def test_a_module_of_this_directory_is_found_and_commands_name_it(plugin_folder)
     ("needs", "import not_installed_here", r"cannot be imported: ModuleNotFoundError.*needs.py, line 1"),
     ("broken", "x = 1\nraise ValueError('why')", r"cannot be imported: ValueError: why \(.*broken.py, line 2"),
     ("unparsed", "def", "cannot be imported: SyntaxError"),
-    ("again", "from mechicl.data.kinds import bank\n@bank('gaussian')\ndef again(config, seed, data): ...",
-     "--plugin again: again registers the bank kind 'gaussian', but mechicl.data.kinds has"),
+    ("again", "from mechicl.tasks.exemplar_label.banks.kinds import bank\n"
+     "@bank('gaussian')\ndef again(config, seed, data): ...",
+     "--plugin again: again registers the bank kind 'gaussian', but mechicl.tasks.exemplar_label.banks.kinds has"),
 ])  # fmt: skip
 def test_what_cannot_be_loaded_says_why(plugin_folder, name, text, words):
     if text is not None:

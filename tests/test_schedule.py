@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mechicl.config import Config, ConfigError, ScheduleConfig, Window
+from mechicl.config import Config, ScheduleConfig, Window
+from mechicl.errors import ConfigError
 from mechicl.schedule import checkpoint_steps, state_steps
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mechicl import recipes
-from mechicl.config import OF_EXEMPLARS, Config, ConfigError, SequenceConfig, Treatment
+from mechicl.config import OF_EXEMPLARS, Config, SequenceConfig, Treatment
+from mechicl.errors import ConfigError
 from mechicl.settings import as_lines, assignments, changed, flat, known, label, named
 from mechicl.tasks.markov import Markov
 

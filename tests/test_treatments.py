@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from mechicl.config import Config, ConfigError, SequenceConfig, Treatment, from_dict, to_dict
-from mechicl.data.banks import build_bank
-from mechicl.data.treated import bank_at, bank_of
-from mechicl.engine.params import init, pack
-from mechicl.engine.step import Trainer
-from mechicl.ensemble import train_seeds
+from mechicl.config import Config, SequenceConfig, Treatment, from_dict, to_dict
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.interventions import AblateHeads
+from mechicl.models.params import init, pack
 from mechicl.series import Series, open_series
-from mechicl.storage import SeriesError, read_jsonl
-from mechicl.train import densify, resume, train, training_batches
+from mechicl.series.storage import read_jsonl
+from mechicl.series.verify import verify
+from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.tasks.exemplar_label.relabelled import bank_at, bank_of
+from mechicl.training.ensemble import train_seeds
+from mechicl.training.loop import densify, resume, train, training_batches
+from mechicl.training.step import Trainer
 from mechicl.treatments import in_force, in_groups
-from mechicl.verify import verify
 
 
 def treated(config: Config, *treatments: dict, **changes) -> Config:

@@ -12,9 +12,8 @@ from mechicl import plugins
 from mechicl.cli.create import densify, features, recipes, sweep, train
 from mechicl.cli.look import ablate, analyze, measure, open_app, report, show, verify
 from mechicl.cli.verbs import app
-from mechicl.config import ConfigError
-from mechicl.output import never_crash
-from mechicl.storage import SeriesError
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.system.output import never_crash
 
 __all__ = ["ablate", "analyze", "app", "densify", "features", "main", "measure", "open_app", "recipes", "report",
            "show", "sweep", "train", "verify"]  # fmt: skip

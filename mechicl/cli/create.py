@@ -8,8 +8,8 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from mechicl.cli.verbs import Run, app
-from mechicl.commands import command
-from mechicl.config import ConfigError
+from mechicl.errors import ConfigError
+from mechicl.system.commands import command
 
 
 @app.command
@@ -74,11 +74,11 @@ def train(
     """
     from mechicl import recipes as known
     from mechicl import train as trainer  # the function
-    from mechicl.ensemble import train_seeds
     from mechicl.loading import parse_seeds
-    from mechicl.paths import shown
     from mechicl.settings import assignments, changed, named
-    from mechicl.train import resume as continue_run
+    from mechicl.system.paths import shown
+    from mechicl.training.ensemble import train_seeds
+    from mechicl.training.loop import resume as continue_run
 
     if resume is not None:
         if changes or any(given is not None for given in (recipe, out, seed, seeds)):
@@ -147,8 +147,8 @@ def features(
         jobs: threads.
         quiet: no progress bar.
     """
-    from mechicl.features.encoders import Options
-    from mechicl.features.extract import extract
+    from mechicl.tasks.exemplar_label.features.encoders import Options
+    from mechicl.tasks.exemplar_label.features.extract import extract
 
     options = Options(size=size, dim=dim, weights=weights, threads=jobs)
     made = extract(source, out, encoder=encoder, transforms=transforms, n_exemplars=exemplars, pictures=pictures,
@@ -172,8 +172,8 @@ def sweep(
 ) -> None:
     """Train a grid of settings x seeds that a file describes, and gather one table.
 
-    $ mechicl sweep sweeps/dimension.toml --dry-run
-    $ mechicl sweep sweeps/dimension.toml
+    $ mechicl sweep research/sweeps/dimension.toml --dry-run
+    $ mechicl sweep research/sweeps/dimension.toml
 
     The same line goes on after an interruption: finished runs are skipped. The table is
     OUT/table.parquet, and what the seeds of each condition agree on OUT/summary.parquet.
@@ -188,7 +188,7 @@ def sweep(
         slurm: as jobs of a Slurm cluster, with the settings of the file's [slurm] table.
         quiet: no progress bar.
     """
-    from mechicl.sweep.command import run
+    from mechicl.sweeps.command import run
 
     failed = run(
         file, out, jobs=jobs, data=data, dry_run=dry_run, only_gather=gather, retry=retry, slurm=slurm,
@@ -218,8 +218,8 @@ def densify(
         every: distance between checkpoints, in steps.
         quiet: no progress bar.
     """
-    from mechicl.paths import shown
-    from mechicl.train import densify as replay
+    from mechicl.system.paths import shown
+    from mechicl.training.loop import densify as replay
 
     series = replay(run, start, stop, every, progress=not quiet)
     inside = sum(start <= step <= stop for step in series.steps)

@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from mechicl.cli.verbs import Run, Runs, app
-from mechicl.config import ConfigError
+from mechicl.errors import ConfigError
 
 
 def _analyses() -> str:
@@ -38,9 +38,9 @@ def analyze(
         quiet: no progress bar.
     """
     import analyses
-    from mechicl.disk import check_writable, own_place
-    from mechicl.paths import given, shown
     from mechicl.series import open_series
+    from mechicl.system.disk import check_writable, own_place
+    from mechicl.system.paths import given, shown
 
     series = open_series(run)
     chosen = analyses.names() if name is None else [name]
@@ -80,8 +80,8 @@ def ablate(
         n: sequences per evaluator (default: as the run was evaluated).
         out: keep the table, as FILE.csv or FILE.parquet.
     """
-    from mechicl.ablate import asked
-    from mechicl.ablate import run as measure
+    from mechicl.cli.ablate import asked
+    from mechicl.cli.ablate import run as measure
 
     print(measure(run, asked(heads, kind, hold, mlp, edge), step, n, out))
 
@@ -110,8 +110,8 @@ def measure(
         out: keep the table, as FILE.csv or FILE.parquet.
         quiet: no progress bar.
     """
-    from mechicl.measure import listing
-    from mechicl.measure import run as take
+    from mechicl.cli.measure import listing
+    from mechicl.cli.measure import run as take
 
     print(listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet))
 
@@ -125,9 +125,9 @@ def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
         out: the page (default RUN/report.html), as for a run that is read-only.
         quiet: no progress bar.
     """
-    from mechicl.paths import shown
-    from mechicl.report import report as write
+    from mechicl.reporting.report import report as write
     from mechicl.series import open_series
+    from mechicl.system.paths import shown
 
     path = write(open_series(run), out, progress=not quiet)
     print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
@@ -161,7 +161,7 @@ def open_app(
     """
     import torch
 
-    from mechicl.app.server import open_server
+    from mechicl.page.server import open_server
 
     torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
     server = open_server(run, host, port, root=root_path, allow_hosts=allow_host)
@@ -188,7 +188,7 @@ def verify(run: Run, *, every: bool = False, data: Path | None = None) -> None:
         data: where the images are, for recipes that need them.
     """
     from mechicl.series import open_series
-    from mechicl.verify import verify as check
+    from mechicl.series.verify import verify as check
 
     notes: list[str] = []
     problems = check(run, again=None if every else 5, data=data, notes=notes)
@@ -208,8 +208,8 @@ def show(runs: Runs) -> None:
     Args:
         runs: run directories.
     """
+    from mechicl.reporting.summary import one, several
     from mechicl.series import open_series
-    from mechicl.summary import one, several
 
     if not runs:
         raise ConfigError("say which run: `mechicl show checkpoints/demo`.")

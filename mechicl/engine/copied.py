@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.batch import Batch
 
 ELSEWHERE = 1e9  # minus the logit of a label that the context does not show
 

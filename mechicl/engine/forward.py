@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.ops import EPS, GELU, attend, beside, compiled, layer_norm, linear, project, sequences
-from mechicl.engine.params import Params, rotary_tables, sinusoidal_positions
+from mechicl.models.params import Params, rotary_tables, sinusoidal_positions
 from mechicl.tasks.batch import TaskBatch
 
 
@@ -183,7 +183,7 @@ def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:
     """
     w, bias = params["unembed.W_U"], params["unembed.b_U"]
     if compiled(final, w):
-        from mechicl.engine.head import label_logits as kernel
+        from mechicl.engine.fast.unembed import label_logits as kernel
 
         models = len(w) if w.dim() == 3 else 1
         out = final.new_empty(*final.shape[:-1], labels.shape[-1])

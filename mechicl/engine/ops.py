@@ -103,7 +103,7 @@ def layer_norm(x: Tensor, w: Tensor, bias: Tensor) -> Tensor:
     """LayerNorm over the last axis. x [*lead, d]; w, bias [d], or [s, d] for x [s, *lead, d]."""
     if not compiled(x, w):
         return F.layer_norm(x, x.shape[-1:], eps=EPS) * beside(w, x) + beside(bias, x)
-    from mechicl.engine.kernels import layer_norm as kernel
+    from mechicl.engine.fast.kernels import layer_norm as kernel
 
     x, models = x.contiguous(), len(w) if w.dim() == 2 else 1
     y, source = torch.empty_like(x), rows(x)
@@ -119,7 +119,7 @@ def embed(features: Tensor, w: Tensor, bias: Tensor, table: Tensor, labels: Tens
         table: [v, d] or [s, v, d], of which the rows labels [*lead, C] stand between them.
         positions: [2C+1, d], added; or [s, 2C+1, d].
     """
-    from mechicl.engine.kernels import interleave
+    from mechicl.engine.fast.kernels import interleave
 
     shown = map_rows(features, w, bias)
     x = shown.new_empty(*shown.shape[:-2], 2 * shown.shape[-2] - 1, shown.shape[-1])
@@ -142,7 +142,7 @@ def project(y: Tensor, w: Tensor, query_only: bool) -> tuple[Tensor, Tensor]:
 def attend(q: Tensor, kv: Tensor, h: int) -> Tensor:
     """Causal softmax attention of `project`ed queries, keys and values, on the CPU and without
     gradient: z [*lead, positions that ask, h, k]."""
-    from mechicl.engine.kernels import attention
+    from mechicl.engine.fast.kernels import attention
 
     query_only, t = q is not kv, kv.shape[-2]
     d = kv.shape[-1] // (2 if query_only else 3)

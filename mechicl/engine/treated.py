@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from mechicl.config import Config, ModelConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit
-from mechicl.engine.params import Params, init, pack
+from mechicl.models.params import Params, init, pack
 from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.batch import Batch
 from mechicl.treatments import Treatment, in_groups
 
 

@@ -16,15 +16,15 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from mechicl.config import ConfigError
 from mechicl.engine.forward import forward
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.scales import colorscale
 from mechicl.figures.style import FONT, finish, short
 from mechicl.interventions import Intervention, as_interventions, edits
-from mechicl.paths import given
 from mechicl.registry import looked_at
-from mechicl.series import Series, SeriesError
-from mechicl.surroundings import reading
+from mechicl.series import Series
+from mechicl.system.paths import given
+from mechicl.system.surroundings import reading
 
 SEPARATOR = "·"  # between the words of a token in circuitsvis
 

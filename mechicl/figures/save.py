@@ -7,9 +7,9 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from mechicl.config import ConfigError
-from mechicl.paths import given
-from mechicl.storage import write_atomic
+from mechicl.errors import ConfigError
+from mechicl.series.storage import write_atomic
+from mechicl.system.paths import given
 
 PICTURES = ("png", "svg", "pdf", "jpg", "webp")
 _TIMEOUT = 300  # seconds for one picture: a browser has to start first, also on a busy machine

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mechicl.config import ConfigError, ModelConfig
-from mechicl.data.banks import Batch
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.engine.treated import match_row
+from mechicl.errors import ConfigError
 from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

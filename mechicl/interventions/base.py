@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mechicl.config import ConfigError, ModelConfig
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
 from mechicl.tasks.batch import TaskBatch
 
 

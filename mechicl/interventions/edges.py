@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mechicl.config import ConfigError, ModelConfig
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import check_heads, head_pairs, names
 from mechicl.loading import check_types

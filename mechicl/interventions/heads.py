@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechicl.config import ConfigError, ModelConfig
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.loading import check_types, whole
 from mechicl.tasks.batch import TaskBatch

@@ -8,8 +8,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from mechicl.config import ConfigError, ModelConfig
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch

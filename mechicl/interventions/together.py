@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mechicl.config import ConfigError, ModelConfig
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.tasks.batch import TaskBatch
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mechicl.config import ConfigError, ModelConfig
+from mechicl.config import ModelConfig
 from mechicl.engine.copied import label_scores, score_copied, scores_hook
 from mechicl.engine.forward import Edit, forward, restart_hooks
-from mechicl.engine.params import Params
+from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, Metrics, mean_interval, paired_interval, score, wanted_of
 from mechicl.interventions import Intervention, Kind, as_interventions, edits, every_head
 from mechicl.interventions.base import described, rank
@@ -24,9 +24,10 @@ from mechicl.measures import tables
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.models.params import Params
 from mechicl.registry import applying
 from mechicl.series import Series
-from mechicl.surroundings import reading
+from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["answers", "effects", "evaluate", "head_effects"]

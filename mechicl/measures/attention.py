@@ -33,15 +33,15 @@ import torch
 from torch import Tensor
 
 from mechicl.engine.forward import forward
-from mechicl.engine.params import Params, init, pack
 from mechicl.evaluators import normal_interval
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
+from mechicl.models.params import Params, init, pack
 from mechicl.registry import main_in_context
 from mechicl.series import Series
-from mechicl.surroundings import reading
+from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["attention_scores", "standing_out", "uniform_scores", "untrained_scores"]

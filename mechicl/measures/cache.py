@@ -21,9 +21,10 @@ import pandas as pd
 
 import mechicl
 from mechicl.config import to_dict
-from mechicl.disk import is_file, own_place
-from mechicl.series import Series, SeriesError
-from mechicl.storage import file_problem, read_json, write_atomic, write_json
+from mechicl.errors import SeriesError
+from mechicl.series import Series
+from mechicl.series.storage import file_problem, read_json, write_atomic, write_json
+from mechicl.system.disk import is_file, own_place
 
 _WORTH = 8  # fewer checkpoints are measured sooner than looked up
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from mechicl.config import ConfigError
-from mechicl.engine.params import Params
+from mechicl.errors import ConfigError
+from mechicl.models.params import Params
 
 __all__ = ["composition_scores"]
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mechicl.config import ConfigError
 from mechicl.doors import Door
+from mechicl.errors import ConfigError
 
 __all__ = ["measure"]
 

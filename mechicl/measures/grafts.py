@@ -27,16 +27,17 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from mechicl.config import Config, ConfigError, ModelConfig
+from mechicl.config import Config, ModelConfig
 from mechicl.engine.forward import forward
-from mechicl.engine.params import Params, pack, shapes
+from mechicl.errors import ConfigError
 from mechicl.evaluators import Metrics, metric_rows, score, wanted_of
 from mechicl.loading import at_least, check_types
 from mechicl.measures.cache import cached
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
+from mechicl.models.params import Params, pack, shapes
 from mechicl.registry import applying
 from mechicl.series import Series
-from mechicl.surroundings import reading
+from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 from mechicl.treatments import GROUPS, in_groups
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import pandas as pd
 
-from mechicl.config import ConfigError
+from mechicl.errors import ConfigError
 from mechicl.interventions import AblateMLPs
 from mechicl.measures.ablation import EFFECT, evaluate
 from mechicl.measures.door import measure

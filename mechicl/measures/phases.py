@@ -21,11 +21,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mechicl.commands import command
+from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS, chance
 from mechicl.measures.door import measure
 from mechicl.registry import leading, with_phases
-from mechicl.series import Series, SeriesError
+from mechicl.series import Series
+from mechicl.system.commands import command
 
 __all__ = ["over_seeds", "phase_table", "phase_times", "series_phases"]
 

@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mechicl.engine.params import Params, pack
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
 from mechicl.measures.grafts import scored_rows
 from mechicl.measures.subspaces import VARIATIONS, carried
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
+from mechicl.models.params import Params, pack
 from mechicl.registry import main
 from mechicl.series import Series
-from mechicl.surroundings import reading
+from mechicl.system.surroundings import reading
 
 __all__ = ["remove_directions"]
 

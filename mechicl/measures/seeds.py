@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.door import measure
-from mechicl.series import Series, SeriesError
+from mechicl.series import Series
 
 __all__ = ["seed_bands"]
 

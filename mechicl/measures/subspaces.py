@@ -41,15 +41,16 @@ import torch
 from scipy.linalg import subspace_angles
 from scipy.stats import t as student
 
-from mechicl.config import ConfigError, ModelConfig
-from mechicl.data.banks import Batch
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
-from mechicl.engine.params import Params
+from mechicl.errors import ConfigError
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, encoded_bytes, stream, tidy
+from mechicl.models.params import Params
 from mechicl.series import Series
-from mechicl.surroundings import reading
+from mechicl.system.surroundings import reading
+from mechicl.tasks.exemplar_label.batch import Batch
 
 VARIATIONS = ("flip", "ciwl", "iwl")
 Writer = Literal["heads", "mlp"]

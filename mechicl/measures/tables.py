@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mechicl.config import ConfigError
-from mechicl.disk import check_writable
-from mechicl.engine.encoder import n_features
-from mechicl.engine.params import Params
-from mechicl.engine.share import share_each, threads
-from mechicl.paths import given, shown
-from mechicl.progress import bar, each
-from mechicl.series import Series, SeriesError
-from mechicl.storage import write_atomic
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.models.encoder import n_features
+from mechicl.models.params import Params
+from mechicl.series import Series
+from mechicl.series.storage import write_atomic
+from mechicl.system.disk import check_writable
+from mechicl.system.paths import given, shown
+from mechicl.system.progress import bar, each
+from mechicl.system.work_queue import share_each, threads
 
 __all__ = ["tidy"]
 

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from mechicl.doors import Door
-from mechicl.loading import ConfigError, from_dict
+from mechicl.errors import ConfigError
+from mechicl.loading import from_dict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,6 +202,6 @@ def task_of(config: Config) -> Task:
     """The task of a run: the one that its config names, or exemplars and labels."""
     if config.task is not None:
         return config.task
-    from mechicl.tasks.exemplar_label import ExemplarLabel
+    from mechicl.tasks.exemplar_label.task import ExemplarLabel
 
     return ExemplarLabel(config=config)

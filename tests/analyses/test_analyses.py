@@ -18,11 +18,11 @@ from analyses.attention_over_time import TARGETS, moments, strongest_head
 from analyses.controls import CONTROLS, described, random_sets, spread
 from analyses.findings import Findings
 from analyses.head_ablations import icl_heads
-from mechicl.config import ConfigError, ModelConfig
+from mechicl.config import ModelConfig
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.interventions import AblateHeads
 from mechicl.measures.tables import COLUMNS
 from mechicl.series import open_series
-from mechicl.storage import SeriesError
 
 CIRCUIT = (PREVIOUS_TOKEN_HEAD, INDUCTION_HEAD)
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mechicl.data.banks import Batch
 from mechicl.engine.copied import copied_loss, score_copied
 from mechicl.evaluators import ALL_METRICS
+from mechicl.tasks.exemplar_label.batch import Batch
 
 
 def shown(labels: list[list[int]], target: list[int]) -> Batch:

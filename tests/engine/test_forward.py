@@ -9,10 +9,10 @@ from random_models import batch_of, hooked
 from torch import Tensor
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import Edit, forward, label_logits, linear, logits, stack
-from mechicl.engine.params import Params, init, pack, shapes
-from mechicl.model import ICLTransformer
+from mechicl.models.hooked import ICLTransformer
+from mechicl.models.params import Params, init, pack, shapes
+from mechicl.tasks.exemplar_label.batch import Batch
 
 MODELS = {
     "attention-only": {},

@@ -5,14 +5,15 @@ import pytest
 import torch
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig, Treatment
-from mechicl.data.banks import Batch, build_bank, stack_batches
+from mechicl.engine.fast.gradients import loss_and_gradients
 from mechicl.engine.forward import forward, logits
-from mechicl.engine.gradients import loss_and_gradients
-from mechicl.engine.params import Params, init, pack, unpack
-from mechicl.engine.step import Trainer, loss_and_autograd
 from mechicl.engine.treated import edits, held_pattern, layer_treatments
-from mechicl.model import ICLTransformer
-from mechicl.train import training_batches
+from mechicl.models.hooked import ICLTransformer
+from mechicl.models.params import Params, init, pack, unpack
+from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.tasks.exemplar_label.batch import Batch, stack_batches
+from mechicl.training.loop import training_batches
+from mechicl.training.step import Trainer, loss_and_autograd
 
 TREATED = {
     "ablate first": ({"kind": "ablate", "heads": [(0, 1)]},),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 
-from mechicl.data.banks import Bank
+from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS, applying
 from mechicl.figures.attention import (
     Patterns,
@@ -31,7 +31,7 @@ from mechicl.figures.scales import colorscale
 from mechicl.figures.style import COLOURS, NAMES, finish
 from mechicl.interventions import AblateHeads
 from mechicl.measures.phases import series_phases
-from mechicl.storage import SeriesError
+from mechicl.tasks.exemplar_label.banks.bank import Bank
 
 
 def named(fig: go.Figure, name: str):

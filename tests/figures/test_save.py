@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import mechicl
-from mechicl.config import ConfigError
+from mechicl.errors import ConfigError
 from mechicl.figures.save import PICTURES
 
 FIGURE = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="a line")).update_layout(title="A title", width=300, height=200)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from random_models import MODELS, batch_of, by_engine, hooked, make, weights_of
 
-from mechicl.config import ConfigError
 from mechicl.engine.forward import Edit
-from mechicl.engine.params import pack
+from mechicl.errors import ConfigError
 from mechicl.interventions import (
     AblateHeads,
     AblateMLPs,
@@ -23,6 +22,7 @@ from mechicl.interventions import (
 )
 from mechicl.interventions.base import described
 from mechicl.measures.ablation import answers, evaluate
+from mechicl.models.params import pack
 
 ALL = {  # two or more of each family, to share a pass
     "heads": [AblateHeads(heads=((0, 1),), hold=("k",)), AblateHeads(heads=((0, 0), (0, 1)), hold=("k",))],

@@ -5,10 +5,10 @@ import torch
 from known_models import CONTENT, DIM, INDUCTION_HEAD, MOVED, PREVIOUS_TOKEN_HEAD, induction_model
 from random_models import batch_of, by_engine, hooked, make, weights_of
 
-from mechicl.config import ConfigError
-from mechicl.data.banks import build_bank
-from mechicl.engine.params import pack
+from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, ClampCopy, ClampLayer, ClampMatch, Together
+from mechicl.models.params import pack
+from mechicl.tasks.exemplar_label.banks.build import build_bank
 
 COPY = ClampCopy(head=INDUCTION_HEAD)
 LOST = AblateHeads(heads=(PREVIOUS_TOKEN_HEAD,))

@@ -4,13 +4,13 @@ import pytest
 import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 
-from mechicl.ablate import asked
-from mechicl.config import ConfigError
+from mechicl.cli.ablate import asked
 from mechicl.engine.forward import forward
-from mechicl.engine.params import pack
+from mechicl.errors import ConfigError
 from mechicl.interventions import CutEdges, edits
 from mechicl.interventions.edges import edge_mask
-from mechicl.model import ICLTransformer
+from mechicl.models.hooked import ICLTransformer
+from mechicl.models.params import pack
 
 SPARED = ["query->match", "query->other", "query->other_label", "exemplar->label", "label->label", "first"]
 

@@ -10,10 +10,9 @@ from known_models import PREVIOUS_TOKEN_HEAD
 from random_models import MODELS, batch_of, by_engine, hooked, make, weights_of
 from torch import Tensor
 
-from mechicl.config import ConfigError, ModelConfig
-from mechicl.data.banks import Batch
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward, logits, stack
-from mechicl.engine.params import pack
+from mechicl.errors import ConfigError
 from mechicl.interventions import (
     BASELINES,
     AblateHeads,
@@ -24,7 +23,9 @@ from mechicl.interventions import (
     only_head,
     random_heads,
 )
-from mechicl.model import ICLTransformer
+from mechicl.models.hooked import ICLTransformer
+from mechicl.models.params import pack
+from mechicl.tasks.exemplar_label.batch import Batch
 
 KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
 SETS = [

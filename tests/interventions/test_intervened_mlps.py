@@ -5,9 +5,9 @@ import torch
 from known_models import without_mlps
 from random_models import batch_of, by_engine, hooked, make, weights_of
 
-from mechicl.config import ConfigError
-from mechicl.engine.params import pack
+from mechicl.errors import ConfigError
 from mechicl.interventions import AblateMLPs
+from mechicl.models.params import pack
 
 
 @pytest.mark.parametrize("layers", [(0,), (2,), (0, 2)])

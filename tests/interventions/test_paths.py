@@ -6,8 +6,8 @@ from known_models import induction_model, lookup_model
 from known_series import write_series
 from random_models import MODELS, batch_of, by_engine, hooked, make, weights_of
 
-from mechicl.engine.params import pack
 from mechicl.interventions import AblateHeads, RemoveDirectPath, Together, only_direct_path
+from mechicl.models.params import pack
 
 
 @pytest.mark.parametrize("shape", MODELS)

@@ -9,13 +9,13 @@ import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 from known_series import write_series
 
-from mechicl.config import ConfigError, ModelConfig
-from mechicl.engine.params import init
+from mechicl.config import ModelConfig
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS, METRICS, evaluate_params
 from mechicl.interventions import BASELINES, AblateHeads, every_head
 from mechicl.measures import tables
 from mechicl.measures.ablation import effects, evaluate
-from mechicl.storage import SeriesError
+from mechicl.models.params import init
 
 KINDS = tuple(BASELINES)
 SIX = ["train", "icl", "flip", "ciwl", "iwl", "icl_holdout"]

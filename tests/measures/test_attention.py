@@ -10,7 +10,6 @@ import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD, induction_model
 from known_series import write_series
 
-from mechicl.data.banks import Batch
 from mechicl.measures import tables
 from mechicl.measures.attention import (
     SCORES,
@@ -20,6 +19,7 @@ from mechicl.measures.attention import (
     uniform_scores,
     untrained_scores,
 )
+from mechicl.tasks.exemplar_label.batch import Batch
 
 EVALUATORS = ("icl", "flip", "ciwl")  # those whose context holds the right label
 NAN = math.nan

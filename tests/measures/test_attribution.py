@@ -12,11 +12,11 @@ from known_series import write_series
 from random_models import hooked
 
 from mechicl.config import BankConfig, Config, ModelConfig, ScheduleConfig, SequenceConfig
-from mechicl.data.banks import build_bank
 from mechicl.engine.forward import forward, logits, stack
-from mechicl.engine.params import init, pack
 from mechicl.measures import tables
 from mechicl.measures.attribution import METRICS, attribute, components, logit_attribution
+from mechicl.models.params import init, pack
+from mechicl.tasks.exemplar_label.banks.build import build_bank
 
 EVALUATORS = ("icl", "flip", "ciwl")  # those whose context holds the right label
 MODELS = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mechicl.errors import SeriesError
 from mechicl.measures import cache
 from mechicl.measures.cache import cached
-from mechicl.series import SeriesError
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD, induction_model
 
-from mechicl.config import ConfigError
-from mechicl.engine.params import init
+from mechicl.errors import ConfigError
 from mechicl.measures.composition import composition_scores
+from mechicl.models.params import init
 
 
 @pytest.mark.parametrize("through", ["Q", "K", "V"])

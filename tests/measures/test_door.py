@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from mechicl import measures
-from mechicl.config import ConfigError
-from mechicl.measure import run
+from mechicl.cli.measure import run
+from mechicl.errors import ConfigError
 from mechicl.measures.door import measure
 
 PAGE = (Path(__file__).parents[2] / "docs" / "measures.md").read_text()

@@ -5,13 +5,12 @@ import pytest
 from known_models import INDUCTION_HEAD, induction_model, without_head
 from known_series import write_series
 
-from mechicl.config import ConfigError
-from mechicl.engine.params import shapes
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.measures.grafts import Graft, evaluate_grafts, first_half, grafted, in_parts, second_half
 from mechicl.measures.tables import COLUMNS
-from mechicl.storage import SeriesError
+from mechicl.models.params import shapes
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import pytest
 from known_models import induction_model
 
 from mechicl.config import ScheduleConfig, to_dict
-from mechicl.data.banks import build_bank
-from mechicl.engine.params import pack
-from mechicl.open_run import manifest_of
+from mechicl.models.params import pack
 from mechicl.schedule import checkpoint_steps
-from mechicl.storage import Writer, append_line, write_json
-from mechicl.train import saved_weights
+from mechicl.series.storage import Writer, append_line, write_json
+from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.training.loop import saved_weights
+from mechicl.training.open_run import manifest_of
 
 CHECKPOINTS = 2000
 BUDGET = 150 * 2**20  # bytes above what 50 checkpoints need

@@ -5,7 +5,7 @@ import torch
 from known_models import induction_model, lookup_model, with_recall, without_mlps
 from known_series import write_series
 
-from mechicl.config import ConfigError
+from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.ablation import evaluate
 from mechicl.measures.mlps import ablate_mlps

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mechicl.data.banks import build_bank
+from mechicl.errors import SeriesError
 from mechicl.evaluators import evaluation_set
 from mechicl.measures.phases import MIN_RISE, Phases, over_seeds, phase_table, phase_times, series_phases
 from mechicl.series import open_series
-from mechicl.storage import SeriesError
+from mechicl.tasks.exemplar_label.banks.build import build_bank
 
 
 def times(values: list[float], chance: float = 0.5, at: list[float] | None = None) -> Phases:

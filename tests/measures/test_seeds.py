@@ -8,9 +8,9 @@ from known_models import induction_model, lookup_model
 from known_series import write_series
 from scipy import stats
 
+from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS, applying
 from mechicl.measures.seeds import aligned, seed_bands
-from mechicl.storage import SeriesError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import torch
 from known_models import LABEL
 
 from mechicl.engine.forward import forward
-from mechicl.engine.params import pack
 from mechicl.measures.removal import remove_directions, without_directions
 from mechicl.measures.subspaces import (
     VARIATIONS,
@@ -20,6 +19,7 @@ from mechicl.measures.subspaces import (
     writes,
 )
 from mechicl.measures.tables import COLUMNS
+from mechicl.models.params import pack
 
 
 def spanned(columns: list[int], d: int = 8) -> np.ndarray:

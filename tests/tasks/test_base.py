@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mechicl import recipes
-from mechicl.config import BankConfig, Config, ConfigError, ModelConfig, Treatment, from_dict, to_dict
+from mechicl.config import BankConfig, Config, ModelConfig, Treatment, from_dict, to_dict
+from mechicl.errors import ConfigError
 from mechicl.tasks.base import known, register, task_of
-from mechicl.tasks.exemplar_label import ExemplarLabel
+from mechicl.tasks.exemplar_label.task import ExemplarLabel
 from mechicl.tasks.markov import Markov
 
 RUN = Config(name="x", steps=8, task=Markov(n_chains=5))

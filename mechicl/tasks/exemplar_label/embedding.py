@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.encoder import encode
 from mechicl.engine.ops import compiled, linear
 from mechicl.engine.ops import embed as kernel
+from mechicl.models.encoder import encode
 
 if TYPE_CHECKING:
-    from mechicl.data.banks import Batch
     from mechicl.tasks.batch import Hook
+    from mechicl.tasks.exemplar_label.batch import Batch
 
 
 def embed(params: dict[str, Tensor], batch: Batch, model: ModelConfig, hook: Hook) -> Tensor:

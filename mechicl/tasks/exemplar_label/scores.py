@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mechicl.config import ConfigError
-from mechicl.data.banks import Batch
 from mechicl.engine.forward import label_logits
 from mechicl.engine.ops import compiled, linear, matmul_arrays
-from mechicl.engine.params import Params
+from mechicl.errors import ConfigError
+from mechicl.models.params import Params
+from mechicl.tasks.exemplar_label.batch import Batch
 
 METRICS = Batch.recorded
 ALL_METRICS = (*METRICS, "in_context_prob", "in_context_loss")
@@ -109,7 +109,7 @@ def score(
 
 def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, with_loss: bool):
     """acc and loss over all labels, [rows]: in blocks that stay in the caches."""
-    from mechicl.engine.head import score_rows
+    from mechicl.engine.fast.unembed import score_rows
 
     rows = final.reshape(-1, final.shape[-1])
     answers = target.expand(final.shape[:-1]).reshape(-1)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mechicl.loading import ConfigError, at_least, check_types
+from mechicl.errors import ConfigError
+from mechicl.loading import at_least, check_types
 from mechicl.tasks.base import Circuit, Task, register
 
 if TYPE_CHECKING:

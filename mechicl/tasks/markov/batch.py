@@ -29,13 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mechicl.config import ConfigError, ModelConfig
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
+from mechicl.errors import ConfigError
 from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
 from mechicl.tasks.markov.chains import Chains, bigram, divergence, retrieval, sample, unigram
 
 if TYPE_CHECKING:
-    from mechicl.engine.params import Params
+    from mechicl.models.params import Params
 
 _PREDICTORS = ("kl_unigram", "kl_bigram", "kl_retrieval")
 METRICS = ("loss", "kl", *_PREDICTORS, "inference_gain", "recall_gain")

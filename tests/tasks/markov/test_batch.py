@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mechicl.config import Config, ConfigError
+from mechicl.config import Config
+from mechicl.errors import ConfigError
 from mechicl.evaluators import evaluation_set
 from mechicl.tasks.markov import Markov
 from mechicl.tasks.markov.chains import bigram, retrieval, unigram

@@ -8,19 +8,20 @@ import torch
 
 import analyses
 from mechicl import cli
-from mechicl.app.answers import PANELS, Answers
-from mechicl.app.runs import Library
-from mechicl.app.view import Workbench
-from mechicl.config import Config, ConfigError, ModelConfig, OptimConfig, ScheduleConfig, Treatment
+from mechicl.config import Config, ModelConfig, OptimConfig, ScheduleConfig, Treatment
 from mechicl.engine.forward import forward, logits
-from mechicl.engine.params import pack
-from mechicl.ensemble import train_seeds
+from mechicl.errors import ConfigError
 from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads, AblateMLPs, ClampMatch
 from mechicl.measures import attention_scores, logit_attribution
+from mechicl.models.params import pack
+from mechicl.page.answers import PANELS, Answers
+from mechicl.page.runs import Library
+from mechicl.page.view import Workbench
 from mechicl.series import open_series
 from mechicl.tasks.markov import Markov
-from mechicl.train import densify, resume, train
+from mechicl.training.ensemble import train_seeds
+from mechicl.training.loop import densify, resume, train
 
 CONFIG = Config(
     name="chains", steps=60, batch_size=16, task=Markov(n_states=4, n_chains=4, length=12), n_eval=64, states=2,

@@ -1,0 +1,81 @@
+"""`mechicl measure`: one measure's table, printed in short and kept where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mechicl import measures
+from mechicl.errors import ConfigError
+from mechicl.measures.door import Measure
+from mechicl.measures.tables import checked_file, keep
+from mechicl.series import open_series
+
+_SHOWN = 20  # rows printed; --out keeps them all
+
+
+def listing() -> str:
+    """Every measure, with what its rows and its value are."""
+    lines = [f"{m.name}\n    a row per {m.rows}; value: {m.value}" for m in measures.registered().values()]
+    return "\n".join([*lines, "", "Take one with `mechicl measure RUN NAME`."])
+
+
+def run(
+    roots: Sequence[Path], name: str, steps: str | None, evaluators: str | None, n: int | None, out: Path | None,
+    progress: bool = True,
+) -> str:  # fmt: skip
+    """Measure, save where asked, and say it in a few lines.
+
+    Args:
+        roots: the run; of a measure over several runs, each of them.
+        steps, evaluators: as on the command line, '0,500' and 'icl,flip'.
+
+    Raises:
+        ConfigError: no such measure, or it takes no such argument or not so many runs.
+    """
+    measure = measures.registered().find(name)
+    if out is not None:
+        out = checked_file(out)
+    table = _measured(measure, roots, {"steps": _numbers(steps), "evaluators": evaluators and evaluators.split(","),
+                                       "n": n}, progress)  # fmt: skip
+    lines = [f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}", "",
+             _short(table)]  # fmt: skip
+    if out is not None:
+        lines.append(keep(table, out))
+    elif len(table) > _SHOWN:
+        lines.append("--out FILE.csv or FILE.parquet keeps all rows.")
+    return "\n".join(lines)
+
+
+def _measured(measure: Measure, roots: Sequence[Path], asked: dict[str, Any], progress: bool) -> pd.DataFrame:
+    options = {key: value for key, value in asked.items() if value is not None}
+    lacking = [f"--{key}" for key in options if key not in measure.takes]
+    if lacking:
+        raise ConfigError(f"{', '.join(lacking)}: the measure {measure.name!r} takes no such argument; it takes "
+                          f"({', '.join(measure.takes)}).")  # fmt: skip
+    if measure.takes[0] == "series" and len(roots) > 1:
+        raise ConfigError(f"the measure {measure.name!r} is of one run, but {len(roots)} were given.")
+    if "progress" in measure.takes:
+        options["progress"] = progress
+    runs = [open_series(root) for root in roots]
+    table = measure.function(runs if measure.takes[0] == "runs" else runs[0], **options)
+    if not isinstance(table, pd.DataFrame):
+        raise ConfigError(f"the measure {measure.name!r} returned {type(table).__name__}: expected a pandas DataFrame, "
+                          "as mechicl.measures.tidy makes one.")  # fmt: skip
+    return table
+
+
+def _short(table: pd.DataFrame) -> str:
+    """The first and the last rows, without columns that say the same in every row."""
+    same = [c for c in table.columns if c != "value" and len(table) > 1 and table[c].astype(str).nunique() == 1]
+    return table.drop(columns=same).to_string(index=False, max_rows=_SHOWN, float_format=lambda x: f"{x:.4g}") + "\n"
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--steps {text}: expected checkpoints' steps, as --steps 0,500.") from None

@@ -1,1 +1,0 @@
-"""Exemplar banks and the sequences drawn over them."""

@@ -1,0 +1,226 @@
+"""The loops of a training step on the CPU, compiled with numba: forward and backward.
+
+Training lays activations out with the batch last: [s, d, t, b]. A sequence has a handful of
+positions and a head a handful of dimensions, too few to fill a vector register; the batch
+has plenty, so every inner loop runs along it, whatever the sizes of the model. Models (axis
+s) are computed one by one: a stacked model's numbers are, bit for bit, those it gets alone.
+
+Legend: s models, d d_model, h heads, k d_head, t key positions, q query positions (the last q
+of the t), b sequences, v labels, C context pairs, n columns: positions x sequences.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from mechicl.engine.fast.kernels import compiled, exp_double, exp_single
+
+
+@compiled
+def interleave(shown, bias, table, labels, positions, x):
+    """x [s, d, 2C+1, b] = exemplars shown [s, d, C+1, b] + bias [s, d], the rows of their labels
+    between them, plus positions [s, 2C+1, d]. table [s, v, d], labels [s, b, C]."""
+    for s in range(x.shape[0]):
+        for e in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                to, c = x[s, e, j], j // 2
+                if j % 2:
+                    at = positions[s, j, e]
+                    for i in range(to.shape[0]):
+                        to[i] = table[s, labels[s, i, c], e] + at
+                else:
+                    at = positions[s, j, e] + bias[s, e]
+                    row = shown[s, e, c]
+                    for i in range(to.shape[0]):
+                        to[i] = row[i] + at
+
+
+@compiled
+def interleave_backward(dx, labels, dshown, dbias, dtable, dpositions):
+    """Gradients of `interleave`, filled in; dtable must come as zeros."""
+    for s in range(dx.shape[0]):
+        for e in range(dx.shape[1]):
+            dbias[s, e] = 0
+            for j in range(dx.shape[2]):
+                row, c = dx[s, e, j], j // 2
+                total = dx.dtype.type(0)
+                for i in range(row.shape[0]):
+                    total += row[i]
+                dpositions[s, j, e] = total
+                if j % 2:
+                    for i in range(row.shape[0]):
+                        dtable[s, labels[s, i, c], e] += row[i]
+                else:
+                    dbias[s, e] += total
+                    to = dshown[s, e, c]
+                    for i in range(row.shape[0]):
+                        to[i] = row[i]
+
+
+@compiled
+def layer_norm(x, w, bias, eps, y, stats):
+    """y = (x - mean) / std * w + bias over axis d of x [s, d, n]; w, bias [s, d].
+    stats [s, 2, n] receives each column's mean and 1/std."""
+    d = x.shape[1]
+    for s in range(x.shape[0]):
+        mean, scale = stats[s, 0], stats[s, 1]
+        mean[:] = 0
+        for e in range(d):
+            row = x[s, e]
+            for i in range(row.shape[0]):
+                mean[i] += row[i]
+        for i in range(mean.shape[0]):
+            mean[i] /= d
+        scale[:] = 0
+        for e in range(d):
+            row = x[s, e]
+            for i in range(row.shape[0]):
+                c = row[i] - mean[i]
+                scale[i] += c * c
+        for i in range(scale.shape[0]):
+            scale[i] = 1 / np.sqrt(scale[i] / d + eps)
+        for e in range(d):
+            row, to, gain, at = x[s, e], y[s, e], w[s, e], bias[s, e]
+            for i in range(row.shape[0]):
+                to[i] = (row[i] - mean[i]) * scale[i] * gain + at
+
+
+@compiled
+def layer_norm_backward(dy, x, w, stats, dx, dw, dbias):
+    """Gradients of `layer_norm`, filled in: dx [s, d, n], dw and dbias [s, d]."""
+    d, n = x.shape[1], x.shape[2]
+    flat, along = np.empty(n, x.dtype), np.empty(n, x.dtype)
+    for s in range(x.shape[0]):
+        mean, scale = stats[s, 0], stats[s, 1]
+        flat[:] = 0
+        along[:] = 0
+        for e in range(d):
+            row, from_, gain = x[s, e], dy[s, e], w[s, e]
+            sum_w, sum_b = x.dtype.type(0), x.dtype.type(0)
+            for i in range(n):
+                c = (row[i] - mean[i]) * scale[i]
+                g = from_[i] * gain
+                flat[i] += g
+                along[i] += g * c
+                sum_w += from_[i] * c
+                sum_b += from_[i]
+            dw[s, e] = sum_w
+            dbias[s, e] = sum_b
+        for i in range(n):
+            flat[i] /= d
+            along[i] *= scale[i] / d
+        for e in range(d):
+            row, from_, to, gain = x[s, e], dy[s, e], dx[s, e], w[s, e]
+            for i in range(n):
+                to[i] = scale[i] * (from_[i] * gain - flat[i] - (row[i] - mean[i]) * along[i])
+
+
+@compiled
+def rotate(x, slot, cos, sin):
+    """Rotary positions, in place: the pairs (i, i + k/2) of one slot of x [s, slot, h, k, t, b] turned by the angles
+    whose cos and sin [t, k/2] are given; by those of -sin, turned back."""
+    half = cos.shape[1]
+    for s in range(x.shape[0]):
+        for a in range(x.shape[2]):
+            for e in range(half):
+                for j in range(x.shape[4]):
+                    low, high, c, d = x[s, slot, a, e, j], x[s, slot, a, e + half, j], cos[j, e], sin[j, e]
+                    for i in range(low.shape[0]):
+                        was = low[i]
+                        low[i] = was * c - high[i] * d
+                        high[i] = high[i] * c + was * d
+
+
+@cache
+def attention(double: bool):
+    """`attention(q, kv, slots, scale, p, z)` for float32, or for double precision.
+
+    Causal: p [s, h, q, t, b] = softmax(scale q k) and z [s, h, k, q, b] = p v. Queries, keys
+    and values are slots[0] of q [s, slot, h, k, q, b] and slots[1], slots[2] of
+    kv [s, slot, h, k, t, b], which may be one and the same. p of the future is not touched.
+    """
+    exp = exp_double if double else exp_single
+
+    @compiled
+    def kernel(q, kv, slots, scale, p, z):
+        t, queries, n = p.shape[3], p.shape[2], p.shape[4]
+        top, norm = np.empty(n, p.dtype), np.empty(n, p.dtype)
+        for s in range(p.shape[0]):
+            for a in range(p.shape[1]):
+                asked, known, held = q[s, slots[0], a], kv[s, slots[1], a], kv[s, slots[2], a]
+                for i in range(queries):
+                    past = t - queries + i + 1
+                    top[:] = -np.inf
+                    for j in range(past):
+                        to, x, y = p[s, a, i, j], asked[0, i], known[0, j]
+                        for c in range(n):
+                            to[c] = x[c] * y[c]
+                        for e in range(1, asked.shape[0]):
+                            x, y = asked[e, i], known[e, j]
+                            for c in range(n):
+                                to[c] += x[c] * y[c]
+                        for c in range(n):
+                            to[c] *= scale
+                            top[c] = max(top[c], to[c])
+                    norm[:] = 0
+                    for j in range(past):
+                        to = p[s, a, i, j]
+                        for c in range(n):
+                            to[c] = exp(to[c] - top[c])
+                            norm[c] += to[c]
+                    for c in range(n):
+                        norm[c] = 1 / norm[c]
+                    for j in range(past):
+                        to = p[s, a, i, j]
+                        for c in range(n):
+                            to[c] *= norm[c]
+                    for e in range(held.shape[0]):
+                        to, x, y = z[s, a, e, i], p[s, a, i, 0], held[e, 0]
+                        for c in range(n):
+                            to[c] = x[c] * y[c]
+                        for j in range(1, past):
+                            x, y = p[s, a, i, j], held[e, j]
+                            for c in range(n):
+                                to[c] += x[c] * y[c]
+
+    return kernel
+
+
+@compiled
+def attention_backward(q, kv, slots, scale, p, dz, dq, dkv):
+    """From dz, the gradient at z, to those at the slots of q and kv, filled in."""
+    t, queries, n = p.shape[3], p.shape[2], p.shape[4]
+    ds, mean = np.empty((t, n), p.dtype), np.empty(n, p.dtype)
+    for s in range(p.shape[0]):
+        for a in range(p.shape[1]):
+            asked, known, held = q[s, slots[0], a], kv[s, slots[1], a], kv[s, slots[2], a]
+            to_q, to_k, to_v = dq[s, slots[0], a], dkv[s, slots[1], a], dkv[s, slots[2], a]
+            to_k[:] = 0
+            to_v[:] = 0
+            for i in range(queries):
+                past, g = t - queries + i + 1, dz[s, a]
+                mean[:] = 0
+                for j in range(past):
+                    to, w = ds[j], p[s, a, i, j]
+                    to[:] = 0
+                    for e in range(held.shape[0]):
+                        x, y, into = g[e, i], held[e, j], to_v[e, j]
+                        for c in range(n):
+                            to[c] += x[c] * y[c]
+                            into[c] += w[c] * x[c]
+                    for c in range(n):
+                        mean[c] += to[c] * w[c]
+                for j in range(past):
+                    to, w = ds[j], p[s, a, i, j]
+                    for c in range(n):
+                        to[c] = w[c] * (to[c] - mean[c]) * scale
+                for e in range(asked.shape[0]):
+                    x, into = asked[e, i], to_q[e, i]
+                    into[:] = 0
+                    for j in range(past):
+                        w, y, also = ds[j], known[e, j], to_k[e, j]
+                        for c in range(n):
+                            into[c] += w[c] * y[c]
+                            also[c] += w[c] * x[c]

@@ -1,0 +1,326 @@
+"""Loss and gradients of one training step, written out layer by layer, on the CPU.
+
+What autograd gives through `forward` (a test compares them), without its bookkeeping, which
+at this size costs as much as the arithmetic; numpy, because a view of a small array costs it
+a fifth of what it costs torch. Each piece returns its output and its pullback: a function
+from the gradient at the output to the gradient at the input, which fills in the gradients of
+its parameters on the way.
+
+Activations are [s, d, t, b], the batch last (columns.py says why), so a linear map is
+w.T @ x: weights [s, i, o] take x [s, i, t, b] to [s, o, t, b].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import TypeGuard
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mechicl.config import ModelConfig
+from mechicl.engine.copied import ELSEWHERE
+from mechicl.engine.fast.batch_last import (
+    attention,
+    attention_backward,
+    interleave,
+    interleave_backward,
+    layer_norm,
+    layer_norm_backward,
+)
+from mechicl.engine.fast.placed import clamp_rows, move, move_back, sum_and_shares, turning
+from mechicl.engine.fast.unembed import cross_entropy
+from mechicl.engine.ops import EPS, GELU, matmul_arrays
+from mechicl.engine.treated import ClampedAttention, LayerTreatment
+from mechicl.models.encoder import encode_with_pullback
+from mechicl.models.params import sinusoidal_positions
+from mechicl.system.work_queue import WORTH, share
+from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.batch import Batch
+
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
+Pullback = Callable[[Array], Array]
+
+
+def supports(batch: TaskBatch, model: ModelConfig) -> TypeGuard[Batch]:
+    """Whether `loss_and_gradients` has this task and model: exemplars and labels, with any model."""
+    return isinstance(batch, Batch)
+
+
+def loss_and_gradients(
+    params: Arrays, batch: Batch, model: ModelConfig, grads: Arrays,
+    treated: Mapping[int, LayerTreatment] = MappingProxyType({}), unembedded: Callable[[], object] = lambda: None,
+) -> Array:  # fmt: skip
+    """Mean cross-entropy at the query [s]; `grads` receives the gradient of every parameter.
+
+    Args:
+        params: packed, stacked over s models, which may be one.
+        batch: of each model [s, b, ...]; of a single one also [b, ...].
+        grads: arrays of the parameters' shapes, filled in. Only the label embedding's is
+            added to, in the few rows that the batch shows: it must come as zeros.
+        treated: layers whose heads are ablated or clamped (engine/treated.py).
+        unembedded: called when the unembedding's gradients are filled in and its weights not
+            needed any more, long before the rest.
+
+    Not for other tasks (`supports`): there, autograd serves.
+    """
+    features, labels, target = (
+        x.numpy() if x.dim() == axes else x.numpy()[None]
+        for x, axes in ((batch.exemplars, 4), (batch.labels, 3), (batch.target, 2))
+    )
+    x, back = _embed(params, features, labels, model, grads)
+    pullbacks: list[Pullback] = [back]
+    for layer in range(model.n_layers):
+        block = f"blocks.{layer}"
+        last, what = layer == model.n_layers - 1, treated.get(layer)
+        if what is not None and what.reads is not None:
+            value, back = _copied(params, x, model, grads, what, labels, target)
+            dx = np.empty(0)
+            unembedded()
+            pullbacks.append(back)
+            break
+        x, back = _attention(params, x, model, block, last, grads, what, batch)
+        pullbacks.append(back)
+        if model.has_mlp(layer):
+            x, back = _mlp(params, x, model, block, grads)
+            pullbacks.append(back)
+    else:
+        if model.layer_norm:
+            x, back = _norm(params, "ln_final", x, grads)
+            pullbacks.append(back)
+        value, dx = _head(params, x, target, grads)
+        unembedded()
+    for back in reversed(pullbacks):
+        dx = back(dx)
+    return value
+
+
+def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, grads: Arrays):
+    w, bias, table = (params[name] for name in ("exemplar_embed.W", "exemplar_embed.b", "embed.W_E"))
+    (s, b, pairs), d = labels.shape, model.d_model
+    encoder_back = None
+    if model.encoder == "conv":
+        features, encoder_back = encode_with_pullback(params, features, model, grads)
+    learned = model.positions == "learned"
+    if learned:
+        positions = params["pos_embed.W_pos"]
+    elif model.positions == "sinusoidal":
+        fixed = sinusoidal_positions(2 * pairs + 1, d, model.position_time).numpy().astype(w.dtype)
+        positions = np.repeat(fixed[None], s, axis=0)
+    else:  # rotary ones turn queries and keys instead
+        positions = np.zeros((s, 2 * pairs + 1, d), w.dtype)
+    seen = np.ascontiguousarray(features.swapaxes(1, 2), w.dtype).reshape(s, -1, w.shape[1])  # [s, (C+1) b, i]
+    shown = matmul_arrays(w.mT, seen.mT).reshape(s, d, pairs + 1, b)
+    x = np.empty((s, d, 2 * pairs + 1, b), w.dtype)
+    interleave(shown, bias, table, labels, positions, x)
+
+    def back(dx: Array) -> Array:
+        d_shown = np.empty_like(shown)
+        d_positions = grads["pos_embed.W_pos"] if learned else np.empty_like(positions)
+        interleave_backward(dx, labels, d_shown, grads["exemplar_embed.b"], grads["embed.W_E"], d_positions)
+        d_shown = d_shown.reshape(s, d, -1)
+        matmul_arrays(seen.mT, d_shown.mT, grads["exemplar_embed.W"])
+        if encoder_back is not None:
+            d_seen = matmul_arrays(d_shown.mT, w.mT).reshape(s, pairs + 1, b, -1)
+            encoder_back(d_seen.swapaxes(1, 2))
+        return dx
+
+    return x, back
+
+
+def _attention(
+    params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays,
+    treated: LayerTreatment | None, batch: Batch,
+):  # fmt: skip
+    w_out, (s, d, t, b), h, size = params[f"{block}.attn.W_O"], x.shape, model.n_heads, model.d_head
+    *heads, slots, project_back = _project(params, x, model, block, query_only, grads, treated)
+    asking = heads[0].shape[4]
+    z = np.empty((s, h, size, asking, b), x.dtype)
+    p, scale = np.empty((s, h, asking, t, b), x.dtype), x.dtype.type(size**-0.5)
+    keep = None if treated is None or treated.keep is None else treated.keep.numpy().astype(x.dtype)
+    clamp = None if treated is None else treated.clamp
+    match = () if treated is None else treated.match
+    rows = [(head, *clamp_rows(batch, strength, x.dtype)) for head, strength in match]
+    clamped = None if clamp is None else ClampedAttention(heads[0], heads[1], slots, scale, clamp, rows)
+    if clamped is None:
+        attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
+    else:
+        z = clamped.z
+    if keep is not None:
+        z *= keep[:, None, None, None]
+    z = z.reshape(s, d, asking, b)
+    out = _map(w_out, z)
+    out += x[:, :, -1:] if query_only else x
+
+    def back(d_out: Array) -> Array:
+        _outer(z, d_out, grads[f"{block}.attn.W_O"])
+        dq = np.empty_like(heads[0])
+        dkv = np.empty_like(heads[1]) if query_only else dq
+        dz = _map(w_out.mT, d_out).reshape(s, h, size, -1, b)
+        if keep is not None:
+            dz *= keep[:, None, None, None]
+        if clamped is None:
+            attention_backward(*heads, slots, scale, p, dz, dq, dkv)
+        else:
+            clamped.gradient(dz, dq, dkv)
+        dx = project_back(dq, dkv)
+        if query_only:
+            dx[:, :, -1:] += d_out
+        else:
+            dx += d_out
+        return dx
+
+    return out, back
+
+
+def _project(
+    params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays,
+    treated: LayerTreatment | None,
+):  # fmt: skip
+    """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `columns.attention` wants them,
+    with their slots; and what takes their gradients, which it may change, to that at x."""
+    w, dw = params[f"{block}.attn.W_QKV"], grads[f"{block}.attn.W_QKV"]
+    y, norm_back = _norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, None)
+    (s, d, t, b), h, size = x.shape, model.n_heads, model.d_head
+    asking = np.ascontiguousarray(y[:, :, -1:]) if query_only else y  # [s, d, q, b]
+    if query_only:
+        q, kv, slots = _map(w[..., :d], asking), _map(w[..., d:], y), (0, 0, 1)
+    else:
+        q = kv = _map(w, y)
+        slots = (0, 1, 2)
+    heads = q.reshape(s, -1, h, size, asking.shape[2], b), kv.reshape(s, -1, h, size, t, b)
+    moved = None if treated is None or treated.moved is None else np.array(treated.moved)
+    if moved is not None:
+        move(*heads, slots, moved)
+    turn = turning(model, t, x.dtype, slots) if model.positions == "rotary" else None
+    if turn is not None:
+        turn(*heads, 1)
+
+    def back(dq: Array, dkv: Array) -> Array:
+        if turn is not None:
+            turn(dq, dkv, -1)
+        if moved is not None:
+            move_back(dq, dkv, slots, moved)
+        dq, dkv = dq.reshape(q.shape), dkv.reshape(kv.shape)
+        if query_only:
+            dy = _map(w[..., d:].mT, dkv)
+            dy[:, :, -1:] += _map(w[..., :d].mT, dq)
+            _outer(asking, dq, dw[..., :d])
+            _outer(y, dkv, dw[..., d:])
+        else:
+            dy = _map(w.mT, dq)
+            _outer(y, dq, dw)
+        return dy if norm_back is None else norm_back(dy)
+
+    return *heads, slots, back
+
+
+def _copied(
+    params: Arrays, x: Array, model: ModelConfig, grads: Arrays, treated: LayerTreatment, labels: Array, target: Array
+) -> tuple[Array, Pullback]:
+    """The loss [s] of a copied answer (engine/copied.py), and its pullback to x: it takes nothing. What comes after the
+    head's scores has a gradient of 0."""
+    block, head = f"blocks.{model.n_layers - 1}", treated.reads
+    unused = (f"{block}.attn.W_O", f"{block}.ln2", f"{block}.mlp", "ln_final", "unembed")
+    for name, grad in grads.items():
+        if name.startswith(unused):
+            grad[:] = 0
+    q, kv, slots, project_back = _project(params, x, model, block, True, grads, treated)
+    asked, known = q[:, slots[0], head, :, -1], kv[:, slots[1], head][:, :, 1::2]  # [s, k, b], [s, k, C, b]
+    scale, b = x.dtype.type(model.d_head**-0.5), target.shape[1]
+    scores = np.einsum("skb,skcb->scb", asked, known) * scale
+    right = (labels == target[..., None]).swapaxes(1, 2)  # [s, C, b]
+    holds = right.any(1, keepdims=True)
+    total, of_all = sum_and_shares(scores)
+    wanted, of_right = sum_and_shares(np.where(right | ~holds, scores, -np.inf))
+    losses = np.where(holds, total - wanted, x.dtype.type(ELSEWHERE))[:, 0]
+
+    def back(_: Array) -> Array:
+        d_scores = (of_all - of_right) * holds * (scale / b)
+        dq, dkv = np.zeros_like(q), np.zeros_like(kv)
+        dq[:, slots[0], head, :, -1] = np.einsum("scb,skcb->skb", d_scores, known)
+        dkv[:, slots[1], head, :, 1::2] = np.einsum("scb,skb->skcb", d_scores, asked)
+        return project_back(dq, dkv)
+
+    return losses.mean(-1), back
+
+
+def _mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):
+    w_in, w_out = params[f"{block}.mlp.W_in"], params[f"{block}.mlp.W_out"]
+    y, norm_back = _norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, None)
+    pre = _map(w_in, y)
+    pre += params[f"{block}.mlp.b_in"][:, :, None, None]
+    form = GELU[model.activation]
+    post = F.gelu(torch.from_numpy(pre), approximate=form).numpy()
+    out = _map(w_out, post)
+    out += params[f"{block}.mlp.b_out"][:, :, None, None]
+    out += x
+
+    def back(d_out: Array) -> Array:
+        _outer(post, d_out, grads[f"{block}.mlp.W_out"])
+        d_out.sum((2, 3), out=grads[f"{block}.mlp.b_out"])
+        d_post = torch.from_numpy(_map(w_out.mT, d_out))
+        d_pre = torch.ops.aten.gelu_backward(d_post, torch.from_numpy(pre), approximate=form).numpy()
+        _outer(y, d_pre, grads[f"{block}.mlp.W_in"])
+        d_pre.sum((2, 3), out=grads[f"{block}.mlp.b_in"])
+        dy = _map(w_in.mT, d_pre)
+        dx = dy if norm_back is None else norm_back(dy)
+        dx += d_out
+        return dx
+
+    return out, back
+
+
+def _norm(params: Arrays, name: str, x: Array, grads: Arrays) -> tuple[Array, Pullback]:
+    w, columns = params[f"{name}.w"], x.reshape(*x.shape[:2], -1)
+    y, stats = np.empty_like(x), np.empty((x.shape[0], 2, columns.shape[2]), x.dtype)
+    layer_norm(columns, w, params[f"{name}.b"], EPS, y.reshape(columns.shape), stats)
+
+    def back(dy: Array) -> Array:
+        dx = np.empty_like(x)
+        ends = dx.reshape(columns.shape), grads[f"{name}.w"], grads[f"{name}.b"]
+        layer_norm_backward(dy.reshape(columns.shape), columns, w, stats, *ends)
+        return dx
+
+    return y, back
+
+
+def _head(params: Arrays, x: Array, target: Array, grads: Arrays) -> tuple[Array, Array]:
+    """The loss [s], and its gradient at x [s, d, q, b]. Logits are [s, b, v]: labels are many."""
+    w, (s, b) = params["unembed.W_U"], target.shape
+    final = np.ascontiguousarray(x[:, :, -1])
+    z, losses = np.empty((s, b, w.shape[2]), x.dtype), np.empty((s, b), x.dtype)
+    # In halves where a second core may help, which is known from the size: a model's bits are its own.
+    parts = [slice(b // 2), slice(b // 2, b)] if z[0].size > WORTH else [slice(b)]
+    db = np.empty((len(parts), *params["unembed.b_U"].shape), x.dtype)
+
+    def softmax(part: slice, out: Array) -> None:
+        matmul_arrays(final[:, :, part].mT, w, z[:, part])
+        for i in range(s):
+            cross_entropy(x.dtype == np.float64)(
+                z[i, part], params["unembed.b_U"][i : i + 1], target[i, part], b, x.dtype.type(1 / b),
+                losses[i, part], out[i : i + 1])  # fmt: skip
+
+    share([partial(softmax, *each) for each in zip(parts, db, strict=True)], z.size)
+    db.sum(0, out=grads["unembed.b_U"])
+    d_final = np.empty_like(final)  # z has become its own gradient
+    share([partial(matmul_arrays, final, z, grads["unembed.W_U"]), partial(matmul_arrays, w, z.mT, d_final)], z.size)
+    if x.shape[2] == 1:
+        return losses.mean(-1), d_final.reshape(x.shape)
+    dx = np.zeros_like(x)
+    dx[:, :, -1] = d_final
+    return losses.mean(-1), dx
+
+
+def _map(w: Array, x: Array) -> Array:
+    """w [s, i, o] and x [s, i, *columns] -> w.T x [s, o, *columns]."""
+    return matmul_arrays(w.mT, x.reshape(*x.shape[:2], -1)).reshape(x.shape[0], -1, *x.shape[2:])
+
+
+def _outer(x: Array, dy: Array, out: Array) -> None:
+    """The gradient of `_map` at w, from that at its output."""
+    matmul_arrays(x.reshape(*x.shape[:2], -1), dy.reshape(*dy.shape[:2], -1).mT, out)

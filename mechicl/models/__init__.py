@@ -1,0 +1,7 @@
+"""The model, in two forms.
+
+    params    its parameters as plain tensors: names, shapes, initial values, the packed form that the engine reads
+    encoder   pictures read by convolutions (`ModelConfig.encoder`)
+    hooked    ICLTransformer, a HookedTransformer; the one importer of `transformer_lens`
+    dtypes    in which precision weights are kept
+"""

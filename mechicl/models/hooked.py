@@ -1,0 +1,319 @@
+"""`ICLTransformer`: a real TransformerLens `HookedTransformer` over the sequences of a run's task.
+
+The one module that imports transformer_lens, and it does so when it is imported itself.
+Everything a HookedTransformer does works: `run_with_cache`, `run_with_hooks`,
+`ActivationCache`, `FactoredMatrix`; the hook names are the usual ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mechicl import card
+from mechicl.config import Config, ModelConfig
+from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
+from mechicl.interventions import Intervention, as_interventions, edits
+from mechicl.models import encoder
+from mechicl.models.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
+from mechicl.registry import looked_at
+from mechicl.system.surroundings import own_settings
+from mechicl.tasks.base import task_of
+from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.batch import Batch
+
+with warnings.catch_warnings():
+    # HookedTransformer is deprecated in favour of a bridge whose pattern edits do nothing
+    # in 3.9 (docs/architecture.md): the warning is expected here, and only here.
+    warnings.simplefilter("ignore")
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens.components.layer_norm_pre import LayerNormPre
+    from transformer_lens.components.transformer_block import TransformerBlock
+    from transformer_lens.hook_points import HookPoint
+    from transformer_lens.weight_processing import ProcessWeights
+
+_HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
+
+
+class ExemplarEmbed(nn.Module):
+    """Linear projection of an exemplar's features into the residual stream, with bias."""
+
+    def __init__(self, dim: int, d_model: int):
+        super().__init__()
+        self.W = nn.Parameter(torch.empty(dim, d_model))
+        self.b = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, x: Tensor) -> Tensor:  # [b, C+1, d_in] -> [b, C+1, d]
+        return x @ self.W + self.b
+
+
+class Encoder(nn.ModuleList):
+    """The convolutions of `engine.encoder`, each with its `W` and `b`."""
+
+    def __init__(self, model: ModelConfig):
+        super().__init__(nn.ParameterDict() for _ in model.channels)
+        self.model = model
+        for name, shape in encoder.shapes(model).items():
+            _, layer, leaf = name.split(".")
+            self[int(layer)].register_parameter(leaf, nn.Parameter(torch.empty(shape)))
+
+    def forward(self, x: Tensor) -> Tensor:  # [b, C+1, pixels] -> [b, C+1, features]
+        params = {f"encoder.{name}": p for name, p in self.named_parameters()}
+        return encoder.encode(params, x, self.model)
+
+
+class ICLTransformer(HookedTransformer):
+    """Reads a batch of the run's task (`TaskBatch`).
+
+    `model(batch)` gives its answers [b, t, outputs] as usual, and `model(batch, return_type="loss")` the task's loss.
+    Of exemplars and labels, the residual stream alternates exemplar and label positions, x1 y1 ... xC yC xq, logits
+    are over labels, only the last position was trained, and the loss is the cross-entropy at that query.
+
+    With `fold_ln` it is the same function in the form that TransformerLens' helpers assume: LayerNorms'
+    weights and biases folded into the matrices that read from them (whose biases then are not 0), what writes
+    to the residual stream centred, W_U centred over labels, so that logits are relative to their mean. Value
+    biases stay with their heads: `hook_z`, and with it every ablation, is as without folding. Layers without
+    an MLP have one of zeros, since helpers ask for all. Then the parts of a whole decomposition sum to a
+    logit difference less the unembedding's bias, which no component writes:
+
+        stack = cache.get_full_resid_decomposition(expand_neurons=False, pos_slice=-1)
+        parts = cache.logit_attrs(stack, y, other, pos_slice=-1)
+        # logits[:, -1, y] - logits[:, -1, other] = parts.sum(0) + model.b_U[y] - model.b_U[other]
+    """
+
+    @own_settings()
+    def __init__(self, config: Config, weights: Params | None = None, *, fold_ln: bool = False):
+        """Build the model of a run; `weights` in TransformerLens shapes, default fresh ones."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            super().__init__(_hooked_config(config))
+        self.run_config, self.folded = config, fold_ln
+        if config.task is None:
+            if config.model.encoder == "conv":
+                self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
+            features = encoder.n_features(config.model, config.bank.dim)
+            self.exemplar_embed = ExemplarEmbed(features, config.model.d_model)
+        else:
+            self._inputs = tuple(config.task.input_shapes(config.model))
+            _add_parameters(self, config.task.input_shapes(config.model))
+        for layer in range(config.model.n_layers):
+            if config.model.mlp_ratio and not config.model.has_mlp(layer) and not fold_ln:
+                # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
+                plain = dataclasses.replace(self.cfg, attn_only=True)
+                self.blocks[layer] = TransformerBlock(plain, layer)
+        if config.model.positions == "rotary":  # the engine's tables, to the bit
+            cos, sin = rotary_tables(config.model, task_of(config).n_tokens)
+            for block in self.blocks:
+                block.attn.rotary_cos, block.attn.rotary_sin = cos.clone(), sin.clone()
+        if fold_ln and config.model.layer_norm:
+            self.cfg.normalization_type = "LNPre"
+            self.ln_final = LayerNormPre(self.cfg)
+            for block in self.blocks:
+                block.ln1 = LayerNormPre(self.cfg)
+                if config.model.mlp_ratio:
+                    block.ln2 = LayerNormPre(self.cfg)
+        self.setup()  # hook names for the parts added above
+        self.load_weights(init(config) if weights is None else weights)
+        self._check_hooks()
+
+    @own_settings()
+    def load_weights(self, weights: Params) -> ICLTransformer:
+        """Put a checkpoint's weights in place, bit for bit, or folded if the model is; returns self.
+
+        What is never trained (biases of q, k, v and the attention output; fixed positions)
+        is set to its constant.
+
+        Raises:
+            ConfigError: a missing, unknown or misshapen parameter, by name; or the model was changed after it
+                was built (`process_weights_`), so that the weights have no place in it. Nothing is loaded then.
+        """
+        check_weights(weights, self.run_config, "weights")
+        self._check_whole()
+        own = dict(self.named_parameters())
+        values = weights | {name: self._constant(name, p) for name, p in own.items() if name not in weights}
+        if self.folded:
+            values = _folded(values, self.cfg)
+        with torch.no_grad():
+            for name, p in own.items():
+                p.requires_grad_(name in weights).copy_(values[name])
+        return self
+
+    def weights(self) -> Params:
+        """The trained parameters, in TransformerLens names and shapes. Copies.
+
+        Raises:
+            ConfigError: the model is folded: its parameters are not those that were trained.
+        """
+        if self.folded:
+            raise ConfigError("a folded model does not hold the trained parameters: series.weights(step) has them.")
+        self._check_whole()
+        own = dict(self.named_parameters())
+        return {name: own[name].detach().clone() for name in shapes(self.run_config)}
+
+    def _check_whole(self) -> None:
+        """Raise if parameters are gone that were there when the model was built."""
+        own = dict(self.named_parameters())
+        for name, shape in shapes(self.run_config).items():
+            norm = self.folded and name.split(".")[-2].startswith("ln")
+            if not norm and (name not in own or own[name].shape != shape):
+                raise ConfigError(
+                    f"this model has no parameter {name} any more: its LayerNorms were folded into other parameters "
+                    "(process_weights_). Weights can be loaded into series.model(step), or, to have them folded each "
+                    "time, into series.model(step, fold_ln=True)."
+                )
+
+    def _constant(self, name: str, p: Tensor) -> Tensor:
+        """The value of a parameter that is never trained."""
+        if name == "pos_embed.W_pos" and self.run_config.model.positions == "sinusoidal":
+            return sinusoidal_positions(p.shape[0], p.shape[1], self.run_config.model.position_time)
+        return torch.zeros(p.shape)
+
+    def _apply(self, fn, recurse=True):
+        """Moved or cast (`to`, `double`, ...), every part is told: parts cast and move to what their cfg says."""
+        out = super()._apply(fn, recurse)
+        p = self.embed.W_E
+        for part in self.modules():
+            if hasattr(part, "cfg"):
+                part.cfg.dtype, part.cfg.device = p.dtype, str(p.device)  # pyright: ignore
+        return out
+
+    def input_to_embed(self, input: TaskBatch, **_: object):  # type: ignore[override]
+        """A batch's first residual stream, through the usual hooks. As in HookedTransformer."""
+        if not isinstance(input, TaskBatch) or isinstance(input, Batch) != (self.run_config.task is None):
+            name, task = looked_at(self.run_config), self.run_config.task
+            raise TypeError(
+                f"ICLTransformer reads a mechicl Batch{f' of the task {task.kind!r}' if task else ''}, not "
+                f"{type(input).__name__}; make one with series.evaluation_set({name!r})."
+            )
+        input = input.to(self.embed.W_E.device)
+        if not isinstance(input, Batch):
+            own = dict(self.named_parameters())
+            params: Params = {name: own[name] for name in self._inputs}
+            embed = self.hook_embed(input.embed(params, self.run_config.model, lambda _, x: x))
+            tokens = torch.zeros(input.shape, dtype=torch.long, device=embed.device)
+            residual, shortformer = self.get_residual(embed, 0, tokens=tokens, return_shortformer_pos_embed=True)
+            return residual, input, shortformer, None  # the batch reaches `loss_fn` as its tokens
+        features = input.exemplars.to(self.exemplar_embed.W.dtype)
+        if self.run_config.model.encoder == "conv":
+            features = self.hook_encoder(self.encoder(features))
+        exemplars = self.exemplar_embed(features)
+        labels = self.embed(input.labels)
+        b, c, d = labels.shape
+        pairs = torch.stack([exemplars[:, :-1], labels], dim=2).reshape(b, 2 * c, d)
+        embed = self.hook_embed(torch.cat([pairs, exemplars[:, -1:]], dim=1))
+        # Position modules read only the shape of `tokens`.
+        tokens = torch.zeros(b, 2 * c + 1, dtype=torch.long, device=embed.device)
+        residual, shortformer = self.get_residual(
+            embed, 0, tokens=tokens, return_shortformer_pos_embed=True
+        )
+        return residual, input.target, shortformer, None  # the targets reach `loss_fn` as its tokens
+
+    def accumulated_bias(self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True) -> Tensor:
+        """As in HookedTransformer, which fails where there are no MLPs to have biases."""
+        return super().accumulated_bias(layer, mlp_input, include_mlp_biases and not self.cfg.attn_only)
+
+    def loss_fn(self, logits: Tensor, tokens: Tensor | TaskBatch, attention_mask=None, per_token=False):
+        """The task's loss; of exemplars and labels the cross-entropy of the targets (`tokens`, [b]) at the query, [b]
+        if `per_token`."""
+        if isinstance(tokens, TaskBatch):
+            if per_token:
+                raise ConfigError(f"the loss of {type(tokens).__name__} is one number: leave out loss_per_token.")
+            return tokens.loss(logits if tokens.everywhere else logits[:, -1])
+        reduction = "none" if per_token else "mean"
+        return nn.functional.cross_entropy(logits[:, -1], tokens, reduction=reduction)
+
+    @own_settings()
+    def hooks_for(self, intervention: Intervention, batch: TaskBatch) -> list[tuple[str, Callable]]:
+        """An intervention as TransformerLens hooks for this batch.
+
+        `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
+        Baselines that need the intact model (mean, resample, ...) run it once, here. The hooks follow the
+        model, should it be moved or cast later.
+        """
+        as_interventions([intervention])
+        if intervention.reads is not None:
+            raise ConfigError(f"{intervention}: it changes what is read out, which no hook can: use series.evaluate or "
+                              "series.answers.")  # fmt: skip
+        intervention.check(self.run_config.model)
+        wanted = intervention.needs(self.run_config.model)
+        with torch.no_grad():
+            _, cache = self.run_with_cache(batch, names_filter=lambda name: name in wanted)
+        intact = {name: cache[name] for name in wanted}
+        planned = edits([intervention], self.run_config.model, intact, batch)
+
+        def hook(edit: Edit) -> Callable:
+            return lambda x, hook: edit.like(x)(x).reshape(x.shape)  # the one condition's axis goes
+
+        return [(name, hook(edit)) for name, edit in planned.items()]
+
+    def __repr__(self) -> str:
+        """One line; `print(torch.nn.Module.__repr__(model))` has every part."""
+        trained = sum(math.prod(shape) for shape in shapes(self.run_config).values())
+        p, folded = self.embed.W_E, ", LayerNorms folded" if self.folded else ""
+        return (f"ICLTransformer({card.summary(self.run_config)}, {self.run_config.model.positions} positions, "
+                f"{trained:,} parameters{folded}; {str(p.dtype)[6:]} on {p.device})")  # fmt: skip
+
+    def _check_hooks(self) -> None:
+        missing = [
+            f"blocks.{layer}.{hook}"
+            for layer in range(self.cfg.n_layers)
+            for hook in _HOOKS_WE_RELY_ON
+            if f"blocks.{layer}.{hook}" not in self.hook_dict
+        ]
+        if missing:
+            raise RuntimeError(f"this transformer_lens runs no hook {missing}; install 3.9 <= version < 4.")
+
+
+def _add_parameters(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Put parameters that a HookedTransformer has not, as 'input.W', into modules of those names."""
+    for name, shape in shapes.items():
+        *path, leaf = name.split(".")
+        place = model
+        for part in path:
+            if not hasattr(place, part):
+                place.add_module(part, nn.Module())
+            place = getattr(place, part)
+        if not hasattr(place, leaf):
+            place.register_parameter(leaf, nn.Parameter(torch.empty(shape)))
+
+
+def _folded(values: Params, cfg: HookedTransformerConfig) -> Params:
+    """All parameters of a model, LayerNorms' too, as TransformerLens folds and centres them."""
+    if cfg.normalization_type == "LNPre":  # TransformerLens does not know of these two, which write, too
+        written = ("exemplar_embed.W", "exemplar_embed.b")
+        values = values | {name: values[name] - values[name].mean(-1, keepdim=True) for name in written}
+    return ProcessWeights.process_weights(
+        dict(values), cfg, fold_ln=cfg.normalization_type == "LNPre", fold_value_biases=False
+    )
+
+
+def _hooked_config(config: Config) -> HookedTransformerConfig:
+    m, task = config.model, task_of(config)
+    inputs = task.input_shapes(m)
+    rotary = m.positions == "rotary"
+    return HookedTransformerConfig(
+        n_layers=m.n_layers,
+        d_model=m.d_model,
+        n_ctx=task.n_tokens,
+        d_head=m.d_head,
+        n_heads=m.n_heads,
+        d_mlp=(m.mlp_ratio or 4) * m.d_model,
+        act_fn={"gelu": "gelu", "gelu_tanh": "gelu_new"}[m.activation],
+        d_vocab=inputs.get("embed.W_E", (1,))[0],
+        d_vocab_out=task.n_outputs,
+        attn_only=not m.mlp_ratio,
+        normalization_type="LN" if m.layer_norm else None,
+        positional_embedding_type="rotary" if rotary else "standard",
+        rotary_dim=m.d_head if rotary else None,
+        rotary_base=int(m.position_time) if rotary else 10000,
+        init_weights=False,  # ours, stated and tested in engine/params.py
+        seed=None,
+        device="cpu",
+        default_prepend_bos=False,
+    )

@@ -1,0 +1,57 @@
+"""The interactive page: `mechicl app RUN`, or `mechicl.app(series)` in a notebook.
+
+    state.py      what is on the page, to and from a URL; python.py: as a script; tables.py: as tables
+    runs.py       the runs that may be shown; cache.py: results, remembered
+    view.py       behaviour: intact and ablated numbers, curves under an ablation
+    heads.py inside.py sequence.py compare.py    mechanism, one sequence, two checkpoints
+    texts.py payloads.py figures.py answers.py    numbers to texts and plotly figures; a panel's question to them
+    grid.py layout.py callbacks.py routes.py server.py    the page, its wiring and its server
+    address.py guard.py    where the page is reached, also through a proxy, and who is answered
+    assets/       how it looks and reacts
+
+Only grid, layout, callbacks and server import dash; everything above them is pure and tested without.
+As with `mechicl.train`, `mechicl.app` is the function; the package is `mechicl.page.state` and so on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mechicl.page.server import Server
+    from mechicl.series import Series
+
+
+def app(
+    series: Series,
+    height: int = 900,
+    *,
+    port: int = 0,
+    root_path: str | None = None,
+    allow_hosts: Iterable[str] = (),
+) -> Server:
+    """Open the page inside a notebook, on a run and those beside it.
+
+    Run again, the cell shows the same server; with other settings it replaces it.
+
+    Args:
+        series: the run to begin with.
+        height: of the frame, in pixels.
+        port: where to listen; 0 is any free port.
+        root_path: the path under which a proxy shows this machine's port, as '/user/me/proxy/{port}/'. Default:
+            found out on Colab, JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; '/' is none.
+        allow_hosts: names, other than this machine's, under which a proxy asks for the page: 'hub.example.org', or
+            '.example.org' for all under it.
+
+    Returns:
+        The running server: it shows itself as a frame, has the address as `url`, and ends with
+        `stop()`. It listens on this machine only.
+
+    Raises:
+        ConfigError: the port is taken, or a setting is not one. SeriesError: the run cannot be opened.
+    """
+    from mechicl.page.server import show
+
+    return show(series.root, height, port, root_path, allow_hosts)

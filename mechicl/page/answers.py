@@ -1,0 +1,154 @@
+"""The answers of every panel: a view's query string in, plain data out.
+
+Nothing is kept between questions. What cannot be shown comes back as {"error": sentence}: a
+reader never sees a stack trace.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.interventions import BASELINES
+from mechicl.page import figures, payloads
+from mechicl.page.compare import compare
+from mechicl.page.heads import MEASURES, even, head_grid
+from mechicl.page.inside import attention, logit_view
+from mechicl.page.runs import Library, Run
+from mechicl.page.sequence import answers as sequence_answers
+from mechicl.page.state import View
+from mechicl.page.texts import plain
+from mechicl.page.view import Chunk, Workbench, shown
+
+PANELS = ("timeline", "effect", "ahead", "heads", "curve", "attention", "logits", "compare")
+SLICE = 0.25  # seconds of a curve computed per question
+UNFORESEEN = "Something went wrong that should not have: the terminal where the app runs has the details."
+_log = logging.getLogger(__name__)
+
+KINDS = {
+    "zero": "The head's output is replaced by 0.",
+    "mean": "The head's output is replaced by its mean over the evaluator's sequences, position by position: what it "
+    "always says stays, what it says about this sequence goes.",
+    "resample": "The head's output is replaced by what it says on another sequence: as usual in size, about the "
+    "wrong sequence.",
+    "pattern_preserving": "The head's values are zeroed while every attention pattern is held as in the intact model: "
+    "only what it writes goes, not where others look because of it.",
+    "value_preserving": "The head's values are zeroed while every layer's values are held as in the intact model: "
+    "what others look at may change, what they copy may not.",
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of every panel: plain functions of a view, which tests call directly."""
+
+    library: Library
+    bench: Workbench
+    default_run: str
+
+    def view(self, query: str) -> tuple[Run, View]:
+        """The run and the settled view of a query string.
+
+        Raises:
+            SeriesError: what is wrong with it.
+        """
+        view = self.library.settled(View.from_query(query or "", self.default_run))
+        return self.library.run(view.run), view
+
+    def to(self, panel: str, query: str, start: int = 0) -> dict[str, Any]:
+        """The answer that always comes: {"data": ...} or, on trouble, {"error": a sentence}.
+
+        Args:
+            panel: one of PANELS.
+            start: for 'curve', the first checkpoint (of `Run.coarse_to_fine`) that is wanted.
+        """
+        try:
+            if panel not in PANELS:
+                raise SeriesError(f"the page has no panel {panel!r}.")
+            more = {"start": start} if panel == "curve" else {}
+            return {"data": getattr(self, panel)(query, **more)}
+        except (SeriesError, ConfigError) as error:
+            return {"error": str(error)}
+        except Exception:
+            _log.exception("answering %s for %r failed", panel, query)
+            return {"error": UNFORESEEN}
+
+    def base(self, query: str) -> dict[str, Any]:
+        """What the page's script needs to know about a run, once."""
+        run, view = self.view(query)
+        model = run.series.config.model
+        uniform = {name: even(run, name) for name in run.sets}
+        return {
+            "view": dict(part.split("=", 1) for part in view.query().split("&")),
+            "defaults": dict(part.split("=", 1) for part in View(run="").query().split("&") if part) | _defaults(),
+            "parts": [field.name for field in dataclasses.fields(View)],
+            "steps": run.steps, "sequences": [run.series.sequences(s) for s in run.steps],
+            "layers": model.n_layers, "heads": model.n_heads, "evaluators": shown(run),
+            "sizes": {name: len(batch) for name, batch in run.sets.items()},
+            "measures": {k: {"meaning": m.meaning, "unit": m.unit, "on": m.on_evaluator,
+                             "undefined": [e for e, has in uniform.items() if m.colours == "change" and k not in has]}
+                         for k, m in MEASURES.items()},
+            "colours": payloads.colours(),
+            "kinds": {kind: {"meaning": text, "baseline": BASELINES[kind]} for kind, text in KINDS.items()},
+        }  # fmt: skip
+
+    def effect(self, query: str) -> dict[str, Any]:
+        """The numbers of a checkpoint, intact and ablated."""
+        run, view = self.view(query)
+        assert view.step is not None
+        effects = self.bench.effects(run, view.step, view.ablation)
+        return {"rows": payloads.effect_rows(effects), "place": payloads.place(view.step, run)}
+
+    def ahead(self, query: str) -> dict[str, Any]:
+        """Nothing to show: a reader may ask for this view's numbers next."""
+        run, view = self.view(query)
+        assert view.step is not None
+        return {"ready": self.bench.prepare(run, view.step, view.ablation)}
+
+    def heads(self, query: str) -> dict[str, Any]:
+        """The head grid's numbers and colours."""
+        run, view = self.view(query)
+        model = run.series.config.model
+        grid = head_grid(self.bench, run, view)
+        return {"cells": payloads.head_cells(grid, view, model.n_layers, model.n_heads), "scale": payloads.scale(grid),
+                "n": next(iter(grid.values.values())).n if grid.values else 0}  # fmt: skip
+
+    def curve(self, query: str, start: int = 0) -> dict[str, Any]:
+        """The next piece of the curves under the view's ablation."""
+        run, view = self.view(query)
+        if view.ablation is None:
+            return payloads.curve_points(Chunk(0, 0, []))
+        return payloads.curve_points(self.bench.curve(run, view.ablation, start, SLICE))
+
+    def timeline(self, query: str) -> Any:
+        """The figure of the curves; the page lays its own cursor over it."""
+        run, view = self.view(query)
+        return figures.timeline(run, view.axis, view.unit).to_plotly_json()
+
+    def attention(self, query: str) -> dict[str, Any]:
+        """Patterns, and the tokens they are of."""
+        run, view = self.view(query)
+        right = None if view.sequence is None else sequence_answers(run, view.evaluator, view.sequence)
+        return payloads.attention_cells(attention(self.bench, run, view), right, view.ablation)
+
+    def logits(self, query: str) -> dict[str, Any]:
+        """Who adds what to which label, as a figure, and the labels' probabilities."""
+        run, view = self.view(query)
+        found = logit_view(self.bench, run, view)
+        return {"figure": figures.logits_figure(found).to_plotly_json(), "labels": payloads.label_rows(found),
+                "what": found.what, "limit": plain(found.limit, 1)}  # fmt: skip
+
+    def compare(self, query: str) -> dict[str, Any]:
+        """Two checkpoints or runs side by side."""
+        run, view = self.view(query)
+        return payloads.comparison(compare(self.bench, self.library, run, view), view)
+
+
+def _defaults() -> dict[str, str]:
+    blank = View(run="x")
+    return {"kind": blank.kind, "measure": blank.measure, "evaluator": blank.evaluator, "axis": blank.axis,
+            "unit": blank.unit, "tab": blank.tab, "heads": "", "sequence": "", "head": "", "with_run": "",
+            "with_step": ""}  # fmt: skip

@@ -1,0 +1,94 @@
+"""Two checkpoints, of one run or of two, side by side under the same ablation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mechicl.errors import ConfigError
+from mechicl.interventions import AblateHeads
+from mechicl.page.heads import MEASURES, Grid, alike, head_grid
+from mechicl.page.inside import Attention, attention
+from mechicl.page.runs import Library, Run
+from mechicl.page.state import View
+from mechicl.page.view import Number, Workbench, mean, paired, unpaired
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: its numbers by evaluator, its head grid and its attention, all under the view's
+    ablation, and what is done to it. heads: None where it has not what the measure is about."""
+
+    run: Run
+    step: int
+    numbers: dict[str, Number]
+    heads: Grid | None
+    ablation: AblateHeads | None
+    attention: Attention
+    note: str  # why the ablation is not applied here, or ''
+
+    @property
+    def patterns(self) -> np.ndarray:
+        """[l, h, t, t]: ablated where something is, else intact."""
+        return self.attention.intact if self.attention.ablated is None else self.attention.ablated
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """a: the page's view; b: what it is compared with. difference: b minus a."""
+
+    a: Side
+    b: Side
+    difference: dict[str, Number]
+    same_sequences: bool
+
+    @property
+    def aligned(self) -> bool:
+        """Whether both sides' patterns have the same positions and heads, so that they have a difference."""
+        return self.a.patterns.shape == self.b.patterns.shape
+
+
+def compare(bench: Workbench, library: Library, run: Run, view: View) -> Comparison:
+    """The view beside what it is compared with (`Library.beside`).
+
+    Raises:
+        SeriesError: the other run or its checkpoint is not there.
+    """
+    other, step = library.beside(run, view)
+    a, b = _side(bench, run, view), _side(bench, other, replace(view, run=other.series.name, step=step))
+    if a.heads and b.heads:  # one range of colours
+        left, right = alike(a.heads, b.heads)
+        a, b = replace(a, heads=left), replace(b, heads=right)
+    same = run.sets_id == other.sets_id
+    difference = {}
+    for name in [n for n in run.shown if n in other.sets]:
+        right = [bench.right(s.run, s.step, name, fitting(s.run, view)) for s in (a, b)]
+        difference[name] = paired(*right) if same else unpaired(*right)
+    return Comparison(a, b, difference, same)
+
+
+def _side(bench: Workbench, run: Run, view: View) -> Side:
+    assert view.step is not None
+    ablation = fitting(run, view)
+    note = "" if ablation == view.ablation else "intact: it has not all of the ablated heads"
+    numbers = {n: mean(bench.right(run, view.step, n, ablation)) for n in run.shown}
+    on = view if view.evaluator in run.sets else replace(view, evaluator=run.leading)
+    if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):
+        on = replace(on, sequence=None)  # `Attention.what` says so
+    has = view.measure.removeprefix("effect_") in (*run.sets, *MEASURES)
+    on = on if ablation else replace(on, heads=())
+    grid = head_grid(bench, run, on) if has else None
+    return Side(run, view.step, numbers, grid, ablation, attention(bench, run, on), note)
+
+
+def fitting(run: Run, view: View) -> AblateHeads | None:
+    """The view's ablation, if the run's model has those heads."""
+    if view.ablation is None:
+        return None
+    try:
+        view.ablation.check(run.series.config.model)
+    except ConfigError:
+        return None
+    return view.ablation
+

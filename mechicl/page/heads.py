@@ -1,0 +1,174 @@
+"""What the head grid says: one number per head, by a chosen measure, at one checkpoint.
+
+All are measured on the model as it is edited: with the view's heads out, the others are seen as they are
+without them. Shares of attention have the colours of a range that is fixed, and none where uniform attention
+is; effects and logits have a range symmetric about 0, fitted to the largest of them in the intact model at the
+run's first look and at its end, and in what is shown, so that it stays while one scrubs and presses heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from mechicl.engine.forward import forward
+from mechicl.errors import SeriesError
+from mechicl.evaluators import EVALUATORS, normal_interval
+from mechicl.figures.scales import Meaning, about, fitted
+from mechicl.interventions import AblateHeads
+from mechicl.measures.attention import NAMED, scores, uniform_scores
+from mechicl.measures.attribution import attribute
+from mechicl.page.inside import edits_of
+from mechicl.page.runs import Run
+from mechicl.page.state import Head, View
+from mechicl.page.view import Number, Workbench, paired
+from mechicl.registry import main
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a measure is named, read and coloured.
+
+    limits: fixed, or None: fitted, and then at least `least`. on_evaluator: it is measured on the sequences of
+    the view's evaluator; else its name says on which.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    colours: Meaning
+    limits: tuple[float, float] | None = None
+    least: float = 0.0
+    on_evaluator: bool = True
+
+    @property
+    def signed(self) -> bool:
+        """Whether its values are changes, or lie on both sides of 0."""
+        return self.limits is None or self.limits[0] < 0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every head's number and the colours' range. middle: the value that has no colour; uniform: what a head
+    that attends evenly scores, for scores of attention."""
+
+    measure: Measure
+    values: dict[Head, Number]
+    low: float
+    middle: float
+    high: float
+    uniform: float | None = None
+
+    def place(self, value: float) -> float:
+        """Where a value lies on its colours, 0 to 1."""
+        return about(value, self.low, self.middle, self.high)
+
+
+def _effect(evaluator: str) -> Measure:
+    return Measure(
+        f"effect on {EVALUATORS[evaluator].short} of ablating it alone",
+        f"{EVALUATORS[evaluator].label}: {EVALUATORS[evaluator].quantity} without this head minus with it, on the same "
+        "sequences. "
+        "Below 0 the head was needed, above it was in the way.",
+        f"change in {EVALUATORS[evaluator].quantity}", "effect", least=0.02, on_evaluator=False,
+    )  # fmt: skip
+
+
+def _score(name: str) -> Measure:
+    score = NAMED[name]
+    return Measure(score.name, score.meaning, "share of attention", "change", score.limits)
+
+
+MEASURES: dict[str, Measure] = {
+    "previous_token": _score("previous_token"),
+    "induction_strength": _score("induction_strength"),
+    "prefix_matching": _score("prefix_matching"),
+    "logit": Measure(
+        "logit attribution",
+        "What the head itself writes towards the right answer's logit, beside the mean logit (final LayerNorm held).",
+        "logits", "logit", least=0.1),
+    **{f"effect_{name}": _effect(name) for name in main()},
+}  # fmt: skip
+
+
+def head_grid(bench: Workbench, run: Run, view: View) -> Grid:
+    """The measure at the view's checkpoint, with its colours' range."""
+    assert view.step is not None
+    measure, values = MEASURES[view.measure], head_scores(bench, run, view)
+    if measure.limits is None:
+        limit = fitted([n.value for n in (*values.values(), *_elsewhere(bench, run, view))], measure.least)
+        return Grid(measure, values, -limit, 0.0, limit)
+    low, high = measure.limits
+    uniform = even(run, view.evaluator).get(view.measure)
+    return Grid(measure, values, low, (low + high) / 2 if uniform is None else uniform, high, uniform)
+
+
+def alike(a: Grid, b: Grid) -> tuple[Grid, Grid]:
+    """Two grids of one measure, with one range where it is fitted."""
+    if a.measure.limits is not None:
+        return a, b
+    limit = max(a.high, b.high)
+    return replace(a, low=-limit, high=limit), replace(b, low=-limit, high=limit)
+
+
+def even(run: Run, evaluator: str) -> dict[str, float]:
+    """score -> what uniform attention has on an evaluator's sequences; those that are not defined are not in it."""
+    return uniform_scores(run.sets[evaluator])
+
+
+def head_scores(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
+    """(layer, head) -> the measure at the view's checkpoint under its ablation. Heads for which the evaluator's
+    sequences do not define it are left out, and from effects those that are out already."""
+    assert view.step is not None
+    if view.measure.startswith("effect"):
+        return _effects(bench, run, view)
+    key = ("heads", run.series.entry(view.step).sha256, run.sets_id, view.measure, view.evaluator, view.ablation)
+    return bench.results.remember(key, lambda: _measure(bench, run, view), lambda found: 300 * len(found) + 500)
+
+
+def _effects(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
+    assert view.step is not None
+    on, model = view.measure.removeprefix("effect_"), run.series.config.model
+    before = bench.right(run, view.step, on, view.ablation)
+    heads = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads) if (la, h) not in view.heads]
+    also = {head: AblateHeads(heads=(*view.heads, head), kind=view.kind) for head in heads}
+    return {head: paired(before, bench.right(run, view.step, on, out)) for head, out in also.items()}
+
+
+def _elsewhere(bench: Workbench, run: Run, view: View) -> list[Number]:
+    """The measure in the intact model at the run's first look and at its end: the same whatever is ablated. A
+    checkpoint that cannot be read is passed over."""
+    found: list[Number] = []
+    for step in (run.first_look(), run.steps[-1]):
+        try:
+            found += head_scores(bench, run, replace(view, step=step, heads=())).values()
+        except SeriesError:
+            continue
+    return found
+
+
+@torch.inference_mode()
+def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
+    assert view.step is not None
+    params = {name: p[None] for name, p in bench.params(run, view.step).items()}
+    batch, model = run.sets[view.evaluator], run.series.config.model
+    edited = edits_of(params, batch, view.ablation, run, query_only=view.measure == "logit")
+    if view.measure == "logit":
+        parts = attribute(params, batch, model, next(iter(batch.answers().values())), edited)
+        layers = [np.stack([parts[f"L{la}H{h}"][0].numpy() for h in range(model.n_heads)])
+                  for la in range(model.n_layers)]  # fmt: skip
+    else:
+        hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
+        acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts
+        found = (scores(acts[hook][0, 0], batch)[view.measure].numpy() for hook in hooks)  # [b, h]
+        layers = [np.moveaxis(x[~np.isnan(x[:, 0])], 0, -1) for x in found]
+    out: dict[Head, Number] = {}
+    for layer, values in enumerate(layers):  # [h, b]
+        if not values.shape[-1]:
+            continue
+        columns = (x.tolist() for x in normal_interval(values))
+        for h, (value, low, high) in enumerate(zip(*columns, strict=True)):
+            out[layer, h] = Number(value, low, high, values.shape[-1])
+    return out

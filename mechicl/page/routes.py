@@ -1,0 +1,168 @@
+"""What the page links to: tables and figures to take along, the circuitsvis view, Python lines."""
+
+from __future__ import annotations
+
+import functools
+import html
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import plotly.graph_objects as go
+from flask import Flask, Response, request, send_file
+from plotly.utils import PlotlyJSONEncoder
+
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns, show_attention
+from mechicl.figures.style import FONT, NAMES, short
+from mechicl.page import figures
+from mechicl.page.answers import Answers
+from mechicl.page.compare import compare, fitting
+from mechicl.page.heads import head_grid
+from mechicl.page.inside import Attention, attention, logit_view
+from mechicl.page.python import as_python
+from mechicl.page.runs import Run
+from mechicl.page.state import View
+from mechicl.page.tables import TABLES, to_take_along
+
+YEAR = 31_536_000
+
+
+def add_routes(flask: Flask, answers: Answers) -> None:
+    """Register the routes on the app's Flask server."""
+
+    def routed(rule: str) -> Callable:
+        def add(answer: Callable) -> Callable:
+            @functools.wraps(answer)
+            def call(**parts: str) -> Response:
+                try:
+                    query = request.query_string.decode("utf-8", "replace")
+                    return answer(*answers.view(query), **parts)
+                except (SeriesError, ConfigError) as error:
+                    return Response(f"{error}\n", 400, mimetype="text/plain")
+
+            flask.add_url_rule(rule, view_func=call)
+            return call
+
+        return add
+
+    @flask.route("/answer/<panel>/<int:start>")
+    def answer(panel: str, start: int) -> Response:
+        found = answers.to(panel, request.query_string.decode("utf-8", "replace"), start)
+        return Response(json.dumps(found, cls=PlotlyJSONEncoder), mimetype="application/json",
+                        headers={"Cache-Control": "no-store"})  # fmt: skip
+
+    @routed("/python")
+    def python(run: Run, view: View) -> Response:
+        other, step = answers.library.beside(run, view)
+        shown = replace(view, with_step=step)
+        lines = as_python(shown, str(answers.library.folder), other_intact=fitting(other, view) is None)
+        return Response(lines, mimetype="text/plain")
+
+    @routed("/figure/<name>.json")
+    def figure_json(run: Run, view: View, name: str) -> Response:
+        return Response(_figure(answers, run, view, name).to_json(), mimetype="application/json")
+
+    @routed("/export/<name>.html")
+    def figure_html(run: Run, view: View, name: str) -> Response:
+        assert view.step is not None
+        if name == "circuitsvis":
+            found = show_attention(run.series, view.step, view.evaluator, view.sequence,
+                                   view.head[0] if view.head else None, view.ablation)  # fmt: skip
+            return _download(found.html.encode(), _file(view, name, "html"), "text/html")
+        page = _figure(answers, run, view, name).to_html(
+            include_plotlyjs=True, config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+        )
+        return _download(page.encode(), _file(view, name, "html"), "text/html")
+
+    @routed("/export/<name>.<form>")
+    def table_file(run: Run, view: View, name: str, form: str) -> Response:
+        if form not in ("csv", "parquet"):
+            raise SeriesError(f"there is no {name}.{form}: tables are {', '.join(TABLES)}, as csv or parquet.")
+        found = to_take_along(answers.bench, answers.library, run, view, name)
+        if form == "csv":
+            return _download(found.to_csv(index=False).encode(), _file(view, name, form), "text/csv")
+        return _download(found.to_parquet(index=False), _file(view, name, form), "application/vnd.apache.parquet")
+
+    @routed("/circuitsvis")
+    def circuitsvis(run: Run, view: View) -> Response:
+        assert view.step is not None
+        shown = patterns(run.series, [view.step], view.evaluator, view.sequence, view.ablation)
+        layers = [view.head[0]] if view.head else range(run.series.config.model.n_layers)
+        body = circuitsvis_element(shown, 0, layers, "attention")
+        what = html.escape(f"{shown.what}. {shown.note}")
+        page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><title>attention</title><body style=\""
+                f'font-family:{FONT};background:#fff;color:#222"><p>{what}</p>'
+                f"<script src='circuitsvis.js?{_bundle()[1]}'></script>{body}</body></html>")  # fmt: skip
+        return Response(page, mimetype="text/html")
+
+    @flask.route("/circuitsvis.js")
+    def circuitsvis_js() -> Response:
+        """Once: the address names the version, so the browser keeps it for good."""
+        return Response(_bundle()[0], mimetype="text/javascript",
+                        headers={"Cache-Control": f"public, max-age={YEAR}, immutable"})  # fmt: skip
+
+
+@functools.cache
+def _bundle() -> tuple[str, str]:
+    """Circuitsvis' script and what names its version."""
+    from importlib.metadata import version
+
+    return circuitsvis_bundle(), version("circuitsvis")
+
+
+def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
+    """A panel's figure, with what it shows written on it."""
+    assert view.step is not None
+    bench, model = answers.bench, run.series.config.model
+    at = f"{view.run}, step {view.step:,} ({short(run.series.sequences(view.step))} sequences)"
+    done = f"; {view.ablation}" if view.ablation else "; intact"
+    if name == "timeline":
+        # As far as it is computed: a figure to take along does not start an hour's work.
+        points = bench.known_curve(run, view.ablation) if view.ablation else None
+        fig = figures.timeline(run, view.axis, view.unit, view.step, view.ablation, points, 460)
+        return _titled(fig, f"{view.run}: over training", f"as recorded; dashed{done}" if points else "as recorded")
+    if name == "effect":
+        return figures.effects_figure(bench.effects(run, view.step, view.ablation), "This checkpoint", at + done)
+    if name == "heads":
+        grid = head_grid(bench, run, view)
+        on = NAMES[view.evaluator] if grid.measure.on_evaluator else f"kind {view.kind}"
+        n = next(iter(grid.values.values())).n if grid.values else 0
+        return figures.heads_figure(grid, model.n_layers, model.n_heads, f"{at}; {on}; n = {n:,}{done}")
+    if name == "attention":
+        found = attention(bench, run, view)
+        note = f"<br>{view.ablation.note}" if view.ablation else ""
+        return figures.attention_figure(found, f"{at}; {found.what}{done}", view.head, note=note)
+    if name == "logits":
+        found = logit_view(bench, run, view)
+        return _titled(figures.logits_figure(found), "Logits: what each part adds", f"{at}; {found.what}{done}")
+    if name == "compare_attention":
+        found = compare(bench, answers.library, run, view)
+        if not found.aligned:
+            raise SeriesError("the two have other heads or other positions: their patterns have no difference.")
+        both = Attention(found.a.attention.what, found.a.attention.tokens, found.a.patterns, found.b.patterns)
+        subtitle = f"A: {at}; B: {found.b.run.series.name}, step {found.b.step:,}; {both.what}{done}"
+        return figures.attention_figure(both, subtitle, view.head, ("A", "B"))
+    if name == "compare":
+        found = compare(bench, answers.library, run, view)
+        fig = figures.two_timelines(found.a, found.b, view.unit, view.axis)
+        return _titled(fig, "Compare", f"{at}; with {found.b.run.series.name}, step {found.b.step:,}")
+    raise SeriesError(f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, "
+                      "compare_attention.")  # fmt: skip
+
+
+def _titled(fig: go.Figure, title: str, subtitle: str) -> go.Figure:
+    text = f"<b>{html.escape(title)}</b><br><span style='font-size:12px;color:#555'>{html.escape(subtitle)}</span>"
+    fig.update_layout(title={"text": text}, margin={"t": 96}, height=fig.layout.height + 60)  # type: ignore[attr-defined]
+    return fig
+
+
+def _file(view: View, name: str, form: str) -> str:
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in view.run)
+    return f"{safe}-step{view.step}-{name}.{form}"
+
+
+def _download(data: bytes, name: str, kind: str) -> Response:
+    return send_file(io.BytesIO(data), mimetype=kind, as_attachment=True, download_name=name)
+

@@ -1,0 +1,149 @@
+"""What is on the page, as one frozen value: to and from a URL.
+
+Everything a reader chose is here and nothing else is, so a link shows a colleague the same
+page. A link may come from anyone: what it says is checked, never trusted, and a mistake is
+one sentence that says what was given and what is expected.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+from urllib.parse import parse_qsl, quote
+
+from mechicl.errors import SeriesError
+from mechicl.evaluators import EVALUATORS
+from mechicl.interventions import AblateHeads, Kind
+from mechicl.registry import main
+from mechicl.tasks.base import known
+
+Head = tuple[int, int]
+Axis = Literal["log", "linear"]
+Unit = Literal["sequences", "steps"]
+Tab = Literal["attention", "logits", "compare"]
+known()  # every task's evaluators
+MEASURES = ("previous_token", "induction_strength", "prefix_matching", "logit", *(f"effect_{n}" for n in main()))
+LONGEST = 4000  # characters of a query string; a view of 64 heads has under 600
+
+
+class ViewError(SeriesError):
+    """A view that cannot be shown: says which part, what was given and what is expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The state of the page. None stands for a choice that the run makes: `settled` fills it in."""
+
+    run: str
+    step: int | None = None
+    heads: tuple[Head, ...] = ()  # ablated
+    kind: Kind = "zero"
+    measure: str = MEASURES[0]
+    evaluator: str = "icl"  # whose sequences the heads, patterns and logits are looked at on
+    sequence: int | None = None  # None: the average
+    head: Head | None = None  # the one whose pattern is enlarged; None: all
+    axis: Axis = "log"
+    unit: Unit = "sequences"
+    tab: Tab = "attention"
+    with_run: str | None = None  # compared with; None: this run
+    with_step: int | None = None
+
+    @classmethod
+    def from_query(cls, query: str, default_run: str = "") -> View:
+        """The view that a URL's query string names, '?run=demo&step=3000&heads=0.5,1.3'.
+
+        Raises:
+            ViewError: an unknown or repeated key, or a value that is not one of the key's.
+        """
+        if len(query) > LONGEST:
+            raise ViewError(f"the link is {len(query):,} characters long; a view needs at most {LONGEST:,}.")
+        given: dict[str, Any] = {}
+        for key, text in parse_qsl(query.removeprefix("?"), keep_blank_values=True):
+            if key == "token":  # the server's, not the view's
+                continue
+            if key not in _READ:
+                near = difflib.get_close_matches(key, _READ, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ViewError(f"{key!r} is no part of a view.{hint} Parts: {', '.join(_READ)}.")
+            if key in given:
+                raise ViewError(f"the link says {key!r} twice.")
+            try:
+                given[key] = _READ[key](text)
+            except ValueError as error:
+                raise ViewError(f"{key}={text[:60]!r}: expected {error}.") from None
+        if not given.get("run"):
+            given["run"] = default_run
+        return cls(**given)
+
+    def query(self) -> str:
+        """The query string, without '?'; what is as by default is left out."""
+        parts = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "run" or value != field.default:
+                parts.append(f"{field.name}={quote(_write(value), safe=',')}")
+        return "&".join(parts)
+
+    @property
+    def ablation(self) -> AblateHeads | None:
+        """What is done to the model, or None where nothing is."""
+        return AblateHeads(heads=self.heads, kind=self.kind) if self.heads else None
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return text
+
+    return read
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
+        raise ValueError("a whole number, 0 or more")
+    return int(text)
+
+
+def _head(text: str) -> Head:
+    layer, dot, head = text.partition(".")
+    if not dot:
+        raise ValueError("LAYER.HEAD, as 0.5")
+    return _whole(layer), _whole(head)
+
+
+def _heads(text: str) -> tuple[Head, ...]:
+    return tuple(sorted({_head(part) for part in text.split(",") if part}))
+
+
+def _run_name(text: str) -> str:
+    if not text or text in (".", "..") or any(c in text for c in "/\\\0"):
+        raise ValueError("the name of a run beside this one, without a path")
+    return text
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, tuple):
+        pairs = value if value and isinstance(value[0], tuple) else (value,)
+        return ",".join(f"{layer}.{head}" for layer, head in pairs) if value else ""
+    return str(value)
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "run": _run_name,
+    "step": _whole,
+    "heads": _heads,
+    "kind": _one_of(*get_args(Kind)),
+    "measure": _one_of(*MEASURES),
+    "evaluator": _one_of(*EVALUATORS),
+    "sequence": _whole,
+    "head": _head,
+    "axis": _one_of(*get_args(Axis)),
+    "unit": _one_of(*get_args(Unit)),
+    "tab": _one_of(*get_args(Tab)),
+    "with_run": _run_name,
+    "with_step": _whole,
+}

@@ -1,0 +1,90 @@
+"""Tables to take along: every number on the page that has an interval, with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from mechicl.errors import SeriesError
+from mechicl.evaluators import EVALUATORS
+from mechicl.page.compare import compare, fitting
+from mechicl.page.heads import head_scores
+from mechicl.page.runs import Library, Run
+from mechicl.page.state import View
+from mechicl.page.view import Number, Workbench, table
+
+TABLES = ("table", "curve", "grid", "comparison")
+
+
+def to_take_along(bench: Workbench, library: Library, run: Run, view: View, name: str) -> pd.DataFrame:
+    """One of TABLES for a view: this checkpoint, the whole curve, the head grid, the comparison.
+
+    Raises:
+        SeriesError: there is no such table.
+    """
+    assert view.step is not None
+    if name == "table":
+        return effects_table(bench, run, [view.step], view)
+    if name == "curve":
+        return effects_table(bench, run, run.steps, view)
+    if name == "grid":
+        return grid_table(bench, run, view)
+    if name == "comparison":
+        return comparison_table(bench, library, run, view)
+    raise SeriesError(f"there is no table {name!r}: tables are {', '.join(TABLES)}.")
+
+
+def effects_table(bench: Workbench, run: Run, steps: Iterable[int], view: View) -> pd.DataFrame:
+    """`view.table`, whose ablated rows also say the change from intact on the same sequences: change,
+    change_ci_low, change_ci_high (Agresti and Min's paired interval, as on the page)."""
+    steps = list(steps)
+    out = table(bench, run, steps, view.ablation)
+    changes = {(step, e.evaluator): e.change for step in steps
+               for e in bench.effects(run, step, view.ablation, hurry=False)}  # fmt: skip
+    rows = zip(out["step"], out["evaluator"], out["intervention"], strict=True)
+    found = [None if done == "intact" else changes[int(step), str(evaluator)] for step, evaluator, done in rows]
+    return out.assign(**_columns("change", found))
+
+
+def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
+    """The head grid: one row per head, by the chosen measure, in the intact model."""
+    assert view.step is not None
+    effect = view.measure.startswith("effect_")
+    rows = [
+        {"run": run.series.name, "step": view.step, "sequences": run.series.sequences(view.step),
+         "measure": view.measure, "evaluator": view.measure.removeprefix("effect_") if effect else view.evaluator,
+         "kind": view.kind if effect else "", "layer": layer, "head": head, "value": number.value, "n": number.n,
+         "ci_low": number.low, "ci_high": number.high}
+        for (layer, head), number in sorted(head_scores(bench, run, view).items())
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def comparison_table(bench: Workbench, library: Library, run: Run, view: View) -> pd.DataFrame:
+    """Compare: one row per side and evaluator; B's rows also say B − A with its interval, and whether that is of
+    the same sequences (paired) or of others (Newcombe's)."""
+    found = compare(bench, library, run, view)
+    rows, differences = [], []
+    for label, side in (("A", found.a), ("B", found.b)):
+        done = fitting(side.run, view)
+        for name, number in side.numbers.items():
+            rows.append({
+                "side": label, "run": side.run.series.name, "step": side.step,
+                "sequences": side.run.series.sequences(side.step), "evaluator": name,
+                "metric": EVALUATORS[name].headline, "intervention": str(done) if done else "intact",
+                "baseline": done.baseline if done else "", "value": number.value, "n": number.n,
+                "ci_low": number.low, "ci_high": number.high, "paired": found.same_sequences,
+            })  # fmt: skip
+            differences.append(found.difference.get(name) if label == "B" else None)
+    return pd.DataFrame(rows).assign(**_columns("difference", differences))
+
+
+def _columns(name: str, numbers: list[Number | None]) -> dict[str, list[float]]:
+    """Values and intervals as columns; not a number where there is none."""
+    nan = float("nan")
+    return {
+        name: [nan if x is None else x.value for x in numbers],
+        f"{name}_ci_low": [nan if x is None else x.low for x in numbers],
+        f"{name}_ci_high": [nan if x is None else x.high for x in numbers],
+    }

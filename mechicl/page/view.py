@@ -1,0 +1,253 @@
+"""What the page says about behaviour: a run and a view in, numbers out. Knows nothing of pages.
+
+Every number is `mechicl.evaluate`'s: the same sequences, the engine's forward pass, the same
+interval. Results are kept per sequence, one bit of right or wrong each, under the sha256 of
+the weights, the evaluation set and the ablation, so nothing is computed twice and the change
+under an ablation gets the paired interval that its n deserves.
+
+Legend: n sequences of an evaluator.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mechicl.engine.forward import forward, restart_hooks
+from mechicl.errors import SeriesError
+from mechicl.evaluators import EVALUATORS, mean_interval, paired_interval, score
+from mechicl.interventions import AblateHeads, edits
+from mechicl.measures.tables import tidy
+from mechicl.models.params import Params
+from mechicl.page.cache import Cache
+from mechicl.page.runs import Run
+from mechicl.system.cores import cores
+from mechicl.system.surroundings import reading
+
+RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
+HANDS = min(4, cores())  # evaluators computed at once, for a reader who waits
+WEIGHTS = 256 * 2**20  # bytes of weights kept
+INTACT = 128 * 2**20  # bytes of intact activations kept: 20 MB for each of demo's checkpoints
+
+
+@dataclass(frozen=True)
+class Number:
+    """A mean over n sequences with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One evaluator at one checkpoint. `change` is ablated minus intact on the same sequences,
+    with the interval of the mean difference; both are None where nothing is ablated."""
+
+    evaluator: str
+    chance: float
+    intact: Number
+    ablated: Number | None = None
+    change: Number | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a curve under an ablation, as far as the time given sufficed.
+
+    points: (step, sequences seen, value of every evaluator in `Run.shown`). Done when next == total.
+    unreadable: how many checkpoints were passed over, since their files are not what was written.
+    """
+
+    next: int
+    total: int
+    points: list[tuple[int, int, dict[str, float]]]
+    unreadable: int = 0
+
+
+class Workbench:
+    """Computes what the page asks for. Its state is three caches of pure results: answers, weights,
+    and the intact activations of the checkpoints looked at last, at whose edited layer an ablation
+    starts."""
+
+    def __init__(self, results: int = RESULTS, weights: int = WEIGHTS, intact: int = INTACT):
+        self.results = Cache(results)
+        self._weights = Cache(weights)
+        self._intact = Cache(intact)
+        self._hands = ThreadPoolExecutor(HANDS, "mechicl-numbers")  # torch computes outside Python's lock
+        self._waiting = 0  # readers who wait for numbers right now
+        self._count = threading.Lock()
+
+    def prepare(self, run: Run, step: int, ablation: AblateHeads | None) -> int:
+        """What `effects` will need, computed ahead for a reader who may come; as soon as one waits
+        for something else, no more of it. Returns how many evaluators are ready."""
+        ready = 0
+        for name in shown(run):
+            for done in dict.fromkeys((None, ablation)):
+                if self._waiting:
+                    return ready
+                self.right(run, step, name, done)
+            ready += 1
+        return ready
+
+    def effects(self, run: Run, step: int, ablation: AblateHeads | None, hurry: bool = True) -> list[Effect]:
+        """Every shown evaluator at a checkpoint, intact and ablated.
+
+        Args:
+            hurry: a reader waits for it; `curve` makes way.
+        """
+        with self._urgent() if hurry else _nothing():
+            return list(self._hands.map(lambda name: self._effect(run, step, name, ablation), shown(run)))
+
+    def curve(self, run: Run, ablation: AblateHeads, start: int, seconds: float) -> Chunk:
+        """The curves over training under an ablation, from the `start`-th checkpoint of
+        `Run.coarse_to_fine` on, until the time is up (after at least one checkpoint) or a reader
+        waits for something shorter (at once: what was begun is remembered).
+        """
+        order, deadline = run.coarse_to_fine(), time.monotonic() + seconds
+        points, unreadable = [], 0
+        for step in order[start:]:
+            values = {}
+            try:
+                for name in shown(run):
+                    if self._waiting:
+                        return Chunk(start + len(points) + unreadable, len(order), points, unreadable)
+                    values[name] = float(self.right(run, step, name, ablation).mean())
+                points.append((step, run.series.sequences(step), values))
+            except SeriesError:
+                unreadable += 1
+            if time.monotonic() > deadline:
+                break
+        return Chunk(start + len(points) + unreadable, len(order), points, unreadable)
+
+    def known_curve(self, run: Run, ablation: AblateHeads) -> Chunk:
+        """What is computed of those curves by now, for a figure that should not wait."""
+        points, total = [], len(run.steps)
+        for step in run.steps:
+            sha = run.series.entry(step).sha256
+            right = {name: self.results.get((sha, run.sets_id, name, ablation)) for name in shown(run)}
+            values = {name: float(x.mean()) for name, x in right.items() if x is not None}
+            if len(values) == len(right):
+                points.append((step, run.series.sequences(step), values))
+        return Chunk(len(points), total, points)
+
+    def right(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
+        """[n] the evaluator's headline of every sequence: bool where it is right or wrong."""
+        key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
+        return self.results.remember(key, lambda: self._answer(run, step, evaluator, ablation), _bytes)
+
+    def params(self, run: Run, step: int) -> Params:
+        """Packed plain parameters of a checkpoint."""
+        key = (run.series.entry(step).sha256, run.series.config.model)
+        load = lambda: {name: p[0] for name, p in run.series.params([step]).items()}  # noqa: E731
+        return self._weights.remember(key, load, lambda p: sum(x.nbytes for x in p.values()))
+
+    def _effect(self, run: Run, step: int, name: str, ablation: AblateHeads | None) -> Effect:
+        before = self.right(run, step, name, None)
+        intact = mean(before)
+        if ablation is None:
+            return Effect(name, run.chance[name], intact)
+        after = self.right(run, step, name, ablation)
+        change = paired(before, after)
+        return Effect(name, run.chance[name], intact, mean(after), change)
+
+    @reading()
+    def _answer(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
+        params, batch, model = self.params(run, step), run.sets[evaluator], run.series.config.model
+        key = (run.series.entry(step).sha256, run.sets_id, evaluator)
+        restarts = {hook for layer in range(model.n_layers) for hook in restart_hooks(layer)}
+        if ablation is None:
+            intact = forward(params, batch, model, capture=restarts)
+            self._intact.put(key, intact.acts, _held(intact.acts))
+            final = intact.final
+        else:
+            acts, wanted = self._intact.get(key) or {}, set(ablation.needs(model))
+            if not wanted <= acts.keys():
+                acts = forward(params, batch, model, capture=wanted | restarts).acts
+                self._intact.put(key, acts, _held(acts))
+            final = forward(params, batch, model, edits=edits([ablation], model, acts), known=acts).final
+        metric = EVALUATORS[evaluator].headline
+        return score(params, final, batch, (metric,))[metric].reshape(-1).numpy()
+
+    @contextmanager
+    def _urgent(self) -> Iterator[None]:
+        with self._count:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._count:
+                self._waiting -= 1
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def shown(run: Run) -> Iterable[str]:
+    """The evaluators that the page shows, of those that the run has."""
+    return run.shown
+
+
+def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHeads | None) -> pd.DataFrame:
+    """The page's numbers as the tidy table, rows as `mechicl.evaluate` has them for the headline
+    metrics: step, evaluator, metric, intervention, baseline, value, n, ci_low, ci_high, ..."""
+    rows = []
+    for step in steps:
+        for e in bench.effects(run, step, ablation, hurry=False):
+            done = [("intact", "", e.intact)]
+            if ablation is not None and e.ablated is not None:
+                done.append((str(ablation), ablation.baseline, e.ablated))
+            for intervention, baseline, number in done:
+                rows.append({
+                    "step": step, "evaluator": e.evaluator, "metric": EVALUATORS[e.evaluator].headline,
+                    "intervention": intervention, "baseline": baseline, "value": number.value, "n": number.n,
+                    "ci_low": number.low, "ci_high": number.high,
+                })  # fmt: skip
+    return tidy(run.series, rows)
+
+
+def mean(answers: np.ndarray) -> Number:
+    """Mean of a headline with its interval: of right answers [n] bool their share and Wilson's, of other numbers the
+    normal one."""
+    value, low, high = (float(x) for x in mean_interval(answers, _kind(answers)))
+    return Number(value, low, high, len(answers))
+
+
+def paired(before: np.ndarray, after: np.ndarray) -> Number:
+    """Mean difference on the same sequences, with its 95% interval (`paired_interval`). Both [n]."""
+    value, low, high = (float(x) for x in paired_interval(before, after, _kind(before)))
+    return Number(value, low, high, len(after))
+
+
+def _kind(answers: np.ndarray) -> str:
+    """A metric whose intervals are those of these answers."""
+    return "acc" if answers.dtype == np.bool_ else "loss"
+
+
+def unpaired(a: np.ndarray, b: np.ndarray) -> Number:
+    """b's mean minus a's on other sequences, with Newcombe's (1998) 95% interval, which joins the intervals of the two;
+    n is the smaller one's. a [m], b [n]."""
+    x, y = mean(a), mean(b)
+    value = y.value - x.value
+    low = value - float(np.hypot(y.value - y.low, x.high - x.value))
+    high = value + float(np.hypot(y.high - y.value, x.value - x.low))
+    return Number(value, low, high, min(x.n, y.n))
+
+
+def _bytes(value: np.ndarray) -> int:
+    return value.nbytes + 500  # the key and the bookkeeping
+
+
+def _held(acts: dict[str, torch.Tensor]) -> int:
+    return sum(x.nbytes for x in acts.values())

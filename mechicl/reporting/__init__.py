@@ -1,0 +1,6 @@
+"""What is written of a run for people.
+
+    report   the report, one HTML file
+    summary  what `mechicl show` prints
+    caption  one line under every figure
+"""

@@ -1,0 +1,112 @@
+"""A run, or several seeds of one, as text for a terminal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mechicl.config import Config
+from mechicl.evaluators import EVALUATORS
+from mechicl.figures.style import short
+from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, series_phases
+from mechicl.registry import quantity as measured
+from mechicl.registry import with_phases
+from mechicl.reporting.caption import caption
+from mechicl.series import Series
+from mechicl.system.commands import command
+from mechicl.system.paths import shown
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 56
+
+
+def one(series: Series) -> str:
+    """Settings, small curves over log time, and phase times of one run."""
+    c = series.config
+    state = "complete" if series.complete else f"NOT FINISHED: {command('train', '--resume', series.root)}"
+    lines = [
+        f"{shown(series.root)}  {state}",
+        f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
+        f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
+        f"{series.task.n_outputs:,} {'labels' if c.task is None else 'outputs'}; "
+        f"seeds init {c.seeds.init} data {c.seeds.data}",
+        f"  {caption(series)}",
+        f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
+        "",
+    ]
+    phases = series_phases(series)
+    wide = max(12, *(len(name) + 1 for name in phases), 0)
+    recorded = set(series.metrics.evaluator)
+    for name in (*[n for n in EVALUATORS if n in recorded and n not in phases], *phases):
+        x, y = series.curve(name, EVALUATORS[name].headline)
+        p = phases.get(name)
+        tail = f"  ends at {y[-1]:.3f}"
+        if p is not None and p.peak_value is not None:
+            tail = f"  peak {p.peak_value:.3f} at {short(p.peak or 0):>5}, ends at {y[-1]:.3f}"
+        lines.append(f"  {name:<{wide}}{sparkline(x, y)}{tail}")
+    loss = series.training_loss
+    if len(loss):
+        curve = sparkline(loss.sequences, np.log(loss.loss))
+        lines.append(f"  {'loss':<{wide}}{curve}  ends at {loss.loss.iloc[-1]:.3f}")
+        first, end = short(loss.sequences.iloc[0]), short(series.seen)
+        gap = " " * max(1, _WIDTH - len(first) - len(end))
+        lines.append(f"  {'':<{wide}}{first}{gap}{end}  sequences, log scale; {_heights(c)}")
+    n = int(series.metrics.n.iloc[0])
+    within = f": 95% intervals within +-{0.98 / n**0.5:.3f}" if c.task is None else ""
+    level = ", ".join(f"{name} {value:.3f}" for name, value in chance_levels(series).items())
+    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator{within}",
+                      f"  chance: {level}"])  # fmt: skip
+
+
+def _heights(config: Config) -> str:
+    """What the bars' heights are; `sparkline` gives a curve that leaves 0 to 1 a range of its own."""
+    return "accuracies 0 to 1" if config.task is None else f"{measured(config)} 0 to 1, or each in its own range"
+
+
+def several(runs: list[Series]) -> str:
+    """Every seed's phases, then their median and range."""
+    phases = [series_phases(s) for s in runs]
+    head = ["", *[s.name for s in runs], "median", "range", "mean, 95% interval"]
+    rows = [head]
+    for name in with_phases():
+        for quantity in ("onset", "peak", "peak_value", "half_decay", "final_value"):
+            values = [getattr(p[name], quantity) if name in p else None for p in phases]
+            if all(v is None for v in values):
+                continue
+            show = (lambda v: f"{v:.3f}") if quantity.endswith("value") else short
+            s = over_seeds(values)
+            some = f" ({s['n']} of {s['of_n']})" if s["n"] < s["of_n"] else ""
+            rows.append([
+                f"{name} {quantity.replace('_', ' ')}", *["-" if v is None else show(v) for v in values],
+                show(s["median"]) + some, f"{show(s['low'])} to {show(s['high'])}",
+                f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]" if s["n"] > 1 else "-",
+            ])  # fmt: skip
+    rows.append(["final training loss", *[_final_loss(s) for s in runs], "", "", ""])
+    led = next((found[0] for p in phases if (found := leading_phases(p))), "ICL")
+    rows.append([f"loss at {led}'s peak", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)],
+                 "", "", ""])  # fmt: skip
+    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
+    return "\n".join(
+        "  ".join([r[0].ljust(widths[0]), *[x.rjust(w) for x, w in zip(r[1:], widths[1:], strict=True)]]) for r in rows
+    )
+
+
+def _final_loss(series: Series) -> str:
+    loss = series.training_loss.loss
+    return f"{loss.iloc[-1]:.3f}" if len(loss) else "-"
+
+
+def _loss_at_peak(series: Series, phases: dict) -> str:
+    led, loss = leading_phases(phases), series.training_loss
+    peak = None if led is None else led[1].peak
+    return "-" if peak is None or not len(loss) else f"{loss.loss[(loss.sequences - peak).abs().idxmin()]:.3f}"
+
+
+def sparkline(x, y) -> str:
+    """A curve as one line of bars over log x; 0..1 when it lies within, else its own range."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    x, y = x[x > 0], y[x > 0]
+    if not len(x):
+        return " " * _WIDTH
+    at = np.interp(np.linspace(np.log(x[0]), np.log(x[-1]), _WIDTH), np.log(x), y)
+    low, high = (0.0, 1.0) if at.min() >= 0 and at.max() <= 1 else (at.min(), at.max() + 1e-12)
+    return "".join(_BARS[round(v)] for v in np.clip((at - low) / (high - low), 0, 1) * (len(_BARS) - 1))

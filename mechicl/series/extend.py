@@ -1,0 +1,132 @@
+"""Giving a run more steps: what it has stays to the byte, and what comes is what an unbroken run would have.
+
+Nothing in training depends on how many steps are to come: neither batches, nor the learning rate, nor treatments.
+Only the schedule does (log points, which states are kept). So the extended run's schedule is the old one, and
+after its last step that of the longer run. `config.json` then says so, in explicit steps where it must: trained
+from step 0, it gives the same bytes at every step.
+
+The manifest is written before the config, with an entry in `extended`: from, to, at (the state that it goes on
+from), log_points (of the schedule as it first was), versions. Killed in between, `settled` finishes what was begun.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+
+import numpy as np
+
+import mechicl
+from mechicl.config import Config, to_dict
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.schedule import checkpoint_steps, evaluated_steps, state_steps
+from mechicl.series import Series, open_series
+from mechicl.series.storage import locked, write_json
+
+
+def made_with() -> dict:
+    """What decides the last bits of a run, for its manifest."""
+    import torch
+
+    versions = {"mechicl": mechicl.__version__, "python": platform.python_version(), "torch": str(torch.__version__),
+                "numpy": np.__version__}  # fmt: skip
+    return {"versions": versions, "machine": platform.machine()}
+
+
+def extend(series: Series, steps: int, at: int) -> Series:
+    """Plan more steps for a run, finished or not; train nothing.
+
+    Args:
+        steps: how many it shall have in all.
+        at: the step of the state that it goes on from.
+
+    Raises:
+        ConfigError: it has as many or more; no number of steps.
+        SeriesError: config.json is not what the run was trained with.
+    """
+    series = _finished_writing(series)
+    planned = _planned(series)
+    if type(steps) is not int or steps < planned:
+        raise ConfigError(f"--steps {steps}: {series.root} has {planned} steps, and can be given more, not fewer.")
+    before = replace(series.config, steps=planned)  # config.json may have been edited to more steps already
+    if checkpoint_steps(before) != series.manifest["schedule"]:
+        raise SeriesError(f"{series.root / 'config.json'} describes another schedule than the run was trained with "
+                          "(manifest.json): put it back as it was; --steps alone gives more steps.")  # fmt: skip
+    if steps == planned:
+        return settled(series)
+    done = series.manifest.get("extended", [])
+    entry = {"from": planned, "to": steps, "at": at, "log_points": _log_points(series), **made_with()}
+    after = _longer(before, steps, entry["log_points"])
+    manifest = series.manifest | {"schedule": checkpoint_steps(after), "extended": [*done, entry]}
+    with locked(series.root):
+        write_json(series.root / "manifest.json", manifest)
+        write_json(series.root / "config.json", to_dict(after))
+    return open_series(series.root, series.data)
+
+
+def settled(series: Series) -> Series:
+    """The run as it can go on: an extension that a kill cut short is written to its end.
+
+    Raises:
+        SeriesError: config.json asks for other steps than the run was begun with; what helps.
+    """
+    series = _finished_writing(series)
+    if problem := disagreement(series):
+        raise SeriesError(problem)
+    return series
+
+
+def disagreement(series: Series) -> str | None:
+    """How config.json and the manifest disagree on the number of steps, and what helps; None if they agree."""
+    given, planned, resume = series.config.steps, _planned(series), f"mechicl train --resume {series.root}"
+    if given == planned:
+        return None
+    if _cut_short(series):
+        return f"{series.root} was being extended from {given} to {planned} steps: `{resume}` goes on with it."
+    found = f"{series.root / 'config.json'} asks for {given} steps, but the run was begun with {planned}"
+    return f"{found}: " + (f"`{resume} --steps {given}` extends it." if given > planned else "put steps back.")
+
+
+def wanted_states(series: Series) -> set[int]:
+    """Steps whose state a finished run has. One that was extended has its first states as they were."""
+    since = max((entry["at"] for entry in series.manifest.get("extended", ())), default=0)
+    return {step for step in state_steps(series.config) if step > since}
+
+
+def former_ends(series: Series) -> set[int]:
+    """Last steps that a run had before it was extended: their weights are kept, whatever `keep` says."""
+    return {entry["from"] for entry in series.manifest.get("extended", ())} & set(series.steps)
+
+
+def _planned(series: Series) -> int:
+    return max(series.manifest["schedule"])
+
+
+def _cut_short(series: Series) -> bool:
+    """Whether an extension is in the manifest, but not yet in the config."""
+    last = (series.manifest.get("extended") or [{}])[-1]
+    return series.config.steps != _planned(series) and series.config.steps == last.get("from")
+
+
+def _finished_writing(series: Series) -> Series:
+    if not _cut_short(series):
+        return series
+    last = series.manifest["extended"][-1]
+    with locked(series.root):
+        write_json(series.root / "config.json", to_dict(_longer(series.config, last["to"], last["log_points"])))
+    return open_series(series.root, series.data)
+
+
+def _log_points(series: Series) -> int:
+    first = series.manifest.get("extended", [])[:1]
+    return first[0]["log_points"] if first else series.config.schedule.log_points
+
+
+def _longer(config: Config, steps: int, log_points: int) -> Config:
+    """The config with more steps, whose schedule up to its present last step stays as it is."""
+    plan = config.schedule
+    regular = replace(config, steps=steps, schedule=replace(plan, log_points=0))
+    spaced = replace(regular, schedule=replace(plan, log_points=log_points))
+    now, later = evaluated_steps(config), [s for s in evaluated_steps(spaced) if s > config.steps]
+    explicit = {*now, *later} - set(evaluated_steps(replace(regular, schedule=replace(regular.schedule, steps=()))))
+    return replace(regular, schedule=replace(regular.schedule, steps=tuple(sorted(explicit))))

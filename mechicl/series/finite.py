@@ -1,0 +1,72 @@
+"""Nothing that is not finite is saved or evaluated: where a run is no longer numbers, it stops and says where.
+
+Looked at when a checkpoint is made, not in every step: a run that diverges comes to no later checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from mechicl.errors import SeriesError
+from mechicl.models.params import Params, not_finite
+
+_CALMER = "Lower optim.lr, or add warm-up."
+
+
+class Diverged(SeriesError):
+    """The loss, a weight or a score is no longer a number: the same settings would come to the same again."""
+
+
+def check_checkpoint(root: Path, step: int, held: Params, weights: Params, loss: float | None) -> None:
+    """Refuse to evaluate or save a checkpoint of which any part is not finite.
+
+    Args:
+        held: the weights that are trained and their Adam moments (`Trainer.held`).
+        weights: the same weights as the file would hold them, in the run's `weights_dtype`.
+        loss: the mean training loss since the checkpoint before.
+
+    Raises:
+        Diverged: which of them, at which step, and what helps.
+    """
+    if loss is not None and not math.isfinite(loss):
+        raise _stopped(root, step, f"the training loss is {loss}", _CALMER)
+    if name := not_finite(held):
+        if step == 0:
+            raise SeriesError(f"{root}: {name} holds numbers that are not finite at step 0: the weights that it starts "
+                              "from are broken. Graft from another step or run.")  # fmt: skip
+        raise _stopped(root, step, f"{name} holds numbers that are not finite", _CALMER)
+    if name := not_finite(weights):
+        dtype = str(weights[name].dtype).removeprefix("torch.")
+        problem = f"{name} holds numbers that {dtype}, the run's weights_dtype, cannot"
+        raise _stopped(root, step, problem, f"Set weights_dtype='float32'; or, if they should be smaller: {_CALMER}")
+
+
+def check_scores(root: Path, step: int, rows: list[dict]) -> None:
+    """Refuse to record scores (`evaluators.evaluate_params`) that are not finite.
+
+    Raises:
+        Diverged: which of them.
+    """
+    for row in rows:
+        if not math.isfinite(row["value"]):
+            scored = f"{row['metric']} of the evaluator {row['evaluator']} is {row['value']}"
+            raise _stopped(root, step, scored, _CALMER)
+
+
+def _stopped(root: Path, step: int, problem: str, helps: str) -> Diverged:
+    return Diverged(f"{root}: {problem} at step {step}; the run diverged and stopped. "
+                    f"Its earlier checkpoints are whole. {helps}")  # fmt: skip
+
+
+def check_stored(root: Path, weights: Params, steps: Sequence[int]) -> None:
+    """Raise unless saved weights [*step, ...] are numbers: what a diverged run scores is nothing.
+
+    Raises:
+        SeriesError: the first step that holds others, and in which parameter.
+    """
+    if name := not_finite(weights):
+        whole = weights[name].reshape(len(steps), -1).isfinite().all(1).tolist()
+        step = steps[whole.index(False)]
+        raise SeriesError(f"{root}: step {step}: {name} holds numbers that are not finite.")

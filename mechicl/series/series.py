@@ -1,0 +1,331 @@
+"""The checkpoint series: one small transformer at many training steps, on disk.
+
+    <run>/config.json      the Config
+    <run>/manifest.json    format, schedule, versions, bank fingerprint, plugins; written before step 0
+    <run>/index.jsonl      one line per saved file: kind, step, sequences, file, bytes, sha256
+    <run>/metrics.jsonl    one line per checkpoint: training loss and every evaluator
+    <run>/weights/         step_00000512.safetensors, TransformerLens 3 names
+    <run>/state/           weights, Adam moments, step: for resume and densify
+
+A run with `keep='metrics'` has the weights of its first and last step only, and no states but
+`latest.safetensors` until it ends; `densify` brings any others back by replaying from step 0.
+
+Files appear whole or not at all (storage.py), and a file counts once its line is in the
+index. No pickle anywhere: a run from a stranger is safe to open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mechicl import card, plugins
+from mechicl.config import Config, from_run
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.loading import whole
+from mechicl.series.storage import Entry, load_tensors, read_index, read_json, read_jsonl
+from mechicl.system.commands import UPDATE, command
+from mechicl.system.disk import is_file
+from mechicl.system.paths import given, given_or_none, name_of
+from mechicl.tasks.base import Task, task_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechicl.evaluators import Metrics
+    from mechicl.interventions import Intervention
+    from mechicl.models.hooked import ICLTransformer
+    from mechicl.models.params import Params
+    from mechicl.tasks.exemplar_label.banks.bank import Bank
+
+FORMAT = 1
+
+
+def open_series(path: str | Path, data: str | Path | None = None) -> Series:
+    """Open a run directory. Reads only its small text files.
+
+    Args:
+        path: the run's directory; what `~` or a relative path means is settled here, once.
+        data: where the images are, for banks built from images (default: as in training).
+
+    Raises:
+        SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
+    """
+    root, data = given(path), given_or_none(data)
+    if not is_file(root / "manifest.json"):
+        near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
+        hint = f" Runs beside it: {', '.join(near)}." if near else ""
+        raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} "
+                          "Make one with `mechicl train demo`.")  # fmt: skip
+    manifest = read_json(root / "manifest.json")
+    if "format" not in manifest:
+        raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
+    if manifest["format"] != FORMAT:
+        raise SeriesError(f"{root} has format {manifest['format']!r}; this mechicl reads "
+                          f"format {FORMAT}. Another mechicl wrote it: {UPDATE}.")  # fmt: skip
+    lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
+    if lacking:
+        raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
+    plugins.check(root, manifest)
+    try:
+        config = from_run(read_json(root / "config.json"))
+    except ConfigError as error:
+        raise SeriesError(f"{root / 'config.json'}: {error}") from error
+    recorded = manifest.get("data")
+    if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
+        data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
+    return Series(root, config, manifest, tuple(read_index(root)), data)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A run, read only. Everything else in mechicl is a function of this.
+
+    Nothing large is kept: weights are read when asked for and dropped after.
+    """
+
+    root: Path
+    config: Config
+    manifest: dict
+    entries: tuple[Entry, ...]
+    data: str | Path | None = None
+
+    def __repr__(self) -> str:
+        return card.line(self)
+
+    def _repr_html_(self) -> str:
+        return card.card(self)
+
+    @property
+    def name(self) -> str:
+        return name_of(self.root)
+
+    @cached_property
+    def _weights(self) -> dict[int, Entry]:
+        return {e.step: e for e in self.entries if e.kind == "weights"}
+
+    @property
+    def steps(self) -> list[int]:
+        """Optimiser steps that have a checkpoint, ascending."""
+        return sorted(self._weights)
+
+    @property
+    def evaluated(self) -> list[int]:
+        """Optimiser steps whose evaluation is recorded, ascending; with `keep='metrics'` more than `steps`."""
+        return [line["step"] for line in self.recorded()]
+
+    @property
+    def seen(self) -> int:
+        """Training sequences seen, as far as anything was recorded."""
+        return self.sequences(max([*self.evaluated, *self.steps], default=0))
+
+    def sequences(self, step: int) -> int:
+        """Training sequences seen at a step."""
+        return step * self.config.batch_size
+
+    @property
+    def complete(self) -> bool:
+        """Whether every scheduled checkpoint is there."""
+        return set(self.manifest["schedule"]) <= self._weights.keys()
+
+    def nearest(self, sequences: float) -> int:
+        """The saved step closest to a number of sequences seen."""
+        return min(self.steps, key=lambda s: abs(self.sequences(s) - sequences))
+
+    def step_at(self, sequences: float) -> int:
+        """The saved step that stands for a moment of the recorded curves, such as ICL's peak.
+
+        Raises:
+            SeriesError: its weights were not kept (`keep='metrics'`): the nearest are off by more than a tenth of
+                the moment, though the run was evaluated nearer to it.
+        """
+        saved = self.nearest(sequences)
+        meant = min(self.evaluated, key=lambda s: abs(self.sequences(s) - sequences), default=saved)
+        off, least = (abs(self.sequences(s) - sequences) for s in (saved, meant))
+        if off <= max(least, 0.1 * sequences):
+            return saved
+        last = self.steps[-1]
+        every = max(1, last // 100)
+        replay = command("densify", self.root, "--from", meant % every, "--to", last, "--every", every)
+        helps = f"{replay} brings others back"
+        if meant > last:
+            helps = f"First finish it: {command('train', '--resume', self.root)}"
+        raise SeriesError(
+            f"{self.root} has a curve's onset, peak or end at step {meant}, but the nearest weights that it kept are "
+            f"of step {saved}. {helps}; `mechicl show` and the analysis transience need no weights."
+        )
+
+    @property
+    def end(self) -> int:
+        """The saved step that stands for the end of all that was recorded; an error as in `step_at`."""
+        return self.step_at(self.seen)
+
+    def entry(self, step: int) -> Entry:
+        """The index entry of a step. Never another step's: a wrong one is an error."""
+        step = whole("step", step, "an optimiser step, as series.steps lists them")
+        if step in self._weights:
+            return self._weights[step]
+        if not self._weights:
+            raise SeriesError(f"{self.root} has no checkpoints yet: {command('train', '--resume', self.root)}.")
+        near = sorted(self._weights, key=lambda s: abs(s - step))[:3]
+        add = f" To add it: {command('densify', self.root, '--from', step - 1, '--to', step, '--every', 1)}."
+        inside = 0 < step <= self.steps[-1]
+        raise SeriesError(
+            f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}." + (add if inside else "")
+        )
+
+    def weights(self, step: int) -> Params:
+        """Trained parameters at a step, float32, TransformerLens names and shapes.
+
+        Raises:
+            SeriesError: the file is missing, torn or altered, or holds numbers that are not finite.
+        """
+        from mechicl.series.finite import check_stored
+        from mechicl.system.surroundings import own_settings
+
+        entry = self.entry(step)
+        with own_settings():
+            weights = load_tensors(self.root, entry)
+            self._check(weights, entry)
+            weights = {name: w.float() for name, w in weights.items()}
+            check_stored(self.root, weights, [step])
+            return weights
+
+    def params(self, steps: Sequence[int]) -> Params:
+        """Packed parameters of several steps, stacked along a first axis s (engine/forward.py).
+
+        Raises:
+            SeriesError: a file is missing, torn or altered, or holds numbers that are not finite.
+        """
+        from mechicl.models.params import pack
+        from mechicl.series.bulk import stack_tensors
+        from mechicl.series.finite import check_stored
+        from mechicl.system.surroundings import own_settings
+
+        with own_settings():
+            stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
+            check_stored(self.root, stacked, steps)
+            return pack(stacked, copy=False)
+
+    def _check(self, weights: Params, entry: Entry) -> None:
+        from mechicl.models.params import check_weights
+
+        try:
+            check_weights(weights, self.config, f"step {entry.step}")
+        except ConfigError as error:
+            raise SeriesError(f"{self.root}: {error}") from None
+
+    def model(self, step: int, *, fold_ln: bool = False) -> ICLTransformer:
+        """A real HookedTransformer with this step's weights.
+
+        For many steps, build one and swap: `model.load_weights(series.weights(step))`.
+
+        Args:
+            fold_ln: with LayerNorms folded into the matrices that read from them, as TransformerLens' helpers
+                assume (`cache.logit_attrs`, `model.OV`, ...): the same log-probabilities, heads and ablations,
+                from other matrices (`ICLTransformer` says which).
+        """
+        from mechicl.models.hooked import ICLTransformer
+
+        return ICLTransformer(self.config, self.weights(step), fold_ln=fold_ln)
+
+    @property
+    def task(self) -> Task:
+        """What it was trained on."""
+        return task_of(self.config)
+
+    @cached_property
+    def source(self) -> Any:
+        """What its sequences are drawn from, as the exemplar bank: rebuilt, and checked against the manifest."""
+        from mechicl.series.source import rebuilt
+
+        return rebuilt(self)
+
+    @property
+    def bank(self) -> Bank:
+        """The exemplar bank (`source`).
+
+        Raises:
+            ConfigError: its task has none.
+        """
+        from mechicl.series.source import bank_of
+
+        return bank_of(self)
+
+    def evaluation_set(self, name: str, n: int | None = None, fold: int = 0, step: int | None = None) -> Any:
+        """The fixed sequences of an evaluator (`mechicl.evaluators`); the same for every step, but
+        in a run that relabels, where the step must be given."""
+        from mechicl.evaluators import evaluation_set
+
+        source = self.source if step is None else self.task.source_at(self.config, self.source, step)
+        return evaluation_set(name, self.config, source, n, fold)
+
+    def recorded(self) -> list[dict]:
+        """Lines of metrics.jsonl by step. A replay writes a step again; the first line counts,
+        since its training loss spans the interval of the original schedule."""
+        lines: dict[int, dict] = {}
+        for line in read_jsonl(self.root / "metrics.jsonl"):
+            lines.setdefault(line["step"], line)
+        return [lines[step] for step in sorted(lines)]
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """The evaluators over training, as recorded: one row per step, evaluator and metric."""
+        import pandas as pd
+
+        rows = [
+            {"run": self.name, "seed": self.config.seeds.init, "step": line["step"],
+             "sequences": line["sequences"], **row}
+            for line in self.recorded()
+            for row in line["evaluators"]
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    @property
+    def training_loss(self) -> pd.DataFrame:
+        """Columns step, sequences, loss: mean training loss since the checkpoint before."""
+        import pandas as pd
+
+        rows = [(x["step"], x["sequences"], x["training_loss"]) for x in self.recorded()]
+        return pd.DataFrame(rows, columns=["step", "sequences", "loss"]).dropna(ignore_index=True)
+
+    def curve(self, evaluator: str, metric: str = "in_context_acc") -> tuple[np.ndarray, np.ndarray]:
+        """(sequences, values) of one recorded evaluator, ascending."""
+        table = self.metrics
+        rows = table[(table.evaluator == evaluator) & (table.metric == metric)]
+        return rows.sequences.to_numpy(), rows.value.to_numpy()
+
+    def evaluate(
+        self,
+        steps: Iterable[int] | None = None,
+        evaluators: Iterable[str] | None = None,
+        ablate: Intervention | Sequence[Intervention] | None = None,
+        n: int | None = None,
+        metrics: Metrics | None = "recorded",
+    ) -> pd.DataFrame:
+        """Evaluate checkpoints, intact and under interventions (docs/interventions.md), as heads ablated.
+
+        Args:
+            steps, evaluators: default all.
+            ablate: one intervention or several, each measured on its own; rows of the intact model come first.
+            n: sequences per evaluator (default: the run's `n_eval`).
+            metrics: which ones (default: those recorded in training); None: each evaluator's headline alone.
+
+        Returns:
+            The tidy table: run, seed, step, intervention, baseline, evaluator, metric, value, n, ci_low, ...
+        """
+        from mechicl.measures.ablation import evaluate
+
+        return evaluate(self, steps, evaluators, ablate, n, metrics)
+
+    def answers(self, step: int, evaluator: str, ablate: Intervention | None = None, metric: str | None = None,
+                n: int | None = None) -> np.ndarray:  # fmt: skip
+        """One metric (default: the headline) of every sequence of an evaluation set, [n]: bool for accuracies."""
+        from mechicl.measures.ablation import answers
+
+        return answers(self, step, evaluator, ablate, metric, n)

@@ -1,0 +1,42 @@
+"""What a run's sequences are drawn from, built again from its config and checked against what it was trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mechicl.errors import ConfigError, SeriesError
+
+if TYPE_CHECKING:
+    from mechicl.series import Series
+    from mechicl.tasks.exemplar_label.banks.bank import Bank
+
+
+def rebuilt(series: Series) -> Any:
+    """The source of a run's task.
+
+    Raises:
+        SeriesError: it is not the one that the manifest names.
+    """
+    data, task, recorded = series.data or series.manifest.get("data"), series.task, series.manifest["bank"]
+    source = task.source(series.config, data)
+    if source.fingerprint != recorded:  # written before banks were built on one thread?
+        source = task.source(series.config, data, threads=None)
+    if source.fingerprint != recorded:
+        raise SeriesError(
+            f"{series.root}: the bank rebuilt here differs from the one it was trained on "
+            f"({source.fingerprint[:12]}, recorded {recorded[:12]}): another image "
+            "folder, or another numpy. Evaluations would be of other data."
+        )
+    return source
+
+
+def bank_of(series: Series) -> Bank:
+    """The exemplar bank of a run of exemplars and labels.
+
+    Raises:
+        ConfigError: its task has none.
+    """
+    if series.config.task is not None:
+        raise ConfigError(f"{series.name} is of task {series.config.task.kind!r}, which has no bank of exemplars: "
+                          "series.source has what its sequences are drawn from.")  # fmt: skip
+    return series.source

@@ -1,0 +1,319 @@
+"""Writing a run so that nothing is lost or half-written, and reading it back with care.
+
+A file is written beside its place, flushed to the disk, then renamed: it is there whole or
+not at all. Append-only files are flushed line by line; a kill can tear only their last
+line. A tensor file counts once its line, with its sha256, is in `index.jsonl`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mechicl.errors import SeriesError as SeriesError
+from mechicl.models import dtypes
+from mechicl.system.commands import command
+from mechicl.system.disk import explained, is_file, own_place, reason
+from mechicl.system.disk import locked as locked
+
+if TYPE_CHECKING:
+    from mechicl.models.params import Params
+
+
+KINDS = ("weights", "state")
+_COUNTS = ("step",)  # what is a whole number in a state
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of index.jsonl."""
+
+    kind: str  # 'weights' or 'state'
+    step: int
+    sequences: int
+    file: str
+    bytes: int
+    sha256: str
+
+
+def read_index(root: Path) -> list[Entry]:
+    """The saved files of a run, by kind and step.
+
+    Raises:
+        SeriesError: a line is not an entry.
+    """
+    path = root / "index.jsonl"
+    found: dict[tuple[str, int], Entry] = {}
+    for i, line in enumerate(read_jsonl(path)):
+        try:
+            entry = Entry(**line)
+        except TypeError as error:
+            raise SeriesError(f"{path}, line {i + 1}, is not an index entry ({error}).") from None
+        wrong = [k for k, v in asdict(entry).items() if type(v).__name__ != Entry.__annotations__[k]]
+        if wrong or entry.kind not in KINDS:
+            raise SeriesError(f"{path}, line {i + 1}, is not an index entry (see {wrong or ['kind']}).")
+        found[entry.kind, entry.step] = entry
+    return [found[key] for key in sorted(found)]
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Lines of an append-only file. What follows the last newline was torn by a kill and does
+    not count: the next append cuts it off.
+
+    Raises:
+        SeriesError: a whole line is not a JSON object.
+    """
+    *lines, _torn = (_bytes(path) or b"").split(b"\n")
+    out = []
+    for i, line in enumerate(lines):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise SeriesError(f"{path}, line {i + 1}, is not a JSON object: the file was altered.")
+        out.append(value)
+    return out
+
+
+def _bytes(path: Path) -> bytes | None:
+    """A file's content; None where there is none.
+
+    Raises:
+        SeriesError: it cannot be read, and why.
+    """
+    if not is_file(path):
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SeriesError(f"{path} cannot be read: {reason(error)}.") from error
+
+
+def read_json(path: Path) -> dict:
+    """One JSON file.
+
+    Raises:
+        SeriesError: it is missing, torn or not an object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SeriesError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(value, dict):
+        raise SeriesError(f"{path} is not a JSON object: the file was altered.")
+    return value
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Pretty JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=1).encode() + b"\n")
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, whole or not at all, and on the disk when this returns. A link there is replaced;
+    what it leads to stays as it is.
+
+    Raises:
+        SeriesError: the disk is full, or another reason of the system's; nothing was changed.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if temporary.is_symlink():
+            temporary.unlink()
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def append_line(path: Path, record: dict) -> None:
+    """Append one JSON line, cutting off a torn one that a kill may have left before it. A link, as hub caches have
+    them, first becomes a file of the run's own.
+
+    Raises:
+        SeriesError: the disk is full, or another reason of the system's; the file is as it was.
+    """
+    if path.is_symlink():
+        write_atomic(path, _bytes(path) or b"")
+    line = json.dumps(record).encode() + b"\n"
+    # Unbuffered: closing a buffered file after a failed write would write its remainder.
+    with explained(path), open(path, "ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                end = file.read().rfind(b"\n") + 1
+                os.ftruncate(file.fileno(), end)
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), end)
+            raise
+
+
+class Writer:
+    """Adds tensor files to a run."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._known = {(e.kind, e.step): e for e in read_index(root)}
+
+    def has(self, kind: str, step: int) -> bool:
+        """Whether the index has this file."""
+        return (kind, step) in self._known
+
+    def save(self, kind: str, step: int, sequences: int, tensors: Params) -> None:
+        """Save one file and its index line, or, where the index has the step already, check
+        that a replay (resume, densify) came to the same bytes.
+
+        Raises:
+            SeriesError: the replay differs, or the disk is full.
+        """
+        import safetensors.torch
+
+        data = safetensors.torch.save({k: v.contiguous() for k, v in sorted(tensors.items())})
+        file = f"{kind}/step_{step:08d}.safetensors"
+        entry = Entry(kind, step, sequences, file, len(data), hashlib.sha256(data).hexdigest())
+        known = self._known.get((kind, step))
+        if known is not None and known.sha256 != entry.sha256:
+            raise SeriesError(
+                f"{self.root}: the replay came to other {kind} at step {step} than the run saved. "
+                "Replays are exact on the same machine, torch version and thread count "
+                "(manifest.json has the run's). Nothing was overwritten."
+            )
+        if known is None or file_problem(self.root, known):
+            write_atomic(own_place(self.root, self.root / file), data)
+        if known is None:
+            append_line(self.root / "index.jsonl", asdict(entry))
+            self._known[kind, step] = entry
+
+
+def load_tensors(root: Path, entry: Entry) -> Params:
+    """Read one file of the index, checking its sha256; float32, but for a state's step.
+
+    Raises:
+        SeriesError: missing, torn or altered, or of numbers that float32 cannot hold, by name.
+    """
+    import safetensors
+
+    data, problem = _read(root, entry)
+    if problem:
+        raise _damaged(root, problem)
+    try:
+        return dtypes.load(bytes(data), counts=_COUNTS if entry.kind == "state" else ())
+    except (safetensors.SafetensorError, dtypes.ForeignDtype) as error:
+        raise SeriesError(f"{root}: {entry.file} is not a file of {entry.kind} ({error}).") from None
+
+
+def read_into(root: Path, entry: Entry, memory: memoryview) -> None:
+    """Read one file of the index into the first `entry.bytes` of `memory`, checking its sha256.
+
+    Raises:
+        SeriesError: missing, torn or altered, by name.
+    """
+    _, problem = _read(root, entry, memory[: entry.bytes])
+    if problem:
+        raise _damaged(root, problem)
+
+
+def _damaged(root: Path, problem: str) -> SeriesError:
+    return SeriesError(f"{root}: {problem} {command('verify', root)} checks the whole run.")
+
+
+LATEST = "latest.safetensors"  # the one state of a run with `keep='metrics'`, until it ends
+
+
+def save_latest(root: Path, state: Params) -> None:
+    """Keep this state and no earlier one, to resume from.
+
+    Raises:
+        SeriesError: the disk is full; the state before is still there.
+    """
+    import safetensors.torch
+
+    write_atomic(root / LATEST, safetensors.torch.save({k: v.contiguous() for k, v in sorted(state.items())}))
+
+
+def load_latest(root: Path) -> Params | None:
+    """The state that `save_latest` keeps; None where there is none that can be read."""
+    import safetensors
+
+    data = _bytes(root / LATEST)
+    try:
+        return None if data is None else dtypes.load(data, counts=_COUNTS)
+    except (safetensors.SafetensorError, dtypes.ForeignDtype):
+        return None
+
+
+def drop_latest(root: Path) -> None:
+    """The run has ended: nothing will be resumed. In a run that is read-only by now it stays, and does no harm."""
+    with suppress(OSError):
+        (root / LATEST).unlink(missing_ok=True)
+
+
+def file_problem(root: Path, entry: Entry) -> str | None:
+    """What is wrong with one file of the index, or None."""
+    return _read(root, entry)[1]
+
+
+def place(root: Path, entry: Entry) -> tuple[Path, str | None]:
+    """Where one file of the index lies, and why it must not or cannot be opened.
+
+    It may be a link to elsewhere, as hub caches lay files out: what is read counts only where the recorded size
+    and sha256 vouch for it (`_read`), and writing replaces the link (`write_atomic`).
+    """
+    path = root / entry.file
+    if Path(entry.file).parts[:-1] != (entry.kind,) or path.name == "..":
+        return path, f"{entry.file}: lies outside the run."
+    try:
+        return path, None if is_file(path) else f"{entry.file}: missing."
+    except SeriesError as error:
+        return path, f"{entry.file}: {error}"
+
+
+def _read(root: Path, entry: Entry, memory: memoryview | None = None) -> tuple[memoryview, str | None]:
+    """One file of the index, in `memory` of its size if given, and what is wrong with it."""
+    path, problem = place(root, entry)
+    if problem:
+        return memoryview(b""), problem
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == entry.bytes:
+                memory = memoryview(bytearray(size)) if memory is None else memory
+                size = file.readinto(memory)
+    except OSError as error:
+        return memoryview(b""), f"{entry.file}: cannot be read: {reason(error)}."
+    if memory is None or size != entry.bytes:
+        problem = f"{entry.file}: {size} bytes, but {entry.bytes} were written (torn or truncated)."
+    elif hashlib.sha256(memory).hexdigest() != entry.sha256:
+        problem = f"{entry.file}: its sha256 is not the recorded one (altered)."
+    if problem and path.is_symlink():  # of a file that is none of the run's, not even the size is told
+        problem = f"{entry.file}: a link to a file that is not the recorded one."
+    return memory or memoryview(b""), problem
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # so that the rename itself survives a power cut
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,115 @@
+"""Is a series what it says it is? Published ones have not always been (pythia#205)."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.schedule import checkpoint_steps, evaluated_steps
+from mechicl.series import Series, open_series
+from mechicl.series.extend import disagreement
+from mechicl.series.reevaluate import disagreements, sample
+from mechicl.series.storage import file_problem, read_jsonl
+from mechicl.system.commands import command
+
+
+def verify(
+    root: str | Path, *, again: int | None = 5, data: str | Path | None = None, notes: list[str] | None = None
+) -> list[str]:
+    """Every problem of a run, one sentence each; empty when it is sound.
+
+    Checked: the config and manifest load and agree; each indexed file is there with its size
+    and sha256, and holds the config's parameters; no two checkpoints are the same; every
+    scheduled step is there; every checkpoint has its metrics; a sample of them, evenly spaced,
+    scores what was recorded (mechicl/series/reevaluate.py has the tolerance); no stray files.
+
+    Args:
+        again: how many checkpoints to evaluate again; None: all.
+        data: where the images are, for banks made of images.
+        notes: gets what could not be checked here.
+    """
+    series = open_series(root, data)
+    root = series.root
+    problems = [p for e in series.entries if (p := file_problem(root, e))]
+    problems += _manifest(series)
+    problems += _twins(series)
+    broken = {p.split(":")[0] for p in problems}
+    sound = [step for step in series.steps if series.entry(step).file not in broken]
+    contents = {step: problem for step in sound if (problem := _contents(series, step))}
+    problems += [*contents.values(), *_metrics(series)]
+    whole = {step for step in sound if step not in contents} & set(series.evaluated)
+    problems += _scores(series, sample(whole, again), [] if notes is None else notes)
+    return problems + _strays(series)
+
+
+def _manifest(series: Series) -> list[str]:
+    planned, wanted = series.manifest["schedule"], checkpoint_steps(series.config)
+    if problem := disagreement(series):
+        return [problem]
+    if planned != wanted:
+        return ["manifest.json: its schedule is not the one that config.json describes."]
+    missing = sorted(set(planned) - set(series.steps))
+    if missing:
+        return [f"{len(missing)} of {len(planned)} scheduled checkpoints are missing, the first at step {missing[0]}: "
+                f"{command('train', '--resume', series.root)}."]  # fmt: skip
+    return []
+
+
+def _twins(series: Series) -> list[str]:
+    """Steps with the same bytes, wherever they lie: only where nothing is trained is that no fault."""
+    alike: dict[str, list[int]] = {}
+    for step in series.steps:
+        alike.setdefault(series.entry(step).sha256, []).append(step)
+    return [
+        f"steps {a} and {b}: the same weights (sha256) at both, though {b - a} updates lie between."
+        for steps in alike.values()
+        for a, b in itertools.pairwise(steps)
+        if series.config.optim.lr > 0 and not _all_frozen(series, a, b)
+    ]
+
+
+def _all_frozen(series: Series, a: int, b: int) -> bool:
+    from mechicl.engine.treated import frozen
+    from mechicl.models.params import shapes
+
+    treatments = series.config.treatments
+    return bool(treatments) and all(
+        frozen(treatments, update, name) for name in shapes(series.config) for update in range(a, b)
+    )
+
+
+def _contents(series: Series, step: int) -> str | None:
+    try:
+        series.weights(step)
+    except (SeriesError, ConfigError) as error:
+        return str(error).removeprefix(f"{series.root}: ")
+    return None
+
+
+def _scores(series: Series, steps: list[int], notes: list[str]) -> list[str]:
+    try:
+        return disagreements(series, steps) if steps else []
+    except ConfigError as error:
+        notes.append(f"not evaluated again, since the bank cannot be rebuilt here: {error}")
+        return []
+    except SeriesError as error:
+        return [str(error).removeprefix(f"{series.root}: ")]
+
+
+def _metrics(series: Series) -> list[str]:
+    lines = {line.get("step") for line in read_jsonl(series.root / "metrics.jsonl")}
+    wanted = {*series.steps, *(evaluated_steps(series.config) if series.complete else ())}
+    missing = sorted(wanted - lines)
+    return [f"metrics.jsonl: no line for step {missing[0]} ({len(missing)} steps in all)."] if missing else []
+
+
+def _strays(series: Series) -> list[str]:
+    known = {e.file for e in series.entries}
+    found = [p for kind in ("weights", "state") for p in sorted((series.root / kind).glob("*"))]
+    return [
+        f"{p.relative_to(series.root)}: not in the index; a write that a kill cut short. "
+        f"{command('train', '--resume', series.root)} writes it again."
+        for p in found
+        if p.relative_to(series.root).as_posix() not in known
+    ]

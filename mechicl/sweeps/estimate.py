@@ -1,0 +1,78 @@
+"""How long a run takes on one core here and now, measured from a few of its steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mechicl.config import Config, ScheduleConfig, Seeds
+from mechicl.evaluators import evaluate_params, evaluation_sets
+from mechicl.models.params import init, pack
+from mechicl.schedule import evaluated_steps
+from mechicl.sweeps.plan import Condition
+from mechicl.system.progress import each
+from mechicl.system.work_queue import threads
+from mechicl.tasks.base import STEPS_PER_DRAW, task_of
+from mechicl.training.loop import training_batches
+from mechicl.training.step import Trainer
+
+_TIMED = 12  # of them, this many updates are timed
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds for one update with its sequences, for scoring every evaluator once, and to start."""
+
+    step: float
+    evaluation: float
+    start: float
+
+    def seconds(self, config: Config) -> float:
+        """A whole run."""
+        return self.start + config.steps * self.step + len(evaluated_steps(config)) * self.evaluation
+
+
+def paces(conditions: Sequence[Condition], data: str | Path | None, progress: bool) -> dict[str, Pace]:
+    """The pace of each condition, by name; conditions of one size are measured once.
+
+    Raises:
+        ConfigError: a condition cannot be run: its bank or an evaluator is impossible.
+    """
+    found: dict[Config, Pace] = {}
+    out = {}
+    for condition in each(conditions, "measuring", show=progress, leave=False, unit=" conditions"):
+        size = _size(condition.config)
+        if size not in found:
+            found[size] = pace(condition.config, data)
+        out[condition.name] = found[size]
+    return out
+
+
+def _size(config: Config) -> Config:
+    """The config without what does not change how long a step takes."""
+    return replace(config, name="size", steps=1, seeds=Seeds(), states=1, schedule=ScheduleConfig(), treatments=(),
+                   optim=replace(config.optim, lr=0.0, warmup_steps=0, schedule="constant"))  # fmt: skip
+
+
+def pace(config: Config, data: str | Path | None = None) -> Pace:
+    """Measured on a fresh model of this config, which is thrown away."""
+    with threads(config.threads):
+        task = task_of(config)
+        start, source = _timed(lambda: task.source(config, data))
+        more, sets = _timed(lambda: evaluation_sets(config, task.source_at(config, source, 0)))
+        trainer = Trainer(replace(config, treatments=()), pack(init(config)))
+        drawn, batches = _timed(lambda: list(training_batches(config, source, 0, STEPS_PER_DRAW)))
+        evaluate_params(trainer.params, sets, config)  # compiles
+        scored, _ = _timed(lambda: evaluate_params(trainer.params, sets, config))
+        spent = [_timed(lambda batch=batch: trainer.update(batch))[0] for batch in batches[: _TIMED + 2]]
+    return Pace(float(np.mean(spent[2:])) + drawn / STEPS_PER_DRAW, scored, start + more)
+
+
+def _timed(call: Callable):
+    start = time.perf_counter()
+    value = call()
+    return time.perf_counter() - start, value

@@ -1,0 +1,189 @@
+"""Training a sweep: what is finished is skipped, what was interrupted goes on, what fails is recorded.
+
+    <out>/<condition>-s<seed>/   every run, a series as any other
+    <out>/failures.jsonl         one line per failure: run, error, whether it diverged
+    <out>/table.parquet          every run x checkpoint x evaluator x metric (gather.py)
+    <out>/summary.parquet        phases per condition, over seeds
+
+There is no other state: killed at any moment, the same call goes on from what the runs' own
+directories hold. A run that diverged would diverge again, so it is only tried again on demand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mechicl.errors import ConfigError
+from mechicl.series import open_series
+from mechicl.series.storage import LATEST, append_line, locked, read_jsonl
+from mechicl.sweeps.estimate import Pace, paces
+from mechicl.sweeps.executor import Executor, Job, Local
+from mechicl.sweeps.plan import Plan, Run
+from mechicl.system.disk import check_writable, is_file
+from mechicl.system.paths import given, given_or_none
+from mechicl.system.progress import bar
+from mechicl.training.loop import Diverged, resumes_from
+
+FAILURES = "failures.jsonl"
+Status = Literal["finished", "interrupted", "diverged", "new"]
+
+
+@dataclass
+class Outcome:
+    """What a call of `sweep` did. failed: run name -> why."""
+
+    finished: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def statuses(plan: Plan, out: Path) -> dict[Run, Status]:
+    """How far every run is.
+
+    Raises:
+        ConfigError: a directory holds a run with other settings than the plan's.
+    """
+    diverged = {line["run"] for line in read_jsonl(out / FAILURES) if line["diverged"]}
+    return {run: _status(run, run.folder(out), diverged) for run in plan.runs}
+
+
+def _status(run: Run, root: Path, diverged: set[str]) -> Status:
+    if not is_file(root / "manifest.json"):
+        return "new"
+    series = open_series(root)
+    if series.config != run.config:
+        raise ConfigError(f"{root} was trained with other settings than the sweep's file has now: move it away, "
+                          "or sweep elsewhere with --out DIR.")  # fmt: skip
+    if series.complete and not (root / LATEST).exists():  # a kill may have left it: `resume` clears it away
+        return "finished"
+    return "diverged" if run.name in diverged else "interrupted"
+
+
+def left(found: dict[Run, Status], retry: bool = False) -> list[Run]:
+    """What is still to be trained, in the plan's order; interrupted runs first."""
+    wanted = ("interrupted", "new", "diverged") if retry else ("interrupted", "new")
+    return sorted((run for run, status in found.items() if status in wanted), key=lambda r: found[r] == "new")
+
+
+def sweep(
+    plan: Plan,
+    out: str | Path,
+    *,
+    data: str | Path | None = None,
+    executor: Executor | None = None,
+    retry: bool = False,
+    progress: bool = True,
+) -> Outcome:
+    """Train every run of a plan that is not finished.
+
+    Args:
+        plan: `read_plan(file)`.
+        out: the sweep's directory; each run is a series inside it.
+        data: folder of images, for recipes that need one.
+        executor: where (default: `Local()`, a process per core).
+        retry: also the runs that diverged.
+
+    Raises:
+        ConfigError: nothing was trained: a run cannot be as the file has it, or has other
+            settings on disk.
+        SeriesError: another process is at this sweep, or the disk is full.
+    """
+    out, data = given(out), given_or_none(data)
+    found = statuses(plan, out)
+    todo = left(found, retry)
+    outcome = Outcome(finished=[run.name for run, status in found.items() if status == "finished"])
+    if not todo:
+        return outcome
+    for root in (out, *(out / run.name for run in todo if found[run] != "new")):
+        check_writable(root, "Sweep elsewhere with --out DIR.")
+    pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out), _Progress(plan.name, todo, out, pace, len(outcome.finished), progress) as shown:
+        jobs = [Job(run.folder(out), run.config, data) for run in todo]
+        for number, error in (executor or Local())(jobs, shown.heard):
+            run = todo[number]
+            if error is None:
+                outcome.finished.append(run.name)
+            else:
+                outcome.failed[run.name] = str(error)
+                record = {"run": run.name, "diverged": isinstance(error, Diverged), "error": str(error)}
+                append_line(out / FAILURES, record)
+            shown.ended(number, failed=error is not None)
+    return outcome
+
+
+class _Progress:
+    """One bar over the sweep, in seconds of work as estimated, so that runs of different size
+    count for what they cost."""
+
+    def __init__(self, name: str, todo: list[Run], out: Path, pace: dict[str, Pace], finished: int, progress: bool):
+        self.todo, self.finished, self.failed = todo, finished, 0
+        self.all = finished + len(todo)
+        self.per_sequence, self.remaining = [], []
+        for run in todo:
+            config, root = run.config, run.folder(out)
+            whole = pace[run.condition.name].seconds(config)
+            done = resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
+            self.per_sequence.append(whole / (config.steps * config.batch_size))
+            self.remaining.append(whole * (1 - done / config.steps))
+        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+        self.bar = bar(sum(self.remaining), name, show=progress, smoothing=0.02, bar_format=form,
+                       log_format=form.replace("|{bar}|", ""))  # fmt: skip
+
+    def __enter__(self) -> _Progress:
+        self._say("")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def heard(self, number: int, told: int | str) -> None:
+        """What a job reports."""
+        if isinstance(told, str):
+            self._say(f"{self.todo[number].name}: {told}")
+        else:
+            self._advance(number, told * self.per_sequence[number])
+
+    def ended(self, number: int, failed: bool) -> None:
+        """A job has ended: nothing of it remains."""
+        self.failed += failed
+        self.finished += not failed
+        self._advance(number, self.remaining[number])
+        self._say("")
+
+    def _advance(self, number: int, seconds: float) -> None:
+        seconds = min(seconds, self.remaining[number])
+        self.remaining[number] -= seconds
+        self.bar.update(seconds)
+
+    def _say(self, text: str) -> None:
+        failed = f", {self.failed} failed" if self.failed else ""
+        self.bar.set_postfix_str(f"{self.finished} of {self.all} runs done{failed}  {text}")
+
+
+def describe(plan: Plan, found: dict[Run, Status], pace: dict[str, Pace], workers: int, retry: bool = False) -> str:
+    """The plan in words, with how long it will take: what `--dry-run` prints."""
+    todo = left(found, retry)
+    lines = [f"{plan.name}: {len(plan.conditions)} conditions x {len(plan.seeds)} seeds = {len(found)} runs"]
+    width = max(len(c.name) for c in plan.conditions)
+    for condition in plan.conditions:
+        states = [found[run] for run in found if run.condition is condition]
+        counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+        took = f"{_duration(pace[condition.name].seconds(condition.config))} a run; " if condition.name in pace else ""
+        lines.append(f"  {condition.name:<{width}}  {took}{counts}")
+    each = [pace[run.condition.name].seconds(run.config) for run in todo]
+    workers = max(1, min(workers, len(todo)))
+    if todo:
+        whole = max(sum(each) / workers, max(each))
+        lines.append(f"{len(todo)} to train: about {_duration(whole)} with {workers} processes, "
+                     "at the speed measured just now.")  # fmt: skip
+    else:
+        lines.append("nothing left to train.")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 99:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 99 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,166 @@
+"""Tasks shared out over processes, one failure at a time.
+
+A task that raises, or whose process is killed, fails alone: the others go on, a new process
+taking the place of a dead one. No worker outlives its parent, however that ends, so nothing
+goes on writing runs behind the back of the next call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import wait
+from typing import Any
+
+from mechicl import plugins
+from mechicl.errors import ConfigError, SeriesError
+
+_READABLE = (ConfigError, SeriesError)  # say themselves what happened; of others, the traceback does
+_NO_GUARD = (
+    "the processes that were to share the work could not start. Each of them imports the script that was run: what "
+    "the script does must stand under `if __name__ == '__main__':`, or stay in one process (jobs=1)."
+)
+_EVERY = 1 << 14  # sequences trained between two reports of a run's progress
+
+
+class TaskError(RuntimeError):
+    """A task ended in a way that nobody planned: its traceback, or the signal that killed it."""
+
+
+class Tally:
+    """Stands for the progress bar in a worker: what it is told goes to the parent, numbers
+    (sequences trained) in lots, texts as they come."""
+
+    def __init__(self, tell: Callable[[Any], None]):
+        self.tell, self.count = tell, 0
+
+    def update(self, n: int) -> None:
+        self.count += n
+        if self.count >= _EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        self.tell(self.count)
+        self.count = 0
+
+    def set_postfix_str(self, s: str) -> None:
+        self.tell(s)
+
+
+def run_tasks(
+    function: Callable[..., None], tasks: Sequence[tuple], workers: int, heard: Callable[[int, Any], None]
+) -> Iterator[tuple[int, Exception | None]]:
+    """Call `function(*task, tell)` for every task, in `workers` processes, in their order.
+
+    Args:
+        function: a module's own function; whatever it passes to `tell` comes to `heard`.
+        heard: called here with a task's number and what that task told.
+
+    Yields:
+        As each task ends: its number, and None or why it failed (ConfigError and SeriesError
+        as raised, TaskError for the rest).
+
+    Raises:
+        ConfigError: the program around it cannot be imported by a process that starts, for want of a main guard.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)  # in a process that is only importing the script: the parent says what is missing
+    waiting = list(enumerate(tasks))[::-1]
+    crew: dict[Any, _Worker] = {}
+    try:
+        for _ in range(min(workers, len(waiting))):
+            _hire(crew, function, waiting.pop())
+        while crew:
+            for connection in wait(list(crew)):
+                worker = crew[connection]
+                try:
+                    kind, value = worker.connection.recv()
+                except (EOFError, OSError):
+                    kind, value = "died", worker.epitaph()
+                    if not worker.ready and (worker.process.exitcode or 0) > 0:
+                        raise ConfigError(_NO_GUARD) from None
+                if kind == "ready":
+                    worker.ready = True
+                    continue
+                if kind == "told":
+                    heard(worker.task, value)
+                    continue
+                done = worker.task
+                if kind == "died":
+                    del crew[connection]
+                    if waiting:
+                        _hire(crew, function, waiting.pop())
+                elif waiting:
+                    worker.give(waiting.pop())
+                else:
+                    crew.pop(connection).leave()
+                yield done, value
+    finally:  # left early: by an error here, Ctrl-C, or a caller that wants no more
+        for worker in crew.values():
+            worker.process.terminate()
+        for worker in crew.values():
+            worker.process.join()
+
+
+class _Worker:
+    """The parent's end of one process."""
+
+    def __init__(self, function: Callable):
+        context = multiprocessing.get_context("spawn")  # torch's thread pools do not survive a fork
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(function, theirs, plugins.for_workers()), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the worker's death ends the pipe
+        self.task, self.ready = -1, False
+
+    def give(self, numbered: tuple[int, tuple]) -> None:
+        self.task, task = numbered
+        with contextlib.suppress(OSError):  # died just now: the pipe's end will say so
+            self.connection.send(task)
+
+    def leave(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.send(None)
+        self.process.join()
+
+    def epitaph(self) -> TaskError:
+        self.process.join()
+        code = self.process.exitcode or 0
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        hint = " (out of memory? try fewer --jobs)" if code == -signal.SIGKILL else ""
+        return TaskError(f"its process {how}{hint}")
+
+
+def _hire(crew: dict[Any, _Worker], function: Callable, first: tuple[int, tuple]) -> None:
+    worker = _Worker(function)
+    crew[worker.connection] = worker
+    worker.give(first)
+
+
+def _work(function: Callable, connection: Any, modules: Sequence[str]) -> None:
+    """A worker's life. modules: what registers the banks, evaluators, ... that the tasks name."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    connection.send(("ready", None))
+    while (task := connection.recv()) is not None:
+        error = None
+        try:
+            plugins.load(modules)
+            function(*task, lambda told: connection.send(("told", told)))
+        except _READABLE as raised:
+            error = raised
+        except Exception:
+            error = TaskError(traceback.format_exc())
+        connection.send(("done", error))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

@@ -1,0 +1,116 @@
+"""A batch of sequences of exemplars and labels: what a model reads and what it should answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+
+from mechicl.config import ModelConfig
+from mechicl.tasks.batch import Hook, TaskBatch
+from mechicl.tasks.batch import stack_batches as stack_batches
+
+
+@dataclass(frozen=True, repr=False)
+class Batch(TaskBatch):
+    """What a model reads and what it should answer. All on one device.
+
+    exemplars [b, C+1, d_in] float; labels [b, C], target [b], classes [b, C+1],
+    drawings [b, C+1], canonical [b, C+1] (every slot's class's own label): int64
+    """
+
+    everywhere: ClassVar[bool] = False  # only the query's answer counts
+    recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
+
+    exemplars: torch.Tensor
+    labels: torch.Tensor
+    target: torch.Tensor
+    classes: torch.Tensor
+    drawings: torch.Tensor
+    canonical: torch.Tensor
+
+    def __repr__(self) -> str:
+        stacked = f"{self.target.shape[0]} stacked, each of " if self.stacked else ""
+        b, where = len(self), "" if self.device.type == "cpu" else f", on {self.device}"
+        kind = f"{self.exemplars.shape[-1]} numbers, {str(self.exemplars.dtype)[6:]}{where}"
+        return (f"Batch({stacked}{b:,} sequence{'' if b == 1 else 's'} of {self.n_pairs} pairs and a query; "
+                f"exemplars of {kind})")  # fmt: skip
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """[b, 2C+1] int64: what stands at each position, the class of an exemplar (even) or a label (odd)."""
+        pairs = torch.stack([self.classes[..., :-1], self.labels], dim=-1).flatten(-2)
+        return torch.cat([pairs, self.classes[..., -1:]], dim=-1)
+
+    @property
+    def stacked(self) -> bool:
+        return self.target.dim() > 1
+
+    @property
+    def shape(self) -> torch.Size:
+        """[b, 2C+1]: sequences and positions, as of a tensor of tokens."""
+        return torch.Size([*self.target.shape, 2 * self.n_pairs + 1])
+
+    @property
+    def n_pairs(self) -> int:
+        return self.labels.shape[-1]
+
+    def embed(self, params: dict[str, torch.Tensor], model: ModelConfig, hook: Hook) -> torch.Tensor:
+        from mechicl.tasks.exemplar_label.embedding import embed
+
+        return embed(params, self, model, hook)
+
+    def embed_placed(
+        self, params: dict[str, torch.Tensor], model: ModelConfig, hook: Hook, positions: torch.Tensor
+    ) -> torch.Tensor | None:
+        from mechicl.tasks.exemplar_label.embedding import embed_placed
+
+        return embed_placed(params, self, model, hook, positions)
+
+    def loss(self, z: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy over all labels at the query (science.md 1.1), of logits [b, v]."""
+        return F.cross_entropy(z, self.target)
+
+    def score(
+        self, params: dict[str, torch.Tensor], final: torch.Tensor, wanted: Iterable[str]
+    ) -> dict[str, torch.Tensor]:
+        from mechicl.tasks.exemplar_label.scores import score
+
+        return score(params, final, self, wanted)
+
+    def chance(self, n_outputs: int) -> dict[str, float]:
+        from mechicl.tasks.exemplar_label.scores import chance
+
+        return chance(self, n_outputs)
+
+    def roles(self) -> dict[str, torch.Tensor]:
+        """query, exemplar (of the context), label; match, other: exemplars of the query's class or not; match_label,
+        other_label: their labels."""
+        none = torch.zeros(self.shape, dtype=torch.bool, device=self.device)
+        match = self.classes[:, :-1] == self.classes[:, -1:]
+
+        def at(start: int, which: torch.Tensor | bool) -> torch.Tensor:
+            out = none.clone()
+            out[:, start:-1:2] = which
+            return out
+
+        query = none.clone()
+        query[:, -1] = True
+        return {"query": query, "exemplar": at(0, True), "label": at(1, True), "match": at(0, match),
+                "match_label": at(1, match), "other": at(0, ~match), "other_label": at(1, ~match)}  # fmt: skip
+
+    def relations(self) -> dict[str, torch.Tensor]:
+        """Of places alone: classes and labels are not one vocabulary."""
+        return {name: x for name, x in super().relations().items() if name in ("previous", "self", "first")}
+
+    def answers(self) -> dict[str, torch.Tensor]:
+        """The label that is right in the context, and that of the query's class."""
+        return {"logit_in_context": self.target, "logit_in_weights": self.canonical[:, -1]}
+
+    def attention(self, pattern: torch.Tensor) -> dict[str, torch.Tensor]:
+        from mechicl.tasks.exemplar_label.scores import attention
+
+        return attention(pattern, self)

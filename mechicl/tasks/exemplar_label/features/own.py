@@ -1,0 +1,189 @@
+"""Your own exemplars from a file: .npy, .npz, .safetensors or .parquet, read as a file of features is (file.py).
+
+    .npy          one array [class, exemplar, d]
+    .npz          arrays `exemplars`, and perhaps `names` [class] and `pictures` [class, exemplar, side, side]
+    .safetensors  tensors `exemplars` and `pictures`; names as JSON in the metadata `names`. What `mechicl features` and
+                  `bank_file` write is read as such
+    .parquet      a row per exemplar: a column `class` (a number or a name) and either one column of lists or a column
+                  per feature, in their order; `exemplar`, if it is there, sorts the rows of a class
+
+Pictures are uint8 (0 to 255, brightness) or floats from 0 to 1 (1 is ink). In a file with one array its name is free.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mechicl.errors import ConfigError
+from mechicl.models import dtypes
+from mechicl.system.paths import given
+from mechicl.tasks.exemplar_label.features import file
+from mechicl.tasks.exemplar_label.features.file import Features
+
+_EXPECTED = "expected exemplars [class, exemplar, d] in a .npy, .npz, .safetensors or .parquet file"
+
+
+def bank_file(
+    exemplars: Any, path: str | Path, *, names: Any = None, pictures: Any = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Path:  # fmt: skip
+    """Write your own array as a file that `bank.kind='file'` trains on: `--data FILE`, or `bank.path`.
+
+    Args:
+        exemplars: [class, exemplar, d], numbers; kept as float32 (float16 stays).
+        path: the file, .safetensors.
+        names: what to call each class; default: its number.
+        pictures: [class, exemplar, side, side], what to draw for each exemplar: uint8, or floats from 0 to 1.
+        provenance: what made the exemplars, as plain data.
+
+    Returns:
+        The path, absolute.
+
+    Raises:
+        ConfigError: the arrays do not fit one another, or have numbers that are not finite.
+    """
+    path = given(path)
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"{path}: expected a name that ends in .safetensors.")
+    found = _features({"exemplars": exemplars, "names": names, "pictures": pictures}, str(path))
+    finite(found.exemplars, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.write(path, Features(found.exemplars, found.names, 1, found.pictures, dict(provenance or {})))
+    return path
+
+
+def read(path: str | Path) -> Features:
+    """The exemplars of a file, with names and pictures where it has them.
+
+    Raises:
+        ConfigError: it cannot be read, is of another kind, or its arrays do not fit one another.
+    """
+    path = given(path)
+    readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}
+    if path.suffix not in readers:
+        raise ConfigError(f"{path}: {_EXPECTED}. Of an array in Python, mechicl.bank_file(array, PATH) makes one.")
+    try:
+        return readers[path.suffix](path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror or error}): {_EXPECTED}.") from None
+
+
+def finite(exemplars: np.ndarray, path: str | Path) -> None:
+    """Raise unless all exemplars [class, exemplar, d] are numbers."""
+    for c, each in enumerate(exemplars):
+        bad = np.flatnonzero(~np.isfinite(each).all(-1))
+        if len(bad):
+            raise ConfigError(f"{path}: class {c} has {len(bad)} exemplars with numbers that are not finite, the first "
+                              f"is exemplar {bad[0]}: leave them out.")  # fmt: skip
+
+
+def _npy(path: Path) -> Features:
+    try:
+        x = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise ConfigError(f"{path} is no array of numbers ({error}): {_EXPECTED}.") from None
+    return _features({"exemplars": x}, path)
+
+
+def _npz(path: Path) -> Features:
+    try:
+        with np.load(path) as arrays:
+            return _features(dict(arrays), path)
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path} is no file of arrays of numbers and text ({error}): {_EXPECTED}.") from None
+
+
+def _safetensors(path: Path) -> Features:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as opened:
+            metadata = opened.metadata() or {}
+        if metadata.get("format") == file.FORMAT:
+            found = file.read(path)
+            file.check(path, found)
+            return found
+        arrays: dict[str, Any] = {k: v.numpy() for k, v in dtypes.load(path.read_bytes(), dtypes.NUMBERS).items()}
+        names = json.loads(metadata["names"]) if "names" in metadata else None
+    except (SafetensorError, dtypes.ForeignDtype, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path} is no file of tensors of numbers ({error}): {_EXPECTED}.") from None
+    return _features({**arrays, "names": names}, path)
+
+
+def _parquet(path: Path) -> Features:
+    import pandas as pd
+    from pyarrow import ArrowInvalid
+
+    try:
+        table = pd.read_parquet(path)
+    except ArrowInvalid as error:
+        raise ConfigError(f"{path} is no parquet table ({error}): {_EXPECTED}.") from None
+    if "class" not in table:
+        raise ConfigError(f"{path} has columns {', '.join(map(str, table.columns))}: expected a row per exemplar, with "
+                          "a column 'class'.")  # fmt: skip
+    if table["class"].isna().any():
+        raise ConfigError(f"{path}: {int(table['class'].isna().sum())} rows have no class: name it, or leave them out.")
+    if "exemplar" in table:
+        table = table.sort_values("exemplar", kind="stable")
+    table = table.reset_index(drop=True)
+    numbers = table.drop(columns=["class", "exemplar"], errors="ignore")
+    counts = table["class"].value_counts(sort=False)
+    if not len(counts) or not len(numbers.columns) or counts.min() != counts.max():
+        few, many = (counts.idxmin(), counts.idxmax()) if len(counts) else ("", "")
+        held = f"class {few} has {counts.min()} rows and {many} has {counts.max()}" if len(counts) else "no rows"
+        raise ConfigError(f"{path}: {held}, in {len(numbers.columns)} columns of features: expected as many exemplars "
+                          "of each class, and at least one feature.")  # fmt: skip
+    groups = {name: part.index.to_numpy() for name, part in table.groupby("class", sort=True)}
+    try:
+        lists = len(numbers.columns) == 1 and numbers.iloc[:, 0].map(lambda x: isinstance(x, np.ndarray)).all()
+        values = np.stack(list(numbers.iloc[:, 0])) if lists else numbers.to_numpy(np.float32)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: its features are not all numbers, as many in each row ({error}).") from None
+    x = np.stack([values[rows] for rows in groups.values()])
+    return _features({"exemplars": x, "names": [str(name) for name in groups]}, path)
+
+
+def _features(arrays: Mapping[str, Any], path: str | Path) -> Features:
+    """Arrays by name as Features, checked against one another."""
+    arrays = {k: v for k, v in arrays.items() if v is not None}
+    others = [k for k in arrays if k not in ("names", "pictures")]
+    key = "exemplars" if "exemplars" in arrays else others[0] if len(others) == 1 else None
+    if key is None:
+        raise ConfigError(f"{path} holds {', '.join(arrays) or 'nothing'}: expected an array `exemplars` "
+                          "[class, exemplar, d], and perhaps `names` and `pictures`.")  # fmt: skip
+    x = np.asarray(arrays[key])
+    if x.dtype.kind not in "fiub" or x.ndim != 3 or 0 in x.shape:
+        raise ConfigError(f"{path}: {key} has shape {x.shape} and type {x.dtype}: expected numbers "
+                          "[class, exemplar, d].")  # fmt: skip
+    x = x if x.dtype in (np.float16, np.float32) else x.astype(np.float32)
+    names = arrays.get("names", range(len(x)))
+    names = tuple(f"class {name}" if isinstance(names, range) else str(name) for name in names)
+    if len(names) != len(x):
+        raise ConfigError(f"{path}: {len(names)} names for {len(x)} classes: expected one for each.")
+    return Features(x, names, 1, _pictures(arrays.get("pictures"), x, path))
+
+
+def _pictures(given: Any, x: np.ndarray, path: str | Path) -> np.ndarray | None:
+    if given is None:
+        return None
+    pictures = np.asarray(given)
+    square = pictures.ndim == 4 and pictures.shape[:2] == x.shape[:2] and pictures.shape[2] == pictures.shape[3]
+    if not square or not (pictures.dtype.kind == "f" or pictures.dtype == np.uint8):
+        raise ConfigError(f"{path}: pictures have shape {pictures.shape} and type {pictures.dtype}: expected "
+                          f"({x.shape[0]}, {x.shape[1]}, side, side), of uint8 or of floats from 0 to 1.")  # fmt: skip
+    if pictures.dtype == np.uint8:
+        return pictures
+    if not (pictures.min() >= 0 and pictures.max() <= 1):  # NaN too
+        raise ConfigError(f"{path}: pictures of floats have numbers from {pictures.min():g} to {pictures.max():g}: "
+                          "expected 0 to 1, where 1 is ink; or uint8 from 0 to 255.")  # fmt: skip
+    return pictures.astype(np.float32)

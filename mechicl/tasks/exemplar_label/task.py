@@ -1,0 +1,121 @@
+"""Exemplars and labels, `x1 y1 ... xC yC xq`: the task of a config that names none (science.md 1.1).
+
+Its settings are `Config.bank` and `Config.sequences`, from before there were other tasks; training may change its
+sequences and its label map (`Config.treatments`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from mechicl.config import Config, ModelConfig, SequenceConfig
+from mechicl.registry import EVALUATORS
+from mechicl.tasks.base import Circuit, Task
+
+if TYPE_CHECKING:
+    from mechicl.tasks.exemplar_label.banks.bank import Bank
+    from mechicl.tasks.exemplar_label.batch import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExemplarLabel(Task):
+    """The task of `config`."""
+
+    kind: str = "exemplar_label"
+    circuit: ClassVar[Circuit] = Circuit("flip", "induction_strength", "label_to_exemplar", "query_to_match")
+    config: Config
+
+    @property
+    def n_tokens(self) -> int:
+        return self.config.sequences.n_tokens
+
+    @property
+    def n_outputs(self) -> int:
+        return self.config.bank.labels
+
+    def input_shapes(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
+        from mechicl.models import encoder
+
+        bank = self.config.bank
+        return {
+            **encoder.shapes(model),
+            "exemplar_embed.W": (encoder.n_features(model, bank.dim), model.d_model),
+            "exemplar_embed.b": (model.d_model,),
+            "embed.W_E": (bank.labels, model.d_model),
+        }
+
+    def source(self, config: Config, data: str | Path | None = None, threads: int | None = 1) -> Bank:
+        from mechicl.tasks.exemplar_label.banks.build import build_bank
+
+        return build_bank(config, data, threads)
+
+    def draw(self, source: Bank, n: int, rng: np.random.Generator) -> Batch:
+        return source.train().draw(self.config.sequences, n, rng, self.config.bank.labels)
+
+    def data_at(self, config: Config, update: int) -> tuple[SequenceConfig, tuple[int, int] | None]:
+        from mechicl.tasks.exemplar_label.relabelled import map_at, sequences_at
+
+        return sequences_at(config, update), map_at(config, update)
+
+    def draw_at(self, config: Config, source: Bank, update: int, n: int, rng: np.random.Generator) -> Batch:
+        from mechicl.tasks.exemplar_label.relabelled import bank_of, sequences_at
+
+        trained = bank_of(config, source, update).train()
+        return trained.draw(sequences_at(config, update), n, rng, config.bank.labels)
+
+    def changes(self, config: Config) -> bool:
+        from mechicl.tasks.exemplar_label.relabelled import relabels
+
+        return relabels(config)
+
+    def source_at(self, config: Config, source: Bank, step: int) -> Bank:
+        from mechicl.tasks.exemplar_label.relabelled import bank_at
+
+        return bank_at(config, source, step)
+
+    def record(self, source: Bank) -> dict:
+        from mechicl.tasks.exemplar_label.banks.shaping import geometry
+
+        return {"bank_geometry": geometry(source.train().exemplars).to_dict()}
+
+    def caption(self, recorded: dict) -> str:
+        from mechicl.tasks.exemplar_label.caption import caption
+
+        return caption(self.config.bank, recorded.get("bank_geometry"))
+
+    def details(self, model: ModelConfig) -> list[str]:
+        bank, sequences = self.config.bank, self.config.sequences
+        read = [] if model.encoder == "linear" else [f"read by {len(model.channels)} convolutions"]
+        labels = "label = class" if bank.labels == bank.n_classes else f"{bank.labels} shared labels"
+        return [*read, labels, f"{sequences.n_pairs} pairs per sequence, burstiness {sequences.burstiness}, p_bursty "
+                               f"{sequences.p_bursty:g}"]  # fmt: skip
+
+    def aligned(self, batch: Batch) -> tuple[list[int], list[str]]:
+        """Those whose matching pairs come first."""
+        correct = batch.classes[:, :-1] == batch.classes[:, -1:]
+        exemplar = label = "match"
+        if not correct.any():  # CIWL: a wrong exemplar that carries the query's own label
+            correct = batch.labels == batch.canonical[:, -1:]
+            exemplar, label = "other", "own label"
+        first = correct.sort(dim=1, descending=True, stable=True).values
+        rows = (correct == first).all(1).nonzero()[:, 0]
+        shared = correct[rows].float().mean(0) > 0.5
+        tokens = []
+        for pair, special in enumerate(shared.tolist(), 1):
+            tokens += [f"x{pair} {exemplar if special else 'other'}", f"y{pair} {label if special else 'other'}"]
+        return rows.tolist(), [*tokens, "query"]
+
+    def tokens(self, source: Bank, evaluator: str, batch: Batch, i: int) -> list[str]:
+        """Class names and labels, as `x1 name` and `y1 label 3`."""
+        part = EVALUATORS[evaluator].part
+        assert part is not None
+        shown = part(source)
+        names = [shown.name(int(c)) for c in batch.classes[i]]
+        pairs = ([f"x{p} {name}", f"y{p} label {int(y)}"]
+                 for p, (name, y) in enumerate(zip(names[:-1], batch.labels[i], strict=True), 1))  # fmt: skip
+        return [*itertools.chain.from_iterable(pairs), f"query {names[-1]}"]

@@ -1,0 +1,178 @@
+"""Several seeds of one recipe at once: which run together in one pass, which side by side.
+
+A process per core trains its share of the seeds. Within a process they can be stacked: one
+pass over all of them, with parameters and batches on a leading axis. Stacking shares the
+Python around the arithmetic, so it wins where a step is small, and loses where the stacked
+activations no longer fit the caches; either way every run comes out with the bytes it would
+have alone, so each process simply measures both and takes the quicker (docs/speed.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from mechicl.config import Config
+from mechicl.engine.forward import stack
+from mechicl.errors import ConfigError
+from mechicl.loading import whole
+from mechicl.models.params import init, pack
+from mechicl.schedule import checkpoint_steps
+from mechicl.series import Series, open_series
+from mechicl.system.cores import cores
+from mechicl.system.disk import check_writable, is_file
+from mechicl.system.paths import given, given_or_none
+from mechicl.system.pool import Tally, run_tasks
+from mechicl.system.surroundings import own_settings
+from mechicl.system.work_queue import threads
+from mechicl.tasks.batch import stack_batches
+from mechicl.training.loop import (
+    Member,
+    Shown,
+    advance,
+    bar,
+    check_config,
+    checked_source,
+    resume,
+    resumes_from,
+    train,
+    training_batches,
+)
+from mechicl.training.open_run import open_run
+from mechicl.training.step import Trainer
+
+_TRIAL = 12  # steps timed each way before choosing
+_GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
+
+
+@own_settings()
+def train_seeds(
+    config: Config,
+    seeds: Sequence[int],
+    out: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> list[Series]:
+    """Train one recipe with several seeds; each becomes a series of its own, `<out>-s<seed>`.
+
+    Finished runs are left as they are and interrupted ones continued, so the same call after
+    an interruption goes on. Every run is bit for bit what `train` would have made.
+
+    Args:
+        config: a recipe's Config; each seed replaces its init and data seeds.
+        out: where, without the seed (default checkpoints/<config.name>).
+        jobs: processes (default: one per core that may be used, at most one per seed).
+        data, progress: as in `train`.
+
+    Raises:
+        ConfigError: a run is there that was trained with other settings.
+        SeriesError: a run could not be written; the others are whole.
+    """
+    check_config(config)
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise ConfigError(f"seeds={seeds!r}: expected several, as [0, 1, 2] or range(5).")
+    seeds = [whole("seeds", seed, "a seed") for seed in seeds]
+    if not seeds:
+        raise ConfigError("seeds=[]: expected at least one.")
+    if jobs is not None and whole("jobs", jobs, "a number of processes") < 1:
+        raise ConfigError(f"jobs={jobs}: expected at least one process.")
+    base, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
+    plan = {base.with_name(f"{base.name}-s{seed}"): config.with_seed(seed) for seed in seeds}
+    fresh, begun_before = [], []
+    for root, settings in plan.items():
+        if not is_file(root / "manifest.json"):
+            check_writable(root, "Train elsewhere with --out DIR.")
+            fresh.append(root)
+        elif open_series(root).config != settings:
+            raise ConfigError(f"{root} was trained with other settings than recipe {config.name} has now: "
+                              "move it away, or train elsewhere with --out DIR.")  # fmt: skip
+        else:
+            begun_before.append(root)
+    left = {root: settings.steps - _done(root) for root, settings in plan.items()}
+    for root in begun_before:
+        if left[root]:
+            check_writable(root)
+    workers = max(1, min(jobs or cores(), sum(map(bool, left.values()))))
+    # Resumed runs stand at different steps, so each goes alone; fresh ones are shared out.
+    shares = [[root] for root in begun_before if left[root]]
+    shares += [fresh[i::workers] for i in range(workers) if fresh[i::workers]]
+    with bar(f"{base.name} x {len(plan)}", config, 0, config.steps, progress, len(plan)) as shown:
+        shown.update(sum(config.steps - n for n in left.values()) * config.batch_size)
+        if workers == 1:
+            for share in shares:
+                _share([(root, plan[root]) for root in share], data, shown)
+        else:
+            _in_processes([[(root, plan[root]) for root in share] for share in shares], data, workers, shown)
+    return [open_series(root) for root in plan]
+
+
+def _done(root: Path) -> int:
+    """The step from which `resume` will go on."""
+    return resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
+
+
+def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Shown) -> None:
+    """Train these runs in this process, one after another or stacked."""
+    treated = any(config.treatments for _, config in share)  # each by its own seed: not in one pass
+    if len(share) == 1 or treated or any((root / "manifest.json").exists() for root, _ in share):
+        sources = None
+    else:
+        sources = [checked_source(config, data) for _, config in share]
+    if sources is None or not stacking_wins([config for _, config in share], sources):
+        for root, config in share:
+            _alone(root, config, data, shown)
+        return
+    with ExitStack() as held:
+        members = []
+        for (root, config), source in zip(share, sources, strict=True):
+            held.enter_context(open_run(root, config, source, data))
+            members.append(Member(root, config, source))
+        config = members[0].config
+        trainer = Trainer(config, stack(pack(init(member.config)) for member in members))
+        advance(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
+
+
+def _alone(root: Path, config: Config, data: str | Path | None, shown: Shown) -> None:
+    if (root / "manifest.json").exists():
+        resume(root, data=data, progress=shown)
+    else:
+        train(config, root, data=data, progress=shown)
+
+
+def stacking_wins(configs: Sequence[Config], sources: Sequence[Any]) -> bool:
+    """Whether one pass over all of these runs is quicker than one after another: timed, here
+    and now, in turns, the best of three each."""
+    batches = [list(training_batches(c, b, 0, _TRIAL)) for c, b in zip(configs, sources, strict=True)]
+    together = [stack_batches(group) for group in zip(*batches, strict=True)]
+    one = Trainer(configs[0], pack(init(configs[0])))
+    many = Trainer(configs[0], stack(pack(init(c)) for c in configs))
+    spent = {"one": [], "many": []}
+    with threads(configs[0].threads):
+        for _ in range(3):
+            for name, trainer, listed in (("one", one, batches[0]), ("many", many, together)):
+                start = time.perf_counter()
+                for batch in listed:
+                    trainer.update(batch)
+                spent[name].append(time.perf_counter() - start)
+    return min(spent["many"]) < _GAIN * len(configs) * min(spent["one"])
+
+
+def _work(share: list[tuple[Path, Config]], data: str | Path | None, tell: Callable) -> None:
+    tally = Tally(tell)
+    _share(share, data, tally)
+    tally.flush()
+
+
+def _in_processes(shares: list, data: str | Path | None, workers: int, shown: Shown) -> None:
+    def heard(_: int, told: str | int) -> None:
+        shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
+
+    tasks = [(share, data) for share in shares]
+    failed = [error for _, error in run_tasks(_work, tasks, workers, heard) if error is not None]
+    if failed:
+        raise failed[0]

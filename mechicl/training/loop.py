@@ -1,0 +1,292 @@
+"""The loop: data -> step -> schedule -> series. And its two replays, resume and densify.
+
+Every batch is a function of the data seed and the step number alone, so a run continues
+from any saved state with exactly the updates it would have made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from mechicl.config import Config, Window
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
+from mechicl.models.params import Params, unpack
+from mechicl.registry import main
+from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
+from mechicl.series import Series, open_series
+from mechicl.series.extend import extend, former_ends, settled, wanted_states
+from mechicl.series.finite import Diverged as Diverged
+from mechicl.series.finite import check_checkpoint, check_scores
+from mechicl.series.storage import (
+    Writer,
+    append_line,
+    drop_latest,
+    file_problem,
+    load_latest,
+    load_tensors,
+    locked,
+    save_latest,
+)
+from mechicl.system.commands import command
+from mechicl.system.disk import check_writable
+from mechicl.system.paths import given, given_or_none
+from mechicl.system.progress import bar as progress_bar
+from mechicl.system.surroundings import own_settings
+from mechicl.system.work_queue import threads
+from mechicl.tasks.base import task_of
+from mechicl.tasks.batch import TaskBatch, stack_batches
+from mechicl.training import graft
+from mechicl.training.open_run import fresh, open_run
+from mechicl.training.step import Trainer
+from mechicl.treatments import in_force
+
+
+@own_settings()
+def train(
+    config: Config,
+    out: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    progress: bool | Shown = True,
+) -> Series:
+    """Train a series from step 0.
+
+    Args:
+        config: a recipe's Config (`mechicl.recipes`).
+        out: the run's directory (default `checkpoints/<config.name>`).
+        data: folder of images, for banks made of images.
+        progress: show a bar with loss, speed, time left and the last evaluators; or the bar to use.
+
+    Raises:
+        SeriesError: the directory holds a run already or cannot be written to, or the disk is full.
+    """
+    check_config(config)
+    root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
+    fresh(root)
+    source = checked_source(config, data)
+    with open_run(root, config, source, data), bar(root.name, config, 0, config.steps, progress) as shown:
+        trainer = Trainer(config, graft.initial_params(config, root))
+        advance([Member(root, config, source)], trainer, config.steps, set(checkpoint_steps(config)), shown)
+    return open_series(root)
+
+
+def checked_source(config: Config, data: str | Path | None) -> Any:
+    """What sequences are drawn from; what is impossible about the run is refused before anything is written."""
+    check_config(config)
+    checkpoint_steps(config)
+    task = task_of(config)
+    source = task.source(config, data)
+    evaluation_sets(config, task.source_at(config, source, 0), n=1)
+    return source
+
+
+def check_config(config: object) -> None:
+    """Raise unless it is a Config: a recipe's name or the recipe itself is the usual mistake."""
+    if not isinstance(config, Config):
+        known = "mechicl.recipes.get(NAME)" if isinstance(config, str) else "as mechicl.recipes.demo() returns one"
+        raise ConfigError(f"config={config!r}: expected a Config ({known}), not {type(config).__name__}.")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of those that are trained together."""
+
+    root: Path
+    config: Config
+    source: Any  # what its sequences are drawn from
+
+
+@own_settings()
+def resume(
+    root: str | Path, *, steps: int | None = None, data: str | Path | None = None, progress: bool | Shown = True
+) -> Series:
+    """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one; or give a run,
+    finished or not, more steps.
+
+    Steps between that state and the interruption are replayed, and must agree with what was
+    saved. A finished run is returned as it is.
+
+    Args:
+        steps: how many the run shall have in all (default: as many as it was begun with). A run with `keep='metrics'`
+            has no state at its end: it is replayed from step 0.
+        data: where the images are now, if they moved.
+
+    Raises:
+        ConfigError: `steps` is less than the run has.
+        SeriesError: config.json was edited to other steps; the replay differs; the disk is full.
+    """
+    series = open_series(root, data)
+    if steps is not None:
+        check_writable(series.root)
+    series = settled(series) if steps is None else extend(series, steps, _last_state(series))
+    if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
+        drop_latest(series.root)  # a kill may have left it
+        return series
+    check_writable(series.root)
+    keep = {*series.manifest["schedule"], *former_ends(series)}
+    trainer = _restore(series, series.config.steps)
+    _replay(series, trainer, series.config.steps, keep, progress)
+    return open_series(series.root, data)
+
+
+@own_settings()
+def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bool = True) -> Series:
+    """Replay steps `start`..`stop` and keep a checkpoint every `every` steps.
+
+    The replay starts at the last state before `start`; every checkpoint it passes must come
+    out with the bytes that the run saved.
+
+    Raises:
+        ConfigError: the window lies outside the run.
+        SeriesError: the replay differs from the run (another machine or torch version).
+    """
+    series = open_series(root)
+    window = Window(start=start, stop=stop, every=every)
+    if stop > series.config.steps:
+        raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
+    if stop > max(series.steps, default=0):  # a replay goes where the run has been
+        raise SeriesError(f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
+                          f"{command('train', '--resume', series.root)} first.")  # fmt: skip
+    check_writable(series.root)
+    keep = {*range(window.start, window.stop + 1, window.every), window.stop}
+    keep |= {step for step in series.steps if step <= stop}
+    trainer = _restore(series, start)
+    _replay(series, trainer, stop, keep, progress)
+    return open_series(series.root)
+
+
+def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown) -> None:
+    member = Member(series.root, series.config, series.source)
+    with locked(series.root), bar(series.name, series.config, trainer.step, stop, progress) as shown:
+        advance([member], trainer, stop, keep, shown)
+
+
+def training_batches(config: Config, source: Any, start: int, stop: int) -> Iterator[TaskBatch]:
+    """The batches of updates `start`..`stop` - 1: a pure function of seed and step number."""
+    return task_of(config).batches(config, source, start, stop)
+
+
+class Shown(Protocol):
+    """What training reports to: a tqdm bar, or what stands for it in another process."""
+
+    def update(self, n: int) -> Any: ...
+    def set_postfix_str(self, s: str) -> Any: ...
+
+
+@contextmanager
+def bar(name: str, config: Config, start: int, stop: int, progress: bool | Shown, runs: int = 1) -> Iterator[Shown]:
+    """The progress bar of `runs` runs from step `start` to `stop`, counting sequences; or the
+    one that is given."""
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    size = config.batch_size * runs
+    with progress_bar(stop * size, name, show=progress, initial=start * size, unit=" sequences", unit_scale=True,
+                      smoothing=0.05) as shown:  # fmt: skip
+        yield shown
+
+
+def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[int], shown: Shown) -> None:
+    """Train one run, or several of one recipe stacked, up to `stop`, evaluating as scheduled and
+    saving the weights of the steps in `keep`, which are evaluated too.
+
+    With several, the trainer's parameters are stacked in the order of `members`; every run is
+    saved as a series of its own, in the bytes it would have had alone.
+    """
+    config = members[0].config
+    writers = [Writer(member.root) for member in members]
+    evaluated = keep | set(evaluated_steps(config))
+    states, resumed = state_steps(config), resume_steps(config)
+    task = task_of(config)
+    fixed = None if task.changes(config) else [evaluation_sets(member.config, member.source) for member in members]
+    losses: list[torch.Tensor] = []
+
+    def checkpoint() -> None:
+        step, saved = trainer.step, trainer.step in keep
+        for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
+            sets = fixed[i] if fixed else evaluation_sets(member.config, task.source_at(config, member.source, step))
+            _checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown)
+            if step in states or writer.has("state", step):
+                writer.save("state", step, step * config.batch_size, trainer.state(i))
+            elif step in resumed:
+                save_latest(member.root, trainer.state(i))
+
+    with threads(config.threads):
+        if trainer.step == 0:
+            checkpoint()
+        for batch in _batches(members, trainer.step, stop):
+            losses.append(trainer.update(batch))
+            shown.update(config.batch_size * len(members))
+            if trainer.step in evaluated:
+                checkpoint()
+                losses = []
+    for member in members:
+        if open_series(member.root).complete:
+            drop_latest(member.root)
+
+
+def _batches(members: Sequence[Member], start: int, stop: int) -> Iterator[TaskBatch]:
+    """Each step's batch; of several runs, theirs stacked."""
+    each = [training_batches(member.config, member.source, start, stop) for member in members]
+    return each[0] if len(each) == 1 else map(stack_batches, zip(*each, strict=True))
+
+
+def _checkpoint(
+    member: Member, trainer: Trainer, i: int, writer: Writer | None, sets: dict[str, Any],
+    losses: list[torch.Tensor], shown: Shown,
+) -> None:  # fmt: skip
+    """Evaluate run `i`, and, given a writer, save its weights."""
+    config, root, step = member.config, member.root, trainer.step
+    sequences, params = step * config.batch_size, trainer.member(i)
+    loss = float(torch.stack([x.view(-1)[i] for x in losses]).double().mean()) if losses else None
+    weights = saved_weights(params, config)
+    check_checkpoint(root, step, trainer.held(i), weights, loss)
+    treatments = in_force(config.treatments, step)
+    rows = evaluate_params(params, sets, config, treatments)
+    check_scores(root, step, rows)
+    if writer is not None:
+        writer.save("weights", step, sequences, weights)
+    record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
+    if treatments:
+        record["treatments"] = [str(t) for t in treatments]
+    append_line(root / "metrics.jsonl", record)
+    value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].headline}
+    text = " ".join(f"{k} {value[k]:.2f}" for k in main() if k in value)
+    shown.set_postfix_str(text if loss is None else f"loss {loss:.3f} {text}")
+
+
+def saved_weights(params: Params, config: Config) -> Params:
+    """What goes into a checkpoint file: TransformerLens shapes, in the run's stored dtype."""
+    dtype = getattr(torch, config.weights_dtype)
+    weights = unpack(params, config.model.n_heads)
+    return {name: w.to(dtype) for name, w in weights.items()}
+
+
+def _restore(series: Series, before: int) -> Trainer:
+    """The trainer at the last whole state at or before a step; else at step 0."""
+    states = [e for e in series.entries if e.kind == "state" and e.step <= before]
+    for entry in sorted(states, key=lambda e: -e.step):
+        if file_problem(series.root, entry) is None:
+            return Trainer.from_state(series.config, load_tensors(series.root, entry))
+    latest = load_latest(series.root)
+    if latest is not None and int(latest["step"]) <= before:
+        return Trainer.from_state(series.config, latest)
+    return Trainer(series.config, graft.initial_params(series.config, series.root))
+
+
+def resumes_from(series: Series) -> int:
+    """The step from which `resume` would go on; the last, where the run is finished."""
+    return series.config.steps if series.complete else _last_state(series)
+
+
+def _last_state(series: Series) -> int:
+    latest = load_latest(series.root)
+    saved = [e.step for e in series.entries if e.kind == "state"]
+    return max([*saved, 0 if latest is None else int(latest["step"])])

@@ -1,0 +1,71 @@
+"""A new run's directory: locked, with its config and manifest written before step 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mechicl import doors
+from mechicl.config import Config, to_dict
+from mechicl.errors import SeriesError
+from mechicl.registry import applying
+from mechicl.schedule import checkpoint_steps
+from mechicl.series.extend import made_with
+from mechicl.series.series import FORMAT
+from mechicl.series.storage import locked, write_json
+from mechicl.system.commands import command
+from mechicl.system.disk import check_writable, explained, is_file
+from mechicl.system.paths import given, shown
+from mechicl.tasks.base import TASKS, task_of
+from mechicl.tasks.exemplar_label.banks.kinds import BANKS
+from mechicl.training import graft
+
+
+@contextmanager
+def open_run(root: Path, config: Config, source: Any, data: str | Path | None) -> Iterator[None]:
+    """A new run's directory, locked, with its config and manifest written."""
+    fresh(root)
+    with explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        write_json(root / "config.json", to_dict(config))
+        grafts = graft.begin(config, root)
+        write_json(root / "manifest.json", manifest_of(config, checkpoint_steps(config), source, data, grafts))
+        yield
+
+
+def fresh(root: Path) -> None:
+    """See that a new run can be put here.
+
+    Raises:
+        SeriesError: it holds one already, or cannot be written to.
+    """
+    if is_file(root / "manifest.json"):
+        raise SeriesError(f"{shown(root)} holds a run already. Continue it with "
+                          f"{command('train', '--resume', root)}, or train elsewhere with --out DIR.")  # fmt: skip
+    check_writable(root, "Train elsewhere with --out DIR.")
+
+
+def manifest_of(config: Config, schedule: list[int], source: Any, data: str | Path | None, grafts: list[dict]) -> dict:
+    """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them."""
+    found = config.bank.path if data is None else data
+    return {
+        "format": FORMAT,
+        "run": config.name,
+        "schedule": schedule,
+        "bank": source.fingerprint,
+        **task_of(config).record(source),
+        "data": None if found is None else str(given(found)),  # wherever the run is opened from
+        "weights_dtype": config.weights_dtype,
+        **({"grafts": grafts} if grafts else {}),
+        **({"plugins": needed} if (needed := doors.foreign(uses(config))) else {}),
+        **made_with(),
+    }
+
+
+def uses(config: Config) -> list[tuple[str, str]]:
+    """(What, name) of everything registered that the run cannot be opened without."""
+    task = (BANKS.what, config.bank.kind) if config.task is None else (TASKS.what, config.task.kind)
+    return [task, *(("evaluator", name) for name in applying(config))]

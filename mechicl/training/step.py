@@ -1,0 +1,196 @@
+"""One training step: loss, gradients, Adam, on plain tensors.
+
+The loss is the task's. Exemplars and labels train by gradients that are written out (engine/gradients.py), everything
+else by autograd. What treatments do to a
+step is a function of the config and the step's number (engine/treated.py). Which L2 is applied
+to what is stated in `OptimConfig`. Parameters may be stacked over models (axis s, e.g. the
+seeds of one recipe): each then takes its own step on its own batch, in one pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mechicl.config import Config, ModelConfig
+from mechicl.engine.copied import copied_loss, label_scores, scores_hook
+from mechicl.engine.forward import forward, logits
+from mechicl.engine.treated import (
+    LayerTreatment,
+    drawn_anew,
+    edits,
+    frozen,
+    layer_treatments,
+    moments_since,
+    reading_head,
+)
+from mechicl.models.params import Params, group
+from mechicl.system.work_queue import Piece, Shared
+from mechicl.tasks.batch import TaskBatch
+from mechicl.treatments import in_force
+
+_LINE = 16  # numbers in a cache line: every parameter begins one
+
+
+def loss(params: Params, batch: TaskBatch, config: Config) -> Tensor:
+    """The task's loss (of exemplars and labels the mean cross-entropy at the query), without any penalty. A scalar,
+    differentiable."""
+    return batch.loss(logits(params, forward(params, batch, config.model).final))
+
+
+class Trainer:
+    """Parameters and their Adam moments: everything that a step changes.
+
+    `params` are packed, plain or stacked. `step` is the number of updates done.
+    """
+
+    def __init__(self, config: Config, params: Params):
+        from mechicl.engine.fast.adam import pieces
+
+        self.config = config
+        self.step = 0
+        bounds, end = [], 0
+        for p in params.values():
+            bounds.append((end, end + p.numel()))
+            end += -(-p.numel() // _LINE) * _LINE
+        # One memory for all, which Adam walks in one go: parameters, both moments, gradients.
+        self._flat = torch.zeros(4, end, dtype=params["unembed.W_U"].dtype)
+        where = {name: (slice(*each), p.shape) for (name, p), each in zip(params.items(), bounds, strict=True)}
+        self.params, first, second, grads = (
+            {name: row[at].view(shape) for name, (at, shape) in where.items()} for row in self._flat
+        )
+        for name, p in params.items():
+            self.params[name].copy_(p.detach())
+        self.moments = {name: (first[name], second[name]) for name in params}
+        self._many = self.params["unembed.W_U"].dim() == 3
+        # The same memory, stacked, as numpy sees it. The label embedding's gradient is all zeros but in a
+        # few rows, cleared after each step.
+        self._arrays, self._grads = (
+            {name: (x if self._many else x.unsqueeze(0)).numpy() for name, x in each.items()}
+            for each in (self.params, grads)
+        )
+        optim, cut, unembedding = config.optim, pieces(bounds), [*params].index("unembed.W_U")
+        self._early = [segments for segments in cut if (segments[:, 0] == unembedding).all()]
+        self._rest = [segments for segments in cut if (segments[:, 0] != unembedding).any()]
+        self._betas = np.array((*optim.betas, optim.adam_eps), self._flat.numpy().dtype)
+        self._l2 = np.array([optim.l2 if optim.l2_group in ("all", group(name)) else 0.0 for name in params])
+
+    def update(self, batch: TaskBatch) -> Tensor:
+        """One update on one batch; returns its loss (or [s]), before the update."""
+        from mechicl.engine.fast.adam import clear_rows
+        from mechicl.engine.fast.gradients import loss_and_gradients, supports
+
+        model, treatments, treated = self.config.model, self.config.treatments, {}
+        if treatments:
+            self._strike()
+            treated = layer_treatments(in_force(treatments, self.step + 1), model, batch.shape[-1])
+        of_unembedding, of_rest = self._adam()
+        work = Shared(self._flat.shape[1])
+        by: Callable = loss_and_gradients if supports(batch, model) else loss_and_autograd
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
+            value = torch.from_numpy(by(self._arrays, batch, model, self._grads, treated,
+                                        unembedded=lambda: work.add(of_unembedding)))  # fmt: skip
+        work.add(of_rest)
+        work.finish()
+        if supports(batch, model):
+            table = self._grads["embed.W_E"]
+            clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
+        self.step += 1
+        return value if self._many else value[0]
+
+    def _strike(self) -> None:
+        """What treatments do between two updates: draw parameters anew, clear moments."""
+        for name, p in drawn_anew(self.config, self.step).items():
+            self.params[name].copy_(p)
+        for name, moments in self.moments.items():
+            if moments_since(self.config.treatments, self.step, name) == self.step:
+                for moment in moments:
+                    moment.zero_()
+
+    def _adam(self) -> tuple[list[Piece], list[Piece]]:
+        """The update in pieces: the unembedding's, which can go first, and the rest."""
+        from mechicl.engine.fast.adam import adam
+
+        flat = self._flat.numpy()
+        each = self._rates().astype(flat.dtype)
+
+        def of(pieces: list[np.ndarray]) -> list[Piece]:
+            return [partial(adam, flat, segments, self._betas, each) for segments in pieces]
+
+        return of(self._early), of(self._rest)
+
+    def _rates(self) -> np.ndarray:
+        """What `adam` does to each parameter in the update about to be made."""
+        optim, treatments, lr = self.config.optim, self.config.treatments, self.config.optim.lr_at(self.step)
+        rates = np.empty((len(self.params), 5))
+        rates[:, :3] = 1, *self._corrected(lr, self.step + 1)
+        for k, name in enumerate(self.params if treatments else ()):
+            done = self.step + 1 - moments_since(treatments, self.step, name)
+            rates[k, :3] = not frozen(treatments, self.step, name), *self._corrected(lr, done)
+        rates[:, 3], rates[:, 4] = (self._l2, 1) if optim.l2_form == "penalty" else (0, 1 - lr * self._l2)
+        return rates
+
+    def _corrected(self, lr: float, done: int) -> tuple[float, float]:
+        """The rate and the second moment's scale, both corrected for moments that began as 0 (Adam's t)."""
+        b1, b2 = self.config.optim.betas
+        return lr / (1 - b1**done), 1 / math.sqrt(1 - b2**done)
+
+    def member(self, i: int) -> Params:
+        """The parameters of stacked model `i`; of a plain trainer, its own. Not copied."""
+        return {k: self._of(v, i) for k, v in self.params.items()}
+
+    def state(self, i: int = 0) -> dict[str, Tensor]:
+        """All tensors that model `i` needs to go on: weights, both Adam moments, the step."""
+        return {"step": torch.tensor(self.step)} | {name: x.clone() for name, x in self.held(i).items()}
+
+    def held(self, i: int = 0) -> dict[str, Tensor]:
+        """What `state` has of model `i`, but for the step. Not copied."""
+        return {
+            f"{kind}/{name}": self._of(x, i)
+            for name, p in self.params.items()
+            for kind, x in zip(("weights", "exp_avg", "exp_avg_sq"), (p, *self.moments[name]), strict=True)
+        }
+
+    def _of(self, x: Tensor, i: int) -> Tensor:
+        return x[i] if self._many else x
+
+    @classmethod
+    def from_state(cls, config: Config, state: dict[str, Tensor]) -> Trainer:
+        """The inverse of `state`: the next update is the one the saved run would have made."""
+        weights = {k.removeprefix("weights/"): v for k, v in state.items() if k.startswith("weights/")}
+        trainer = cls(config, weights)
+        trainer.step = int(state["step"])
+        for name, moments in trainer.moments.items():
+            for kind, moment in zip(("exp_avg", "exp_avg_sq"), moments, strict=True):
+                moment.copy_(state[f"{kind}/{name}"])
+        return trainer
+
+
+def loss_and_autograd(
+    params: dict[str, np.ndarray], batch: TaskBatch, model: ModelConfig, grads: dict[str, np.ndarray],
+    treated: Mapping[int, LayerTreatment] = MappingProxyType({}), unembedded: Callable[[], object] = lambda: None,
+) -> np.ndarray:  # fmt: skip
+    """As `gradients.loss_and_gradients`, for any task and model, by autograd; all gradients come at once."""
+    values, like = [], params["unembed.W_U"]
+    for i in range(len(like)):
+        leaves = {name: torch.from_numpy(p[i]).requires_grad_() for name, p in params.items()}
+        own = batch[i] if batch.stacked else batch
+        reads = reading_head(treated)
+        asked = [] if reads is None else [scores_hook(model)]
+        out = forward(leaves, own, model, edits=edits(treated, model, own), capture=asked)
+        if reads is None:
+            value = own.loss(logits(leaves, out.final))
+        else:
+            value = copied_loss(label_scores(out.acts, model, reads), own).mean()
+        found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)  # a copy needs no unembedding
+        for name, grad in zip(leaves, found, strict=True):
+            grads[name][i] = grad.numpy()
+        values.append(float(value.detach()))
+    unembedded()
+    return np.array(values, like.dtype)

@@ -1,0 +1,161 @@
+"""Which account of ICL's rise and fall predicts conditions that it was not fitted to?
+
+    python -m research accounts
+
+Each account (research/theories) is fitted to the untreated curves twice: 'joint', all seeds together, each with its
+own start of the flow and everything else shared, and 'alone', each seed by itself, which says how far the verdict
+hangs on that. The other conditions of research/sweeps/competition.toml are then predicted for the same seed with
+nothing refitted: a condition changes only what the account says it offers (research/theories/training.py). These rules
+were committed before any of those runs existed. Two yardsticks: 'control' predicts the seed's own
+untreated curve unchanged; 'other seeds' predicts the mean of the other seeds' curves under that condition, which
+no account can know, and so shows what is noise between seeds.
+
+Writes accounts.parquet: account, fitted, condition, seed, kind, evaluator, name, value, where kind is parameter, fit
+(rmse, agree, refined), rmse, octaves or present (research/theories/score.py). Yardsticks have fitted ''.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mechicl.measures.phases import over_seeds
+from mechicl.system.progress import each
+from research import tables
+from research.accounts_data import Runs, read, runs
+from research.theories.coopetition import COOPETITION
+from research.theories.fit import GRID, Fit, fit, on_grid, untreated_error
+from research.theories.flow import predict
+from research.theories.rates import NOISY, OUTVOTED, REGULARIZED
+from research.theories.score import phase_errors, rmse
+from research.theories.training import CONDITIONS, HELD_OUT
+
+ACCOUNTS = (COOPETITION, OUTVOTED, REGULARIZED, NOISY)
+CONTROL, OTHERS = "control", "other seeds"
+COLUMNS = ["account", "fitted", "condition", "seed", "kind", "evaluator", "name", "value"]
+Fits = dict[tuple[str, str], Fit]  # (account, 'joint' or 'alone') -> parameters of every seed
+
+
+def fit_all(measured: Runs, draws: int = 200, refined: int = 3) -> Fits:
+    """Every account's two fits to the untreated curves. The joint search starts from the best two of the
+    seeds' own values of what is shared."""
+    untreated = {seed: curves for (condition, seed), curves in measured.items() if condition == "mixed"}
+    out: Fits = {}
+    for account in each(ACCOUNTS, "fitting", leave=False):
+        alone = {s: fit(account, {s: curves}, draws=draws, refined=refined) for s, curves in untreated.items()}
+        own = {s: f.parameters[s] for s, f in alone.items()}
+        errors = float(np.sqrt(np.mean([f.rmse**2 for f in alone.values()])))
+        agree, tried = (min(getattr(f, n) for f in alone.values()) for n in ("agree", "refined"))
+        out[account.name, "alone"] = Fit(account, own, errors, agree, tried)
+        shared = sorted(own, key=lambda s: alone[s].rmse)
+        starts = [{s: {**own[one], **{n: own[s][n] for n in account.initial}} for s in own} for one in shared]
+        starts = sorted(starts, key=lambda p: untreated_error(account, p, untreated))[:2]
+        out[account.name, "joint"] = fit(account, untreated, starts=starts, draws=0, max_nfev=40)
+    return out
+
+
+def predictions(measured: Runs, fits: Fits, condition: str, seed: int) -> dict[tuple[str, str], dict]:
+    """What each account and yardstick says of one run: (name, fitted) -> evaluator -> accuracy on the grid."""
+    out = {
+        key: predict(f.account, f.parameters[seed], CONDITIONS[condition], GRID)
+        for key, f in fits.items()
+        if seed in f.parameters
+    }
+    out[CONTROL, ""] = on_grid(measured["mixed", seed])
+    others = [on_grid(c) for (name, other), c in measured.items() if name == condition and other != seed]
+    if others:
+        out[OTHERS, ""] = {e: np.mean([o[e] for o in others], axis=0) for e in others[0]}
+    return out
+
+
+def score_all(measured: Runs, fits: Fits) -> pd.DataFrame:
+    """The table that is written."""
+    rows = []
+    for key, f in fits.items():
+        for seed, parameters in f.parameters.items():
+            rows += [(*key, "mixed", seed, "parameter", "", n, v) for n, v in parameters.items()]
+        found = {"rmse": f.rmse, "agree": f.agree, "refined": f.refined}
+        rows += [(*key, "mixed", -1, "fit", "", n, float(v)) for n, v in found.items()]
+    for (condition, seed), curves in measured.items():
+        if condition not in CONDITIONS or ("mixed", seed) not in measured:
+            continue
+        truth = on_grid(curves)
+        for key, guess in predictions(measured, fits, condition, seed).items():
+            rows += [(*key, condition, seed, "rmse", e, "", v) for e, v in rmse(guess, truth).items()]
+            for row in phase_errors(guess, truth, GRID):
+                for kind in ("octaves", "present"):
+                    rows.append((*key, condition, seed, kind, row["evaluator"], row["name"], row[kind]))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _errors(table: pd.DataFrame, fitted: str) -> pd.DataFrame:
+    rows = table[(table.kind == "rmse") & (table.evaluator == "all")]
+    return rows[rows.fitted.isin([fitted, ""])]
+
+
+def summary(table: pd.DataFrame, fitted: str = "joint") -> pd.DataFrame:
+    """Median RMSE over seeds of icl, flip and ciwl together: a row per condition, a column per account, then
+    'held out', the mean over the held-out conditions (of the seeds that have all of them)."""
+    rows = _errors(table, fitted)
+    by_condition = rows.pivot_table(index="condition", columns="account", values="value", aggfunc="median", sort=False)
+    by_condition.insert(0, "seeds", rows.groupby("condition").seed.nunique())
+    means = held_out(table, fitted)
+    if len(means):
+        by_condition.loc["held out"] = {"seeds": len(means), **means.median()}
+    return by_condition
+
+
+def held_out(table: pd.DataFrame, fitted: str = "joint") -> pd.DataFrame:
+    """RMSE per seed (rows) and account (columns): the mean over the held-out conditions that were measured, of the
+    seeds that have all of these."""
+    rows = _errors(table, fitted)
+    rows = rows[rows.condition.isin(HELD_OUT)]
+    counts = rows.groupby("seed").condition.nunique()
+    rows = rows[rows.seed.isin(counts[counts == rows.condition.nunique()].index)]
+    return rows.pivot_table(index="seed", columns="account", values="value", aggfunc="mean", sort=False)
+
+
+def comparison(table: pd.DataFrame, other: str = CONTROL, fitted: str = "joint") -> pd.DataFrame:
+    """Each account's held-out RMSE less another's, paired by seed: mean and 95% t-interval over seeds."""
+    means = held_out(table, fitted)
+    rows = {a: over_seeds((means[a] - means[other]).tolist()) for a in means.columns if a not in (other, OTHERS)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "mean", "ci_low", "ci_high", "low", "high"])
+
+
+def phase_summary(table: pd.DataFrame, fitted: str = "joint") -> pd.DataFrame:
+    """Over held-out runs: the share of phases whose presence is right, and the median size of the error in octaves
+    where both have them."""
+    rows = table[table.fitted.isin([fitted, ""]) & table.condition.isin(HELD_OUT)]
+    present = rows[rows.kind == "present"].groupby("account", sort=False).value.mean()
+    size = rows[rows.kind == "octaves"].groupby("account", sort=False).value.apply(lambda x: x.abs().median())
+    return pd.DataFrame({"presence right": present, "octaves off": size})
+
+
+def fit_and_score(draws: int = 200) -> pd.DataFrame:
+    """Fit the tables' untreated curves, score everything else, write `tables/accounts.parquet`.
+
+    Args:
+        draws: random starts scored per seed and account.
+
+    Raises:
+        ConfigError: the tables have no untreated run.
+    """
+    measured = runs(read())
+    return tables.write("accounts", score_all(measured, fit_all(measured, draws)))
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """What is printed: parameters with their spread over seeds, then the scores."""
+    lines = []
+    for fitted in ("joint", "alone"):
+        rows = table[table.kind.isin(["parameter", "fit"]) & (table.fitted == fitted)]
+        spread = rows.groupby(["account", "name"], sort=False).value.agg(["median", "min", "max"])
+        lines += [f"\n{fitted}: parameters", spread.to_string(float_format="{:.3g}".format)]
+        lines += ["\nRMSE of icl, flip, ciwl: median over seeds"]
+        lines += [summary(table, fitted).to_string(float_format="{:.3f}".format)]
+        for other in (CONTROL, COOPETITION.name):
+            if len(held_out(table, fitted)):
+                lines += [f"\nheld-out RMSE less that of {other}, paired by seed"]
+                lines += [comparison(table, other, fitted).to_string(float_format="{:.3f}".format)]
+        lines += ["\nphases", phase_summary(table, fitted).to_string(float_format="{:.2f}".format)]
+    return "\n".join(lines)

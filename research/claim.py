@@ -1,0 +1,62 @@
+"""A claim: what was said, what was run, what came out, part by part, and its status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure
+
+from research.verdicts import Part, Status, together
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of an index, and its section.
+
+    says: the claim and its source. ran: recipe, seeds, sequences. rule: how the parts follow from the data. parts: each
+    with its effect, interval, n and status. text: paragraphs and tables in Markdown. reason: why the setting is not the
+    claim's, or how far the runs are; its status is then `instead`, and the parts are shown as a description. awaited:
+    what will bring a status that is still to come. front: paragraphs and tables that the page itself shows, too.
+    """
+
+    key: str
+    title: str
+    says: str
+    ran: str
+    rule: str
+    parts: Sequence[Part]
+    command: str
+    text: Sequence[str] = ()
+    figures: dict[str, Figure] = field(default_factory=dict)  # name -> figure, each an SVG of its own
+    instead: Status | None = None
+    reason: str = ""
+    awaited: str = ""
+    front: Sequence[str] = ()
+
+    @property
+    def status(self) -> Status:
+        return self.instead or together(self.parts)
+
+    @property
+    def at_95(self) -> Status:
+        """What the status would be by intervals of 95%."""
+        return self.instead or together(self.parts, strict=True)
+
+    @property
+    def number(self) -> str:
+        """The effect of every part, for a row of an index; how far the runs are, where there is no verdict yet."""
+        if not self.parts and self.reason:
+            return self.reason
+        return "; ".join(f"{part.says}: {part.effect}" for part in self.parts) or "-"
+
+
+def not_run(key: str, title: str, says: str, command: str) -> Claim:
+    """A claim whose table does not exist: said so, never left out."""
+    return Claim(key, title, says, "-", "-", (), command)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])

@@ -1,0 +1,294 @@
+"""The rules of the sweeps' files (induction-2024.toml, -clamps, -strength, -scale), applied to the tables.
+
+A claim whose rule no such file declares has its numbers on the page, and no verdict but `UNDECLARED`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from research.induction_2024_compare import HEADS, MAIN, by_rank, lookup, ours, printed
+from research.tables import TABLES
+
+SWEEPS = Path(__file__).parent / "sweeps"
+HALF = float(np.log(2) / 2)
+UNDECLARED = "no rule declared before"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule: its letter ('-': of no rule), what it is about, the numbers that it rests on, and what follows."""
+
+    letter: str
+    about: str
+    numbers: str
+    verdict: str
+
+
+def training() -> pd.DataFrame:
+    return pd.read_csv(TABLES / "induction-2024-training.csv")
+
+
+def curve(every: pd.DataFrame, condition: str, seed: int, evaluator: str = "train", metric: str = "loss") -> np.ndarray:
+    """[points, 2]: sequences and value."""
+    found = every[(every.condition == condition) & (every.seed == seed) & (every.evaluator == evaluator)
+                  & (every.metric == metric)]  # fmt: skip
+    return found[["sequences", "value"]].to_numpy(float)
+
+
+def half_drop(points: np.ndarray) -> float:
+    """Sequences at which the loss first falls below ln 2 / 2, between two points on a line; infinite if never."""
+    below = np.flatnonzero(points[:, 1] < HALF)
+    if not len(below):
+        return np.inf
+    k = int(below[0])
+    if k == 0:
+        return float(points[0, 0])
+    (x0, y0), (x1, y1) = points[k - 1], points[k]
+    return float(x0 + (y0 - HALF) / (y0 - y1) * (x1 - x0))
+
+
+def plateau(points: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Where the loss lies in low..high before its half-drop: first and last point; nan where it never does."""
+    before = points[points[:, 0] <= half_drop(points)]
+    inside = before[(before[:, 1] >= low) & (before[:, 1] <= high), 0]
+    return (float(inside[0]), float(inside[-1])) if len(inside) else (np.nan, np.nan)
+
+
+def seeds_of(every: pd.DataFrame, condition: str, until: float) -> list[int]:
+    """Seeds whose run of a condition has come as far."""
+    last = every[every.condition == condition].groupby("seed").sequences.max()
+    return sorted(int(s) for s in last[last >= until].index)
+
+
+def thousands(values: list[float]) -> str:
+    """As '151 (120 to 170; n = 5)'."""
+    shown = [f"{v / 1000:.0f}" if np.isfinite(v) else "never" for v in (np.median(values), min(values), max(values))]
+    return f"{shown[0]}k ({shown[1]}k to {shown[2]}k; n = {len(values)})".replace("neverk", "never")
+
+
+def said(holds: int, n: int, against: int = 0) -> str:
+    """Four of five: supported; four of five the other way: contradicted. The rules ask for four seeds at the least."""
+    if n < 4:
+        return f"not finished: {n} of 5 seeds"
+    need = int(np.ceil(0.8 * n))
+    return "supported" if holds >= need else "contradicted" if against >= need else "inconclusive"
+
+
+def judge(published: Path) -> list[Judged]:
+    """Each rule and what follows from it; of a claim without a rule that was declared, the numbers alone."""
+    every, runs, theirs = training(), ours(), printed(published)
+    own = {int(str(s)): lookup(t) for s, t in runs.groupby("seed")}
+    found, rules = [*_loss(every, published), *_heads(own, theirs), *_clamps(every), _toy()], declared()
+    return [j if j.letter[0] in rules else replace(j, verdict=UNDECLARED) for j in found]
+
+
+def declared() -> set[str]:
+    """Letters of the rules in the sweeps' files, which were committed before the runs that they judge."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SWEEPS.glob("induction-2024*.toml")))
+    return set(re.findall(r"^#   ([A-Z])  ", text, re.MULTILINE))
+
+
+def _loss(every: pd.DataFrame, published: Path) -> list[Judged]:
+    seeds = seeds_of(every, "main", 999_000)
+    figure = pd.read_csv(published / "ih_fig3a.csv")
+    theirs = half_drop(figure[figure.curve == "train"][["sequences", "value"]].to_numpy(float))
+    curves = [curve(every, "main", s) for s in seeds]
+    halves = [half_drop(c) for c in curves]
+    factors = [b / a for a, b in (plateau(c, 0.55, 0.85) for c in curves)]
+    ends = {e: [float(curve(every, "main", s, e)[-1, 1]) for s in seeds] for e in ("holdout_pairs", "holdout_classes")}
+    near = max(np.median(halves) / theirs, theirs / np.median(halves)) <= 1.25
+    goals = {"holdout_pairs": 0.03, "holdout_classes": 0.12}
+    held = [sum(abs(v - goal) <= 0.1 for v in ends[e]) for e, goal in goals.items()]
+    text = {e: f"{np.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for e, v in ends.items()}
+    return [
+        Judged("A1", "IH1: a plateau near ln 2", f"loss in .55 to .85 over a factor of {np.median(factors):.2f} "
+               f"({min(factors):.2f} to {max(factors):.2f}; n = {len(seeds)})",
+               said(sum(f >= 1.5 for f in factors), len(seeds), sum(f < 1.5 for f in factors))),
+        Judged("A2", "IH1: when it ends", f"half-drop {thousands(halves)}; published {theirs / 1000:.0f}k",
+               "as published" if near else "differs: sooner" if np.median(halves) < theirs else "differs: later"),
+        Judged("A3", "IH1: losses at the end", f"held-out pairs {text['holdout_pairs']} (.03), held-out classes "
+               f"{text['holdout_classes']} (.12)", said(min(held), len(seeds), len(seeds) - max(held))),
+    ]  # fmt: skip
+
+
+def _published_by_rank(theirs: pd.DataFrame, table: str) -> np.ndarray:
+    """[seeds, 8]: a table's numbers of the paper's runs, heads by accuracy alone."""
+    out = []
+    for _, rows in theirs.groupby("init_seed"):
+        value = {(t[:4], c): v for t, c, v in zip(rows.table, rows.condition, rows.value, strict=True)}
+        ranks = by_rank([value["IH4:", f"l1h{h}"] for h in HEADS])
+        out.append([value[table, f"l1h{h}"] for h in ranks])
+    return np.array(out)
+
+
+def _ours_by_rank(own: dict, table: str) -> np.ndarray:
+    ranks = [(v, by_rank([v["alone", f"l1h{h}"] for h in HEADS])) for v in own.values()]
+    return np.array([[v[table, f"l1h{h}"] for h in heads] for v, heads in ranks])
+
+
+def _in_range(mine: np.ndarray, theirs: np.ndarray, wider: float = 0.05) -> int:
+    """At how many ranks our median lies in the paper's range, widened."""
+    median = np.median(mine, 0)
+    return int(((median >= theirs.min(0) - wider) & (median <= theirs.max(0) + wider)).sum())
+
+
+def _heads(own: dict[int, dict], theirs: pd.DataFrame) -> list[Judged]:
+    n = len(own)
+    intact = [v["intact", "intact"] for v in own.values()]
+    lost = [v["intact", "intact"] - v["intact", "no layer-0 output"] for v in own.values()]
+    strength, alone = (_ours_by_rank(own, t) for t in ("strength", "alone"))
+    their_strength, their_alone = (_published_by_rank(theirs, t) for t in ("IH2:", "IH4:"))
+    positive = int((strength > 0).all(1).sum())
+    c, d = _in_range(strength, their_strength), _in_range(alone, their_alone)
+    together = [rank_correlation(a, b) for a, b in zip(strength, alone, strict=True)]
+    rows = pd.read_csv(TABLES / "induction-2024-printed.csv", dtype={"init_seed": str})
+    e = _shares(rows)
+    t1 = {k: [v["table-1", k] for v in own.values()] for k in ("pt pp", "pt pv", "rest pp", "rest pv")}
+    each = list(zip(*t1.values(), strict=True))
+    f = sum(pt_pp > rest_pp and pt_pv < rest_pv for pt_pp, pt_pv, rest_pp, rest_pv in each)
+    f_not = sum(pt_pp <= rest_pp or pt_pv >= rest_pv for pt_pp, pt_pv, rest_pp, rest_pv in each)
+    h = rows[rows.table.str.startswith("IH16")]
+    near = int(((h["mean"] - h.published).abs() <= 0.1).sum())
+    added = np.array([[v["added", str(k)] for k in range(1, 9)] for v in own.values()])
+    falls = int((np.diff(added, axis=1) < 0).all(1).sum())
+    return [
+        Judged("B", "IH3, IH18: intact; layer 0 acts through layer 1 alone",
+               f"accuracy at least {min(intact):.5f}; at most {max(lost):.5f} lost (n = {n})",
+               "supported" if min(intact) >= 0.995 and max(lost) <= 0.005 else "not supported"),
+        Judged("C1", "IH2: all heads become induction heads", f"all eight positive in {positive} of {n}",
+               said(positive, n, n - positive)),
+        Judged("C2", "IH2: strengths by rank", f"in the paper's range at {c} of 8 ranks",
+               "supported" if c >= 6 else "differs"),
+        Judged("D1", "IH4: accuracies alone by rank", f"in the paper's range at {d} of 8 ranks",
+               "supported" if d >= 6 else "differs"),
+        Judged("D2", "IH4: stronger heads do more alone", "Spearman " + ", ".join(f"{x:.2f}" for x in together),
+               said(sum(x >= 0.8 for x in together), n, sum(x < 0.8 for x in together))),
+        Judged("E", "IH5, Table 2: shares of mistakes by rank", f"in the paper's range at {e[0]} of {e[1]} ranks",
+               "supported" if e[0] >= 0.75 * e[1] else "differs"),
+        Judged("F", "IH8, Table 1: previous-token heads act through patterns, others through values",
+               "; ".join(f"{k} {np.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for k, v in t1.items()),
+               said(f, n, f_not)),
+        *_wiring(rows),
+        Judged("H", "IH16, Table 3: accuracies with a perfect match", f"within .1 of the paper's at {near} of 8 ranks",
+               "supported" if near >= 6 else "differs"),
+        Judged("I", "IH6: each head that is added lowers the loss",
+               "medians " + ", ".join(f"{x:.4f}" for x in np.median(added, 0)), said(falls, n, n - falls)),
+    ]  # fmt: skip
+
+
+def rank_correlation(a, b) -> float:
+    """Spearman's."""
+    return float(spearmanr(a, b).statistic)  # type: ignore[attr-defined]
+
+
+def _shares(rows: pd.DataFrame) -> tuple[int, int]:
+    """Ranks at which our median of all pairings lies in the paper's range over seeds, widened; and of how many. The
+    reference head's own share is 0 in every run and left out."""
+    shares = rows[rows.table.str.startswith("IH5") & (rows.published > 0)]
+    inside = 0
+    ranks = sorted(shares["rank"].unique())
+    for rank in ranks:
+        at = shares[shares["rank"] == rank]
+        inside += at.published.min() - 0.05 <= at["mean"].median() <= at.published.max() + 0.05
+    return int(inside), len(ranks)
+
+
+def _wiring(rows: pd.DataFrame) -> list[Judged]:
+    blocks, out = rows[rows.table.str.startswith("wiring") & rows.condition.str.contains("remove")], []
+    for kind, hold in itertools.product((False, True), ("pp", "pv")):
+        some = blocks[(blocks.condition.str.contains("allbut") == kind) & blocks.condition.str.endswith(hold)]
+        rho = rank_correlation(some.published, some["mean"])
+        verdict = "supported" if rho >= 0.7 else "contradicted" if rho < 0.3 else "inconclusive"
+        what = ("all but one layer-0 head removed" if kind else "one layer-0 head removed")
+        out.append(Judged("G", f"IH9, wiring: {what}, {'patterns' if hold == 'pp' else 'values'} held",
+                          f"Spearman {rho:.2f} over {len(some)} numbers; mean difference "
+                          f"{(some['mean'] - some.published).mean():+.3f}", verdict))  # fmt: skip
+    return out
+
+
+CLAMPS = {"match": 50_000, "copy": 50_000, "layer-copy": 50_000, "layer": 100_000, "none": 300_000, "previous": 300_000}
+
+
+def half_drops(every: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """Condition -> seed -> half-drop, of the runs that have ended."""
+    ends = {**{k: v * 0.99 for k, v in CLAMPS.items()}, "norm-25": 290_000}
+    return {c: {s: half_drop(curve(every, c, s)) for s in seeds_of(every, c, until)} for c, until in ends.items()}
+
+
+def _clamps(every: pd.DataFrame) -> list[Judged]:
+    drops, out = half_drops(every), []
+    pairs = [("none", "previous"), ("previous", "layer"), *(("layer", q) for q in ("match", "copy", "layer-copy"))]
+    for slow, quick in pairs:
+        both = sorted(set(drops[slow]) & set(drops[quick]))
+        if not both:
+            out.append(Judged("J", f"IH10: {slow} later than {quick}", "-", "not run"))
+            continue
+        more = sum(drops[slow][s] > drops[quick][s] for s in both)
+        less = sum(drops[slow][s] < drops[quick][s] for s in both)
+        text = f"{thousands([drops[slow][s] for s in both])} against {thousands([drops[quick][s] for s in both])}"
+        out.append(Judged("J", f"IH10: {slow} later than {quick}", text, said(more, len(both), less)))
+    for name, wants in (("none", True), ("previous", True), ("layer", False), ("match", False)):
+        found = []
+        for seed, half in drops[name].items():
+            first, last = plateau(curve(every, name, seed), 0.60, 0.85)
+            found.append((last - first) / half if np.isfinite(first) and np.isfinite(half) else 0.0)
+        what = f"IH10: {'a' if wants else 'no'} plateau with {name}"
+        if not found:
+            out.append(Judged("K", what, "-", "not run"))
+            continue
+        good = sum((x >= 0.4) if wants else (x < 0.3) for x in found)
+        bad = sum((x < 0.3) if wants else (x >= 0.4) for x in found)
+        text = f"share of the half-drop {np.median(found):.2f} ({min(found):.2f} to {max(found):.2f}; n = {len(found)})"
+        out.append(Judged("K", what, text, said(good, len(found), bad)))
+    strengths = (_strength(every, "three-quarters", True), _strength(every, "wrong", False))
+    return [*out, *strengths, _scale(every, drops)]
+
+
+def _strength(every: pd.DataFrame, name: str, generalises: bool) -> Judged:
+    seeds = seeds_of(every, name, 99_000)
+    learned = ".75 is learned, and of held-out pairs too" if generalises else "0 is learned, not of held-out pairs"
+    about = f"IH15: match at strength {learned}"
+    if not seeds:
+        return Judged("L", about, "-", "not run")
+    loss = [float(curve(every, name, s)[-1, 1]) for s in seeds]
+    held = [float(curve(every, name, s, "holdout_pairs", "acc")[-1, 1]) for s in seeds]
+    good = sum(a < HALF and (b >= 0.9 if generalises else b <= 0.5) for a, b in zip(loss, held, strict=True))
+    bad = len(seeds) - good
+    text = (f"training loss {np.median(loss):.3f} ({min(loss):.3f} to {max(loss):.3f}), accuracy on held-out pairs "
+            f"{np.median(held):.3f} ({min(held):.3f} to {max(held):.3f}; n = {len(seeds)}), at "
+            f"{max(curve(every, name, seeds[0])[:, 0]) / 1000:.0f}k")  # fmt: skip
+    return Judged("L", about, text, said(good, len(seeds), bad))
+
+
+def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
+    mine, about = drops["norm-25"], "Why sooner: the size of the features?"
+    if not mine:
+        return Judged("M", about, "-", "not run")
+    base = {s: half_drop(curve(every, "main", s)) for s in mine}
+    now, before = np.median(list(mine.values())), np.median(list(base.values()))
+    verdict = ("accounts for it" if now >= 230_000 else "plays no part" if abs(now / before - 1) <= 0.1
+               else "part of the reason" if now > before else "not the reason: sooner still")  # fmt: skip
+    return Judged("M", about, f"half-drop at norm 25 {thousands(list(mine.values()))}, at norm 46 "
+                  f"{thousands(list(base.values()))}", verdict)  # fmt: skip
+
+
+def _toy() -> Judged:
+    """Plateaus of the toy by what is clamped; a seed that does not learn counts as longer than all it has seen."""
+    runs = pd.read_csv(TABLES / "induction-2024-toy.csv")
+    steps = runs.pivot(index="seed", columns="clamped", values="plateau")[["nothing", "c", "bc"]]
+    known, long = steps.median(), steps.fillna(np.inf)
+    shorter = int(((long.nothing > long.c) & (long.c > long.bc)).sum())
+    each = "; ".join(f"{name} {known[name]:.0f} ({steps[name].notna().sum()} learn)" for name in steps)
+    text = f"in {shorter} of {len(steps)} seeds; median steps, of seeds that learn: {each}"
+    return Judged("-", "IH17, toy: the plateau shortens with c clamped, and again with b and c", text, UNDECLARED)
+
+
+__all__ = ["MAIN", "UNDECLARED", "Judged", "judge"]

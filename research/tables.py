@@ -1,0 +1,98 @@
+"""The committed tables: one per experiment, small, and all that the page is built from.
+
+A row is one evaluator (its headline metric) at one evaluated step of one run:
+
+    condition, seed, complete   which run; whether it reached its end
+    step, sequences             optimiser steps and training sequences seen
+    evaluator                   of mechicl.evaluators, or 'training': the mean loss since the row before
+    value, n                    and from how many sequences
+    chance                      of that evaluator's set (not for 'training')
+    <field> ...                 a column for every field of Config that the sweep varies
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from mechicl.errors import ConfigError
+from mechicl.evaluators import EVALUATORS, chance
+from mechicl.series import Series, open_series
+from mechicl.series.storage import write_atomic
+from mechicl.sweeps.plan import Plan, read_plan
+from mechicl.system.commands import command
+
+TABLES = Path(__file__).parent / "tables"
+_COLUMNS = ["condition", "seed", "complete", "step", "sequences", "evaluator", "value", "n", "chance"]
+
+
+def read(name: str) -> pd.DataFrame | None:
+    """The table of an experiment; None where it has not been run."""
+    path = TABLES / f"{name}.parquet"
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def collect(file: Path, runs: Path) -> pd.DataFrame:
+    """The table of a sweep, of all its runs in the folder that have begun. Runs of the sweep that
+    the table has already and the folder has not are kept: a grid may be run in several sittings."""
+    plan = read_plan(file)
+    before = read(plan.name)
+    begun = {run for run in plan.runs if (run.folder(runs) / "manifest.json").exists()}
+    if not begun:
+        raise ConfigError(f"{runs} holds no run of {file}: {command('sweep', file, '--out', runs)} trains them.")
+    parts = []
+    for run in plan.runs:
+        name = run.condition.name
+        if run in begun:
+            rows = of_series(open_series(run.folder(runs)), name)
+        elif before is not None:
+            rows = before.loc[(before.condition == name) & (before.seed == run.seed), _COLUMNS]
+        else:
+            continue
+        parts.append(rows.assign(**run.condition.fields))
+    return save(plan.name, [rows for rows in parts if len(rows)])
+
+
+def collect_runs(name: str, runs: Iterable[Path]) -> pd.DataFrame:
+    """The table of runs of one recipe; each run's condition is the recipe's name."""
+    series = [open_series(run) for run in runs]
+    return save(name, [of_series(one, one.config.name) for one in series])
+
+
+def of_series(series: Series, condition: str) -> pd.DataFrame:
+    """What one run has recorded, as rows of a table."""
+    rows = headline(series.metrics)[["step", "sequences", "evaluator", "value", "n"]]
+    loss = series.training_loss.rename(columns={"loss": "value"})
+    loss = loss.assign(evaluator="training", n=loss.sequences.diff().fillna(loss.sequences))
+    levels = {
+        name: chance(name, series.evaluation_set(name, step=0), series.config.bank.labels)[EVALUATORS[name].headline]
+        for name in rows.evaluator.unique()
+    }
+    table = pd.concat([rows, loss[["step", "sequences", "evaluator", "value", "n"]]], ignore_index=True)
+    table["chance"] = table.evaluator.map(levels)
+    front = {"condition": condition, "seed": series.config.seeds.init, "complete": series.complete}
+    return table.assign(**front)[_COLUMNS].sort_values(["step", "evaluator"], ignore_index=True)
+
+
+def headline(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of rows with every metric, those of each evaluator's headline."""
+    return rows[rows.metric == rows.evaluator.map({name: e.headline for name, e in EVALUATORS.items()})]
+
+
+def save(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Write the table of these parts; values as float32, which keeps a committed table small."""
+    table = pd.concat(parts, ignore_index=True)
+    return write(name, table.astype({"value": "float32", "chance": "float32", "n": "int64", "step": "int32"}))
+
+
+def write(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Put `table` into `tables/NAME.parquet`, whole or not at all."""
+    write_atomic(TABLES / f"{name}.parquet", table.to_parquet(index=False, compression="zstd"))
+    return table
+
+
+def conditions(plan: Plan) -> list[str]:
+    """Names of a sweep's conditions, in the file's order."""
+    return [condition.name for condition in plan.conditions]

@@ -1,0 +1,93 @@
+"""`mechicl ablate`, and that every example of docs/interventions.md runs."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mechicl import cli
+from mechicl.cli.ablate import CONTROLS, asked, controls, parse_heads, table
+from mechicl.config import ModelConfig
+from mechicl.errors import ConfigError
+from mechicl.interventions import AblateHeads, AblateMLPs, Together
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_a_line_names():
+    assert parse_heads("L0H5,l1h3") == ((0, 5), (1, 3))
+    heads = AblateHeads(heads=((0, 5), (1, 3)), kind="mean", hold=("k", "v"))
+    assert asked("L0H5,L1H3", "mean", "v,k") == heads
+    assert asked(mlp="0,1") == AblateMLPs(layers=(0, 1))
+    assert asked("L0H5,L1H3", "mean", "v,k", "1") == Together(parts=(heads, AblateMLPs(layers=(1,), kind="mean")))
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({}, "say what to ablate"), ({"heads": "0.5"}, "as L0H5,L1H3"), ({"heads": "L0H1", "hold": "x"}, "hold"),
+    ({"mlp": "a"}, "--mlp 1"),
+    ({"hold": "k", "mlp": "1"}, "goes with --heads"), ({"heads": "L0H1", "kind": "x"}, "kind"),
+])  # fmt: skip
+def test_what_it_cannot_name_is_refused(given, words):
+    with pytest.raises(ConfigError, match=words):
+        asked(**given)
+
+
+def test_controls_are_other_heads_of_the_same_layers():
+    model = ModelConfig(n_layers=2, n_heads=8, d_model=16)
+    own = asked("L0H5,L1H3", "mean", "k")
+    drawn = controls(own, model)
+    assert len(set(drawn)) == CONTROLS
+    for one in drawn:
+        assert (one.kind, one.hold, [la for la, _ in one.heads]) == ("mean", ("k",), [0, 1])
+        assert not set(one.heads) & set(own.heads)
+    both = controls(Together(parts=(own, AblateMLPs(layers=(1,)))), model)
+    assert {one.parts[1] for one in both} == {AblateMLPs(layers=(1,))}
+    assert controls(AblateMLPs(layers=(0,)), model) == []
+
+
+def test_the_numbers_are_those_of_evaluate(known_series):
+    condition = asked("L0H1")
+    printed, rows = table(known_series, condition, 5)
+    want = known_series.evaluate([5], ablate=condition, metrics=None)
+    for name, row in printed.iterrows():
+        got = want[want.evaluator == name].set_index("intervention").value
+        assert (row.intact, row.ablated) == (got["intact"], got["zero L0H1"])
+        assert row.change == pytest.approx(row.ablated - row.intact)
+        assert row.low <= row.change <= row.high
+    assert printed.loc["flip", "change"] == pytest.approx(-0.5, abs=0.07)
+    assert printed.loc["flip", "controls_low"] == printed.loc["flip", "controls_high"] == 0  # no other head matters
+    assert rows.effect.isna().sum() == len(printed)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_command_prints_and_saves(known_series, tmp_path, capsys, suffix):
+    out = tmp_path / f"lost.{suffix}"
+    cli.main(["ablate", str(known_series.root), "--heads", "L0H1", "--step", "5", "--n", "100", "--out", str(out)])
+    said = capsys.readouterr().out
+    lost, none = r"-0\.\d{3}", r"\+0\.000"  # what it does, and what the controls do
+    assert re.search(rf"^flip +1\.000 +0\.\d{{3}} +{lost} +{lost} \.\. {lost} +100 +{none} \.\. {none}$", said, re.M)
+    assert "step 5" in said
+    saved = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
+    assert {"zero L0H1", "intact"} < set(saved.intervention)
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    (["--heads", "L0H9"], "there is no head L0H9"), (["--mlp", "1"], "no MLP in layer 1"), ([], "say what to ablate"),
+    (["--heads", "L0H1", "--step", "7"], "step"), (["--heads", "L0H1", "--out", "x.txt"], ".csv or .parquet"),
+])  # fmt: skip
+def test_what_cannot_be_is_one_message(known_series, capsys, line, words):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["ablate", str(known_series.root), *line])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_every_example_of_the_page_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "interventions.md").read_text(), flags=re.S)
+    assert len(blocks) >= 8
+    made: dict = {"__name__": "the_page"}
+    for block in blocks:
+        exec(block, made)
+    assert 0 <= made["share"] <= 1

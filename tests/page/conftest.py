@@ -1,0 +1,256 @@
+"""What the app's tests share: runs to look at and the answers of their pages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mechicl.evaluators import EVALUATORS
+from mechicl.interventions import AblateHeads
+from mechicl.measures.ablation import evaluate
+from mechicl.page.answers import Answers
+from mechicl.page.runs import Library, Run
+from mechicl.page.state import View
+from mechicl.page.texts import plain, signed
+from mechicl.page.view import Workbench
+from mechicl.series import Series
+
+
+@pytest.fixture
+def library(tiny_series: Series) -> Library:
+    return Library(tiny_series.root.parent)
+
+
+@pytest.fixture
+def run(library: Library) -> Run:
+    return library.run("tiny")
+
+
+@pytest.fixture
+def bench() -> Workbench:
+    return Workbench()
+
+
+@pytest.fixture
+def answers(library: Library, bench: Workbench) -> Answers:
+    return Answers(library, bench, "tiny")
+
+
+@pytest.fixture
+def settle(library: Library):
+    """A settled view of the tiny run from a query."""
+
+    def call(query: str = "") -> View:
+        return library.settled(View.from_query(query, "tiny"))
+
+    return call
+
+
+HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'<"
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+SHOTS = Path(__file__).parents[2] / "artefacts" / "app"  # git-ignored
+
+
+@pytest.fixture(scope="session")
+def folder(tiny_series: Series, known_series: Series, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs for the browser: 'tiny', 'known' (ICL by hand), a broken one, one whose name is markup."""
+    root = tmp_path_factory.mktemp("app") / "runs"
+    for name in ("tiny", "broken", HOSTILE):
+        shutil.copytree(tiny_series.root, root / name)
+    shutil.copytree(known_series.root, root / "known")
+    index = root / "broken" / "index.jsonl"  # one file is not what it says
+    lines = [json.loads(line) for line in index.read_text().splitlines()]
+    changed = [x | {"sha256": "0" * 64} if x["step"] == 20 else x for x in lines]
+    index.write_text("".join(json.dumps(x) + "\n" for x in changed))
+    return root
+
+
+@pytest.fixture(scope="session")
+def hostile() -> str:
+    """The name of the run whose name is markup."""
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path):
+    """The app on those runs, in this process."""
+    from mechicl.page.server import open_server
+
+    running = open_server(folder / "tiny", port=0).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def driver():
+    """Playwright, where Debian's browser is there to be driven."""
+    if not CHROMIUM.exists():
+        pytest.skip("no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium(driver):
+    """A browser for contexts of their own."""
+    browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+    yield browser
+    browser.close()
+
+
+class Session:
+    """One user: a page that records what it asks for and what goes wrong.
+
+    Names resolve to nothing (FLAGS) and what is not this app's is refused; `guard` takes every
+    request in hand to do so, which also turns the browser's cache off.
+    """
+
+    def __init__(self, context, url: str, guard: bool = False):
+        self.url, self.context = url, context
+        self.foreign: list[str] = []
+        self.wrong: list[str] = []
+        self.asked: list[str] = []
+        self.page = self.context.new_page()
+        self.page.on("request", lambda r: self._record(r.url))
+        if guard:
+            self.page.route(lambda url: not self._own(url), lambda route: route.abort())
+        self.page.on("console", lambda m: self.wrong.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.wrong.append(str(e)))
+        self.page.set_default_timeout(90_000)  # a busy machine is no failure
+
+    def _own(self, url: str) -> bool:
+        return url.startswith((self.url, "data:", "blob:", "file:"))
+
+    def _record(self, url: str) -> None:
+        self.asked.append(url)
+        if not self._own(url):
+            self.foreign.append(url)
+
+    def open(self, query: str = "", hints: bool = False):
+        """Open a view and wait for its numbers."""
+        seen = "" if hints else "timeline,effect,heads,attention,logits,compare"
+        self.page.add_init_script(f"localStorage['mechicl-hints'] ??= '{seen}'")
+        self.page.goto(self.url + query)
+        self.page.wait_for_selector("#effect[data-shown]")
+        return self.page
+
+    def settled(self) -> None:
+        """Wait until the numbers on the page are the view's."""
+        self.page.wait_for_function("mechicl.settled()")
+
+    def number(self, cell: str) -> str:
+        return self.page.locator(f'[data-cell="{cell}"]').inner_text()
+
+    def numbers(self) -> dict[str, dict[str, str]]:
+        """evaluator -> what its row says."""
+        self.settled()
+        cells = self.page.evaluate(
+            "Object.fromEntries(mechicl.all('[data-cell]').map(e => [e.dataset.cell, e.textContent]))"
+        )
+        out: dict[str, dict[str, str]] = {}
+        for name, text in cells.items():
+            evaluator, part = name.split(".")
+            out.setdefault(evaluator, {})[part] = text
+        return out
+
+    def check(self, series: Series, step: int, ablation: AblateHeads | None) -> None:
+        """The page says what `mechicl.evaluate` says."""
+        rows = evaluate(series, [step], ablate=ablation, progress=False)
+        said = self.numbers()
+        for name, row in said.items():
+            table = rows[(rows.evaluator == name) & (rows.metric == EVALUATORS[name].headline)]
+            sides = {"intact" if r.intervention == "intact" else "ablated": r for r in table.itertuples()}
+            for side, want in sides.items():
+                assert row[side] == plain(want.value), (name, side)
+                assert row[f"{side}_ci"] == f"[{plain(want.ci_low)}, {plain(want.ci_high)}]"
+                assert row["n"] == f"{want.n:,}"
+            if ablation is None:
+                assert (row["ablated"], row["change"]) == ("–", "–")
+            else:
+                assert row["change"] == signed(sides["ablated"].value - sides["intact"].value)
+
+    def head(self, layer: int, index: int):
+        """A head's button."""
+        return self.page.get_by_test_id(f"head-{layer}-{index}")
+
+    def shot(self, name: str, **options) -> None:
+        """Keep a picture to look at."""
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png", **options)
+
+
+OPTIONS: Any = {"viewport": {"width": 1280, "height": 800}, "accept_downloads": True}
+
+
+@pytest.fixture(scope="session")
+def household(driver, tmp_path_factory: pytest.TempPathFactory):
+    """A context that most tests share, with a profile on disk: there Chromium keeps compiled
+    scripts, and a page opens in a third of the time."""
+    context = driver.chromium.launch_persistent_context(
+        tmp_path_factory.mktemp("profile"), executable_path=str(CHROMIUM), args=FLAGS, **OPTIONS
+    )
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def begin(request, household, server):
+    """Call it for a user whose page must neither fail nor ask for anything that is not this app's.
+
+    Options make a context of their own for them (`color_scheme="dark"`, ...; guard=True).
+    """
+    opened: list[Session] = []
+    own: list = []
+
+    def call(url: str = server.url, guard: bool = False, **options) -> Session:
+        context = household
+        if guard or options:
+            context = request.getfixturevalue("chromium").new_context(**(OPTIONS | options))
+            own.append(context)
+        opened.append(Session(context, url, guard))
+        return opened[-1]
+
+    yield call
+    for one in opened:
+        if not one.page.is_closed():
+            one.page.close()
+    for context in own:
+        context.close()
+    assert not [url for one in opened for url in one.foreign]
+    assert not [text for one in opened for text in one.wrong]
+
+
+@pytest.fixture(scope="session")
+def elsewhere(driver):
+    """A browser that finds this machine under a proxy's public name, hub.example, and no other machine."""
+    rules = "--host-resolver-rules=MAP hub.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    flags = [flag for flag in FLAGS if not flag.startswith("--host-resolver-rules")]
+    browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=[*flags, rules])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def stranger(elsewhere):
+    """Call it with an address for a user there: every request must lie below it, none may fail."""
+    opened: list[Session] = []
+
+    def call(url: str) -> Session:
+        opened.append(Session(elsewhere.new_context(**OPTIONS), url))
+        return opened[-1]
+
+    yield call
+    for one in opened:
+        one.context.close()
+    assert not [url for one in opened for url in one.foreign]
+    assert not [text for one in opened for text in one.wrong]

@@ -1,0 +1,109 @@
+"""'Copy as Python' gives lines that, run in an interpreter of their own, give the numbers on the page."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+from mechicl.evaluators import EVALUATORS
+from mechicl.page.texts import interval, plain
+from mechicl.page.view import Number
+
+KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
+RUN = """
+import contextlib, io, json, sys
+out = []
+for text in json.load(sys.stdin):
+    names = {}
+    with contextlib.redirect_stdout(io.StringIO()):  # the lines print what they find
+        exec(text, names)
+    tables = [names[name].to_dict("records") for name in ("table", "beside") if name in names]
+    html = getattr(names.get("attention"), "html", "")
+    out.append([tables, "CircuitsVis.render" in html])
+json.dump(out, sys.stdout)
+"""
+
+
+def fresh(texts: list[str]) -> list:
+    """Every text's tables, and whether it drew attention; run by an interpreter that knows nothing else."""
+    done = subprocess.run([sys.executable, "-c", RUN], input=json.dumps(texts), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def copied(page) -> str:
+    page.get_by_role("button", name="Copy as Python").click()
+    page.wait_for_selector("#code[open]")
+    text = page.locator("#python").inner_text()
+    page.get_by_role("button", name="Close").click()
+    assert len(text.strip().splitlines()) >= 5
+    return text
+
+
+def rows(table: list[dict], step: int, ablated: bool) -> dict[str, tuple[str, str, str]]:
+    """evaluator -> its headline at a step as the page writes it: value, interval, n."""
+    return {
+        r["evaluator"]: (
+            plain(r["value"]),
+            interval(Number(r["value"], r["ci_low"], r["ci_high"], r["n"])),
+            f"{r['n']:,}",
+        )
+        for r in table
+        if (r["step"], r["metric"]) == (step, EVALUATORS[r["evaluator"]].headline)
+        and ablated == (r["intervention"] != "intact")
+    }
+
+
+def test_the_lines_of_one_checkpoint_give_the_pages_numbers(begin):
+    """A head out, only one of its layer, each kind of ablation, and nothing ablated."""
+    one = begin()
+    page = one.open("?run=known&evaluator=flip&sequence=3")
+    texts, said = [], []
+
+    def take() -> None:
+        said.append(one.numbers())
+        texts.append(copied(page))
+
+    take()
+    page.get_by_test_id("head-1-2").click()
+    take()
+    page.get_by_test_id("head-1-2").click()
+    page.get_by_test_id("head-0-1").click(modifiers=["Shift"])
+    take()
+    for kind in KINDS:
+        page.locator('[data-set="kind"]').select_option(kind)
+        take()
+    assert len(set(texts)) == len(texts) - 1  # 'only' was of the first kind already
+    for numbers, text, (tables, drawn) in zip(said, texts, fresh(texts), strict=True):
+        intact, ablated = (rows(tables[0], 5, done) for done in (False, True))
+        assert drawn
+        for name, row in numbers.items():
+            assert (row["intact"], row["intact_ci"], row["n"]) == intact[name], text
+            if "ablate" in text:
+                assert (row["ablated"], row["ablated_ci"], row["n"]) == ablated[name], text
+            else:
+                assert row["ablated"] == "–"
+                assert not ablated
+
+
+def test_the_lines_of_a_comparison_give_the_pages_numbers(begin):
+    """Two checkpoints of a run and two runs; head 1.2 is not in tiny, which stays intact."""
+    one = begin()
+    texts, said, at = [], [], []
+    two = (("&with_step=10", (5, 10)), ("&with_run=tiny&with_step=20", (5, 20)))
+    for (query, steps), heads in itertools.product(two, ("", "&heads=0.1", "&heads=1.2")):
+        page = one.open("?run=known&step=5&tab=compare" + query + heads)
+        page.wait_for_function("mechicl.settled('compare')")
+        cells = "Object.fromEntries(mechicl.all('[data-compare]').map((r) => [r.dataset.compare, " \
+                "mechicl.all('td', r).slice(0, 2).map((c) => [...c.children].map((x) => x.textContent))]))"  # fmt: skip
+        said.append(page.evaluate(cells))
+        texts.append(copied(page))
+        at.append((steps, heads))
+    for numbers, text, (steps, heads), (tables, _) in zip(said, texts, at, fresh(texts), strict=True):
+        assert len(numbers) == 5
+        for side, (table, step) in enumerate(zip((tables[0], tables[-1]), steps, strict=True)):
+            ablated = bool(heads) and not (heads == "&heads=1.2" and "tiny" in text and side == 1)
+            want = rows(table, step, ablated)
+            for name, row in numbers.items():
+                value, ci, n = want[name]
+                assert row[side] == [value, f"{ci}, n = {n}"], (text, name)

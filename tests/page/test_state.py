@@ -1,0 +1,80 @@
+"""A view goes to a URL and back, says what is wrong with a bad one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mechicl
+from mechicl.interventions import AblateHeads
+from mechicl.page.state import View, ViewError
+
+HEAD = st.tuples(st.integers(0, 99), st.integers(0, 99))
+NAME = st.text(st.characters(exclude_characters="/\\\0", exclude_categories=("Cs",)), min_size=1, max_size=20).filter(
+    lambda name: name not in (".", "..")
+)
+VIEWS = st.builds(
+    View,
+    run=NAME,
+    step=st.none() | st.integers(0, 10**9),
+    heads=st.lists(HEAD, unique=True, max_size=6).map(lambda x: tuple(sorted(x))),
+    kind=st.sampled_from(["zero", "mean", "resample", "pattern_preserving", "value_preserving"]),
+    measure=st.sampled_from(["previous_token", "logit", "effect_iwl"]),
+    evaluator=st.sampled_from(["icl", "flip", "iwl"]),
+    sequence=st.none() | st.integers(0, 999),
+    head=st.none() | HEAD,
+    axis=st.sampled_from(["log", "linear"]),
+    unit=st.sampled_from(["sequences", "steps"]),
+    tab=st.sampled_from(["attention", "logits", "compare"]),
+    with_run=st.none() | NAME,
+    with_step=st.none() | st.integers(0, 10**9),
+)
+
+
+@given(VIEWS)
+def test_a_url_holds_the_whole_view(view):
+    assert View.from_query("?" + view.query()) == view
+    assert View.from_query(view.query(), "another") == view
+
+
+def test_a_plain_url_is_short():
+    assert View(run="demo").query() == "run=demo"
+    assert View(run="demo", step=3, heads=((0, 5), (1, 3))).query() == "run=demo&step=3&heads=0.5,1.3"
+
+
+def test_what_a_url_leaves_out_is_as_by_default():
+    assert View.from_query("", "demo") == View(run="demo")
+    assert View.from_query("?heads=1.3,0.5,1.3", "demo").heads == ((0, 5), (1, 3))
+    assert View.from_query("?token=x&run=other", "demo") == View(run="other")  # the server's part
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("?stpe=3", r"'stpe' is no part of a view\. Did you mean 'step'\?"),
+        ("?step=3&step=4", "says 'step' twice"),
+        ("?step=-1", "step='-1': expected a whole number, 0 or more"),
+        ("?step=1e3", "expected a whole number"),
+        ("?step=٣", "expected a whole number"),
+        ("?step=" + "9" * 13, "expected a whole number"),
+        ("?heads=05", r"expected LAYER\.HEAD, as 0\.5"),
+        ("?heads=0.x", "expected a whole number"),
+        ("?kind=one", "kind='one': expected one of zero, mean, resample"),
+        ("?measure=", "expected one of previous_token"),
+        ("?evaluator=icl2", "expected one of train, icl, flip"),
+        ("?run=../demo", "run='../demo': expected the name of a run beside this one"),
+        ("?run=..", "expected the name of a run"),
+        ("?run=%2Fetc", "expected the name of a run"),
+        ("?run=a%00b", "expected the name of a run"),
+        ("?with_run=a%5Cb", "expected the name of a run"),
+        ("?heads=" + "0.1," * 1001, "characters long"),
+    ],
+)
+def test_a_bad_url_says_what_is_wrong_with_it(query, says):
+    with pytest.raises(ViewError, match=says):
+        View.from_query(query, "demo")
+
+
+def test_the_ablation_is_the_same_object_as_in_code():
+    assert View(run="x").ablation is None
+    assert View(run="x", heads=((1, 0),), kind="mean").ablation == mechicl.AblateHeads(heads=((1, 0),), kind="mean")
+    assert isinstance(View(run="x", heads=((1, 0),)).ablation, AblateHeads)

@@ -27,8 +27,9 @@ test: .venv/.dev  ## the tests that take minutes, on two cores: WORKERS=4 on fou
 test-slow: .venv/.dev  ## the rest of them
 	$(BIN)/python -m pytest -m slow
 
-check: .venv/.dev  ## lint and types
+check: .venv/.dev  ## lint, layers and types
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: .venv/.dev

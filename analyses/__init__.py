@@ -76,7 +76,7 @@ def get(name: str) -> Callable[..., Findings]:
 
     @functools.wraps(entry.run)
     def stated(series: Series, **options: Any) -> Findings:
-        from mechicl.reporting.caption import caption
+        from mechicl.figures.caption import caption
 
         needs = {*entry.needs, *([series.task.circuit.evaluator] if entry.of_circuit else [])}
         missing = sorted(needs - set(applying(series.config)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from mechicl.series.storage import write_atomic
+from mechicl.system.files import write_atomic
 from mechicl.system.paths import given
 
 

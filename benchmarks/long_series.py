@@ -9,7 +9,8 @@ import torch
 from mechicl.config import to_dict
 from mechicl.models.params import pack
 from mechicl.series import Series
-from mechicl.series.storage import Writer, append_line, write_json
+from mechicl.series.storage import Writer
+from mechicl.system.files import append_line, write_json
 from mechicl.training.loop import saved_weights
 
 

@@ -22,13 +22,13 @@ from timing import in_turns, one_core, ratio
 
 from mechicl import recipes
 from mechicl.config import Config
-from mechicl.engine.fast import gradients
 from mechicl.engine.fast.adam import adam
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import init, pack
 from mechicl.system.work_queue import threads
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.exemplar_label.fast import gradients
 from mechicl.training.loop import training_batches
 from mechicl.training.step import Trainer
 

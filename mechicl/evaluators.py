@@ -35,9 +35,7 @@ import numpy as np
 from torch import Tensor
 
 from mechicl.config import Config
-from mechicl.engine.copied import label_scores, score_copied, scores_hook
 from mechicl.engine.forward import forward
-from mechicl.engine.treated import edits, layer_treatments, reading_head
 from mechicl.errors import ConfigError
 from mechicl.loading import whole
 from mechicl.models.params import Params
@@ -48,10 +46,12 @@ from mechicl.system.surroundings import reading
 from mechicl.system.work_queue import share_each
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.copied import label_scores, score_copied, scores_hook
 from mechicl.tasks.exemplar_label.scores import ALL_METRICS as ALL_METRICS
 from mechicl.tasks.exemplar_label.scores import METRICS as METRICS
 from mechicl.tasks.exemplar_label.scores import in_context_correct as in_context_correct
 from mechicl.tasks.exemplar_label.scores import in_context_loss as in_context_loss
+from mechicl.tasks.exemplar_label.treated import edits, layer_treatments, reading_head
 from mechicl.treatments import Treatment
 
 Metrics = Iterable[str] | Literal["recorded"]

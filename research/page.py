@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mechicl.series.storage import write_atomic
+from mechicl.system.files import write_atomic
 from research import choices, experiments, plots, tidy
 from research.claim import Claim, table
 from research.declared import DECLARED

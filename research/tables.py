@@ -20,9 +20,9 @@ import pandas as pd
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, chance
 from mechicl.series import Series, open_series
-from mechicl.series.storage import write_atomic
 from mechicl.sweeps.plan import Plan, read_plan
 from mechicl.system.commands import command
+from mechicl.system.files import write_atomic
 
 TABLES = Path(__file__).parent / "tables"
 _COLUMNS = ["condition", "seed", "complete", "step", "sequences", "evaluator", "value", "n", "chance"]

@@ -11,7 +11,8 @@ from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.models.params import Params, pack
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
-from mechicl.series.storage import Writer, append_line, write_json
+from mechicl.series.storage import Writer
+from mechicl.system.files import append_line, write_json
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.training.loop import saved_weights
 from mechicl.training.open_run import manifest_of

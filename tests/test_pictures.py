@@ -17,8 +17,8 @@ from mechicl.page.runs import Library
 from mechicl.page.server import build
 from mechicl.reporting.report import report
 from mechicl.series import Series, open_series
-from mechicl.series.storage import read_jsonl
 from mechicl.series.verify import verify
+from mechicl.system.files import read_jsonl
 from mechicl.training.ensemble import train_seeds
 from mechicl.training.loop import densify, resume, train
 

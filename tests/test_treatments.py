@@ -17,8 +17,8 @@ from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.interventions import AblateHeads
 from mechicl.models.params import init, pack
 from mechicl.series import Series, open_series
-from mechicl.series.storage import read_jsonl
 from mechicl.series.verify import verify
+from mechicl.system.files import read_jsonl
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.relabelled import bank_at, bank_of
 from mechicl.training.ensemble import train_seeds

@@ -8,7 +8,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from mechicl.errors import ConfigError
-from mechicl.series.storage import write_atomic
+from mechicl.system.files import write_atomic
 from mechicl.system.paths import given
 
 PICTURES = ("png", "svg", "pdf", "jpg", "webp")

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
-from mechicl.engine.treated import match_row
 from mechicl.errors import ConfigError
 from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.exemplar_label.treated import match_row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
-from mechicl.engine.treated import clamped_layer
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.exemplar_label.treated import clamped_layer
 from mechicl.treatments import check_layer_clamp, check_reading_head
 
 

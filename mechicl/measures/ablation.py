@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 
 from mechicl.config import ModelConfig
-from mechicl.engine.copied import label_scores, score_copied, scores_hook
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, Metrics, mean_interval, paired_interval, score, wanted_of
@@ -29,6 +28,7 @@ from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.copied import label_scores, score_copied, scores_hook
 
 __all__ = ["answers", "effects", "evaluate", "head_effects"]
 

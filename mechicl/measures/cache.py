@@ -23,8 +23,9 @@ import mechicl
 from mechicl.config import to_dict
 from mechicl.errors import SeriesError
 from mechicl.series import Series
-from mechicl.series.storage import file_problem, read_json, write_atomic, write_json
+from mechicl.series.storage import file_problem
 from mechicl.system.disk import is_file, own_place
+from mechicl.system.files import read_json, write_atomic, write_json
 
 _WORTH = 8  # fewer checkpoints are measured sooner than looked up
 

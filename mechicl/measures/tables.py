@@ -14,8 +14,8 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.models.encoder import n_features
 from mechicl.models.params import Params
 from mechicl.series import Series
-from mechicl.series.storage import write_atomic
 from mechicl.system.disk import check_writable
+from mechicl.system.files import write_atomic
 from mechicl.system.paths import given, shown
 from mechicl.system.progress import bar, each
 from mechicl.system.work_queue import share_each, threads

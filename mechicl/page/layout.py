@@ -11,6 +11,7 @@ from typing import Any
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from mechicl.figures.caption import caption
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, short
 from mechicl.page.answers import KINDS
 from mechicl.page.grid import head_grid
@@ -20,7 +21,6 @@ from mechicl.page.sequence import MARKS
 from mechicl.page.state import View
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, quantity
-from mechicl.reporting.caption import caption
 
 GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "x": "✖", "star": "★"}  # SYMBOLS as text
 

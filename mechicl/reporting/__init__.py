@@ -2,5 +2,4 @@
 
     report   the report, one HTML file
     summary  what `mechicl show` prints
-    caption  one line under every figure
 """

@@ -14,14 +14,14 @@ import mechicl
 from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
+from mechicl.figures.caption import caption
 from mechicl.figures.style import FONT, NAMES, short
 from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.registry import EVALUATORS, main
-from mechicl.reporting.caption import caption
 from mechicl.series import Series
-from mechicl.series.storage import write_atomic
 from mechicl.system.commands import command
 from mechicl.system.disk import check_writable, own_place
+from mechicl.system.files import write_atomic
 from mechicl.system.paths import given
 
 # Analyses whose sections `render` lays out itself; any other that is reported follows them.

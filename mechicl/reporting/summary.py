@@ -6,11 +6,11 @@ import numpy as np
 
 from mechicl.config import Config
 from mechicl.evaluators import EVALUATORS
+from mechicl.figures.caption import caption
 from mechicl.figures.style import short
 from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, series_phases
 from mechicl.registry import quantity as measured
 from mechicl.registry import with_phases
-from mechicl.reporting.caption import caption
 from mechicl.series import Series
 from mechicl.system.commands import command
 from mechicl.system.paths import shown

@@ -21,7 +21,8 @@ from mechicl.config import Config, to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.schedule import checkpoint_steps, evaluated_steps, state_steps
 from mechicl.series import Series, open_series
-from mechicl.series.storage import locked, write_json
+from mechicl.series.storage import locked
+from mechicl.system.files import write_json
 
 
 def made_with() -> dict:

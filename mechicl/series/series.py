@@ -28,9 +28,10 @@ from mechicl import card, plugins
 from mechicl.config import Config, from_run
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
-from mechicl.series.storage import Entry, load_tensors, read_index, read_json, read_jsonl
+from mechicl.series.storage import Entry, load_tensors, read_index
 from mechicl.system.commands import UPDATE, command
 from mechicl.system.disk import is_file
+from mechicl.system.files import read_json, read_jsonl
 from mechicl.system.paths import given, given_or_none, name_of
 from mechicl.tasks.base import Task, task_of
 

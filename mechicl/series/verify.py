@@ -10,8 +10,9 @@ from mechicl.schedule import checkpoint_steps, evaluated_steps
 from mechicl.series import Series, open_series
 from mechicl.series.extend import disagreement
 from mechicl.series.reevaluate import disagreements, sample
-from mechicl.series.storage import file_problem, read_jsonl
+from mechicl.series.storage import file_problem
 from mechicl.system.commands import command
+from mechicl.system.files import read_jsonl
 
 
 def verify(
@@ -70,8 +71,8 @@ def _twins(series: Series) -> list[str]:
 
 
 def _all_frozen(series: Series, a: int, b: int) -> bool:
-    from mechicl.engine.treated import frozen
     from mechicl.models.params import shapes
+    from mechicl.tasks.exemplar_label.treated import frozen
 
     treatments = series.config.treatments
     return bool(treatments) and all(

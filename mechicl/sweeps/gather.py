@@ -12,9 +12,9 @@ from mechicl.figures.style import short
 from mechicl.measures.phases import over_seeds, series_phases
 from mechicl.registry import EVALUATORS, leading, main, with_phases
 from mechicl.series import Series, open_series
-from mechicl.series.storage import write_atomic
 from mechicl.sweeps.plan import Condition, Plan, Run
 from mechicl.system.disk import check_writable, is_file
+from mechicl.system.files import write_atomic
 from mechicl.system.paths import given
 from mechicl.system.progress import bar
 

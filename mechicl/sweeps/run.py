@@ -17,11 +17,12 @@ from typing import Literal
 
 from mechicl.errors import ConfigError
 from mechicl.series import open_series
-from mechicl.series.storage import LATEST, append_line, locked, read_jsonl
+from mechicl.series.storage import LATEST, locked
 from mechicl.sweeps.estimate import Pace, paces
 from mechicl.sweeps.executor import Executor, Job, Local
 from mechicl.sweeps.plan import Plan, Run
 from mechicl.system.disk import check_writable, is_file
+from mechicl.system.files import append_line, read_jsonl
 from mechicl.system.paths import given, given_or_none
 from mechicl.system.progress import bar
 from mechicl.training.loop import Diverged, resumes_from

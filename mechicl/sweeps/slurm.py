@@ -20,9 +20,9 @@ from typing import Any
 from mechicl import plugins
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import open_series
-from mechicl.series.storage import append_line, read_json, read_jsonl, write_json
 from mechicl.sweeps.executor import Heard, Job, train_job
 from mechicl.system.commands import install
+from mechicl.system.files import append_line, read_json, read_jsonl, write_json
 from mechicl.system.pool import TaskError
 from mechicl.training.loop import Diverged
 

@@ -2,6 +2,7 @@
 
     paths         what a path that a user gives means
     disk          places that cannot be written, read or locked, in sentences
+    files         small files that appear whole or not at all
     cores         how many cores there are
     work_queue    work for a second core that nobody waits for
     pool          worker processes: a task fails alone, and no worker outlives its parent

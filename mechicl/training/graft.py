@@ -13,7 +13,7 @@ from mechicl.errors import SeriesError
 from mechicl.models import dtypes
 from mechicl.models.params import Params, init, pack, shapes
 from mechicl.series import open_series
-from mechicl.series.storage import write_atomic
+from mechicl.system.files import write_atomic
 from mechicl.treatments import Treatment, in_groups
 
 INITIAL = "initial.safetensors"

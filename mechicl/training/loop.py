@@ -24,18 +24,10 @@ from mechicl.series import Series, open_series
 from mechicl.series.extend import extend, former_ends, settled, wanted_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
-from mechicl.series.storage import (
-    Writer,
-    append_line,
-    drop_latest,
-    file_problem,
-    load_latest,
-    load_tensors,
-    locked,
-    save_latest,
-)
+from mechicl.series.storage import Writer, drop_latest, file_problem, load_latest, load_tensors, locked, save_latest
 from mechicl.system.commands import command
 from mechicl.system.disk import check_writable
+from mechicl.system.files import append_line
 from mechicl.system.paths import given, given_or_none
 from mechicl.system.progress import bar as progress_bar
 from mechicl.system.surroundings import own_settings

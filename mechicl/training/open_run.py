@@ -14,9 +14,10 @@ from mechicl.registry import applying
 from mechicl.schedule import checkpoint_steps
 from mechicl.series.extend import made_with
 from mechicl.series.series import FORMAT
-from mechicl.series.storage import locked, write_json
+from mechicl.series.storage import locked
 from mechicl.system.commands import command
 from mechicl.system.disk import check_writable, explained, is_file
+from mechicl.system.files import write_json
 from mechicl.system.paths import given, shown
 from mechicl.tasks.base import TASKS, task_of
 from mechicl.tasks.exemplar_label.banks.kinds import BANKS

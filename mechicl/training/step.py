@@ -19,9 +19,12 @@ import torch
 from torch import Tensor
 
 from mechicl.config import Config, ModelConfig
-from mechicl.engine.copied import copied_loss, label_scores, scores_hook
 from mechicl.engine.forward import forward, logits
-from mechicl.engine.treated import (
+from mechicl.models.params import Params, group
+from mechicl.system.work_queue import Piece, Shared
+from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.copied import copied_loss, label_scores, scores_hook
+from mechicl.tasks.exemplar_label.treated import (
     LayerTreatment,
     drawn_anew,
     edits,
@@ -30,9 +33,6 @@ from mechicl.engine.treated import (
     moments_since,
     reading_head,
 )
-from mechicl.models.params import Params, group
-from mechicl.system.work_queue import Piece, Shared
-from mechicl.tasks.batch import TaskBatch
 from mechicl.treatments import in_force
 
 _LINE = 16  # numbers in a cache line: every parameter begins one
@@ -84,7 +84,7 @@ class Trainer:
     def update(self, batch: TaskBatch) -> Tensor:
         """One update on one batch; returns its loss (or [s]), before the update."""
         from mechicl.engine.fast.adam import clear_rows
-        from mechicl.engine.fast.gradients import loss_and_gradients, supports
+        from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients, supports
 
         model, treatments, treated = self.config.model, self.config.treatments, {}
         if treatments:

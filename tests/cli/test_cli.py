@@ -18,8 +18,8 @@ from mechicl import cli, recipes
 from mechicl.errors import ConfigError
 from mechicl.loading import parse_seeds
 from mechicl.series import open_series
-from mechicl.series.storage import read_jsonl
 from mechicl.settings import assignments, changed
+from mechicl.system.files import read_jsonl
 from mechicl.training.loop import train
 
 

@@ -5,11 +5,11 @@ import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 from random_models import MODELS, batch_of, by_engine, hooked, make, weights_of
 
-from mechicl.engine.treated import match_row
 from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, ClampMatch, Temper, Together
 from mechicl.models.params import pack
 from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.exemplar_label.treated import match_row
 
 
 def row_by_hand(labels: list[int], target: int, strength: float) -> list[float] | None:

@@ -29,10 +29,10 @@ def content_matcher():
 
 def right(config, weights, condition, evaluator="icl", n=300) -> float:
     """Share of sequences answered right in context, under one condition."""
-    from mechicl.engine.copied import label_scores, score_copied, scores_hook
     from mechicl.engine.forward import forward
     from mechicl.evaluators import evaluation_set, score
     from mechicl.interventions import edits
+    from mechicl.tasks.exemplar_label.copied import label_scores, score_copied, scores_hook
 
     batch, params = evaluation_set(evaluator, config, build_bank(config), n), pack(weights)
     edited = None if condition is None else edits([condition], config.model, {}, batch)

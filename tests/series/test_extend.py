@@ -13,8 +13,9 @@ from mechicl.config import Config, OptimConfig, ScheduleConfig, SequenceConfig, 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.schedule import evaluated_steps
 from mechicl.series import Series, open_series
-from mechicl.series.storage import LATEST, read_jsonl, write_json
+from mechicl.series.storage import LATEST
 from mechicl.series.verify import verify
+from mechicl.system.files import read_jsonl, write_json
 from mechicl.training.loop import resume, train
 
 

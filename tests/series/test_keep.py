@@ -14,8 +14,9 @@ from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
-from mechicl.series.storage import LATEST, load_latest, load_tensors, read_jsonl, write_atomic
+from mechicl.series.storage import LATEST, load_latest, load_tensors
 from mechicl.series.verify import verify
+from mechicl.system.files import read_jsonl, write_atomic
 from mechicl.training.loop import densify, resume, resumes_from, train
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mechicl.series.storage import read_jsonl
+from mechicl.system.files import read_jsonl
 from mechicl.training.loop import train
 
 ROOT = Path(__file__).parents[2]

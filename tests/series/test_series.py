@@ -18,7 +18,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import METRICS, applying, evaluate_params, evaluation_sets
 from mechicl.models.params import init, pack, shapes
 from mechicl.series import Series, open_series
-from mechicl.series.storage import write_json
+from mechicl.system.files import write_json
 from mechicl.training.loop import train, training_batches
 from mechicl.training.step import loss
 

@@ -18,19 +18,8 @@ from hypothesis import strategies as st
 
 from mechicl.config import to_dict
 from mechicl.errors import SeriesError
-from mechicl.series.storage import (
-    Entry,
-    Writer,
-    append_line,
-    file_problem,
-    load_tensors,
-    locked,
-    read_index,
-    read_json,
-    read_jsonl,
-    write_atomic,
-    write_json,
-)
+from mechicl.series.storage import Entry, Writer, file_problem, load_tensors, locked, read_index
+from mechicl.system.files import append_line, read_json, read_jsonl, write_atomic, write_json
 
 TENSORS = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor([1.0, 2.0])}
 

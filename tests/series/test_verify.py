@@ -12,8 +12,9 @@ from mechicl.config import OptimConfig, Treatment
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import open_series
 from mechicl.series.reevaluate import differences, sample
-from mechicl.series.storage import Writer, write_json
+from mechicl.series.storage import Writer
 from mechicl.series.verify import verify
+from mechicl.system.files import write_json
 from mechicl.training.loop import train
 
 

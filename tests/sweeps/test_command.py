@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from mechicl import cli
-from mechicl.series.storage import append_line
 from mechicl.sweeps.plan import plan, read_plan
+from mechicl.system.files import append_line
 
 ROOT = Path(__file__).parents[2]
 

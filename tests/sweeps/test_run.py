@@ -12,11 +12,12 @@ import pytest
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import open_series
-from mechicl.series.storage import LATEST, locked, read_jsonl
+from mechicl.series.storage import LATEST, locked
 from mechicl.series.verify import verify
 from mechicl.sweeps.executor import Local, train_job
 from mechicl.sweeps.plan import Plan
 from mechicl.sweeps.run import FAILURES, left, statuses, sweep
+from mechicl.system.files import read_jsonl
 from mechicl.training.loop import Diverged, train
 
 

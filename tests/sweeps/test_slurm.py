@@ -12,11 +12,11 @@ import pytest
 from slurm_cluster import Cluster, why_not
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.series.storage import append_line, read_jsonl, write_json
 from mechicl.sweeps import slurm
 from mechicl.sweeps.executor import Job
 from mechicl.sweeps.run import statuses, sweep
 from mechicl.sweeps.slurm import Slurm, Task
+from mechicl.system.files import append_line, read_jsonl, write_json
 from mechicl.training.loop import Diverged, train
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from mechicl import open_series, report, train
 from mechicl.errors import ConfigError
-from mechicl.series.storage import write_json
 from mechicl.series.verify import verify
 from mechicl.sweeps.plan import read_plan
+from mechicl.system.files import write_json
 from mechicl.system.paths import given, name_of, shown
 from mechicl.training.ensemble import train_seeds
 

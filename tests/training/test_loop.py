@@ -21,7 +21,8 @@ from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, Schedul
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.models.params import init, pack, unpack
 from mechicl.series import Series, open_series
-from mechicl.series.storage import file_problem, locked, read_jsonl
+from mechicl.series.storage import file_problem, locked
+from mechicl.system.files import read_jsonl
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch
 from mechicl.training.loop import densify, resume, train, training_batches

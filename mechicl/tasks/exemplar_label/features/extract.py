@@ -18,8 +18,8 @@ import numpy as np
 
 import mechicl
 from mechicl.errors import ConfigError
-from mechicl.series.storage import read_json, write_json
 from mechicl.system.disk import check_writable, explained
+from mechicl.system.files import read_json, write_json
 from mechicl.system.paths import given
 from mechicl.system.progress import bar
 from mechicl.tasks.exemplar_label.banks.omniglot import TRANSFORMS, transform

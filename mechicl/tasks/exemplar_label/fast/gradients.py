@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 
 from mechicl.config import ModelConfig
-from mechicl.engine.copied import ELSEWHERE
 from mechicl.engine.fast.batch_last import (
     attention,
     attention_backward,
@@ -31,15 +30,16 @@ from mechicl.engine.fast.batch_last import (
     layer_norm,
     layer_norm_backward,
 )
-from mechicl.engine.fast.placed import clamp_rows, move, move_back, sum_and_shares, turning
 from mechicl.engine.fast.unembed import cross_entropy
 from mechicl.engine.ops import EPS, GELU, matmul_arrays
-from mechicl.engine.treated import ClampedAttention, LayerTreatment
 from mechicl.models.encoder import encode_with_pullback
 from mechicl.models.params import sinusoidal_positions
 from mechicl.system.work_queue import WORTH, share
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.exemplar_label.copied import ELSEWHERE
+from mechicl.tasks.exemplar_label.fast.placed import clamp_rows, move, move_back, sum_and_shares, turning
+from mechicl.tasks.exemplar_label.treated import ClampedAttention, LayerTreatment
 
 Array = np.ndarray
 Arrays = dict[str, np.ndarray]

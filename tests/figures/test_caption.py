@@ -7,7 +7,7 @@ import pytest
 
 import analyses
 from mechicl.config import BankConfig
-from mechicl.reporting.caption import caption
+from mechicl.figures.caption import caption
 from mechicl.series import open_series
 from mechicl.tasks.exemplar_label.caption import how
 from mechicl.training.loop import train

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig, Treatment
-from mechicl.engine.fast.gradients import loss_and_gradients
 from mechicl.engine.forward import forward, logits
-from mechicl.engine.treated import edits, held_pattern, layer_treatments
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import Params, init, pack, unpack
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch, stack_batches
+from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients
+from mechicl.tasks.exemplar_label.treated import edits, held_pattern, layer_treatments
 from mechicl.training.loop import training_batches
 from mechicl.training.step import Trainer, loss_and_autograd
 

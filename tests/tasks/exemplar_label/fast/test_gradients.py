@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
-from mechicl.engine.fast.gradients import loss_and_gradients
 from mechicl.engine.forward import stack
 from mechicl.models.params import Params, init, pack
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch, stack_batches
+from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients
 from mechicl.training.loop import training_batches
 from mechicl.training.step import Trainer, loss
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mechicl.engine.copied import copied_loss, score_copied
 from mechicl.evaluators import ALL_METRICS
 from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.exemplar_label.copied import copied_loss, score_copied
 
 
 def shown(labels: list[list[int]], target: list[int]) -> Batch:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mechicl.tasks.exemplar_label.banks.kinds import bank
+from mechicl.tasks.exemplar_label import bank
 
 
 @bank("moons", numbers="coordinates of moons")

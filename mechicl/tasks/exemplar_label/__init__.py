@@ -16,3 +16,5 @@
     relabelled   what the sequences and the label map are at a step, where training changes them
     caption      the setting, in words
 """
+
+from mechicl.tasks.exemplar_label.banks.kinds import bank as bank

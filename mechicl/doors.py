@@ -7,7 +7,9 @@ which module registered a name, so that a run can say what it needs (`plugins.py
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
+from collections import UserDict
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
@@ -20,13 +22,25 @@ _HOMES: dict[str, str] = {}  # 'bank moons' -> the module that registered it
 YOURS = "Your own is registered by a module: name it with --plugin MODULE, or import it in Python (docs/extending.md)"
 
 
-class Door(dict[str, T], Generic[T]):
+class Door(UserDict[str, T], Generic[T]):
     """Name -> entry, in the order in which they were registered."""
 
-    def __init__(self, what: str):
-        """what: the noun for one entry in messages, as 'analysis'."""
-        super().__init__()
+    def __init__(self, what: str, built_in: Iterable[str] = ()):
+        """
+        Args:
+            what: the noun for one entry in messages, as 'analysis'.
+            built_in: modules of mechicl that register entries, imported when somebody first looks.
+        """
         self.what = what
+        self._entries: dict[str, T] = {}
+        self._awaited = list(built_in)
+
+    @property
+    def data(self) -> dict[str, T]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What UserDict's methods read and change."""
+        while self._awaited:
+            importlib.import_module(self._awaited.pop(0))
+        return self._entries
 
     def add(self, name: str, entry: T, module: str) -> None:
         """Register an entry. The same module may do so again, as a notebook's cell that is run twice.

@@ -1,28 +1,7 @@
 """Evaluators: fixed sets of sequences, each with an exact metric, drawn once from `seeds.eval`.
 
-`registry.py` has each one's entry: to which runs it applies, how its sequences are drawn, which metric is its primary
-one. The task says what a metric is (`TaskBatch.score`). Those of exemplars and labels (science.md 1.6, 1.7;
-`tasks/exemplar_label/scores.py` has the metrics exactly):
-
-    name         context                             labels               right answer needs
-    train        as in training                      canonical            either
-    icl          query's class and one other, C/2    {0, 1}, random       ICL
-    flip         as icl                              the two swapped      ICL; 0 = in-weights
-    ciwl         C other classes                     one overwritten by   in-weights, among the
-                                                     the query's          context's labels
-    iwl          C other classes                     canonical            in-weights recall
-    icl_holdout  as icl, classes never trained on    {0, 1}, random       ICL
-
-Where few labels are dealt out anew in every sequence (Singh et al. 2024, science.md 4.1), a class has no label of its
-own, and a run records others beside `train`, of which acc, over all labels, is the primary metric:
-
-    holdout_pairs      as in training    pairs of labels never trained on together    ICL (published: fsl_val_rl)
-    holdout_classes    classes never trained on          as in training               ICL (fsl_test_class)
-    holdout_exemplars  new exemplars of trained classes  as in training               ICL (fsl_train_valex)
-
-Where classes share labels, the classes of one evaluation context have distinct labels. Exemplars are drawn
-with replacement whatever the training data does (in `train` as in training), unless `Config.eval_exemplars` is
-'as_training': where items of a class show the identical exemplar, ICL and Flip ask for no generalisation.
+`registry.py` says what an evaluator is; each task has its own, which it asks of the runs that they make sense for
+(`tasks/*/evaluators.py`). The task says what a metric is (`TaskBatch.score`).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from mechicl.interventions import AblateHeads, AblateMLPs, ClampMatch, Temper
 from mechicl.loading import check_types, type_hints
 from mechicl.measures.grafts import Graft
 from mechicl.series import open_series
-from mechicl.tasks.base import known
+from mechicl.tasks.base import TASKS
 from mechicl.tasks.exemplar_label.banks.kinds import BANKS
 from mechicl.tasks.exemplar_label.features.file import Features, write
 from mechicl.training.loop import train
@@ -57,7 +57,7 @@ SOUND = {  # of each class an instance that can be
 def classes(hint) -> list[type]:
     """The settings dataclasses that an annotation names, at any depth."""
     if hasattr(hint, "from_plain"):  # one of several classes, which the value names
-        return [c for task in known().values() if task.__module__.startswith("mechicl.") for c in classes_of(task)]
+        return [c for task in TASKS.values() if task.__module__.startswith("mechicl.") for c in classes_of(task)]
     if dataclasses.is_dataclass(hint):
         return classes_of(hint)
     return [c for inner in typing.get_args(hint) for c in classes(inner)]

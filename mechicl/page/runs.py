@@ -25,6 +25,7 @@ from mechicl.system.commands import command
 from mechicl.system.paths import given
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.exemplar_label.evaluators import part_shown
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ class Run:
 
     def part(self, evaluator: str) -> Bank:
         """The part of the bank that an evaluator's sequences show."""
-        part = EVALUATORS[evaluator].part
-        assert part is not None  # of exemplars and labels
-        return part(self.series.bank)
+        return part_shown(self.series.bank, evaluator)
 
     def first_look(self) -> int:
         """The step to begin at: ICL's peak, where there is most to see; else the last."""

@@ -18,13 +18,11 @@ from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import AblateHeads, Kind
 from mechicl.registry import main
-from mechicl.tasks.base import known
 
 Head = tuple[int, int]
 Axis = Literal["log", "linear"]
 Unit = Literal["sequences", "steps"]
 Tab = Literal["attention", "logits", "compare"]
-known()  # every task's evaluators
 MEASURES = ("previous_token", "induction_strength", "prefix_matching", "logit", *(f"effect_{n}" for n in main()))
 LONGEST = 4000  # characters of a query string; a view of 64 heads has under 600
 

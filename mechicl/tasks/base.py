@@ -18,7 +18,6 @@ Nothing here computes, so that importing it is quick: a task imports torch in it
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
 from abc import ABC, abstractmethod
@@ -169,12 +168,12 @@ class Task(ABC):
             return value
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
             raise ConfigError(f"{where}={value!r}: expected a task, or a table of its settings with its `kind`: one of "
-                              f"{', '.join(known())}.")  # fmt: skip
-        return from_dict(known().find(value["kind"]), value, where)
+                              f"{', '.join(TASKS)}.")  # fmt: skip
+        return from_dict(TASKS.find(value["kind"]), value, where)
 
 
-TASKS: Door[type[Task]] = Door("task")
-_BUILT_IN = ("mechicl.tasks.markov",)
+TASKS: Door[type[Task]] = Door("task", built_in=("mechicl.tasks.markov",))
+DEFAULT = "exemplar_label"  # the task of a config that names none
 Some = TypeVar("Some", bound=type[Task])
 
 
@@ -191,11 +190,9 @@ def register(cls: Some) -> Some:
     return cls
 
 
-def known() -> Door[type[Task]]:
-    """Name -> task, of all that are registered."""
-    for module in _BUILT_IN:
-        importlib.import_module(module)
-    return TASKS
+def kind_of(config: Config) -> str:
+    """The name of a run's task."""
+    return DEFAULT if config.task is None else config.task.kind
 
 
 def task_of(config: Config) -> Task:

@@ -235,6 +235,7 @@ def test_train_with_a_seed_and_a_folder(run, tiny_recipe, tmp_path):
     assert all(torch.equal(w, direct.weights(20)[k]) for k, w in plain.weights(20).items())
 
 
+@pytest.mark.slow
 def test_train_several_seeds_skips_what_is_finished_and_continues_what_is_not(run, tiny_recipe, tmp_path):
     assert run("train", "tiny-run", "--seeds", "0,2", "--quiet")[0] == 0
     roots = {s: tmp_path / "checkpoints" / f"tiny-run-s{s}" for s in range(3)}

@@ -165,7 +165,7 @@ def test_play_goes_through_training_and_stops_at_the_end(begin, known_series):
     page.keyboard.press(" ")  # from the start again
     page.get_by_role("button", name="Pause").click()
     one.settled()
-    assert page.evaluate("mechicl.index()") < 2
+    assert page.evaluate("mechicl.index()") < 5  # of 9: it did not go on from the end
 
 
 def test_the_grid_shows_the_chosen_measure(begin, known_series):

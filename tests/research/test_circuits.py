@@ -9,6 +9,8 @@ from research import tables
 from research.circuits import compact
 from research.experiments import circuits
 
+pytestmark = pytest.mark.slow  # two runs trained and every circuit analysis of both
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):

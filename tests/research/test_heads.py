@@ -1,5 +1,6 @@
 """Configs of runs that lose their own ICL heads in training."""
 
+import pytest
 from known_models import lookup_model
 from known_series import rise_and_fall, write_series
 
@@ -27,6 +28,7 @@ def test_where_flip_never_rose_there_are_no_icl_heads(tmp_path):
     assert list(conditions(write_series(tmp_path / "lookup", config, {0: lookup, 10: lookup}))) == []
 
 
+@pytest.mark.slow
 def test_they_are_trained_and_finished_ones_are_skipped(tmp_path, capsys):
     series = rise_and_fall(tmp_path / "known")
     train_all([series.root], tmp_path / "out", jobs=1)

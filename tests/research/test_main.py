@@ -37,6 +37,7 @@ def test_seeds_of_one_recipe(tiny_series, folder, capsys):
     assert capsys.readouterr().out == f"{tiny_series.config.name}: 1 seeds\n"
 
 
+@pytest.mark.slow
 def test_circuits_of_two_runs(folder, tmp_path, capsys):
     from analyses.circuits import run
 

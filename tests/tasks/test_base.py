@@ -8,7 +8,7 @@ import pytest
 from mechicl import recipes
 from mechicl.config import BankConfig, Config, ModelConfig, Treatment, from_dict, to_dict
 from mechicl.errors import ConfigError
-from mechicl.tasks.base import known, register, task_of
+from mechicl.tasks.base import TASKS, register, task_of
 from mechicl.tasks.exemplar_label.task import ExemplarLabel
 from mechicl.tasks.markov import Markov
 
@@ -52,4 +52,4 @@ def test_settings_of_exemplars_are_refused_in_a_run_of_another_task(changes):
 def test_two_tasks_of_one_name_and_one_without_are_refused():
     with pytest.raises(ConfigError, match="already"):
         register(dataclass(frozen=True, kw_only=True)(type("Again", (Markov,), {"__module__": "elsewhere"})))
-    assert known()["markov"] is Markov
+    assert TASKS["markov"] is Markov

@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from mechicl.config import Config
+from mechicl.config import Config, SequenceConfig
 from mechicl.errors import ConfigError
-from mechicl.registry import Evaluator
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 from mechicl.tasks.exemplar_label.batch import Batch
 from mechicl.tasks.exemplar_label.relabelled import relabels
 from mechicl.tasks.exemplar_label.sequences import check
 
 
-def draw(evaluator: Evaluator, config: Config, bank: Bank, n: int, rng: np.random.Generator) -> Batch:
-    """`n` sequences of an evaluator, from the run's whole bank.
+def draw(
+    part_of: Callable[[Bank], Bank], changed: Callable[[SequenceConfig], SequenceConfig],
+    config: Config, bank: Bank, n: int, rng: np.random.Generator,
+) -> Batch:
+    """`n` sequences of a changed setting over a part of the run's whole bank.
 
     Raises:
         ConfigError: its part of the bank is too small, or labels change during training and the bank is of no step.
     """
-    assert evaluator.part is not None
-    assert evaluator.sequences is not None
     if relabels(config) and not bank.map_known:
         raise ConfigError("the labels of this run's classes change during training, so its evaluation sets do, too: "
                           "say of which step, as in series.evaluation_set(name, step=1000).")  # fmt: skip
-    part, setting = evaluator.part(bank), evaluator.sequences(config.sequences)
+    part, setting = part_of(bank), changed(config.sequences)
     if config.eval_first is not None:
         part = part.first(*config.eval_first)
     if config.eval_exemplars == "as_training":
         setting = replace(setting, exemplars=config.sequences.exemplars)
     if part.n_classes < 2:
-        raise ConfigError(f"evaluator {evaluator.name!r} needs at least 2 classes in its part of the bank, "
-                          f"which has {part.n_classes}: raise bank.n_holdout_classes.")
-    try:
-        check(
-            setting, n_classes=part.n_classes, n_exemplars=part.n_exemplars,
-            n_labels=config.bank.labels if setting.labels == "random" else len(np.unique(part.label_of_class)),
-        )  # fmt: skip
-    except ConfigError as error:
-        raise ConfigError(f"evaluator {evaluator.name!r}: {error}") from None
+        raise ConfigError(f"expected at least 2 classes in its part of the bank, which has {part.n_classes}: "
+                          "raise bank.n_holdout_classes.")  # fmt: skip
+    check(
+        setting, n_classes=part.n_classes, n_exemplars=part.n_exemplars,
+        n_labels=config.bank.labels if setting.labels == "random" else len(np.unique(part.label_of_class)),
+    )  # fmt: skip
     return part.draw(setting, n, rng, config.bank.labels)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from mechicl.config import Config, ModelConfig, SequenceConfig
-from mechicl.registry import EVALUATORS
 from mechicl.tasks.base import Circuit, Task
+from mechicl.tasks.exemplar_label.evaluators import part_shown
 
 if TYPE_CHECKING:
     from mechicl.tasks.exemplar_label.banks.bank import Bank
@@ -112,9 +112,7 @@ class ExemplarLabel(Task):
 
     def tokens(self, source: Bank, evaluator: str, batch: Batch, i: int) -> list[str]:
         """Class names and labels, as `x1 name` and `y1 label 3`."""
-        part = EVALUATORS[evaluator].part
-        assert part is not None
-        shown = part(source)
+        shown = part_shown(source, evaluator)
         names = [shown.name(int(c)) for c in batch.classes[i]]
         pairs = ([f"x{p} {name}", f"y{p} label {int(y)}"]
                  for p, (name, y) in enumerate(zip(names[:-1], batch.labels[i], strict=True), 1))  # fmt: skip

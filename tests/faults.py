@@ -1,6 +1,6 @@
 """Failures at a chosen moment of writing a run, and a process that can be killed at one.
 
-A *moment* is one write, flush or rename that `mechicl.series.storage` does; `Fault(n, ...)` strikes at the
+A *moment* is one write, flush or rename that `mechicl.system.files` does; `Fault(n, ...)` strikes at the
 n-th. A struck write first puts half of its bytes on the disk. Kinds of fault:
 
     kill    SIGKILL to this very process: nothing runs after it
@@ -34,7 +34,7 @@ class Fault:
         self.seen = 0
 
     def __enter__(self) -> Fault:
-        import mechicl.series.storage as storage
+        import mechicl.system.files as files
 
         fault, self._real = self, (os.fsync, os.replace)
         fsync, replace = self._real
@@ -61,14 +61,14 @@ class Fault:
 
             return run
 
-        storage.open = opened  # type: ignore[attr-defined]
+        files.open = opened  # type: ignore[attr-defined]
         os.fsync, os.replace = guarded(fsync), guarded(replace)
         return self
 
     def __exit__(self, *_: object) -> None:
-        import mechicl.series.storage as storage
+        import mechicl.system.files as files
 
-        del storage.open  # type: ignore[attr-defined]
+        del files.open  # type: ignore[attr-defined]
         os.fsync, os.replace = self._real
 
     def now(self) -> bool:

@@ -29,6 +29,7 @@ from mechicl.models.params import init, pack
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.exemplar_label.evaluators import part_shown
 
 N = 300
 FIXED = ["train", "icl", "flip", "ciwl", "iwl", "icl_holdout"]  # where a class has a label of its own
@@ -79,8 +80,8 @@ def test_evaluation_sets_draw_exemplars_with_replacement_whatever_is_trained_on(
     config, bank = make(2, exemplars=rule)
     plain, _ = make(2)
     asked = dataclasses.replace(config, eval_exemplars="as_training")
-    for name, evaluator in ((name, EVALUATORS[name]) for name in FIXED):
-        one = 1 / evaluator.part(bank).n_exemplars
+    for name in FIXED:
+        one = 1 / part_shown(bank, name).n_exemplars
         as_ruled = {"replacement": one, "no_replacement": 0, "matched": 1}[rule]
         got, as_trained = (evaluation_set(name, c, bank) for c in (config, asked))
         want = evaluation_set(name, plain, bank)
@@ -448,7 +449,7 @@ def test_held_out_pairs_classes_and_exemplars():
         assert torch.equal(batch.labels == batch.target[:, None], same), name
         assert (same.sum(1) == 1).all(), name
         assert name == "holdout_pairs" or pairs_shown(batch) == trained, name
-        part = EVALUATORS[name].part(bank)
+        part = part_shown(bank, name)
         shown = part.exemplars[batch.classes.numpy(), batch.drawings.numpy()]
         np.testing.assert_array_equal(batch.exemplars.numpy(), shown)
     x = bank.exemplars

@@ -80,8 +80,8 @@ def ablate(
         n: sequences per evaluator (default: as the run was evaluated).
         out: keep the table, as FILE.csv or FILE.parquet.
     """
-    from mechicl.cli.ablate import asked
-    from mechicl.cli.ablate import run as measure
+    from mechicl.cli.ablation import asked
+    from mechicl.cli.ablation import run as measure
 
     print(measure(run, asked(heads, kind, hold, mlp, edge), step, n, out))
 
@@ -110,8 +110,8 @@ def measure(
         out: keep the table, as FILE.csv or FILE.parquet.
         quiet: no progress bar.
     """
-    from mechicl.cli.measure import listing
-    from mechicl.cli.measure import run as take
+    from mechicl.cli.measuring import listing
+    from mechicl.cli.measuring import run as take
 
     print(listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet))
 

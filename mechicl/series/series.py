@@ -7,11 +7,9 @@
     <run>/weights/         step_00000512.safetensors, TransformerLens 3 names
     <run>/state/           weights, Adam moments, step: for resume and densify
 
-A run with `keep='metrics'` has the weights of its first and last step only, and no states but
-`latest.safetensors` until it ends; `densify` brings any others back by replaying from step 0.
-
-Files appear whole or not at all (storage.py), and a file counts once its line is in the
-index. No pickle anywhere: a run from a stranger is safe to open.
+A run with `keep='metrics'` has the weights of its first and last step only, and no states but `latest.safetensors`
+until it ends; `densify` brings any others back by replaying from step 0. Files appear whole or not at all (storage.py),
+and a file counts once its line is in the index. No pickle anywhere: a run from a stranger is safe to open.
 """
 
 from __future__ import annotations
@@ -153,9 +151,8 @@ class Series:
         last = self.steps[-1]
         every = max(1, last // 100)
         replay = command("densify", self.root, "--from", meant % every, "--to", last, "--every", every)
-        helps = f"{replay} brings others back"
-        if meant > last:
-            helps = f"First finish it: {command('train', '--resume', self.root)}"
+        finish = f"First finish it: {command('train', '--resume', self.root)}"
+        helps = finish if meant > last else f"{replay} brings others back"
         raise SeriesError(
             f"{self.root} has a curve's onset, peak or end at step {meant}, but the nearest weights that it kept are "
             f"of step {saved}. {helps}; `mechicl show` and the analysis transience need no weights."
@@ -292,7 +289,7 @@ class Series:
         """Columns step, sequences, loss: mean training loss since the checkpoint before."""
         import pandas as pd
 
-        rows = [(x["step"], x["sequences"], x["training_loss"]) for x in self.recorded()]
+        rows = ((x["step"], x["sequences"], x["training_loss"]) for x in self.recorded())
         return pd.DataFrame(rows, columns=["step", "sequences", "loss"]).dropna(ignore_index=True)
 
     def curve(self, evaluator: str, metric: str = "in_context_acc") -> tuple[np.ndarray, np.ndarray]:

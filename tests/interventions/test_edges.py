@@ -4,7 +4,7 @@ import pytest
 import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 
-from mechicl.cli.ablate import asked
+from mechicl.cli.ablation import asked
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
 from mechicl.interventions import CutEdges, edits

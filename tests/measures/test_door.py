@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mechicl import measures
-from mechicl.cli.measure import run
+from mechicl.cli.measuring import run
 from mechicl.errors import ConfigError
 from mechicl.measures.door import measure
 

@@ -98,7 +98,7 @@ def test_what_stopped_in_one_place_goes_on_where_nothing_spoils_it(config, tmp_p
 def test_a_score_that_is_no_number(config, tmp_path, monkeypatch):
     import sys
 
-    module = sys.modules["mechicl.train"]
+    module = sys.modules["mechicl.training.loop"]
     evaluate = module.evaluate_params
 
     def broken(params, *rest):

@@ -104,7 +104,7 @@ def test_killed_and_resumed(workers, config, kept, tmp_path, at):
 
 def test_goes_on_from_the_latest_state(config, tmp_path, kept, monkeypatch):
     """Stopped at step 50: the state of step 40 is there, and nothing before it is computed again."""
-    root, module = tmp_path / "tiny", sys.modules["mechicl.train"]
+    root, module = tmp_path / "tiny", sys.modules["mechicl.training.loop"]
     checkpoint = module._checkpoint
 
     def stopped(member, trainer, *args):

@@ -120,7 +120,7 @@ def test_an_unfinished_run_and_a_folder_without_permission(tiny_copy, frozen, tm
 def test_nothing_is_trained_where_it_cannot_be_kept(tiny_config, tmp_path, monkeypatch):
     """The folder is asked before the bank is made."""
     (tmp_path / "file").write_bytes(b"")
-    module = importlib.import_module("mechicl.train")
+    module = importlib.import_module("mechicl.training.loop")
     monkeypatch.setattr(module, "checked_source", lambda *args: pytest.fail("work has begun"))
     with pytest.raises(ValueError, match="file cannot be written to: Not a directory"):
         train(tiny_config, tmp_path / "file" / "run", progress=False)

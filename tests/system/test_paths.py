@@ -102,7 +102,7 @@ def test_home_is_home_wherever_a_path_is_given(tiny_config, home):
 
 
 def test_the_report_goes_where_it_was_told(tiny_series, home, monkeypatch):
-    monkeypatch.setattr(importlib.import_module("mechicl.report"), "render", lambda series, found: "page")
+    monkeypatch.setattr(importlib.import_module("mechicl.reporting.report"), "render", lambda series, found: "page")
     monkeypatch.setattr("analyses.reported", lambda: [])
     assert report(tiny_series, "~/page.html", progress=False) == home / "page.html"
     (home / "folder").mkdir()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mechicl import cli
-from mechicl.cli.ablate import CONTROLS, asked, controls, parse_heads, table
+from mechicl.cli.ablation import CONTROLS, asked, controls, parse_heads, table
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, AblateMLPs, Together

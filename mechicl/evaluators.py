@@ -21,6 +21,7 @@ from mechicl.models.params import Params
 from mechicl.registry import EVALUATORS as EVALUATORS
 from mechicl.registry import Evaluator as Evaluator
 from mechicl.registry import applying as applying
+from mechicl.statistics import mean_interval
 from mechicl.system.surroundings import reading
 from mechicl.system.work_queue import share_each
 from mechicl.tasks.base import task_of
@@ -34,8 +35,6 @@ from mechicl.tasks.exemplar_label.treated import edits, layer_treatments, readin
 from mechicl.treatments import Treatment
 
 Metrics = Iterable[str] | Literal["recorded"]
-_ACCURACIES = ("in_context_acc", "acc")  # right or wrong; of all others the interval is the normal one
-_Z = 1.959963984540054  # the normal distribution's 97.5% point
 
 
 def evaluation_set(name: str, config: Config, source: Any, n: int | None = None, fold: int = 0) -> Any:
@@ -91,44 +90,6 @@ def score(params: Params, final: Tensor, batch: TaskBatch, metrics: Metrics = "r
         ConfigError: there is no such metric.
     """
     return batch.score(params, final, batch.recorded if metrics == "recorded" else tuple(metrics))
-
-
-def normal_interval(values: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and normal 95% interval over the last axis; NaN bounds for a single value."""
-    x = np.asarray(values, dtype=np.float64)
-    n, mean = x.shape[-1], x.mean(-1)
-    half = _Z * x.std(-1, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(mean, np.nan)
-    return mean, mean - half, mean + half
-
-
-def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and 95% interval over the last axis: Wilson for accuracies, normal for all other metrics."""
-    if metric not in _ACCURACIES:
-        return normal_interval(values)
-    x = np.asarray(values, dtype=np.float64)
-    n, mean, z = x.shape[-1], x.mean(-1), _Z
-    centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
-    return mean, np.clip(centre - half, 0.0, mean), np.clip(centre + half, mean, 1.0)
-
-
-def paired_interval(
-    before: Tensor | np.ndarray, after: Tensor | np.ndarray, metric: str = "acc"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean of after - before over the last axis, the same sequences in both, and its 95% interval.
-
-    Of accuracies (bool) it is Agresti and Min's (2005): half a sequence is added to each way two answers can
-    fall, so that a change that met none of n sequences does not look certain to be 0. Of all other metrics, the
-    normal one.
-    """
-    x, y = np.asarray(before), np.asarray(after)
-    if metric not in _ACCURACIES:
-        return normal_interval(y.astype(np.float64) - x)
-    n = np.broadcast_shapes(x.shape, y.shape)[-1]
-    won, lost = (y & ~x).sum(-1), (x & ~y).sum(-1)
-    value, centre = (won - lost) / n, (won - lost) / (n + 2)
-    half = _Z * np.sqrt(won + lost + 1 - (won - lost) ** 2 / (n + 2)) / (n + 2)
-    return value, np.minimum(value, centre - half), np.maximum(value, centre + half)
 
 
 @reading()

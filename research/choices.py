@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mechicl.statistics import LEVEL
 from research import tables
 from research.claim import Claim, table
 from research.experiments import circuits, doses, transience
 from research.experiments.dose_rules import STAYS
 from research.runs import Runs
-from research.statistics import LEVEL, STRICT, losses
+from research.statistics import STRICT, losses
 from research.verdicts import SMALLEST, Part, Status, any_of, effect, share, together
 
 NOT_RUN: Status = "not run yet"

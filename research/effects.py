@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from mechicl.statistics import holm
 from research.claim import table
-from research.statistics import holm, paired
+from research.statistics import paired
 
 Key = tuple[str, str, str]  # condition, evaluator, quantity of `phases`
 Effects = dict[Key, dict]  # -> `paired`, and p_holm

@@ -8,16 +8,13 @@ comparisons have Student's t-intervals and p-values corrected for their number (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from mechicl.figures.style import short
 from mechicl.measures.phases import over_seeds, phase_times
+from mechicl.statistics import t_interval, t_test
 
-LEVEL = 0.9  # of exact intervals: each end is a one-sided bound of 95%
 STRICT = 0.95  # what a status would be by this level is shown beside it (research/choices.py)
 QUANTITIES = ("onset", "peak", "peak_value", "half_decay", "final_value")
 
@@ -89,36 +86,5 @@ def paired(treated: pd.Series, untreated: pd.Series) -> dict[str, float]:
     d, n = (both.a - both.b).to_numpy(float), len(both)
     if n < 2:
         return {"n": n, "difference": float(d.mean()) if n else np.nan, "low": np.nan, "high": np.nan, "p": np.nan}
-    middle, error = float(d.mean()), float(d.std(ddof=1) / np.sqrt(n))
-    half = float(stats.t.ppf(0.975, n - 1)) * error
-    p = float(2 * stats.t.sf(abs(middle) / error, n - 1)) if error > 0 else float(middle == 0)
-    return {"n": n, "difference": middle, "low": middle - half, "high": middle + half, "p": p}
-
-
-def median_interval(
-    values: Sequence[float] | pd.Series | np.ndarray, level: float = LEVEL
-) -> tuple[float, float, float]:
-    """The median and its exact interval, from the sign test: two of the ordered values. Values may be infinite. With
-    fewer than five there is no interval of LEVEL, and both ends are NaN; with five it goes from the lowest to the
-    highest."""
-    x = np.asarray(values, float)
-    found = stats.quantile_test(x, q=0, p=0.5).confidence_interval(level)
-    return float(np.median(x)), float(found.low), float(found.high)
-
-
-def share_interval(count: int, of: int, level: float = LEVEL) -> tuple[float, float]:
-    """The exact (Clopper-Pearson) interval of a share: `count` of `of` runs."""
-    found = stats.binomtest(count, of).proportion_ci(level, method="exact")
-    return float(found.low), float(found.high)
-
-
-def holm(p: list[float]) -> np.ndarray:
-    """p-values corrected for their number, Holm's step-down; NaN stay NaN and do not count."""
-    values = np.asarray(p, float)
-    out = np.full(len(values), np.nan)
-    order = [i for i in np.argsort(values, kind="stable") if not np.isnan(values[i])]
-    worst = 0.0
-    for rank, i in enumerate(order):
-        worst = max(worst, min(1.0, values[i] * (len(order) - rank)))
-        out[i] = worst
-    return out
+    middle, low, high = map(float, t_interval(d))
+    return {"n": n, "difference": middle, "low": low, "high": high, "p": t_test(d)}

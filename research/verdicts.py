@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from mechicl.figures.style import short
-from research.statistics import STRICT, median_interval, share_interval
+from mechicl.statistics import median_interval, share_interval
+from research.statistics import STRICT
 
 SMALLEST = 0.1  # the smallest difference in accuracy that counts
 FACTOR = 0.5  # of times: log2 of the smallest ratio that counts, 1.4

@@ -6,9 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
 from mechicl.config import BankConfig, Config, SequenceConfig
 from mechicl.engine.forward import forward, label_logits, logits, stack
@@ -22,10 +20,10 @@ from mechicl.evaluators import (
     evaluation_set,
     evaluation_sets,
     in_context_correct,
-    mean_interval,
     score,
 )
 from mechicl.models.params import init, pack
+from mechicl.statistics import mean_interval
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch
@@ -316,35 +314,6 @@ def test_score_computes_only_what_is_asked():
         only = score(params, final, batch, [metric])
         assert list(only) == [metric]
         assert torch.equal(only[metric], everything[metric])
-
-
-@given(st.integers(1, 3000), st.data())
-def test_accuracy_interval_is_wilsons(n, data):
-    k = data.draw(st.integers(0, n))
-    mean, low, high = mean_interval(torch.arange(n) < k, "acc")
-    reference = binomtest(k, n).proportion_ci(0.95, method="wilson")
-    assert mean == pytest.approx(k / n)
-    assert low == pytest.approx(reference.low, abs=1e-12)
-    assert high == pytest.approx(reference.high, abs=1e-12)
-    assert 0 <= low <= mean <= high <= 1
-
-
-def test_loss_interval_is_normal():
-    x = torch.randn(400, generator=torch.Generator().manual_seed(0))
-    mean, low, high = mean_interval(x, "loss")
-    half = norm.ppf(0.975) * x.double().std().item() / 20
-    assert mean == pytest.approx(x.double().mean().item())
-    assert (low, high) == (pytest.approx(mean - half), pytest.approx(mean + half))
-    mean, low, high = mean_interval(torch.tensor([2.0]), "loss")
-    assert mean == 2.0
-    assert np.isnan([low, high]).all()
-
-
-def test_intervals_run_over_the_last_axis():
-    x = torch.rand(2, 3, 50) < 0.3
-    mean, low, high = mean_interval(x, "acc")
-    assert mean.shape == low.shape == high.shape == (2, 3)
-    assert (mean[1, 2], low[1, 2], high[1, 2]) == mean_interval(x[1, 2], "acc")
 
 
 def test_evaluate_params_rows():

@@ -16,7 +16,7 @@ import torch
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.errors import ConfigError
-from mechicl.evaluators import EVALUATORS, Metrics, mean_interval, paired_interval, score, wanted_of
+from mechicl.evaluators import EVALUATORS, Metrics, score, wanted_of
 from mechicl.interventions import Intervention, Kind, as_interventions, edits, every_head
 from mechicl.interventions.base import described, rank
 from mechicl.measures import tables
@@ -26,6 +26,7 @@ from mechicl.measures.tables import chosen_steps, measured, tidy
 from mechicl.models.params import Params
 from mechicl.registry import applying
 from mechicl.series import Series
+from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.copied import label_scores, score_copied, scores_hook

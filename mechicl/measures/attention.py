@@ -33,7 +33,6 @@ import torch
 from torch import Tensor
 
 from mechicl.engine.forward import forward
-from mechicl.evaluators import normal_interval
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
@@ -41,6 +40,7 @@ from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.models.params import Params, init, pack
 from mechicl.registry import main_in_context
 from mechicl.series import Series
+from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit, forward
-from mechicl.evaluators import normal_interval
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
 from mechicl.models.params import Params
 from mechicl.registry import main_in_context
 from mechicl.series import Series
+from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 

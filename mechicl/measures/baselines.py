@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
-from scipy.stats import norm
+
+from mechicl.statistics import several
 
 __all__ = ["joint_intervals"]
 
@@ -23,7 +24,7 @@ def joint_intervals(
     Returns:
         A copy with the columns joint_low and joint_high; NaN where a row has no interval.
     """
-    wider = norm.ppf(1 - 0.025 / max(1, len(rows))) / norm.ppf(0.975)
+    wider = several(len(rows))
     return rows.assign(
         joint_low=rows[value] - wider * (rows[value] - rows[low]),
         joint_high=rows[value] + wider * (rows[high] - rows[value]),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.door import measure
 from mechicl.series import Series
+from mechicl.statistics import t_interval
 
 __all__ = ["seed_bands"]
 
@@ -67,11 +66,10 @@ def _band(runs: Sequence[Series], evaluator: str, metric: str | None) -> pd.Data
             raise SeriesError(f"{series.root} recorded no {metric or 'metric'} of {evaluator!r}; `mechicl show "
                               f"{series.root}` lists what it has.")  # fmt: skip
     table = aligned(runs, evaluator, metric)
-    n, mean = table.shape[1], table.mean(axis=1)
-    half = stats.t.ppf(0.975, n - 1) * table.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    n, (mean, low, high) = table.shape[1], t_interval(table.to_numpy(), axis=1)
     return pd.DataFrame({
-        "evaluator": evaluator, "metric": metric, "sequences": table.index, "n": n, "mean": mean.to_numpy(),
-        "ci_low": (mean - half).to_numpy(), "ci_high": (mean + half).to_numpy(),
+        "evaluator": evaluator, "metric": metric, "sequences": table.index, "n": n, "mean": mean,
+        "ci_low": low, "ci_high": high,
         "median": table.median(axis=1).to_numpy(), "low": table.min(axis=1).to_numpy(),
         "high": table.max(axis=1).to_numpy(),
     })  # fmt: skip

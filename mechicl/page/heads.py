@@ -15,7 +15,7 @@ import torch
 
 from mechicl.engine.forward import forward
 from mechicl.errors import SeriesError
-from mechicl.evaluators import EVALUATORS, normal_interval
+from mechicl.evaluators import EVALUATORS
 from mechicl.figures.scales import Meaning, about, fitted
 from mechicl.interventions import AblateHeads
 from mechicl.measures.attention import NAMED, scores, uniform_scores
@@ -25,6 +25,7 @@ from mechicl.page.runs import Run
 from mechicl.page.state import Head, View
 from mechicl.page.view import Number, Workbench, paired
 from mechicl.registry import main
+from mechicl.statistics import normal_interval
 
 
 @dataclass(frozen=True)

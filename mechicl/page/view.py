@@ -23,12 +23,13 @@ import torch
 
 from mechicl.engine.forward import forward, restart_hooks
 from mechicl.errors import SeriesError
-from mechicl.evaluators import EVALUATORS, mean_interval, paired_interval, score
+from mechicl.evaluators import EVALUATORS, score
 from mechicl.interventions import AblateHeads, edits
 from mechicl.measures.tables import tidy
 from mechicl.models.params import Params
 from mechicl.page.cache import Cache
 from mechicl.page.runs import Run
+from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.cores import cores
 from mechicl.system.surroundings import reading
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from mechicl.figures.style import short
+from mechicl.statistics import median_interval
 from mechicl.sweeps.plan import read_plan
 from research import plots, published, tables
 from research.claim import Claim, table
-from research.statistics import at, median_interval
+from research.statistics import at
 from research.verdicts import Part, Status
 
 SWEEP, CONDITION = "figure-1b", "raw"

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mechicl.statistics import holm
 from research.effects import against, effects
-from research.statistics import holm, paired, phases
+from research.statistics import paired, phases
 
 TIMES = np.array([0, 100, 200, 400, 800])
 

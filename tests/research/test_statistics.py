@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from research.statistics import at, holm, losses, p_text, paired, phases, spread
+from research.statistics import at, losses, p_text, paired, phases, spread
 
 TIMES = np.array([0, 100, 200, 300, 400])
 
@@ -53,12 +53,6 @@ def test_one_seed_is_no_test():
     got = paired(pd.Series({0: 1.0}), pd.Series({0: 0.5}))
     assert got["difference"] == 0.5
     assert np.isnan(got["p"])
-
-
-def test_holms_correction():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, float("nan"), 0.6])[[0, 2]] == pytest.approx([1.0, 1.0])
-    assert holm([]).size == 0
 
 
 def test_the_text_of_a_spread():

@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
+from operator import itemgetter
 from typing import Any
+
+from cachetools import LRUCache
 
 
 class Cache:
-    """Least recently used goes first once `limit` bytes are held.
+    """Least recently used goes first once `limit` bytes are held (cachetools.LRUCache).
 
     Values are results of pure functions of their key and must not be altered, so it does not
     matter who computed one: two users share it without disturbing one another.
     """
 
     def __init__(self, limit: int):
-        self.limit = limit
-        self._held = 0
-        self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._items = LRUCache[Hashable, tuple[Any, int]](limit, getsizeof=itemgetter(1))
         self._begun: dict[Hashable, threading.Event] = {}  # what someone computes right now
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Any | None:
         """The value, or None."""
         with self._lock:
-            found = self._items.get(key)
-            if found is None:
-                return None
-            self._items.move_to_end(key)
-            return found[0]
+            return self._items.get(key, (None, 0))[0]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         """Keep a value of about `size` bytes; one larger than the whole limit is not kept."""
-        if size > self.limit:
-            return
-        with self._lock:
-            old = self._items.pop(key, None)
-            self._held += size - (old[1] if old else 0)
-            self._items[key] = (value, size)
-            while self._held > self.limit:
-                _, (_, freed) = self._items.popitem(last=False)
-                self._held -= freed
+        with self._lock, suppress(ValueError):  # larger
+            self._items[key] = value, size
 
     def remember(self, key: Hashable, compute: Callable[[], Any], size: Callable[[Any], int]) -> Any:
         """The value of `key`, computed if it is not there. Who asks while another computes it

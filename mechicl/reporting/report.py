@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 import mechicl
@@ -26,25 +28,6 @@ from mechicl.system.paths import given
 
 # Analyses whose sections `render` lays out itself; any other that is reported follows them.
 _PLACED = ("transience", "induction_heads", "attention_over_time", "head_ablations")
-
-_STYLE = f"""
-:root {{ color-scheme: light; }}
-body {{ font-family: {FONT}; color: #222; margin: 0; background: #f6f7f9; line-height: 1.5; }}
-main {{ max-width: 1120px; margin: 0 auto; padding: 32px 24px 80px; }}
-h1 {{ font-size: 30px; margin: 0 0 4px; }} h2 {{ font-size: 21px; margin: 40px 0 4px; }}
-p.lead {{ font-size: 17px; margin: 0 0 12px; color: #444; max-width: 78ch; }}
-section > p {{ max-width: 78ch; color: #444; margin: 4px 0 10px; }}
-.card {{ background: white; border: 1px solid #e3e6ea; border-radius: 8px; padding: 12px 16px; margin: 12px 0; }}
-.card {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
-th, td {{ text-align: right; padding: 4px 14px 4px 0; border-bottom: 1px solid #eee; }}
-th:first-child, td:first-child {{ text-align: left; }}
-.card p {{ margin: 8px 0 2px; color: #666; font-size: 14px; }}
-li {{ margin: 4px 0; max-width: 86ch; }}
-pre {{ font-size: 12.5px; overflow-x: auto; }} code {{ background: #eef1f4; padding: 1px 5px; border-radius: 4px; }}
-footer {{ color: #777; font-size: 13px; margin-top: 48px; }}
-"""
-
 
 def report(series: Series, path: str | Path | None = None, *, progress: bool = True) -> Path:
     """Run the analyses that the page shows (their tables are saved too) and write it.
@@ -81,6 +64,16 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     return target
 
 
+@dataclass(frozen=True)
+class Section:
+    """One part of the page: `lines` are text, `cards` HTML that is safe as it is, `phases` rows of a table."""
+
+    title: str
+    lines: list[str]
+    cards: list[Markup] = field(default_factory=list)
+    phases: list[tuple[str, ...]] = field(default_factory=list)
+
+
 def render(series: Series, found: dict) -> str:
     """The page as text, from an analysis of each name."""
     from analyses.attention_over_time import moments
@@ -89,45 +82,42 @@ def render(series: Series, found: dict) -> str:
     transience, heads = found["transience"], found["induction_heads"]
     attention, ablations = found["attention_over_time"], found["head_ablations"]
     at = moments(series) if attention.figures else {}
-    parts = [
-        f"<h1>{_text(series.name)}</h1>", _summary(series),
-        _section("In-context learning over training", transience.text,
-                 draw(transience.figures["curves"]) + _phase_table(series)),
-        _section(heads.question, heads.text, "".join(map(draw, heads.figures.values()))),
-        _section(attention.question, attention.text,
-                 "".join(draw(f) for k, f in attention.figures.items() if k != "animation")
-                 + "".join(draw(f) for k, f in attention.figures.items() if k == "animation")),
-        *([_section("Attention, head by head", [
+    moving = sorted(attention.figures, key=lambda name: name == "animation")  # last
+    sections = [
+        Section("In-context learning over training", transience.text, [draw(transience.figures["curves"])],
+                _phase_rows(series)),
+        Section(heads.question, heads.text, [draw(f) for f in heads.figures.values()]),
+        Section(attention.question, attention.text, [draw(attention.figures[name]) for name in moving]),
+        *([Section("Attention, head by head", [
             f"Click a head to enlarge it; rows attend to columns. Mean over the {series.task.circuit.evaluator} "
             f"sequences{' that show the matching pair first' if series.config.task is None else ''}."],
             _circuitsvis(series, at))] if at else []),
-        _section(ablations.question, ablations.text, "".join(map(draw, ablations.figures.values()))),
-        *(_section(more.question, more.text, "".join(map(draw, more.figures.values())))
+        Section(ablations.question, ablations.text, [draw(f) for f in ablations.figures.values()]),
+        *(Section(more.question, more.text, [draw(f) for f in more.figures.values()])
           for name, more in found.items() if name not in _PLACED),
-        _section("Configuration", [], "<div class='card'><pre>"
-                 + _text(json.dumps(to_dict(series.config), indent=1)) + "</pre></div>"),
-        f"<footer>mechicl {mechicl.__version__}; torch {_text(series.manifest['versions']['torch'])}. Definitions "
-        "of every evaluator and measure are in the docstrings of <code>mechicl/evaluators.py</code> and "
-        "<code>mechicl/measures/</code>.</footer>",
     ]  # fmt: skip
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f"<meta name='viewport' content='width=device-width'><title>{_text(series.name)} | mechicl</title>"
-        f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script><script>{circuitsvis_bundle()}</script>"
-        f"</head><body><main>{''.join(parts)}</main></body></html>"
-    )
+    return _template().render(
+        name=series.name, font=FONT, scripts=[Markup(get_plotlyjs()), Markup(circuitsvis_bundle())],
+        summary=_summary(series), complete=series.complete, evaluators=_evaluators(series.config), sections=sections,
+        config=json.dumps(to_dict(series.config), indent=1), version=mechicl.__version__,
+        torch=series.manifest["versions"]["torch"],
+    )  # fmt: skip
 
 
-def _drawer() -> Callable[[go.Figure], str]:
+def _template() -> Template:
+    loader = PackageLoader("mechicl.reporting", "")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("report.html.j2")
+
+
+def _drawer() -> Callable[[go.Figure], Markup]:
     """Figures get numbered elements, so that the same series gives the same page."""
     count = iter(range(10_000))
 
-    def draw(figure: go.Figure) -> str:
-        page = figure.to_html(
+    def draw(figure: go.Figure) -> Markup:
+        return Markup(figure.to_html(
             include_plotlyjs=False, full_html=False, div_id=f"figure-{next(count)}", auto_play=False,
             config={"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}},
-        )  # fmt: skip
-        return f"<div class='card'>{page}</div>"
+        ))  # fmt: skip
 
     return draw
 
@@ -136,56 +126,36 @@ def _summary(series: Series) -> str:
     c, m = series.config, series.config.model
     body = "attention only" if not m.mlp_ratio else f"MLP ratio {m.mlp_ratio}"
     details = "; ".join(series.task.details(m))
-    done = "" if series.complete else " <b>This run is not finished.</b>"
-    return (
-        f"<p class='lead'>{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
-        f"{details and '; '}{details}. "
-        f"{short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
-        f"init seed {c.seeds.init}.{done}</p>"
-        f"<p class='lead'>{_evaluators(c)}</p>"
-    )
+    return (f"{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
+            f"{details and '; '}{details}. {short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
+            f"init seed {c.seeds.init}.")  # fmt: skip
 
 
-def _evaluators(config: Config) -> str:
-    """What is asked of the run, in a few sentences."""
+def _evaluators(config: Config) -> list[tuple[str, str]]:
+    """What is asked of the run: each one's name and what its sequences are."""
     names = main(config)
     if names == ["icl", "flip", "ciwl", "iwl"]:
-        return ("<b>ICL</b>: the label shown with the query's class, relabelled 0/1. <b>Flip</b>: the two "
-                "classes' labels swapped, so the context contradicts the weights. <b>CIWL</b>: the right label is in "
-                "the context, on a wrong exemplar. <b>IWL</b>: it is not in the context at all.")  # fmt: skip
-    return " ".join(f"<b>{_text(EVALUATORS[n].short)}</b>: {_text(EVALUATORS[n].meaning)}." for n in names)
+        return [("ICL", "the label shown with the query's class, relabelled 0/1"),
+                ("Flip", "the two classes' labels swapped, so the context contradicts the weights"),
+                ("CIWL", "the right label is in the context, on a wrong exemplar"),
+                ("IWL", "it is not in the context at all")]  # fmt: skip
+    return [(EVALUATORS[n].short, EVALUATORS[n].meaning) for n in names]
 
 
-def _section(title: str, lines: list[str], body: str) -> str:
-    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
-    return f"<section><h2>{_text(title)}</h2>{f'<ul>{items}</ul>' if items else ''}{body}</section>"
-
-
-def _phase_table(series: Series) -> str:
-    chance = chance_levels(series)
-    head = ("evaluator", "chance", "onset", "peak at", "peak", "half-decay", "final")
-    rows = []
+def _phase_rows(series: Series) -> list[tuple[str, ...]]:
+    chance, rows = chance_levels(series), []
     for name, p in series_phases(series).items():
-        when = [short(x) if x is not None else "–" for x in (p.onset, p.peak, p.half_decay)]
+        onset, at, decay = (short(x) if x is not None else "–" for x in (p.onset, p.peak, p.half_decay))
         peak = "–" if p.peak_value is None else f"{p.peak_value:.3f}"
-        rows.append((NAMES[name], f"{chance[name]:.3f}", when[0], when[1], peak, when[2], f"{p.final_value:.3f}"))
-    cells = "".join("<tr>" + "".join(f"<td>{_text(c)}</td>" for c in row) + "</tr>" for row in rows)
-    title = "".join(f"<th>{h}</th>" for h in head)
-    return (
-        f"<div class='card'><table><tr>{title}</tr>{cells}</table><p>Onset and half-decay: the curve crosses half-way "
-        "between chance and its peak, going up and coming down; in training sequences.</p></div>"
-    )
+        rows.append((NAMES[name], f"{chance[name]:.3f}", onset, at, peak, decay, f"{p.final_value:.3f}"))
+    return rows
 
 
-def _circuitsvis(series: Series, at: dict[str, int]) -> str:
+def _circuitsvis(series: Series, at: dict[str, int]) -> list[Markup]:
     shown = patterns(series, list(at.values()), series.task.circuit.evaluator)
     layers = range(series.config.model.n_layers)
-    return "".join(
-        f"<div class='card'><b>{_text(name)}</b>: {short(series.sequences(step))} sequences"
-        + circuitsvis_element(shown, i, layers, f"circuitsvis-{name}") + "</div>"
+    return [
+        Markup("<b>{}</b>: {} sequences").format(name, short(series.sequences(step)))
+        + Markup(circuitsvis_element(shown, i, layers, f"circuitsvis-{name}"))
         for i, (name, step) in enumerate(at.items())
-    )  # fmt: skip
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
+    ]

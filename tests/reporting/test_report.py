@@ -140,7 +140,7 @@ def test_the_phase_table_and_the_summary(tmp_path):
     assert cells[2] == ["Flip", "0.500", onset, "40", "1.000", "50", "0.000"]
     assert cells[4] == ["IWL (full vocabulary)", "0.062", "61", "80", "1.000", "–", "1.000"]
     assert len(cells) == 6
-    lead = html.unescape(re.findall(r"<p class='lead'>(.*?)</p>", text)[0])
+    lead = html.unescape(re.findall(r"<p class=\"lead\">(.*?)</p>", text)[0])
     for words in ("2 layers, 4 heads, width 128, attention only; 16 classes x 4 exemplars of 24 Gaussian features, "
                   "of norm 1 as made",
                   "2 pairs per sequence", "80 training sequences, 3 checkpoints, init seed 0."):  # fmt: skip

@@ -109,13 +109,13 @@ def _text(series: Series, table: pd.DataFrame) -> list[str]:
                 f"{words.removeprefix('→ ')} {at[0, score]:.2f} and {at[last, score]:.2f} ({even[score]:.2f})"
                 for score, (words, _, _) in OF_TOKENS.items() if score in even
             )  # fmt: skip
-            lines.append(f"At {name} ({short(series.sequences(step))} sequences), attention in layer 0 and layer "
+            lines.append(f"At {name} ({short(series.sequences_seen(step))} sequences), attention in layer 0 and layer "
                          f"{last}, means over heads (uniform attention in brackets): {told}.")  # fmt: skip
             continue
         lines.append(
-            f"At {name} ({short(series.sequences(step))} sequences): labels attend {at[0, 'label_to_exemplar']:.2f} "
-            f"to their exemplar and {at[0, 'label_to_self']:.2f} to themselves in layer 0 "
-            f"(uniform attention: {even['label_to_exemplar']:.2f} each); the query attends "
+            f"At {name} ({short(series.sequences_seen(step))} sequences): labels attend "
+            f"{at[0, 'label_to_exemplar']:.2f} to their exemplar and {at[0, 'label_to_self']:.2f} to themselves "
+            f"in layer 0 (uniform attention: {even['label_to_exemplar']:.2f} each); the query attends "
             f"{at[last, 'query_to_label']:.2f} to the matching exemplar's label and "
             f"{at[last, 'query_to_wrong']:.2f} to the others in layer {last} "
             f"(uniform attention: {even['query_to_label']:.2f} and {even['query_to_wrong']:.2f}; means over heads)."

@@ -132,7 +132,7 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
         return ["ICL never formed in this run, so there are no ICL heads to follow; the tables hold every ablation."]
     peak, last = series.step_at(phases[on].peak or 0), series.end
     led = looked_at(series.config)
-    lines = [f"ICL heads (chosen at {short(series.sequences(peak))} sequences on other sequences): "
+    lines = [f"ICL heads (chosen at {short(series.sequences_seen(peak))} sequences on other sequences): "
              + " ".join(f"L{la}H{h}" for la, h in group.heads) + "."]  # fmt: skip
     for name, step in ((f"{EVALUATORS[led].short}'s peak", peak), ("the end", last)):
         at = grouped[grouped.step == step]

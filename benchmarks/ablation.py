@@ -94,8 +94,8 @@ def more_labels(n: int) -> dict[int, dict[str, float]]:
     out = {}
     for labels in LABELS:
         config = recipes.get("demo")
-        config = replace(config, bank=replace(config.bank, n_classes=labels), steps=2,
-                         schedule=replace(config.schedule, log_points=1, linear_every=1, windows=()))  # fmt: skip
+        every = replace(config.checkpoint_steps, log_points=1, linear_every=1, windows=())
+        config = replace(config, bank=replace(config.bank, n_classes=labels), steps=2, checkpoint_steps=every)
         with tempfile.TemporaryDirectory() as folder:
             series = train(config, Path(folder) / "run", progress=False)
             heads, steps = every_head(config.model), series.steps[-2:]

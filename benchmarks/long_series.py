@@ -27,5 +27,5 @@ def long_series(source: Series, root: Path, count: int) -> None:
         near = min(source.steps, key=lambda s: abs(s - step))
         weights = source.weights(near)
         noisy = {k: w * (1 + 0.001 * torch.randn(w.shape, generator=rng)) for k, w in weights.items()}
-        writer.save("weights", step, source.sequences(step), saved_weights(pack(noisy), source.config))
-        append_line(root / "metrics.jsonl", lines[near] | {"step": step, "sequences": source.sequences(step)})
+        writer.save("weights", step, source.sequences_seen(step), saved_weights(pack(noisy), source.config))
+        append_line(root / "metrics.jsonl", lines[near] | {"step": step, "sequences": source.sequences_seen(step)})

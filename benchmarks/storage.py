@@ -64,7 +64,7 @@ def _forget(path: Path) -> None:
 
 
 def formats(series: Series) -> dict[str, dict[str, float]]:
-    """Bytes of each format as a share of float32's, and the largest change of any evaluator's headline."""
+    """Bytes of each format as a share of float32's, and the largest change of any evaluator's primary metric."""
     zstd, steps = ZstdCompressor(level=3), series.steps
     sizes: Counter[str] = Counter()
     before: dict[str, np.ndarray] = {}

@@ -117,14 +117,15 @@ class Regression(Task):
 
 
 register_evaluator(Evaluator(
-    name="new_weights", task="regression", label="Regression (new weights)", favours="context", headline="gain",
+    name="new_weights", task="regression", label="Regression (new weights)", favours="context", primary_metric="gain",
     meaning="weight vectors never trained on: 0 answers nothing, 1 is ridge regression", colour="#0072B2",
     symbol="circle", quantity="gain",
     draw=lambda config, source, n, rng: config.task.sequences(rng.standard_normal((n, config.task.dim)), rng),
 ))  # fmt: skip
 register_evaluator(Evaluator(
-    name="known_weights", task="regression", label="Regression (trained weights)", favours="weights", headline="gain",
-    meaning="the weight vectors that were trained on", colour="#C8501E", symbol="diamond", quantity="gain",
+    name="known_weights", task="regression", label="Regression (trained weights)", favours="weights",
+    meaning="the weight vectors that were trained on", colour="#C8501E", symbol="diamond", primary_metric="gain",
+    quantity="gain",
     draw=lambda config, source, n, rng: config.task.draw(source, n, rng),
 ))  # fmt: skip
 
@@ -135,5 +136,5 @@ def regression() -> Config:
     return Config(
         name="regression", steps=3000, batch_size=64, task=Regression(),
         model=ModelConfig(d_model=32, n_heads=4, mlp_ratio=4), optim=OptimConfig(lr=3e-3, warmup_steps=200),
-        schedule=ScheduleConfig(log_points=8, linear_every=250), n_eval=500,
+        checkpoint_steps=ScheduleConfig(log_points=8, linear_every=250), n_eval=500,
     )  # fmt: skip

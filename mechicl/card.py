@@ -47,7 +47,7 @@ def line(series: Series) -> str:
 
 
 def curves(series: Series) -> dict[str, list[tuple[float, float, int]]]:
-    """Evaluator -> its headline as recorded: (sequences, value, n), ascending. What is no number is left out."""
+    """Evaluator -> its primary metric as recorded: (sequences, value, n), ascending. What is no number is left out."""
     out: dict[str, list[tuple[float, float, int]]] = {}
     for entry in series.recorded():
         for row in entry.get("evaluators", ()):
@@ -63,7 +63,7 @@ def curves(series: Series) -> dict[str, list[tuple[float, float, int]]]:
 def _headline(evaluator: str) -> str:
     """Its primary metric; of one that this installation does not know, that of most."""
     known = EVALUATORS.get(evaluator)
-    return "in_context_acc" if known is None else known.headline
+    return "in_context_acc" if known is None else known.primary_metric
 
 
 def card(series: Series) -> str:

@@ -104,7 +104,7 @@ class OptimConfig:
     """
 
     lr: float = 1e-3
-    schedule: Literal["constant", "inverse_sqrt"] = "constant"
+    lr_schedule: Literal["constant", "inverse_sqrt"] = "constant"
     warmup_steps: int = 0  # linear from 0; with 'inverse_sqrt', then lr * sqrt(warmup/step)
     betas: tuple[float, float] = (0.9, 0.999)
     adam_eps: float = 1e-8
@@ -117,8 +117,8 @@ class OptimConfig:
         at_least("optim", self, lr=0, warmup_steps=0, l2=0, adam_eps=_SMALLEST)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas={self.betas}: expected two numbers from 0 to below 1, as (0.9, 0.999).")
-        if self.schedule == "inverse_sqrt" and self.warmup_steps < 1:
-            raise ConfigError("optim.schedule='inverse_sqrt' decays from the end of the warm-up: "
+        if self.lr_schedule == "inverse_sqrt" and self.warmup_steps < 1:
+            raise ConfigError("optim.lr_schedule='inverse_sqrt' decays from the end of the warm-up: "
                               "set warmup_steps to at least 1.")
 
     def lr_at(self, step: int) -> float:
@@ -126,7 +126,7 @@ class OptimConfig:
         done = step + 1
         if done < self.warmup_steps:
             return self.lr * done / self.warmup_steps
-        if self.schedule == "inverse_sqrt":
+        if self.lr_schedule == "inverse_sqrt":
             return self.lr * (self.warmup_steps / done) ** 0.5
         return self.lr
 
@@ -157,8 +157,8 @@ class ScheduleConfig:
     windows: tuple[Window, ...] = ()
 
     def __post_init__(self) -> None:
-        check_types(self, "schedule")
-        at_least("schedule", self, log_points=0, linear_every=0)
+        check_types(self, "checkpoint_steps")
+        at_least("checkpoint_steps", self, log_points=0, linear_every=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ class Config:
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    checkpoint_steps: ScheduleConfig = field(default_factory=ScheduleConfig)
     seeds: Seeds = field(default_factory=Seeds)
     n_eval: int = 2000  # sequences per evaluator
     # evaluators draw from the first so many training classes and exemplars of each; (1600, 5) is the published

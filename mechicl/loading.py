@@ -17,6 +17,7 @@ import typing
 from typing import Any, Literal, NoReturn
 
 from mechicl.errors import ConfigError as ConfigError
+from mechicl.old_names import present_names
 
 _LARGEST = 2**63 - 1  # whole numbers end up in int64
 
@@ -53,7 +54,7 @@ def from_dict(cls: type, data: Any, where: str = "config") -> Any:
     """Build `cls` from plain data, refusing unknown keys and ill-typed values by name."""
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a table of settings, got {data!r}.")
-    hints = type_hints(cls)
+    hints, data = type_hints(cls), present_names(cls, data, where)
     for key in data:
         if key not in hints:
             near = difflib.get_close_matches(str(key), hints, n=1)

@@ -51,7 +51,7 @@ def demo() -> Config:
         steps=24_000,
         bank=BankConfig(n_classes=1024, dim=12, eps=0.6, n_holdout_classes=128),
         optim=OptimConfig(lr=3e-3, warmup_steps=12_000),
-        schedule=ScheduleConfig(
+        checkpoint_steps=ScheduleConfig(
             log_points=16, linear_every=250, windows=(Window(start=750, stop=4000, every=125),)
         ),
         n_eval=1000,
@@ -67,7 +67,7 @@ def demo_small() -> Config:
     schedule = ScheduleConfig(
         log_points=8, linear_every=1000, windows=(Window(start=1200, stop=3800, every=200),)
     )  # fmt: skip
-    return replace(demo(), name="demo-small", schedule=schedule, states=1, weights_dtype="float16")
+    return replace(demo(), name="demo-small", checkpoint_steps=schedule, states=1, weights_dtype="float16")
 
 
 @recipe
@@ -84,7 +84,7 @@ def iwl() -> Config:
         sequences=SequenceConfig(n_pairs=4, burstiness=2, p_bursty=0.89),
         model=ModelConfig(mlp_ratio=4, mlp_layers=(1,)),
         optim=OptimConfig(lr=1.5e-3),
-        schedule=ScheduleConfig(
+        checkpoint_steps=ScheduleConfig(
             log_points=16, linear_every=250, windows=(Window(start=500, stop=3000, every=125),)
         ),
         n_eval=1000,
@@ -117,7 +117,7 @@ def coopetition() -> Config:
         ),
         model=ModelConfig(init="truncated"),
         optim=OptimConfig(lr=1e-5),
-        schedule=ScheduleConfig(log_points=16, linear_every=3125),
+        checkpoint_steps=ScheduleConfig(log_points=16, linear_every=3125),
         n_eval=5000,
         weights_dtype="float16",
     )  # fmt: skip
@@ -137,7 +137,7 @@ def coopetition_gaussian() -> Config:
         batch_size=32,
         bank=BankConfig(n_classes=12_800, dim=512, eps=0.5, n_holdout_classes=184),
         optim=OptimConfig(lr=1e-5),
-        schedule=ScheduleConfig(log_points=16, linear_every=3125),
+        checkpoint_steps=ScheduleConfig(log_points=16, linear_every=3125),
         weights_dtype="float16",
     )  # fmt: skip
 
@@ -164,7 +164,7 @@ def induction_2024() -> Config:
         sequences=SequenceConfig(labels="random", held_out_pairs=2),
         model=ModelConfig(positions="rotary", init="truncated"),
         optim=OptimConfig(lr=1e-5),
-        schedule=ScheduleConfig(linear_every=156),
+        checkpoint_steps=ScheduleConfig(linear_every=156),
         n_eval=1000,
         weights_dtype="float16",
     )  # fmt: skip
@@ -195,7 +195,7 @@ def transience_2023() -> Config:
             init="truncated",
         ),
         optim=OptimConfig(lr=3e-4),
-        schedule=ScheduleConfig(log_points=16, linear_every=15_625),
+        checkpoint_steps=ScheduleConfig(log_points=16, linear_every=15_625),
         n_eval=1000,
         weights_dtype="float16",
     )  # fmt: skip
@@ -217,7 +217,7 @@ def markov() -> Config:
         task=Markov(n_states=5, n_chains=28, length=32),
         model=ModelConfig(d_model=32, n_heads=4, mlp_ratio=4),
         optim=OptimConfig(lr=4e-3),
-        schedule=ScheduleConfig(log_points=12, linear_every=200),
+        checkpoint_steps=ScheduleConfig(log_points=12, linear_every=200),
         n_eval=1000,
     )  # fmt: skip
 
@@ -237,7 +237,7 @@ def omniglot_small() -> Config:
             kind="omniglot", n_classes=1856, n_holdout_classes=80,
             n_exemplars=20, n_holdout_exemplars=0, dim=12,
         ),
-        schedule=ScheduleConfig(
+        checkpoint_steps=ScheduleConfig(
             log_points=20, linear_every=200, windows=(Window(start=100, stop=1200, every=50),)
         ),
         n_eval=1000,
@@ -261,7 +261,7 @@ def omniglot_conv() -> Config:
         sequences=SequenceConfig(n_pairs=4, burstiness=2),
         model=ModelConfig(encoder="conv", channels=(16, 32, 8)),
         optim=OptimConfig(lr=3e-3, warmup_steps=3000),
-        schedule=ScheduleConfig(
+        checkpoint_steps=ScheduleConfig(
             log_points=6, linear_every=500, windows=(Window(start=1000, stop=4000, every=250),)
         ),
     )  # fmt: skip

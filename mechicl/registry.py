@@ -38,8 +38,8 @@ class Evaluator:
     favours: Literal["context", "weights", "both"]  # which strategy answers right
     colour: str
     symbol: str
-    headline: str = "in_context_acc"  # the primary metric; guessing is computed from the set (`evaluators.chance`)
-    quantity: str = "accuracy"  # what the headline measures, in a word, as at an axis
+    primary_metric: str = "in_context_acc"  # guessing is computed from the set (`evaluators.chance`)
+    quantity: str = "accuracy"  # what the primary metric measures, in a word, as at an axis
     answer_shown: bool = True  # whether the right label stands in the context
     # 'main': shown wherever evaluators are; 'more': recorded, and in curves and tables of phases, but not on the page;
     # 'training': sequences as in training, which have no phases and come last
@@ -133,7 +133,7 @@ def leading(names: Collection[str]) -> str | None:
 
 
 def quantity(config: Config) -> str:
-    """What a run's headlines measure, as at an axis that several share."""
+    """What a run's primary metrics measure, as at an axis that several share."""
     return " or ".join(dict.fromkeys(EVALUATORS[name].quantity for name in main(config)))
 
 
@@ -141,7 +141,7 @@ LOWEST_SHOWN = -0.5  # of gains, which have no least value: an axis goes down so
 
 
 def floor(config: Config) -> float:
-    """Where the axis of a run's headlines begins: at 0, which is the least accuracy, or at LOWEST_SHOWN."""
+    """Where the axis of a run's primary metrics begins: at 0, which is the least accuracy, or at LOWEST_SHOWN."""
     return 0.0 if all(EVALUATORS[name].quantity == "accuracy" for name in main(config)) else LOWEST_SHOWN
 
 

@@ -14,7 +14,7 @@ def evaluated_steps(config: Config) -> list[int]:
     Raises:
         ConfigError: an explicit step or window lies beyond the run.
     """
-    plan, last = config.schedule, config.steps
+    plan, last = config.checkpoint_steps, config.steps
     steps = {0, last}
     if plan.log_points:
         steps |= set(np.unique(np.geomspace(1, last, plan.log_points).round().astype(int)).tolist())

@@ -24,6 +24,7 @@ from typing import Any
 from mechicl.config import OF_EXEMPLARS, Config, from_dict, to_dict
 from mechicl.errors import ConfigError
 from mechicl.loading import Options, type_hints
+from mechicl.old_names import OLD_NAMES
 from mechicl.schedule import evaluated_steps
 
 _LONGEST, _LONGEST_NAME = 40, 180  # of one value in a folder's name, in characters, and of all, in bytes
@@ -45,6 +46,15 @@ def known() -> dict[str, Any]:
     return out
 
 
+def present_name(name: str) -> str:
+    """A dotted name, its parts as they are called today."""
+    cls, parts = Config, []
+    for part in name.split("."):
+        parts.append(OLD_NAMES.get(getattr(cls, "__name__", ""), {}).get(part, part))
+        cls = type_hints(cls).get(parts[-1]) if dataclasses.is_dataclass(cls) else None
+    return ".".join(parts)
+
+
 def flat(table: Mapping[str, Any], where: str, refused: Mapping[str, str] = types.MappingProxyType({}),
          prefix: str = "") -> dict[str, Any]:  # fmt: skip
     """Nested tables as dotted names, each a field of Config.
@@ -58,7 +68,7 @@ def flat(table: Mapping[str, Any], where: str, refused: Mapping[str, str] = type
     """
     out: dict[str, Any] = {}
     for key, value in table.items():
-        name = prefix + key
+        name = present_name(prefix + key)
         # A plugin's options and a task's settings: which there are, they say themselves.
         if (name == "task" or known().get(name) is Options) and isinstance(value, dict):
             out |= {f"{name}.{inner}": given for inner, given in value.items()}

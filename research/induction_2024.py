@@ -269,7 +269,7 @@ def strengths_over_training(series: Series, every: int = 4) -> tuple[np.ndarray,
     with threads(1):
         for step in steps:
             found.append(patterns(series, *training_set(series, step, all_labels=False))[0])
-    return np.array([series.sequences(step) for step in steps]), np.array(found)
+    return np.array([series.sequences_seen(step) for step in steps]), np.array(found)
 
 
 def main(argv: list[str]) -> None:

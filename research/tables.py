@@ -1,6 +1,6 @@
 """The committed tables: one per experiment, small, and all that the page is built from.
 
-A row is one evaluator (its headline metric) at one evaluated step of one run:
+A row is one evaluator (its primary metric metric) at one evaluated step of one run:
 
     condition, seed, complete   which run; whether it reached its end
     step, sequences             optimiser steps and training sequences seen
@@ -63,11 +63,13 @@ def collect_runs(name: str, runs: Iterable[Path]) -> pd.DataFrame:
 
 def of_series(series: Series, condition: str) -> pd.DataFrame:
     """What one run has recorded, as rows of a table."""
-    rows = headline(series.metrics)[["step", "sequences", "evaluator", "value", "n"]]
+    rows = primary_metric(series.metrics)[["step", "sequences", "evaluator", "value", "n"]]
     loss = series.training_loss.rename(columns={"loss": "value"})
     loss = loss.assign(evaluator="training", n=loss.sequences.diff().fillna(loss.sequences))
     levels = {
-        name: chance(name, series.evaluation_set(name, step=0), series.config.bank.labels)[EVALUATORS[name].headline]
+        name: chance(name, series.evaluation_set(name, step=0), series.config.bank.labels)[
+            EVALUATORS[name].primary_metric
+        ]
         for name in rows.evaluator.unique()
     }
     table = pd.concat([rows, loss[["step", "sequences", "evaluator", "value", "n"]]], ignore_index=True)
@@ -76,9 +78,9 @@ def of_series(series: Series, condition: str) -> pd.DataFrame:
     return table.assign(**front)[_COLUMNS].sort_values(["step", "evaluator"], ignore_index=True)
 
 
-def headline(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of rows with every metric, those of each evaluator's headline."""
-    return rows[rows.metric == rows.evaluator.map({name: e.headline for name, e in EVALUATORS.items()})]
+def primary_metric(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of rows with every metric, those of each evaluator's primary metric."""
+    return rows[rows.metric == rows.evaluator.map({name: e.primary_metric for name, e in EVALUATORS.items()})]
 
 
 def save(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:

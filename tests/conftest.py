@@ -159,7 +159,7 @@ def tiny_config() -> Config:
         ),
         model=ModelConfig(n_layers=2, d_model=16, n_heads=2),
         optim=OptimConfig(lr=1e-2),
-        schedule=ScheduleConfig(linear_every=10, steps=(1, 5)),
+        checkpoint_steps=ScheduleConfig(linear_every=10, steps=(1, 5)),
         n_eval=50,
         states=3,
         threads=1,

@@ -52,7 +52,7 @@ def known_config(n_pairs: int = 2) -> Config:
         bank=BankConfig(n_classes=CLASSES, n_holdout_classes=16, n_exemplars=4, dim=DIM, eps=0.0),
         sequences=SequenceConfig(n_pairs=n_pairs),
         model=ModelConfig(n_layers=2, d_model=128, n_heads=4, layer_norm=False),
-        schedule=ScheduleConfig(linear_every=5),
+        checkpoint_steps=ScheduleConfig(linear_every=5),
         n_eval=500,
         states=1,
         threads=1,

@@ -25,7 +25,7 @@ keep = "metrics"
 bank = {n_classes = 8, n_exemplars = 4, n_holdout_classes = 4, n_holdout_exemplars = 2, dim = 6, eps = 0.1}
 model = {d_model = 16, n_heads = 2}
 optim = {lr = 1e-2, warmup_steps = 0}
-schedule = {log_points = 0, linear_every = 20, windows = []}
+checkpoint_steps = {log_points = 0, linear_every = 20, windows = []}
 
 [[grid]]
 bank.n_labels = ["none", 4]

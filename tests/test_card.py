@@ -75,7 +75,7 @@ def test_the_card_has_every_curve_with_its_last_value_and_n(tiny_series):
     shown = rows(text)
     assert set(shown) == set(tiny_series.metrics.evaluator)
     for name, (value, n) in shown.items():
-        recorded = last.loc[name, EVALUATORS[name].headline]
+        recorded = last.loc[name, EVALUATORS[name].primary_metric]
         assert value == f"{recorded.value:.3f}"
         assert n == str(recorded.n)
 

@@ -31,7 +31,7 @@ FULL = Config(
     sequences=SequenceConfig(n_pairs=4, burstiness=2, zipf=1.0, exemplars="no_replacement"),
     model=ModelConfig(n_layers=3, mlp_ratio=4, mlp_layers=(0, 2), positions="rotary"),
     optim=OptimConfig(betas=(0.8, 0.99), l2=1e-4, l2_form="decoupled", l2_group="mlp"),
-    schedule=ScheduleConfig(steps=(3, 5), windows=(Window(start=1, stop=9, every=2),)),
+    checkpoint_steps=ScheduleConfig(steps=(3, 5), windows=(Window(start=1, stop=9, every=2),)),
     seeds=Seeds(init=3, data=4, eval=5),
 )
 
@@ -40,7 +40,7 @@ FULL = Config(
 def test_round_trip_through_json(config):
     again = from_dict(Config, json.loads(json.dumps(to_dict(config))))
     assert again == config
-    assert type(again.schedule.windows) is tuple
+    assert type(again.checkpoint_steps.windows) is tuple
     assert type(again.optim.betas) is tuple
 
 
@@ -49,7 +49,7 @@ def test_every_field_reaches_the_dict():
     for f in dataclasses.fields(Config):
         assert f.name in data or f.name == "task"  # a run says the settings of its own task alone
     assert data["model"]["mlp_layers"] == (0, 2)
-    assert data["schedule"]["windows"] == ({"start": 1, "stop": 9, "every": 2},)
+    assert data["checkpoint_steps"]["windows"] == ({"start": 1, "stop": 9, "every": 2},)
 
 
 def changed(path: str, value) -> dict:
@@ -69,7 +69,8 @@ def changed(path: str, value) -> dict:
         ("stepz", 1, "config.stepz: unknown key. Did you mean 'steps'?"),
         ("bank.epsilon", 1, "config.bank.epsilon: unknown key. "),
         ("model.n_head", 1, "config.model.n_head: unknown key. Did you mean 'n_heads'?"),
-        ("schedule.windows.0.evry", 1, "config.schedule.windows[0].evry: unknown key. Did you mean 'every'?"),
+        ("checkpoint_steps.windows.0.evry", 1,
+         "config.checkpoint_steps.windows[0].evry: unknown key. Did you mean 'every'?"),
         ("steps", "many", "config.steps='many': expected int, got str."),
         ("steps", 10.0, "config.steps=10.0: expected int, got float."),
         ("steps", True, "config.steps=True: expected int, got bool."),
@@ -86,7 +87,7 @@ def changed(path: str, value) -> dict:
         ("bank.n_labels", "8", "config.bank.n_labels='8': expected int, got str."),
         ("model.mlp_layers", [0, "1"], "config.model.mlp_layers[1]='1': expected int, got str."),
         ("bank", [], "config.bank: expected a table of settings, got []."),
-        ("schedule.windows", [3], "config.schedule.windows[0]: expected a table of settings, got 3."),
+        ("checkpoint_steps.windows", [3], "config.checkpoint_steps.windows[0]: expected a table of settings, got 3."),
         ("name", 7, "config.name=7: expected str, got int."),
     ],
 )
@@ -154,10 +155,10 @@ def test_missing_keys_take_their_defaults():
         (lambda: conv(kind="omniglot"), "exemplars are principal components: take model.encoder='linear', or"),
         (lambda: conv(kind="tokens", dim=256), "exemplars are token embeddings: take model.encoder='linear', or"),
         (lambda: OptimConfig(lr=-1), "optim.lr=-1.0: expected at least 0."),
-        (lambda: OptimConfig(schedule="inverse_sqrt"), "set warmup_steps to at least 1"),
+        (lambda: OptimConfig(lr_schedule="inverse_sqrt"), "set warmup_steps to at least 1"),
         (lambda: Window(start=5, stop=4, every=1), "window 5..4 every 1"),
         (lambda: Window(start=0, stop=4, every=0), "window 0..4 every 0"),
-        (lambda: ScheduleConfig(log_points=-1), "schedule.log_points=-1: expected at least 0."),
+        (lambda: ScheduleConfig(log_points=-1), "checkpoint_steps.log_points=-1: expected at least 0."),
         (lambda: Config(name="", steps=1), "a run's name is made of letters"),
         (lambda: Config(name="../x", steps=1), "a run's name is made of letters"),
         (lambda: Config(name="a/b", steps=1), "a run's name is made of letters"),
@@ -211,7 +212,7 @@ def test_has_mlp():
 def test_lr_warms_up_then_decays_as_inverse_sqrt(step, warmup):
     done = step + 1
     constant = OptimConfig(lr=0.5, warmup_steps=warmup)
-    decaying = dataclasses.replace(constant, schedule="inverse_sqrt")
+    decaying = dataclasses.replace(constant, lr_schedule="inverse_sqrt")
     assert constant.lr_at(step) == pytest.approx(0.5 * min(1, done / warmup))
     assert decaying.lr_at(step) == pytest.approx(0.5 * min(done / warmup, (warmup / done) ** 0.5))
     assert decaying.lr_at(4 * warmup - 1) == pytest.approx(0.25)

@@ -58,18 +58,18 @@ def test_train_is_drawn_as_in_training():
     batch = evaluation_set("train", config, bank)
     assert len(batch) == N
     assert (in_context(batch).sum(1) == 3).all()
-    assert torch.equal(batch.labels, batch.canonical[:, :-1])
-    assert torch.equal(batch.target, batch.canonical[:, -1])
+    assert torch.equal(batch.labels, batch.trained_labels[:, :-1])
+    assert torch.equal(batch.target, batch.trained_labels[:, -1])
     assert (batch.classes[:, -1] == 0).float().mean() > 0.15  # Zipf over 40 classes: .23
     assert batch.classes.max() < 40
-    shown = bank.exemplars[batch.classes.numpy(), batch.drawings.numpy()]
+    shown = bank.exemplars[batch.classes.numpy(), batch.exemplar_ids.numpy()]
     np.testing.assert_array_equal(batch.exemplars.numpy(), shown)
 
 
 def repeats(batch: Batch) -> float:
     """How often a context item of the query's class shows the query's own exemplar."""
     same = in_context(batch)
-    return float((batch.drawings[:, :-1] == batch.drawings[:, -1:])[same].float().mean())
+    return float((batch.exemplar_ids[:, :-1] == batch.exemplar_ids[:, -1:])[same].float().mean())
 
 
 @pytest.mark.parametrize("rule", ["replacement", "no_replacement", "matched"])
@@ -84,7 +84,7 @@ def test_evaluation_sets_draw_exemplars_with_replacement_whatever_is_trained_on(
         got, as_trained = (evaluation_set(name, c, bank) for c in (config, asked))
         want = evaluation_set(name, plain, bank)
         if name != "train":
-            assert torch.equal(got.drawings, want.drawings)
+            assert torch.equal(got.exemplar_ids, want.exemplar_ids)
             assert torch.equal(got.exemplars, want.exemplars)
         if in_context(want).any():
             assert repeats(got) == pytest.approx(as_ruled if name == "train" else one, abs=0.07)
@@ -121,8 +121,8 @@ def test_flip_swaps_the_two_canonical_labels(setup):
     same = in_context(batch)
     assert (same.sum(1) == config.sequences.n_pairs // 2).all()
     assert torch.equal(batch.labels == batch.target[:, None], same)
-    assert (batch.labels != batch.canonical[:, :-1]).all()
-    for labels, canonical in zip(batch.labels.tolist(), batch.canonical.tolist(), strict=True):
+    assert (batch.labels != batch.trained_labels[:, :-1]).all()
+    for labels, canonical in zip(batch.labels.tolist(), batch.trained_labels.tolist(), strict=True):
         assert set(labels) == set(canonical)
 
 
@@ -132,10 +132,10 @@ def test_ciwl_puts_the_querys_label_on_one_wrong_exemplar(setup):
     batch = evaluation_set("ciwl", config, bank)
     assert not in_context(batch).any()
     assert all(len(set(row)) == c + 1 for row in batch.classes.tolist())
-    assert torch.equal(batch.target, batch.canonical[:, -1])
+    assert torch.equal(batch.target, batch.trained_labels[:, -1])
     copied = batch.labels == batch.target[:, None]
     assert (copied.sum(1) == 1).all()
-    assert torch.equal(batch.labels[~copied], batch.canonical[:, :-1][~copied])
+    assert torch.equal(batch.labels[~copied], batch.trained_labels[:, :-1][~copied])
     assert all(len(set(row)) == c for row in batch.labels.tolist())
 
 
@@ -144,8 +144,8 @@ def test_iwl_never_shows_the_querys_class_or_label(setup):
     batch = evaluation_set("iwl", config, bank)
     assert not in_context(batch).any()
     assert all(len(set(row)) == config.sequences.n_pairs + 1 for row in batch.classes.tolist())
-    assert torch.equal(batch.labels, batch.canonical[:, :-1])
-    assert torch.equal(batch.target, batch.canonical[:, -1])
+    assert torch.equal(batch.labels, batch.trained_labels[:, :-1])
+    assert torch.equal(batch.target, batch.trained_labels[:, -1])
     assert not (batch.labels == batch.target[:, None]).any()
 
 
@@ -162,12 +162,12 @@ def test_evaluation_is_uniform_over_classes_whatever_the_training_distribution()
 def test_shared_labels_stay_distinct_within_a_context(name):
     config, bank = make(4, n_labels=10, burstiness=1)
     batch = evaluation_set(name, config, bank)
-    for classes, canonical in zip(batch.classes.tolist(), batch.canonical.tolist(), strict=True):
+    for classes, canonical in zip(batch.classes.tolist(), batch.trained_labels.tolist(), strict=True):
         assert len(set(canonical)) == len(set(classes))
     if name == "iwl":
         assert not (batch.labels == batch.target[:, None]).any()
     if name == "flip":
-        assert (batch.labels != batch.canonical[:, :-1]).all()
+        assert (batch.labels != batch.trained_labels[:, :-1]).all()
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -203,7 +203,7 @@ def test_sets_by_name_and_size():
 
 
 def test_headlines():
-    assert {k: e.headline for k, e in EVALUATORS.items() if e.task == "exemplar_label"} == {
+    assert {k: e.primary_metric for k, e in EVALUATORS.items() if e.task == "exemplar_label"} == {
         "train": "in_context_acc", "icl": "in_context_acc", "flip": "in_context_acc",
         "ciwl": "in_context_acc", "iwl": "acc", "icl_holdout": "in_context_acc",
         "holdout_pairs": "acc", "holdout_classes": "acc", "holdout_exemplars": "acc",
@@ -362,9 +362,9 @@ def test_the_published_evaluation_draws_from_the_first_classes_and_exemplars():
     for name in ("icl", "flip", "ciwl", "iwl", "train"):
         batch = evaluation_set(name, first, bank)
         assert set(batch.classes.flatten().tolist()) == set(range(15))
-        assert set(batch.drawings.flatten().tolist()) == {0, 1}
+        assert set(batch.exemplar_ids.flatten().tolist()) == {0, 1}
     twice = evaluation_set("icl", first, bank)
-    same = (twice.classes[:, :-1] == twice.classes[:, -1:]) & (twice.drawings[:, :-1] == twice.drawings[:, -1:])
+    same = (twice.classes[:, :-1] == twice.classes[:, -1:]) & (twice.exemplar_ids[:, :-1] == twice.exemplar_ids[:, -1:])
     assert same.any(1).double().mean().item() == pytest.approx(1 - (1 / 2) ** 2, abs=0.05)  # two pairs of two drawings
 
 
@@ -419,7 +419,7 @@ def test_held_out_pairs_classes_and_exemplars():
         assert (same.sum(1) == 1).all(), name
         assert name == "holdout_pairs" or pairs_shown(batch) == trained, name
         part = part_shown(bank, name)
-        shown = part.exemplars[batch.classes.numpy(), batch.drawings.numpy()]
+        shown = part.exemplars[batch.classes.numpy(), batch.exemplar_ids.numpy()]
         np.testing.assert_array_equal(batch.exemplars.numpy(), shown)
     x = bank.exemplars
     for name, where in (("train", x[:40, :1]), ("holdout_pairs", x[:40, :1]), ("holdout_classes", x[40:, :1]),
@@ -433,7 +433,7 @@ def test_held_out_pairs_classes_and_exemplars():
 def test_classes_that_share_a_label_of_their_own_meet_where_labels_are_dealt_out_anew():
     config, bank = relabelled()
     for name, batch in evaluation_sets(config, bank).items():
-        meet = (batch.canonical[:, 0] == batch.canonical[:, 1]).float().mean().item()
+        meet = (batch.trained_labels[:, 0] == batch.trained_labels[:, 1]).float().mean().item()
         assert meet == pytest.approx(0.18, abs=0.09), name  # 7 of 39 others; of held-out classes 1 of 9
 
 
@@ -443,7 +443,7 @@ def test_held_out_sets_are_uniform_and_draw_exemplars_with_replacement_whatever_
     for name in ("holdout_pairs", "holdout_classes", "holdout_exemplars"):
         one, two = evaluation_set(name, config, bank), evaluation_set(name, skewed, bank)
         assert torch.equal(one.classes, two.classes), name
-        assert torch.equal(one.drawings, two.drawings), name
+        assert torch.equal(one.exemplar_ids, two.exemplar_ids), name
 
 
 def test_chance_where_labels_are_dealt_out_anew():

@@ -32,7 +32,7 @@ def tiny_plugged() -> Config:
     '''Nothing is reproduced.'''
     bank = BankConfig(n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=2, dim=6)
     return Config(name="tiny-plugged", steps=20, batch_size=8, bank=bank, n_eval=20, states=1,
-                  model=ModelConfig(d_model=16, n_heads=2), schedule=ScheduleConfig(linear_every=5))
+                  model=ModelConfig(d_model=16, n_heads=2), checkpoint_steps=ScheduleConfig(linear_every=5))
 """
 
 
@@ -135,7 +135,7 @@ def test_an_analysis(run, tiny_copy):
     code, out = run("analyze", root, "recall", "--quiet", "--plugin", "recall")
     assert (code, "IWL ends at" in out) == (0, True)
     assert run("report", root, "--quiet", "--plugin", "recall")[0] == 0
-    assert "How often is the class&#x27;s own label given" in (root / "report.html").read_text()
+    assert "How often is the class&#39;s own label given" in (root / "report.html").read_text()
     assert (root / "analysis" / "recall.parquet").is_file()
     assert "plugins" not in tiny_copy.manifest  # a run does not need the analyses that look at it
 
@@ -183,7 +183,7 @@ def test_a_manifest_that_names_nonsense_is_refused(tiny_copy):
 def test_a_task(run):
     """Continuous targets, another loss, another input: seen wherever a run is, and refused without its module."""
     made = ("train", "regression", "--plugin", "regression", "--quiet", "--out", "lines", "--set", "steps=60",
-            "--set", "n_eval=60", "--set", "schedule.linear_every=30")  # fmt: skip
+            "--set", "n_eval=60", "--set", "checkpoint_steps.linear_every=30")  # fmt: skip
     code, out = run(*made)
     assert code == 0, out
     assert "regression\n    Linear regression in context" in run("recipes", "--plugin", "regression")[1]

@@ -43,11 +43,11 @@ TINY = Config(
     bank=BankConfig(n_classes=8, n_exemplars=3, n_holdout_classes=4, n_holdout_exemplars=1, dim=9),
     model=ModelConfig(d_model=8, n_heads=2, mlp_ratio=1, channels=(2,)),
     optim=OptimConfig(lr=1e-2, warmup_steps=1, l2=1e-3),
-    schedule=ScheduleConfig(windows=(Window(start=0, stop=1, every=1),)),
+    checkpoint_steps=ScheduleConfig(windows=(Window(start=0, stop=1, every=1),)),
     treatments=(Treatment(kind="ablate", heads=((0, 1),)),),
 )  # fmt: skip
 SOUND = {  # of each class an instance that can be
-    Config: TINY, Treatment: TINY.treatments[0], Window: TINY.schedule.windows[0],
+    Config: TINY, Treatment: TINY.treatments[0], Window: TINY.checkpoint_steps.windows[0],
     AblateHeads: AblateHeads(heads=((0, 1),)), AblateMLPs: AblateMLPs(layers=(1,)),
     ClampMatch: ClampMatch(heads=((0, 1),)), Temper: Temper(heads=((0, 1),), temperature=2.0),
     Graft: Graft(parts=("mlp",), source=3),
@@ -152,7 +152,7 @@ LITERALS = [
 
 def test_the_walk_finds_the_fields_that_it_is_for():
     assert {BankConfig, SequenceConfig, ModelConfig, OptimConfig, ScheduleConfig, Window, Treatment} <= set(CLASSES)
-    assert (OptimConfig, "schedule", "inverse_sqrt") in LITERALS
+    assert (OptimConfig, "lr_schedule", "inverse_sqrt") in LITERALS
     assert (Treatment, "pattern", "uniform") in LITERALS
 
 

@@ -13,7 +13,7 @@ from mechicl.schedule import checkpoint_steps, state_steps
 
 
 def make(steps: int = 100, states: int = 4, **schedule) -> Config:
-    return Config(name="x", steps=steps, states=states, schedule=ScheduleConfig(**schedule))
+    return Config(name="x", steps=steps, states=states, checkpoint_steps=ScheduleConfig(**schedule))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_checkpoint_steps(config, expected):
 
 
 def test_explicit_steps():
-    config = Config(name="x", steps=100, schedule=ScheduleConfig(steps=(7, 3, 7, 100)))
+    config = Config(name="x", steps=100, checkpoint_steps=ScheduleConfig(steps=(7, 3, 7, 100)))
     assert checkpoint_steps(config) == [0, 3, 7, 100]
 
 
@@ -62,7 +62,7 @@ def test_the_union_of_everything(last, log_points, every, data):
     stop, step = data.draw(st.integers(start, last)), data.draw(st.integers(1, 50))
     window = Window(start=start, stop=stop, every=step)
     plan = ScheduleConfig(log_points=log_points, linear_every=every, steps=explicit, windows=(window,))
-    config = Config(name="x", steps=last, schedule=plan, states=data.draw(st.integers(1, 12)))
+    config = Config(name="x", steps=last, checkpoint_steps=plan, states=data.draw(st.integers(1, 12)))
     steps = checkpoint_steps(config)
     assert steps == sorted(set(steps))
     assert (steps[0], steps[-1]) == (0, last)
@@ -70,7 +70,7 @@ def test_the_union_of_everything(last, log_points, every, data):
     assert {window.start, window.stop} <= set(steps)
     parts = [ScheduleConfig(log_points=log_points), ScheduleConfig(linear_every=every),
              ScheduleConfig(steps=explicit), ScheduleConfig(windows=(window,))]  # fmt: skip
-    alone = [checkpoint_steps(Config(name="x", steps=last, schedule=p)) for p in parts]
+    alone = [checkpoint_steps(Config(name="x", steps=last, checkpoint_steps=p)) for p in parts]
     assert set(steps) == set().union(*alone)
     assert json.loads(json.dumps(steps)) == steps  # plain ints, for the manifest
     states = state_steps(config)
@@ -89,7 +89,7 @@ def test_the_union_of_everything(last, log_points, every, data):
     ],
 )
 def test_steps_beyond_the_run_are_refused(plan, step):
-    config = Config(name="x", steps=100, schedule=plan)
+    config = Config(name="x", steps=100, checkpoint_steps=plan)
     with pytest.raises(ConfigError, match=rf"schedule names step {step}, but the run has steps 0\.\.100"):
         checkpoint_steps(config)
 

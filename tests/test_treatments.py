@@ -200,7 +200,7 @@ def test_relabelling_permutes_the_map(tiny_config):
     for m in maps:
         assert sorted(m[: bank.n_classes]) == sorted(bank.label_of_class[: bank.n_classes])
     for step, batch in enumerate(training_batches(config, bank, 0, 60)):
-        assert np.array_equal(batch.canonical.numpy(), maps[step][batch.classes.numpy()])
+        assert np.array_equal(batch.trained_labels.numpy(), maps[step][batch.classes.numpy()])
         assert np.array_equal(batch.target.numpy(), maps[step][batch.classes[:, -1].numpy()])
     # A checkpoint is scored on the map of the update that made it.
     assert np.array_equal(bank_at(config, bank, 30).label_of_class, maps[29])

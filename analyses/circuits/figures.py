@@ -23,7 +23,7 @@ _LAYERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 def draw(series: Series, at: Moments, table: pd.DataFrame) -> dict[str, go.Figure]:
     """Every figure of the analysis."""
     topics = {str(name): rows for name, rows in table.groupby("topic")}
-    peak = short(series.sequences(at.peak))
+    peak = short(series.sequences_seen(at.peak))
     out = {
         "heads": _heads(topics["heads"], topics["correlations"], at, peak),
         "crossed": _crossed(topics["crossed"]),
@@ -36,7 +36,7 @@ def draw(series: Series, at: Moments, table: pd.DataFrame) -> dict[str, go.Figur
     }
     if at.peak > 0:
         for name in out.keys() - {"heads"}:
-            out[name].add_vline(x=series.sequences(at.peak), line={"color": "#bbb", "width": 1, "dash": "dash"},
+            out[name].add_vline(x=series.sequences_seen(at.peak), line={"color": "#bbb", "width": 1, "dash": "dash"},
                                 row="all", col="all")  # type: ignore[reportArgumentType]  # fmt: skip
     return out
 

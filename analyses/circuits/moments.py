@@ -31,7 +31,7 @@ def moments(series: Series) -> Moments:
     peak = series.step_at(top) if top is not None else steps[len(steps) // 2]
     level = chance("icl", series.evaluation_set("icl", step=0), series.config.bank.labels)["in_context_acc"]
     times, values = series.curve("icl")
-    below = times[(times <= series.sequences(peak)) & (values < level + MIN_RISE)]
+    below = times[(times <= series.sequences_seen(peak)) & (values < level + MIN_RISE)]
     return Moments(series.step_at(below[-1]) if len(below) else steps[0], peak, series.end, formed)
 
 

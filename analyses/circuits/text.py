@@ -19,7 +19,7 @@ def sentences(series: Series, at: Moments, table: pd.DataFrame) -> list[str]:
     """The findings, or first that ICL never formed."""
     topics = {str(name): rows for name, rows in table.groupby("topic")}
     n = int(topics["crossed"].n.max())
-    before, peak, end = (short(series.sequences(s)) for s in (at.before, at.peak, at.end))
+    before, peak, end = (short(series.sequences_seen(s)) for s in (at.before, at.peak, at.end))
     what = {"flip": "Flip's peak", "icl": "ICL's peak; Flip never formed"}.get(at.formed or "")
     first = f"Compared: {peak} sequences ({what}), {end} (the end), {before} (before ICL); n = {n:,} per evaluator."
     if what is None:
@@ -141,7 +141,7 @@ def _parts(series: Series, table: pd.DataFrame, times: pd.DataFrame, at: Moments
 
     def when(name: str, evaluator: str) -> str:
         step = found[name, evaluator, "matters_from"]
-        return "never" if math.isnan(step) else f"from {short(series.sequences(int(step)))}"
+        return "never" if math.isnan(step) else f"from {short(series.sequences_seen(int(step)))}"
 
     def swapped(part: str) -> str:
         end, before = (wide(table, f"late {part}").loc[step] for step in (at.end, at.before))

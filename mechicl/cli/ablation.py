@@ -78,8 +78,8 @@ def table(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What is printed, and the tidy table behind it with the column `effect` (its intact rows left as they are).
 
-    The first has a row per evaluator: the headline intact and ablated, the paired change with its 95% interval, n,
-    and the range of the changes of the random controls.
+    The first has a row per evaluator: the primary metric intact and ablated, the paired change with its 95% interval,
+    n, and the range of the changes of the random controls.
     """
     condition.check(series.config.model)
     others = controls(condition, series.config.model)

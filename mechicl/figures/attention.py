@@ -107,7 +107,7 @@ def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure
         for h in range(n_heads):
             fig.add_trace(_heatmap(values[la, h], shown.tokens), row=la + 1, col=h + 1)
     step = shown.steps[index]
-    finish(fig, f"Attention at {short(series.sequences(step))} sequences (step {step:,})",
+    finish(fig, f"Attention at {short(series.sequences_seen(step))} sequences (step {step:,})",
            f"{shown.what}; rows attend to columns" + (f"<br>{shown.note}" if shown.note else ""),
            150 + 150 * n_layers)  # fmt: skip
     fig.update_xaxes(showgrid=False, tickfont={"size": 9}, tickangle=-90, ticks="")
@@ -120,7 +120,7 @@ def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure
 
 def head_animation(shown: Patterns, series: Series, layer: int, head: int) -> go.Figure:
     """One head step by step, with a play button and a slider."""
-    label = [f"{short(series.sequences(step))} sequences" for step in shown.steps]
+    label = [f"{short(series.sequences_seen(step))} sequences" for step in shown.steps]
     frames = [
         go.Frame(data=[_heatmap(x[layer, head], shown.tokens)], name=name)
         for x, name in zip(shown.values, label, strict=True)

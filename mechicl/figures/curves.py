@@ -17,13 +17,13 @@ from mechicl.series import Series
 
 
 def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, log: bool = True) -> go.Figure:
-    """Every evaluator's headline over training with its 95% interval, the training loss
+    """Every evaluator's primary metric over training with its 95% interval, the training loss
     below, and ICL's phase times as vertical lines."""
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05)
     metrics = series.metrics
     ends = {}
     for name in [n for n in EVALUATORS if n in set(metrics.evaluator)]:
-        rows = metrics[(metrics.evaluator == name) & (metrics.metric == EVALUATORS[name].headline)]
+        rows = metrics[(metrics.evaluator == name) & (metrics.metric == EVALUATORS[name].primary_metric)]
         rows = rows[rows.sequences > 0] if log else rows
         if len(rows):
             ends[name] = float(rows.sequences.iloc[-1]), float(rows.value.iloc[-1])
@@ -59,7 +59,7 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
     ends = {}
     recorded = [set(series.metrics.evaluator) for series in runs]
     for name in [n for n in main() if all(n in found for found in recorded)]:
-        metric = EVALUATORS[name].headline
+        metric = EVALUATORS[name].primary_metric
         for series in runs:
             x, y = series.curve(name, metric)
             fig.add_trace(go.Scatter(

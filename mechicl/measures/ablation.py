@@ -61,8 +61,8 @@ def evaluate(
         ablate: one intervention or several, each on its own.
         n: sequences per evaluator; fold: which evaluation set (`evaluators.evaluation_set`).
         metrics: which ones, of exemplars and labels any of `evaluators.ALL_METRICS` (default: those recorded in
-            training); None for the headline of each evaluator alone, which is much cheaper: only `iwl` then needs the
-            full vocabulary.
+            training); None for the primary metric of each evaluator alone, which is much cheaper: only
+            `iwl` then needs the full vocabulary.
     """
     conditions = as_interventions(ablate)
     for condition in conditions:
@@ -205,7 +205,7 @@ def answers(
 
     Args:
         step: one checkpoint.
-        metric: one of `evaluators.ALL_METRICS` (default: the evaluator's headline).
+        metric: one of `evaluators.ALL_METRICS` (default: the evaluator's primary metric).
         n, fold: as in `evaluate`.
 
     Returns:
@@ -220,7 +220,7 @@ def answers(
     for condition in conditions:
         condition.check(model)
     batch, (chosen,) = series.evaluation_set(evaluator, n, fold), chosen_steps(series, step)
-    wanted = metric or EVALUATORS[evaluator].headline
+    wanted = metric or EVALUATORS[evaluator].primary_metric
     *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1)
     return scored[wanted].reshape(-1).numpy()
 
@@ -263,7 +263,7 @@ def head_effects(
         n, fold: as in `evaluate`.
 
     Returns:
-        One row per step, evaluator and head: layer, head, value (the ablated headline), effect (ablated minus
+        One row per step, evaluator and head: layer, head, value (the ablated primary metric), effect (ablated minus
         intact, in shares of 1) and its paired 95% interval effect_low, effect_high, of n sequences.
 
     Raises:

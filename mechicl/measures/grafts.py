@@ -122,7 +122,7 @@ def evaluate_grafts(
     Args:
         steps: the hosts, default all; evaluators: default all.
         n: sequences per evaluator; fold: which evaluation set.
-        metrics: None for the headline of each evaluator alone.
+        metrics: None for the primary metric of each evaluator alone.
 
     Returns:
         As `measures.ablation.evaluate`; `intervention` names the graft ('intact' first), `baseline`

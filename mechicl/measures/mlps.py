@@ -29,7 +29,7 @@ KINDS: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
 
 @measure(
     "ablate_mlps", rows="step, evaluator, layer, kind",
-    value="the headline without a layer's MLP",
+    value="the primary metric without a layer's MLP",
     against="the row 'intact'",
 )  # fmt: skip
 def ablate_mlps(
@@ -39,7 +39,7 @@ def ablate_mlps(
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The tidy table of headlines, intact and without the MLP of each layer that has one.
+    """The tidy table of primary metrics, intact and without the MLP of each layer that has one.
 
     `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's, `baseline` what takes its place. Other sets
     of MLPs, and paired intervals of what is lost: `series.evaluate(ablate=AblateMLPs(layers=(0, 1)))`.

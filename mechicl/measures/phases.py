@@ -69,7 +69,7 @@ def _crossing(times: np.ndarray, values: np.ndarray, level: float) -> float | No
 
 
 def series_phases(series: Series) -> dict[str, Phases]:
-    """Phases of every recorded evaluator's headline curve, chance computed from its set.
+    """Phases of every recorded evaluator's primary metric curve, chance computed from its set.
 
     Raises:
         SeriesError: nothing was recorded yet.
@@ -78,15 +78,15 @@ def series_phases(series: Series) -> dict[str, Phases]:
     if not series.metrics.size:
         raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
     for name, level in chance_levels(series).items():
-        out[name] = phase_times(*series.curve(name, EVALUATORS[name].headline), level)
+        out[name] = phase_times(*series.curve(name, EVALUATORS[name].primary_metric), level)
     return out
 
 
 def chance_levels(series: Series) -> dict[str, float]:
-    """What guessing scores in the headline of every recorded evaluator that has phases, computed from its set."""
+    """What guessing scores in the primary metric of every recorded evaluator that has phases, computed from its set."""
     outputs, recorded = series.task.n_outputs, set(series.metrics.evaluator)
     return {
-        name: chance(name, series.evaluation_set(name, step=0), outputs)[EVALUATORS[name].headline]
+        name: chance(name, series.evaluation_set(name, step=0), outputs)[EVALUATORS[name].primary_metric]
         for name in with_phases() if name in recorded
     }  # fmt: skip
 

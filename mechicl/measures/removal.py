@@ -40,7 +40,7 @@ def without_directions(params: Params, basis: np.ndarray, layer: int) -> Params:
 @reading()
 @measure(
     "remove_directions", rows="step, evaluator, directions",
-    value="the headline without directions of the residual stream that carry an answer",
+    value="the primary metric without directions of the residual stream that carry an answer",
     against="the row 'intact'",
 )  # fmt: skip
 def remove_directions(
@@ -51,14 +51,14 @@ def remove_directions(
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The tidy table of headlines, intact and without each variation's directions or random ones.
+    """The tidy table of primary metrics, intact and without each variation's directions or random ones.
 
     `intervention` is 'without flip', ..., 'without random 0', ...; `baseline` how many directions went.
     """
     model, chosen = series.config.model, chosen_steps(series, steps)
     names = main(series.config) if evaluators is None else evaluators
     sets = {name: series.evaluation_set(name, n) for name in names}
-    wanted = {name: (EVALUATORS[name].headline,) for name in sets}
+    wanted = {name: (EVALUATORS[name].primary_metric,) for name in sets}
     count = max(1, model.d_model // 4)
     drawn = np.random.default_rng(0).standard_normal((RANDOM, model.d_model, count))
 

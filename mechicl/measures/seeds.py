@@ -38,7 +38,7 @@ def seed_bands(
     Args:
         runs: seeds of one recipe (what differs beside the seed is not looked at).
         evaluators: default those that every run recorded.
-        metric: 'in_context_acc', 'acc' or 'loss'; default the headline of each evaluator.
+        metric: 'in_context_acc', 'acc' or 'loss'; default the primary metric of each evaluator.
 
     Returns:
         One row per evaluator and time, ascending: evaluator, metric, sequences (training sequences seen),
@@ -60,7 +60,7 @@ def seed_bands(
 
 
 def _band(runs: Sequence[Series], evaluator: str, metric: str | None) -> pd.DataFrame:
-    metric = metric or (EVALUATORS[evaluator].headline if evaluator in EVALUATORS else "")
+    metric = metric or (EVALUATORS[evaluator].primary_metric if evaluator in EVALUATORS else "")
     for series in runs:
         if not series.metrics.size or not len(series.curve(evaluator, metric)[0]):
             raise SeriesError(f"{series.root} recorded no {metric or 'metric'} of {evaluator!r}; `mechicl show "

@@ -63,14 +63,14 @@ def exchanged(batch: Batch, variation: str) -> tuple[Batch, Batch]:
 
     For 'ciwl' and 'iwl', pairs whose two classes or labels meet in one context are left out.
     """
-    own = batch.canonical[:, -1:]  # [b, 1]
+    own = batch.trained_labels[:, -1:]  # [b, 1]
     if variation == "flip":
         target = batch.target[:, None]
         other = batch.labels.gather(1, (batch.labels != target).long().argmax(1, keepdim=True))
         labels = torch.where(batch.labels == target, other, target)
         return batch, replace(batch, labels=labels, target=other[:, 0])
     new, query, label = batch.classes.roll(-1, 0)[:, -1:], batch.exemplars.roll(-1, 0)[:, -1:], own.roll(-1, 0)
-    met = (batch.classes == new).any(1) | (batch.labels == label).any(1) | (batch.canonical == label).any(1)
+    met = (batch.classes == new).any(1) | (batch.labels == label).any(1) | (batch.trained_labels == label).any(1)
     first = batch
     if variation == "ciwl":
         place = (batch.labels != own).long().argmax(1, keepdim=True)  # the first wrong label
@@ -79,8 +79,8 @@ def exchanged(batch: Batch, variation: str) -> tuple[Batch, Batch]:
     second = replace(
         first, exemplars=torch.cat([first.exemplars[:, :-1], query], 1),
         classes=torch.cat([first.classes[:, :-1], new], 1),
-        canonical=torch.cat([first.canonical[:, :-1], label], 1), target=label[:, 0],
-        drawings=torch.cat([first.drawings[:, :-1], first.drawings.roll(-1, 0)[:, -1:]], 1),
+        trained_labels=torch.cat([first.trained_labels[:, :-1], label], 1), target=label[:, 0],
+        exemplar_ids=torch.cat([first.exemplar_ids[:, :-1], first.exemplar_ids.roll(-1, 0)[:, -1:]], 1),
     )  # fmt: skip
     return first[~met], second[~met]
 

@@ -85,7 +85,7 @@ class Answers:
             "view": dict(part.split("=", 1) for part in view.query().split("&")),
             "defaults": dict(part.split("=", 1) for part in View(run="").query().split("&") if part) | _defaults(),
             "parts": [field.name for field in dataclasses.fields(View)],
-            "steps": run.steps, "sequences": [run.series.sequences(s) for s in run.steps],
+            "steps": run.steps, "sequences": [run.series.sequences_seen(s) for s in run.steps],
             "layers": model.n_layers, "heads": model.n_heads, "evaluators": shown(run),
             "sizes": {name: len(batch) for name, batch in run.sets.items()},
             "measures": {k: {"meaning": m.meaning, "unit": m.unit, "on": m.on_evaluator,

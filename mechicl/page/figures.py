@@ -69,7 +69,7 @@ def timeline(
         )  # fmt: skip
     finish(fig, "", "", height)
     low, high = times_range([run], axis, unit)
-    at = None if step is None else (step if unit == "steps" else run.series.sequences(step))
+    at = None if step is None else (step if unit == "steps" else run.series.sequences_seen(step))
     fig.add_shape(type="line", x0=at or 1, x1=at or 1, y0=0, y1=1, yref="paper", visible=at is not None,
                   line={"color": CURSOR, "width": 2})  # fmt: skip
     led, icl = leading_phases(run.phases) or ("", None)
@@ -107,7 +107,7 @@ def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:
     """From where to where the time axis goes, in the axis' own numbers (log10 on a log axis): all
     checkpoints, all that was recorded (a run may keep fewer weights) and a little room, the same
     whatever is drawn, so that a curve that comes moves nothing."""
-    times = [s if unit == "steps" else r.series.sequences(s) for r in runs for s in r.steps]
+    times = [s if unit == "steps" else r.series.sequences_seen(s) for r in runs for s in r.steps]
     times += [int(t) for r in runs if r.metrics.size for t in r.metrics["step" if unit == "steps" else unit].unique()]
     first = min((t for t in times if t), default=1) if axis == "log" else 0
     low, high = (np.log10(first), np.log10(max(*times, first + 1))) if axis == "log" else (first, max(*times, 1))
@@ -286,7 +286,7 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
             fig.add_scatter(x=[None], y=[None], mode="lines", line={"color": CURSOR, "dash": dash, "width": 2},
                             name=html.escape(f"{label}: {side.run.series.name}"))  # fmt: skip
     for label, side, dash in sides:
-        place = side.step if unit == "steps" else side.run.series.sequences(side.step)
+        place = side.step if unit == "steps" else side.run.series.sequences_seen(side.step)
         if not place and axis == "log":
             continue  # step 0 is nowhere on it
         fig.add_shape(type="line", x0=place, x1=place, y0=0, y1=1.01,

@@ -164,10 +164,10 @@ def _answered(params: Params, batch: TaskBatch, run: Run, edited: dict[str, Edit
 def _average_logits(params: Params, batch: Batch, run: Run, edited: dict[str, Edit] | None, view: View) -> Logits:
     """For the label that is scored as right and the one that is right in the weights, where they differ."""
     columns, marks = {"scored as right": batch.target}, [("true",)]
-    if bool((batch.target == batch.canonical[:, -1]).all()):
+    if bool((batch.target == batch.trained_labels[:, -1]).all()):
         marks = [("true", "in weights")]
     else:
-        columns["right in weights"] = batch.canonical[:, -1]
+        columns["right in weights"] = batch.trained_labels[:, -1]
         marks.append(("in weights",))
     return _named(f"mean over {len(batch):,} {view.evaluator} sequences", columns, marks, params, batch, run, edited,
                   average=True)  # fmt: skip

@@ -26,7 +26,7 @@ from mechicl.page.view import Chunk, Effect, Number
 def place(step: int, run: Run) -> dict[str, Any]:
     """Where a checkpoint is in training, in words."""
     at = run.steps.index(step)
-    return {"step": step, "index": at, "text": f"step {step:,}", "sequences": f"{run.series.sequences(step):,}",
+    return {"step": step, "index": at, "text": f"step {step:,}", "sequences": f"{run.series.sequences_seen(step):,}",
             "of": f"checkpoint {at + 1:,} of {len(run.steps):,}"}  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def comparison(found: Comparison, view: View) -> dict[str, Any]:
     return {
         "sides": sides, "steps": found.b.run.steps, "paired": found.same_sequences, "aligned": found.aligned,
         "chosen": view.sequence is not None, "note": view.ablation.note if view.ablation else "",
-        "sequences": [found.b.run.series.sequences(s) for s in found.b.run.steps],
+        "sequences": [found.b.run.series.sequences_seen(s) for s in found.b.run.steps],
         "difference": {k: [signed(n.value), interval(n, sign=True)] for k, n in found.difference.items()},
         "clear": [k for k, n in found.difference.items() if n.low > 0 or n.high < 0],
         "names": {k: NAMES[k] for k in found.difference}, "measure": MEASURES[view.measure].name,

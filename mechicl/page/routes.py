@@ -116,7 +116,7 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
     """A panel's figure, with what it shows written on it."""
     assert view.step is not None
     bench, model = answers.bench, run.series.config.model
-    at = f"{view.run}, step {view.step:,} ({short(run.series.sequences(view.step))} sequences)"
+    at = f"{view.run}, step {view.step:,} ({short(run.series.sequences_seen(view.step))} sequences)"
     done = f"; {view.ablation}" if view.ablation else "; intact"
     if name == "timeline":
         # As far as it is computed: a figure to take along does not start an hour's work.

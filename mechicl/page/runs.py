@@ -57,20 +57,21 @@ class Run:
 
     @cached_property
     def chance(self) -> dict[str, float]:
-        """What guessing scores on every evaluator's headline."""
+        """What guessing scores on every evaluator's primary metric."""
         outputs = self.series.task.n_outputs
-        return {name: chance(name, batch, outputs)[EVALUATORS[name].headline] for name, batch in self.sets.items()}
+        guessed = {name: chance(name, batch, outputs) for name, batch in self.sets.items()}
+        return {name: levels[EVALUATORS[name].primary_metric] for name, levels in guessed.items()}
 
     @cached_property
     def phases(self) -> dict[str, Phases]:
         return series_phases(self.series) if self.metrics.size else {}
 
     def curve(self, evaluator: str) -> pd.DataFrame:
-        """The recorded headline over training: step, sequences, value, n, ci_low, ci_high."""
+        """The recorded primary metric over training: step, sequences, value, n, ci_low, ci_high."""
         if not self.metrics.size:
             return pd.DataFrame(columns=["step", "sequences", "value", "n", "ci_low", "ci_high"])
         table = self.metrics
-        return table[(table.evaluator == evaluator) & (table.metric == EVALUATORS[evaluator].headline)]
+        return table[(table.evaluator == evaluator) & (table.metric == EVALUATORS[evaluator].primary_metric)]
 
     def part(self, evaluator: str) -> Bank:
         """The part of the bank that an evaluator's sequences show."""

@@ -57,7 +57,7 @@ def answers(run: Run, evaluator: str, i: int) -> Answers | None:
         return None
     classes, labels = batch.classes[i], batch.labels[i]
     shown = labels[classes[:-1] == classes[-1]]
-    return Answers(int(batch.target[i]), int(shown[0]) if len(shown) else None, int(batch.canonical[i, -1]))
+    return Answers(int(batch.target[i]), int(shown[0]) if len(shown) else None, int(batch.trained_labels[i, -1]))
 
 
 def tokens(run: Run, evaluator: str, i: int) -> list[Token]:
@@ -67,7 +67,7 @@ def tokens(run: Run, evaluator: str, i: int) -> list[Token]:
         named = (each.split(" ", 1) for each in run.series.task.tokens(run.series.source, evaluator, batch, i))
         return [Token(place, text, label=None) for place, text in named]
     part = run.part(evaluator)
-    classes, drawings = batch.classes[i].tolist(), batch.drawings[i].tolist()
+    classes, drawings = batch.classes[i].tolist(), batch.exemplar_ids[i].tolist()
     out: list[Token] = []
     for p, (c, drawing) in enumerate(zip(classes, drawings, strict=True), 1):
         query = p == len(classes)

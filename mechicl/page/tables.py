@@ -52,7 +52,7 @@ def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
     assert view.step is not None
     effect = view.measure.startswith("effect_")
     rows = [
-        {"run": run.series.name, "step": view.step, "sequences": run.series.sequences(view.step),
+        {"run": run.series.name, "step": view.step, "sequences": run.series.sequences_seen(view.step),
          "measure": view.measure, "evaluator": view.measure.removeprefix("effect_") if effect else view.evaluator,
          "kind": view.kind if effect else "", "layer": layer, "head": head, "value": number.value, "n": number.n,
          "ci_low": number.low, "ci_high": number.high}
@@ -71,8 +71,8 @@ def comparison_table(bench: Workbench, library: Library, run: Run, view: View) -
         for name, number in side.numbers.items():
             rows.append({
                 "side": label, "run": side.run.series.name, "step": side.step,
-                "sequences": side.run.series.sequences(side.step), "evaluator": name,
-                "metric": EVALUATORS[name].headline, "intervention": str(done) if done else "intact",
+                "sequences": side.run.series.sequences_seen(side.step), "evaluator": name,
+                "metric": EVALUATORS[name].primary_metric, "intervention": str(done) if done else "intact",
                 "baseline": done.baseline if done else "", "value": number.value, "n": number.n,
                 "ci_low": number.low, "ci_high": number.high, "paired": found.same_sequences,
             })  # fmt: skip

@@ -123,7 +123,7 @@ class Workbench:
                     if self._waiting:
                         return Chunk(start + len(points) + unreadable, len(order), points, unreadable)
                     values[name] = float(self.right(run, step, name, ablation).mean())
-                points.append((step, run.series.sequences(step), values))
+                points.append((step, run.series.sequences_seen(step), values))
             except SeriesError:
                 unreadable += 1
             if time.monotonic() > deadline:
@@ -138,11 +138,11 @@ class Workbench:
             right = {name: self.results.get((sha, run.sets_id, name, ablation)) for name in shown(run)}
             values = {name: float(x.mean()) for name, x in right.items() if x is not None}
             if len(values) == len(right):
-                points.append((step, run.series.sequences(step), values))
+                points.append((step, run.series.sequences_seen(step), values))
         return Chunk(len(points), total, points)
 
     def right(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
-        """[n] the evaluator's headline of every sequence: bool where it is right or wrong."""
+        """[n] the evaluator's primary metric of every sequence: bool where it is right or wrong."""
         key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
         return self.results.remember(key, lambda: self._answer(run, step, evaluator, ablation), _bytes)
 
@@ -176,7 +176,7 @@ class Workbench:
                 acts = forward(params, batch, model, capture=wanted | restarts).acts
                 self._intact.put(key, acts, _held(acts))
             final = forward(params, batch, model, edits=edits([ablation], model, acts), known=acts).final
-        metric = EVALUATORS[evaluator].headline
+        metric = EVALUATORS[evaluator].primary_metric
         return score(params, final, batch, (metric,))[metric].reshape(-1).numpy()
 
     @contextmanager
@@ -201,7 +201,7 @@ def shown(run: Run) -> Iterable[str]:
 
 
 def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHeads | None) -> pd.DataFrame:
-    """The page's numbers as the tidy table, rows as `mechicl.evaluate` has them for the headline
+    """The page's numbers as the tidy table, rows as `mechicl.evaluate` has them for the primary metric
     metrics: step, evaluator, metric, intervention, baseline, value, n, ci_low, ci_high, ..."""
     rows = []
     for step in steps:
@@ -211,7 +211,7 @@ def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHead
                 done.append((str(ablation), ablation.baseline, e.ablated))
             for intervention, baseline, number in done:
                 rows.append({
-                    "step": step, "evaluator": e.evaluator, "metric": EVALUATORS[e.evaluator].headline,
+                    "step": step, "evaluator": e.evaluator, "metric": EVALUATORS[e.evaluator].primary_metric,
                     "intervention": intervention, "baseline": baseline, "value": number.value, "n": number.n,
                     "ci_low": number.low, "ci_high": number.high,
                 })  # fmt: skip
@@ -219,8 +219,8 @@ def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHead
 
 
 def mean(answers: np.ndarray) -> Number:
-    """Mean of a headline with its interval: of right answers [n] bool their share and Wilson's, of other numbers the
-    normal one."""
+    """Mean of a primary metric with its interval: of right answers [n] bool their share and Wilson's, of other
+    numbers the normal one."""
     value, low, high = (float(x) for x in mean_interval(answers, _kind(answers)))
     return Number(value, low, high, len(answers))
 

@@ -155,7 +155,7 @@ def _circuitsvis(series: Series, at: dict[str, int]) -> list[Markup]:
     shown = patterns(series, list(at.values()), series.task.circuit.evaluator)
     layers = range(series.config.model.n_layers)
     return [
-        Markup("<b>{}</b>: {} sequences").format(name, short(series.sequences(step)))
+        Markup("<b>{}</b>: {} sequences").format(name, short(series.sequences_seen(step)))
         + Markup(circuitsvis_element(shown, i, layers, f"circuitsvis-{name}"))
         for i, (name, step) in enumerate(at.items())
     ]

@@ -37,7 +37,7 @@ def one(series: Series) -> str:
     wide = max(12, *(len(name) + 1 for name in phases), 0)
     recorded = set(series.metrics.evaluator)
     for name in (*[n for n in EVALUATORS if n in recorded and n not in phases], *phases):
-        x, y = series.curve(name, EVALUATORS[name].headline)
+        x, y = series.curve(name, EVALUATORS[name].primary_metric)
         p = phases.get(name)
         tail = f"  ends at {y[-1]:.3f}"
         if p is not None and p.peak_value is not None:

@@ -120,14 +120,15 @@ def _finished_writing(series: Series) -> Series:
 
 def _log_points(series: Series) -> int:
     first = series.manifest.get("extended", [])[:1]
-    return first[0]["log_points"] if first else series.config.schedule.log_points
+    return first[0]["log_points"] if first else series.config.checkpoint_steps.log_points
 
 
 def _longer(config: Config, steps: int, log_points: int) -> Config:
     """The config with more steps, whose schedule up to its present last step stays as it is."""
-    plan = config.schedule
-    regular = replace(config, steps=steps, schedule=replace(plan, log_points=0))
-    spaced = replace(regular, schedule=replace(plan, log_points=log_points))
+    plan = config.checkpoint_steps
+    regular = replace(config, steps=steps, checkpoint_steps=replace(plan, log_points=0))
+    spaced = replace(regular, checkpoint_steps=replace(plan, log_points=log_points))
     now, later = evaluated_steps(config), [s for s in evaluated_steps(spaced) if s > config.steps]
-    explicit = {*now, *later} - set(evaluated_steps(replace(regular, schedule=replace(regular.schedule, steps=()))))
-    return replace(regular, schedule=replace(regular.schedule, steps=tuple(sorted(explicit))))
+    plan = regular.checkpoint_steps
+    explicit = {*now, *later} - set(evaluated_steps(replace(regular, checkpoint_steps=replace(plan, steps=()))))
+    return replace(regular, checkpoint_steps=replace(plan, steps=tuple(sorted(explicit))))

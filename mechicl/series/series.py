@@ -121,9 +121,9 @@ class Series:
     @property
     def seen(self) -> int:
         """Training sequences seen, as far as anything was recorded."""
-        return self.sequences(max([*self.evaluated, *self.steps], default=0))
+        return self.sequences_seen(max([*self.evaluated, *self.steps], default=0))
 
-    def sequences(self, step: int) -> int:
+    def sequences_seen(self, step: int) -> int:
         """Training sequences seen at a step."""
         return step * self.config.batch_size
 
@@ -134,7 +134,7 @@ class Series:
 
     def nearest(self, sequences: float) -> int:
         """The saved step closest to a number of sequences seen."""
-        return min(self.steps, key=lambda s: abs(self.sequences(s) - sequences))
+        return min(self.steps, key=lambda s: abs(self.sequences_seen(s) - sequences))
 
     def step_at(self, sequences: float) -> int:
         """The saved step that stands for a moment of the recorded curves, such as ICL's peak.
@@ -144,8 +144,8 @@ class Series:
                 the moment, though the run was evaluated nearer to it.
         """
         saved = self.nearest(sequences)
-        meant = min(self.evaluated, key=lambda s: abs(self.sequences(s) - sequences), default=saved)
-        off, least = (abs(self.sequences(s) - sequences) for s in (saved, meant))
+        meant = min(self.evaluated, key=lambda s: abs(self.sequences_seen(s) - sequences), default=saved)
+        off, least = (abs(self.sequences_seen(s) - sequences) for s in (saved, meant))
         if off <= max(least, 0.1 * sequences):
             return saved
         last = self.steps[-1]
@@ -312,7 +312,7 @@ class Series:
             steps, evaluators: default all.
             ablate: one intervention or several, each measured on its own; rows of the intact model come first.
             n: sequences per evaluator (default: the run's `n_eval`).
-            metrics: which ones (default: those recorded in training); None: each evaluator's headline alone.
+            metrics: which ones (default: those recorded in training); None: each evaluator's primary metric alone.
 
         Returns:
             The tidy table: run, seed, step, intervention, baseline, evaluator, metric, value, n, ci_low, ...
@@ -323,7 +323,7 @@ class Series:
 
     def answers(self, step: int, evaluator: str, ablate: Intervention | None = None, metric: str | None = None,
                 n: int | None = None) -> np.ndarray:  # fmt: skip
-        """One metric (default: the headline) of every sequence of an evaluation set, [n]: bool for accuracies."""
+        """One metric (default: the primary metric) of every sequence of an evaluation set, [n]: bool for accuracies."""
         from mechicl.measures.ablation import answers
 
         return answers(self, step, evaluator, ablate, metric, n)

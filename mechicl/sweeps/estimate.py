@@ -54,8 +54,9 @@ def paces(conditions: Sequence[Condition], data: str | Path | None, progress: bo
 
 def _size(config: Config) -> Config:
     """The config without what does not change how long a step takes."""
-    return replace(config, name="size", steps=1, seeds=Seeds(), states=1, schedule=ScheduleConfig(), treatments=(),
-                   optim=replace(config.optim, lr=0.0, warmup_steps=0, schedule="constant"))  # fmt: skip
+    optim = replace(config.optim, lr=0.0, warmup_steps=0, lr_schedule="constant")
+    return replace(config, name="size", steps=1, seeds=Seeds(), states=1, checkpoint_steps=ScheduleConfig(),
+                   treatments=(), optim=optim)  # fmt: skip
 
 
 def pace(config: Config, data: str | Path | None = None) -> Pace:

@@ -249,7 +249,7 @@ def _checkpoint(
     if treatments:
         record["treatments"] = [str(t) for t in treatments]
     append_line(root / "metrics.jsonl", record)
-    value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].headline}
+    value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].primary_metric}
     text = " ".join(f"{k} {value[k]:.2f}" for k in main() if k in value)
     shown.set_postfix_str(text if loss is None else f"loss {loss:.3f} {text}")
 

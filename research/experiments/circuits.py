@@ -64,7 +64,7 @@ def _halves() -> Claim:
          "from the weights no longer push Flip down.",
          *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
          *left],
-        {"circuits": plots.curves(tables.headline(at), PANELS)},
+        {"circuits": plots.curves(tables.primary_metric(at), PANELS)},
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def _mlps() -> Claim:
          "left (or recall is broken, as under 8.6).",
          *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
          *_directions(found, seeds, peak, "mlp_subspaces", "MLP"), *left],
-        {"mlps": plots.curves(tables.headline(at), MLPS)},
+        {"mlps": plots.curves(tables.primary_metric(at), MLPS)},
     )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def all_seeds(found: pd.DataFrame) -> list[int]:
 def formed_seeds(found: pd.DataFrame) -> list[int]:
     """Those in which ICL formed."""
     at = found[(found.topic == "halves") & (found.condition == "intact")]
-    highest = tables.headline(at).groupby(["seed", "evaluator"], observed=True).value.max().astype(float)
+    highest = tables.primary_metric(at).groupby(["seed", "evaluator"], observed=True).value.max().astype(float)
     return [s for s in all_seeds(found) if highest[s, "icl"] >= FORMED.icl and highest[s, "flip"] >= FORMED.flip]
 
 
@@ -212,7 +212,7 @@ def _peaks(found: pd.DataFrame, seeds: list[int]) -> dict[int, int]:
 
 def _value(rows: pd.DataFrame, seed: int, condition: str, evaluator: str) -> float:
     mine = rows[(rows.seed == seed) & (rows.condition == condition) & (rows.evaluator == evaluator)]
-    return float(tables.headline(mine).value.iloc[0])
+    return float(tables.primary_metric(mine).value.iloc[0])
 
 
 def _times(found: pd.DataFrame, seeds: list[int], what: str, evaluator: str, batch: int) -> list[float]:
@@ -230,4 +230,4 @@ def _first(found: pd.DataFrame, seed: int, part: str, batch: int) -> float:
 def _cross(found: pd.DataFrame, seed: int, step: int, condition: str, evaluator: str) -> float:
     rows = found[(found.topic == "crossed") & (found.seed == seed) & (found.step == step)]
     rows = rows[(rows.condition == condition) & (rows.evaluator == evaluator)]
-    return float(tables.headline(rows).value.median())
+    return float(tables.primary_metric(rows).value.median())

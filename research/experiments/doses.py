@@ -43,7 +43,7 @@ class Dose:
 
     @cached_property
     def plan(self) -> Plan:
-        return read_plan(tables.TABLES.parents[1] / f"sweeps/{self.sweep}.toml")
+        return read_plan(tables.TABLES.parent / f"sweeps/{self.sweep}.toml")
 
     def runs(self) -> tuple[pd.DataFrame, Runs, list[str]] | None:
         """The table with the base's runs, the runs that count, and the conditions that lack seeds; None: not run."""
@@ -57,7 +57,7 @@ class Dose:
         return data, Runs(data, without=few), few
 
     def claim(self) -> Claim:
-        command = f"mechicl sweep sweeps/{self.sweep}.toml{self.arguments}"
+        command = f"mechicl sweep research/sweeps/{self.sweep}.toml{self.arguments}"
         found = self.runs()
         if found is None:
             return not_run(self.key, self.title, self.says, command)

@@ -41,20 +41,20 @@ class Why:
     judged: Callable[[pd.DataFrame], Part]
 
     def claim(self) -> Claim:
-        command = (f"mechicl sweep sweeps/{self.sweep}.toml --data FILE && "
+        command = (f"mechicl sweep research/sweeps/{self.sweep}.toml --data FILE && "
                    "mechicl sweep research/sweeps/figure-1b.toml --data FILE")  # fmt: skip
-        planned = {c.name for c in read_plan(tables.TABLES.parents[1] / f"sweeps/{self.sweep}.toml").conditions}
+        planned = {c.name for c in read_plan(tables.TABLES.parent / f"sweeps/{self.sweep}.toml").conditions}
         missing = sorted(set(self.needs) - planned - {RAW})
         ran = f"`coopetition` on features of real drawings, {len(SEEDS)} seeds to 20M: " + ", ".join(
             TITLES[c] for c in self.needs)  # fmt: skip
         if missing:
-            reason = f"`sweeps/{self.sweep}.toml` has no condition {', '.join(missing)} yet"
+            reason = f"`research/sweeps/{self.sweep}.toml` has no condition {', '.join(missing)} yet"
             return Claim(self.key, self.title, self.says, ran, self.rule, (), command, (), {}, "not run yet", reason)
         data = read(self.sweep, self.needs)
         whole = finished(data, len(SEEDS)) and set(data.condition) == set(self.needs)
         done = Runs(data).phases if len(data) else None
         begun = tables.read(self.sweep) is not None
-        reason = _progress(data, len(self.needs)) if begun else f"no run of `sweeps/{self.sweep}.toml` is collected yet"
+        reason = _progress(data, len(self.needs)) if begun else f"no run of `research/sweeps/{self.sweep}.toml` is collected yet"
         return Claim(
             self.key, self.title, self.says, ran, self.rule, [self.judged(data)] if whole else [], command,
             [] if done is None or done.empty else [_summary(done, self.needs)],

@@ -63,9 +63,8 @@ def tiny_recipe(tiny_config, monkeypatch, tmp_path):
         """Nothing is reproduced.
 
         Takes no time."""
-        return dataclasses.replace(
-            tiny_config, name="tiny-run", steps=20, schedule=dataclasses.replace(tiny_config.schedule, linear_every=5)
-        )
+        every = dataclasses.replace(tiny_config.checkpoint_steps, linear_every=5)
+        return dataclasses.replace(tiny_config, name="tiny-run", steps=20, checkpoint_steps=every)
 
     monkeypatch.setitem(recipes.RECIPES, "tiny-run", recipe)
     monkeypatch.chdir(tmp_path)
@@ -298,7 +297,7 @@ def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
         ("model.n_layers=three", "config.model.n_layers='three': expected int, got str."),
         ("model.n_layers=[1", "its value is not TOML"),
         ("bank.dim=0", "--set (bank.dim = 0): bank.dim=0: expected at least 1."),
-        ("optim.schedule=cosine", "config.optim.schedule='cosine': expected one of 'constant', 'inverse_sqrt'."),
+        ("optim.lr_schedule=cosine", "config.optim.lr_schedule='cosine': expected one of 'constant', 'inverse_sqrt'."),
     ],
 )
 def test_settings_that_are_none(refused, tiny_recipe, tmp_path, given, words):

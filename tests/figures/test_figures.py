@@ -54,7 +54,7 @@ def test_evaluator_curves_are_the_recorded_metrics(known_series, log):
     first = 1 if log else 0  # step 0 has no place on a log axis
     for name in applying(known_series.config):
         evaluator = EVALUATORS[name]
-        rows = metrics[(metrics.evaluator == name) & (metrics.metric == evaluator.headline)][first:]
+        rows = metrics[(metrics.evaluator == name) & (metrics.metric == evaluator.primary_metric)][first:]
         line = named(fig, NAMES[name])
         assert list(line.x) == rows.sequences.tolist() == [0, 40, 80][first:]
         assert list(line.y) == rows.value.tolist()
@@ -93,14 +93,14 @@ def test_seed_curves_are_every_seed_and_the_median(known_series, tiny_series):
     other = dataclasses.replace(tiny_series, config=tiny_series.config.with_seed(7))
     fig = seed_curves([tiny_series, other, known_series], log=False)
     for name in ("icl", "flip", "ciwl", "iwl"):
-        x, y = tiny_series.curve(name, EVALUATORS[name].headline)
+        x, y = tiny_series.curve(name, EVALUATORS[name].primary_metric)
         thin = [t for t in fig.data if t.name is None and t.line.color == COLOURS[name]]
         assert len(thin) == 3
         assert list(thin[0].x) == x.tolist()
         assert list(thin[0].y) == y.tolist()
         assert "seed 7" in thin[1].hovertemplate
         thick = named(fig, NAMES[name])
-        k = known_series.curve(name, EVALUATORS[name].headline)
+        k = known_series.curve(name, EVALUATORS[name].primary_metric)
         every = sorted({t for t in (*x, *k[0]) if t <= min(x[-1], k[0][-1])})  # where all have come to
         assert set(x) & set(k[0]) == {0, 80}  # few are shared: between checkpoints, curves are straight
         assert list(thick.x) == every
@@ -223,7 +223,7 @@ def test_what_the_positions_are_called(tiny_series, evaluator, tokens):
     batch = tiny_series.evaluation_set(evaluator)
     first = batch.classes[:, 0] == batch.classes[:, 2]
     if evaluator == "ciwl":
-        first = batch.labels[:, 0] == batch.canonical[:, 2]
+        first = batch.labels[:, 0] == batch.trained_labels[:, 2]
     used = 50 if evaluator == "iwl" else int(first.sum())
     assert got.what == f"mean over {used} {evaluator} sequences"
 

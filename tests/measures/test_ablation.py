@@ -194,7 +194,7 @@ def test_headline_alone(table, tiny_series):
     got = evaluate(tiny_series, ablate=ablate, metrics=None)
     assert len(got) == len(tiny_series.steps) * 6 * 2
     assert got.groupby("evaluator").metric.unique().map(list).to_dict() == {
-        name: [EVALUATORS[name].headline] for name in SIX
+        name: [EVALUATORS[name].primary_metric] for name in SIX
     }
     key = ["step", "evaluator", "metric", "intervention"]
     want = table.set_index(key).value

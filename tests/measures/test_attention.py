@@ -29,7 +29,7 @@ def a_batch(classes: list[list[int]], labels: list[list[int]]) -> Batch:
     """Sequences with canonical label = class; only what scores read is filled in."""
     c, y = torch.tensor(classes), torch.tensor(labels)
     nothing = torch.zeros(len(c), 0)
-    return Batch(exemplars=nothing, labels=y, target=y[:, 0], classes=c, drawings=nothing, canonical=c)
+    return Batch(exemplars=nothing, labels=y, target=y[:, 0], classes=c, exemplar_ids=nothing, trained_labels=c)
 
 
 def uniform(t: int) -> torch.Tensor:
@@ -198,7 +198,7 @@ def test_the_table(table, tiny_series):
     assert not {"query_to_match", "query_to_label", "induction_strength"} & set(ciwl.metric)
     assert (table[table.metric != "query_to_own"].n == 50).all()
     icl = tiny_series.evaluation_set("icl")
-    own = int((icl.labels == icl.canonical[:, -1:]).any(1).sum())
+    own = int((icl.labels == icl.trained_labels[:, -1:]).any(1).sum())
     assert 0 < own < 50
     assert (table[(table.metric == "query_to_own") & (table.evaluator == "icl")].n == own).all()
 
@@ -215,7 +215,7 @@ def test_values_and_intervals_equal_a_count_on_the_hooked_transformer(table, tin
             for head in (0, 1):
                 values: dict[str, list[float]] = {}
                 for a, shown, labels, canonical in zip(
-                    pattern[:, head], batch.classes.tolist(), batch.labels.tolist(), batch.canonical.tolist(),
+                    pattern[:, head], batch.classes.tolist(), batch.labels.tolist(), batch.trained_labels.tolist(),
                     strict=True,
                 ):  # fmt: skip
                     right = [p for p in range(2) if shown[p] == shown[2]]

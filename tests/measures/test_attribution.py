@@ -181,7 +181,7 @@ def test_the_table(table, tiny_series):
 def test_means_and_intervals_over_sequences(table, tiny_series):
     batch = tiny_series.evaluation_set("flip")
     params = tiny_series.params([60])
-    values = attribute(params, batch, tiny_series.config.model, batch.canonical[:, -1])
+    values = attribute(params, batch, tiny_series.config.model, batch.trained_labels[:, -1])
     rows = table[(table.step == 60) & (table.evaluator == "flip") & (table.metric == "logit_in_weights")]
     for row in rows.itertuples():
         x = values[row.intervention][0].double().numpy()
@@ -197,7 +197,7 @@ def test_an_mlp_has_its_layer_even_above_the_tenth(tmp_path):
         steps=1,
         bank=BankConfig(n_classes=6, n_exemplars=2, n_holdout_classes=0, dim=4),
         model=ModelConfig(n_layers=12, d_model=4, n_heads=1, mlp_ratio=1),
-        schedule=ScheduleConfig(),
+        checkpoint_steps=ScheduleConfig(),
         n_eval=8,
         threads=1,
     )

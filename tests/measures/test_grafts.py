@@ -107,7 +107,7 @@ def test_a_graft_is_weight_surgery_on_a_hooked_transformer(tiny_series):
 
 def test_headlines_alone(tiny_series):
     got = evaluate_grafts(tiny_series, [], [60], metrics=None)
-    assert dict(zip(got.evaluator, got.metric, strict=True)) == {e: EVALUATORS[e].headline for e in got.evaluator}
+    assert dict(zip(got.evaluator, got.metric, strict=True)) == {e: EVALUATORS[e].primary_metric for e in got.evaluator}
 
 
 @pytest.mark.parametrize("part", ["qk.2", "kq", "mlp.0", "attention.L", "ov.x"])

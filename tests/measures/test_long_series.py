@@ -40,7 +40,7 @@ def long_run(tmp_path_factory):
     root = tmp_path_factory.mktemp("long") / "run"
     root.mkdir()
     config, circuit = induction_model()
-    config = replace(config, steps=CHECKPOINTS - 1, schedule=ScheduleConfig(linear_every=1))
+    config = replace(config, steps=CHECKPOINTS - 1, checkpoint_steps=ScheduleConfig(linear_every=1))
     write_json(root / "config.json", to_dict(config))
     write_json(root / "manifest.json", manifest_of(config, checkpoint_steps(config), build_bank(config), None, []))
     writer, tensors = Writer(root), saved_weights(pack(circuit), config)

@@ -39,7 +39,7 @@ def test_the_table(table):
     assert len(table) == 3 * 3 * 4
     assert set(table[table.intervention != "intact"].layer) == {1}
     assert table[table.intervention == "intact"].layer.isna().all()
-    assert all(table[table.evaluator == name].metric.unique() == EVALUATORS[name].headline for name in
+    assert all(table[table.evaluator == name].metric.unique() == EVALUATORS[name].primary_metric for name in
                ("icl", "flip", "ciwl", "iwl"))  # fmt: skip
 
 

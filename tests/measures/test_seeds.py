@@ -42,7 +42,7 @@ def test_mean_median_interval_and_range_by_hand(runs):
 def test_each_evaluator_by_its_headline_unless_told(runs):
     table = seed_bands(runs)
     assert table.groupby("evaluator").metric.unique().map(list).to_dict() == {
-        name: [EVALUATORS[name].headline] for name in applying(runs[0].config)
+        name: [EVALUATORS[name].primary_metric] for name in applying(runs[0].config)
     }
     assert set(seed_bands(runs, ["iwl"], "loss").metric) == {"loss"}
 

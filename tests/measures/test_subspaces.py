@@ -44,7 +44,7 @@ def test_random_subspaces_overlap_by_their_share_of_the_space():
 def test_what_an_exchange_changes(known_series, name):
     first, second = exchanged(known_series.evaluation_set(name), name)
     assert len(first) == len(second) > 100
-    own, new = first.canonical[:, -1], second.canonical[:, -1]
+    own, new = first.trained_labels[:, -1], second.trained_labels[:, -1]
     assert torch.equal(first.exemplars[:, :-1], second.exemplars[:, :-1])
     if name == "flip":
         assert torch.equal(first.exemplars, second.exemplars)

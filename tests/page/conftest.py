@@ -168,7 +168,7 @@ class Session:
         rows = evaluate(series, [step], ablate=ablation, progress=False)
         said = self.numbers()
         for name, row in said.items():
-            table = rows[(rows.evaluator == name) & (rows.metric == EVALUATORS[name].headline)]
+            table = rows[(rows.evaluator == name) & (rows.metric == EVALUATORS[name].primary_metric)]
             sides = {"intact" if r.intervention == "intact" else "ablated": r for r in table.itertuples()}
             for side, want in sides.items():
                 assert row[side] == plain(want.value), (name, side)

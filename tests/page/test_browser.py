@@ -144,7 +144,7 @@ def test_the_curve_under_the_same_ablation_streams_in(begin, tiny_series):
     drawn = page.evaluate("document.querySelector('#timeline .js-plotly-plot').data.slice(15).map(t => [...t.y])")
     table = evaluate(tiny_series, ablate=AblateHeads(heads=((0, 1), (1, 1))), progress=False)
     for name, line in zip(("icl", "flip", "ciwl", "iwl", "train"), drawn, strict=True):
-        rows = table[(table.evaluator == name) & (table.metric == EVALUATORS[name].headline)]
+        rows = table[(table.evaluator == name) & (table.metric == EVALUATORS[name].primary_metric)]
         assert line == pytest.approx(rows[rows.intervention != "intact"].value.tolist())
     one.head(0, 1).click()
     page.wait_for_function("document.getElementById('curve-progress').textContent.includes('without L1H1')")

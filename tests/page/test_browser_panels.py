@@ -65,7 +65,7 @@ def test_a_sequence_shows_its_tokens_and_which_answers_its_labels_are(begin, kno
     marks = page.locator("#tokens .token").nth(2 * labels.index(int(batch.target)) + 1).locator("mark")
     assert marks.all_inner_texts() == ["true", "in context"]
     said = page.locator("#answers").inner_text()
-    assert f"in weights label {int(batch.canonical[0, -1])}" in said
+    assert f"in weights label {int(batch.trained_labels[0, -1])}" in said
     page.get_by_role("button", name="average").click()
     page.wait_for_function("document.querySelector('#attention-note').textContent.includes('mean over')")
 

@@ -41,7 +41,7 @@ def copied(page) -> str:
 
 
 def rows(table: list[dict], step: int, ablated: bool) -> dict[str, tuple[str, str, str]]:
-    """evaluator -> its headline at a step as the page writes it: value, interval, n."""
+    """evaluator -> its primary metric at a step as the page writes it: value, interval, n."""
     return {
         r["evaluator"]: (
             plain(r["value"]),
@@ -49,7 +49,7 @@ def rows(table: list[dict], step: int, ablated: bool) -> dict[str, tuple[str, st
             f"{r['n']:,}",
         )
         for r in table
-        if (r["step"], r["metric"]) == (step, EVALUATORS[r["evaluator"]].headline)
+        if (r["step"], r["metric"]) == (step, EVALUATORS[r["evaluator"]].primary_metric)
         and ablated == (r["intervention"] != "intact")
     }
 

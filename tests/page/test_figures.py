@@ -22,7 +22,7 @@ NAMES = ("icl", "flip", "ciwl", "iwl", "train")
 @pytest.mark.parametrize("unit", ["sequences", "steps"])
 def test_the_time_axis_holds_every_checkpoint_with_a_little_room(run, axis, unit):
     low, high = times_range([run], axis, unit)
-    times = [t for s in run.steps if (t := s if unit == "steps" else run.series.sequences(s)) or axis == "linear"]
+    times = [t for s in run.steps if (t := s if unit == "steps" else run.series.sequences_seen(s)) or axis == "linear"]
     first, last = (np.log10(times[0]), np.log10(times[-1])) if axis == "log" else (times[0], times[-1])
     assert low < first < last < high
     assert high - low == pytest.approx(1.03 * (last - first))
@@ -33,7 +33,7 @@ def test_the_time_axis_holds_every_checkpoint_with_a_little_room(run, axis, unit
 def test_a_dashed_curve_that_comes_moves_no_axis(run, axis, unit):
     """Whole, in part or not at all: a range that plotly chooses itself would jump."""
     ablation = AblateHeads(heads=((0, 1),))
-    points = [(s, run.series.sequences(s), dict.fromkeys(NAMES, 1.0)) for s in run.steps]
+    points = [(s, run.series.sequences_seen(s), dict.fromkeys(NAMES, 1.0)) for s in run.steps]
     ranges = [
         (fig.layout.xaxis.range, fig.layout.yaxis.range)
         for fig in (timeline(run, axis, unit),
@@ -86,7 +86,7 @@ def test_two_checkpoints_of_a_run_have_one_set_of_curves_and_two_cursors(run, be
     view = settle("?step=60&with_step=20")
     fig = two_timelines(*sides(compare(bench, library, run, view)), "sequences", "log")
     assert len([t for t in fig.data if t.mode == "lines+markers"]) == len(NAMES)
-    assert [s.x0 for s in fig.layout.shapes] == [run.series.sequences(s) for s in (60, 20)]
+    assert [s.x0 for s in fig.layout.shapes] == [run.series.sequences_seen(s) for s in (60, 20)]
     assert [t for t in fig.data if t.mode == "markers"] == []  # nothing is ablated
 
 

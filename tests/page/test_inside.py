@@ -230,7 +230,7 @@ def test_average_logits_have_the_mean_probability_of_their_labels(run, bench, se
     view = settle(f"?step=60&evaluator={evaluator}&heads=1.1")
     found = logit_view(bench, run, view)
     batch, model = run.sets[evaluator], run.series.model(60)
-    labels = [batch.target, batch.canonical[:, -1]]
+    labels = [batch.target, batch.trained_labels[:, -1]]
     if evaluator in ("ciwl", "iwl"):  # the same label: one column, with both marks
         labels = labels[:1]
         assert found.marks == [("true", "in weights")]
@@ -251,7 +251,7 @@ def test_the_three_answers_of_a_sequence(run):
         for i in range(5):
             right = answers(run, name, i)
             assert right.true == int(batch.target[i])
-            assert right.in_weights == int(batch.canonical[i, -1])
+            assert right.in_weights == int(batch.trained_labels[i, -1])
             if name in ("icl", "flip"):
                 assert right.in_context == right.true
             if name in ("ciwl", "iwl"):

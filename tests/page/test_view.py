@@ -18,7 +18,7 @@ KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
 def expected(series, step, ablation):
     """(evaluator, intact or ablated) -> (value, low, high, n), from mechicl.evaluate."""
     rows = evaluate(series, [step], ablate=ablation, progress=False)
-    rows = rows[[EVALUATORS[e].headline == m for e, m in zip(rows.evaluator, rows.metric, strict=True)]]
+    rows = rows[[EVALUATORS[e].primary_metric == m for e, m in zip(rows.evaluator, rows.metric, strict=True)]]
     return {
         (row.evaluator, "intact" if row.intervention == "intact" else "ablated"):
             (row.value, row.ci_low, row.ci_high, row.n)

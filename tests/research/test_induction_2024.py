@@ -26,7 +26,7 @@ def series(tmp_path_factory):
     config = replace(
         recipes.get("induction-2024"), name="small", steps=4, batch_size=8, n_eval=20, weights_dtype="float32",
         bank=BankConfig(n_classes=6, n_exemplars=1, n_holdout_classes=4, n_holdout_exemplars=1, dim=10, n_labels=4),
-        model=ModelConfig(d_model=32, n_heads=8, positions="rotary"), schedule=ScheduleConfig(linear_every=2),
+        model=ModelConfig(d_model=32, n_heads=8, positions="rotary"), checkpoint_steps=ScheduleConfig(linear_every=2),
     )  # fmt: skip
     return train(replace(config, optim=replace(config.optim, lr=0.1)), tmp_path_factory.mktemp("ih") / "small",
                  progress=False)  # fmt: skip

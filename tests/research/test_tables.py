@@ -21,7 +21,7 @@ def test_a_run_as_rows(tiny_series):
     table = tables.of_series(tiny_series, "x")
     assert set(table.evaluator) == {*tiny_series.metrics.evaluator, "training"}
     for name, rows in table[table.evaluator != "training"].groupby("evaluator"):
-        times, values = tiny_series.curve(name, EVALUATORS[name].headline)
+        times, values = tiny_series.curve(name, EVALUATORS[name].primary_metric)
         assert rows.sequences.tolist() == times.tolist()
         assert rows.value.tolist() == values.tolist()
         assert 0 < rows.chance.iloc[0] <= 0.5

@@ -22,7 +22,7 @@ from mechicl.training.loop import resume, train
 @pytest.fixture(scope="module")
 def config(tiny_config) -> Config:
     """12 steps, evaluated every 4, states at 4, 8 and 12."""
-    return replace(tiny_config, name="short", steps=12, schedule=ScheduleConfig(linear_every=4), n_eval=20)
+    return replace(tiny_config, name="short", steps=12, checkpoint_steps=ScheduleConfig(linear_every=4), n_eval=20)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_what_is_there_is_not_touched(copy):
     ],
 )
 def test_whatever_the_schedule(config, tmp_path, schedule):
-    given = replace(config, schedule=schedule)
+    given = replace(config, checkpoint_steps=schedule)
     train(given, tmp_path / "run", progress=False)
     resume(tmp_path / "run", steps=25, progress=False)
     series = same_as_unbroken(tmp_path / "run", tmp_path)
@@ -112,7 +112,7 @@ def test_whatever_the_schedule(config, tmp_path, schedule):
 
 
 def test_twice_is_as_if_the_second_had_been_asked_first(config, tmp_path):
-    given = replace(config, schedule=ScheduleConfig(log_points=5))
+    given = replace(config, checkpoint_steps=ScheduleConfig(log_points=5))
     train(given, tmp_path / "run", progress=False)
     resume(tmp_path / "run", steps=20, progress=False)
     resume(tmp_path / "run", steps=90, progress=False)
@@ -131,7 +131,7 @@ TREATED = {
                                           sequences=SequenceConfig(labels="random")),)},
     "ablated and frozen": {"treatments": (Treatment(kind="ablate", heads=((0, 1),), start=10),
                                           Treatment(kind="freeze", groups=("attention",), stop=11))},
-    "warming up": {"optim": OptimConfig(lr=1e-2, warmup_steps=16, schedule="inverse_sqrt", l2=1e-3)},
+    "warming up": {"optim": OptimConfig(lr=1e-2, warmup_steps=16, lr_schedule="inverse_sqrt", l2=1e-3)},
     "half": {"weights_dtype": "float16"},
 }  # fmt: skip
 
@@ -214,7 +214,7 @@ def test_other_edits_are_refused(copy):
     edited(copy, lambda c: c.update(steps=8))
     with pytest.raises(SeriesError, match="asks for 8 steps, but the run was begun with 12: put steps back"):
         resume(copy, progress=False)
-    edited(copy, lambda c: c.update(steps=12, schedule=c["schedule"] | {"linear_every": 3}))
+    edited(copy, lambda c: c.update(steps=12, checkpoint_steps=c["checkpoint_steps"] | {"linear_every": 3}))
     with pytest.raises(SeriesError, match="describes another schedule than the run was trained with"):
         resume(copy, steps=20, progress=False)
 

@@ -49,7 +49,7 @@ def spoiled(monkeypatch, at: int, spoil) -> None:
 @pytest.fixture
 def config(tiny_config):
     """12 steps, evaluated and saved at 0, 4, 8, 12; states at 4, 8, 12."""
-    return replace(tiny_config, steps=12, schedule=ScheduleConfig(linear_every=4))
+    return replace(tiny_config, steps=12, checkpoint_steps=ScheduleConfig(linear_every=4))
 
 
 def test_half_precision_that_overflows_with_a_finite_loss(config, tmp_path):

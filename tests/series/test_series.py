@@ -36,7 +36,7 @@ def test_what_a_series_knows(tiny_series, tiny_config):
     assert tiny_series.name == "tiny"
     assert tiny_series.config == tiny_config
     assert tiny_series.steps == STEPS
-    assert tiny_series.sequences(50) == 800
+    assert tiny_series.sequences_seen(50) == 800
     assert tiny_series.complete
     assert [e.step for e in tiny_series.entries if e.kind == "state"] == [20, 40, 60]
     assert tiny_series.manifest["schedule"] == STEPS

@@ -30,7 +30,7 @@ def test_a_grid_is_a_product_and_grids_a_union():
         seeds = "1..2"
         [set]
         steps = 500
-        schedule = {windows = []}
+        checkpoint_steps = {windows = []}
         [[grid]]
         bank.dim = [8, 16]
         "optim.lr" = [1e-3, 3e-3]

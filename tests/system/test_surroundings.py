@@ -34,7 +34,7 @@ def config(kind: str) -> Config:
     return Config(
         name="x", steps=6, batch_size=4, model=MODELS[kind], n_eval=12, states=2,
         bank=BankConfig(n_classes=6, n_exemplars=3, n_holdout_classes=2, dim=16),
-        schedule=ScheduleConfig(linear_every=3),
+        checkpoint_steps=ScheduleConfig(linear_every=3),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def small(**changes) -> Config:
         bank=BankConfig(n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=0, dim=6),
         model=ModelConfig(n_layers=2, d_model=8, n_heads=2),
         optim=OptimConfig(lr=1e-2, warmup_steps=5),
-        schedule=ScheduleConfig(linear_every=4),
+        checkpoint_steps=ScheduleConfig(linear_every=4),
         n_eval=20,
         states=2,
         threads=1,
@@ -220,7 +220,7 @@ def test_a_run_is_never_overwritten(copy, unbroken):
 @pytest.mark.parametrize(
     "config",
     [
-        small(schedule=ScheduleConfig(steps=(13,))),
+        small(checkpoint_steps=ScheduleConfig(steps=(13,))),
         small(sequences=dataclasses.replace(small().sequences, n_pairs=3)),  # odd: no icl evaluator
         small(bank=BankConfig(n_classes=2, n_exemplars=4, n_holdout_classes=4, dim=6)),  # too few for iwl
     ],
@@ -328,7 +328,7 @@ def test_a_replay_that_differs_is_refused(copy):
 def test_densify_adds_the_checkpoints_that_training_would_have_saved(dense, unbroken, tmp_path):
     assert dense.steps == [0, 4, 5, 7, 8, 9, 11, 12]
     schedule = ScheduleConfig(linear_every=4, steps=(5, 7, 9, 11))
-    scheduled = train(small(schedule=schedule), tmp_path / "x", progress=False)
+    scheduled = train(small(checkpoint_steps=schedule), tmp_path / "x", progress=False)
     for step in dense.steps:
         assert dense.entry(step) == scheduled.entry(step)
     ours, theirs = (
@@ -479,7 +479,7 @@ def test_densify_killed_at_every_moment_and_done_again(workers, copy, dense, at)
 
 
 def test_killed_from_outside_while_training(workers, tmp_path):
-    config = small(steps=400, schedule=ScheduleConfig(linear_every=20))
+    config = small(steps=400, checkpoint_steps=ScheduleConfig(linear_every=20))
     whole = train(config, tmp_path / "whole", progress=False)
     root = tmp_path / "small"
     killed = 0

@@ -83,7 +83,7 @@ def by_hand_run(config: Config, stop: int = STEPS) -> tuple[list[float], Params]
         lr = o.lr
         if done < o.warmup_steps:
             lr = o.lr * done / o.warmup_steps
-        elif o.schedule == "inverse_sqrt":
+        elif o.lr_schedule == "inverse_sqrt":
             lr = o.lr * (o.warmup_steps / done) ** 0.5
         leaves = {k: p.clone().requires_grad_() for k, p in params.items()}
         value = loss(leaves, batch, config)
@@ -192,8 +192,8 @@ def test_the_reported_loss_has_no_penalty_in_it():
     "optim",
     [
         {"warmup_steps": 10},
-        {"warmup_steps": 10, "schedule": "inverse_sqrt"},
-        {"warmup_steps": 1, "schedule": "inverse_sqrt"},
+        {"warmup_steps": 10, "lr_schedule": "inverse_sqrt"},
+        {"warmup_steps": 1, "lr_schedule": "inverse_sqrt"},
         {"betas": (0.5, 0.9), "adam_eps": 1e-3, "warmup_steps": 100},
     ],
 )
@@ -221,7 +221,7 @@ def test_first_update_moves_every_parameter_by_the_rate():
 
 @pytest.mark.parametrize("done", [0, 1, 17])
 def test_a_state_goes_on_exactly_as_the_run_would_have(done):
-    config = make(l2=0.01, l2_group="attention", warmup_steps=20, schedule="inverse_sqrt")
+    config = make(l2=0.01, l2_group="attention", warmup_steps=20, lr_schedule="inverse_sqrt")
     listed = batches(config)
     trainer = Trainer(config, start(config))
     for batch in listed[:done]:

@@ -19,7 +19,7 @@ class Batch(TaskBatch):
     """What a model reads and what it should answer. All on one device.
 
     exemplars [b, C+1, d_in] float; labels [b, C], target [b], classes [b, C+1],
-    drawings [b, C+1], canonical [b, C+1] (every slot's class's own label): int64
+    exemplar_ids [b, C+1], trained_labels [b, C+1] (every slot's class's own label): int64
     """
 
     everywhere: ClassVar[bool] = False  # only the query's answer counts
@@ -29,8 +29,8 @@ class Batch(TaskBatch):
     labels: torch.Tensor
     target: torch.Tensor
     classes: torch.Tensor
-    drawings: torch.Tensor
-    canonical: torch.Tensor
+    exemplar_ids: torch.Tensor
+    trained_labels: torch.Tensor
 
     def __repr__(self) -> str:
         stacked = f"{self.target.shape[0]} stacked, each of " if self.stacked else ""
@@ -108,7 +108,7 @@ class Batch(TaskBatch):
 
     def answers(self) -> dict[str, torch.Tensor]:
         """The label that is right in the context, and that of the query's class."""
-        return {"logit_in_context": self.target, "logit_in_weights": self.canonical[:, -1]}
+        return {"logit_in_context": self.target, "logit_in_weights": self.trained_labels[:, -1]}
 
     def attention(self, pattern: torch.Tensor) -> dict[str, torch.Tensor]:
         from mechicl.tasks.exemplar_label.scores import attention

@@ -144,7 +144,7 @@ for _evaluator in (
         draw=FromBank(sequences=_no_support(False), part=_train),
         applies=_labels_of_classes, needs=_FIXED,
         label="IWL (full vocabulary)", meaning="label not in context", favours="weights", colour="#C8501E",
-        symbol="diamond", headline="acc", answer_shown=False,
+        symbol="diamond", primary_metric="acc", answer_shown=False,
     ),
     Evaluator(
         name="icl_holdout",
@@ -160,7 +160,7 @@ for _evaluator in (
         applies=lambda config: _relabelled(config) and config.sequences.held_out_pairs > 0,
         needs=f"sequences.held_out_pairs of at least 1, and {_DEALT}",
         label="Held-out label pairs (all labels)", meaning="labels never trained on together", favours="context",
-        colour="#0072B2", symbol="circle", headline="acc",
+        colour="#0072B2", symbol="circle", primary_metric="acc",
     ),
     Evaluator(
         name="holdout_classes",
@@ -168,7 +168,7 @@ for _evaluator in (
         applies=lambda config: _relabelled(config) and config.bank.n_holdout_classes >= 2,
         needs=f"at least 2 held-out classes (raise bank.n_holdout_classes), and {_DEALT}",
         label="Held-out classes (all labels)", meaning="classes never trained on", favours="context",
-        colour="#009668", symbol="triangle-up", headline="acc",
+        colour="#009668", symbol="triangle-up", primary_metric="acc",
     ),
     Evaluator(
         name="holdout_exemplars",
@@ -176,7 +176,7 @@ for _evaluator in (
         applies=lambda config: _relabelled(config) and config.bank.n_holdout_exemplars >= 1,
         needs=f"bank.n_holdout_exemplars of at least 1, and {_DEALT}",
         label="Held-out exemplars (all labels)", meaning="exemplars never trained on", favours="context",
-        colour="#E69F00", symbol="square", headline="acc",
+        colour="#E69F00", symbol="square", primary_metric="acc",
     ),
 ):  # fmt: skip
     register(_evaluator)

@@ -135,7 +135,7 @@ def attention(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:
     """`Batch.attention`: every score of every head and sequence (`measures.attention.scores`)."""
     c = batch.n_pairs
     correct = (batch.classes[:, :-1] == batch.classes[:, -1:])[:, None]  # [b, 1, C]
-    own = (batch.labels == batch.canonical[:, -1:])[:, None]
+    own = (batch.labels == batch.trained_labels[:, -1:])[:, None]
     shown = torch.where(correct.any(-1), 0.0, torch.nan)  # added: NaN where there is no correct pair
     has_own = torch.where(own.any(-1), 0.0, torch.nan)
     positions = torch.arange(2 * c + 1)

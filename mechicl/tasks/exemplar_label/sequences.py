@@ -1,4 +1,4 @@
-"""The sequence sampler: a `SequenceConfig` and a seed -> classes, drawings, labels, targets.
+"""The sequence sampler: a `SequenceConfig` and a seed -> classes, exemplar ids, labels, targets.
 
 Everything here is integer arithmetic in numpy on indices, vectorised over sequences and
 independent of any global random state; exemplar vectors are gathered later, by the bank.
@@ -26,13 +26,13 @@ class Sequences:
     """Sampled sequences as indices.
 
     classes  [n, C+1]  class of every exemplar; the last column is the query's
-    drawings [n, C+1]  which exemplar of that class is shown
+    exemplar_ids [n, C+1]  which exemplar of that class is shown
     labels   [n, C]    the label that follows each context exemplar
     target   [n]       the label the query should get
     """
 
     classes: np.ndarray
-    drawings: np.ndarray
+    exemplar_ids: np.ndarray
     labels: np.ndarray
     target: np.ndarray
 

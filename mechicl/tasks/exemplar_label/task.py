@@ -100,7 +100,7 @@ class ExemplarLabel(Task):
         correct = batch.classes[:, :-1] == batch.classes[:, -1:]
         exemplar = label = "match"
         if not correct.any():  # CIWL: a wrong exemplar that carries the query's own label
-            correct = batch.labels == batch.canonical[:, -1:]
+            correct = batch.labels == batch.trained_labels[:, -1:]
             exemplar, label = "other", "own label"
         first = correct.sort(dim=1, descending=True, stable=True).values
         rows = (correct == first).all(1).nonzero()[:, 0]

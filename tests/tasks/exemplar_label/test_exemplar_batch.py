@@ -137,13 +137,13 @@ def test_gather_shows_the_drawings(bank):
     assert batch.exemplars.dtype == torch.float32
     assert batch.exemplars.shape == (50, 4, 5)
     for i, j in ((0, 0), (7, 2), (49, 3)):
-        shown = part.exemplars[s.classes[i, j], s.drawings[i, j]]
+        shown = part.exemplars[s.classes[i, j], s.exemplar_ids[i, j]]
         np.testing.assert_array_equal(batch.exemplars[i, j].numpy(), shown)
     np.testing.assert_array_equal(batch.labels.numpy(), s.labels)
     np.testing.assert_array_equal(batch.target.numpy(), s.target)
     np.testing.assert_array_equal(batch.classes.numpy(), s.classes)
-    np.testing.assert_array_equal(batch.drawings.numpy(), s.drawings)
-    np.testing.assert_array_equal(batch.canonical.numpy(), part.label_of_class[s.classes])
+    np.testing.assert_array_equal(batch.exemplar_ids.numpy(), s.exemplar_ids)
+    np.testing.assert_array_equal(batch.trained_labels.numpy(), part.label_of_class[s.classes])
 
 
 def test_noise_is_fresh_per_item_and_keeps_the_norm():
@@ -151,7 +151,7 @@ def test_noise_is_fresh_per_item_and_keeps_the_norm():
     bank = gaussian_bank(config, 0)
     setting = SequenceConfig(noise=0.5)
     batch = bank.draw(setting, 4000, np.random.default_rng(0), 50)
-    clean = torch.from_numpy(bank.exemplars[batch.classes.numpy(), batch.drawings.numpy()])
+    clean = torch.from_numpy(bank.exemplars[batch.classes.numpy(), batch.exemplar_ids.numpy()])
     assert batch.exemplars.dtype == torch.float32
     eta = (batch.exemplars * (1 + 0.5**2) ** 0.5 - clean) / 0.5
     assert eta.mean().item() == pytest.approx(0, abs=0.01)
@@ -174,7 +174,7 @@ def test_batches_slice_move_and_count(bank):
     wide = batch.to(torch.float64)
     assert wide.exemplars.dtype == torch.float64
     assert torch.equal(wide.exemplars.float(), batch.exemplars)
-    for name in ("labels", "target", "classes", "drawings", "canonical"):
+    for name in ("labels", "target", "classes", "exemplar_ids", "trained_labels"):
         assert getattr(wide, name).dtype == torch.int64
         assert torch.equal(getattr(wide, name), getattr(batch, name))
 

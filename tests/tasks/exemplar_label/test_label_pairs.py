@@ -115,7 +115,7 @@ def test_without_held_out_pairs_draws_are_as_they_were():
     """The first sequences of seed 0 as drawn before pairs could be held out."""
     s = draw(SequenceConfig(labels="random"), 5, 6)
     assert s.classes.tolist() == OLD["classes"]
-    assert s.drawings.tolist() == OLD["drawings"]
+    assert s.exemplar_ids.tolist() == OLD["drawings"]
     assert s.labels.tolist() == OLD["labels"]
     assert s.target.tolist() == OLD["target"]
 

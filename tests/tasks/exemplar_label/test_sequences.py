@@ -64,13 +64,13 @@ def test_shapes_ranges_and_the_target(config, seed):
     s = draw(config, 64, seed)
     c = config.n_pairs
     assert len(s) == 64
-    assert s.classes.shape == s.drawings.shape == (64, c + 1)
+    assert s.classes.shape == s.exemplar_ids.shape == (64, c + 1)
     assert s.labels.shape == (64, c)
     assert s.target.shape == (64,)
     assert s.classes.min() >= 0
     assert s.classes.max() < 40
-    assert s.drawings.min() >= 0
-    assert s.drawings.max() < 20
+    assert s.exemplar_ids.min() >= 0
+    assert s.exemplar_ids.max() < 20
     np.testing.assert_array_equal(s.labels, s.classes[:, :-1])
     np.testing.assert_array_equal(s.target, s.classes[:, -1])
 
@@ -170,21 +170,21 @@ def test_distractor_follows_the_class_distribution_with_the_query_masked_out(zip
 def test_no_replacement_never_repeats_a_drawing_of_a_class(config, seed):
     n = max(2, config.n_pairs + 1)
     s = draw(config, 64, seed, labels=np.arange(40), n_exemplars=n)
-    for classes, drawings in zip(s.classes.tolist(), s.drawings.tolist(), strict=True):
+    for classes, drawings in zip(s.classes.tolist(), s.exemplar_ids.tolist(), strict=True):
         shown = list(zip(classes, drawings, strict=True))
         assert len(set(shown)) == len(shown)
 
 
 def test_no_replacement_uses_every_exemplar_when_there_are_just_enough():
     s = draw(SequenceConfig(n_pairs=4, burstiness=2, exemplars="no_replacement"), 300, n_exemplars=3)
-    for classes, drawings in zip(s.classes, s.drawings, strict=True):
+    for classes, drawings in zip(s.classes, s.exemplar_ids, strict=True):
         assert sorted(drawings[classes == classes[-1]]) == [0, 1, 2]
 
 
 @given(settings(exemplars="matched"), st.integers(0, 2**32 - 1))
 def test_matched_items_of_a_class_show_the_identical_exemplar(config, seed):
     s = draw(config, 64, seed)
-    for classes, drawings in zip(s.classes.tolist(), s.drawings.tolist(), strict=True):
+    for classes, drawings in zip(s.classes.tolist(), s.exemplar_ids.tolist(), strict=True):
         shown = set(zip(classes, drawings, strict=True))
         assert len(shown) == len(set(classes))
 
@@ -193,14 +193,14 @@ def test_matched_items_of_a_class_show_the_identical_exemplar(config, seed):
 def test_each_drawing_is_uniform_over_the_exemplars(rule):
     s = draw(SequenceConfig(n_pairs=4, burstiness=2, exemplars=rule), 8000, n_exemplars=5)
     for slot in range(5):
-        assert fits(np.bincount(s.drawings[:, slot], minlength=5), np.ones(5))
+        assert fits(np.bincount(s.exemplar_ids[:, slot], minlength=5), np.ones(5))
 
 
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_replacement_repeats_the_querys_drawing_at_1_over_n_exemplars(k):
     s = draw(SequenceConfig(), 20_000, n_exemplars=k)
     same_class = s.classes[:, :-1] == s.classes[:, -1:]
-    repeats = (same_class & (s.drawings[:, :-1] == s.drawings[:, -1:])).any(axis=1)
+    repeats = (same_class & (s.exemplar_ids[:, :-1] == s.exemplar_ids[:, -1:])).any(axis=1)
     assert near(repeats.sum(), 20_000, 1 / k) if k > 1 else repeats.all()
 
 
@@ -299,7 +299,7 @@ def test_same_seed_same_draws_other_seed_other_draws(config, seed):
     for f in dataclasses.fields(Sequences):
         np.testing.assert_array_equal(getattr(one, f.name), getattr(two, f.name))
     assert (one.classes != other.classes).any()
-    assert (one.drawings != other.drawings).any()
+    assert (one.exemplar_ids != other.exemplar_ids).any()
 
 
 def test_global_random_state_is_neither_read_nor_written():

@@ -26,7 +26,7 @@ from mechicl.training.loop import densify, resume, train
 CONFIG = Config(
     name="chains", steps=60, batch_size=16, task=Markov(n_states=4, n_chains=4, length=12), n_eval=64, states=2,
     model=ModelConfig(d_model=16, n_heads=2, mlp_ratio=2), optim=OptimConfig(lr=3e-3),
-    schedule=ScheduleConfig(linear_every=20),
+    checkpoint_steps=ScheduleConfig(linear_every=20),
 )  # fmt: skip
 
 

@@ -103,13 +103,13 @@ class Bank:
         # A small bank is cheaper to turn into single precision once than as it is shown.
         small = self.exemplars.size < s.classes.size * self.dim
         bank = self.exemplars.astype(np.float32, copy=False) if small else self.exemplars
-        x = bank[s.classes, s.drawings]
+        x = bank[s.classes, s.exemplar_ids]
         if noise:
             eta = rng.standard_normal(x.shape, dtype=np.float32) / np.sqrt(self.dim)
             if self.norm != 1:
                 eta *= self.norm
             x = (x + noise * eta) / np.sqrt(1 + noise**2)
-        arrays = (x.astype(np.float32, copy=False), s.labels, s.target, s.classes, s.drawings,
+        arrays = (x.astype(np.float32, copy=False), s.labels, s.target, s.classes, s.exemplar_ids,
                   self.label_of_class[s.classes])  # fmt: skip
         return Batch(*map(torch.from_numpy, arrays))
 

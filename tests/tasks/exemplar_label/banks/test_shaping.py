@@ -13,7 +13,8 @@ from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.banks.gaussian import gaussian_bank
 from mechicl.tasks.exemplar_label.banks.shaping import geometry, norm, shape
 
-BANK = BankConfig(n_classes=300, n_exemplars=8, n_holdout_classes=40, n_holdout_exemplars=3, dim=6, eps=0.7, offset=2.0)
+BANK = BankConfig(n_classes=300, n_exemplars=8, n_holdout_classes=40, n_holdout_exemplars=3, dim=6,
+                  eps=0.7, offset=2.0)  # fmt: skip
 
 
 def config(**fields) -> BankConfig:
@@ -89,7 +90,7 @@ def test_the_settings_reach_the_bank_and_noise_is_in_proportion():
     bank = build_bank(run).train()
     assert bank.norm == pytest.approx(40)
     batch = bank.draw(SequenceConfig(noise=0.5), 4000, np.random.default_rng(0), 50)
-    clean = bank.exemplars[batch.classes.numpy(), batch.drawings.numpy()]
+    clean = bank.exemplars[batch.classes.numpy(), batch.exemplar_ids.numpy()]
     added = batch.exemplars.numpy() * np.sqrt(1 + 0.5**2) - clean
     assert np.sqrt(np.square(added).sum(-1).mean()) == pytest.approx(0.5 * 40, rel=0.02)
 

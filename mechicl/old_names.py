@@ -1,0 +1,26 @@
+"""Fields of a config that had another name once: files with the old ones keep opening."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mechicl.errors import ConfigError
+
+OLD_NAMES = {
+    "Config": {"schedule": "checkpoint_steps"},
+    "OptimConfig": {"schedule": "lr_schedule"},
+}  # class -> old -> present
+
+
+def present_names(cls: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A table of settings under the names of today.
+
+    Raises:
+        ConfigError: a field is given under both names.
+    """
+    old = OLD_NAMES.get(cls.__name__, {})
+    for key, name in old.items():
+        if key in data and name in data:
+            raise ConfigError(f"{where}.{key}: this is {where}.{name} by its old name, and both are given: leave one.")
+    return {old.get(key, key): value for key, value in data.items()}

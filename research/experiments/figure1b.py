@@ -54,7 +54,8 @@ def awaited(data: pd.DataFrame | None) -> str:
     """What is not there yet, and the commands that bring it."""
     missing = "our curves in the figure, our numbers at the published points, and a verdict" if data is None else (
         "a verdict, and our numbers at the points that no seed has reached")  # fmt: skip
-    return (f"Not there yet: {missing}. The runs are going on. `python -m research collect research/sweeps/{SWEEP}.toml "
+    return (f"Not there yet: {missing}. The runs are going on. "
+            f"`python -m research collect research/sweeps/{SWEEP}.toml "
             f"checkpoints/{SWEEP}` makes the table of what they have reached, also before they end; `make findings` "
             "then builds these pages from it.")  # fmt: skip
 

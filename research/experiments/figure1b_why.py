@@ -54,7 +54,8 @@ class Why:
         whole = finished(data, len(SEEDS)) and set(data.condition) == set(self.needs)
         done = Runs(data).phases if len(data) else None
         begun = tables.read(self.sweep) is not None
-        reason = _progress(data, len(self.needs)) if begun else f"no run of `research/sweeps/{self.sweep}.toml` is collected yet"
+        none = f"no run of `research/sweeps/{self.sweep}.toml` is collected yet"
+        reason = _progress(data, len(self.needs)) if begun else none
         return Claim(
             self.key, self.title, self.says, ran, self.rule, [self.judged(data)] if whole else [], command,
             [] if done is None or done.empty else [_summary(done, self.needs)],

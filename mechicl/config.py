@@ -29,7 +29,7 @@ _LONGEST_NAME = 180  # bytes; folders have 255, of which seeds and temporary fil
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds:
-    """Three independent streams, as in the published code (science.md 1.2)."""
+    """Three independent streams, as in the published code (docs/references.md#seeds)."""
 
     init: int = 0  # weights
     data: int = 0  # the bank's noise and split, the training sequences
@@ -42,7 +42,7 @@ class Seeds:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Pre-LN causal transformer (science.md 1.5). `mlp_ratio` 0 is attention-only;
+    """Pre-LN causal transformer (docs/references.md#model). `mlp_ratio` 0 is attention-only;
     `mlp_layers` says which layers have an MLP (None: all of them).
 
     With `encoder` 'conv' an exemplar is a square picture, which convolutions read before the linear map

@@ -1,7 +1,7 @@
 """Evaluators: fixed sets of sequences, each with an exact metric, drawn once from `seeds.eval`.
 
 `registry.py` has each one's entry: to which runs it applies, how its sequences are drawn, which metric is its primary
-one. The task says what a metric is (`TaskBatch.score`). Those of exemplars and labels (science.md 1.6, 1.7;
+one. The task says what a metric is (`TaskBatch.score`). Those of exemplars and labels (docs/references.md#evaluators;
 `tasks/exemplar_label/scores.py` has the metrics exactly):
 
     name         context                             labels               right answer needs
@@ -13,7 +13,7 @@ one. The task says what a metric is (`TaskBatch.score`). Those of exemplars and 
     iwl          C other classes                     canonical            in-weights recall
     icl_holdout  as icl, classes never trained on    {0, 1}, random       ICL
 
-Where few labels are dealt out anew in every sequence (Singh et al. 2024, science.md 4.1), a class has no label of its
+Where few labels are dealt out anew in every sequence (Singh et al. 2024), a class has no label of its
 own, and a run records others beside `train`, of which acc, over all labels, is the primary metric:
 
     holdout_pairs      as in training    pairs of labels never trained on together    ICL (published: fsl_val_rl)

@@ -63,8 +63,8 @@ class AblateHeads(OfHeads):
     value in the layers after the first ablated one: 'pattern', 'q', 'k', 'v', any of them. Queries and keys are
     held before rotary positions are applied; after it would be the same, since the rotation is fixed.
     `hold=("k", "v")` lets only later queries be recomputed, `hold=("q", "k", "v")` takes away only what the heads
-    write to the output directly. The two 'preserving' kinds are Singh et al. 2024's (2404.07129, science.md 4.2):
-    kind 'zero' that holds 'pattern', or 'v'.
+    write to the output directly. The two 'preserving' kinds are Singh et al. 2024's
+    (docs/references.md#singh-2024-measures): kind 'zero' that holds 'pattern', or 'v'.
     """
 
     heads: tuple[tuple[int, int], ...]
@@ -197,7 +197,7 @@ def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
 
 
 def only_head(model: ModelConfig, layer: int, head: int, kind: Kind = "zero") -> AblateHeads:
-    """All other heads of the head's layer ablated ('only this head', science.md IH4)."""
+    """All other heads of the head's layer ablated ('only this head', Singh et al. 2024: docs/references.md#ih4)."""
     rest = tuple((layer, h) for h in range(model.n_heads) if h != head)
     return AblateHeads(heads=rest, kind=kind)
 

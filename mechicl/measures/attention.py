@@ -1,4 +1,4 @@
-"""Attention scores: where each head looks, per checkpoint (definitions: science.md 4.2).
+"""Attention scores: where each head looks, per checkpoint (docs/references.md#singh-2024-measures).
 
 A[i, j] is attention from position i to j; context pair p has its exemplar at 2p and its
 label at 2p + 1; the query is at 2C. 'Correct' pairs show the query's class.

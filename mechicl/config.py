@@ -163,7 +163,15 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One run. `steps` are optimiser steps; sequences seen = steps * batch_size."""
+    """One run. `steps` are optimiser steps; sequences seen = steps * batch_size.
+
+    Example:
+        >>> config = mechicl.recipes.demo()
+        >>> config.steps * config.batch_size  # sequences
+        3072000
+        >>> config.with_seed(3).seeds
+        Seeds(init=3, data=3, eval=1)
+    """
 
     name: str
     steps: int

@@ -64,9 +64,14 @@ def train_seeds(
 
     Args:
         config: a recipe's Config; each seed replaces its init and data seeds.
+        seeds: which, such as range(5).
         out: where, without the seed (default checkpoints/<config.name>).
         jobs: processes (default: one per core that may be used, at most one per seed).
-        data, progress: as in `train`.
+        data: as in `train`.
+        progress: as in `train`.
+
+    Returns:
+        The series, in the order of the seeds.
 
     Raises:
         ConfigError: a run is there that was trained with other settings.

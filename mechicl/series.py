@@ -7,11 +7,9 @@
     <run>/weights/         step_00000512.safetensors, TransformerLens 3 names
     <run>/state/           weights, Adam moments, step: for resume and densify
 
-A run with `keep='metrics'` has the weights of its first and last step only, and no states but
-`latest.safetensors` until it ends; `densify` brings any others back by replaying from step 0.
-
-Files appear whole or not at all (storage.py), and a file counts once its line is in the
-index. No pickle anywhere: a run from a stranger is safe to open.
+A run with `keep='metrics'` has the weights of its first and last step only, and no states but `latest.safetensors`
+until it ends; `densify` brings any others back by replaying from step 0. Files appear whole or not at all (storage.py),
+and a file counts once its line is in the index. No pickle anywhere: a run from a stranger is safe to open.
 """
 
 from __future__ import annotations
@@ -46,11 +44,14 @@ FORMAT = 1
 
 
 def open_series(path: str | Path, data: str | Path | None = None) -> Series:
-    """Open a run directory. Reads only its small text files.
+    """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
 
     Args:
         path: the run's directory; what `~` or a relative path means is settled here, once.
         data: where the images are, for banks built from images (default: as in training).
+
+    Returns:
+        The series; it is read only.
 
     Raises:
         SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
@@ -83,10 +84,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
 
 @dataclass(frozen=True)
 class Series:
-    """A run, read only. Everything else in mechicl is a function of this.
-
-    Nothing large is kept: weights are read when asked for and dropped after.
-    """
+    """A run, read only. Nothing large is kept: weights are read when they are asked for and dropped afterwards."""
 
     root: Path
     config: Config
@@ -307,16 +305,17 @@ class Series:
         n: int | None = None,
         metrics: Metrics | None = "recorded",
     ) -> pd.DataFrame:
-        """Evaluate checkpoints, intact and under interventions (docs/interventions.md), as heads ablated.
+        """Evaluate checkpoints, intact and under interventions (docs/interventions.md), such as ablated heads.
 
         Args:
-            steps, evaluators: default all.
+            steps: which checkpoints (default: all).
+            evaluators: which evaluators (default: all).
             ablate: one intervention or several, each measured on its own; rows of the intact model come first.
             n: sequences per evaluator (default: the run's `n_eval`).
             metrics: which ones (default: those recorded in training); None: each evaluator's headline alone.
 
         Returns:
-            The tidy table: run, seed, step, intervention, baseline, evaluator, metric, value, n, ci_low, ...
+            The tidy table, with value (accuracies are shares of 1, losses nats), n and a 95% interval over sequences.
         """
         from mechicl.measures.ablation import evaluate
 

@@ -65,6 +65,12 @@ class AblateHeads(OfHeads):
     `hold=("k", "v")` lets only later queries be recomputed, `hold=("q", "k", "v")` takes away only what the heads
     write to the output directly. The two 'preserving' kinds are Singh et al. 2024's
     (docs/references.md#singh-2024-measures): kind 'zero' that holds 'pattern', or 'v'.
+
+    Example:
+        >>> print(mechicl.AblateHeads(heads=((0, 5), (1, 3)), kind="mean"))
+        mean L0H5 L1H3
+        >>> mechicl.AblateHeads(heads=((0, 5),), hold=("k", "v")).baseline
+        '0, with the keys and values of later layers held at their intact values'
     """
 
     heads: tuple[tuple[int, int], ...]
@@ -188,7 +194,19 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
 
 
 def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
-    """Each head of the model ablated on its own."""
+    """Each head of the model ablated on its own.
+
+    Args:
+        model: whose heads, such as `series.config.model`.
+        kind: what takes the place of a head's output (`BASELINES`).
+
+    Returns:
+        One `AblateHeads` per head, by layer and then by head.
+
+    Example:
+        >>> len(mechicl.every_head(series.config.model))
+        16
+    """
     return [
         AblateHeads(heads=((layer, head),), kind=kind)
         for layer in range(model.n_layers)

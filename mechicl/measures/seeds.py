@@ -47,6 +47,10 @@ def seed_bands(
 
     Raises:
         SeriesError: no run was given, or one did not record an evaluator or metric.
+
+    Example:
+        >>> mechicl.seed_bands([series], ["icl", "flip"]).evaluator.unique().tolist()
+        ['icl', 'flip']
     """
     runs = list(runs)
     if not runs:

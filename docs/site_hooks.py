@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def help_of(verb: str = "") -> str:
-    """What `mechicl VERB --help` prints, of no verb what `mechicl --help` prints; 100 columns wide, without colours."""
+    """What `mechicl VERB --help` prints, of no verb what `mechicl --help` prints; 80 columns wide, without colours."""
     from mechicl import cli
 
     out = io.StringIO()
-    told = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    told = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
     before = {key: os.environ.get(key) for key in told}
     os.environ.update(told)
     try:

@@ -43,10 +43,21 @@ def run(test: doctest.DocTest, folder: Path) -> None:
 
 def test_every_public_name_is_on_the_page():
     shown = set(re.findall(r"^::: mechicl\.(\w+)$", PAGE, flags=re.M))
-    pages = {"interventions", "measures"}
-    assert shown == set(mechicl.__all__) - {"__version__"} - pages
-    for name in pages:
-        assert f"::: mechicl.{name}" in (ROOT / "docs" / "reference" / f"{name}.md").read_text()
+    assert shown == set(mechicl.__all__) - {"__version__", "interventions", "measures"}
+
+
+def shown_of(module: str) -> set[str]:
+    text = (ROOT / "docs" / "reference" / f"{module}.md").read_text()
+    return set(re.findall(rf"^::: mechicl\.{module}\.(\w+)$", text, flags=re.M))
+
+
+def test_every_measure_and_intervention_is_on_its_page():
+    assert shown_of("measures") == set(mechicl.measures.__all__)
+    classes = {name for name, each in vars(mechicl.interventions).items()
+               if inspect.isclass(each) and issubclass(each, mechicl.interventions.Intervention)}  # fmt: skip
+    assert len(classes) > 8
+    assert classes <= shown_of("interventions")
+    assert shown_of("interventions") <= set(dir(mechicl.interventions))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

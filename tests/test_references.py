@@ -15,11 +15,11 @@ from mechicl.registry import EVALUATORS
 from mechicl.treatments import Treatment
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("mechicl", "analyses", "evidence", "docs", "sweeps", "tests", "examples", "benchmarks")
+ROOMS = ("mechicl", "analyses", "evidence", "docs", "sweeps", "tests", "examples", "benchmarks", "README.md", "CONTRIBUTING.md")
 TEXTS = sorted(
-    path for room in ROOMS for path in (ROOT / room).rglob("*")
+    path for room in ROOMS for path in [ROOT / room, *(ROOT / room).rglob("*")]
     if path.suffix in (".py", ".md", ".toml", ".ipynb", ".js") and path != Path(__file__)
-) + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]  # fmt: skip
+)  # fmt: skip
 REFERENCES = (ROOT / "docs" / "references.md").read_text()
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
 

@@ -1,6 +1,9 @@
-"""What mkdocs fills in while it builds the site (mkdocs.yml): the real `--help` texts, and CONTRIBUTING.md as a page.
+"""What mkdocs fills in while it builds the site (mkdocs.yml), so that no page is older than the code.
 
-A page says `<!-- help: train -->` where the help of `mechicl train` shall stand, so that it is never out of date.
+    <!-- help: train -->       becomes what `mechicl train --help` prints
+    <!-- file: NAME -->        becomes the text of a file of the repository
+    ::: mechicl.train          means the function, though there is a module of that name
+    docs/PAGE.md#ANCHOR        becomes a link, in the docstrings of the reference
 """
 
 from __future__ import annotations
@@ -9,10 +12,15 @@ import contextlib
 import io
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 _HELP = re.compile(r"<!-- help:(.*?)-->")
 _FILE = re.compile(r"<!-- file:(.*?)-->")
+_NAME = re.compile(r"^::: mechicl\.(\w+)\n    options: \{(.*)\}$", re.MULTILINE)
+_PAGE = re.compile(r"docs/([\w/-]+)\.md(#[\w-]+)?")
 ROOT = Path(__file__).parents[1]
 
 
@@ -42,6 +50,35 @@ def filled(markdown: str) -> str:
     return _FILE.sub(lambda m: (ROOT / m[1].strip()).read_text(encoding="utf-8"), with_help)
 
 
+def the_function(match: re.Match[str]) -> str:
+    """A public name's entry. Of one that a module also has, that of the function, under its public name."""
+    import mechicl
+
+    name, options = match.groups()
+    value = getattr(mechicl, name)
+    if isinstance(value, ModuleType) or find_spec(f"mechicl.{name}") is None:
+        return match[0]
+    public = f"mechicl.{name}"
+    return (f"::: {value.__module__}.{value.__qualname__}\n    options: {{{options}, heading: {public}, "
+            f"toc_label: {name}}}")  # fmt: skip
+
+
+def linked(html: str, to_root: str) -> str:
+    """HTML in which every `docs/PAGE.md` that there is leads to that page."""
+
+    def link(match: re.Match[str]) -> str:
+        if not (ROOT / "docs" / f"{match[1]}.md").is_file():
+            return match[0]
+        return f'<a href="{to_root}{match[1]}/{match[2] or ""}">{match[0]}</a>'
+
+    return _PAGE.sub(link, html)
+
+
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """mkdocs calls this for every page."""
-    return filled(markdown)
+    """mkdocs calls this for every page, before it is rendered."""
+    return _NAME.sub(the_function, filled(markdown))
+
+
+def on_page_content(html: str, page: Any, **_: object) -> str:
+    """mkdocs calls this for every page, once it is rendered."""
+    return linked(html, "../" * page.url.count("/")) if page.url.startswith("reference/") else html

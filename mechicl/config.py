@@ -165,7 +165,7 @@ class ScheduleConfig:
 class Config:
     """One run. `steps` are optimiser steps; sequences seen = steps * batch_size.
 
-    Example:
+    Examples:
         >>> config = mechicl.recipes.demo()
         >>> config.steps * config.batch_size  # sequences
         3072000

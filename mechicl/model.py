@@ -235,7 +235,7 @@ class ICLTransformer(HookedTransformer):
         Baselines that need the intact model (mean, resample, ...) run it once, here. The hooks follow the
         model, should it be moved or cast later.
 
-        Example:
+        Examples:
             >>> model, batch = series.model(3000), series.evaluation_set("flip", n=100)
             >>> hooks = model.hooks_for(mechicl.AblateHeads(heads=((1, 3),)), batch)
             >>> model.run_with_hooks(batch, fwd_hooks=hooks).shape

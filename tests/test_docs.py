@@ -101,6 +101,21 @@ def test_the_command_line_page_has_every_verb():
     assert "\x1b" not in filled
 
 
+def test_the_site_shows_the_function_where_a_module_has_its_name():
+    asked = "::: mechicl.{}\n    options: {{heading_level: 3}}"
+    for name in ("train", "report", "app"):
+        shown = site_hooks.on_page_markdown(asked.format(name))
+        assert re.match(rf"::: mechicl\.[\w.]+\.{name}\n", shown)
+        assert f"heading: mechicl.{name}," in shown
+    for name in ("open_series", "recipes"):
+        assert site_hooks.on_page_markdown(asked.format(name)) == asked.format(name)
+
+
+def test_pages_that_docstrings_name_are_links():
+    shown = site_hooks.linked("see docs/references.md#ih4, docs/none.md", "../../")
+    assert shown == 'see <a href="../../references/#ih4">docs/references.md#ih4</a>, docs/none.md'
+
+
 def test_the_notebook_runs():
     notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT / "docs")}}).execute()

@@ -48,7 +48,7 @@ def bank_file(
     Raises:
         ConfigError: the arrays do not fit one another, or have numbers that are not finite.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> array = np.random.default_rng(0).standard_normal((20, 5, 8))  # 20 classes, 5 exemplars, 8 numbers
         >>> mechicl.bank_file(array, "mine.safetensors").name

@@ -205,7 +205,7 @@ def show_attention(
     Raises:
         SeriesError: there is no such step, sequence or layer. ConfigError: there is no such evaluator or head.
 
-    Example:
+    Examples:
         >>> view = mechicl.show_attention(series, 3000, "flip", layer=1)
         >>> view.save("attention.html").name
         'attention.html'

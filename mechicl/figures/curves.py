@@ -27,7 +27,7 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
     Returns:
         A plotly figure.
 
-    Example:
+    Examples:
         >>> figure = mechicl.evaluator_curves(series, mechicl.series_phases(series))
         >>> type(figure).__name__
         'Figure'
@@ -76,7 +76,7 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
     Returns:
         A plotly figure.
 
-    Example:
+    Examples:
         >>> type(mechicl.seed_curves([series])).__name__
         'Figure'
     """

@@ -36,7 +36,7 @@ def save_figure(
     Raises:
         ConfigError: another ending, no plotly figure, kaleido or a browser is missing, or the browser failed.
 
-    Example:
+    Examples:
         >>> mechicl.save_figure(mechicl.seed_curves([series]), "curves.html").name
         'curves.html'
     """

@@ -66,7 +66,7 @@ class AblateHeads(OfHeads):
     write to the output directly. The two 'preserving' kinds are Singh et al. 2024's
     (docs/references.md#singh-2024-measures): kind 'zero' that holds 'pattern', or 'v'.
 
-    Example:
+    Examples:
         >>> print(mechicl.AblateHeads(heads=((0, 5), (1, 3)), kind="mean"))
         mean L0H5 L1H3
         >>> mechicl.AblateHeads(heads=((0, 5),), hold=("k", "v")).baseline
@@ -203,7 +203,7 @@ def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
     Returns:
         One `AblateHeads` per head, by layer and then by head.
 
-    Example:
+    Examples:
         >>> len(mechicl.every_head(series.config.model))
         16
     """

@@ -237,7 +237,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A copy of its ablated rows with `effect`, in the metric's own unit (accuracies are shares of 1).
 
-    Example:
+    Examples:
         >>> table = series.evaluate([3000], ["icl"], mechicl.AblateHeads(heads=((0, 5),)), n=100, metrics=None)
         >>> mechicl.effects(table)[["effect", "effect_low", "effect_high"]].shape
         (1, 3)
@@ -282,7 +282,7 @@ def head_effects(
     Raises:
         ConfigError, SeriesError: as `evaluate`.
 
-    Example:
+    Examples:
         >>> table = mechicl.head_effects(series, [3000], ["icl"], n=100, progress=False)
         >>> table[["layer", "head"]].shape  # a row per head
         (16, 2)

@@ -143,7 +143,7 @@ def standing_out(
         Their rows, with the columns joint_low, joint_high and floor (the higher of the two baselines). Empty
         where no head is above.
 
-    Example:
+    Examples:
         >>> scores = mechicl.attention_scores(series, [3000], ["flip"], n=100, progress=False)
         >>> mechicl.standing_out(scores, "induction_strength", 3000).layer.unique().tolist()  # induction heads: layer 1
         [1]
@@ -185,7 +185,7 @@ def attention_scores(
     Raises:
         SeriesError: a step was not saved. ConfigError: there is no such evaluator.
 
-    Example:
+    Examples:
         >>> scores = mechicl.attention_scores(series, [3000], ["flip"], n=100, progress=False)
         >>> best = scores.query("metric == 'induction_strength'").nlargest(1, "value")
         >>> bool(best.value.item() > 0.5), best.uniform.item()

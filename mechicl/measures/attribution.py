@@ -118,7 +118,7 @@ def logit_attribution(
     Raises:
         SeriesError: a step was not saved. ConfigError: there is no such evaluator.
 
-    Example:
+    Examples:
         >>> table = mechicl.logit_attribution(series, [3000], ["flip"], n=100, progress=False)
         >>> table.intervention.unique()[:3].tolist()
         ['embed', 'L0H0', 'L0H1']

@@ -80,7 +80,7 @@ def series_phases(series: Series) -> dict[str, Phases]:
     Raises:
         SeriesError: nothing was recorded yet.
 
-    Example:
+    Examples:
         >>> phases = mechicl.series_phases(series)["icl"]
         >>> phases.peak, phases.peak_value  # in training sequences; a share of 1
         (384000.0, 0.98)
@@ -145,7 +145,7 @@ def phase_table(runs: list[Series]) -> pd.DataFrame:
     Raises:
         SeriesError: nothing was recorded yet.
 
-    Example:
+    Examples:
         >>> table = mechicl.phase_table([series])
         >>> table.query("evaluator == 'icl'").quantity.tolist()
         ['onset', 'peak', 'half_decay', 'peak_value', 'final_value']

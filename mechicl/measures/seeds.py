@@ -48,7 +48,7 @@ def seed_bands(
     Raises:
         SeriesError: no run was given, or one did not record an evaluator or metric.
 
-    Example:
+    Examples:
         >>> mechicl.seed_bands([series], ["icl", "flip"]).evaluator.unique().tolist()
         ['icl', 'flip']
     """

@@ -79,7 +79,7 @@ def train_seeds(
     """
     check_config(config)
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
-        raise ConfigError(f"seeds={seeds!r}: expected several, as [0, 1, 2] or range(5).")
+        raise ConfigError(f"seeds={seeds!r}: expected several, such as [0, 1, 2] or range(5).")
     seeds = [whole("seeds", seed, "a seed") for seed in seeds]
     if not seeds:
         raise ConfigError("seeds=[]: expected at least one.")

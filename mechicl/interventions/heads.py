@@ -175,7 +175,7 @@ def check_heads(heads: Iterable[tuple[int, int]], model: ModelConfig) -> None:
 
 def _listed(heads: object) -> Iterable:
     if isinstance(heads, (str, bytes)) or not isinstance(heads, Iterable):
-        raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, as heads=((0, 1), (1, 3)).")
+        raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, such as heads=((0, 1), (1, 3)).")
     return heads
 
 
@@ -189,8 +189,8 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
     near = ""
     if isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads):
         near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
-    raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs of whole numbers, as heads=((0, 1), (1, 3)); "
-                      f"{head!r} is none.{near}")  # fmt: skip
+    raise ConfigError(f"heads={heads!r}: expected (layer, head), whole numbers, such as heads=((0, 1), (1, 3)); "
+                      f"{head!r} is not one.{near}")  # fmt: skip
 
 
 def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:

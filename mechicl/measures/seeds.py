@@ -54,7 +54,7 @@ def seed_bands(
     """
     runs = list(runs)
     if not runs:
-        raise SeriesError("no run was given: expected a list of series, as [mechicl.open_series(r) for r in roots].")
+        raise SeriesError("no run was given: expected series, such as [mechicl.open_series(r) for r in roots].")
     found = [set() if not s.metrics.size else set(s.metrics.evaluator) for s in runs]
     names = list(evaluators) if evaluators is not None else [e for e in EVALUATORS if all(e in f for f in found)]
     if not names:

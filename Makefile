@@ -5,7 +5,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 DEMO := checkpoints/demo-run
 
-.PHONY: demo test test-slow check format bench findings setup clean
+.PHONY: demo test test-slow check docs format bench findings setup clean
 
 demo: .venv/.installed  ## train the default series, analyse it, write its report
 	@test -f $(DEMO)/manifest.json || $(BIN)/mechicl train demo --out $(DEMO)
@@ -32,6 +32,9 @@ check: .venv/.dev  ## lint, layers and types
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: .venv/.docs  ## the documentation as a site, in build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 
@@ -51,6 +54,10 @@ setup: .venv/.dev
 
 .venv/.dev: .venv/.installed
 	$(BIN)/python -m pip install $(PIP_OPTIONS) --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/.docs: .venv/.dev
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 clean:

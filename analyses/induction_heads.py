@@ -24,8 +24,9 @@ def run(series: Series, progress: bool = True) -> Findings:
     """The scores of the task's induction circuit (`Task.circuit`) and direct logit attribution per head and step, each
     beside its baseline. A head is named only where `standing_out` has it.
 
-    Of exemplars and labels: previous-token score at labels and induction strength (science.md 4.2), on flip, where the
-    in-context and the in-weights answer are the two labels of the context. Of tokens: previous-token and
+    Of exemplars and labels: previous-token score at labels and induction strength
+    (docs/references.md#singh-2024-measures), on flip, where the in-context and the in-weights answer are the two
+    labels of the context. Of tokens: previous-token and
     prefix-matching score over all positions.
     """
     circuit = series.task.circuit

@@ -29,7 +29,7 @@ _LONGEST_NAME = 180  # bytes; folders have 255, of which seeds and temporary fil
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds:
-    """Three independent streams, as in the published code (science.md 1.2)."""
+    """Three independent streams, as in the published code (docs/references.md#seeds)."""
 
     init: int = 0  # weights
     data: int = 0  # the bank's noise and split, the training sequences
@@ -42,7 +42,7 @@ class Seeds:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Pre-LN causal transformer (science.md 1.5). `mlp_ratio` 0 is attention-only;
+    """Pre-LN causal transformer (docs/references.md#model). `mlp_ratio` 0 is attention-only;
     `mlp_layers` says which layers have an MLP (None: all of them).
 
     With `encoder` 'conv' an exemplar is a square picture, which convolutions read before the linear map
@@ -65,10 +65,10 @@ class ModelConfig:
         check_types(self, "model")
         at_least("model", self, n_layers=1, d_model=1, n_heads=1, mlp_ratio=0)
         if not self.position_time > 0:
-            raise ConfigError(f"model.position_time={self.position_time}: expected a time above 0, as 10000.0.")
+            raise ConfigError(f"model.position_time={self.position_time}: expected a time above 0, such as 10000.0.")
         if not self.channels or min(self.channels) < 1:
             raise ConfigError(f"model.channels={self.channels}: expected at least one convolution, of at least 1 "
-                              "channel each, as (16, 32, 32).")  # fmt: skip
+                              "channel each, such as (16, 32, 32).")  # fmt: skip
         if self.d_model % self.n_heads:
             raise ConfigError(
                 f"model.d_model={self.d_model} is not a multiple of n_heads={self.n_heads}."
@@ -163,7 +163,15 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One run. `steps` are optimiser steps; sequences seen = steps * batch_size."""
+    """One run. `steps` are optimiser steps; sequences seen = steps * batch_size.
+
+    Examples:
+        >>> config = mechicl.recipes.demo()
+        >>> config.steps * config.batch_size  # sequences
+        3072000
+        >>> config.with_seed(3).seeds
+        Seeds(init=3, data=3, eval=1)
+    """
 
     name: str
     steps: int
@@ -252,8 +260,8 @@ def _check_name(name: str) -> None:
     if name.startswith("."):
         raise ConfigError(f"name={name!r}: a run's name does not start with a dot.")
     if name.endswith(".") or name.split(".")[0].lower() in _DEVICES:
-        raise ConfigError(f"name={name!r}: Windows can have no such folder. Choose a name that ends in no dot and is "
-                          "no device, as 'con' or 'nul'.")  # fmt: skip
+        raise ConfigError(f"name={name!r}: Windows cannot have such a folder. Choose a name that does not end in a "
+                          "dot and is not a device, such as 'con' or 'nul'.")  # fmt: skip
     if len(name.encode()) > _LONGEST_NAME:
         raise ConfigError(f"name={name[:40]!r}...: {len(name.encode())} bytes, but a run's name, which names its "
                           f"folder, has at most {_LONGEST_NAME}.")  # fmt: skip

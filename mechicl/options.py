@@ -34,7 +34,7 @@ def own_settings_of(function: Callable) -> dict[str, tuple[Any, Any]]:
     for p in own:
         where = f"{function.__module__}.{function.__name__}: its setting {p.name}"
         if p.name not in hints or p.default is p.empty:
-            raise ConfigError(f"{where} needs a type and a default, as {p.name}: float = 1.0.")
+            raise ConfigError(f"{where} needs a type and a default, such as {p.name}: float = 1.0.")
         out[p.name] = hints[p.name], coerce(p.default, hints[p.name], where)
     return out
 

@@ -31,8 +31,8 @@ def load(names: Iterable[str]) -> None:
     """
     for name in names:
         if name.endswith(".py") or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-            raise ConfigError(f"--plugin {name}: expected a module's name, as --plugin my_bank for my_bank.py in this "
-                              f"directory.{_meant(name)}")  # fmt: skip
+            raise ConfigError(f"--plugin {name}: expected a module's name, such as --plugin my_bank for my_bank.py in "
+                              f"this directory.{_meant(name)}")  # fmt: skip
         _look_here()
         try:
             importlib.import_module(name)

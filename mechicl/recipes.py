@@ -42,7 +42,7 @@ def demo() -> Config:
     """ICL rises, then fades to context-constrained in-weights learning, in about 3 minutes.
 
     Every training sequence can be solved in context (p_bursty 1), label = class, two layers
-    of attention only: the published coopetition curve (Singh et al. 2025, science.md 5.2)
+    of attention only: the published coopetition curve (Singh et al. 2025, Fig. 1b)
     in a sixth of its sequences. The low feature dimension and the slow warm-up let ICL win
     first; the higher learning rate later lets it fade in the time (docs/recipes.md).
     """
@@ -174,7 +174,7 @@ def induction_2024() -> Config:
 def transience_2023() -> Config:
     """The first 20 million sequences of the published 12-layer runs on features, in half a day: needs `--data FILE`.
 
-    As published (Singh et al. 2023, 2311.08360; science.md 3.1): 12 layers with MLPs of ratio 4 (GELU in its tanh
+    As published (Singh et al. 2023, 2311.08360, on fixed features): 12 layers with MLPs of ratio 4 (GELU in its tanh
     form), sinusoidal positions of time 30, 1,600 classes of 20 exemplars, label = class, eight pairs of which three
     show the query's class, Adam at a constant 3e-4, batches of 32, evaluated every 500,000 sequences. The published
     runs see 1.6 billion: this part of them takes about 13 hours on one core. What differs: features of
@@ -248,8 +248,8 @@ def omniglot_small() -> Config:
 def omniglot_conv() -> Config:
     """Drawings read by convolutions that are trained with the transformer, in about 2 minutes: needs `--data DIR`.
 
-    The main runs of Singh et al. 2023 train a ResNet jointly, label = class, every sequence bursty (science.md
-    3.1). Here three convolutions on 14 x 14 pixels, down to 32 features, and four pairs of two classes;
+    The main runs of Singh et al. 2023 train a ResNet jointly, label = class, every sequence bursty.
+    Here three convolutions on 14 x 14 pixels, down to 32 features, and four pairs of two classes;
     the classes are those of `omniglot-small`. With two pairs in-weights answers come first and ICL never
     forms (docs/recipes.md has what decides). ICL rises to .89 to .96 near 130 thousand sequences and stays
     near .9; Flip reaches .75 in two seeds of five and falls in all, to .3 to .5.
@@ -271,7 +271,7 @@ def omniglot_conv() -> Config:
 def llama_tokens() -> Config:
     """Classes of neighbouring LLaMA-derived token embeddings, in about 3 minutes: needs `mechicl[tokens]`.
 
-    Singh et al. 2023, section 4.3 (science.md 3.1): 1,600 clusters of 10 tokens, label = class; here
+    Singh et al. 2023, section 4.3: 1,600 clusters of 10 tokens, label = class; here
     in demo's model and schedule, on the table that the package `wordllama` ships (data/tokens.py).
     """
     config = demo()

@@ -122,7 +122,7 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            raise ConfigError(f"--set {text}: expected FIELD=VALUE, as --set model.n_layers=3; "
+            raise ConfigError(f"--set {text}: expected FIELD=VALUE, such as --set model.n_layers=3; "
                               "`mechicl recipes NAME` shows the fields.")  # fmt: skip
         try:
             table = tomllib.loads(f"{name} = {value}")

@@ -20,7 +20,7 @@ and the step, so that a treated run resumes and densifies bit for bit as any oth
     data      sequences follow another SequenceConfig                           sequences
     relabel   the class -> label map is permuted anew at `start`, then every    every
               `every` updates; the last map stays in force after `stop`
-    graft     the initial weights of groups are another run's (science.md 5.5)  groups, source, step
+    graft     the initial weights of groups are another run's (Singh et al. 2025)  groups, source, step
 
 Evaluators recorded in training score a checkpoint under the treatments of the update that made
 it (step 0: of the first): heads that were ablated or clamped are so in the evaluation, and
@@ -47,7 +47,7 @@ PATTERNS = {
     "previous": "all attention on the position before (the first: on itself)",
     "self": "all attention on the position itself",
     "forbid_previous": "as learned, but labels do not see the exemplar before them "
-                       "(masked before the softmax: Singh et al. 2025, science.md 5.6)",
+                       "(masked before the softmax: Singh et al. 2025, Fig. 4)",
 }  # fmt: skip
 GROUPS = ("all", "attention", "mlp", "embeddings", "unembedding", "attention.L", "mlp.L", "layer.L")
 # of the layer L, with the LayerNorm that each reads through. Unlike in OptimConfig.l2_group, 'embeddings' are the

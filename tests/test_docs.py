@@ -1,9 +1,10 @@
-"""The documentation runs: the notebook as it is, and every command of the README."""
+"""The documentation runs: the notebook as it is, the commands of the README and of users' pages, how-tos' examples."""
 
 import functools
 import re
 import shlex
 import shutil
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import nbclient
@@ -14,16 +15,22 @@ import analyses
 from mechicl import cli
 
 ROOT = Path(__file__).parents[1]
+_spec = spec_from_file_location("site_hooks", ROOT / "docs" / "site_hooks.py")
+site_hooks = module_from_spec(_spec)
+_spec.loader.exec_module(site_hooks)
 README = (ROOT / "README.md").read_text()
 
 
-def shell_lines() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
+def shell_lines(text: str = README) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.S)
     lines = [shlex.join(shlex.split(line, comments=True)) for block in blocks for line in block.splitlines()]
     return [line for line in lines if line]
 
 
 COMMANDS = [line for line in shell_lines() if line.startswith("mechicl ")]
+HOW_TOS = sorted((ROOT / "docs" / "howto").glob("*.md"))
+PAGES = [*HOW_TOS, *(ROOT / "docs" / f"{name}.md" for name in ("index", "features", "sweeps", "interventions"))]
+SHOWN = sorted({line for page in PAGES for line in shell_lines(page.read_text()) if line.startswith("mechicl ")})
 
 
 def verb(command: str) -> str:
@@ -36,8 +43,8 @@ def test_the_readme_shows_commands():
     assert {"make demo", "make test"} <= set(shell_lines())
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_readme_command_parses(command, monkeypatch):
+@pytest.mark.parametrize("command", [*COMMANDS, *(line for line in SHOWN if line not in COMMANDS)])
+def test_every_command_parses(command, monkeypatch):
     """Each is a real command line: the parser accepts it and would run its verb."""
     seen = []
 
@@ -71,6 +78,32 @@ def test_the_report_of_the_demo_runs_its_analyses(tmp_path, monkeypatch, capsys)
     assert "report.html" in capsys.readouterr().out
     assert (tmp_path / "demo" / "report.html").stat().st_size < 8e6
     assert {path.stem for path in (tmp_path / "demo" / "analysis").glob("*.parquet")} == set(analyses.REPORTED)
+
+
+@pytest.mark.parametrize("page", HOW_TOS, ids=lambda page: page.stem)
+def test_the_examples_of_how_tos_run(page, tmp_path, monkeypatch):
+    """The Python of each how-to, from its first block to its last, beside a copy of the demo's series."""
+    made_here = shutil.ignore_patterns("analysis", "cache", "report.html")
+    shutil.copytree(ROOT / "checkpoints" / "demo", tmp_path / "checkpoints" / "demo", ignore=made_here)
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S))
+    exec(compile(code, page.name, "exec"), {})
+
+
+def test_the_command_line_page_has_every_verb():
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text()
+    verbs = re.findall(r"\{(.*?)\}", site_hooks.help_of())[0].split(",")
+    assert re.findall(r"^## (\w+)$", page, flags=re.M)[1:] == re.findall(r"<!-- help: (\w+) -->", page)
+    assert sorted(re.findall(r"<!-- help: (\w+) -->", page)) == sorted(verbs)
+    filled = site_hooks.filled(page)
+    assert "<!--" not in filled
+    assert "--resume RUN" in filled
+    assert "\x1b" not in filled
+
+
+def test_pages_that_docstrings_name_are_links():
+    shown = site_hooks.linked("see docs/references.md#ih4, docs/none.md", "../../")
+    assert shown == 'see <a href="../../references/#ih4">docs/references.md#ih4</a>, docs/none.md'
 
 
 def test_the_notebook_runs():

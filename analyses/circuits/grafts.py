@@ -10,8 +10,8 @@
 A part (or several together) *starts to matter* at the first checkpoint from the peak on at which, there and at the next
 checkpoint, it moves accuracy by at least MATTERS (n = 1000: five standard errors of one accuracy
 at .5). 'back' counts only where ICL and Flip both rise, since Flip alone also rises where
-in-weights answers are damaged (science.md 5.9); it is reported with the best rise that it reaches. 'late' is
-given for ICL and Flip on their own.
+in-weights answers are damaged (docs/references.md#flip-alone); it is reported with the best rise that it reaches.
+'late' is given for ICL and Flip on their own.
 """
 
 from __future__ import annotations

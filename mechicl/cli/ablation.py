@@ -34,7 +34,7 @@ def asked(heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "", ed
         raise ConfigError(f"--hold {hold}: it goes with --heads.")
     if mlp:
         if not re.fullmatch(r"\d+(,\d+)*", mlp):
-            raise ConfigError(f"--mlp {mlp}: expected layers, as --mlp 1 or --mlp 0,1.")
+            raise ConfigError(f"--mlp {mlp}: expected layers, such as --mlp 1 or --mlp 0,1.")
         parts.append(AblateMLPs(layers=tuple(map(int, mlp.split(","))), **named))
     if edge:
         parts.append(CutEdges(edges=tuple(each.strip() for each in edge.split(","))))
@@ -48,7 +48,7 @@ def parse_heads(text: str) -> tuple[tuple[int, int], ...]:
     found = [re.fullmatch(r"\s*L(\d+)H(\d+)\s*", each, flags=re.IGNORECASE) for each in text.split(",")]
     pairs = tuple((int(m[1]), int(m[2])) for m in found if m)
     if len(pairs) < len(found):
-        raise ConfigError(f"--heads {text}: expected layers and heads, counted from 0, as L0H5,L1H3.")
+        raise ConfigError(f"--heads {text}: expected layers and heads, counted from 0, such as L0H5,L1H3.")
     return pairs
 
 

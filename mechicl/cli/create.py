@@ -14,9 +14,9 @@ from mechicl.system.commands import command
 
 @app.command
 def recipes(
-    recipe: Annotated[Positional[str | None], arg(metavar="RECIPE", help="show all of its settings")] = None,
+    recipe: Annotated[Positional[str | None], arg(metavar="RECIPE", help="show all settings of this recipe")] = None,
 ) -> None:
-    """List the recipes: what each reproduces and how long it takes; or show one with all of its settings.
+    """List the recipes, with what each reproduces and how long it takes; or show one with all of its settings.
 
     $ mechicl recipes
     $ mechicl recipes demo
@@ -50,7 +50,7 @@ def train(
     changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = (),
     quiet: bool = False,
 ) -> None:
-    """Train a checkpoint series, continue one that was interrupted, or give one more steps.
+    """Train a checkpoint series; continue an interrupted one; or train one for more steps.
 
     $ mechicl train demo
     $ mechicl train demo --set model.n_layers=3 --set bank.dim=16
@@ -63,11 +63,11 @@ def train(
         recipe: which recipe.
         out: the run's directory (default checkpoints/RECIPE, with what was set, and -sN for a seed).
         seed: seed of the initial weights and of the data; evaluation sets keep theirs.
-        seeds: several seeds at once, as 0..4 or 0,3,7; finished ones are skipped, interrupted ones continued.
+        seeds: several seeds at once, such as 0..4 or 0,3,7; finished runs are skipped, interrupted ones continued.
         jobs: with --seeds, how many processes (default: one per core that may be used).
-        data: folder (or zip) of images, for recipes that need one; with --resume, where it is now.
+        data: folder, zip or file of the data, for recipes that need one; with --resume, where it is now.
         resume: continue this run to the same bytes as an unbroken one.
-        steps: with --resume, how many steps the run shall have in all: more than it was begun with.
+        steps: with --resume, train until the run has this many steps in all; more than it was begun with.
         changes: change a field of the recipe; may be given several times. `mechicl recipes RECIPE` shows the fields.
             Values are TOML: 3, 1e-3, true, [0, 1]; text needs no quotes; none is no value.
         quiet: no progress bar.
@@ -87,7 +87,7 @@ def train(
         print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
     if steps is not None:
-        raise ConfigError(f"--steps gives a run that is there more steps: --resume RUN --steps {steps}. "
+        raise ConfigError(f"--steps gives more steps to a run that exists: --resume RUN --steps {steps}. "
                           f"For a new run: --set steps={steps}.")  # fmt: skip
     if seed is not None and seeds is not None:
         raise ConfigError("give --seed for one run or --seeds for several, not both.")
@@ -132,8 +132,8 @@ def features(
     $ mechicl features ~/pictures --encoder pixels --size 28 --out pixels.safetensors
     $ mechicl features ~/pictures --encoder my_encoders:my_function --size 64 --out mine.safetensors
 
-    The same line goes on after an interruption. Features are kept raw, in half precision, with what made them and their
-    sha256; a run says whether it centres or scales them (`bank.centre`, `bank.scale`).
+    After an interruption the same command continues. The file keeps raw features in half precision, how they were made,
+    and their sha256. A run's settings say whether it centres or scales them (`bank.centre`, `bank.scale`).
 
     Args:
         out: the file to write, .safetensors.
@@ -170,13 +170,13 @@ def sweep(
     slurm: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Train a grid of settings x seeds that a file describes, and gather one table.
+    """Train a grid of settings and seeds that a file describes, and gather one table.
 
     $ mechicl sweep research/sweeps/dimension.toml --dry-run
     $ mechicl sweep research/sweeps/dimension.toml
 
-    The same line goes on after an interruption: finished runs are skipped. The table is
-    OUT/table.parquet, and what the seeds of each condition agree on OUT/summary.parquet.
+    After an interruption the same command continues; it skips finished runs. OUT/table.parquet has every run,
+    OUT/summary.parquet the summary of each condition over its seeds.
 
     Args:
         out: the sweep's directory (default checkpoints/NAME, NAME being the file's).
@@ -184,8 +184,8 @@ def sweep(
         data: folder (or zip) of images, for recipes that need one.
         dry_run: print what would be trained, and how long it would take; train nothing.
         gather: train nothing, only gather what the runs have recorded so far.
-        retry: train diverged runs again, too.
-        slurm: as jobs of a Slurm cluster, with the settings of the file's [slurm] table.
+        retry: also train diverged runs again.
+        slurm: train the runs as jobs of a Slurm cluster, with the settings of the file's [slurm] table.
         quiet: no progress bar.
     """
     from mechicl.sweeps.command import run
@@ -207,7 +207,7 @@ def densify(
     every: int,
     quiet: bool = False,
 ) -> None:
-    """Replay a window of training and keep more checkpoints in it, bit for bit the run's own.
+    """Replay a window of training and keep more checkpoints in it; they are bit for bit those of the run.
 
     $ mechicl densify checkpoints/demo --from 400 --to 900 --every 10
 

@@ -29,12 +29,12 @@ def analyze(
 ) -> None:
     """Analyse a series: {analyses}.
 
-    Writes a parquet table, plotly pages and a summary for each. circuits takes longest.
+    It writes a parquet table, plotly pages and a summary for each. circuits takes longest.
 
     Args:
         run: the run's directory.
         name: one analysis.
-        out: the folder to write to (default RUN/analysis), as for a run that is read-only.
+        out: the folder to write to (default RUN/analysis), for example if the run is read-only.
         quiet: no progress bar.
     """
     import analyses
@@ -61,8 +61,8 @@ def ablate(
     heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "", edge: str = "",
     step: int | None = None, n: int | None = None, out: Path | None = None,
 ) -> None:  # fmt: skip
-    """Take heads or MLPs out of a checkpoint, or cut attention edges, and see what each evaluator loses, beside random
-    other heads.
+    """Ablate heads or MLPs of a checkpoint, or cut attention edges. Show what each evaluator loses, beside random other
+    heads.
 
     $ mechicl ablate checkpoints/demo --heads L0H5,L1H3
     $ mechicl ablate checkpoints/demo --edge 'query->match_label'
@@ -70,12 +70,12 @@ def ablate(
 
     Args:
         run: the run's directory.
-        heads: which heads, as L0H5,L1H3; layers and heads count from 0.
-        kind: what takes their place: zero, mean or resample; for heads also pattern_preserving and value_preserving.
-        hold: what later layers keep at its intact value: pattern, q, k, v, or several of them.
-        mlp: which layers' MLPs, as 1 or 0,1.
-        edge: which attention edges to cut in all heads, by roles, as 'query->match_label' or 'previous'; several with
-            commas. A role that there is not is answered with those there are.
+        heads: which heads, such as L0H5,L1H3; layers and heads count from 0.
+        kind: what replaces their output: zero, mean, resample; for heads also pattern_preserving, value_preserving.
+        hold: what later layers keep at its intact value: pattern, q, k or v, or several of them with commas.
+        mlp: which layers' MLPs, such as 1 or 0,1.
+        edge: which attention edges to cut in all heads, by roles, such as 'query->match_label' or 'previous';
+            several with commas. If a role does not exist, the error lists those that do.
         step: which checkpoint (default: the last).
         n: sequences per evaluator (default: as the run was evaluated).
         out: keep the table, as FILE.csv or FILE.parquet.
@@ -95,7 +95,7 @@ def measure(
     steps: str | None = None, evaluators: str | None = None, n: int | None = None, out: Path | None = None,
     quiet: bool = False,
 ) -> None:  # fmt: skip
-    """Take one measure of a run, as attention scores or the effect of every head: a tidy table.
+    """Compute one measure of a run as a tidy table, such as attention scores or the effect of every head.
 
     $ mechicl measure checkpoints/demo attention_scores --steps 1400 --evaluators icl --out scores.csv
     $ mechicl measure checkpoints/demo
@@ -103,9 +103,9 @@ def measure(
     Args:
         run: the run's directory.
         name: which measure; docs/measures.md describes them.
-        beside: another run, for measures over several, as seed_bands; may be given several times.
-        steps: which checkpoints, as 0,500 (default: all).
-        evaluators: on which evaluators' sequences, as icl,flip (default: the measure's).
+        beside: another run, for measures over several runs, such as seed_bands; may be given several times.
+        steps: which checkpoints, such as 0,500 (default: all).
+        evaluators: on which evaluators' sequences, such as icl,flip (default: the measure's).
         n: sequences per evaluator (default: the measure's).
         out: keep the table, as FILE.csv or FILE.parquet.
         quiet: no progress bar.
@@ -122,7 +122,7 @@ def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
 
     Args:
         run: the run's directory.
-        out: the page (default RUN/report.html), as for a run that is read-only.
+        out: the page (default RUN/report.html), for example if the run is read-only.
         quiet: no progress bar.
     """
     from mechicl.reporting.report import report as write
@@ -143,7 +143,7 @@ def open_app(
     allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
     browser: bool = True,
 ) -> None:
-    """Open a page to scrub through training, ablate heads and watch ICL change. Ctrl-C ends it.
+    """Open a page to move through training, ablate heads and watch ICL change. Ctrl-C ends it.
 
     $ mechicl app
     $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser
@@ -151,12 +151,12 @@ def open_app(
     Args:
         run: the run's directory; the runs beside it can be compared with.
         port: default 8050, or any free one if that is taken.
-        host: where to listen; other than this machine alone, the page asks for the token that
-            its address carries. 0.0.0.0 is every address of this machine.
-        root_path: behind a proxy, the path under which it shows the page, as /user/me/proxy/8050/; found out on
-            JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; / is none.
-        allow_host: behind a proxy, host names under which it asks for the page, as hub.example.org, or .example.org
-            for all under it.
+        host: the address to listen on. If other machines can reach it, the page asks for the token that is part
+            of its address. 0.0.0.0 is every address of this machine.
+        root_path: behind a proxy, the path under which it shows the page, such as /user/me/proxy/8050/. It is found
+            by itself on JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; / is none.
+        allow_host: behind a proxy, host names under which it asks for the page, such as hub.example.org, or
+            .example.org for all names that end so.
         browser: open it in the browser.
     """
     import torch
@@ -180,11 +180,12 @@ def open_app(
 
 @app.command
 def verify(run: Run, *, every: bool = False, data: Path | None = None) -> None:
-    """Check a series: every file's sha256, the schedule, no two steps alike, scores as recorded. Exit 1 if not sound.
+    """Check a series: every file's sha256, the schedule, that no two steps are equal, and the recorded scores. The exit
+    code is 1 if something is wrong.
 
     Args:
         run: the run's directory.
-        every: evaluate every checkpoint again, not five of them.
+        every: evaluate every checkpoint again, not only five of them.
         data: where the images are, for recipes that need them.
     """
     from mechicl.series import open_series
@@ -200,7 +201,7 @@ def verify(run: Run, *, every: bool = False, data: Path | None = None) -> None:
 
 @app.command
 def show(runs: Runs) -> None:
-    """Summarise a run in the terminal, with small curves; several runs as seeds, with their spread.
+    """Summarise a run in the terminal, with small curves. Several runs are shown as seeds, with their spread.
 
     $ mechicl show checkpoints/demo
     $ mechicl show checkpoints/demo-s*

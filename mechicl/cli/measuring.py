@@ -78,4 +78,4 @@ def _numbers(text: str | None) -> list[int] | None:
     try:
         return None if text is None else [int(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"--steps {text}: expected checkpoints' steps, as --steps 0,500.") from None
+        raise ConfigError(f"--steps {text}: expected checkpoints' steps, such as --steps 0,500.") from None

@@ -13,15 +13,15 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from mechicl import plugins
 
-Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, as checkpoints/demo")]
+Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, such as checkpoints/demo")]
 Runs = Annotated[
     Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")
 ]
 Plugins = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(name="plugin", metavar="MODULE", help_behavior_hint="",
-        help="your own module, imported first: its banks, evaluators, measures, analyses and recipes are there then. "
-        "May be given several times."),
+        help="import your own module first, so that its banks, evaluators, measures, analyses and recipes can be used; "
+        "may be given several times."),
 ]  # fmt: skip
 
 

@@ -192,9 +192,23 @@ def show_attention(
     """Attention heads at a step, in circuitsvis: click a head to enlarge it.
 
     Args:
-        sequence: one sequence by number; default the mean over aligned ones (`patterns`).
-        layer: one layer; default all.
-        ablate: an intervention made first, as heads taken out.
+        series: the run.
+        step: which checkpoint.
+        evaluator: on whose sequences (default: the first that only the context answers, such as icl).
+        sequence: one sequence by number (default: the mean over those whose positions mean the same).
+        layer: one layer (default: all).
+        ablate: an intervention that is made first, such as ablated heads.
+
+    Returns:
+        A view that shows itself in a notebook; `save(path)` writes a page that opens offline.
+
+    Raises:
+        SeriesError: there is no such step, sequence or layer. ConfigError: there is no such evaluator or head.
+
+    Examples:
+        >>> view = mechicl.show_attention(series, 3000, "flip", layer=1)
+        >>> view.save("attention.html").name
+        'attention.html'
     """
     shown = patterns(series, [step], evaluator, sequence, ablate)
     layers = range(shown.values.shape[1]) if layer is None else [layer]

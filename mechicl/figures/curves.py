@@ -17,8 +17,21 @@ from mechicl.series import Series
 
 
 def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, log: bool = True) -> go.Figure:
-    """Every evaluator's primary metric over training with its 95% interval, the training loss
-    below, and ICL's phase times as vertical lines."""
+    """Every evaluator's primary metric over training with its 95% interval, and the training loss below.
+
+    Args:
+        series: the run.
+        phases: of `series_phases`; those of ICL are drawn as vertical lines (default: none).
+        log: whether the axis of training sequences is logarithmic.
+
+    Returns:
+        A plotly figure.
+
+    Examples:
+        >>> figure = mechicl.evaluator_curves(series, mechicl.series_phases(series))
+        >>> type(figure).__name__
+        'Figure'
+    """
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05)
     metrics = series.metrics
     ends = {}
@@ -54,7 +67,19 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
 
 def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
     """The same recipe over several seeds: every seed thin, the median thick. Runs may have saved
-    different steps: the median is of their curves, straight between checkpoints."""
+    different steps: the median is of their curves, straight between checkpoints.
+
+    Args:
+        runs: the series.
+        log: whether the axis of training sequences is logarithmic.
+
+    Returns:
+        A plotly figure.
+
+    Examples:
+        >>> type(mechicl.seed_curves([series])).__name__
+        'Figure'
+    """
     fig = go.Figure()
     ends = {}
     recorded = [set(series.metrics.evaluator) for series in runs]

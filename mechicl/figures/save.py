@@ -26,7 +26,8 @@ def save_figure(
     Args:
         figure: plotly's, as every function of `mechicl.figures` and `Findings.figures` returns it.
         path: the file; its folder is made where there is none.
-        width, height: of pictures, in CSS pixels (default the figure's own, else 960 x 460).
+        width: of pictures, in CSS pixels (default: the figure's own, else 960).
+        height: of pictures, in CSS pixels (default: the figure's own, else 460).
         scale: of '.png', '.jpg' and '.webp': pixels of the file per CSS pixel.
 
     Returns:
@@ -34,6 +35,10 @@ def save_figure(
 
     Raises:
         ConfigError: another ending, no plotly figure, kaleido or a browser is missing, or the browser failed.
+
+    Examples:
+        >>> mechicl.save_figure(mechicl.seed_curves([series]), "curves.html").name
+        'curves.html'
     """
     target = given(path)
     kind = target.suffix.removeprefix(".").lower().replace("jpeg", "jpg")

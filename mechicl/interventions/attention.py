@@ -26,7 +26,8 @@ class ClampMatch(OfHeads):
     flipped one, and on CIWL the copied one. `strength` (0 to 1) is shared evenly among them, 1 - strength evenly
     among the other labels, and nothing is left for exemplars and the query itself. Where all labels are right, the
     whole attention is theirs; in sequences that do not show the answer, the heads attend as they would.
-    With two pairs this is the published match clamp (science.md 4.3), whose induction strength is 2 strength - 1.
+    With two pairs this is the published match clamp (docs/references.md#singh-2024-clamps), whose induction
+    strength is 2 strength - 1.
     """
 
     heads: tuple[tuple[int, int], ...]

@@ -91,7 +91,7 @@ def as_interventions(ablate: object) -> list[Intervention]:
     for each in listed:
         if not isinstance(each, Intervention):
             hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""
-            raise ConfigError(f"ablate={each!r}: expected an intervention or several, as AblateHeads(heads=((1, 3),)), "
+            raise ConfigError(f"ablate={each!r}: expected interventions, such as AblateHeads(heads=((1, 3),)), "
                               f"not {type(each).__name__}.{hooks}")  # fmt: skip
     return listed
 

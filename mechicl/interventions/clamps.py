@@ -1,4 +1,4 @@
-"""Subcircuits of an induction head made perfect (Singh et al. 2024, 2404.07129; science.md 4.3).
+"""Subcircuits of an induction head made perfect (Singh et al. 2024: docs/references.md#singh-2024-clamps).
 
 Here are the first layer and the copy.
 

@@ -40,7 +40,7 @@ class CutEdges(Intervention):
         object.__setattr__(self, "heads", head_pairs(self.heads))
         check_types(self, "CutEdges")
         if not self.edges:
-            raise ConfigError("CutEdges.edges=(): expected at least one, as ('query->match_label',).")
+            raise ConfigError("CutEdges.edges=(): expected at least one, such as ('query->match_label',).")
         if self.heads and self.layers is not None:
             raise ConfigError(f"CutEdges.layers={self.layers} and heads={names(self.heads)}: give layers or heads.")
 

@@ -64,8 +64,14 @@ class AblateHeads(OfHeads):
     value in the layers after the first ablated one: 'pattern', 'q', 'k', 'v', any of them. Queries and keys are
     held before rotary positions are applied; after it would be the same, since the rotation is fixed.
     `hold=("k", "v")` lets only later queries be recomputed, `hold=("q", "k", "v")` takes away only what the heads
-    write to the output directly. The two 'preserving' kinds are Singh et al. 2024's (2404.07129, science.md 4.2):
-    kind 'zero' that holds 'pattern', or 'v'.
+    write to the output directly. The two 'preserving' kinds are Singh et al. 2024's
+    (docs/references.md#singh-2024-measures): kind 'zero' that holds 'pattern', or 'v'.
+
+    Examples:
+        >>> print(mechicl.AblateHeads(heads=((0, 5), (1, 3)), kind="mean"))
+        mean L0H5 L1H3
+        >>> mechicl.AblateHeads(heads=((0, 5),), hold=("k", "v")).baseline
+        '0, with the keys and values of later layers held at their intact values'
     """
 
     heads: tuple[tuple[int, int], ...]
@@ -170,7 +176,7 @@ def check_heads(heads: Iterable[tuple[int, int]], model: ModelConfig) -> None:
 
 def _listed(heads: object) -> Iterable:
     if isinstance(heads, (str, bytes)) or not isinstance(heads, Iterable):
-        raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, as heads=((0, 1), (1, 3)).")
+        raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, such as heads=((0, 1), (1, 3)).")
     return heads
 
 
@@ -184,12 +190,24 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
     near = ""
     if isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads):
         near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
-    raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs of whole numbers, as heads=((0, 1), (1, 3)); "
-                      f"{head!r} is none.{near}")  # fmt: skip
+    raise ConfigError(f"heads={heads!r}: expected (layer, head), whole numbers, such as heads=((0, 1), (1, 3)); "
+                      f"{head!r} is not one.{near}")  # fmt: skip
 
 
 def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
-    """Each head of the model ablated on its own."""
+    """Each head of the model ablated on its own.
+
+    Args:
+        model: whose heads, such as `series.config.model`.
+        kind: what takes the place of a head's output (`BASELINES`).
+
+    Returns:
+        One `AblateHeads` per head, by layer and then by head.
+
+    Examples:
+        >>> len(mechicl.every_head(series.config.model))
+        16
+    """
     return [
         AblateHeads(heads=((layer, head),), kind=kind)
         for layer in range(model.n_layers)
@@ -198,7 +216,7 @@ def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
 
 
 def only_head(model: ModelConfig, layer: int, head: int, kind: Kind = "zero") -> AblateHeads:
-    """All other heads of the head's layer ablated ('only this head', science.md IH4)."""
+    """All other heads of the head's layer ablated ('only this head', Singh et al. 2024: docs/references.md#ih4)."""
     rest = tuple((layer, h) for h in range(model.n_heads) if h != head)
     return AblateHeads(heads=rest, kind=kind)
 

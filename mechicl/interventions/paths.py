@@ -1,7 +1,7 @@
 """The direct path, from the embedding to the unembedding without any layer between.
 
 What a model answers is what the path answers and what the layers add: `RemoveDirectPath` leaves the second,
-`only_direct_path` the first (Singh et al. 2025, 2503.05631, appendix C.1; science.md 5.4).
+`only_direct_path` the first (Singh et al. 2025, 2503.05631, appendix C.1: docs/references.md#singh-2025-mechanism).
 """
 
 from __future__ import annotations

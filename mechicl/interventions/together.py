@@ -23,7 +23,7 @@ class Together(Intervention):
 
     def __post_init__(self) -> None:
         if not isinstance(self.parts, (tuple, list)) or not self.parts or not all(map(_is_one, self.parts)):
-            raise ConfigError(f"Together.parts={self.parts!r}: expected interventions, as "
+            raise ConfigError(f"Together.parts={self.parts!r}: expected interventions, such as "
                               "(AblateHeads(heads=((0, 1),)), RemoveDirectPath()).")  # fmt: skip
         object.__setattr__(self, "parts", tuple(self.parts))
 

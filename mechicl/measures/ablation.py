@@ -206,7 +206,8 @@ def answers(
     Args:
         step: one checkpoint.
         metric: one of `evaluators.ALL_METRICS` (default: the evaluator's primary metric).
-        n, fold: as in `evaluate`.
+        n: as in `evaluate`.
+        fold: as in `evaluate`.
 
     Returns:
         [n], in the order of `series.evaluation_set(evaluator, n, fold)`: bool for accuracies, else float.
@@ -230,7 +231,18 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 
     The two are measured on the same sequences, so most of their sampling noise cancels. `effect_low` and
     `effect_high` are its 95% interval: a head whose interval holds 0 was not shown to do anything. To pick heads
-    out of many, `measures.baselines.joint_intervals(rows, "effect", "effect_low", "effect_high")`.
+    out of many, `measures.joint_intervals(rows, "effect", "effect_low", "effect_high")`.
+
+    Args:
+        table: of `Series.evaluate(ablate=...)`.
+
+    Returns:
+        A copy of its ablated rows with `effect`, in the metric's own unit (accuracies are shares of 1).
+
+    Examples:
+        >>> table = series.evaluate([3000], ["icl"], mechicl.AblateHeads(heads=((0, 5),)), n=100, metrics=None)
+        >>> mechicl.effects(table)[["effect", "effect_low", "effect_high"]].shape
+        (1, 3)
     """
     key = ["step", "evaluator", "metric"]
     intact = table[table.intervention == "intact"].set_index(key).value
@@ -258,9 +270,12 @@ def head_effects(
 
     Args:
         series: the run.
-        steps, evaluators: default all.
-        kind: what takes the head's output's place (`interventions.BASELINES`).
-        n, fold: as in `evaluate`.
+        steps: which checkpoints (default: all).
+        evaluators: which evaluators (default: all).
+        kind: what takes the place of the head's output (`interventions.BASELINES`).
+        n: sequences per evaluator.
+        fold: which evaluation set; 0 is the one that is reported, others are independent of it.
+        progress: show a bar over long series.
 
     Returns:
         One row per step, evaluator and head: layer, head, value (the ablated primary metric), effect (ablated minus
@@ -268,6 +283,11 @@ def head_effects(
 
     Raises:
         ConfigError, SeriesError: as `evaluate`.
+
+    Examples:
+        >>> table = mechicl.head_effects(series, [3000], ["icl"], n=100, progress=False)
+        >>> table[["layer", "head"]].shape  # a row per head
+        (16, 2)
     """
     singles = every_head(series.config.model, kind)
     return effects(evaluate(series, steps, evaluators, singles, n, metrics=None, fold=fold, progress=progress))

@@ -1,4 +1,4 @@
-"""Attention scores: where each head looks, per checkpoint (definitions: science.md 4.2).
+"""Attention scores: where each head looks, per checkpoint (docs/references.md#singh-2024-measures).
 
 A[i, j] is attention from position i to j; context pair p has its exemplar at 2p and its
 label at 2p + 1; the query is at 2C. 'Correct' pairs show the query's class.
@@ -135,11 +135,18 @@ def standing_out(
 
     Args:
         table: of `attention_scores`, one evaluator; its heads are those that were looked at.
+        metric: which score, such as 'induction_strength'.
+        step: which checkpoint.
         untrained: of `untrained_scores`; None: uniform attention is the only baseline.
 
     Returns:
         Their rows, with the columns joint_low, joint_high and floor (the higher of the two baselines). Empty
         where no head is above.
+
+    Examples:
+        >>> scores = mechicl.attention_scores(series, [3000], ["flip"], n=100, progress=False)
+        >>> mechicl.standing_out(scores, "induction_strength", 3000).layer.unique().tolist()  # induction heads: layer 1
+        [1]
     """
     now = joint_intervals(table[(table.metric == metric) & (table.step == step)])
     now["floor"] = now.uniform.clip(lower=(untrained or {}).get(metric, -np.inf))
@@ -177,6 +184,12 @@ def attention_scores(
 
     Raises:
         SeriesError: a step was not saved. ConfigError: there is no such evaluator.
+
+    Examples:
+        >>> scores = mechicl.attention_scores(series, [3000], ["flip"], n=100, progress=False)
+        >>> best = scores.query("metric == 'induction_strength'").nlargest(1, "value")
+        >>> bool(best.value.item() > 0.5), best.uniform.item()
+        (True, 0.0)
     """
     model = series.config.model
     names = main_in_context(series.config) if evaluators is None else evaluators

@@ -101,8 +101,28 @@ def logit_attribution(
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The tidy table of both METRICS per component; `intervention` holds the component's
-    name, layer and head are set for heads and layer for MLPs. Normal 95% intervals."""
+    """Direct logit attribution over training: what each head and MLP adds to an answer's logit.
+
+    Args:
+        series: the run.
+        steps: which checkpoints (default: all).
+        evaluators: on whose sequences (default: the main ones whose context holds the right label).
+        n: sequences per evaluator (default: the run's `n_eval`).
+        progress: show a bar over long series.
+
+    Returns:
+        The tidy table, one row per step, evaluator, component and answer. `intervention` names the component ('embed',
+        'L0H3', 'L1 MLP'); layer and head are set for heads, layer for MLPs. `metric` is 'logit_in_context' or
+        'logit_in_weights'. `value` is in logits, relative to the mean logit, with n and its normal 95% interval.
+
+    Raises:
+        SeriesError: a step was not saved. ConfigError: there is no such evaluator.
+
+    Examples:
+        >>> table = mechicl.logit_attribution(series, [3000], ["flip"], n=100, progress=False)
+        >>> table.intervention.unique()[:3].tolist()
+        ['embed', 'L0H0', 'L0H1']
+    """
     model = series.config.model
     names = main_in_context(series.config) if evaluators is None else evaluators
     sets = {name: series.evaluation_set(name, n) for name in names}

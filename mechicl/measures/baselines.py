@@ -19,7 +19,9 @@ def joint_intervals(
 
     Args:
         rows: everything that was looked at, one row each.
-        value, low, high: the columns of the estimate and of its single interval.
+        value: the column of the estimate.
+        low: the column of its interval's lower end.
+        high: the column of its interval's upper end.
 
     Returns:
         A copy with the columns joint_low and joint_high; NaN where a row has no interval.

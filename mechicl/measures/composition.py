@@ -2,7 +2,8 @@
 
     score = |W_O W|_F / (|W_O|_F |W|_F)     W: the later head's W_Q, W_K or W_V
 
-(Elhage et al. 2021; as in Singh et al. 2024, 2404.07129: raw weights, no LayerNorm folded in; science.md 4.2.)
+(Elhage et al. 2021; as in Singh et al. 2024, docs/references.md#singh-2024-measures: raw weights, no LayerNorm folded
+in.)
 Two random matrices do not score 0 but about 1 / sqrt(d_model): compare with other pairs of heads.
 """
 

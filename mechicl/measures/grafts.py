@@ -1,4 +1,4 @@
-"""Checkpoints with parts taken from another checkpoint of the same series (science.md 5.5).
+"""Checkpoints with parts taken from another checkpoint of the same series (docs/references.md#singh-2025-halves).
 
 A graft is post hoc: nothing is trained. The host is each step of a series in turn, the donor one
 fixed step, and the parts that change hands are named as data:

@@ -44,6 +44,17 @@ def ablate_mlps(
     `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's, `baseline` what takes its place. Other sets
     of MLPs, and paired intervals of what is lost: `series.evaluate(ablate=AblateMLPs(layers=(0, 1)))`.
 
+    Args:
+        series: the run.
+        steps: which checkpoints (default: all).
+        evaluators: which evaluators (default: those that are shown everywhere).
+        n: sequences per evaluator (default: the run's `n_eval`).
+        progress: show a bar over long series.
+
+    Returns:
+        One row per step, evaluator, layer and kind, and the row 'intact': value (the primary metric), n and its 95%
+        interval.
+
     Raises:
         ConfigError: the model has no MLP.
     """

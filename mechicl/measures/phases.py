@@ -71,8 +71,20 @@ def _crossing(times: np.ndarray, values: np.ndarray, level: float) -> float | No
 def series_phases(series: Series) -> dict[str, Phases]:
     """Phases of every recorded evaluator's primary metric curve, chance computed from its set.
 
+    Args:
+        series: the run.
+
+    Returns:
+        Evaluator -> onset, peak and half_decay in training sequences (None where there is none), and peak_value and
+        final_value in the primary metric's unit.
+
     Raises:
         SeriesError: nothing was recorded yet.
+
+    Examples:
+        >>> phases = mechicl.series_phases(series)["icl"]
+        >>> phases.peak, phases.peak_value  # in training sequences; a share of 1
+        (384000.0, 0.98)
     """
     out = {}
     if not series.metrics.size:
@@ -121,7 +133,24 @@ def over_seeds(values: list[float | None]) -> dict[str, float]:
     against="chance",
 )  # fmt: skip
 def phase_table(runs: list[Series]) -> pd.DataFrame:
-    """One row per evaluator and quantity: every seed's value is a column, then the spread."""
+    """Phases over seeds.
+
+    Args:
+        runs: the series, such as several seeds of one recipe.
+
+    Returns:
+        One row per evaluator and quantity (onset, peak and half_decay in training sequences, peak_value and final_value
+        in the primary metric's unit). Every run's value is a column; then come n of of_n runs that have it, and over
+        these the median, the range low, high, and the mean with its 95% t-interval ci_low, ci_high.
+
+    Raises:
+        SeriesError: nothing was recorded yet.
+
+    Examples:
+        >>> table = mechicl.phase_table([series])
+        >>> table.query("evaluator == 'icl'").quantity.tolist()
+        ['onset', 'peak', 'half_decay', 'peak_value', 'final_value']
+    """
     phases = {f"{s.name} (seed {s.config.seeds.init})": series_phases(s) for s in runs}
     rows = []
     for name in with_phases():

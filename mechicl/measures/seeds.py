@@ -47,10 +47,14 @@ def seed_bands(
 
     Raises:
         SeriesError: no run was given, or one did not record an evaluator or metric.
+
+    Examples:
+        >>> mechicl.seed_bands([series], ["icl", "flip"]).evaluator.unique().tolist()
+        ['icl', 'flip']
     """
     runs = list(runs)
     if not runs:
-        raise SeriesError("no run was given: expected a list of series, as [mechicl.open_series(r) for r in roots].")
+        raise SeriesError("no run was given: expected series, such as [mechicl.open_series(r) for r in roots].")
     found = [set() if not s.metrics.size else set(s.metrics.evaluator) for s in runs]
     names = list(evaluators) if evaluators is not None else [e for e in EVALUATORS if all(e in f for f in found)]
     if not names:

@@ -1,7 +1,8 @@
 """The image encoder: 3x3 convolutions of stride 2, ReLU between them, trained jointly with the transformer.
 
 Chan et al. 2022 and Singh et al. 2023 train a small ResNet (2, 2, 2, 2 blocks; 16, 32, 32, 64
-channels; science.md 2) on 105 x 105 pixels; this is the same idea at a size that trains on one core.
+channels; docs/references.md#chan-2022-encoder) on 105 x 105 pixels; this is the same idea at a size
+that trains on one core.
 Each convolution halves the sides, rounding up, so 28 x 28 pixels become 14 x 14, 7 x 7, 4 x 4. The
 last maps are flattened, not averaged over places: a picture and the same picture turned or
 flipped stay as different as they were.

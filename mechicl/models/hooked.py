@@ -235,6 +235,12 @@ class ICLTransformer(HookedTransformer):
         `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
         Baselines that need the intact model (mean, resample, ...) run it once, here. The hooks follow the
         model, should it be moved or cast later.
+
+        Examples:
+            >>> model, batch = series.model(3000), series.evaluation_set("flip", n=100)
+            >>> hooks = model.hooks_for(mechicl.AblateHeads(heads=((1, 3),)), batch)
+            >>> model.run_with_hooks(batch, fwd_hooks=hooks).shape
+            torch.Size([100, 5, 1024])
         """
         as_interventions([intervention])
         if intervention.reads is not None:

@@ -29,7 +29,7 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every trained parameter, in TransformerLens 3 names, in a fixed order.
 
     `ICLTransformer` has more (biases of q, k, v, o and fixed positions): those are not
-    trained (science.md 1.5) and are filled in when a model is built.
+    trained (docs/references.md#model) and are filled in when a model is built.
     """
     m = config.model
     task = task_of(config)
@@ -69,7 +69,7 @@ def group(name: str) -> str:
 def init(config: Config, again: int | None = None) -> Params:
     """Initial weights from `seeds.init`, in TransformerLens shapes.
 
-    As in the published code (science.md 1.5): matrices lecun-normal (std 1/sqrt(fan_in)), with
+    As in the published code (docs/references.md#model): matrices lecun-normal (std 1/sqrt(fan_in)), with
     `init` 'truncated' cut at 2 sigma,
     label embedding truncated normal std .02 cut at 2 std, learned positions
     uniform(+-1/sqrt(32)), biases 0, LayerNorm 1 and 0. Convolutions, whose ReLU halves what
@@ -172,7 +172,7 @@ def not_finite(tensors: Params) -> str | None:
 
 
 def sinusoidal_positions(n_tokens: int, d_model: int, time: float) -> torch.Tensor:
-    """[t, d] sine block then cosine block (Chan et al. 2022's layout, science.md 2)."""
+    """[t, d] sine block then cosine block (Chan et al. 2022: docs/references.md#chan-2022-positions)."""
     rates = time ** -(torch.arange(d_model // 2, dtype=torch.float64) / (d_model // 2))
     angles = torch.arange(n_tokens, dtype=torch.float64)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()

@@ -10,7 +10,6 @@
     assets/       how it looks and reacts
 
 Only grid, layout, callbacks and server import dash; everything above them is pure and tested without.
-As with `mechicl.train`, `mechicl.app` is the function; the package is `mechicl.page.state` and so on.
 """
 
 from __future__ import annotations

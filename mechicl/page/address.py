@@ -58,8 +58,8 @@ def host_names(given: Iterable[str]) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else tuple(given)
     for name in names:
         if not _HOST.fullmatch(name):
-            raise ConfigError(f"host {name!r}: expected a name without scheme, port or path, as hub.example.org, or "
-                              ".example.org for every name under it.")  # fmt: skip
+            raise ConfigError(f"host {name!r}: expected a name without scheme, port or path, such as hub.example.org "
+                              "or .example.org for every name under it.")  # fmt: skip
     return tuple(name.lower() for name in names)
 
 

@@ -25,19 +25,19 @@ from mechicl.page.view import Chunk, Workbench, shown
 
 PANELS = ("timeline", "effect", "ahead", "heads", "curve", "attention", "logits", "compare")
 SLICE = 0.25  # seconds of a curve computed per question
-UNFORESEEN = "Something went wrong that should not have: the terminal where the app runs has the details."
+UNFORESEEN = "Something went wrong. The terminal in which the app runs shows the details."
 _log = logging.getLogger(__name__)
 
 KINDS = {
     "zero": "The head's output is replaced by 0.",
-    "mean": "The head's output is replaced by its mean over the evaluator's sequences, position by position: what it "
-    "always says stays, what it says about this sequence goes.",
-    "resample": "The head's output is replaced by what it says on another sequence: as usual in size, about the "
-    "wrong sequence.",
-    "pattern_preserving": "The head's values are zeroed while every attention pattern is held as in the intact model: "
-    "only what it writes goes, not where others look because of it.",
-    "value_preserving": "The head's values are zeroed while every layer's values are held as in the intact model: "
-    "what others look at may change, what they copy may not.",
+    "mean": "The head's output is replaced by its mean over the evaluator's sequences, position by position. What "
+    "is the same in all sequences stays; what depends on this sequence is removed.",
+    "resample": "The head's output is replaced by its output on another sequence. It has its usual size, but is "
+    "about the wrong sequence.",
+    "pattern_preserving": "The head's values are zeroed while every attention pattern is held as in the intact model. "
+    "What the head writes is removed; where other heads look does not change.",
+    "value_preserving": "The head's values are zeroed while every layer's values are held as in the intact model. "
+    "Where other heads look may change; what they copy does not.",
 }
 
 

@@ -28,7 +28,7 @@ def head_grid(model: ModelConfig) -> Component:
 
 def _layer(layer: int) -> Component:
     which: dict[str, Any] = {"data-layer": str(layer)}
-    says = f"Ablate every head of layer {layer}, or none if all are"
+    says = f"Ablate every head of layer {layer}; if all are ablated, put them back"
     return html.Button(f"layer {layer}", className="layer", title=says, tabIndex=-1, **which)
 
 

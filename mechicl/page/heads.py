@@ -72,7 +72,7 @@ def _effect(evaluator: str) -> Measure:
         f"effect on {EVALUATORS[evaluator].short} of ablating it alone",
         f"{EVALUATORS[evaluator].label}: {EVALUATORS[evaluator].quantity} without this head minus with it, on the same "
         "sequences. "
-        "Below 0 the head was needed, above it was in the way.",
+        "Below 0, the head helped. Above 0, it did harm.",
         f"change in {EVALUATORS[evaluator].quantity}", "effect", least=0.02, on_evaluator=False,
     )  # fmt: skip
 
@@ -88,7 +88,7 @@ MEASURES: dict[str, Measure] = {
     "prefix_matching": _score("prefix_matching"),
     "logit": Measure(
         "logit attribution",
-        "What the head itself writes towards the right answer's logit, beside the mean logit (final LayerNorm held).",
+        "What the head itself adds to the right answer's logit, relative to the mean logit (final LayerNorm held).",
         "logits", "logit", least=0.1),
     **{f"effect_{name}": _effect(name) for name in main()},
 }  # fmt: skip

@@ -106,9 +106,9 @@ def _timeline(view: View) -> Component:
         # The script adds the graph once the numbers stand: plotly takes a second to load.
         html.Div([html.Div(id="graph"), html.Div(id="cursor", hidden=True)], className="plot"),
         html.P(id="curve-progress", className="note"),
-    ], "How each evaluator does over training, as recorded while training; bands are 95% intervals, grey lines "
+    ], "The score of each evaluator over training, as it was recorded. Bands are 95% intervals. Grey lines "
        "mark ICL's onset, peak and half-decay. Drag the slider above, click in the plot, or press ← and →. "
-       "With heads ablated, dashed curves with open markers show the same training without them.")  # fmt: skip
+       "If heads are ablated, dashed curves with open markers show the same checkpoints without them.")  # fmt: skip
 
 
 def _effects(run: Run) -> Component:
@@ -122,11 +122,11 @@ def _effects(run: Run) -> Component:
     return _panel("effect", "This checkpoint", [html.Span(id="effect-where", className="note")], [
         html.Table([head, html.Tbody(rows)], id="effect", className="numbers"),
         html.P([html.Span("●", className="key intact"), " intact  ", html.Span("○", className="key ablated"),
-                " ablated  ", html.Span("┆", className="key chance"), " guessing. Framed change: its "
-                "interval leaves out 0. ",
+                " ablated  ", html.Span("┆", className="key chance"), " guessing. A framed change "
+                "has an interval that excludes 0. ",
                 html.Span(id="effect-note")], className="note"),
-    ], "What this checkpoint does, intact beside ablated. Brackets are 95% intervals over sequences (Wilson; for "
-       "the change Agresti and Min's, paired on the same sequences). They say nothing about other seeds."
+    ], "The scores of this checkpoint, intact and ablated. Brackets are 95% intervals over sequences: Wilson's, and "
+       "for the change Agresti and Min's, paired on the same sequences. They say nothing about other seeds."
        + warning)  # fmt: skip
 
 
@@ -174,10 +174,10 @@ def _heads(run: Run, view: View) -> Component:
                 html.P(id="baseline-note", className="note"),
             ], className="ablation"),
         ], className="two"),
-    ], "Every button is a head; its colour and number are the chosen measure in the model as it is ablated. What "
-       "scores like uniform attention has no colour. Press one to take it out, press again to put it back. "
-       "Shift-press keeps only that head of its layer. The layer's name takes out all of it. Arrow keys move between "
-       "heads, Enter presses; comma and full stop step on.")  # fmt: skip
+    ], "Every button is a head. Its colour and number show the chosen measure under the present ablation. A "
+       "score equal to that of uniform attention has no colour. Press a head to ablate it; press it again to put it "
+       "back. Shift-press keeps only that head of its layer. The layer's name ablates the whole layer. Arrow keys move "
+       "between heads, Enter presses the head. Comma and full stop go to the checkpoint before and after.")  # fmt: skip
 
 
 def _has(run: Run, measure: str) -> bool:
@@ -202,9 +202,9 @@ def _look(library: Library, run: Run, view: View) -> Component:
         _select("evaluator", "of", {name: NAMES[name] for name in run.sets}, view.evaluator),
     ], className="pick", id="pick")  # fmt: skip
     attention = html.Div([
-        _hint("attention", "Rows attend to columns; a strong colour is much. Where heads are ablated, the intact "
-              "pattern, the ablated one and their difference stand side by side; one that cannot change is drawn "
-              "once. Choose one sequence to see its tokens: "
+        _hint("attention", "Rows attend to columns; a stronger colour is more attention. If heads are ablated, you see "
+              "the intact pattern, the ablated one and their difference side by side. A pattern that cannot change is "
+              "drawn once. Choose one sequence to see its tokens: "
               + "; ".join(f"‘{k}’ is {v}" for k, v in MARKS.items()) + "."),
         html.Div([_select("head", "Show", heads, one),
                   html.Button("circuitsvis", id="circuitsvis-toggle", className="choice",
@@ -214,15 +214,15 @@ def _look(library: Library, run: Run, view: View) -> Component:
         html.P(id="attention-note", className="note"),
     ], **_data(tab="attention"), role="region", **_aria(label="Attention"))  # fmt: skip
     logits = html.Div([
-        _hint("logits", "What each part writes straight into the logit of each label, beside the mean logit, with the "
-              "final LayerNorm held at its value. Green raises a label, magenta lowers it; a column sums to the "
-              "label's logit. Effects through later heads are not in it: ablate to see those."),
+        _hint("logits", "What each part adds directly to the logit of each label, relative to the mean logit, with the "
+              "final LayerNorm held at its value. Green raises a label, magenta lowers it. A column sums to the "
+              "label's logit. Effects through later heads are not included; ablate the head to see them."),
         html.Div(id="logits-labels"), html.Div(id="logits"), html.P(id="logits-note", className="note"),
     ], **_data(tab="logits"), role="region", **_aria(label="Logits"))  # fmt: skip
     compare = html.Div([
-        _hint("compare", "Two checkpoints of this run, or this run beside another of the same folder, under the same "
+        _hint("compare", "Two checkpoints of this run, or this run and another of the same folder, under the same "
               "ablation: numbers, heads, attention and curves. Differences on the same sequences have paired "
-              "intervals; on others, Newcombe's. Press a pattern to enlarge its head."),
+              "intervals; differences on other sequences have Newcombe's. Press a pattern to enlarge its head."),
         html.Div([
             *([_select("with_run", "With run", {"": "this one"} | {x: x for x in others}, view.with_run or "")]
               if others else []),

@@ -54,7 +54,7 @@ def _bar(number: Number) -> list[float]:
 
 def head_cells(grid: Grid, view: View, layers: int, heads: int) -> list[dict[str, Any]]:
     """One entry per head of the grid: its text, its colours, and a sentence for a tooltip. beside: what uniform
-    attention scores; clear: whether the interval of a change leaves out 0."""
+    attention scores; clear: whether the interval of a change excludes 0."""
     measure, cells = grid.measure, []
     write = signed if measure.signed else plain
     beside = "" if grid.uniform is None else write(grid.uniform, 2)
@@ -88,8 +88,8 @@ def scale(grid: Grid) -> dict[str, Any]:
     measure, write = grid.measure, (signed if grid.measure.signed else plain)
     none = f"no colour: {write(grid.uniform, 2)}, uniform attention" if grid.uniform is not None else ""
     if measure.limits is None:
-        none = ("range: the largest here and in the intact model at ICL's peak and the end; "
-                "framed: 0 is not in its interval")
+        none = ("range: the largest value here and in the intact model at ICL's peak and at the end; "
+                "framed: the interval excludes 0")
     digits = 2 if 0 < abs(grid.high) < 0.1 or round(grid.high, 1) != grid.high else 1
     ends = [plain(x, digits) if x % 1 else end(x) for x in (grid.low, grid.high)]
     return {"low": ends[0], "high": ends[1], "unit": measure.unit, "says": none,

@@ -166,8 +166,8 @@ def _listen(host: str, port: int | None) -> BaseWSGIServer:
             return make_server(host, each, lambda environ, start: [], threaded=True, request_handler=_Handler)
         except (OSError, SystemExit) as error:  # werkzeug exits where a port is taken
             if each == wanted[-1]:
-                raise ConfigError(f"cannot listen on {host}:{each}: it is taken or not this machine's. "
-                                  "Choose another with --port, or --port 0 for any free one.") from error  # fmt: skip
+                raise ConfigError(f"cannot listen on {host}:{each}: the port is taken, or the address is not this "
+                                  "machine's. Choose another with --port; 0 is any free one.") from error  # fmt: skip
     raise AssertionError("one of them has returned or raised")
 
 
@@ -181,12 +181,12 @@ def _addresses(library: Library, host: str, port: int, reach: Reach, door: Door)
         where = "" if reach.origin else ", below the address at which you see it"
         note = f"Through {reach.via}{where}. On this machine: {local}"
         if reach.via in ("JupyterHub", "Binder"):
-            note += ". Should it stay empty, the Hub's server lacks jupyter-server-proxy (`pip install` it there)."
+            note += ". If the page stays empty, the Hub's server lacks jupyter-server-proxy: `pip install` it there."
         return {"url": url, "local": local, "note": note}
     if not door.public:
         return {"url": local, "local": local, "note": ""}
     where = "every address of this machine" if host in unspecified else host
-    note = (f"It listens on {where}: whoever can reach this machine and has that address, token and all, can look at "
+    note = (f"It listens on {where}. Anyone who can reach this machine and has the address with its token can look at "
             f"every run in {library.folder}. On this machine: {local}")  # fmt: skip
     return {"url": f"http://{in_url(openable(host))}:{port}/?token={door.token}", "local": local, "note": note}
 

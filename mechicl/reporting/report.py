@@ -33,8 +33,10 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     """Run the analyses that the page shows (their tables are saved too) and write it.
 
     Args:
+        series: the run.
         path: where (default `<run>/report.html`); of a folder, `report.html` in it. The tables stay in the run,
             or, where it cannot be written to and a path was given, are not saved.
+        progress: show a bar for each analysis.
 
     Returns:
         The page's path. At most 8 MB: plotly's and circuitsvis' scripts, once each, and data.

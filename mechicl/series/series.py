@@ -46,11 +46,14 @@ FORMAT = 1
 
 
 def open_series(path: str | Path, data: str | Path | None = None) -> Series:
-    """Open a run directory. Reads only its small text files.
+    """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
 
     Args:
         path: the run's directory; what `~` or a relative path means is settled here, once.
         data: where the images are, for banks built from images (default: as in training).
+
+    Returns:
+        The series; it is read only.
 
     Raises:
         SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
@@ -83,10 +86,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
 
 @dataclass(frozen=True)
 class Series:
-    """A run, read only. Everything else in mechicl is a function of this.
-
-    Nothing large is kept: weights are read when asked for and dropped after.
-    """
+    """A run, read only. Nothing large is kept: weights are read when they are asked for and dropped afterwards."""
 
     root: Path
     config: Config
@@ -306,16 +306,17 @@ class Series:
         n: int | None = None,
         metrics: Metrics | None = "recorded",
     ) -> pd.DataFrame:
-        """Evaluate checkpoints, intact and under interventions (docs/interventions.md), as heads ablated.
+        """Evaluate checkpoints, intact and under interventions (docs/interventions.md), such as ablated heads.
 
         Args:
-            steps, evaluators: default all.
+            steps: which checkpoints (default: all).
+            evaluators: which evaluators (default: all).
             ablate: one intervention or several, each measured on its own; rows of the intact model come first.
             n: sequences per evaluator (default: the run's `n_eval`).
             metrics: which ones (default: those recorded in training); None: each evaluator's primary metric alone.
 
         Returns:
-            The tidy table: run, seed, step, intervention, baseline, evaluator, metric, value, n, ci_low, ...
+            The tidy table, with value (accuracies are shares of 1, losses nats), n and a 95% interval over sequences.
         """
         from mechicl.measures.ablation import evaluate
 

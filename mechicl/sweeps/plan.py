@@ -120,11 +120,11 @@ def plan(given: dict[str, Any], name: str) -> Plan:
             raise ConfigError(f"{key}: unknown key.{near(key, _KEYS)} Known: {', '.join(_KEYS)}. "
                               "Fields of the config belong into [set] or [[grid]].")  # fmt: skip
     if not isinstance(given.get("recipe"), str):
-        raise ConfigError('recipe: say which, as recipe = "demo"; `mechicl recipes` lists them.')
+        raise ConfigError('recipe: name one, such as recipe = "demo"; `mechicl recipes` lists them.')
     base = changed(recipes.get(given["recipe"]), flat(_table(given, "set"), "set.", _OURS), "set")
     grids = given.get("grid", [{}])
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids) or not grids:
-        raise ConfigError("grid: write it with two brackets, as [[grid]]; there may be several.")
+        raise ConfigError("grid: write it with two brackets, [[grid]]; there may be several.")
     points = [point for i, grid in enumerate(grids) for point in _points(base, grid, f"grid {i + 1}")]
     varied = list(dict.fromkeys(name for point in points for name in point.values))
     title = given.get("name", name)
@@ -171,7 +171,7 @@ def _conditions(points: list[_Point], varied: list[str]) -> tuple[Condition, ...
             continue
         if point.label in names:
             raise ConfigError(f"two different conditions would be called {point.label!r}: give one of their "
-                              '[[grid]]s a name, as name = "wide".')  # fmt: skip
+                              '[[grid]]s a name, such as name = "wide".')  # fmt: skip
         settings = {name: _get(point.config, name) for name in varied}
         found[point.config] = Condition(point.label, point.config, settings, point.former)
         names[point.label] = point.config
@@ -211,7 +211,7 @@ def _seeds(given: Any) -> tuple[int, ...]:
     listed = parse_seeds(given) if isinstance(given, str) else given
     good = isinstance(listed, list) and listed and all(type(x) is int and x >= 0 for x in listed)
     if not good or len(set(listed)) < len(listed):
-        raise ConfigError(f'seeds={given!r}: expected different seeds, as "0..4" or [0, 3, 7].')
+        raise ConfigError(f'seeds={given!r}: expected different seeds, such as "0..4" or [0, 3, 7].')
     return tuple(listed)
 
 

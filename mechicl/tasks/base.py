@@ -185,7 +185,7 @@ def register(cls: Some) -> Some:
     """
     kind = next(f.default for f in fields(cls) if f.name == "kind")
     if not isinstance(kind, str):
-        raise ConfigError(f"{cls.__name__}: give its field `kind` the task's name, as kind: str = 'regression'.")
+        raise ConfigError(f"{cls.__name__}: give its field `kind` the task's name, such as kind: str = 'regression'.")
     TASKS.add(kind, cls, cls.__module__)
     return cls
 

@@ -65,9 +65,14 @@ def train_seeds(
 
     Args:
         config: a recipe's Config; each seed replaces its init and data seeds.
+        seeds: which, such as range(5).
         out: where, without the seed (default checkpoints/<config.name>).
         jobs: processes (default: one per core that may be used, at most one per seed).
-        data, progress: as in `train`.
+        data: as in `train`.
+        progress: as in `train`.
+
+    Returns:
+        The series, in the order of the seeds.
 
     Raises:
         ConfigError: a run is there that was trained with other settings.
@@ -75,7 +80,7 @@ def train_seeds(
     """
     check_config(config)
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
-        raise ConfigError(f"seeds={seeds!r}: expected several, as [0, 1, 2] or range(5).")
+        raise ConfigError(f"seeds={seeds!r}: expected several, such as [0, 1, 2] or range(5).")
     seeds = [whole("seeds", seed, "a seed") for seed in seeds]
     if not seeds:
         raise ConfigError("seeds=[]: expected at least one.")

@@ -56,6 +56,9 @@ def train(
         data: folder of images, for banks made of images.
         progress: show a bar with loss, speed, time left and the last evaluators; or the bar to use.
 
+    Returns:
+        The finished series.
+
     Raises:
         SeriesError: the directory holds a run already or cannot be written to, or the disk is full.
     """
@@ -106,9 +109,14 @@ def resume(
     saved. A finished run is returned as it is.
 
     Args:
+        root: the run's directory.
         steps: how many the run shall have in all (default: as many as it was begun with). A run with `keep='metrics'`
             has no state at its end: it is replayed from step 0.
         data: where the images are now, if they moved.
+        progress: show a bar; or the bar to use.
+
+    Returns:
+        The series, with every scheduled checkpoint.
 
     Raises:
         ConfigError: `steps` is less than the run has.
@@ -134,6 +142,16 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
 
     The replay starts at the last state before `start`; every checkpoint it passes must come
     out with the bytes that the run saved.
+
+    Args:
+        root: the run's directory.
+        start: the first step of the window.
+        stop: its last step.
+        every: the distance between checkpoints, in steps.
+        progress: show a bar.
+
+    Returns:
+        The series, with the new checkpoints.
 
     Raises:
         ConfigError: the window lies outside the run.

@@ -165,7 +165,7 @@ TREATED = (
                "an immature CIWL allows.",)),
     Treated("8.3", "Without ICL, in-weights learning comes on time",
         "Forbidding layer 0's attention from labels to the exemplar before them removes the Flip bump, yet CIWL "
-        "arrives on time: CIWL does not need ICL (Singh et al. 2025, science.md 5.6). If they compete for "
+        "arrives on time: CIWL does not need ICL (Singh et al. 2025, Fig. 4). If they compete for "
         "resources, CIWL should come sooner.",
         ("mixed", "no-previous-token"),
         tuple(("no-previous-token", *x) for x in (("flip", "highest"), ("icl", "highest"), ("ciwl", "onset"),

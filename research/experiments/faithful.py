@@ -157,7 +157,7 @@ def _same_shape() -> Claim:
     key, title = "0.2", "Is `demo` the same phenomenon? Its curve against the published one"
     says = ("The published curve has four marks: Flip peaks and decays before ICL does; ICL outlives Flip by several "
             "of its rise times; CIWL rises all along and takes over; the end state is CIWL, not recall "
-            "(Singh et al. 2025; science.md 5.2).")  # fmt: skip
+            "(Singh et al. 2025, Fig. 1b).")  # fmt: skip
     command = "mechicl train demo --seeds 0..4"
     data = tables.read("demo")
     if data is None:

@@ -21,7 +21,7 @@ def claims() -> list[Claim]:
     key, title = "8.5", "Without ICL's own heads, in-weights learning comes sooner"
     says = ("If heads that carry ICL hold resources that in-weights learning waits for, a training without them should "
             "learn in-weights sooner than one without as many random heads. No lottery ticket: ablating the heads with "
-            "previous-token behaviour only delays ICL (Singh et al. 2025, science.md 5.6).")  # fmt: skip
+            "previous-token behaviour only delays ICL (Singh et al. 2025, Fig. 4).")  # fmt: skip
     command = ("mechicl sweep research/sweeps/competition.toml && mechicl train demo --seeds 0..4 && "
                "python -m research heads checkpoints/demo-s0 ... && "
                "python -m research collect-runs heads checkpoints/heads/*")

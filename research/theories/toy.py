@@ -1,4 +1,4 @@
-"""Three interacting parts, some of them clamped: the toy of Singh et al. 2024 (2404.07129; science.md 4.4, IH17).
+"""Three interacting parts, some of them clamped: the toy of Singh et al. 2024 (docs/references.md#ih17).
 
 Vectors a, b, c of 20 numbers, each with a target x*; starts and targets ~ N(0, 1). With (x) the outer product,
 

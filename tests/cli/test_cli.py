@@ -290,7 +290,7 @@ def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
         ("model.n_layer=3", "--set model.n_layer: the config has no such field. Did you mean 'model.n_layers'?"),
         ("n_layers=3", "Did you mean 'model.n_layers'?"),
         ("model=3", "It is a table: set one of its fields, as model."),
-        ("model.n_layers", "expected FIELD=VALUE, as --set model.n_layers=3"),
+        ("model.n_layers", "expected FIELD=VALUE, such as --set model.n_layers=3"),
         ("model.n_layers=", "expected FIELD=VALUE"),
         ("=3", "expected FIELD=VALUE"),
         ("model n_layers=3", "--set model n_layers=3"),

@@ -139,7 +139,7 @@ def test_init_leaves_the_global_generators_alone():
 @pytest.mark.parametrize(
     ("model", "count"),
     [
-        # science.md 1.5: 2-layer attention-only blocks and the final LayerNorm, 33,152
+        # docs/references.md#model: 2-layer attention-only blocks and the final LayerNorm, 33,152
         ({"n_layers": 2, "d_model": 64, "n_heads": 8}, 33_152),
         ({"n_layers": 12, "d_model": 64, "n_heads": 8, "mlp_ratio": 4}, 596_864),
     ],

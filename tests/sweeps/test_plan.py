@@ -152,7 +152,7 @@ def test_runs_under_the_names_of_an_earlier_version_are_found(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[set]", 'recipe: say which, as recipe = "demo"'),
+        ("[set]", 'recipe: name one, such as recipe = "demo"'),
         ('recipe = "dmeo"', "no recipe named 'dmeo'"),
         ('recipe = "demo"\nsteps = 5', "steps: unknown key.*belong into"),
         ('recipe = "demo"\nseed = 5', "seed: unknown key. Did you mean 'seeds'"),

@@ -181,7 +181,7 @@
     $("logits").style.maxWidth = 22 + (compared ? 2 : 1) * Math.max(2, data.labels.length) * 11 + "rem";
     $("logits-labels").replaceChildren(make("table", { className: "labels" }, head, ...rows));
     D.plotInto($("logits"), data.figure);
-    $("logits-note").textContent = `Logits beside the mean logit of all labels, ${data.what}; p is over all labels. ` +
+    $("logits-note").textContent = `Logits relative to the mean logit of all labels, ${data.what}; p is over all labels. ` +
       `Green raises a label, magenta lowers it, full at ±${data.limit}: the largest part shown, rounded up. A column sums to its logit.`;
   };
 })();

@@ -71,7 +71,7 @@ class Batch(TaskBatch):
         return embed_placed(params, self, model, hook, positions)
 
     def loss(self, z: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy over all labels at the query (science.md 1.1), of logits [b, v]."""
+        """Cross-entropy over all labels at the query (docs/references.md#sequences), of logits [b, v]."""
         return F.cross_entropy(z, self.target)
 
     def score(

@@ -1,8 +1,8 @@
 """A perfect copy: the answer is read from one head's attention scores at the labels, not from the unembedding.
 
-The published copy clamp (Singh et al. 2024, 2404.07129; science.md 4.3): the final logit of a label in the context is
-the head's score, before the softmax, at the position of that label; every other label has -1e9. Where several positions
-show one label, its logit is the logsumexp of theirs: the head copies what its attention, limited to labels, rests on.
+The published copy clamp (docs/references.md#singh-2024-clamps): the final logit of a label in the context is the head's
+score, before the softmax, at the position of that label; every other label has -1e9. Where several positions show one
+label, its logit is the logsumexp of theirs: the head copies what its attention, limited to labels, rests on.
 
 Legend: b sequences, C context pairs, v labels.
 """

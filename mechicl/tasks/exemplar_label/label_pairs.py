@@ -1,4 +1,4 @@
-"""Which two labels a relabelled sequence shows, where some pairs are held out (Singh et al. 2024; science.md 4.1).
+"""Which two labels a relabelled sequence shows, where some pairs are held out (Singh et al. 2024).
 
 A sequence of two classes shows an unordered pair of labels. Pairs are numbered, {i, j} with i < j as j (j - 1) / 2 + i,
 and a seed decides which numbers are held out: never trained on, and what the evaluator 'holdout_pairs' shows.

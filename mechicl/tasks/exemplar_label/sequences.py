@@ -4,7 +4,7 @@ Everything here is integer arithmetic in numpy on indices, vectorised over seque
 independent of any global random state; exemplar vectors are gathered later, by the bank.
 Legend: n sequences, C context pairs, slot C is the query's.
 
-Definitions follow science.md 1.1 (Singh et al. 2023, Chan et al. 2022).
+Definitions follow docs/references.md#sequences (Chan et al. 2022, Singh et al. 2023).
 """
 
 from __future__ import annotations

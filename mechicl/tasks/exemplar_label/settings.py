@@ -78,7 +78,7 @@ class BankConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceConfig:
-    """How one sequence `x1 y1 ... xC yC xq` is drawn (science.md 1.1).
+    """How one sequence `x1 y1 ... xC yC xq` is drawn (docs/references.md#sequences).
 
     `burstiness` b: b pairs of the query's class, b of one other (the distractor), and
     C - 2b 'rest' pairs. A sequence is bursty with probability `p_bursty`; otherwise the

@@ -1,4 +1,4 @@
-"""Exemplars and labels, `x1 y1 ... xC yC xq`: the task of a config that names none (science.md 1.1).
+"""Exemplars and labels, `x1 y1 ... xC yC xq`: the task of a config that names none (docs/references.md#sequences).
 
 Its settings are `Config.bank` and `Config.sequences`, from before there were other tasks; training may change its
 sequences and its label map (`Config.treatments`).

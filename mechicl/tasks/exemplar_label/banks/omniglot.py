@@ -2,7 +2,7 @@
 
 A class is one character under one flip-and-rotation. Class number = character * transforms +
 transform, and a class's exemplars are drawings of that one character under that one transform,
-which the published feature files get wrong (science.md 1.3). Whole characters are held out.
+which the published feature files get wrong (docs/references.md#classes-of-drawings). Whole characters are held out.
 
 Pixels become features by PCA: standard, deterministic, no weights to fetch (the published
 features are a ResNet's), and `dim` is a knob. As it is linear, what tells two classes apart was

@@ -1,6 +1,6 @@
 """Language-model token embeddings as a bank: a class is a cluster of neighbouring tokens.
 
-Singh et al. 2023 (section 4.3; science.md 3.1) clustered the input embeddings of LLaMA models.
+Singh et al. 2023 (section 4.3: docs/references.md#singh-2023-tokens) clustered the input embeddings of LLaMA models.
 Those weights are not to be had freely; the PyPI package `wordllama` (MIT) ships a table of 32,000
 tokens x 256 numbers that was distilled from LLaMA-2 input embeddings ('l2_supercat_256'), which is what
 this reads: the same tokens and the same geometry up to that distillation, not the same numbers.

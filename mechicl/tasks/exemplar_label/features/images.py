@@ -1,7 +1,7 @@
 """Pictures as classes: a folder with a folder per class, or Omniglot's alphabets.
 
 Omniglot's characters become `transforms` classes each, one for every turn and flip, as the published runs have it
-(class = character * transforms + transform; science.md 1.3 says how the released files differ).
+(class = character * transforms + transform; docs/references.md#classes-of-drawings says how the released files differ).
 """
 
 from __future__ import annotations

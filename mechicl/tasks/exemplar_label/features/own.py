@@ -47,6 +47,12 @@ def bank_file(
 
     Raises:
         ConfigError: the arrays do not fit one another, or have numbers that are not finite.
+
+    Examples:
+        >>> import numpy as np
+        >>> array = np.random.default_rng(0).standard_normal((20, 5, 8))  # 20 classes, 5 exemplars, 8 numbers
+        >>> mechicl.bank_file(array, "mine.safetensors").name
+        'mine.safetensors'
     """
     path = given(path)
     if path.suffix != ".safetensors":

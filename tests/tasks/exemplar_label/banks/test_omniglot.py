@@ -85,7 +85,7 @@ def drawing_of(picture: np.ndarray) -> tuple[str, str, int]:
 
 @pytest.mark.parametrize("k", [1, 2, 4, 8])
 def test_a_class_is_one_character_under_one_transform(images, k):
-    # The published features mix 2.5 drawings under 8 transforms in a row (science.md 1.3).
+    # The published features mix 2.5 drawings under 8 transforms in a row (docs/references.md#classes-of-drawings).
     config = change(transforms=k, n_classes=6 * k, n_holdout_classes=3 * k)
     bank = omniglot_bank(config, 0, images)
     assert bank.images.shape == (9 * k, DRAWINGS, 15, 15)

@@ -1,0 +1,87 @@
+"""What the texts cite can be found: every anchor of docs/references.md that is named is there, and so is every term."""
+
+import re
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+import yaml
+
+import mechicl
+from mechicl import doors
+from mechicl.interventions import BASELINES
+from mechicl.measures.attention import NAMED
+from mechicl.registry import EVALUATORS
+from mechicl.treatments import Treatment
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("mechicl", "analyses", "research", "docs", "tests", "examples", "benchmarks", "README.md",
+         "CONTRIBUTING.md")  # fmt: skip
+TEXTS = sorted(
+    path for room in ROOMS for path in [ROOT / room, *(ROOT / room).rglob("*")]
+    if path.suffix in (".py", ".md", ".toml", ".ipynb", ".js") and path != Path(__file__)
+)  # fmt: skip
+REFERENCES = (ROOT / "docs" / "references.md").read_text()
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
+
+
+def anchors(markdown: str) -> list[str]:
+    return re.findall(r'<a id="([^"]+)">', markdown)
+
+
+def test_anchors_are_there_once():
+    for text in (REFERENCES, GLOSSARY):
+        assert len(anchors(text)) == len(set(anchors(text))) > 10
+
+
+@pytest.mark.parametrize("page", ["references", "glossary"])
+def test_every_anchor_that_is_cited_exists(page):
+    there = set(anchors((ROOT / "docs" / f"{page}.md").read_text()))
+    cited = {(path.name, anchor) for path in TEXTS
+             for anchor in re.findall(rf"{page}\.md#([\w-]+)", path.read_text(encoding="utf-8"))}  # fmt: skip
+    assert page != "references" or len(cited) > 20
+    assert not {(name, anchor) for name, anchor in cited if anchor not in there}
+
+
+def test_no_text_cites_what_users_do_not_have():
+    for path in TEXTS:
+        found = re.search(r"science\.md|\(science[:;]|; science[:;]", path.read_text(encoding="utf-8"))
+        assert not found, f"{path}: {found}"
+
+
+def test_the_claims_that_findings_name_are_in_the_references():
+    """'T6' and 'IH3' in the findings are statements of the references."""
+    there = set(anchors(REFERENCES))
+    for path in (ROOT / "docs").glob("findings*/*.md"):
+        for each in re.findall(r"\b(?:IH\d+|(?<=[;,] )T\d)\b", path.read_text()):
+            assert each.lower() in there, f"{path.name}: {each}"
+
+
+def test_every_evaluator_score_and_kind_is_in_the_glossary():
+    text = GLOSSARY.casefold()
+    ours = [e for e in EVALUATORS.values() if doors.home_of("evaluator", e.name).startswith("mechicl")]
+    assert {"icl", "recall"} <= {e.name for e in ours}
+    for evaluator in ours:
+        assert f"`{evaluator.name}`" in GLOSSARY, evaluator.name
+        assert f"**{evaluator.short}**" in GLOSSARY, evaluator.short
+    for score in NAMED.values():
+        assert score.name.removeprefix("attention ").casefold() in text, score.name
+    for kind in BASELINES:
+        assert f"**{kind}**" in GLOSSARY or f"`{kind}`" in GLOSSARY, kind
+    kinds = get_args(get_type_hints(Treatment)["kind"])
+    assert "graft" in kinds
+    for kind in kinds:
+        assert f"`{kind}`" in GLOSSARY, kind
+
+
+def test_the_citation_file_has_what_its_schema_asks_for():
+    """cff-version 1.2.0: https://github.com/citation-file-format/citation-file-format/blob/main/schema-guide.md"""
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(cff)
+    known = {"abstract", "authors", "cff-version", "keywords", "license", "message", "title", "type", "version"}
+    assert set(cff) <= known
+    assert cff["cff-version"] == "1.2.0"
+    assert cff["type"] in ("software", "dataset")
+    assert cff["authors"] == [{"name": "The mechicl developers"}]  # an entity, not a person
+    assert cff["version"] == mechicl.__version__
+    assert cff["license"] == "MIT"

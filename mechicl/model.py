@@ -22,6 +22,7 @@ from mechicl.engine import encoder
 from mechicl.engine.forward import Edit
 from mechicl.engine.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.interventions import Intervention, as_interventions, edits
+from mechicl.interventions.apply import wanted_of
 from mechicl.registry import looked_at
 from mechicl.surroundings import own_settings
 from mechicl.tasks.base import task_of
@@ -240,7 +241,7 @@ class ICLTransformer(HookedTransformer):
             raise ConfigError(f"{intervention}: it changes what is read out, which no hook can: use series.evaluate or "
                               "series.answers.")  # fmt: skip
         intervention.check(self.run_config.model)
-        wanted = intervention.needs(self.run_config.model)
+        wanted = wanted_of([intervention], self.run_config.model)
         with torch.no_grad():
             _, cache = self.run_with_cache(batch, names_filter=lambda name: name in wanted)
         intact = {name: cache[name] for name in wanted}

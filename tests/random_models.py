@@ -6,15 +6,33 @@ from torch import Tensor
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
 from mechicl.data.banks import Batch, build_bank
-from mechicl.engine.forward import forward, logits, stack
+from mechicl.engine.forward import logits, stack
 from mechicl.engine.params import Params, init
-from mechicl.interventions import Intervention, edits
+from mechicl.interventions import (
+    AblateHeads,
+    AblateMLPs,
+    ClampMatch,
+    Intervention,
+    RemoveDirectPath,
+    Temper,
+    Together,
+    apply,
+)
 from mechicl.model import ICLTransformer
 
 MODELS = {
     "plain": {},
     "rotary-no-norm": {"positions": "rotary", "layer_norm": False},
     "three-layers-mlp": {"n_layers": 3, "mlp_ratio": 2, "mlp_layers": (0, 2)},
+}
+
+ALL = {  # two or more of each family, to share a pass
+    "heads": [AblateHeads(heads=((0, 1),), hold=("k",)), AblateHeads(heads=((0, 0), (0, 1)), hold=("k",))],
+    "path": [RemoveDirectPath(), RemoveDirectPath()],
+    "clamps": [ClampMatch(heads=((1, 1),), strength=0.2), ClampMatch(heads=((0, 0), (1, 0), (1, 1)), strength=0.7)],
+    "temper": [Temper(heads=((1, 1),), temperature=0.1), Temper(heads=((0, 0), (1, 1)), temperature=3.0)],
+    "together": [Together(parts=(ClampMatch(heads=((1, h),)), RemoveDirectPath())) for h in (0, 1)],
+    "mlps": [AblateMLPs(layers=(0,), kind="mean"), AblateMLPs(layers=(0, 2), kind="mean")],
 }
 
 
@@ -49,8 +67,5 @@ def hooked(config: Config, weights: Params) -> ICLTransformer:
 
 def by_engine(params: Params, batch: Batch, config: Config, conditions: list[Intervention]) -> Tensor:
     """Logits [c, b, v] of several conditions at once, the way measures run them."""
-    stacked, model = stack([params]), config.model
-    wanted = {hook for condition in conditions for hook in condition.needs(model)}
-    intact = forward(stacked, batch, model, capture=wanted).acts
-    out = forward(stacked, batch, model, edits=edits(conditions, model, intact, batch))
-    return logits(stacked, out.final)[0]
+    stacked = stack([params])
+    return logits(stacked, apply(stacked, batch, config.model, conditions).final)[0]

@@ -17,10 +17,9 @@ import torch
 from plotly.subplots import make_subplots
 
 from mechicl.config import ConfigError
-from mechicl.engine.forward import forward
 from mechicl.figures.scales import colorscale
 from mechicl.figures.style import FONT, finish, short
-from mechicl.interventions import Intervention, as_interventions, edits
+from mechicl.interventions import Intervention, apply, as_interventions, intact
 from mechicl.paths import given
 from mechicl.registry import looked_at
 from mechicl.series import Series, SeriesError
@@ -82,14 +81,12 @@ def patterns(
     for step in steps:  # one at a time: pictures are few, and memory stays flat
         params = series.params([step])
         if ablate is None:
-            acts = forward(params, chosen, model, capture=hooks, query_only=False).acts
+            acts = intact(params, chosen, model, capture=hooks, query_only=False).acts
             out.append(torch.stack([acts[h][0, 0].mean(0) for h in hooks]))
             continue
         # A baseline is the evaluation set's, not that of the sequences looked at: the mean over
         # one sequence would be the head itself.
-        intact = forward(params, batch, model, capture=ablate.needs(model), query_only=False).acts
-        edited = edits([ablate], model, intact, batch)
-        acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts
+        acts = apply(params, batch, model, [ablate], capture=hooks, query_only=False).acts
         out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
     if ablate is not None:
         what += f", {ablate}"

@@ -8,10 +8,15 @@
     clamps     ClampLayer, ClampCopy: a perfect first layer, a perfect copy
     together   Together: several at once
     base       Intervention, the protocol of all of them; `edits`, many conditions in one pass
+    apply      `apply`: what a model does under them; `intact` and `under`, its two halves
 
 docs/interventions.md has an example of each, and of one of your own.
 """
 
+from mechicl.interventions.apply import Intact as Intact
+from mechicl.interventions.apply import apply as apply
+from mechicl.interventions.apply import intact as intact
+from mechicl.interventions.apply import under as under
 from mechicl.interventions.attention import ClampMatch as ClampMatch
 from mechicl.interventions.attention import Temper as Temper
 from mechicl.interventions.base import Intervention as Intervention

@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 
 from mechicl.config import ConfigError, ModelConfig
-from mechicl.engine.copied import label_scores, score_copied, scores_hook
-from mechicl.engine.forward import Edit, forward, restart_hooks
+from mechicl.engine.copied import label_scores, score_copied
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, Metrics, mean_interval, paired_interval, score, wanted_of
-from mechicl.interventions import Intervention, Kind, as_interventions, edits, every_head
-from mechicl.interventions.base import described, rank
+from mechicl.interventions import Intact, Intervention, Kind, as_interventions, every_head, intact
+from mechicl.interventions.apply import in_parts
+from mechicl.interventions.base import described
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
@@ -88,11 +88,11 @@ def _measured(
 
     def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
         scored = _scores(params, batch, series.config.model, conditions, wanted[name], together)
-        intact: dict[str, torch.Tensor] = {}
+        before: dict[str, torch.Tensor] = {}
         for group, values in scored:
-            intact = intact or values  # the first
+            before = before or values  # the first
             for metric, per_sequence in values.items():
-                yield from _rows(chunk, group, name, metric, per_sequence, intact[metric])
+                yield from _rows(chunk, group, name, metric, per_sequence, before[metric])
 
     return measured(series, chosen, each * together, "evaluate", sets, measure, progress)
 
@@ -123,44 +123,34 @@ def _scores(
     """Groups of conditions with their metrics [s, c, b]; the intact model first, as [None]."""
     if len(params["unembed.b_U"]) == 1:  # one step: plain parameters take the engine's quicker paths
         params = {name: p[0] for name, p in params.items()}
-    wanted = {hook for c in conditions for hook in c.needs(model)}
-    wanted |= {hook for c in conditions for hook in restart_hooks(c.first_layer)}
-    intact = forward(params, batch, model, capture=wanted)
-    yield [None], _with_axes(score(params, intact.final, batch, metrics))
+    on = intact(params, batch, model, conditions)
+    yield [None], _with_axes(score(params, on.final, batch, metrics))
     order = sorted(conditions, key=lambda c: (c.family, c.first_layer))
     for _, same in groupby(order, key=lambda c: (c.family, c.first_layer)):
         listed = list(same)
         for i in range(0, len(listed), together):
             group = listed[i : i + together]
-            edited = edits(group, model, intact.acts, batch)
-            parts = []
-            for rows in (slice(j, j + _SEQUENCES) for j in range(0, len(batch), _SEQUENCES)):
-                some = {name: _edit_of(edit, name, rows) for name, edit in edited.items()}
-                known = {name: _of(x, name, rows) for name, x in intact.acts.items()}
-                reads = group[0].reads  # of one family: all read the same head, or none does
-                asked = [] if reads is None else [scores_hook(model)]
-                out = forward(params, batch[rows], model, edits=some, known=known, capture=asked)
-                if reads is None:
-                    scored = score(params, out.final, batch[rows], metrics)
-                else:
-                    scored = score_copied(label_scores(out.acts, model, reads[1]), batch[rows], metrics)
-                parts.append(_with_axes(scored))
-            scored = {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
-            # Edits that are the same for the whole group bring no axis c.
-            yield list(group), {name: x.expand(-1, len(group), -1) for name, x in scored.items()}
+            yield list(group), scores_under(group, on, metrics, _SEQUENCES)
 
 
-def _edit_of(edit: Edit, hook: str, rows: slice) -> Edit:
-    keep, add = (_of(x, hook, rows) if isinstance(x, torch.Tensor) else x for x in (edit.keep, edit.add))
-    return Edit(keep, add, edit.at)
+def scores_under(
+    conditions: Sequence[Intervention], on: Intact, metrics: tuple[str, ...], size: int | None = None
+) -> dict[str, torch.Tensor]:
+    """Metrics [s, c, b] of every sequence under interventions of one family, which `on` was made for.
 
-
-def _of(x: torch.Tensor, hook: str, rows: slice) -> torch.Tensor:
-    """Some sequences of an activation, or of what broadcasts against it."""
-    axis = -rank(hook)
-    if x.dim() < -axis or x.shape[axis] == 1:
-        return x
-    return x.movedim(axis, 0)[rows].movedim(0, axis)
+    Args:
+        size: sequences at a time (default: all at once).
+    """
+    parts, reads = [], conditions[0].reads  # of one family: all read the same head, or none does
+    for batch, out in in_parts(conditions, on, size=size):
+        if reads is None:
+            scored = score(on.params, out.final, batch, metrics)
+        else:
+            scored = score_copied(label_scores(out.acts, on.model, reads[1]), batch, metrics)
+        parts.append(_with_axes(scored))
+    joined = {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
+    # Edits that are the same for all conditions bring no axis c.
+    return {name: x.expand(-1, len(conditions), -1) for name, x in joined.items()}
 
 
 def _with_axes(scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

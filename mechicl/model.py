@@ -240,6 +240,9 @@ class ICLTransformer(HookedTransformer):
         if intervention.reads is not None:
             raise ConfigError(f"{intervention}: it changes what is read out, which no hook can: use series.evaluate or "
                               "series.answers.")  # fmt: skip
+        if intervention.changes_weights:
+            raise ConfigError(f"{intervention}: it changes weights, which no hook can: use model.load_weights("
+                              "intervention.weights(series.weights(step), series.weights)).")  # fmt: skip
         intervention.check(self.run_config.model)
         wanted = wanted_of([intervention], self.run_config.model)
         with torch.no_grad():

@@ -14,6 +14,7 @@ from mechicl.interventions import (
     ClampMatch,
     Intervention,
     RemoveDirectPath,
+    RemoveSubspace,
     Temper,
     Together,
     apply,
@@ -26,12 +27,15 @@ MODELS = {
     "three-layers-mlp": {"n_layers": 3, "mlp_ratio": 2, "mlp_layers": (0, 2)},
 }
 
+_DRAWN = np.random.default_rng(3).standard_normal((16, 3))
 ALL = {  # two or more of each family, to share a pass
     "heads": [AblateHeads(heads=((0, 1),), hold=("k",)), AblateHeads(heads=((0, 0), (0, 1)), hold=("k",))],
     "path": [RemoveDirectPath(), RemoveDirectPath()],
     "clamps": [ClampMatch(heads=((1, 1),), strength=0.2), ClampMatch(heads=((0, 0), (1, 0), (1, 1)), strength=0.7)],
     "temper": [Temper(heads=((1, 1),), temperature=0.1), Temper(heads=((0, 0), (1, 1)), temperature=3.0)],
     "together": [Together(parts=(ClampMatch(heads=((1, h),)), RemoveDirectPath())) for h in (0, 1)],
+    "subspaces": [RemoveSubspace(directions=_DRAWN[:, :n], layer=la) for n, la in ((3, 1), (1, 1), (2, 0))],
+    "inputs": [RemoveSubspace(directions=_DRAWN[:, :n], layer=1, at="input") for n in (3, 1)],
     "mlps": [AblateMLPs(layers=(0,), kind="mean"), AblateMLPs(layers=(0, 2), kind="mean")],
 }
 

@@ -168,7 +168,7 @@ class Workbench:
         on = self._intact.get(key)
         if on is None or ablation is None or not on.acts.keys() >= set(ablation.needs(model)):
             restarts = {hook for layer in range(model.n_layers) for hook in restart_hooks(layer)}
-            on = intact(params, batch, model, asked, capture=restarts)
+            on = intact(params, batch, model, asked, capture=restarts, checkpoint=run.series.weights)
             self._intact.put(key, on, _held(on))
         scored = scores_under(asked, on, (metric,)) if asked else score(params, on.final, batch, (metric,))
         return scored[metric].reshape(-1).numpy()

@@ -15,16 +15,17 @@ Legend: s checkpoint, c condition, b batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from mechicl.config import ModelConfig
+from mechicl.config import ConfigError, ModelConfig
 from mechicl.engine.copied import scores_hook
 from mechicl.engine.forward import Edit, Output, forward, restart_hooks
-from mechicl.engine.params import Params
-from mechicl.interventions.base import Intervention, edits, rank
+from mechicl.engine.params import Params, pack, unpack
+from mechicl.interventions.base import Checkpoint, Intervention, edits, rank
 from mechicl.tasks.batch import TaskBatch
 
 
@@ -33,8 +34,8 @@ class Intact:
     """A model on a batch, as it is.
 
     params: packed, plain or stacked over s checkpoints; final, acts: as of `engine.forward.Output`; acts has what the
-    interventions need, under the names by which they ask. query_only: as of `forward`. same: whether acts are those of
-    these params, so that a pass may start from them.
+    interventions need, under the names by which they ask. query_only: as of `forward`. checkpoint: gives other steps'
+    weights. changed: params are no longer those that acts were computed with, so that no pass starts from acts.
     """
 
     params: Params
@@ -43,24 +44,26 @@ class Intact:
     final: Tensor
     acts: Mapping[str, Tensor]
     query_only: bool = True
-    same: bool = True
+    checkpoint: Checkpoint | None = None
+    changed: bool = False
 
 
 def intact(
     params: Params, batch: TaskBatch, model: ModelConfig, conditions: Iterable[Intervention] = (), *,
-    capture: Iterable[str] = (), query_only: bool = True,
+    capture: Iterable[str] = (), query_only: bool = True, checkpoint: Checkpoint | None = None,
 ) -> Intact:  # fmt: skip
     """Run the model as it is, and keep what these interventions need of it.
 
     Args:
         capture: activations to keep besides.
         query_only: as of `forward`; then `under` computes as much.
+        checkpoint: a step of the series -> its weights (`series.weights`), for interventions that take some.
     """
     listed = list(conditions)
     wanted = {*wanted_of(listed, model), *capture}
     wanted |= {hook for c in listed for hook in restart_hooks(c.first_layer)}
     out = forward(params, batch, model, capture=wanted, query_only=query_only)
-    return Intact(params, batch, model, out.final, out.acts, query_only)
+    return Intact(params, batch, model, out.final, out.acts, query_only, checkpoint)
 
 
 def wanted_of(conditions: Iterable[Intervention], model: ModelConfig) -> list[str]:
@@ -74,8 +77,53 @@ def under(conditions: Sequence[Intervention], on: Intact, *, capture: Iterable[s
     Returns:
         final and acts as of `forward`, with c conditions behind s; without c where none of them brings that axis.
     """
-    ((_, out),) = in_parts(conditions, on, capture=capture)
-    return out
+    if not changing(conditions, on):
+        ((_, out),) = in_parts(conditions, on, capture=capture)
+        return out
+    each = [[under([c], one, capture=capture) for one in reweighted(c, on)] for c in conditions]
+    stacked = _stacked(on.params)
+
+    def joined(of: Callable[[Output], Tensor], axes: int) -> Tensor:
+        """[s, c, b, ...], or [c, b, ...] of plain parameters."""
+        found = [[of(out).reshape(of(out).shape[-axes:]) for out in row] for row in each]
+        whole = torch.stack([torch.stack(row) for row in found], 1)
+        return whole if stacked else whole[0]
+
+    acts = {hook: joined(lambda out, hook=hook: out.acts[hook], rank(hook)) for hook in each[0][0].acts}
+    return Output(joined(lambda out: out.final, 3 if on.batch.everywhere else 2), acts)
+
+
+def changing(conditions: Sequence[Intervention], on: Intact) -> bool:
+    """Whether weights have still to be changed (`reweighted`)."""
+    return not on.changed and any(c.changes_weights for c in conditions)
+
+
+def reweighted(condition: Intervention, on: Intact) -> list[Intact]:
+    """The model with its weights changed, one with plain parameters for each checkpoint. What the condition needs of
+    the intact model stays that of the intact model.
+
+    Raises:
+        ConfigError: it takes another step's weights, and `on` has none.
+    """
+    if condition.donors and on.checkpoint is None:
+        raise ConfigError(f"{condition}: it takes weights of step {condition.donors[0]}: give "
+                          "checkpoint=series.weights.")  # fmt: skip
+    each = [on]
+    if _stacked(on.params):
+        each = [replace(on, params={name: p[i] for name, p in on.params.items()},
+                        acts={hook: x[i, 0] for hook, x in on.acts.items()}, final=on.final[i, 0])
+                for i in range(len(on.params["unembed.b_U"]))]  # fmt: skip
+    given, heads = on.checkpoint or _none, on.model.n_heads
+    return [replace(one, params=pack(condition.weights(unpack(one.params, heads), given)), changed=True)
+            for one in each]  # fmt: skip
+
+
+def _stacked(params: Params) -> bool:
+    return params["unembed.b_U"].dim() > 1
+
+
+def _none(step: int) -> Params:
+    raise ConfigError(f"an intervention takes weights of step {step} that its `donors` do not name.")
 
 
 def in_parts(
@@ -86,7 +134,7 @@ def in_parts(
     asked = set(capture)
     if conditions[0].reads is not None:  # of one family: all read the same head, or none does
         asked.add(scores_hook(on.model))
-    known = on.acts if on.same else None
+    known = None if on.changed else on.acts
     for rows in [slice(None)] if size is None else [slice(i, i + size) for i in range(0, n, size)]:
         batch, some, acts = on.batch, edited, known
         if size is not None:
@@ -99,10 +147,11 @@ def in_parts(
 
 def apply(
     params: Params, batch: TaskBatch, model: ModelConfig, conditions: Sequence[Intervention], *,
-    capture: Iterable[str] = (), query_only: bool = True,
+    capture: Iterable[str] = (), query_only: bool = True, checkpoint: Checkpoint | None = None,
 ) -> Output:  # fmt: skip
     """What a model does under interventions: `intact`, then `under`."""
-    return under(conditions, intact(params, batch, model, conditions, query_only=query_only), capture=capture)
+    on = intact(params, batch, model, conditions, query_only=query_only, checkpoint=checkpoint)
+    return under(conditions, on, capture=capture)
 
 
 def planned(

@@ -7,6 +7,7 @@ grouped by the first layer they touch, so what an ablation leaves alone is compu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -18,8 +19,8 @@ from mechicl.engine.copied import label_scores, score_copied
 from mechicl.engine.params import Params
 from mechicl.evaluators import EVALUATORS, Metrics, mean_interval, paired_interval, score, wanted_of
 from mechicl.interventions import Intact, Intervention, Kind, as_interventions, every_head, intact
-from mechicl.interventions.apply import in_parts
-from mechicl.interventions.base import described
+from mechicl.interventions.apply import changing, in_parts, reweighted
+from mechicl.interventions.base import Checkpoint, described
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
@@ -65,6 +66,7 @@ def evaluate(
     conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
+    donors = {str(step): series.entry(step).sha256 for c in conditions for step in c.donors}
     sets = _sets(series, evaluators, n, fold)
     chosen = chosen_steps(series, steps)
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
@@ -75,6 +77,7 @@ def evaluate(
         return tidy(series, rows, EFFECT)
     settings = {
         "evaluators": wanted, "ablate": asked, "fold": fold, "n": {name: len(batch) for name, batch in sets.items()},
+        "donors": donors,
     }  # fmt: skip
     return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows, EFFECT))
 
@@ -85,9 +88,10 @@ def _measured(
 ) -> Iterator[dict]:  # fmt: skip
     each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
     together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
+    checkpoint = lru_cache(maxsize=_CONDITIONS)(series.weights)
 
     def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
-        scored = _scores(params, batch, series.config.model, conditions, wanted[name], together)
+        scored = _scores(params, batch, series.config.model, conditions, wanted[name], together, checkpoint)
         before: dict[str, torch.Tensor] = {}
         for group, values in scored:
             before = before or values  # the first
@@ -95,6 +99,17 @@ def _measured(
                 yield from _rows(chunk, group, name, metric, per_sequence, before[metric])
 
     return measured(series, chosen, each * together, "evaluate", sets, measure, progress)
+
+
+def ordered_rows(
+    series: Series, step: int, sets: dict[str, TaskBatch], wanted: dict[str, tuple[str, ...]],
+    conditions: Sequence[Intervention],
+) -> list[dict]:  # fmt: skip
+    """The rows of `evaluate` for one checkpoint: the intact model's, then each condition's in the order given; of each
+    the evaluators in the order of `sets`."""
+    place = {"intact": -1} | {str(c): i for i, c in enumerate(conditions)}
+    names, rows = list(sets), _measured(series, [step], sets, wanted, conditions, progress=False)
+    return sorted(rows, key=lambda row: (place[row["intervention"]], names.index(row["evaluator"])))
 
 
 def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, TaskBatch]:
@@ -119,11 +134,12 @@ def _scores(
     conditions: Sequence[Intervention],
     metrics: tuple[str, ...],
     together: int,
+    checkpoint: Checkpoint,
 ) -> Iterator[tuple[list[Intervention | None], dict[str, torch.Tensor]]]:
     """Groups of conditions with their metrics [s, c, b]; the intact model first, as [None]."""
     if len(params["unembed.b_U"]) == 1:  # one step: plain parameters take the engine's quicker paths
         params = {name: p[0] for name, p in params.items()}
-    on = intact(params, batch, model, conditions)
+    on = intact(params, batch, model, conditions, checkpoint=checkpoint)
     yield [None], _with_axes(score(params, on.final, batch, metrics))
     order = sorted(conditions, key=lambda c: (c.family, c.first_layer))
     for _, same in groupby(order, key=lambda c: (c.family, c.first_layer)):
@@ -141,6 +157,10 @@ def scores_under(
     Args:
         size: sequences at a time (default: all at once).
     """
+    if changing(conditions, on):  # one by one, and all sequences at once: nothing is known that a pass could start from
+        each = [[scores_under([c], one, metrics) for one in reweighted(c, on)] for c in conditions]
+        found = [{name: torch.cat([one[name] for one in row]) for name in metrics} for row in each]  # [s, 1, b]
+        return {name: torch.cat([row[name] for row in found], 1) for name in metrics}
     parts, reads = [], conditions[0].reads  # of one family: all read the same head, or none does
     for batch, out in in_parts(conditions, on, size=size):
         if reads is None:
@@ -209,7 +229,7 @@ def answers(
         condition.check(model)
     batch, (chosen,) = series.evaluation_set(evaluator, n, fold), chosen_steps(series, step)
     wanted = metric or EVALUATORS[evaluator].headline
-    *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1)
+    *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1, series.weights)
     return scored[wanted].reshape(-1).numpy()
 
 

@@ -9,7 +9,7 @@ from mechicl.config import ConfigError
 from mechicl.engine.params import shapes
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.ablation import effects, evaluate
-from mechicl.measures.grafts import Graft, evaluate_grafts, first_half, grafted, in_parts, second_half
+from mechicl.measures.grafts import Graft, evaluate_grafts, first_half, in_parts, second_half
 from mechicl.measures.tables import COLUMNS
 from mechicl.storage import SeriesError
 
@@ -102,7 +102,7 @@ def test_a_graft_is_weight_surgery_on_a_hooked_transformer(tiny_series):
         assert rows["loss"] == pytest.approx(loss, rel=1e-5)
         intact = got[(got.evaluator == evaluator) & (got.intervention == "intact")].set_index("metric").value
         assert abs(intact["loss"] - loss) > 1e-5
-    mixed = grafted(host, donor, graft)
+    mixed = graft.weights(host, {20: donor}.__getitem__)
     assert {n for n in mixed if mixed[n] is donor[n]} == set(taken)
 
 

@@ -23,6 +23,7 @@ from mechicl.engine.forward import Edit
 from mechicl.engine.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.interventions import Intervention, as_interventions, edits
 from mechicl.interventions.apply import wanted_of
+from mechicl.interventions.base import by_sequences, elsewhere
 from mechicl.registry import looked_at
 from mechicl.surroundings import own_settings
 from mechicl.tasks.base import task_of
@@ -245,9 +246,12 @@ class ICLTransformer(HookedTransformer):
                               "intervention.weights(series.weights(step), series.weights)).")  # fmt: skip
         intervention.check(self.run_config.model)
         wanted = wanted_of([intervention], self.run_config.model)
-        with torch.no_grad():
-            _, cache = self.run_with_cache(batch, names_filter=lambda name: name in wanted)
-        intact = {name: cache[name] for name in wanted}
+        intact: dict[str, Tensor] = {}
+        for kind, asked in (by_sequences(wanted) or {None: []}).items():
+            read = batch if kind is None else batch.counterfactual(kind)
+            with torch.no_grad():
+                _, cache = self.run_with_cache(read, names_filter=lambda name, asked=asked: name in asked)
+            intact |= {name if kind is None else elsewhere(kind, name): cache[name] for name in asked}
         planned = edits([intervention], self.run_config.model, intact, batch)
 
         def hook(edit: Edit) -> Callable:

@@ -8,6 +8,8 @@
     clamps     ClampLayer, ClampCopy: a perfect first layer, a perfect copy
     subspaces  RemoveSubspace: directions of the residual stream taken off
     weights    Graft: parts of the weights taken from another checkpoint
+    positions  AblatePositions: what layers read at some positions replaced
+    patching   PatchActivations: activations taken from counterfactual sequences
     together   Together: several at once
     base       Intervention, the protocol of all of them; `edits`, many conditions in one pass
     apply      `apply`: what a model does under them; `intact` and `under`, its two halves
@@ -37,8 +39,10 @@ from mechicl.interventions.heads import needs as needs
 from mechicl.interventions.heads import only_head as only_head
 from mechicl.interventions.heads import random_heads as random_heads
 from mechicl.interventions.mlps import AblateMLPs as AblateMLPs
+from mechicl.interventions.patching import PatchActivations as PatchActivations
 from mechicl.interventions.paths import RemoveDirectPath as RemoveDirectPath
 from mechicl.interventions.paths import only_direct_path as only_direct_path
+from mechicl.interventions.positions import AblatePositions as AblatePositions
 from mechicl.interventions.subspaces import RemoveSubspace as RemoveSubspace
 from mechicl.interventions.together import Together as Together
 from mechicl.interventions.weights import Graft as Graft

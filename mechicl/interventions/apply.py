@@ -25,7 +25,7 @@ from mechicl.config import ConfigError, ModelConfig
 from mechicl.engine.copied import scores_hook
 from mechicl.engine.forward import Edit, Output, forward, restart_hooks
 from mechicl.engine.params import Params, pack, unpack
-from mechicl.interventions.base import Checkpoint, Intervention, edits, rank
+from mechicl.interventions.base import Checkpoint, Intervention, by_sequences, edits, elsewhere, rank
 from mechicl.tasks.batch import TaskBatch
 
 
@@ -62,8 +62,13 @@ def intact(
     listed = list(conditions)
     wanted = {*wanted_of(listed, model), *capture}
     wanted |= {hook for c in listed for hook in restart_hooks(c.first_layer)}
-    out = forward(params, batch, model, capture=wanted, query_only=query_only)
-    return Intact(params, batch, model, out.final, out.acts, query_only, checkpoint)
+    asked = by_sequences(wanted)
+    out = forward(params, batch, model, capture=asked.pop(None, ()), query_only=query_only)
+    acts = dict(out.acts)
+    for kind, hooks in asked.items():
+        other = forward(params, batch.counterfactual(kind or ""), model, capture=hooks, query_only=query_only)
+        acts |= {elsewhere(kind or "", hook): x for hook, x in other.acts.items()}
+    return Intact(params, batch, model, out.final, acts, query_only, checkpoint)
 
 
 def wanted_of(conditions: Iterable[Intervention], model: ModelConfig) -> list[str]:

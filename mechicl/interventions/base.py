@@ -68,7 +68,7 @@ class Intervention(ABC):
         return ()
 
     def needs(self, model: ModelConfig) -> list[str]:
-        """Hooks whose intact activations `edits` must be given."""
+        """Hooks whose intact activations `edits` must be given; `elsewhere` names one of other sequences."""
         return []
 
     def check(self, model: ModelConfig) -> None:  # noqa: B027 (nothing to check is the rule)
@@ -99,6 +99,23 @@ class Intervention(ABC):
     def note(self) -> str:
         """What a reader of attention patterns under it must know."""
         return f"{self}: {self.baseline}."
+
+
+_ELSEWHERE = "@"  # no character of a hook's name
+
+
+def elsewhere(counterfactual: str, hook: str) -> str:
+    """The name under which `needs` asks for an activation of the counterfactual sequences, and `edits` finds it."""
+    return f"{counterfactual}{_ELSEWHERE}{hook}"
+
+
+def by_sequences(wanted: Iterable[str]) -> dict[str | None, list[str]]:
+    """Hooks by the sequences that they are asked of: None the batch itself, else a counterfactual's name."""
+    out: dict[str | None, list[str]] = {}
+    for name in wanted:
+        which, at, hook = name.rpartition(_ELSEWHERE)
+        out.setdefault(which if at else None, []).append(hook)
+    return out
 
 
 def as_interventions(ablate: object) -> list[Intervention]:

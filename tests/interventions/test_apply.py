@@ -20,8 +20,7 @@ def setting(shape="plain", n=7):
 def test_at_once_in_halves_in_parts_and_by_hand_are_the_same(name):
     config, params, batch = setting("three-layers-mlp")
     model, conditions = config.model, ALL[name]
-    wanted = {hook for condition in conditions for hook in condition.needs(model)}
-    acts = forward(params, batch, model, capture=wanted).acts
+    acts = intact(params, batch, model, conditions).acts
     by_hand = forward(params, batch, model, edits=edits(conditions, model, acts, batch)).final
     on = intact(params, batch, model, conditions)
     parts = list(in_parts(conditions, on, size=3))

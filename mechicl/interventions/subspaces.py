@@ -45,7 +45,8 @@ class RemoveSubspace(Intervention):
         if table.ndim != 2 or not table.size or not np.isfinite(table).all():
             raise ConfigError(f"RemoveSubspace.directions: expected finite numbers [d_model, count], as an array, not "
                               f"{f'an array {list(table.shape)}' if table.size else repr(given)[:60]}.")  # fmt: skip
-        object.__setattr__(self, "directions", tuple(tuple(row) for row in table.tolist()))  # plain, so that it can be compared
+        rows: list[list[float]] = table.tolist()  # pyright: ignore[reportAssignmentType] (it has two axes)
+        object.__setattr__(self, "directions", tuple(map(tuple, rows)))  # plain, so that it can be compared
         object.__setattr__(self, "layer", whole("RemoveSubspace.layer", self.layer))
         if self.at not in _HOOKS:
             raise ConfigError(f"RemoveSubspace.at={self.at!r}: expected one of {', '.join(map(repr, _HOOKS))}.")

@@ -33,14 +33,22 @@ class Door(UserDict[str, T], Generic[T]):
         """
         self.what = what
         self._entries: dict[str, T] = {}
-        self._awaited = list(built_in)
+        self._built_in = tuple(built_in)
+        self._awaited = list(self._built_in)
 
     @property
     def data(self) -> dict[str, T]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What UserDict's methods read and change."""
-        while self._awaited:
-            importlib.import_module(self._awaited.pop(0))
+        self._load()
         return self._entries
+
+    def _load(self, until: str | None = None) -> None:
+        """Import what is built in, in its order, up to a module that is just being imported."""
+        while self._awaited:
+            module = self._awaited.pop(0)
+            if module == until:
+                return
+            importlib.import_module(module)
 
     def add(self, name: str, entry: T, module: str) -> None:
         """Register an entry. The same module may do so again, as a notebook's cell that is run twice.
@@ -48,11 +56,13 @@ class Door(UserDict[str, T], Generic[T]):
         Raises:
             ConfigError: another module has registered this name.
         """
+        if module in self._awaited or module not in self._built_in:
+            self._load(until=module)
         home = home_of(self.what, name)
-        if name in self and home != _named(module):
+        if name in self._entries and home != _named(module):
             raise ConfigError(f"{module} registers the {self.what} {name!r}, but {home} has registered this name "
                               "already: choose another name.")  # fmt: skip
-        self[name] = entry
+        self._entries[name] = entry
         note(self.what, name, module)
 
     def find(self, name: str) -> T:

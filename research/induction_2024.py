@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from mechicl.engine.forward import forward
 from mechicl.engine.ops import EPS
 from mechicl.evaluators import score
-from mechicl.interventions import AblateHeads, ClampMatch, Intervention, edits
+from mechicl.interventions import AblateHeads, ClampMatch, Intervention, apply, intact, under
 from mechicl.models.params import Params, pack
 from mechicl.series import Series, open_series
 from mechicl.system.work_queue import threads
@@ -77,15 +77,13 @@ def answered(
 ) -> dict[str, np.ndarray]:
     """Of every condition and sequence, one metric: [n]."""
     model, parts = series.config.model, {name: [] for name in conditions}
-    wanted = {hook for c in conditions.values() if c is not None for hook in c.needs(model)}
     for at in range(0, len(batch), _CHUNK):
         some = batch[at : at + _CHUNK]
         with torch.no_grad():
-            intact = forward(params, some, model, capture=wanted).acts
+            on = intact(params, some, model, filter(None, conditions.values()))
             for name, condition in conditions.items():
-                edited = None if condition is None else edits([condition], model, intact, some)
-                out = forward(params, some, model, edits=edited)
-                parts[name].append(score(params, out.final, some, (metric,))[metric].reshape(-1).numpy())
+                final = on.final if condition is None else under([condition], on).final
+                parts[name].append(score(params, final, some, (metric,))[metric].reshape(-1).numpy())
     return {name: np.concatenate(each) for name, each in parts.items()}
 
 
@@ -112,13 +110,14 @@ def kept_alone(
     """One metric of every sequence [n] with these layer-1 heads alone, for each of `sets`, under a condition of what
     comes before their output. Nothing after it depends on other heads, so one pass serves all sets."""
     model, w = series.config.model, params["blocks.1.attn.W_O"].view(len(HEADS), -1, series.config.model.d_model)
-    wanted, out = [] if condition is None else condition.needs(model), [[] for _ in sets]
+    out = [[] for _ in sets]
     for at in range(0, len(batch), _CHUNK):
         some = batch[at : at + _CHUNK]
         with torch.no_grad():
-            intact = forward(params, some, model, capture=wanted).acts if wanted else {}
-            edited = None if condition is None else edits([condition], model, intact, some)
-            acts = forward(params, some, model, edits=edited, capture=_INTO_OUTPUT).acts
+            if condition is None:
+                acts = intact(params, some, model, capture=_INTO_OUTPUT).acts
+            else:
+                acts = apply(params, some, model, [condition], capture=_INTO_OUTPUT).acts
             before, z = (_plain(acts[hook], some) for hook in _INTO_OUTPUT)  # [b, t, d], [b, 1, h, k]
             parts = torch.einsum("bhk,hkd->bhd", z[:, -1], w)
             for values, heads in zip(out, sets, strict=True):

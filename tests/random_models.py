@@ -5,8 +5,20 @@ import torch
 from torch import Tensor
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
-from mechicl.engine.forward import forward, logits, stack
-from mechicl.interventions import Intervention, edits
+from mechicl.engine.forward import logits, stack
+from mechicl.interventions import (
+    AblateHeads,
+    AblateMLPs,
+    AblatePositions,
+    ClampMatch,
+    Intervention,
+    PatchActivations,
+    RemoveDirectPath,
+    RemoveSubspace,
+    Temper,
+    Together,
+    apply,
+)
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import Params, init
 from mechicl.tasks.exemplar_label.banks.build import build_bank
@@ -16,6 +28,24 @@ MODELS = {
     "plain": {},
     "rotary-no-norm": {"positions": "rotary", "layer_norm": False},
     "three-layers-mlp": {"n_layers": 3, "mlp_ratio": 2, "mlp_layers": (0, 2)},
+}
+
+_DRAWN = np.random.default_rng(3).standard_normal((16, 3))
+ALL = {  # two or more of each family, to share a pass
+    "heads": [AblateHeads(heads=((0, 1),), hold=("k",)), AblateHeads(heads=((0, 0), (0, 1)), hold=("k",))],
+    "path": [RemoveDirectPath(), RemoveDirectPath()],
+    "clamps": [ClampMatch(heads=((1, 1),), strength=0.2), ClampMatch(heads=((0, 0), (1, 0), (1, 1)), strength=0.7)],
+    "temper": [Temper(heads=((1, 1),), temperature=0.1), Temper(heads=((0, 0), (1, 1)), temperature=3.0)],
+    "together": [Together(parts=(ClampMatch(heads=((1, h),)), RemoveDirectPath())) for h in (0, 1)],
+    "subspaces": [RemoveSubspace(directions=_DRAWN[:, :n], layer=la) for n, la in ((3, 1), (1, 1), (2, 0))],
+    "patches": [PatchActivations(heads=((0, 1), (1, 2)), positions=("label", "query")),
+                PatchActivations(heads=((1, 0),), part="v"), PatchActivations(residual=(1,), positions=("label",))],
+    "queries": [PatchActivations(heads=((1, h),), part="q", counterfactual="next") for h in (0, 3)],
+    "positions": [AblatePositions(positions=("match",), layers=(1,)), AblatePositions(positions=("1", "query"))],
+    "resampled": [AblatePositions(positions=("label",), layers=(0, 1), kind="resample")] * 2,
+    "means": [AblatePositions(positions=("other", "query"), layers=(1,), kind="mean")] * 2,
+    "inputs": [RemoveSubspace(directions=_DRAWN[:, :n], layer=1, at="input") for n in (3, 1)],
+    "mlps": [AblateMLPs(layers=(0,), kind="mean"), AblateMLPs(layers=(0, 2), kind="mean")],
 }
 
 
@@ -50,8 +80,5 @@ def hooked(config: Config, weights: Params) -> ICLTransformer:
 
 def by_engine(params: Params, batch: Batch, config: Config, conditions: list[Intervention]) -> Tensor:
     """Logits [c, b, v] of several conditions at once, the way measures run them."""
-    stacked, model = stack([params]), config.model
-    wanted = {hook for condition in conditions for hook in condition.needs(model)}
-    intact = forward(stacked, batch, model, capture=wanted).acts
-    out = forward(stacked, batch, model, edits=edits(conditions, model, intact, batch))
-    return logits(stacked, out.final)[0]
+    stacked = stack([params])
+    return logits(stacked, apply(stacked, batch, config.model, conditions).final)[0]

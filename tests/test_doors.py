@@ -1,5 +1,8 @@
 """Registries that decorators fill: whose a name is, and what an unknown one is told."""
 
+import subprocess
+import sys
+
 import pytest
 
 from mechicl import doors
@@ -35,3 +38,11 @@ def test_what_is_not_mechicls_own_is_known_by_module(door):
     door.add("c", 3, "__mp_main__")
     assert doors.foreign() == {"mine": ["thing b"], "__main__": ["thing c"]}
     assert doors.foreign([("thing", "a"), ("thing", "b"), ("thing", "x")]) == {"mine": ["thing b"]}
+
+
+@pytest.mark.parametrize("first", ["mechicl.tasks.markov.evaluators", "mechicl.tasks.exemplar_label.evaluators"])
+def test_what_is_built_in_has_one_order_whatever_is_imported_first(first):
+    code = f"import {first}\nfrom mechicl.registry import EVALUATORS\nprint(*EVALUATORS)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[:2] == ["train", "icl"]
+    assert done.stdout.split()[-3:] == ["recall", "inference", "conflict"]

@@ -37,15 +37,20 @@ class Edit:
 
     at: first, each position takes what another has: that of number at[j] at position j, as (0, 0, 1, 4) of four.
     Of q, k, v and z alone; where x has the last positions only, theirs are taken.
+    off: then, [..., d, count] with orthonormal columns: the part of x [..., t, d] along them is taken off.
     """
 
     keep: Tensor | float = 1.0
     add: Tensor | float = 0.0
     at: tuple[int, ...] | None = None
+    off: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.at is not None:
             x = _moved(x, self.at)
+        if self.off is not None:
+            off = self.off.to(x)
+            x = x - x @ off @ off.mT
         if isinstance(self.keep, float) and self.keep == 0.0:
             return torch.zeros_like(x) + self.add  # whatever x is: -inf * 0 is nan
         kept = x * self.keep
@@ -54,7 +59,7 @@ class Edit:
     def like(self, x: Tensor) -> Edit:
         """The same edit on the device of x and in its dtype."""
         keep, add = (part.to(x) if isinstance(part, Tensor) else part for part in (self.keep, self.add))
-        return Edit(keep, add, self.at)
+        return Edit(keep, add, self.at, self.off)
 
 
 def _moved(x: Tensor, at: tuple[int, ...]) -> Tensor:

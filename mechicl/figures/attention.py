@@ -16,11 +16,10 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.scales import colorscale
 from mechicl.figures.style import FONT, finish, short
-from mechicl.interventions import Intervention, as_interventions, edits
+from mechicl.interventions import Intervention, apply, as_interventions, intact
 from mechicl.registry import looked_at
 from mechicl.series import Series
 from mechicl.system.paths import given
@@ -82,14 +81,13 @@ def patterns(
     for step in steps:  # one at a time: pictures are few, and memory stays flat
         params = series.params([step])
         if ablate is None:
-            acts = forward(params, chosen, model, capture=hooks, query_only=False).acts
+            acts = intact(params, chosen, model, capture=hooks, query_only=False).acts
             out.append(torch.stack([acts[h][0, 0].mean(0) for h in hooks]))
             continue
         # A baseline is the evaluation set's, not that of the sequences looked at: the mean over
         # one sequence would be the head itself.
-        intact = forward(params, batch, model, capture=ablate.needs(model), query_only=False).acts
-        edited = edits([ablate], model, intact, batch)
-        acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts
+        acts = apply(params, batch, model, [ablate], capture=hooks, query_only=False,
+                     checkpoint=series.weights).acts  # fmt: skip
         out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
     if ablate is not None:
         what += f", {ablate}"

@@ -6,12 +6,21 @@
     attention  ClampMatch, Temper: where the query looks, and how sharply
     edges      CutEdges: attention from one role to another
     clamps     ClampLayer, ClampCopy: a perfect first layer, a perfect copy
+    subspaces  RemoveSubspace: directions of the residual stream taken off
+    weights    Graft: parts of the weights taken from another checkpoint
+    positions  AblatePositions: what layers read at some positions replaced
+    patching   PatchActivations: activations taken from counterfactual sequences
     together   Together: several at once
     base       Intervention, the protocol of all of them; `edits`, many conditions in one pass
+    apply      `apply`: what a model does under them; `intact` and `under`, its two halves
 
 docs/interventions.md has an example of each, and of one of your own.
 """
 
+from mechicl.interventions.apply import Intact as Intact
+from mechicl.interventions.apply import apply as apply
+from mechicl.interventions.apply import intact as intact
+from mechicl.interventions.apply import under as under
 from mechicl.interventions.attention import ClampMatch as ClampMatch
 from mechicl.interventions.attention import Temper as Temper
 from mechicl.interventions.base import Intervention as Intervention
@@ -30,6 +39,10 @@ from mechicl.interventions.heads import needs as needs
 from mechicl.interventions.heads import only_head as only_head
 from mechicl.interventions.heads import random_heads as random_heads
 from mechicl.interventions.mlps import AblateMLPs as AblateMLPs
+from mechicl.interventions.patching import PatchActivations as PatchActivations
 from mechicl.interventions.paths import RemoveDirectPath as RemoveDirectPath
 from mechicl.interventions.paths import only_direct_path as only_direct_path
+from mechicl.interventions.positions import AblatePositions as AblatePositions
+from mechicl.interventions.subspaces import RemoveSubspace as RemoveSubspace
 from mechicl.interventions.together import Together as Together
+from mechicl.interventions.weights import Graft as Graft

@@ -1,8 +1,9 @@
 """What an intervention is, and how several share one forward pass.
 
 A new intervention is one file: a frozen dataclass that derives from `Intervention` and says which intact
-activations it `needs` and which `edits` it makes. `series.evaluate(ablate=...)`, `model.hooks_for(...)`,
-`series.answers(...)`, the pictures of attention and the cache of tables then take it as they take AblateHeads.
+activations it `needs` and which `edits` it makes, or how it changes the `weights`. `series.evaluate(ablate=...)`,
+`model.hooks_for(...)`, `series.answers(...)`, the pictures of attention and the cache of tables then take it as they
+take AblateHeads.
 
 Axes of an activation: [b, t, h, k] for q, k, v and z, [b, h, q, s] for scores and patterns, [b, t, d] elsewhere;
 s checkpoints and c conditions come before b. Conditions ride on axis c of one pass (`edits`).
@@ -15,7 +16,7 @@ import inspect
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +25,10 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
+from mechicl.models.params import Params
 from mechicl.tasks.batch import TaskBatch
+
+Checkpoint = Callable[[int], Params]  # a step of the series -> its weights, in TransformerLens names and shapes
 
 
 class Intervention(ABC):
@@ -35,7 +39,6 @@ class Intervention(ABC):
     def baseline(self) -> str:
         """What takes the place of what was there, in words: the tables' column `baseline`."""
 
-    @abstractmethod
     def edits(self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None) -> dict[str, Edit]:
         """Hook name -> Edit, of this intervention alone.
 
@@ -44,9 +47,29 @@ class Intervention(ABC):
                 [s, 1] in front. It may hold more. In the last layer they may have the query's position only.
             batch: the sequences; None only where the caller knows that the edits do not depend on them.
         """
+        return {}
+
+    def weights(self, weights: Params, checkpoint: Checkpoint) -> Params:
+        """The model's weights, changed; those given are left as they are.
+
+        Args:
+            weights: in TransformerLens names and shapes, as `series.weights(step)` gives them.
+            checkpoint: other steps' weights of the same series, those that `donors` names.
+        """
+        return weights
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether it does. Then it has a forward pass of its own for every checkpoint."""
+        return type(self).weights is not Intervention.weights
+
+    @property
+    def donors(self) -> tuple[int, ...]:
+        """Steps whose weights it takes: the result depends on their files, too."""
+        return ()
 
     def needs(self, model: ModelConfig) -> list[str]:
-        """Hooks whose intact activations `edits` must be given."""
+        """Hooks whose intact activations `edits` must be given; `elsewhere` names one of other sequences."""
         return []
 
     def check(self, model: ModelConfig) -> None:  # noqa: B027 (nothing to check is the rule)
@@ -79,6 +102,23 @@ class Intervention(ABC):
         return f"{self}: {self.baseline}."
 
 
+_ELSEWHERE = "@"  # no character of a hook's name
+
+
+def elsewhere(counterfactual: str, hook: str) -> str:
+    """The name under which `needs` asks for an activation of the counterfactual sequences, and `edits` finds it."""
+    return f"{counterfactual}{_ELSEWHERE}{hook}"
+
+
+def by_sequences(wanted: Iterable[str]) -> dict[str | None, list[str]]:
+    """Hooks by the sequences that they are asked of: None the batch itself, else a counterfactual's name."""
+    out: dict[str | None, list[str]] = {}
+    for name in wanted:
+        which, at, hook = name.rpartition(_ELSEWHERE)
+        out.setdefault(which if at else None, []).append(hook)
+    return out
+
+
 def as_interventions(ablate: object) -> list[Intervention]:
     """One intervention, several or None, as a list.
 
@@ -91,8 +131,8 @@ def as_interventions(ablate: object) -> list[Intervention]:
     for each in listed:
         if not isinstance(each, Intervention):
             hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""
-            raise ConfigError(f"ablate={each!r}: expected interventions, such as AblateHeads(heads=((1, 3),)), "
-                              f"not {type(each).__name__}.{hooks}")  # fmt: skip
+            raise ConfigError(f"ablate={each!r}: expected an intervention or several, such as "
+                              f"AblateHeads(heads=((1, 3),)), not {type(each).__name__}.{hooks}")  # fmt: skip
     return listed
 
 
@@ -149,7 +189,21 @@ def _beside(parts: Sequence[Edit], hook: str) -> Edit:
     if len({edit.at for edit in parts}) > 1:
         raise ConfigError(f"conditions of one forward pass move the positions of {hook} alike.")
     keep, add = (_joined([getattr(edit, name) for edit in parts], rank(hook)) for name in ("keep", "add"))
-    return Edit(keep, add, parts[0].at)
+    return Edit(keep, add, parts[0].at, _subspaces([edit.off for edit in parts]))
+
+
+def _subspaces(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Bases [d, count] next to each other on axis c, [c, 1, d, most]: columns of 0 take nothing off."""
+    there = [part for part in parts if part is not None]
+    if not there:
+        return None
+    if len({part.shape for part in parts if part is not None}) == 1 == len(parts):
+        return there[0]
+    out = there[0].new_zeros(len(parts), 1, there[0].shape[0], max(part.shape[-1] for part in there))
+    for i, part in enumerate(parts):
+        if part is not None:
+            out[i, 0, :, : part.shape[-1]] = part
+    return out
 
 
 def _joined(parts: Sequence[Tensor | float], axes: int) -> Tensor | float:

@@ -20,6 +20,7 @@ from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import check_heads, head_pairs, names
+from mechicl.interventions.positions import check_layers, position_mask
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
 
@@ -60,9 +61,7 @@ class CutEdges(Intervention):
         return min(layers, default=0) if layers else 0
 
     def check(self, model: ModelConfig) -> None:
-        for layer in self.layers or ():
-            if not 0 <= layer < model.n_layers:
-                raise ConfigError(f"there is no layer {layer}: this model has layers 0..{model.n_layers - 1}.")
+        check_layers(self.layers or (), model)
         check_heads(self.heads, model)
 
     def needs(self, model: ModelConfig) -> list[str]:
@@ -115,14 +114,8 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
         if end not in roles and not (end.isdigit() and int(end) < batch.shape[-1]):
             raise ConfigError(f"edge {edge!r}: there is no role {end!r}; there are {_listed(roles)}, and positions by "
                               f"number, 0 to {batch.shape[-1] - 1}.")  # fmt: skip
-    looking, seen = (roles[end] if end in roles else _at(batch, int(end)) for end in ends)
+    looking, seen = (position_mask(batch, (end,)) for end in ends)
     return looking[:, :, None] & seen[:, None, :]
-
-
-def _at(batch: TaskBatch, position: int) -> Tensor:
-    out = torch.zeros(len(batch), batch.shape[-1], dtype=torch.bool, device=batch.device)
-    out[:, position] = True
-    return out
 
 
 def _listed(roles: Mapping[str, Tensor]) -> str:

@@ -190,7 +190,7 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
     near = ""
     if isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads):
         near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
-    raise ConfigError(f"heads={heads!r}: expected (layer, head), whole numbers, such as heads=((0, 1), (1, 3)); "
+    raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, whole numbers, such as heads=((0, 1), (1, 3)); "
                       f"{head!r} is not one.{near}")  # fmt: skip
 
 

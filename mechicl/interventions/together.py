@@ -10,14 +10,16 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
-from mechicl.interventions.base import Intervention
+from mechicl.interventions.base import Checkpoint, Intervention
+from mechicl.models.params import Params
 from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Together(Intervention):
-    """All of `parts` at once, as one condition. Every part's intact values are those of the intact model. Where two
-    parts change one activation, the later one changes what the earlier one left."""
+    """All of `parts` at once, as one condition. Every part's intact values are those of the intact model, also where
+    another part changes its weights. Where two parts change one activation, the later one changes what the earlier
+    one left."""
 
     parts: tuple[Intervention, ...]
 
@@ -50,6 +52,19 @@ class Together(Intervention):
     def note(self) -> str:
         return " ".join(part.note for part in self.parts)
 
+    @property
+    def changes_weights(self) -> bool:
+        return any(part.changes_weights for part in self.parts)
+
+    @property
+    def donors(self) -> tuple[int, ...]:
+        return tuple(step for part in self.parts for step in part.donors)
+
+    def weights(self, weights: Params, checkpoint: Checkpoint) -> Params:
+        for part in self.parts:
+            weights = part.weights(weights, checkpoint)
+        return weights
+
     def check(self, model: ModelConfig) -> None:
         for part in self.parts:
             part.check(model)
@@ -77,11 +92,16 @@ def _after(first: Edit, then: Edit) -> Edit:
     """One edit that does both: (x k + a) k' + a'."""
     if isinstance(then.keep, float) and then.keep == 0.0:
         return then
+    if then.off is not None:
+        if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor) or first.off is not None:
+            raise ConfigError("a subspace is taken off before other parts change the same activation: name it first, "
+                              "and give several subspaces of one activation as one RemoveSubspace.")  # fmt: skip
+        return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, then.off)
     if then.at is not None:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor):
             raise ConfigError("a clamped layer moves keys, so it stands before other parts that change them.")
         return Edit(first.keep * then.keep, first.add * then.keep + then.add, _twice(first.at, then.at))
-    return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at)
+    return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, first.off)
 
 
 def _twice(first: tuple[int, ...] | None, then: tuple[int, ...]) -> tuple[int, ...]:

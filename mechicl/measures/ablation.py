@@ -7,6 +7,7 @@ grouped by the first layer they touch, so what an ablation leaves alone is compu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -14,11 +15,11 @@ import pandas as pd
 import torch
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit, forward, restart_hooks
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, Metrics, score, wanted_of
-from mechicl.interventions import Intervention, Kind, as_interventions, edits, every_head
-from mechicl.interventions.base import described, rank
+from mechicl.interventions import Intact, Intervention, Kind, as_interventions, every_head, intact
+from mechicl.interventions.apply import changing, in_parts, reweighted
+from mechicl.interventions.base import Checkpoint, described
 from mechicl.measures import tables
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
@@ -29,7 +30,7 @@ from mechicl.series import Series
 from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.copied import label_scores, score_copied, scores_hook
+from mechicl.tasks.exemplar_label.copied import label_scores, score_copied
 
 __all__ = ["answers", "effects", "evaluate", "head_effects"]
 
@@ -67,6 +68,7 @@ def evaluate(
     conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
+    donors = {str(step): series.entry(step).sha256 for c in conditions for step in c.donors}
     sets = _sets(series, evaluators, n, fold)
     chosen = chosen_steps(series, steps)
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
@@ -77,6 +79,7 @@ def evaluate(
         return tidy(series, rows, EFFECT)
     settings = {
         "evaluators": wanted, "ablate": asked, "fold": fold, "n": {name: len(batch) for name, batch in sets.items()},
+        "donors": donors,
     }  # fmt: skip
     return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows, EFFECT))
 
@@ -87,16 +90,28 @@ def _measured(
 ) -> Iterator[dict]:  # fmt: skip
     each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
     together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
+    checkpoint = lru_cache(maxsize=_CONDITIONS)(series.weights)
 
     def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
-        scored = _scores(params, batch, series.config.model, conditions, wanted[name], together)
-        intact: dict[str, torch.Tensor] = {}
+        scored = _scores(params, batch, series.config.model, conditions, wanted[name], together, checkpoint)
+        before: dict[str, torch.Tensor] = {}
         for group, values in scored:
-            intact = intact or values  # the first
+            before = before or values  # the first
             for metric, per_sequence in values.items():
-                yield from _rows(chunk, group, name, metric, per_sequence, intact[metric])
+                yield from _rows(chunk, group, name, metric, per_sequence, before[metric])
 
     return measured(series, chosen, each * together, "evaluate", sets, measure, progress)
+
+
+def ordered_rows(
+    series: Series, step: int, sets: dict[str, TaskBatch], wanted: dict[str, tuple[str, ...]],
+    conditions: Sequence[Intervention],
+) -> list[dict]:  # fmt: skip
+    """The rows of `evaluate` for one checkpoint: the intact model's, then each condition's in the order given; of each
+    the evaluators in the order of `sets`."""
+    place = {"intact": -1} | {str(c): i for i, c in enumerate(conditions)}
+    names, rows = list(sets), _measured(series, [step], sets, wanted, conditions, progress=False)
+    return sorted(rows, key=lambda row: (place[row["intervention"]], names.index(row["evaluator"])))
 
 
 def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, TaskBatch]:
@@ -121,48 +136,43 @@ def _scores(
     conditions: Sequence[Intervention],
     metrics: tuple[str, ...],
     together: int,
+    checkpoint: Checkpoint,
 ) -> Iterator[tuple[list[Intervention | None], dict[str, torch.Tensor]]]:
     """Groups of conditions with their metrics [s, c, b]; the intact model first, as [None]."""
     if len(params["unembed.b_U"]) == 1:  # one step: plain parameters take the engine's quicker paths
         params = {name: p[0] for name, p in params.items()}
-    wanted = {hook for c in conditions for hook in c.needs(model)}
-    wanted |= {hook for c in conditions for hook in restart_hooks(c.first_layer)}
-    intact = forward(params, batch, model, capture=wanted)
-    yield [None], _with_axes(score(params, intact.final, batch, metrics))
+    on = intact(params, batch, model, conditions, checkpoint=checkpoint)
+    yield [None], _with_axes(score(params, on.final, batch, metrics))
     order = sorted(conditions, key=lambda c: (c.family, c.first_layer))
     for _, same in groupby(order, key=lambda c: (c.family, c.first_layer)):
         listed = list(same)
         for i in range(0, len(listed), together):
             group = listed[i : i + together]
-            edited = edits(group, model, intact.acts, batch)
-            parts = []
-            for rows in (slice(j, j + _SEQUENCES) for j in range(0, len(batch), _SEQUENCES)):
-                some = {name: _edit_of(edit, name, rows) for name, edit in edited.items()}
-                known = {name: _of(x, name, rows) for name, x in intact.acts.items()}
-                reads = group[0].reads  # of one family: all read the same head, or none does
-                asked = [] if reads is None else [scores_hook(model)]
-                out = forward(params, batch[rows], model, edits=some, known=known, capture=asked)
-                if reads is None:
-                    scored = score(params, out.final, batch[rows], metrics)
-                else:
-                    scored = score_copied(label_scores(out.acts, model, reads[1]), batch[rows], metrics)
-                parts.append(_with_axes(scored))
-            scored = {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
-            # Edits that are the same for the whole group bring no axis c.
-            yield list(group), {name: x.expand(-1, len(group), -1) for name, x in scored.items()}
+            yield list(group), scores_under(group, on, metrics, _SEQUENCES)
 
 
-def _edit_of(edit: Edit, hook: str, rows: slice) -> Edit:
-    keep, add = (_of(x, hook, rows) if isinstance(x, torch.Tensor) else x for x in (edit.keep, edit.add))
-    return Edit(keep, add, edit.at)
+def scores_under(
+    conditions: Sequence[Intervention], on: Intact, metrics: tuple[str, ...], size: int | None = None
+) -> dict[str, torch.Tensor]:
+    """Metrics [s, c, b] of every sequence under interventions of one family, which `on` was made for.
 
-
-def _of(x: torch.Tensor, hook: str, rows: slice) -> torch.Tensor:
-    """Some sequences of an activation, or of what broadcasts against it."""
-    axis = -rank(hook)
-    if x.dim() < -axis or x.shape[axis] == 1:
-        return x
-    return x.movedim(axis, 0)[rows].movedim(0, axis)
+    Args:
+        size: sequences at a time (default: all at once).
+    """
+    if changing(conditions, on):  # one by one, and all sequences at once: nothing is known that a pass could start from
+        each = [[scores_under([c], one, metrics) for one in reweighted(c, on)] for c in conditions]
+        found = [{name: torch.cat([one[name] for one in row]) for name in metrics} for row in each]  # [s, 1, b]
+        return {name: torch.cat([row[name] for row in found], 1) for name in metrics}
+    parts, reads = [], conditions[0].reads  # of one family: all read the same head, or none does
+    for batch, out in in_parts(conditions, on, size=size):
+        if reads is None:
+            scored = score(on.params, out.final, batch, metrics)
+        else:
+            scored = score_copied(label_scores(out.acts, on.model, reads[1]), batch, metrics)
+        parts.append(_with_axes(scored))
+    joined = {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
+    # Edits that are the same for all conditions bring no axis c.
+    return {name: x.expand(-1, len(conditions), -1) for name, x in joined.items()}
 
 
 def _with_axes(scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -222,7 +232,7 @@ def answers(
         condition.check(model)
     batch, (chosen,) = series.evaluation_set(evaluator, n, fold), chosen_steps(series, step)
     wanted = metric or EVALUATORS[evaluator].primary_metric
-    *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1)
+    *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1, series.weights)
     return scored[wanted].reshape(-1).numpy()
 
 

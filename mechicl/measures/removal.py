@@ -2,8 +2,9 @@
 
 Similar subspaces are no proof that one circuit carries two answers; taking directions out is a
 test of it. The directions of each variation (`measures.subspaces`: flip carries ICL, ciwl and iwl
-in-weights answers) are found on an evaluation set of their own (fold 1), projected out of the
-last layer's W_O, and the rest is evaluated as ever (fold 0). Controls: RANDOM sets of as many random directions.
+in-weights answers) are found on an evaluation set of their own (fold 1), taken off from what the last layer's heads
+write (`interventions.RemoveSubspace`), and the rest is evaluated as ever (fold 0). Controls: RANDOM sets of as many
+random directions.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 
+from mechicl.config import ModelConfig
 from mechicl.evaluators import EVALUATORS
+from mechicl.interventions import RemoveSubspace
+from mechicl.measures.ablation import ordered_rows
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
-from mechicl.measures.grafts import scored_rows
 from mechicl.measures.subspaces import VARIATIONS, carried
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
-from mechicl.models.params import Params, pack
+from mechicl.models.params import pack
 from mechicl.registry import main
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
@@ -30,11 +32,14 @@ __all__ = ["remove_directions"]
 RANDOM = 20  # sets of random directions
 
 
-def without_directions(params: Params, basis: np.ndarray, layer: int) -> Params:
-    """The weights (plain, packed) whose layer's heads cannot write along the columns of `basis` [d, count]."""
-    name = f"blocks.{layer}.attn.W_O"
-    q = torch.from_numpy(np.linalg.qr(basis)[0]).to(params[name])
-    return params | {name: params[name] - params[name] @ q @ q.T}
+def without_directions(basis: np.ndarray, model: ModelConfig, name: str) -> RemoveSubspace:
+    """The last layer's heads cannot write along the columns of `basis` [d, count]."""
+    return RemoveSubspace(directions=basis, layer=model.n_layers - 1, name=name)
+
+
+def random_directions(model: ModelConfig, count: int, draws: int) -> np.ndarray:
+    """[draw, d, count] directions at random, from a fixed seed: the controls of `count` others."""
+    return np.random.default_rng(0).standard_normal((draws, model.d_model, count))
 
 
 @reading()
@@ -60,19 +65,17 @@ def remove_directions(
     sets = {name: series.evaluation_set(name, n) for name in names}
     wanted = {name: (EVALUATORS[name].primary_metric,) for name in sets}
     count = max(1, model.d_model // 4)
-    drawn = np.random.default_rng(0).standard_normal((RANDOM, model.d_model, count))
+    drawn = random_directions(model, count, RANDOM)
+    random = [without_directions(basis, model, f"random {i}") for i, basis in enumerate(drawn)]
 
     def rows() -> Iterator[dict]:
         for step in one_by_one(chosen, "removal", progress):
             params = pack(series.weights(step))
-            bases: dict[str, np.ndarray | None] = {"intact": None}
-            bases |= {f"without {v}": carried(series, params, v, n, fold=1) for v in variations}
-            bases |= {f"without random {i}": basis for i, basis in enumerate(drawn)}
-            for name, basis in bases.items():
-                cut = params if basis is None else without_directions(params, basis, model.n_layers - 1)
-                named = {"step": step, "intervention": name, "baseline": "" if basis is None else f"{count} directions"}
-                for row in scored_rows(cut, sets, wanted, model):
-                    yield named | row
+            own = [without_directions(carried(series, params, v, n, fold=1), model, v) for v in variations]
+            short = {str(c): {"intervention": f"without {c.name}", "baseline": f"{count} directions"}
+                     for c in (*own, *random)}  # fmt: skip
+            for row in ordered_rows(series, step, sets, wanted, [*own, *random]):
+                yield row | {"layer": pd.NA} | short.get(row["intervention"], {})
 
     settings = {
         "n": {name: len(batch) for name, batch in sets.items()}, "directions_n": n or series.config.n_eval,

@@ -65,10 +65,7 @@ def exchanged(batch: Batch, variation: str) -> tuple[Batch, Batch]:
     """
     own = batch.trained_labels[:, -1:]  # [b, 1]
     if variation == "flip":
-        target = batch.target[:, None]
-        other = batch.labels.gather(1, (batch.labels != target).long().argmax(1, keepdim=True))
-        labels = torch.where(batch.labels == target, other, target)
-        return batch, replace(batch, labels=labels, target=other[:, 0])
+        return batch, batch.counterfactual("labels")
     new, query, label = batch.classes.roll(-1, 0)[:, -1:], batch.exemplars.roll(-1, 0)[:, -1:], own.roll(-1, 0)
     met = (batch.classes == new).any(1) | (batch.labels == label).any(1) | (batch.trained_labels == label).any(1)
     first = batch

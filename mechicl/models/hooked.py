@@ -20,6 +20,8 @@ from mechicl.config import Config, ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions import Intervention, as_interventions, edits
+from mechicl.interventions.apply import wanted_of
+from mechicl.interventions.base import by_sequences, elsewhere
 from mechicl.models import encoder
 from mechicl.models.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.registry import looked_at
@@ -246,11 +248,17 @@ class ICLTransformer(HookedTransformer):
         if intervention.reads is not None:
             raise ConfigError(f"{intervention}: it changes what is read out, which no hook can: use series.evaluate or "
                               "series.answers.")  # fmt: skip
+        if intervention.changes_weights:
+            raise ConfigError(f"{intervention}: it changes weights, which no hook can: use model.load_weights("
+                              "intervention.weights(series.weights(step), series.weights)).")  # fmt: skip
         intervention.check(self.run_config.model)
-        wanted = intervention.needs(self.run_config.model)
-        with torch.no_grad():
-            _, cache = self.run_with_cache(batch, names_filter=lambda name: name in wanted)
-        intact = {name: cache[name] for name in wanted}
+        wanted = wanted_of([intervention], self.run_config.model)
+        intact: dict[str, Tensor] = {}
+        for kind, asked in (by_sequences(wanted) or {None: []}).items():
+            read = batch if kind is None else batch.counterfactual(kind)
+            with torch.no_grad():
+                _, cache = self.run_with_cache(read, names_filter=lambda name, asked=asked: name in asked)
+            intact |= {name if kind is None else elsewhere(kind, name): cache[name] for name in asked}
         planned = edits([intervention], self.run_config.model, intact, batch)
 
         def hook(edit: Edit) -> Callable:

@@ -14,7 +14,8 @@ import torch
 from mechicl.engine.forward import Edit, forward, logits
 from mechicl.figures.attention import patterns
 from mechicl.figures.scales import fitted
-from mechicl.interventions import AblateHeads, edits
+from mechicl.interventions import AblateHeads
+from mechicl.interventions.apply import edit_rows, planned
 from mechicl.measures.attribution import attribute
 from mechicl.models.params import Params
 from mechicl.page.runs import Run
@@ -208,21 +209,12 @@ def edits_of(
     """
     if ablation is None:
         return None
-    model = run.series.config.model
-    wanted = ablation.needs(model)
-    acts = forward(params, batch, model, capture=wanted, query_only=query_only).acts if wanted else {}
-    return edits([ablation], model, acts)
+    return planned([ablation], params, batch, run.series.config.model, query_only)
 
 
 def _of_one(edited: dict[str, Edit] | None, i: int) -> dict[str, Edit] | None:
-    """Edits of a batch [s, c, b, ...], for its i-th sequence alone."""
-    if edited is None:
-        return None
-
-    def cut(x: torch.Tensor | float) -> torch.Tensor | float:
-        return x[:, :, i : i + 1] if isinstance(x, torch.Tensor) and x.dim() >= 6 and x.shape[2] > 1 else x
-
-    return {hook: Edit(cut(e.keep), cut(e.add), e.at) for hook, e in edited.items()}
+    """Edits of a batch, for its i-th sequence alone."""
+    return None if edited is None else {hook: edit_rows(e, hook, slice(i, i + 1)) for hook, e in edited.items()}
 
 
 def _contributions(params, batch: TaskBatch, run: Run, columns: list[torch.Tensor], edited) -> np.ndarray:

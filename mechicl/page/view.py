@@ -19,12 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 
-from mechicl.engine.forward import forward, restart_hooks
+from mechicl.engine.forward import restart_hooks
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS, score
-from mechicl.interventions import AblateHeads, edits
+from mechicl.interventions import AblateHeads, Intact, intact
+from mechicl.measures.ablation import scores_under
 from mechicl.measures.tables import tidy
 from mechicl.models.params import Params
 from mechicl.page.cache import Cache
@@ -165,19 +165,14 @@ class Workbench:
     def _answer(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
         params, batch, model = self.params(run, step), run.sets[evaluator], run.series.config.model
         key = (run.series.entry(step).sha256, run.sets_id, evaluator)
-        restarts = {hook for layer in range(model.n_layers) for hook in restart_hooks(layer)}
-        if ablation is None:
-            intact = forward(params, batch, model, capture=restarts)
-            self._intact.put(key, intact.acts, _held(intact.acts))
-            final = intact.final
-        else:
-            acts, wanted = self._intact.get(key) or {}, set(ablation.needs(model))
-            if not wanted <= acts.keys():
-                acts = forward(params, batch, model, capture=wanted | restarts).acts
-                self._intact.put(key, acts, _held(acts))
-            final = forward(params, batch, model, edits=edits([ablation], model, acts), known=acts).final
-        metric = EVALUATORS[evaluator].primary_metric
-        return score(params, final, batch, (metric,))[metric].reshape(-1).numpy()
+        asked, metric = [] if ablation is None else [ablation], EVALUATORS[evaluator].primary_metric
+        on = self._intact.get(key)
+        if on is None or ablation is None or not on.acts.keys() >= set(ablation.needs(model)):
+            restarts = {hook for layer in range(model.n_layers) for hook in restart_hooks(layer)}
+            on = intact(params, batch, model, asked, capture=restarts, checkpoint=run.series.weights)
+            self._intact.put(key, on, _held(on))
+        scored = scores_under(asked, on, (metric,)) if asked else score(params, on.final, batch, (metric,))
+        return scored[metric].reshape(-1).numpy()
 
     @contextmanager
     def _urgent(self) -> Iterator[None]:
@@ -250,5 +245,5 @@ def _bytes(value: np.ndarray) -> int:
     return value.nbytes + 500  # the key and the bookkeeping
 
 
-def _held(acts: dict[str, torch.Tensor]) -> int:
-    return sum(x.nbytes for x in acts.values())
+def _held(on: Intact) -> int:
+    return sum(x.nbytes for x in on.acts.values())

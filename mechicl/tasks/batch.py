@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mechicl.errors import ConfigError
+
 if TYPE_CHECKING:
     from mechicl.config import ModelConfig
 
@@ -28,6 +30,7 @@ class TaskBatch(ABC):
 
     everywhere: ClassVar[bool] = True  # answers are read at every position; False: at the last one alone
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
+    counterfactuals: ClassVar[tuple[str, ...]] = ("next",)  # what `counterfactual` knows; the first by default
 
     @property
     @abstractmethod
@@ -69,6 +72,18 @@ class TaskBatch(ABC):
     def roles(self) -> dict[str, Tensor]:
         """Role -> which positions of each sequence play it, bool [b, t]. None by default."""
         return {}
+
+    def counterfactual(self, kind: str = "") -> Self:
+        """A partner of every sequence, which differs from it in one thing: where activation patching takes activations
+        from. By default 'next', the next sequence of the batch: another draw, as of another chain.
+
+        Raises:
+            ConfigError: the task has no such kind.
+        """
+        if (kind or self.counterfactuals[0]) not in self.counterfactuals:
+            raise ConfigError(f"counterfactual={kind!r}: of a {type(self).__name__} there are "
+                              f"{', '.join(map(repr, self.counterfactuals))}.")  # fmt: skip
+        return self[(torch.arange(len(self)) + 1) % len(self)]
 
     def relations(self) -> dict[str, Tensor]:
         """Relation -> which positions stand in it to which before them, bool [b, t, t]."""

@@ -72,7 +72,24 @@ def test_the_command_prints_and_saves(known_series, tmp_path, capsys, suffix):
     assert {"zero L0H1", "intact"} < set(saved.intervention)
 
 
+@pytest.mark.parametrize(("line", "said"), [
+    (["--position", "match_label:1"], "zero match_label before L1"), (["--patch", "L1H2"], "patch L1H2"),
+    (["--graft", "ov.1@0"], "graft ov.1 from step 0"),
+    (["--without-subspace", "flip"], "of 8 random sets of as many random directions"),
+    (["--graft", "embeddings@0", "--heads", "L1H2"], "graft embeddings from step 0 + zero L1H2"),
+])  # fmt: skip
+def test_each_takes_icl_from_the_circuit_and_its_controls_do_not(known_series, capsys, line, said):
+    cli.main(["ablate", str(known_series.root), "--step", "5", "--n", "100", *line])
+    out = capsys.readouterr().out
+    assert said in out
+    lost, _low, _high, *controls = re.findall(r"[+-]\d\.\d{3}", re.search(r"^icl .*", out, re.M)[0])
+    assert float(lost) < -0.3
+    assert all(abs(float(x)) < 0.1 for x in controls)
+
+
 @pytest.mark.parametrize(("line", "words"), [
+    (["--position", ":1"], "as match_label:1"), (["--graft", "qk.1"], "as qk.1@1400"),
+    (["--without-subspace", "icl"], "flip, ciwl, iwl"), (["--patch", "L1"], "--patch L1"),
     (["--heads", "L0H9"], "there is no head L0H9"), (["--mlp", "1"], "no MLP in layer 1"), ([], "say what to ablate"),
     (["--heads", "L0H1", "--step", "7"], "step"), (["--heads", "L0H1", "--out", "x.txt"], ".csv or .parquet"),
 ])  # fmt: skip

@@ -4,13 +4,12 @@ import dataclasses
 
 import pytest
 import torch
-from random_models import MODELS, batch_of, by_engine, hooked, make, weights_of
+from random_models import ALL, MODELS, batch_of, by_engine, hooked, make, weights_of
 
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions import (
     AblateHeads,
-    AblateMLPs,
     ClampMatch,
     Intervention,
     RemoveDirectPath,
@@ -23,15 +22,6 @@ from mechicl.interventions import (
 from mechicl.interventions.base import described
 from mechicl.measures.ablation import answers, evaluate
 from mechicl.models.params import pack
-
-ALL = {  # two or more of each family, to share a pass
-    "heads": [AblateHeads(heads=((0, 1),), hold=("k",)), AblateHeads(heads=((0, 0), (0, 1)), hold=("k",))],
-    "path": [RemoveDirectPath(), RemoveDirectPath()],
-    "clamps": [ClampMatch(heads=((1, 1),), strength=0.2), ClampMatch(heads=((0, 0), (1, 0), (1, 1)), strength=0.7)],
-    "temper": [Temper(heads=((1, 1),), temperature=0.1), Temper(heads=((0, 0), (1, 1)), temperature=3.0)],
-    "together": [Together(parts=(ClampMatch(heads=((1, h),)), RemoveDirectPath())) for h in (0, 1)],
-    "mlps": [AblateMLPs(layers=(0,), kind="mean"), AblateMLPs(layers=(0, 2), kind="mean")],
-}
 
 
 def shapes_of(name: str) -> list[str]:

@@ -8,7 +8,7 @@ from known_series import write_series
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.ablation import effects, evaluate
-from mechicl.measures.grafts import Graft, evaluate_grafts, first_half, grafted, in_parts, second_half
+from mechicl.measures.grafts import Graft, evaluate_grafts, first_half, in_parts, second_half
 from mechicl.measures.tables import COLUMNS
 from mechicl.models.params import shapes
 
@@ -101,7 +101,7 @@ def test_a_graft_is_weight_surgery_on_a_hooked_transformer(tiny_series):
         assert rows["loss"] == pytest.approx(loss, rel=1e-5)
         intact = got[(got.evaluator == evaluator) & (got.intervention == "intact")].set_index("metric").value
         assert abs(intact["loss"] - loss) > 1e-5
-    mixed = grafted(host, donor, graft)
+    mixed = graft.weights(host, {20: donor}.__getitem__)
     assert {n for n in mixed if mixed[n] is donor[n]} == set(taken)
 
 

@@ -6,6 +6,7 @@ import torch
 from known_models import LABEL
 
 from mechicl.engine.forward import forward
+from mechicl.interventions import apply
 from mechicl.measures.removal import remove_directions, without_directions
 from mechicl.measures.subspaces import (
     VARIATIONS,
@@ -87,7 +88,7 @@ def test_a_layer_cannot_write_along_directions_taken_from_it(tiny_series):
     params, last = pack(tiny_series.weights(60)), model.n_layers - 1
     basis = carried(tiny_series, params, "ciwl")
     hook = f"blocks.{last}.hook_attn_out"
-    cut = forward(without_directions(params, basis, last), batch, model, capture=[hook]).acts[hook]
+    cut = apply(params, batch, model, [without_directions(basis, model, "ciwl")], capture=[hook]).acts[hook]
     assert (cut @ torch.from_numpy(basis).to(cut)).abs().max() < 1e-4
     assert cut.abs().max() > 1e-3
 

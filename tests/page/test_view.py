@@ -81,7 +81,8 @@ def test_intervals_of_changes_cover():
 def test_nothing_is_computed_twice(run, bench, monkeypatch):
     ablation = AblateHeads(heads=((0, 1),))
     first = bench.effects(run, 60, ablation)
-    monkeypatch.setattr(module, "forward", None)
+    monkeypatch.setattr(module, "intact", None)
+    monkeypatch.setattr(module, "scores_under", None)
     assert bench.effects(run, 60, ablation) == first
     assert bench.effects(run, 60, AblateHeads(heads=((0, 1),), kind="zero")) == first
 

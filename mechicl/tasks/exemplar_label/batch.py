@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -24,6 +24,7 @@ class Batch(TaskBatch):
 
     everywhere: ClassVar[bool] = False  # only the query's answer counts
     recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
+    counterfactuals: ClassVar[tuple[str, ...]] = ("labels", "next")
 
     exemplars: torch.Tensor
     labels: torch.Tensor
@@ -101,6 +102,19 @@ class Batch(TaskBatch):
         query[:, -1] = True
         return {"query": query, "exemplar": at(0, True), "label": at(1, True), "match": at(0, match),
                 "match_label": at(1, match), "other": at(0, ~match), "other_label": at(1, ~match)}  # fmt: skip
+
+    def counterfactual(self, kind: str = "") -> Batch:
+        """'labels': two labels of the context change places, the answer's and the first other one. Exemplars and query
+        stay, and so does the answer from the weights; the answer from the context becomes the other label, where the
+        query's class is shown. 'next': the next sequence of the batch."""
+        if (kind or "labels") != "labels":
+            return super().counterfactual(kind)
+        shown = (self.labels == self.target[:, None]).any(1, keepdim=True)
+        one = torch.where(shown, self.target[:, None], self.labels[:, :1])
+        other = self.labels.gather(1, (self.labels != one).long().argmax(1, keepdim=True))
+        labels = torch.where(self.labels == one, other, torch.where(self.labels == other, one, self.labels))
+        in_context = (self.classes[:, :-1] == self.classes[:, -1:]).any(1) & shown[:, 0]
+        return replace(self, labels=labels, target=torch.where(in_context, other[:, 0], self.target))
 
     def relations(self) -> dict[str, torch.Tensor]:
         """Of places alone: classes and labels are not one vocabulary."""

@@ -1,0 +1,184 @@
+"""Interventions applied to a model: the one way in which measures, pictures and the page do it.
+
+    apply(params, batch, model, conditions)    what the model does under them: everything at once
+
+in its two halves, for those who apply many to one batch:
+
+    on = intact(params, batch, model, conditions)    the model as it is, with all that they need of it
+    under(conditions, on)                            one more pass, which starts where they first change something
+
+What they need may also be of other sequences, the batch's counterfactuals (`base.elsewhere`). An intervention that
+changes weights has a pass of its own for each checkpoint.
+
+Legend: s checkpoint, c condition, b batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mechicl.config import ModelConfig
+from mechicl.engine.forward import Edit, Output, forward, restart_hooks
+from mechicl.errors import ConfigError
+from mechicl.interventions.base import Checkpoint, Intervention, by_sequences, edits, elsewhere, rank
+from mechicl.models.params import Params, pack, unpack
+from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.copied import scores_hook
+
+
+@dataclass(frozen=True)
+class Intact:
+    """A model on a batch, as it is.
+
+    params: packed, plain or stacked over s checkpoints; final, acts: as of `engine.forward.Output`; acts has what the
+    interventions need, under the names by which they ask. query_only: as of `forward`. checkpoint: gives other steps'
+    weights. changed: params are no longer those that acts were computed with, so that no pass starts from acts.
+    """
+
+    params: Params
+    batch: TaskBatch
+    model: ModelConfig
+    final: Tensor
+    acts: Mapping[str, Tensor]
+    query_only: bool = True
+    checkpoint: Checkpoint | None = None
+    changed: bool = False
+
+
+def intact(
+    params: Params, batch: TaskBatch, model: ModelConfig, conditions: Iterable[Intervention] = (), *,
+    capture: Iterable[str] = (), query_only: bool = True, checkpoint: Checkpoint | None = None,
+) -> Intact:  # fmt: skip
+    """Run the model as it is, and keep what these interventions need of it.
+
+    Args:
+        capture: activations to keep besides.
+        query_only: as of `forward`; then `under` computes as much.
+        checkpoint: a step of the series -> its weights (`series.weights`), for interventions that take some.
+    """
+    listed = list(conditions)
+    wanted = {*wanted_of(listed, model), *capture}
+    wanted |= {hook for c in listed for hook in restart_hooks(c.first_layer)}
+    asked = by_sequences(wanted)
+    out = forward(params, batch, model, capture=asked.pop(None, ()), query_only=query_only)
+    acts = dict(out.acts)
+    for kind, hooks in asked.items():
+        other = forward(params, batch.counterfactual(kind or ""), model, capture=hooks, query_only=query_only)
+        acts |= {elsewhere(kind or "", hook): x for hook, x in other.acts.items()}
+    return Intact(params, batch, model, out.final, acts, query_only, checkpoint)
+
+
+def wanted_of(conditions: Iterable[Intervention], model: ModelConfig) -> list[str]:
+    """Hooks whose intact activations these interventions need, each once."""
+    return list(dict.fromkeys(hook for c in conditions for hook in c.needs(model)))
+
+
+def under(conditions: Sequence[Intervention], on: Intact, *, capture: Iterable[str] = ()) -> Output:
+    """Run the model under interventions of one family, each a condition of its own.
+
+    Returns:
+        final and acts as of `forward`, with c conditions behind s; without c where none of them brings that axis.
+    """
+    if not changing(conditions, on):
+        ((_, out),) = in_parts(conditions, on, capture=capture)
+        return out
+    each = [[under([c], one, capture=capture) for one in reweighted(c, on)] for c in conditions]
+    stacked = _stacked(on.params)
+
+    def joined(of: Callable[[Output], Tensor], axes: int) -> Tensor:
+        """[s, c, b, ...], or [c, b, ...] of plain parameters."""
+        found = [[of(out).reshape(of(out).shape[-axes:]) for out in row] for row in each]
+        whole = torch.stack([torch.stack(row) for row in found], 1)
+        return whole if stacked else whole[0]
+
+    acts = {hook: joined(lambda out, hook=hook: out.acts[hook], rank(hook)) for hook in each[0][0].acts}
+    return Output(joined(lambda out: out.final, 3 if on.batch.everywhere else 2), acts)
+
+
+def changing(conditions: Sequence[Intervention], on: Intact) -> bool:
+    """Whether weights have still to be changed (`reweighted`)."""
+    return not on.changed and any(c.changes_weights for c in conditions)
+
+
+def reweighted(condition: Intervention, on: Intact) -> list[Intact]:
+    """The model with its weights changed, one with plain parameters for each checkpoint. What the condition needs of
+    the intact model stays that of the intact model.
+
+    Raises:
+        ConfigError: it takes another step's weights, and `on` has none.
+    """
+    if condition.donors and on.checkpoint is None:
+        raise ConfigError(f"{condition}: it takes weights of step {condition.donors[0]}: give "
+                          "checkpoint=series.weights.")  # fmt: skip
+    each = [on]
+    if _stacked(on.params):
+        each = [replace(on, params={name: p[i] for name, p in on.params.items()},
+                        acts={hook: x[i, 0] for hook, x in on.acts.items()}, final=on.final[i, 0])
+                for i in range(len(on.params["unembed.b_U"]))]  # fmt: skip
+    given, heads = on.checkpoint or _none, on.model.n_heads
+    return [replace(one, params=pack(condition.weights(unpack(one.params, heads), given)), changed=True)
+            for one in each]  # fmt: skip
+
+
+def _stacked(params: Params) -> bool:
+    return params["unembed.b_U"].dim() > 1
+
+
+def _none(step: int) -> Params:
+    raise ConfigError(f"an intervention takes weights of step {step} that its `donors` do not name.")
+
+
+def in_parts(
+    conditions: Sequence[Intervention], on: Intact, *, capture: Iterable[str] = (), size: int | None = None
+) -> Iterator[tuple[TaskBatch, Output]]:
+    """`under`, `size` sequences at a time (default: all at once): these, and what the model makes of them."""
+    edited, n = edits(conditions, on.model, on.acts, on.batch), len(on.batch)
+    asked = set(capture)
+    if conditions[0].reads is not None:  # of one family: all read the same head, or none does
+        asked.add(scores_hook(on.model))
+    known = None if on.changed else on.acts
+    for rows in [slice(None)] if size is None else [slice(i, i + size) for i in range(0, n, size)]:
+        batch, some, acts = on.batch, edited, known
+        if size is not None:
+            batch, some = batch[rows], {hook: edit_rows(edit, hook, rows) for hook, edit in edited.items()}
+            acts = known and {hook: rows_of(x, hook, rows) for hook, x in known.items()}
+        yield batch, forward(
+            on.params, batch, on.model, edits=some, known=acts, capture=asked, query_only=on.query_only
+        )
+
+
+def apply(
+    params: Params, batch: TaskBatch, model: ModelConfig, conditions: Sequence[Intervention], *,
+    capture: Iterable[str] = (), query_only: bool = True, checkpoint: Checkpoint | None = None,
+) -> Output:  # fmt: skip
+    """What a model does under interventions: `intact`, then `under`."""
+    on = intact(params, batch, model, conditions, query_only=query_only, checkpoint=checkpoint)
+    return under(conditions, on, capture=capture)
+
+
+def planned(
+    conditions: Sequence[Intervention], params: Params, batch: TaskBatch, model: ModelConfig, query_only: bool = True
+) -> dict[str, Edit]:
+    """The edits alone, for a `forward` of one's own with the same `query_only`. The intact model is run if they need
+    something of it."""
+    wanted = wanted_of(conditions, model)
+    acts = intact(params, batch, model, conditions, query_only=query_only).acts if wanted else {}
+    return edits(conditions, model, acts, batch)
+
+
+def edit_rows(edit: Edit, hook: str, rows: slice) -> Edit:
+    """An edit of a batch, for some of its sequences."""
+    keep, add = (rows_of(x, hook, rows) if isinstance(x, Tensor) else x for x in (edit.keep, edit.add))
+    return replace(edit, keep=keep, add=add)
+
+
+def rows_of(x: Tensor, hook: str, rows: slice) -> Tensor:
+    """Some sequences of an activation, or of what broadcasts against it."""
+    axis = -rank(hook)
+    if x.dim() < -axis or x.shape[axis] == 1:
+        return x
+    return x.movedim(axis, 0)[rows].movedim(0, axis)

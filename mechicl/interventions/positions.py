@@ -1,0 +1,119 @@
+"""Positions of the residual stream: which they are, by number or by role, and what a layer reads there replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mechicl.config import ModelConfig
+from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
+from mechicl.interventions.base import Intervention
+from mechicl.loading import check_types
+from mechicl.tasks.batch import TaskBatch
+
+POSITION_BASELINES: dict[str, str] = {
+    "zero": "0",
+    "mean": "mean over the evaluation set, per position",
+    "resample": "the same position of the next sequence of the evaluation set",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblatePositions(Intervention):
+    """Replace the residual stream at some positions, where layers read it (`hook_resid_pre`), by a baseline.
+
+    positions: roles, as 'match_label', or numbers, as '1'; layers: before which (0: the embeddings); kind: which
+    baseline (POSITION_BASELINES). From there on the layers, and what is read out, have the baseline there.
+    """
+
+    positions: tuple[str, ...]
+    layers: tuple[int, ...] = (0,)
+    kind: Literal["zero", "mean", "resample"] = "zero"
+
+    def __post_init__(self) -> None:
+        check_types(self, "AblatePositions")
+        object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
+        if not self.positions or not self.layers:
+            raise ConfigError(f"AblatePositions.positions={self.positions}, layers={self.layers}: expected at least "
+                              "one of each, as positions=('match_label',), layers=(1,).")  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.kind} {' '.join(self.positions)} before {' '.join(f'L{la}' for la in self.layers)}"
+
+    @property
+    def baseline(self) -> str:
+        return POSITION_BASELINES[self.kind]
+
+    @property
+    def family(self) -> str:
+        return f"{self.kind} positions"
+
+    @property
+    def first_layer(self) -> int:
+        return max(0, self.layers[0] - 1)
+
+    @property
+    def place(self) -> tuple[int | None, int | None]:
+        return (self.layers[0] if len(self.layers) == 1 else None), None
+
+    def check(self, model: ModelConfig) -> None:
+        check_layers(self.layers, model)
+
+    def needs(self, model: ModelConfig) -> list[str]:
+        return [] if self.kind == "zero" else [f"blocks.{layer}.hook_resid_pre" for layer in self.layers]
+
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
+        there = position_mask(given(batch, self), self.positions)[..., None]  # [b, t, 1]
+        out = {}
+        for hook in (f"blocks.{layer}.hook_resid_pre" for layer in self.layers):
+            if self.kind == "zero":
+                out[hook] = Edit((~there).float(), 0.0)
+                continue
+            x = intact[hook]  # [*lead, b, t, d]
+            put = x.mean(-3, keepdim=True) if self.kind == "mean" else x.roll(1, dims=-3)
+            out[hook] = Edit((~there).to(x), there.to(x) * put)
+        return out
+
+
+def check_layers(layers: tuple[int, ...], model: ModelConfig) -> None:
+    """Raise ConfigError if a layer is none of the model's."""
+    for layer in layers:
+        if not 0 <= layer < model.n_layers:
+            raise ConfigError(f"there is no layer {layer}: this model has layers 0..{model.n_layers - 1}.")
+
+
+def given(batch: TaskBatch | None, asked: Intervention) -> TaskBatch:
+    """The batch of an intervention that depends on it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if batch is None:
+        raise ConfigError(f"{asked}: it depends on the sequences: edits(conditions, model, intact, batch).")
+    return batch
+
+
+def position_mask(batch: TaskBatch, names: tuple[str, ...]) -> Tensor:
+    """Which positions of each sequence have one of these roles or numbers: bool [b, t].
+
+    Raises:
+        ConfigError: there is no such role or position; the message lists those there are.
+    """
+    roles, out = batch.roles(), torch.zeros(batch.shape, dtype=torch.bool, device=batch.device)
+    for name in names:
+        if name in roles:
+            out |= roles[name]
+        elif name.isdecimal() and int(name) < batch.shape[-1]:
+            out[:, int(name)] = True
+        else:
+            there = ", ".join(roles) or "none in this task"
+            raise ConfigError(f"position {name!r}: expected a role, of which there are {there}, or a number, 0 to "
+                              f"{batch.shape[-1] - 1}.")  # fmt: skip
+    return out

@@ -1,0 +1,95 @@
+"""Directions of the residual stream taken off: from what a layer reads, from what its heads or its MLP write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mechicl.config import ModelConfig
+from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
+from mechicl.interventions.base import Intervention
+from mechicl.loading import whole
+from mechicl.tasks.batch import TaskBatch
+
+_HOOKS = {"input": "hook_resid_pre", "heads": "hook_attn_out", "mlp": "hook_mlp_out", "output": "hook_resid_post"}
+_WORDS = {"input": "what L{} reads", "heads": "what L{}'s heads write", "mlp": "what L{}'s MLP writes",
+          "output": "what leaves L{}"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RemoveSubspace(Intervention):
+    """Project directions out of an activation, for every sequence and position.
+
+    directions: [d_model, count], an array, a tensor or nested lists; what is removed is the part in their span, so
+    they need not be orthogonal. layer; at: 'input' (the residual stream before the layer), 'heads' or 'mlp' (what all
+    its heads together, or its MLP, write), 'output' (the residual stream after it). name: what they are called.
+    `measures.subspaces.carried` finds directions that carry an answer.
+    """
+
+    directions: Any
+    layer: int
+    at: Literal["input", "heads", "mlp", "output"] = "heads"
+    name: str = "some directions"
+
+    def __post_init__(self) -> None:
+        given = self.directions.detach().cpu() if isinstance(self.directions, Tensor) else self.directions
+        try:
+            table = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            table = np.zeros(0)
+        if table.ndim != 2 or not table.size or not np.isfinite(table).all():
+            raise ConfigError(f"RemoveSubspace.directions: expected finite numbers [d_model, count], as an array, not "
+                              f"{f'an array {list(table.shape)}' if table.size else repr(given)[:60]}.")  # fmt: skip
+        rows: list[list[float]] = table.tolist()  # pyright: ignore[reportAssignmentType] (it has two axes)
+        object.__setattr__(self, "directions", tuple(map(tuple, rows)))  # plain, so that it can be compared
+        object.__setattr__(self, "layer", whole("RemoveSubspace.layer", self.layer))
+        if self.at not in _HOOKS:
+            raise ConfigError(f"RemoveSubspace.at={self.at!r}: expected one of {', '.join(map(repr, _HOOKS))}.")
+
+    @property
+    def count(self) -> int:
+        return len(self.directions[0])
+
+    def __str__(self) -> str:
+        return f"without {self.name} in {_WORDS[self.at].format(self.layer)}"
+
+    def __repr__(self) -> str:
+        return (f"RemoveSubspace(directions=<{len(self.directions)} x {self.count}>, layer={self.layer}, "
+                f"at={self.at!r}, name={self.name!r})")  # fmt: skip
+
+    @property
+    def baseline(self) -> str:
+        return f"0 along {self.count} direction{'' if self.count == 1 else 's'}"
+
+    @property
+    def family(self) -> str:
+        return f"without directions, {self.at}"
+
+    @property
+    def first_layer(self) -> int:
+        return max(0, self.layer - 1) if self.at == "input" else self.layer
+
+    @property
+    def place(self) -> tuple[int | None, int | None]:
+        return self.layer, None
+
+    def check(self, model: ModelConfig) -> None:
+        if not 0 <= self.layer < model.n_layers:
+            raise ConfigError(f"there is no layer {self.layer}: this model has layers 0..{model.n_layers - 1}.")
+        if self.at == "mlp" and not model.has_mlp(self.layer):
+            raise ConfigError(f"there is no MLP in layer {self.layer}: take at='heads', 'input' or 'output'.")
+        if len(self.directions) != model.d_model:
+            raise ConfigError(f"RemoveSubspace.directions have {len(self.directions)} rows, but the residual stream "
+                              f"has {model.d_model} dimensions: expected [d_model, count].")  # fmt: skip
+
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
+        basis = np.linalg.qr(np.asarray(self.directions))[0]
+        return {f"blocks.{self.layer}.{_HOOKS[self.at]}": Edit(off=torch.from_numpy(basis))}

@@ -32,6 +32,7 @@ with warnings.catch_warnings():
     # in 3.9 (docs/architecture.md): the warning is expected here, and only here.
     warnings.simplefilter("ignore")
     from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens import loading_from_pretrained as loading_from_pretrained
     from transformer_lens.components.layer_norm_pre import LayerNormPre
     from transformer_lens.components.transformer_block import TransformerBlock
     from transformer_lens.hook_points import HookPoint
@@ -93,6 +94,9 @@ class ICLTransformer(HookedTransformer):
             warnings.simplefilter("ignore")
             super().__init__(_hooked_config(config))
         self.run_config, self.folded = config, fold_ln
+        if config.model.hooked and fold_ln:
+            raise ConfigError("fold_ln folds the LayerNorms of mechicl's own models: leave it out for a model from "
+                              "elsewhere.")  # fmt: skip
         if config.task is None:
             if config.model.encoder == "conv":
                 self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
@@ -106,7 +110,7 @@ class ICLTransformer(HookedTransformer):
                 # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
                 plain = dataclasses.replace(self.cfg, attn_only=True)
                 self.blocks[layer] = TransformerBlock(plain, layer)
-        if config.model.positions == "rotary":  # the engine's tables, to the bit
+        if config.model.positions == "rotary" and not config.model.hooked:  # the engine's tables, to the bit
             cos, sin = rotary_tables(config.model, task_of(config).n_tokens)
             for block in self.blocks:
                 block.attn.rotary_cos, block.attn.rotary_sin = cos.clone(), sin.clone()
@@ -292,8 +296,17 @@ def _folded(values: Params, cfg: HookedTransformerConfig) -> Params:
     )
 
 
+def hooked_config(model: ModelConfig) -> HookedTransformerConfig:
+    """The configuration of a model from elsewhere."""
+    fixed = {"init_weights": False, "seed": None, "device": "cpu", "dtype": torch.float32, "default_prepend_bos": False,
+             "ungroup_grouped_query_attention": True}  # fmt: skip
+    return HookedTransformerConfig(**(dict(model.hooked) | fixed))
+
+
 def _hooked_config(config: Config) -> HookedTransformerConfig:
     m, task = config.model, task_of(config)
+    if m.hooked:
+        return hooked_config(m)
     inputs = task.input_shapes(m)
     rotary = m.positions == "rotary"
     return HookedTransformerConfig(

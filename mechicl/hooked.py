@@ -46,10 +46,10 @@ class Pass(nn.Module):
 @lru_cache(maxsize=2)
 def _pass(model: ModelConfig) -> Pass:
     """Without weights: its parameters lie on torch's `meta` device."""
-    from mechicl.model import HookedTransformer, hooked_config
+    from mechicl.model import hooked_transformer
 
     with torch.inference_mode(False):
-        made = Pass(HookedTransformer(hooked_config(model)))
+        made = Pass(hooked_transformer(model))
         for part in made.modules():
             for name, p in list(part.named_parameters(recurse=False)):
                 part.register_parameter(name, nn.Parameter(p.to("meta"), requires_grad=False))

@@ -36,6 +36,7 @@ with warnings.catch_warnings():
     from transformer_lens.components.layer_norm_pre import LayerNormPre
     from transformer_lens.components.transformer_block import TransformerBlock
     from transformer_lens.hook_points import HookPoint
+    from transformer_lens.pretrained.weight_conversions import convert_nanogpt_weights as convert_nanogpt_weights
     from transformer_lens.weight_processing import ProcessWeights
 
 _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
@@ -301,6 +302,13 @@ def hooked_config(model: ModelConfig) -> HookedTransformerConfig:
     fixed = {"init_weights": False, "seed": None, "device": "cpu", "dtype": torch.float32, "default_prepend_bos": False,
              "ungroup_grouped_query_attention": True}  # fmt: skip
     return HookedTransformerConfig(**(dict(model.hooked) | fixed))
+
+
+def hooked_transformer(model: ModelConfig) -> HookedTransformer:
+    """A model from elsewhere, without its weights."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return HookedTransformer(hooked_config(model))
 
 
 def _hooked_config(config: Config) -> HookedTransformerConfig:

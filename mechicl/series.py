@@ -30,7 +30,7 @@ from mechicl.config import Config, ConfigError, from_run
 from mechicl.disk import is_file
 from mechicl.loading import whole
 from mechicl.paths import given, given_or_none, name_of
-from mechicl.storage import Entry, SeriesError, load_tensors, read_index, read_json, read_jsonl
+from mechicl.storage import Entry, SeriesError, file_problem, load_tensors, read_index, read_json, read_jsonl
 from mechicl.tasks.base import Task, task_of
 
 if TYPE_CHECKING:
@@ -48,14 +48,21 @@ FORMAT = 1
 def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     """Open a run directory. Reads only its small text files.
 
+    Of checkpoints that mechicl did not write, as a folder of Hugging Face's Trainer, it makes a light series first,
+    checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all settings), or uses the one there.
+
     Args:
-        path: the run's directory; what `~` or a relative path means is settled here, once.
+        path: the run's directory, or such a folder; what `~` or a relative path means is settled here, once.
         data: where the images are, for banks built from images (default: as in training).
 
     Raises:
         SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
     """
     root, data = given(path), given_or_none(data)
+    if str(path).startswith("hub:") or (root.is_dir() and not is_file(root / "manifest.json") and _is_source(root)):
+        from mechicl.sources.opening import open_source
+
+        return open_source(path)
     if not is_file(root / "manifest.json"):
         near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
         hint = f" Runs beside it: {', '.join(near)}." if near else ""
@@ -79,6 +86,12 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
         data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
     return Series(root, config, manifest, tuple(read_index(root)), data)
+
+
+def _is_source(root: Path) -> bool:
+    from mechicl.sources.base import known
+
+    return any(source.claims(str(root)) for source in known().values())
 
 
 @dataclass(frozen=True)
@@ -189,7 +202,7 @@ class Series:
 
         entry = self.entry(step)
         with own_settings():
-            weights = load_tensors(self.root, entry)
+            weights = self._elsewhere(entry) if self.light else load_tensors(self.root, entry)
             self._check(weights, entry)
             weights = {name: w.float() for name, w in weights.items()}
             check_stored(self.root, weights, [step])
@@ -201,15 +214,46 @@ class Series:
         Raises:
             SeriesError: a file is missing, torn or altered, or holds numbers that are not finite.
         """
+        from mechicl.engine.forward import stack
         from mechicl.engine.params import pack
         from mechicl.finite import check_stored
         from mechicl.stack import stack_tensors
         from mechicl.surroundings import own_settings
 
         with own_settings():
+            if self.light:
+                return pack(stack(map(self.weights, steps)), copy=False)
             stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
             check_stored(self.root, stacked, steps)
             return pack(stacked, copy=False)
+
+    @property
+    def light(self) -> bool:
+        """Whether its checkpoints are somebody else's files, which lie elsewhere (sources/)."""
+        return not self.manifest.get("source", {"copied": True})["copied"]
+
+    def problem(self, entry: Entry) -> str | None:
+        """What is wrong with one file of the index, or None."""
+        if not self.light:
+            return file_problem(self.root, entry)
+        from mechicl.sources.reading import problem
+
+        return problem(self.manifest["source"], entry)
+
+    def files(self, entry: Entry) -> list[Path]:
+        """Where a checkpoint lies on this machine: one file, or, of somebody else's, several, or none if it is kept
+        on a hub, whose revisions do not change."""
+        if not self.light:
+            return [self.root / entry.file]
+        from mechicl.sources.base import known
+
+        record = self.manifest["source"]
+        return known().find(record["kind"]).here(record, entry.step)
+
+    def _elsewhere(self, entry: Entry) -> Params:
+        from mechicl.sources.reading import weights
+
+        return weights(self.root, self.manifest["source"], entry)
 
     def _check(self, weights: Params, entry: Entry) -> None:
         from mechicl.engine.params import check_weights

@@ -23,7 +23,7 @@ import mechicl
 from mechicl.config import to_dict
 from mechicl.disk import is_file, own_place
 from mechicl.series import Series, SeriesError
-from mechicl.storage import file_problem, read_json, write_atomic, write_json
+from mechicl.storage import read_json, write_atomic, write_json
 
 _WORTH = 8  # fewer checkpoints are measured sooner than looked up
 
@@ -80,10 +80,10 @@ def _unchanged(series: Series, steps: Sequence[int], folder: Path) -> bool:
         seen = {}
     before = dict(seen)
     for entry in map(series.entry, steps):
-        stamp = [entry.sha256, *_stamp(series.root / entry.file)]
+        stamp = [entry.sha256, *(x for path in series.files(entry) for x in _stamp(path))]
         if seen.get(entry.file) == stamp:
             continue
-        if file_problem(series.root, entry) is not None:
+        if series.problem(entry) is not None:
             return False
         seen[entry.file] = stamp
     if seen != before:

@@ -94,6 +94,10 @@ class Task(ABC):
             threads: of BLAS, where they decide the last bits; None: as many as the environment has.
         """
 
+    def kept(self, root: Path) -> Path | None:
+        """What `source` is given as `data` where a run keeps it itself; None: nothing is kept."""
+        return None
+
     @abstractmethod
     def draw(self, source: Any, n: int, rng: np.random.Generator) -> TaskBatch:
         """`n` training sequences."""
@@ -173,7 +177,7 @@ class Task(ABC):
 
 
 TASKS: Door[type[Task]] = Door("task")
-_BUILT_IN = ("mechicl.tasks.markov",)
+_BUILT_IN = ("mechicl.tasks.markov", "mechicl.tasks.text")
 Some = TypeVar("Some", bound=type[Task])
 
 

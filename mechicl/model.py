@@ -36,7 +36,9 @@ with warnings.catch_warnings():
     from transformer_lens.components.layer_norm_pre import LayerNormPre
     from transformer_lens.components.transformer_block import TransformerBlock
     from transformer_lens.hook_points import HookPoint
-    from transformer_lens.pretrained.weight_conversions import convert_nanogpt_weights as convert_nanogpt_weights
+    from transformer_lens.pretrained.weight_conversions.nanogpt import (
+        convert_nanogpt_weights as convert_nanogpt_weights,
+    )
     from transformer_lens.weight_processing import ProcessWeights
 
 _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")

@@ -1,12 +1,13 @@
-"""Tiny models that the real `transformers` Trainer trains to repeat what they have read: an induction circuit in seconds."""
+"""Tiny models that the real `transformers` Trainer trains to repeat what they have read: induction in seconds."""
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
 VOCABULARY, HALF = 24, 12
-_SIZES = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+_SIZES: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
           "intermediate_size": 64, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 1}  # fmt: skip
 STEPS, EVERY = 200, 50
 

@@ -51,7 +51,8 @@ def components(
     Raises:
         ConfigError: a norm stands between heads and the residual stream.
     """
-    if model.hooked.get("original_architecture") in _NORM_AFTER or model.hooked.get("use_normalization_before_and_after"):
+    theirs = model.hooked
+    if theirs.get("original_architecture") in _NORM_AFTER or theirs.get("use_normalization_before_and_after"):
         raise ConfigError("in this model a norm follows the sum over heads, before the residual stream: what a single "
                           "head adds to an answer's logit is not defined.")  # fmt: skip
     hooks = ["hook_embed", *([] if model.positions == "rotary" else ["hook_pos_embed"])]

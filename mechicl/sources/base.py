@@ -98,11 +98,11 @@ class Source(ABC):
 
 
 SOURCES: Door[Source] = Door("source")
-_BUILT_IN = ("trainer", "files")
-Some = TypeVar("Some", bound=type[Source])
+_BUILT_IN = ("trainer", "files", "hub")
+Some = TypeVar("Some", bound=Source)
 
 
-def register(cls: Some) -> Some:
+def register(cls: type[Some]) -> type[Some]:
     """Class decorator: `mechicl open` looks for such places from now on.
 
     Raises:

@@ -34,8 +34,8 @@ class Files(Source):
         files = _matching(root, asked.pattern) if asked.pattern else _numbered(root, asked.pickles)
         read = [path for names in files.values() for path in names]
         if any(name.endswith(PICKLED) for name in read) and not asked.pickles:
-            raise ConfigError(f"{root}: {read[0]} is a pickle, which could run anything as it is read. If you trust it, "
-                              "add --pickles: then only tensors are read from it.")  # fmt: skip
+            raise ConfigError(f"{root}: {read[0]} is a pickle, which could run anything as it is read. If you trust "
+                              "it, add --pickles: then only tensors are read from it.")  # fmt: skip
         first = files[min(files)]
         tensors, beside = tensors_of([root / name for name in first], asked.pickles)
         layout, settings = layout_of(tensors, _described(root, asked.model) | beside, root / first[0])
@@ -76,7 +76,8 @@ def _matching(root: Path, pattern: str) -> dict[int, tuple[str, ...]]:
     names = _names(root, SAFE + PICKLED)
     named = [(int(found[1]), (name,)) for name in names if (found := re.fullmatch(said, name))]
     if not named:
-        raise ConfigError(f"--pattern {pattern}: no file in {root} is called so; there are {', '.join(names[:3]) or 'none'}"
+        some = ", ".join(names[:3]) or "none"
+        raise ConfigError(f"--pattern {pattern}: no file in {root} is called so; there are {some}"
                           f"{', ...' if len(names) > 3 else ''}.")  # fmt: skip
     return by_step(named, root, "Make --pattern tell them apart.")
 

@@ -119,8 +119,10 @@ def _told(tensors: Mapping[str, Tensor], settings: dict[str, Any]) -> dict[str, 
     shape = {name: tuple(x.shape) for name, x in tensors.items()}
     layers = 1 + max((int(name.split(".")[1]) for name in shape if name.startswith("blocks.")), default=-1)
     heads, d_model, d_head = shape.get("blocks.0.attn.W_Q", (0, 0, 0))
-    told: dict[str, Any] = {"n_layers": layers, "n_heads": heads, "d_model": d_model, "d_head": d_head,
-                            "d_vocab": shape["embed.W_E"][0], "attn_only": "blocks.0.mlp.W_in" not in shape}  # fmt: skip
+    told: dict[str, Any] = {
+        "n_layers": layers, "n_heads": heads, "d_model": d_model, "d_head": d_head, "d_vocab": shape["embed.W_E"][0],
+        "attn_only": "blocks.0.mlp.W_in" not in shape,
+    }  # fmt: skip
     if "blocks.0.mlp.W_in" in shape:
         told |= {"d_mlp": shape["blocks.0.mlp.W_in"][1], "gated_mlp": "blocks.0.mlp.W_gate" in shape}
     if "blocks.0.attn._W_K" in shape:
@@ -146,8 +148,8 @@ class TransformerLens(Layout):
         needed += [] if settings.get("attn_only") else ["act_fn"]
         lacking = [key for key in needed if key not in settings]
         if lacking:
-            raise ConfigError(f"the tensors do not tell {', '.join(lacking)} of the HookedTransformer: give its config as "
-                              "a JSON file with --model FILE, as {\"act_fn\": \"gelu\"}.")  # fmt: skip
+            raise ConfigError(f"the tensors do not tell {', '.join(lacking)} of the HookedTransformer: give its config "
+                              "as a JSON file with --model FILE, as {\"act_fn\": \"gelu\"}.")  # fmt: skip
         return {key: value for key, value in settings.items()
                 if key not in ("device", "dtype", "seed", "tokenizer_name", "init_weights")
                 and isinstance(value, (int, float, str, bool, list, type(None)))}  # fmt: skip

@@ -121,8 +121,9 @@ def _unpickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                           f"{str(error).splitlines()[0]}") from None  # fmt: skip
     except (OSError, RuntimeError, EOFError) as error:
         raise SeriesError(f"{path} is not a whole file of torch ({error}).") from None
-    inner = next((found[key] for key in _WRAPPED if isinstance(found, dict) and isinstance(found.get(key), dict)), found)
+    table = found if isinstance(found, dict) else {}
+    inner = next((table[key] for key in _WRAPPED if isinstance(table.get(key), dict)), found)
     if not isinstance(inner, dict) or not all(isinstance(x, torch.Tensor) for x in inner.values()):
         raise SeriesError(f"{path} is no state dict, nor has it one under {', '.join(_WRAPPED)}.")
-    args = found.get("model_args") if inner is not found else None
+    args = table.get("model_args") if inner is not found else None
     return dict(inner), args if isinstance(args, dict) else {}

@@ -69,8 +69,8 @@ def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
     if old and pickles:
         return tuple(f"{name}/{part}" for part in old)
     if old:
-        raise ConfigError(f"{folder} has its weights in a pickle ({old[0]}), which could run anything as it is read. If "
-                          "you trust it, add --pickles: then only tensors are read from it.")  # fmt: skip
+        raise ConfigError(f"{folder} has its weights in a pickle ({old[0]}), which could run anything as it is read. "
+                          "If you trust it, add --pickles: then only tensors are read from it.")  # fmt: skip
     raise ConfigError(f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts.")
 
 

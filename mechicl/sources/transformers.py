@@ -61,7 +61,7 @@ def _config(settings: Mapping[str, Any]) -> Any:
     """
     from transformers import CONFIG_MAPPING
 
-    kind = settings.get("model_type")
+    kind = str(settings.get("model_type"))
     if kind not in CONFIG_MAPPING:
         raise ConfigError(f"config.json has model_type={kind!r}, which the installed transformers does not know. Code "
                           "that lies beside weights is never run.")  # fmt: skip

@@ -86,7 +86,7 @@ def _mean(x: Tensor, counts: Tensor) -> Tensor:
 
 
 def repeated(vocabulary: int, n: int, t: int, rng: np.random.Generator) -> TokenBatch:
-    """`n` sequences of t/2 random tokens, all different where the vocabulary has as many, twice, and the first again."""
+    """`n` sequences of t/2 random tokens, different where the vocabulary has as many, twice, and the first again."""
     half = t // 2
     if vocabulary >= half:
         first = np.stack([rng.choice(vocabulary, half, replace=False) for _ in range(n)])

@@ -146,8 +146,8 @@ def _encoded(data: bytes, path: Path, names: Path) -> np.ndarray:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"--tokens {path}: expected token ids (.npy, .safetensors) or a text in UTF-8 ({error.reason} "
-                          f"at byte {error.start}).") from None  # fmt: skip
+        raise ConfigError(f"--tokens {path}: expected token ids (.npy, .safetensors) or a text in UTF-8 "
+                          f"({error.reason} at byte {error.start}).") from None  # fmt: skip
     return np.array(tokenizer(names).encode(text[: 8 * MOST], add_special_tokens=False).ids, np.int64)
 
 

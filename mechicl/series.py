@@ -59,7 +59,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
         SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
     """
     root, data = given(path), given_or_none(data)
-    if str(path).startswith("hub:") or (root.is_dir() and not is_file(root / "manifest.json") and _is_source(root)):
+    if root.is_dir() and not is_file(root / "manifest.json") and _is_source(root):
         from mechicl.sources.opening import open_source
 
         return open_source(path)
@@ -241,8 +241,7 @@ class Series:
         return problem(self.manifest["source"], entry)
 
     def files(self, entry: Entry) -> list[Path]:
-        """Where a checkpoint lies on this machine: one file, or, of somebody else's, several, or none if it is kept
-        on a hub, whose revisions do not change."""
+        """Where a checkpoint lies on this machine: one file, or, of somebody else's, several."""
         if not self.light:
             return [self.root / entry.file]
         from mechicl.sources.base import known

@@ -98,7 +98,7 @@ class Source(ABC):
 
 
 SOURCES: Door[Source] = Door("source")
-_BUILT_IN = ("trainer", "files", "hub")
+_BUILT_IN = ("trainer", "files")
 Some = TypeVar("Some", bound=Source)
 
 

@@ -6,7 +6,6 @@ torch's pickles are read with `weights_only=True`, which runs no code, and only 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,17 +109,15 @@ def _safe(path: Path) -> dict[str, Tensor]:
 
 
 def _unpickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    import pickle
-
     import torch
 
     try:
-        found = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise SeriesError(f"{path} holds more than tensors and plain data, which is not read: "
-                          f"{str(error).splitlines()[0]}") from None  # fmt: skip
+        found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError) as error:
         raise SeriesError(f"{path} is not a whole file of torch ({error}).") from None
+    except Exception as error:  # of the module that reads pickles, which mechicl does not import
+        raise SeriesError(f"{path} holds more than tensors and plain data, which is not read: "
+                          f"{str(error).splitlines()[0]}") from None  # fmt: skip
     table = found if isinstance(found, dict) else {}
     inner = next((table[key] for key in _WRAPPED if isinstance(table.get(key), dict)), found)
     if not isinstance(inner, dict) or not all(isinstance(x, torch.Tensor) for x in inner.values()):

@@ -94,7 +94,7 @@ def keep(root: Path, ids: np.ndarray | None, names: bytes | None) -> None:
     """Put tokens, and the content of a tokenizer.json, into a run."""
     if ids is not None:
         buffer = io.BytesIO()
-        np.save(buffer, ids.astype(np.int32), allow_pickle=False)
+        np.save(buffer, ids.astype(np.int32))
         write_atomic(root / TOKENS, buffer.getvalue())
     if names is not None:
         write_atomic(root / TOKENIZER, names)
@@ -156,7 +156,7 @@ def _loaded(data: bytes, path: Path) -> np.ndarray:
     found: Any
     try:
         if path.suffix == ".npy":
-            found = np.load(io.BytesIO(data), allow_pickle=False)
+            found = np.load(io.BytesIO(data))
         else:
             from safetensors.numpy import load
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mechicl.errors import ConfigError as ConfigError
-from mechicl.loading import at_least, check_types
+from mechicl.loading import Options, at_least, check_types
 from mechicl.loading import from_dict as from_dict
 from mechicl.loading import to_dict as plain
 from mechicl.tasks.base import Task as Task
@@ -60,6 +60,9 @@ class ModelConfig:
     init: Literal["normal", "truncated"] = "normal"  # of matrices: lecun-normal, or cut at 2 sigma, as published
     encoder: Literal["linear", "conv"] = "linear"
     channels: tuple[int, ...] = (16, 32, 32)  # conv: of each 3x3 convolution of stride 2
+    # A model that mechicl did not make (sources/): fields of its HookedTransformerConfig, which decide; what stands
+    # above describes it. It runs through HookedTransformer's hooks (hooked.py) and is not trained.
+    hooked: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         check_types(self, "model")
@@ -69,11 +72,13 @@ class ModelConfig:
         if not self.channels or min(self.channels) < 1:
             raise ConfigError(f"model.channels={self.channels}: expected at least one convolution, of at least 1 "
                               "channel each, such as (16, 32, 32).")  # fmt: skip
-        if self.d_model % self.n_heads:
+        if self.hooked:
+            self._check_hooked()
+        elif self.d_model % self.n_heads:
             raise ConfigError(
                 f"model.d_model={self.d_model} is not a multiple of n_heads={self.n_heads}."
             )
-        if self.positions == "rotary" and self.d_head % 2:
+        if self.positions == "rotary" and self.d_head % 2 and not self.hooked:
             raise ConfigError(f"model.positions='rotary' needs an even head size, not {self.d_head}.")
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise ConfigError(f"model.positions='sinusoidal' needs an even d_model, not {self.d_model}.")
@@ -85,9 +90,22 @@ class ModelConfig:
         if self.mlp_layers and not self.mlp_ratio:
             raise ConfigError("model.mlp_layers is set but mlp_ratio is 0: give the MLPs a width.")
 
+    def _check_hooked(self) -> None:
+        for key in ("n_layers", "d_model", "n_heads"):
+            if self.hooked.get(key) != getattr(self, key):
+                raise ConfigError(f"model.{key}={getattr(self, key)}, but model.hooked.{key}={self.hooked.get(key)}: "
+                                  "of a model from elsewhere both are the same.")  # fmt: skip
+        if type(self.hooked.get("d_head")) is not int:
+            raise ConfigError(f"model.hooked.d_head={self.hooked.get('d_head')!r}: expected the width of a head.")
+
     @property
     def d_head(self) -> int:
-        return self.d_model // self.n_heads
+        return self.hooked.get("d_head") or self.d_model // self.n_heads
+
+    @property
+    def eps(self) -> float:
+        """What LayerNorms add to the variance."""
+        return self.hooked.get("eps", 1e-5)
 
     def has_mlp(self, layer: int) -> bool:
         """Whether this layer has an MLP after its attention."""

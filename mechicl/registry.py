@@ -72,7 +72,8 @@ class Evaluator:
 
 
 EVALUATORS: Door[Evaluator] = Door(
-    "evaluator", built_in=("mechicl.tasks.exemplar_label.evaluators", "mechicl.tasks.markov.evaluators")
+    "evaluator", built_in=("mechicl.tasks.exemplar_label.evaluators", "mechicl.tasks.markov.evaluators",
+                           "mechicl.tasks.text.evaluators")
 )
 
 

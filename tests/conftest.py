@@ -192,3 +192,34 @@ def known_series(tmp_path_factory: pytest.TempPathFactory) -> Series:
     from known_series import rise_and_fall
 
     return rise_and_fall(tmp_path_factory.mktemp("series") / "known")
+
+
+@pytest.fixture(scope="session")
+def trainer_folder(tmp_path_factory: pytest.TempPathFactory):
+    """family -> a folder that the `transformers` Trainer wrote (trained_models.py), once per session."""
+    from trained_models import train
+
+    root, made = tmp_path_factory.mktemp("trainer"), {}
+
+    def folder(family: str) -> Path:
+        if family not in made:
+            made[family] = train(root / family, family)
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def opened(trainer_folder, tmp_path_factory: pytest.TempPathFactory):
+    """family -> the series over such a folder."""
+    from mechicl.sources.opening import Settings, open_source
+
+    root, made = tmp_path_factory.mktemp("opened"), {}
+
+    def series(family: str):
+        if family not in made:
+            settings = Settings(length=24, n=64)
+            made[family] = open_source(trainer_folder(family), root / family, settings=settings, progress=False)
+        return made[family]
+
+    return series

@@ -89,7 +89,7 @@ def test_measures_are_found_in_their_package():
 
 def test_every_public_measure_is_exported():
     """Whoever writes a measure of a series lists it: functions whose first argument is `series` or `runs`."""
-    inside = ("subspaces", "carried", "aligned", "chance_levels")
+    inside = ("subspaces", "carried", "aligned", "chance_levels", "ordered_rows")
     for path in sorted((ROOT / "mechicl" / "measures").glob("*.py")):
         if path.stem in ("__init__", "tables", "cache"):
             continue
@@ -142,7 +142,7 @@ def test_opening_a_series_needs_no_model(tiny_series):
 
 
 def test_one_module_imports_transformer_lens():
-    assert importers("transformer_lens") == {"mechicl/models/hooked.py"}
+    assert importers("transformer_lens") == {"mechicl/models/lens.py"}
 
 
 def test_circuitsvis_stays_in_the_figures():
@@ -163,11 +163,12 @@ def test_only_the_wiring_of_the_app_imports_dash():
 def test_nothing_pickles():
     for module in ("pickle", "joblib", "dill", "shelve", "marshal"):
         assert importers(module) == set(), module
-    named = ROOT / "mechicl/tasks/exemplar_label/features/encoders.py"  # a network's weights that the user names
+    # A network's weights that the user names, and state dicts that she asks to be read: nothing else in them.
+    named = {ROOT / "mechicl/tasks/exemplar_label/features/encoders.py", ROOT / "mechicl" / "sources" / "reading.py"}
     for path in SOURCES:
         found = re.findall(r"(?<![.\w])torch\.(?:load|save)\([^)]*\)?|allow_pickle", path.read_text())
         assert all("weights_only=True" in each for each in found), path
-        assert not found or path == named, path
+        assert not found or path in named, path
 
 
 def test_arrows_point_one_way():

@@ -1,9 +1,10 @@
 """The forward pass, as one pure function.
 
 `forward(params, batch, model)` returns the final residual stream where answers are read, from which
-`logits` or `label_logits` read. Where that is the last position alone (a query's answer), the last layer
-computes one position unless asked for all. Parity with `ICLTransformer` holds at every
-hook point and is tested.
+`logits` or `label_logits` read. Where that is the last position alone (a query's answer), the last
+layer computes one position unless asked for all. Parity with `ICLTransformer` holds at every
+hook point and is tested. A model from elsewhere (`ModelConfig.hooked`) runs through HookedTransformer's
+hooks instead, with the same edits, captures and shapes (hooked.py).
 
 Axes: activations are [*lead, b, t, ...]. With plain parameters lead is empty. With
 parameters stacked over checkpoints (every tensor gains a first axis s), lead is [s, c]:
@@ -83,6 +84,11 @@ def stack(params: Iterable[Params]) -> Params:
     return {name: torch.stack([p[name] for p in listed]) for name in listed[0]}
 
 
+def rank(hook: str) -> int:
+    """How many axes an activation has from b on."""
+    return 4 if ".attn." in hook else 3
+
+
 def forward(
     params: Params,
     batch: TaskBatch,
@@ -113,6 +119,10 @@ def forward(
     Raises:
         KeyError: an edit or capture names a hook that this model does not run.
     """
+    if model.hooked:
+        from mechicl.models.foreign import forward as through_hooks
+
+        return through_hooks(params, batch, model, edits=edits, capture=capture, query_only=query_only)
     hook, query_only = _Hooks(dict(edits or {}), set(capture), {}), query_only and not batch.everywhere
     first = _first_layer(hook, model, known) if known else None
     x = _embed(params, batch, model, hook) if first is None or known is None else known[restart_hooks(first)[0]]

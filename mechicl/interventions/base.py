@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.engine.forward import rank as rank
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params
 from mechicl.tasks.batch import TaskBatch
@@ -177,11 +178,6 @@ def described(condition: Intervention) -> dict:
 
 def _interventions(x: object) -> bool:
     return isinstance(x, tuple) and any(isinstance(each, Intervention) for each in x)
-
-
-def rank(hook: str) -> int:
-    """How many axes an activation has from b on."""
-    return 4 if ".attn." in hook else 3
 
 
 def _beside(parts: Sequence[Edit], hook: str) -> Edit:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit, forward
+from mechicl.errors import ConfigError
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
 from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
@@ -32,6 +33,7 @@ from mechicl.tasks.batch import TaskBatch
 __all__ = ["logit_attribution"]
 
 METRICS = ("logit_in_context", "logit_in_weights")
+_NORM_AFTER = ("Olmo2ForCausalLM", "Olmo3ForCausalLM")
 
 
 def components(
@@ -44,9 +46,16 @@ def components(
         edits: of one intervention (`interventions.edits`): what is added then.
 
     Returns:
-        name -> [s, b, d] ('embed', 'L0H3', 'L1 MLP', ...), in order; the last residual
-        stream [s, b, d], which is their sum; and its LayerNorm scale [s, b, 1] (1 without).
+        name -> [s, b, d] ('embed', 'L0H3', 'L1 MLP', ..., of models that have them 'biases'), in order; the last
+        residual stream [s, b, d], which is their sum; and its LayerNorm scale [s, b, 1] (1 without).
+
+    Raises:
+        ConfigError: a norm stands between heads and the residual stream.
     """
+    theirs = model.hooked
+    if theirs.get("original_architecture") in _NORM_AFTER or theirs.get("use_normalization_before_and_after"):
+        raise ConfigError("in this model a norm follows the sum over heads, before the residual stream: what a single "
+                          "head adds to an answer's logit is not defined.")  # fmt: skip
     hooks = ["hook_embed", *([] if model.positions == "rotary" else ["hook_pos_embed"])]
     hooks += [f"blocks.{la}.attn.hook_z" for la in range(model.n_layers)]
     hooks += [f"blocks.{la}.hook_mlp_out" for la in range(model.n_layers) if model.has_mlp(la)]
@@ -62,9 +71,18 @@ def components(
         if model.has_mlp(layer):
             out[f"L{layer} MLP"] = at_query[f"blocks.{layer}.hook_mlp_out"]
     total = at_query[last]
+    if "blocks.0.attn.b_O" in params:  # of models from elsewhere: no head's
+        each = [params[f"blocks.{layer}.attn.b_O"] for layer in range(model.n_layers)]
+        out["biases"] = torch.stack(each).sum(0)[:, None].expand_as(total)
     if not model.layer_norm:
         return out, total, torch.ones_like(total[..., :1])
-    return out, total, (total.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    spread = total.var(-1, correction=0, keepdim=True) if _centres(params) else total.square().mean(-1, keepdim=True)
+    return out, total, (spread + model.eps).sqrt()
+
+
+def _centres(params: Params) -> bool:
+    """Whether the final norm takes the mean off: RMSNorm, which has no bias, does not."""
+    return "ln_final.b" in params
 
 
 def attribute(
@@ -80,9 +98,11 @@ def attribute(
     w, bias = params["unembed.W_U"], params["unembed.b_U"]  # [s, d, v], [s, v]
     direction = w.mT[:, labels] - w.mean(-1)[:, None]  # [s, b, d]
     constant = bias[:, labels] - bias.mean(-1, keepdim=True)
-    if model.layer_norm:
+    if model.layer_norm and _centres(params):
         constant = constant + torch.einsum("sbd,sd->sb", direction, params["ln_final.b"])
+    if model.layer_norm:
         direction = direction * params["ln_final.w"][:, None]
+    if model.layer_norm and _centres(params):
         direction = direction - direction.mean(-1, keepdim=True)  # the LayerNorm's centring
     out = {name: (x * direction).sum(-1) / scale[..., 0] for name, x in parts.items()}
     return out | {"bias": constant}

@@ -22,8 +22,7 @@ import pandas as pd
 import mechicl
 from mechicl.config import to_dict
 from mechicl.errors import SeriesError
-from mechicl.series import Series
-from mechicl.series.storage import file_problem
+from mechicl.series import Series, elsewhere
 from mechicl.system.disk import is_file, own_place
 from mechicl.system.files import read_json, write_atomic, write_json
 
@@ -82,10 +81,10 @@ def _unchanged(series: Series, steps: Sequence[int], folder: Path) -> bool:
         seen = {}
     before = dict(seen)
     for entry in map(series.entry, steps):
-        stamp = [entry.sha256, *_stamp(series.root / entry.file)]
+        stamp = [entry.sha256, *(x for path in elsewhere.files(series, entry) for x in _stamp(path))]
         if seen.get(entry.file) == stamp:
             continue
-        if file_problem(series.root, entry) is not None:
+        if elsewhere.problem(series, entry) is not None:
             return False
         seen[entry.file] = stamp
     if seen != before:

@@ -68,6 +68,8 @@ def stream(
             f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator)."
         )
     size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1))))
+    if series.config.model.hooked:  # whose weights may be large, and which gains nothing from being stacked
+        size = 1
     with bar(len(steps), label, **_look(steps, progress)) as shown:
         for i in range(0, len(steps), size):
             chunk = list(steps[i : i + size])

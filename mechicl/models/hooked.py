@@ -1,6 +1,5 @@
 """`ICLTransformer`: a real TransformerLens `HookedTransformer` over the sequences of a run's task.
 
-The one module that imports transformer_lens, and it does so when it is imported itself.
 Everything a HookedTransformer does works: `run_with_cache`, `run_with_hooks`,
 `ActivationCache`, `FactoredMatrix`; the hook names are the usual ones.
 """
@@ -23,22 +22,21 @@ from mechicl.interventions import Intervention, as_interventions, edits
 from mechicl.interventions.apply import wanted_of
 from mechicl.interventions.base import by_sequences, elsewhere
 from mechicl.models import encoder
+from mechicl.models.lens import (
+    HookedTransformer,
+    HookedTransformerConfig,
+    HookPoint,
+    LayerNormPre,
+    ProcessWeights,
+    TransformerBlock,
+    own_config,
+)
 from mechicl.models.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.registry import looked_at
 from mechicl.system.surroundings import own_settings
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
-
-with warnings.catch_warnings():
-    # HookedTransformer is deprecated in favour of a bridge whose pattern edits do nothing
-    # in 3.9 (docs/architecture.md): the warning is expected here, and only here.
-    warnings.simplefilter("ignore")
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
-    from transformer_lens.components.layer_norm_pre import LayerNormPre
-    from transformer_lens.components.transformer_block import TransformerBlock
-    from transformer_lens.hook_points import HookPoint
-    from transformer_lens.weight_processing import ProcessWeights
 
 _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
 
@@ -94,8 +92,11 @@ class ICLTransformer(HookedTransformer):
         """Build the model of a run; `weights` in TransformerLens shapes, default fresh ones."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            super().__init__(_hooked_config(config))
+            super().__init__(own_config(config))
         self.run_config, self.folded = config, fold_ln
+        if config.model.hooked and fold_ln:
+            raise ConfigError("fold_ln folds the LayerNorms of mechicl's own models: leave it out for a model from "
+                              "elsewhere.")  # fmt: skip
         if config.task is None:
             if config.model.encoder == "conv":
                 self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
@@ -109,7 +110,7 @@ class ICLTransformer(HookedTransformer):
                 # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
                 plain = dataclasses.replace(self.cfg, attn_only=True)
                 self.blocks[layer] = TransformerBlock(plain, layer)
-        if config.model.positions == "rotary":  # the engine's tables, to the bit
+        if config.model.positions == "rotary" and not config.model.hooked:  # the engine's tables, to the bit
             cos, sin = rotary_tables(config.model, task_of(config).n_tokens)
             for block in self.blocks:
                 block.attn.rotary_cos, block.attn.rotary_sin = cos.clone(), sin.clone()
@@ -304,30 +305,4 @@ def _folded(values: Params, cfg: HookedTransformerConfig) -> Params:
         values = values | {name: values[name] - values[name].mean(-1, keepdim=True) for name in written}
     return ProcessWeights.process_weights(
         dict(values), cfg, fold_ln=cfg.normalization_type == "LNPre", fold_value_biases=False
-    )
-
-
-def _hooked_config(config: Config) -> HookedTransformerConfig:
-    m, task = config.model, task_of(config)
-    inputs = task.input_shapes(m)
-    rotary = m.positions == "rotary"
-    return HookedTransformerConfig(
-        n_layers=m.n_layers,
-        d_model=m.d_model,
-        n_ctx=task.n_tokens,
-        d_head=m.d_head,
-        n_heads=m.n_heads,
-        d_mlp=(m.mlp_ratio or 4) * m.d_model,
-        act_fn={"gelu": "gelu", "gelu_tanh": "gelu_new"}[m.activation],
-        d_vocab=inputs.get("embed.W_E", (1,))[0],
-        d_vocab_out=task.n_outputs,
-        attn_only=not m.mlp_ratio,
-        normalization_type="LN" if m.layer_norm else None,
-        positional_embedding_type="rotary" if rotary else "standard",
-        rotary_dim=m.d_head if rotary else None,
-        rotary_base=int(m.position_time) if rotary else 10000,
-        init_weights=False,  # ours, stated and tested in engine/params.py
-        seed=None,
-        device="cpu",
-        default_prepend_bos=False,
     )

@@ -29,9 +29,14 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every trained parameter, in TransformerLens 3 names, in a fixed order.
 
     `ICLTransformer` has more (biases of q, k, v, o and fixed positions): those are not
-    trained (docs/references.md#model) and are filled in when a model is built.
+    trained (docs/references.md#model) and are filled in when a model is built. A model from elsewhere
+    (`ModelConfig.hooked`) has all parameters of its HookedTransformer.
     """
     m = config.model
+    if m.hooked:
+        from mechicl.models.foreign import shapes as of_hooked
+
+        return of_hooked(m)
     task = task_of(config)
     d, h, k, t, v = m.d_model, m.n_heads, m.d_head, task.n_tokens, task.n_outputs
     out: dict[str, tuple[int, ...]] = {**task.input_shapes(m)}
@@ -86,7 +91,7 @@ def init(config: Config, again: int | None = None) -> Params:
 
 
 def _init_one(name: str, shape: tuple[int, ...], rng: np.random.Generator, matrices: str) -> np.ndarray:
-    leaf = name.rsplit(".", 1)[1]
+    leaf = name.rsplit(".", 1)[1].lstrip("_")  # grouped queries have `_W_K`
     if leaf == "w":
         return np.ones(shape)
     if leaf.startswith("b"):
@@ -117,12 +122,14 @@ def _truncated(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 def pack(weights: Params, copy: bool = True) -> Params:
     """TransformerLens shapes -> the engine's: W_Q, W_K, W_V [h, d, k] joined as W_QKV [d, 3hk],
     W_O [h, k, d] -> [hk, d]. Leading axes (checkpoints) are kept. Copies; without `copy`, all but
-    W_QKV stays in the memory of `weights`."""
+    W_QKV stays in the memory of `weights`. A model from elsewhere, which has biases of queries, keeps its W_Q, W_K and
+    W_V apart."""
     out: Params = {}
     for name, w in weights.items():
-        if name.endswith((".attn.W_K", ".attn.W_V")):
+        joined = f"{name[:-3]}b_Q" not in weights
+        if joined and name.endswith((".attn.W_K", ".attn.W_V")):
             continue
-        if name.endswith(".attn.W_Q"):
+        if joined and name.endswith(".attn.W_Q"):
             stem = name.removesuffix("Q")
             parts = [rearrange(weights[stem + x], "... h d k -> ... d (h k)") for x in "QKV"]
             out[stem + "QKV"] = torch.cat(parts, dim=-1)

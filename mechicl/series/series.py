@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mechicl import card, plugins
-from mechicl.config import Config, from_run
+from mechicl import card
+from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
-from mechicl.series.storage import Entry, load_tensors, read_index
-from mechicl.system.commands import UPDATE, command
-from mechicl.system.disk import is_file
-from mechicl.system.files import read_json, read_jsonl
-from mechicl.system.paths import given, given_or_none, name_of
+from mechicl.series import elsewhere
+from mechicl.series.storage import Entry
+from mechicl.system.commands import command
+from mechicl.system.files import read_jsonl
+from mechicl.system.paths import name_of
 from mechicl.tasks.base import Task, task_of
 
 if TYPE_CHECKING:
@@ -41,48 +41,6 @@ if TYPE_CHECKING:
     from mechicl.models.hooked import ICLTransformer
     from mechicl.models.params import Params
     from mechicl.tasks.exemplar_label.banks.bank import Bank
-
-FORMAT = 1
-
-
-def open_series(path: str | Path, data: str | Path | None = None) -> Series:
-    """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
-
-    Args:
-        path: the run's directory; what `~` or a relative path means is settled here, once.
-        data: where the images are, for banks built from images (default: as in training).
-
-    Returns:
-        The series; it is read only.
-
-    Raises:
-        SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
-    """
-    root, data = given(path), given_or_none(data)
-    if not is_file(root / "manifest.json"):
-        near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
-        hint = f" Runs beside it: {', '.join(near)}." if near else ""
-        raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} "
-                          "Make one with `mechicl train demo`.")  # fmt: skip
-    manifest = read_json(root / "manifest.json")
-    if "format" not in manifest:
-        raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
-    if manifest["format"] != FORMAT:
-        raise SeriesError(f"{root} has format {manifest['format']!r}; this mechicl reads "
-                          f"format {FORMAT}. Another mechicl wrote it: {UPDATE}.")  # fmt: skip
-    lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
-    if lacking:
-        raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
-    plugins.check(root, manifest)
-    try:
-        config = from_run(read_json(root / "config.json"))
-    except ConfigError as error:
-        raise SeriesError(f"{root / 'config.json'}: {error}") from error
-    recorded = manifest.get("data")
-    if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
-        data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
-    return Series(root, config, manifest, tuple(read_index(root)), data)
-
 
 @dataclass(frozen=True)
 class Series:
@@ -188,7 +146,7 @@ class Series:
 
         entry = self.entry(step)
         with own_settings():
-            weights = load_tensors(self.root, entry)
+            weights = elsewhere.weights(self, entry)
             self._check(weights, entry)
             weights = {name: w.float() for name, w in weights.items()}
             check_stored(self.root, weights, [step])
@@ -200,12 +158,15 @@ class Series:
         Raises:
             SeriesError: a file is missing, torn or altered, or holds numbers that are not finite.
         """
+        from mechicl.engine.forward import stack as stack_params
         from mechicl.models.params import pack
         from mechicl.series.bulk import stack_tensors
         from mechicl.series.finite import check_stored
         from mechicl.system.surroundings import own_settings
 
         with own_settings():
+            if elsewhere.is_light(self):
+                return pack(stack_params(map(self.weights, steps)), copy=False)
             stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
             check_stored(self.root, stacked, steps)
             return pack(stacked, copy=False)

@@ -17,7 +17,8 @@ def rebuilt(series: Series) -> Any:
     Raises:
         SeriesError: it is not the one that the manifest names.
     """
-    data, task, recorded = series.data or series.manifest.get("data"), series.task, series.manifest["bank"]
+    task, recorded = series.task, series.manifest["bank"]
+    data = series.data or series.manifest.get("data") or task.kept(series.root)
     source = task.source(series.config, data)
     if source.fingerprint != recorded:  # written before banks were built on one thread?
         source = task.source(series.config, data, threads=None)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.schedule import checkpoint_steps, evaluated_steps
-from mechicl.series import Series, open_series
+from mechicl.series import Series, elsewhere, open_series
 from mechicl.series.extend import disagreement
 from mechicl.series.reevaluate import disagreements, sample
-from mechicl.series.storage import file_problem
 from mechicl.system.commands import command
 from mechicl.system.files import read_jsonl
 
@@ -32,7 +31,7 @@ def verify(
     """
     series = open_series(root, data)
     root = series.root
-    problems = [p for e in series.entries if (p := file_problem(root, e))]
+    problems = [p for e in series.entries if (p := elsewhere.problem(series, e))]
     problems += _manifest(series)
     problems += _twins(series)
     broken = {p.split(":")[0] for p in problems}
@@ -45,15 +44,19 @@ def verify(
 
 
 def _manifest(series: Series) -> list[str]:
-    planned, wanted = series.manifest["schedule"], checkpoint_steps(series.config)
+    planned, source = series.manifest["schedule"], series.manifest.get("source")
+    wanted = checkpoint_steps(series.config) if source is None else planned  # somebody else planned those
     if problem := disagreement(series):
         return [problem]
     if planned != wanted:
         return ["manifest.json: its schedule is not the one that config.json describes."]
     missing = sorted(set(planned) - set(series.steps))
     if missing:
+        again = command("train", "--resume", series.root)
+        if source is not None:
+            again = command("open", source["place"], "--out", series.root)
         return [f"{len(missing)} of {len(planned)} scheduled checkpoints are missing, the first at step {missing[0]}: "
-                f"{command('train', '--resume', series.root)}."]  # fmt: skip
+                f"{again}."]  # fmt: skip
     return []
 
 
@@ -100,7 +103,8 @@ def _scores(series: Series, steps: list[int], notes: list[str]) -> list[str]:
 
 def _metrics(series: Series) -> list[str]:
     lines = {line.get("step") for line in read_jsonl(series.root / "metrics.jsonl")}
-    wanted = {*series.steps, *(evaluated_steps(series.config) if series.complete else ())}
+    trained = series.complete and "source" not in series.manifest
+    wanted = {*series.steps, *(evaluated_steps(series.config) if trained else ())}
     missing = sorted(wanted - lines)
     return [f"metrics.jsonl: no line for step {missing[0]} ({len(missing)} steps in all)."] if missing else []
 

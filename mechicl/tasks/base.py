@@ -94,6 +94,10 @@ class Task(ABC):
             threads: of BLAS, where they decide the last bits; None: as many as the environment has.
         """
 
+    def kept(self, root: Path) -> Path | None:
+        """What `source` is given as `data` where a run keeps it itself; None: nothing is kept."""
+        return None
+
     @abstractmethod
     def draw(self, source: Any, n: int, rng: np.random.Generator) -> TaskBatch:
         """`n` training sequences."""
@@ -172,7 +176,7 @@ class Task(ABC):
         return from_dict(TASKS.find(value["kind"]), value, where)
 
 
-TASKS: Door[type[Task]] = Door("task", built_in=("mechicl.tasks.markov",))
+TASKS: Door[type[Task]] = Door("task", built_in=("mechicl.tasks.markov", "mechicl.tasks.text"))
 DEFAULT = "exemplar_label"  # the task of a config that names none
 Some = TypeVar("Some", bound=type[Task])
 

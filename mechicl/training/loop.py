@@ -84,6 +84,9 @@ def checked_source(config: Config, data: str | Path | None) -> Any:
 
 def check_config(config: object) -> None:
     """Raise unless it is a Config: a recipe's name or the recipe itself is the usual mistake."""
+    if isinstance(config, Config) and config.model.hooked:
+        raise ConfigError("model.hooked describes a model that mechicl did not make, which it does not train: leave it "
+                          "out.")  # fmt: skip
     if not isinstance(config, Config):
         known = "mechicl.recipes.get(NAME)" if isinstance(config, str) else "as mechicl.recipes.demo() returns one"
         raise ConfigError(f"config={config!r}: expected a Config ({known}), not {type(config).__name__}.")
@@ -122,7 +125,7 @@ def resume(
         ConfigError: `steps` is less than the run has.
         SeriesError: config.json was edited to other steps; the replay differs; the disk is full.
     """
-    series = open_series(root, data)
+    series = _own(open_series(root, data))
     if steps is not None:
         check_writable(series.root)
     series = settled(series) if steps is None else extend(series, steps, _last_state(series))
@@ -157,7 +160,7 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
         ConfigError: the window lies outside the run.
         SeriesError: the replay differs from the run (another machine or torch version).
     """
-    series = open_series(root)
+    series = _own(open_series(root))
     window = Window(start=start, stop=stop, every=every)
     if stop > series.config.steps:
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
@@ -170,6 +173,18 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
     trainer = _restore(series, start)
     _replay(series, trainer, stop, keep, progress)
     return open_series(series.root)
+
+
+def _own(series: Series) -> Series:
+    """The series, where mechicl trained it.
+
+    Raises:
+        SeriesError: it did not: how to take up checkpoints that were written since.
+    """
+    if source := series.manifest.get("source"):
+        raise SeriesError(f"{series.root} is over checkpoints that mechicl did not train. What was written since is "
+                          f"taken up by {command('open', source['place'], '--out', series.root)}.")  # fmt: skip
+    return series
 
 
 def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown) -> None:

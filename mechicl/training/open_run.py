@@ -13,7 +13,7 @@ from mechicl.errors import SeriesError
 from mechicl.registry import applying
 from mechicl.schedule import checkpoint_steps
 from mechicl.series.extend import made_with
-from mechicl.series.series import FORMAT
+from mechicl.series.opening import FORMAT
 from mechicl.series.storage import locked
 from mechicl.system.commands import command
 from mechicl.system.disk import check_writable, explained, is_file

@@ -1,0 +1,59 @@
+"""Series whose checkpoints are somebody else's files, which stay where they are (sources/)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mechicl.series.storage import Entry, file_problem, load_tensors
+
+if TYPE_CHECKING:
+    from mechicl.models.params import Params
+    from mechicl.series.series import Series
+
+
+def is_source(root: Path) -> bool:
+    """Whether a folder holds checkpoints that mechicl did not write and can open."""
+    from mechicl.sources.base import SOURCES
+
+    return root.is_dir() and any(source.claims(str(root)) for source in SOURCES.values())
+
+
+def opened(path: str | Path) -> Series:
+    """A light series of such a folder, made now or before."""
+    from mechicl.sources.opening import open_source
+
+    return open_source(path)
+
+
+def is_light(series: Series) -> bool:
+    """Whether its checkpoints lie elsewhere."""
+    return not series.manifest.get("source", {"copied": True})["copied"]
+
+
+def problem(series: Series, entry: Entry) -> str | None:
+    """What is wrong with one file of the index, or None."""
+    if not is_light(series):
+        return file_problem(series.root, entry)
+    from mechicl.sources.reading import problem
+
+    return problem(series.manifest["source"], entry)
+
+
+def files(series: Series, entry: Entry) -> list[Path]:
+    """Where a checkpoint lies on this machine: one file, or, of somebody else's, several."""
+    if not is_light(series):
+        return [series.root / entry.file]
+    from mechicl.sources.base import SOURCES
+
+    record = series.manifest["source"]
+    return SOURCES.find(record["kind"]).here(record, entry.step)
+
+
+def weights(series: Series, entry: Entry) -> Params:
+    """A checkpoint's tensors, under the names of HookedTransformer."""
+    if not is_light(series):
+        return load_tensors(series.root, entry)
+    from mechicl.sources.reading import weights
+
+    return weights(series.root, series.manifest["source"], entry)

@@ -1,0 +1,62 @@
+"""Opening a run by its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechicl import plugins
+from mechicl.config import from_run
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.series import elsewhere
+from mechicl.series.series import Series
+from mechicl.series.storage import read_index
+from mechicl.system.commands import UPDATE
+from mechicl.system.disk import is_file
+from mechicl.system.files import read_json
+from mechicl.system.paths import given, given_or_none
+
+FORMAT = 1
+
+
+def open_series(path: str | Path, data: str | Path | None = None) -> Series:
+    """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
+
+    Of checkpoints that mechicl did not write, as a folder of Hugging Face's Trainer, it makes a light series first,
+    checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all settings), or uses the one there.
+
+    Args:
+        path: the run's directory, or such a folder; what `~` or a relative path means is settled here, once.
+        data: where the images are, for banks built from images (default: as in training).
+
+    Returns:
+        The series; it is read only.
+
+    Raises:
+        SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
+    """
+    root, data = given(path), given_or_none(data)
+    if not is_file(root / "manifest.json") and elsewhere.is_source(root):
+        return elsewhere.opened(path)
+    if not is_file(root / "manifest.json"):
+        near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
+        hint = f" Runs beside it: {', '.join(near)}." if near else ""
+        raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} "
+                          "Make one with `mechicl train demo`.")  # fmt: skip
+    manifest = read_json(root / "manifest.json")
+    if "format" not in manifest:
+        raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
+    if manifest["format"] != FORMAT:
+        raise SeriesError(f"{root} has format {manifest['format']!r}; this mechicl reads "
+                          f"format {FORMAT}. Another mechicl wrote it: {UPDATE}.")  # fmt: skip
+    lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
+    if lacking:
+        raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
+    plugins.check(root, manifest)
+    try:
+        config = from_run(read_json(root / "config.json"))
+    except ConfigError as error:
+        raise SeriesError(f"{root / 'config.json'}: {error}") from error
+    recorded = manifest.get("data")
+    if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
+        data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
+    return Series(root, config, manifest, tuple(read_index(root)), data)

@@ -1,0 +1,14 @@
+"""Where a series' checkpoints come from, when mechicl did not train it.
+
+    base.py         what a source is, and how one of yours is registered
+    trainer.py      folders of Hugging Face's Trainer: checkpoint-500/, checkpoint-1000/, ...
+    files.py        a folder of safetensors or state dicts, a file for each step
+    layouts.py      whose names tensors have: transformers', TransformerLens', nanoGPT's
+    transformers.py models of `transformers` as HookedTransformers
+    reading.py      one checkpoint's weights, wherever its files lie
+    opening.py      a source as a series
+    odd.py          what is odd about a series that somebody else made
+
+`mechicl open SOURCE --out DIR`, or `mechicl.open_series(SOURCE)`, makes a light series: a run's directory whose index
+names files that stay where they are.
+"""

@@ -1,0 +1,146 @@
+"""What a source is, and how one is found by what a user writes.
+
+    @register
+    class Mine(Source):
+        kind = "mine"
+        says = "a folder of my own trainer's"
+
+        def claims(self, place): ...
+        def find(self, place, asked): ...
+
+Nothing here computes: importing it is quick.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from mechicl.doors import Door
+from mechicl.errors import ConfigError
+from mechicl.system.paths import given
+
+SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a user says of a source.
+
+    pattern: how its files are called, with {step} where the number stands. model: a JSON file that describes the model.
+    pickles: whether torch's pickles may be read.
+    """
+
+    pattern: str | None = None
+    model: Path | None = None
+    pickles: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The checkpoints that a source has.
+
+    place: where, as it is found again: an absolute folder, or an address
+    layout: whose names the tensors have (layouts.py)
+    settings: what describes the model in that layout, plain data
+    files: step -> the files of its weights, as `fetch` takes them
+    losses: step -> the training loss, where it was recorded
+    batch_size: sequences per step, where it was recorded
+    tokenizer: a tokenizer.json
+    more: anything else that `fetch` needs, plain data
+    """
+
+    place: str
+    layout: str
+    settings: Mapping[str, Any]
+    files: Mapping[int, tuple[str, ...]]
+    losses: Mapping[int, float] = field(default_factory=dict)
+    batch_size: int | None = None
+    tokenizer: Path | None = None
+    pickles: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """One kind of place that checkpoints lie in."""
+
+    kind: ClassVar[str]  # its name in a manifest
+    says: ClassVar[str]  # what it is, in a few words
+
+    @abstractmethod
+    def claims(self, place: str) -> bool:
+        """Whether what a user wrote is such a place."""
+
+    @abstractmethod
+    def find(self, place: str, asked: Asked) -> Found:
+        """The checkpoints there.
+
+        Raises:
+            ConfigError: there are none that can be opened, and why.
+        """
+
+    def fetch(self, record: Mapping[str, Any], step: int) -> list[Path]:
+        """The files of a step on this machine, in their order.
+
+        Args:
+            record: what the manifest says of the source (`opening.record_of`).
+        """
+        return [Path(record["place"]) / name for name in record["files"][str(step)]]
+
+    def here(self, record: Mapping[str, Any], step: int) -> list[Path]:
+        """Those of `fetch` that lie on this machine anyway, to see whether they changed."""
+        return self.fetch(record, step)
+
+
+SOURCES: Door[Source] = Door("source", built_in=("mechicl.sources.trainer", "mechicl.sources.files"))
+Some = TypeVar("Some", bound=Source)
+
+
+def register(cls: type[Some]) -> type[Some]:
+    """Class decorator: `mechicl open` looks for such places from now on.
+
+    Raises:
+        ConfigError: there is a source of that name.
+    """
+    SOURCES.add(cls.kind, cls(), cls.__module__)
+    return cls
+
+
+def source_of(place: str, kind: str | None = None) -> Source:
+    """The source that a place is; or of the kind that is asked for.
+
+    Raises:
+        ConfigError: it is none; what each would be.
+    """
+    if kind is not None:
+        return SOURCES.find(kind)
+    for each in SOURCES.values():
+        if each.claims(place):
+            return each
+    listed = "; ".join(f"{name}: {each.says}" for name, each in SOURCES.items())
+    there = "" if "://" in place or ":" in place or given(place).exists() else " There is nothing of that name."
+    raise ConfigError(f"{place}: no checkpoints that mechicl knows how to open.{there} It looks for {listed}.")
+
+
+def step_in(name: str) -> int | None:
+    """The last number in a name: its step. None where there is none."""
+    found = re.findall(r"\d+", name)
+    return int(found[-1]) if found else None
+
+
+def by_step(named: Sequence[tuple[int, tuple[str, ...]]], place: object, helps: str) -> dict[int, tuple[str, ...]]:
+    """Step -> files, ascending.
+
+    Raises:
+        ConfigError: two are of one step.
+    """
+    out: dict[int, tuple[str, ...]] = {}
+    for step, files in sorted(named):
+        if step in out:
+            raise ConfigError(f"{place}: {out[step][0]} and {files[0]} are both of step {step}. {helps}")
+        out[step] = files
+    return out

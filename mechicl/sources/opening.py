@@ -1,0 +1,264 @@
+"""A source as a series: a run's directory with config, manifest, index and curves, over checkpoints of anybody's.
+
+What is in the directory counts as in any run: a checkpoint once its line is in the index, its scores once theirs is in
+metrics.jsonl. So opening goes on where it was interrupted, and takes up checkpoints that were written since.
+
+manifest.json has, under `source`:
+
+    kind, place, layout, settings, files, pickles, more    as in `base.Found`; files by step
+    copied    whether the weights were converted and lie in weights/; else files stay where they are
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mechicl.config import Config, ModelConfig, ScheduleConfig, to_dict
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.series import Series, open_series
+from mechicl.series.storage import Entry, Writer, locked
+from mechicl.sources.base import Asked, Found, Source, source_of
+from mechicl.sources.layouts import LAYOUTS, model_of
+from mechicl.system.disk import check_writable, explained, is_file
+from mechicl.system.files import append_line, read_json, write_json
+from mechicl.system.paths import given, shown
+from mechicl.system.progress import bar
+from mechicl.system.surroundings import own_settings, reading
+from mechicl.tasks.text import Text, corpus
+from mechicl.training.open_run import manifest_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mechicl.models.params import Params
+
+LENGTH, SEQUENCES = 64, 128  # positions of a sequence, and sequences per evaluator, unless told otherwise
+CLOSE = 1e-4  # logits of both libraries' models differ by at most so much, in float32, relative to their spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a source is opened.
+
+    copy: convert the weights into the run. tokens: a file that `text` is asked on. batch_size: sequences per training
+    step (default: as recorded, or 1). length, n: positions of a sequence, sequences per evaluator.
+    """
+
+    copy: bool = False
+    tokens: Path | None = None
+    batch_size: int | None = None
+    length: int | None = None
+    n: int = SEQUENCES
+
+
+@own_settings()
+def open_source(
+    place: str | Path, out: str | Path | None = None, *, kind: str | None = None, asked: Asked | None = None,
+    settings: Settings | None = None, progress: bool = True,
+) -> Series:  # fmt: skip
+    """The series over a source's checkpoints: made, gone on with, or used as it is.
+
+    Args:
+        place: the source, as `mechicl open` takes it.
+        out: the run's directory (default: checkpoints/NAME, of the source's name).
+        kind: which source it is (default: the first that knows such a place).
+        asked: how its files are called, and what else `base.Asked` says.
+        settings: how it is opened.
+        progress: a bar.
+
+    Raises:
+        ConfigError: it is no source, or of no model that can be opened.
+        SeriesError: a file is torn; the directory holds another run, or cannot be written to.
+    """
+    text, settings = str(place), settings or Settings()
+    source = source_of(text, kind)
+    found = source.find(text, asked or Asked())
+    root = given(Path("checkpoints") / _name(Path(found.place).name) if out is None else out)
+    opening = _Opening(root, source, found, settings, _model(found))
+    check_writable(root, "Open it elsewhere with --out DIR.")
+    with explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        opening.begin()
+        series = open_series(root)
+        opening.check_model(series)
+        opening.read(series, progress)
+    return open_series(root)
+
+
+@dataclass(frozen=True)
+class _Opening:
+    root: Path
+    source: Source
+    found: Found
+    settings: Settings
+    model: ModelConfig
+
+    def begin(self) -> None:
+        """Write config and manifest, or see that those that are there are of this source."""
+        there = is_file(self.root / "manifest.json")
+        record = record_of(self.source.kind, self.found, self.settings.copy)
+        before = read_json(self.root / "manifest.json") if there else {}
+        if there:
+            record = _continued(self.root, before, record)
+        corpus_ids = self._corpus()
+        steps = sorted(map(int, record["files"]))
+        config = self._config(steps, corpus_ids)
+        if there:
+            old = open_series(self.root).config
+            config = replace(old, steps=config.steps, checkpoint_steps=config.checkpoint_steps)
+        else:
+            names = None if self.found.tokenizer is None else self.found.tokenizer.read_bytes()
+            corpus.keep(self.root, corpus_ids, names)
+        plan = corpus.Corpus(corpus_ids, self.root)
+        manifest = before if there else manifest_of(config, steps, plan, None, [])
+        write_json(self.root / "config.json", to_dict(config))
+        write_json(self.root / "manifest.json", manifest | {"schedule": steps, "source": record})
+
+    def _corpus(self) -> np.ndarray | None:
+        if self.settings.tokens is None:
+            return None
+        return corpus.read(given(self.settings.tokens), self.found.tokenizer, self.model.hooked["d_vocab"])
+
+    def _config(self, steps: Sequence[int], ids: np.ndarray | None) -> Config:
+        longest = self.model.hooked["n_ctx"] // 2 * 2
+        length = min(LENGTH, longest) if self.settings.length is None else self.settings.length
+        if length > longest:
+            raise ConfigError(f"--length {length}: the model reads at most {longest} positions.")
+        print_of = None if ids is None else corpus.Corpus(ids, None).fingerprint
+        size = self.settings.batch_size or self.found.batch_size or 1
+        return Config(
+            name=_name(self.root.name), steps=max(1, *steps), batch_size=size, model=self.model, n_eval=self.settings.n,
+            task=Text(vocabulary=self.model.hooked["d_vocab"], length=length, corpus=print_of),
+            checkpoint_steps=ScheduleConfig(steps=tuple(steps)),
+        )  # fmt: skip
+
+    def check_model(self, series: Series) -> None:
+        """See that the first and the last checkpoint answer as the original library's model does, once.
+
+        Raises:
+            SeriesError: they do not.
+        """
+        from mechicl.sources.reading import tensors_of
+
+        record, layout = series.manifest["source"], LAYOUTS.find(self.found.layout)
+        if "checked" in record:
+            return
+        steps, checked = sorted(map(int, record["files"])), {}
+        batch = series.evaluation_set("repeat", n=2)
+        for step in dict.fromkeys((steps[0], steps[-1])):
+            paths = self.source.fetch(record, step)
+            tensors, _ = tensors_of(paths, self.found.pickles)
+            with reading():
+                want = layout.answers(dict(tensors), self.found.settings, batch.ids)
+            if want is None:
+                return
+            off = _difference(_weights(record, paths), self.model, batch, want)
+            if not off <= CLOSE:
+                raise SeriesError(
+                    f"{paths[0]}: as a HookedTransformer this model's logits differ from the original's by {off:.2g}, "
+                    f"more than {CLOSE:g}: this architecture ({self.found.settings.get('model_type')}, with these "
+                    "settings) cannot be opened. Numbers of it would be of another model.")  # fmt: skip
+            checked[str(step)] = off
+        manifest = series.manifest | {"source": record | {"checked": checked}}
+        write_json(self.root / "manifest.json", manifest)
+
+    def read(self, series: Series, progress: bool) -> None:
+        """Index and evaluate what is not yet."""
+        from mechicl.evaluators import evaluate_params, evaluation_sets
+        from mechicl.models.params import check_weights, pack
+        from mechicl.series.finite import check_stored
+        from mechicl.sources.reading import digest
+        from mechicl.system.work_queue import threads
+
+        record, config = series.manifest["source"], series.config
+        scored = {line["step"] for line in series.recorded()}
+        left = [step for step in series.manifest["schedule"] if step not in scored or step not in series.steps]
+        if not left:
+            return
+        sets, writer = evaluation_sets(config, series.source), Writer(self.root)
+        with bar(len(left), f"open {series.name}", show=progress, unit=" checkpoints") as shown_bar, threads(1):
+            for step in left:
+                paths, sequences = self.source.fetch(record, step), step * config.batch_size
+                size, sha256 = digest(paths)
+                weights = _weights(record, paths)
+                check_weights(weights, config, f"{shown(paths[0])}")
+                check_stored(self.root, {name: w[None] for name, w in weights.items()}, [step])
+                if record["copied"]:
+                    writer.save("weights", step, sequences, weights)
+                elif not writer.has("weights", step):
+                    entry = Entry("weights", step, sequences, record["files"][str(step)][0], size, sha256)
+                    append_line(self.root / "index.jsonl", asdict(entry))
+                if step not in scored:
+                    rows = evaluate_params(pack(weights), sets, config)
+                    append_line(self.root / "metrics.jsonl", {
+                        "step": step, "sequences": sequences, "training_loss": self.found.losses.get(step),
+                        "evaluators": rows, "weights_sha256": contents(weights)})  # fmt: skip
+                    loss = next(r["value"] for r in rows if r["metric"] == "loss")
+                    shown_bar.set_postfix_str(f"loss {loss:.3f}")
+                shown_bar.update(1)
+
+
+def record_of(kind: str, found: Found, copied: bool) -> dict[str, Any]:
+    """What the manifest says of a source."""
+    return {"kind": kind, "place": found.place, "layout": found.layout, "settings": dict(found.settings),
+            "files": {str(step): list(files) for step, files in found.files.items()}, "pickles": found.pickles,
+            "more": dict(found.more), "copied": copied}  # fmt: skip
+
+
+def _continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a series that is there, with the checkpoints that came since.
+
+    Raises:
+        SeriesError: the directory holds another run.
+    """
+    before = manifest.get("source")
+    if before is None:
+        raise SeriesError(f"{shown(root)} holds a run already, which mechicl trained: open the source elsewhere with "
+                          "--out DIR.")  # fmt: skip
+    for key in ("kind", "place", "layout", "settings"):
+        if before[key] != record[key]:
+            what = f"of {before['place']}" if key == "place" else f"whose {key} differ"
+            raise SeriesError(f"{shown(root)} holds another series, {what}: open this one elsewhere with --out DIR.")
+    return before | {"files": before["files"] | record["files"], "more": before["more"] | record["more"]}
+
+
+def _weights(record: Mapping[str, Any], paths: Sequence[Path]) -> Params:
+    from mechicl.sources.reading import converted
+
+    return converted(record, paths)
+
+
+@reading()
+def _difference(weights: Params, model: ModelConfig, batch: Any, want: Tensor) -> float:
+    """How far logits are from those that are wanted, at most, relative to their spread where that is above 1."""
+    from mechicl.engine.forward import forward, logits
+    from mechicl.models.params import pack
+
+    params = pack(weights)
+    got = logits(params, forward(params, batch, model).final)
+    return float((got - want).abs().max() / max(1.0, float(want.std())))
+
+
+def contents(weights: Params) -> str:
+    """sha256 of the numbers of a checkpoint, whatever files and names they had."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(name.encode() + weights[name].contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _name(text: str) -> str:
+    """A run's name from a folder's."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "series"
+
+
+def _model(found: Found) -> ModelConfig:
+    return model_of(LAYOUTS.find(found.layout).fields(found.settings))

@@ -1,0 +1,123 @@
+"""Folders of Hugging Face's Trainer: checkpoint-500/, checkpoint-1000/, ..., each with its config.json and weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.sources.base import PICKLED, Asked, Found, Source, by_step, register, step_in
+from mechicl.system.disk import is_file
+from mechicl.system.files import read_json
+from mechicl.system.paths import given
+
+CONFIG, WHOLE, SHARDS, STATE = "config.json", "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
+# Of config.json, what says nothing of the model.
+_NOT_THE_MODEL = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "architectures")
+
+
+@register
+class Trainer(Source):
+    kind = "trainer"
+    says = "a folder with a folder for each step, as checkpoint-500/, that has config.json and model.safetensors"
+
+    def claims(self, place: str) -> bool:
+        return bool(_folders(given(place)))
+
+    def find(self, place: str, asked: Asked) -> Found:
+        root = given(place)
+        folders = _folders(root)
+        if not folders:
+            raise ConfigError(f"{root} has no folder with a number in its name and a {CONFIG} in it: expected "
+                              f"{self.says}.")  # fmt: skip
+        files = by_step([(step, _weights(root, folder, asked.pickles)) for step, folder in folders], root,
+                        "Move one of them elsewhere.")  # fmt: skip
+        newest = dict(folders)[max(files)]
+        state = _read_or_none(newest / STATE)
+        size = state.get("train_batch_size")
+        tokenizer = next((p for folder in (newest, root) if is_file(p := folder / "tokenizer.json")), None)
+        return Found(
+            place=str(root), layout="transformers", settings=_settings(folders), files=files,
+            losses=_losses(state, sorted(files)), batch_size=size if type(size) is int and size > 0 else None,
+            tokenizer=tokenizer, pickles=asked.pickles,
+        )  # fmt: skip
+
+
+def _folders(root: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of every folder that holds a model."""
+    try:
+        inside = sorted(root.iterdir()) if root.is_dir() else []
+    except OSError as error:
+        raise SeriesError(f"{root} cannot be read: {error.strerror or error}.") from error
+    numbered = [(step_in(path.name), path) for path in inside if path.is_dir()]
+    return [(step, path) for step, path in numbered if step is not None and is_file(path / CONFIG)]
+
+
+def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
+    """The files of one folder's weights, relative to `root`.
+
+    Raises:
+        ConfigError: there are none that may be read.
+    """
+    name = folder.relative_to(root).as_posix()
+    if is_file(folder / WHOLE):
+        return (f"{name}/{WHOLE}",)
+    if is_file(folder / SHARDS):
+        return tuple(f"{name}/{part}" for part in shards(read_json(folder / SHARDS), folder / SHARDS))
+    old = sorted(p.name for p in folder.glob("pytorch_model*") if p.suffix in PICKLED)
+    if old and pickles:
+        return tuple(f"{name}/{part}" for part in old)
+    if old:
+        raise ConfigError(f"{folder} has its weights in a pickle ({old[0]}), which could run anything as it is read. "
+                          "If you trust it, add --pickles: then only tensors are read from it.")  # fmt: skip
+    raise ConfigError(f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts.")
+
+
+def shards(index: dict, where: object) -> list[str]:
+    """The files that an index of shards names, each once, all in its own folder.
+
+    Raises:
+        ConfigError: it is no such index.
+    """
+    parts = index.get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(x, str) and Path(x).name == x for x in parts.values()):
+        raise ConfigError(f"{where}: expected a table `weight_map` from tensors to files beside it.")
+    return sorted(set(parts.values()))
+
+
+def _settings(folders: list[tuple[int, Path]]) -> dict[str, Any]:
+    """What all config.json say of the model.
+
+    Raises:
+        ConfigError: two say different things.
+    """
+    read = [(folder, read_json(folder / CONFIG)) for _, folder in folders]
+    first, settings = read[0]
+    for folder, other in read[1:]:
+        for key in sorted({*settings, *other} - set(_NOT_THE_MODEL)):
+            if settings.get(key) != other.get(key):
+                raise ConfigError(f"{folder / CONFIG} has {key}={other.get(key)!r}, but {first / CONFIG} has "
+                                  f"{settings.get(key)!r}: a series is one model.")  # fmt: skip
+    return settings
+
+
+def _losses(state: dict, steps: list[int]) -> dict[int, float]:
+    """Step -> mean of the losses that the Trainer logged since the checkpoint before."""
+    logged = [(x["step"], x["loss"]) for x in state.get("log_history", ()) if isinstance(x, dict)
+              and isinstance(x.get("loss"), float) and isinstance(x.get("step"), int)]  # fmt: skip
+    out, before = {}, -1
+    for step in steps:
+        since = [loss for at, loss in logged if before < at <= step]
+        out |= {step: sum(since) / len(since)} if since else {}
+        before = step
+    return out
+
+
+def _read_or_none(path: Path) -> dict:
+    """A JSON table, or an empty one where there is none: what it says is good to know, and not needed."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

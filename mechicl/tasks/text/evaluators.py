@@ -1,0 +1,42 @@
+"""The questions that are asked of a language model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mechicl.registry import Evaluator, register
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mechicl.config import Config
+
+
+def _repeat(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
+    from mechicl.tasks.text.batch import repeated
+
+    assert config.task is not None
+    return repeated(config.task.n_outputs, n, config.task.n_tokens, rng)
+
+
+def _text(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
+    from mechicl.tasks.text.batch import windows
+
+    assert config.task is not None
+    return windows(source, n, config.task.n_tokens, rng)
+
+
+for _evaluator in (
+    Evaluator(
+        name="repeat", task="text", draw=_repeat, label="Repeat (random tokens)",
+        meaning="random tokens, and the same again: the share of the second half that is predicted",
+        favours="context", colour="#0072B2", symbol="circle", primary_metric="token_acc", quantity="accuracy",
+    ),
+    Evaluator(
+        name="text", task="text", draw=_text, applies=lambda config: getattr(config.task, "corpus", None) is not None,
+        needs="a text (mechicl open SOURCE --tokens FILE)", label="Text (next token)",
+        meaning="windows of a text: the share of next tokens that is predicted", favours="weights",
+        colour="#C8501E", symbol="diamond", primary_metric="token_acc", quantity="accuracy", answer_shown=False,
+    ),
+):  # fmt: skip
+    register(_evaluator)

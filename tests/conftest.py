@@ -126,11 +126,12 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from analyses.door import ANALYSES
     from mechicl import doors, plugins, recipes, registry
     from mechicl.measures.door import MEASURES
+    from mechicl.sources.base import SOURCES
     from mechicl.tasks.base import TASKS
     from mechicl.tasks.exemplar_label.banks.kinds import BANKS
 
     registries = {"analysis": ANALYSES, "bank kind": BANKS, "measure": MEASURES, "recipe": recipes.RECIPES,
-                  "evaluator": registry.EVALUATORS, "task": TASKS}  # fmt: skip
+                  "evaluator": registry.EVALUATORS, "task": TASKS, "source": SOURCES}  # fmt: skip
     before, asked, modules, path = set(doors._HOMES), set(plugins._asked), set(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path

@@ -39,7 +39,7 @@ def verb(command: str) -> str:
 
 def test_the_readme_shows_commands():
     assert {verb(c) for c in COMMANDS} == {"recipes", "show", "verify", "analyze", "report", "train", "densify", "app",
-                                           "sweep", "features", "ablate", "measure"}  # fmt: skip
+                                           "sweep", "features", "ablate", "measure", "open"}  # fmt: skip
     assert {"make demo", "make test"} <= set(shell_lines())
 
 
@@ -57,6 +57,7 @@ def test_every_command_parses(command, monkeypatch):
     for name in verbs:
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))
     fresh.command(name="app")(functools.wraps(cli.open_app)(record("app")))
+    fresh.command(name="open")(functools.wraps(cli.open_checkpoints)(record("open")))
     monkeypatch.setattr(cli, "app", fresh)
     cli.main(shlex.split(command)[1:])
     assert seen == [verb(command)]

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import mechicl
 from mechicl import cli
@@ -67,7 +69,7 @@ def test_the_page_shows_the_file_that_runs(name):
 
 
 def test_the_page_shows_every_door():
-    wanted = ["Bank", "Evaluator", "Intervention", "Measure", "Analysis", "Task"]
+    wanted = ["Bank", "Evaluator", "Intervention", "Measure", "Analysis", "Task", "Source"]
     assert [w for w in wanted if not re.search(rf"^## {w}\b", PAGE, flags=re.M)] == []
 
 
@@ -205,3 +207,25 @@ def test_a_task(run):
     resumed = subprocess.run([sys.executable, "-m", "mechicl.cli", "show", "lines"], capture_output=True, text=True)
     assert resumed.returncode != 0
     assert "--plugin regression" in resumed.stderr
+
+
+def test_a_source(run):
+    from mechicl.models.lens import hooked_transformer
+    from mechicl.sources.layouts import model_of
+
+    fields = {"n_layers": 2, "d_model": 16, "n_heads": 2, "d_head": 8, "n_ctx": 20, "d_vocab": 12, "attn_only": True,
+              "normalization_type": "LN", "positional_embedding_type": "standard"}  # fmt: skip
+    Path("mine").mkdir()
+    Path("mine/config.json").write_text(json.dumps(fields))
+    model = hooked_transformer(model_of(fields))
+    for step in (0, 100):
+        for i, p in enumerate(model.parameters()):
+            torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(step + i))
+        np.savez(f"mine/step-{step}.npz", **{name: p.detach().numpy() for name, p in model.named_parameters()})
+    code, out = run("open", "mine", "--out", "opened", "--n", "20", "--plugin", "npz_series", "--quiet")
+    assert (code, "2 checkpoints, to step 100" in out) == (0, True), out
+    series = open_series("opened")
+    assert series.steps == [0, 100]
+    assert torch.equal(series.weights(100)["blocks.1.attn.W_Q"], model.W_Q[1])
+    assert run("show", "opened", "--plugin", "npz_series")[0] == 0
+    assert run("open", "mine", "--out", "other", "--kind", "parquet")[0] == 2

@@ -9,14 +9,14 @@ from tyro.conf import DisallowNone
 
 import mechicl
 from mechicl import plugins
-from mechicl.cli.create import densify, features, recipes, sweep, train
+from mechicl.cli.create import densify, features, open_checkpoints, recipes, sweep, train
 from mechicl.cli.look import ablate, analyze, measure, open_app, report, show, verify
 from mechicl.cli.verbs import app
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.output import never_crash
 
-__all__ = ["ablate", "analyze", "app", "densify", "features", "main", "measure", "open_app", "recipes", "report",
-           "show", "sweep", "train", "verify"]  # fmt: skip
+__all__ = ["ablate", "analyze", "app", "densify", "features", "main", "measure", "open_app", "open_checkpoints",
+           "recipes", "report", "show", "sweep", "train", "verify"]  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> None:

@@ -18,11 +18,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mechicl.doors import Door
 from mechicl.errors import ConfigError
 from mechicl.system.paths import given
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
 
@@ -90,6 +93,16 @@ class Source(ABC):
             record: what the manifest says of the source (`opening.record_of`).
         """
         return [Path(record["place"]) / name for name in record["files"][str(step)]]
+
+    def tensors(self, paths: Sequence[Path], pickles: bool) -> dict[str, Tensor]:
+        """What the files of a step hold, under the names of the layout.
+
+        Raises:
+            SeriesError: they cannot be read.
+        """
+        from mechicl.sources.reading import tensors_of
+
+        return tensors_of(paths, pickles)[0]
 
     def here(self, record: Mapping[str, Any], step: int) -> list[Path]:
         """Those of `fetch` that lie on this machine anyway, to see whether they changed."""

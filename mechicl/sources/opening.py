@@ -146,8 +146,6 @@ class _Opening:
         Raises:
             SeriesError: they do not.
         """
-        from mechicl.sources.reading import tensors_of
-
         record, layout = series.manifest["source"], LAYOUTS.find(self.found.layout)
         if "checked" in record:
             return
@@ -155,7 +153,7 @@ class _Opening:
         batch = series.evaluation_set("repeat", n=2)
         for step in dict.fromkeys((steps[0], steps[-1])):
             paths = self.source.fetch(record, step)
-            tensors, _ = tensors_of(paths, self.found.pickles)
+            tensors = self.source.tensors(paths, self.found.pickles)
             with reading():
                 want = layout.answers(dict(tensors), self.found.settings, batch.ids)
             if want is None:

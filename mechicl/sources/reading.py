@@ -67,7 +67,7 @@ def converted(record: Mapping[str, Any], paths: Sequence[Path]) -> Params:
     """What files of a source's layout hold, in HookedTransformer's names and shapes; errors as of `weights`."""
     from mechicl.sources.layouts import LAYOUTS
 
-    tensors, _ = tensors_of(paths, record["pickles"])
+    tensors = SOURCES.find(record["kind"]).tensors(paths, record["pickles"])
     try:
         return LAYOUTS.find(record["layout"]).weights(tensors, record["settings"])
     except (KeyError, RuntimeError, ValueError) as error:

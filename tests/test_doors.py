@@ -45,4 +45,4 @@ def test_what_is_built_in_has_one_order_whatever_is_imported_first(first):
     code = f"import {first}\nfrom mechicl.registry import EVALUATORS\nprint(*EVALUATORS)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[:2] == ["train", "icl"]
-    assert done.stdout.split()[-3:] == ["recall", "inference", "conflict"]
+    assert done.stdout.split()[-5:] == ["recall", "inference", "conflict", "repeat", "text"]

@@ -176,7 +176,7 @@ def _by_transformer_lens(settings: Mapping[str, Any]) -> Fields:
     from mechicl.models.lens import loading_from_pretrained
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        (Path(folder) / "config.json").write_text(json.dumps(dict(settings)), "utf-8")
+        (Path(folder) / "config.json").write_text(json.dumps(dict(settings)), encoding="utf-8")
         try:
             found = loading_from_pretrained.convert_hf_model_config(folder)
         except Exception as error:  # of another library's making, of whatever kind

@@ -22,8 +22,8 @@ SEEN = {
 XYZ = np.array([[0.412456, 0.357576, 0.180438], [0.212673, 0.715152, 0.072175], [0.019334, 0.119192, 0.950304]])
 GROUNDS = {"light": "#ffffff", "dark": "#1d2125"}  # app.css' panels
 THEMES = ("light", "dark")
-# Evaluators that one run may have: of a plain run, and where few labels are dealt out anew per sequence.
-TOGETHER = [applying(recipes.get(name)) for name in ("demo", "induction-2024", "markov")]
+# Evaluators that one run may have: of a plain run, where few labels are dealt out anew, of chains, of a language model.
+TOGETHER = [*(applying(recipes.get(name)) for name in ("demo", "induction-2024", "markov")), ["repeat", "text"]]
 
 
 def lab(colour: str, seen: str = "normal") -> np.ndarray:

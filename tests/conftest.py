@@ -83,9 +83,9 @@ _models: weakref.WeakSet = weakref.WeakSet()  # every ICLTransformer that is ali
 
 
 def _track_models() -> None:
-    """Register ICLTransformers as they are built, once mechicl.model has been imported: importing
+    """Register ICLTransformers as they are built, once mechicl.models.hooked has been imported: importing
     it here would cost every session the seconds that transformer_lens takes."""
-    module = sys.modules.get("mechicl.model")
+    module = sys.modules.get("mechicl.models.hooked")
     cls = getattr(module, "ICLTransformer", None)
     if cls is None or hasattr(cls.__init__, "tracks"):
         return

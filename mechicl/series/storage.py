@@ -19,7 +19,7 @@ from mechicl.models import dtypes
 from mechicl.system.commands import command
 from mechicl.system.disk import is_file, own_place, reason
 from mechicl.system.disk import locked as locked
-from mechicl.system.files import append_line, bytes_of, read_jsonl, write_atomic
+from mechicl.system.files import append_line, bytes_of, read_jsonl, temporary_of, write_atomic
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
@@ -157,8 +157,9 @@ def load_latest(root: Path) -> Params | None:
 
 def drop_latest(root: Path) -> None:
     """The run has ended: nothing will be resumed. In a run that is read-only by now it stays, and does no harm."""
-    with suppress(OSError):
-        (root / LATEST).unlink(missing_ok=True)
+    for path in (root / LATEST, temporary_of(root / LATEST)):  # or what a kill left of it
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def file_problem(root: Path, entry: Entry) -> str | None:

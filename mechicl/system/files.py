@@ -74,6 +74,11 @@ def write_json(path: Path, value: dict) -> None:
     write_atomic(path, json.dumps(value, indent=1).encode() + b"\n")
 
 
+def temporary_of(path: Path) -> Path:
+    """Where a file is written before it stands at `path`."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Put `data` at `path`, whole or not at all, and on the disk when this returns. A link there is replaced;
     what it leads to stays as it is.
@@ -81,7 +86,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         SeriesError: the disk is full, or another reason of the system's; nothing was changed.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_of(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if temporary.is_symlink():

@@ -14,7 +14,7 @@ from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
-from mechicl.series.storage import LATEST, load_latest, load_tensors
+from mechicl.series.storage import LATEST, drop_latest, load_latest, load_tensors
 from mechicl.series.verify import verify
 from mechicl.system.files import read_jsonl, write_atomic
 from mechicl.training.loop import densify, resume, resumes_from, train
@@ -100,6 +100,14 @@ def test_killed_and_resumed(workers, config, kept, tmp_path, at):
     again = "resume" if (root / "manifest.json").exists() else "train"
     assert workers.run(again, root, config=to_dict(config)) == 0
     same(open_series(root), kept)
+
+
+def test_what_a_kill_left_of_the_latest_state_goes_with_it(tmp_path):
+    (tmp_path / LATEST).write_bytes(b"whole")
+    (tmp_path / f".{LATEST}.tmp").write_bytes(b"half")
+    drop_latest(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
 
 
 def test_goes_on_from_the_latest_state(config, tmp_path, kept, monkeypatch):

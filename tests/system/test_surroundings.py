@@ -167,7 +167,7 @@ def test_the_environment_decides_nothing(tmp_path):
     found = []
     for i, extra in enumerate(({}, {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "MKL_NUM_THREADS": "3",
                                     "PYTHONHASHSEED": "7"})):  # fmt: skip
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **extra}
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2])), **extra}
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path / str(i) / "x")], env=env, check=True,
                               capture_output=True, text=True)  # fmt: skip
         found.append(done.stdout.split()[-1])

@@ -68,11 +68,11 @@ class AblateMLPs(Intervention):
     def edits(
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
-        def put(hook: str) -> Tensor | float:
-            if self.kind == "zero":
-                return 0.0
-            out = intact[hook]  # [*lead, b, t, d]
-            return out.mean(-3, keepdim=True) if self.kind == "mean" else out.roll(1, dims=-3)
-
         hooks = [f"blocks.{layer}.hook_mlp_out" for layer in self.layers]
-        return {hook: Edit(0.0, put(hook)) for hook in hooks}
+        return {hook: Edit(0.0, 0.0 if self.kind == "zero" else of_others(intact[hook], self.kind)) for hook in hooks}
+
+
+def of_others(x: Tensor, kind: str) -> Tensor:
+    """What 'mean' or 'resample' puts in the place of an activation [*lead, b, t, d]: over all sequences, or of the
+    next one."""
+    return x.mean(-3, keepdim=True) if kind == "mean" else x.roll(1, dims=-3)

@@ -13,6 +13,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
+from mechicl.interventions.mlps import of_others
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
 
@@ -77,8 +78,7 @@ class AblatePositions(Intervention):
                 out[hook] = Edit((~there).float(), 0.0)
                 continue
             x = intact[hook]  # [*lead, b, t, d]
-            put = x.mean(-3, keepdim=True) if self.kind == "mean" else x.roll(1, dims=-3)
-            out[hook] = Edit((~there).to(x), there.to(x) * put)
+            out[hook] = Edit((~there).to(x), there.to(x) * of_others(x, self.kind))
         return out
 
 

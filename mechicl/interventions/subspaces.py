@@ -14,6 +14,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
+from mechicl.interventions.positions import check_layers
 from mechicl.loading import whole
 from mechicl.tasks.batch import TaskBatch
 
@@ -80,8 +81,7 @@ class RemoveSubspace(Intervention):
         return self.layer, None
 
     def check(self, model: ModelConfig) -> None:
-        if not 0 <= self.layer < model.n_layers:
-            raise ConfigError(f"there is no layer {self.layer}: this model has layers 0..{model.n_layers - 1}.")
+        check_layers((self.layer,), model)
         if self.at == "mlp" and not model.has_mlp(self.layer):
             raise ConfigError(f"there is no MLP in layer {self.layer}: take at='heads', 'input' or 'output'.")
         if len(self.directions) != model.d_model:

@@ -29,6 +29,7 @@ test-slow: .venv/.dev  ## the rest of them
 
 check: .venv/.dev  ## lint, layers and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
@@ -37,6 +38,7 @@ docs: .venv/.docs  ## the documentation as a site, in build/site; warnings are e
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 bench: .venv/.dev  ## our speed beside plain TransformerLens, as ratios (half an hour)
 	$(BIN)/python benchmarks

@@ -93,7 +93,8 @@ def _skipped(entry: Analysis, missing: list[str], series: Series) -> Findings:
 
     from analyses.findings import Findings
 
-    needs = {x: f"needs {EVALUATORS[x].lacking(series.config)}" if x in EVALUATORS else "is not registered"
-             for x in missing}  # fmt: skip
+    needs = {
+        x: f"needs {EVALUATORS[x].lacking(series.config)}" if x in EVALUATORS else "is not registered" for x in missing
+    }
     said = [f"Skipped: it looks at the evaluator {x!r}, which {what}." for x, what in needs.items()]
     return Findings(entry.name, entry.question, said, pd.DataFrame())

@@ -74,25 +74,56 @@ def strongest_head(series: Series, table: pd.DataFrame) -> tuple[int, int]:
 
 def _targets(series: Series, table: pd.DataFrame) -> go.Figure:
     layers = range(series.config.model.n_layers)
-    fig = make_subplots(rows=1, cols=len(layers), shared_yaxes=True, horizontal_spacing=0.04,
-                        subplot_titles=[f"layer {la}" for la in layers])  # fmt: skip
+    fig = make_subplots(
+        rows=1,
+        cols=len(layers),
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=[f"layer {la}" for la in layers],
+    )
     for layer in layers:
         for metric, (label, colour, symbol) in targets(table).items():
             rows = table[(table.metric == metric) & (table.layer == layer) & (table.sequences > 0)]
             mean = rows.groupby("sequences").value.mean()
-            fig.add_trace(go.Scatter(x=mean.index, y=mean, name=label, legendgroup=label, showlegend=layer == 0,
-                                     mode="lines+markers", line={"color": colour, "width": 2},
-                                     marker={"symbol": symbol, "size": 8, "maxdisplayed": MARKED},
-                                     hovertemplate="%{y:.3f}"),
-                          row=1, col=layer + 1)  # fmt: skip
+            fig.add_trace(
+                go.Scatter(
+                    x=mean.index,
+                    y=mean,
+                    name=label,
+                    legendgroup=label,
+                    showlegend=layer == 0,
+                    mode="lines+markers",
+                    line={"color": colour, "width": 2},
+                    marker={"symbol": symbol, "size": 8, "maxdisplayed": MARKED},
+                    hovertemplate="%{y:.3f}",
+                ),
+                row=1,
+                col=layer + 1,
+            )
             even = rows.groupby("sequences").uniform.first()
-            fig.add_trace(go.Scatter(x=even.index, y=even, name="uniform attention", legendgroup="uniform",
-                                     showlegend=layer == 0 and metric == next(iter(targets(table))), mode="lines",
-                                     line={"color": colour, "width": 1, "dash": "dot"}, opacity=0.6,
-                                     hoverinfo="skip"), row=1, col=layer + 1)  # fmt: skip
+            fig.add_trace(
+                go.Scatter(
+                    x=even.index,
+                    y=even,
+                    name="uniform attention",
+                    legendgroup="uniform",
+                    showlegend=layer == 0 and metric == next(iter(targets(table))),
+                    mode="lines",
+                    line={"color": colour, "width": 1, "dash": "dot"},
+                    opacity=0.6,
+                    hoverinfo="skip",
+                ),
+                row=1,
+                col=layer + 1,
+            )
     on, n = series.task.circuit.evaluator, int(table.n.max())
-    finish(fig, "Where attention goes", f"mean over heads, {on}, n = {n:,} sequences; "
-           "dotted: what attention to all positions alike has, in the colour of its line", 440)  # fmt: skip
+    finish(
+        fig,
+        "Where attention goes",
+        f"mean over heads, {on}, n = {n:,} sequences; "
+        "dotted: what attention to all positions alike has, in the colour of its line",
+        440,
+    )
     fig.update_yaxes(title_text="attention", range=[0, 1], col=1)
     fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.22}, margin={"t": 96})
     return sequences_axis(fig)
@@ -107,10 +138,13 @@ def _text(series: Series, table: pd.DataFrame) -> list[str]:
         if "query_to_label" not in even:
             told = "; ".join(
                 f"{words.removeprefix('→ ')} {at[0, score]:.2f} and {at[last, score]:.2f} ({even[score]:.2f})"
-                for score, (words, _, _) in OF_TOKENS.items() if score in even
-            )  # fmt: skip
-            lines.append(f"At {name} ({short(series.sequences_seen(step))} sequences), attention in layer 0 and layer "
-                         f"{last}, means over heads (uniform attention in brackets): {told}.")  # fmt: skip
+                for score, (words, _, _) in OF_TOKENS.items()
+                if score in even
+            )
+            lines.append(
+                f"At {name} ({short(series.sequences_seen(step))} sequences), attention in layer 0 and layer "
+                f"{last}, means over heads (uniform attention in brackets): {told}."
+            )
             continue
         lines.append(
             f"At {name} ({short(series.sequences_seen(step))} sequences): labels attend "

@@ -24,8 +24,10 @@ class Findings:
     figures: dict[str, go.Figure] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return (f"Findings({self.name!r}: {self.question} {len(self.text)} findings, a table of {len(self.table):,} "
-                f"rows, figures {', '.join(self.figures) or 'none'})")  # fmt: skip
+        return (
+            f"Findings({self.name!r}: {self.question} {len(self.text)} findings, a table of {len(self.table):,} "
+            f"rows, figures {', '.join(self.figures) or 'none'})"
+        )
 
     def stating(self, setting: str) -> Findings:
         """The same, every figure with the run's setting as the last line of its title."""

@@ -43,8 +43,9 @@ def run(series: Series, progress: bool = True) -> Findings:
     mapped = _mapped(series)
     figures = {
         f"{kind}_{evaluator}": _heatmap(single, evaluator, kind, mapped)
-        for kind in ("zero", "mean") for evaluator in mapped
-    } | {"icl_heads": _group_figure(series, grouped, group)}  # fmt: skip
+        for kind in ("zero", "mean")
+        for evaluator in mapped
+    } | {"icl_heads": _group_figure(series, grouped, group)}
     table = pd.concat([single, grouped], ignore_index=True)
     return Findings("head_ablations", QUESTION, _text(series, single, grouped, group), table, figures)
 
@@ -76,17 +77,21 @@ def _heatmap(single: pd.DataFrame, evaluator: str, kind: str, mapped: list[str])
     limit = fitted(single.effect[single.evaluator.isin(mapped)], 0.01)
     rows = single[(single.evaluator == evaluator) & single.intervention.str.startswith(f"{kind} ")]
     return heads_by_time(
-        rows, f"{kind.capitalize()}-ablating one head: effect on {NAMES[evaluator]}",
+        rows,
+        f"{kind.capitalize()}-ablating one head: effect on {NAMES[evaluator]}",
         f"ablated minus intact {EVALUATORS[evaluator].quantity}, n = {int(rows.n.iloc[0]):,} sequences per cell",
-        value="effect", limits=(-limit, limit), meaning="effect",
+        value="effect",
+        limits=(-limit, limit),
+        meaning="effect",
         colorbar=f"change in {EVALUATORS[evaluator].quantity}",
-    )  # fmt: skip
+    )
 
 
 def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go.Figure:
     shown = main(series.config)
-    fig = make_subplots(rows=1, cols=len(shown), shared_yaxes=True, horizontal_spacing=0.02,
-                        subplot_titles=[NAMES[e] for e in shown])  # fmt: skip
+    fig = make_subplots(
+        rows=1, cols=len(shown), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=[NAMES[e] for e in shown]
+    )
     others = table[table.condition == "random heads"].intervention.unique()
     controls = described(str(group), others)
     table = table[table.sequences > 0]
@@ -99,22 +104,33 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
         if len(others) > 1:
             low, high = random.min(), random.max()
             fig.add_trace(go.Scatter(x=low.index, y=low, **edge), 1, col)
-            fig.add_trace(go.Scatter(x=high.index, y=high, **edge, fill="tonexty",
-                                     fillcolor="rgba(150,150,150,0.25)"), 1, col)  # fmt: skip
+            fig.add_trace(
+                go.Scatter(x=high.index, y=high, **edge, fill="tonexty", fillcolor="rgba(150,150,150,0.25)"), 1, col
+            )
         if len(others):
             middle = random.median()
-            fig.add_trace(go.Scatter(x=middle.index, y=middle, line=grey, name=f"{controls}, ablated",
-                                     **style), 1, col)  # fmt: skip
+            fig.add_trace(go.Scatter(x=middle.index, y=middle, line=grey, name=f"{controls}, ablated", **style), 1, col)
         for condition, dash in (("intact", "solid"), ("ICL heads", "dash")):
             line = rows[rows.condition == condition]
             name = "ICL heads ablated" if condition == "ICL heads" else condition
-            fig.add_trace(go.Scatter(x=line.sequences, y=line.value, name=name, **style,
-                                     line={"color": COLOURS[evaluator] if condition == "intact" else "#111",
-                                           "dash": dash, "width": 2}), 1, col)  # fmt: skip
+            fig.add_trace(
+                go.Scatter(
+                    x=line.sequences,
+                    y=line.value,
+                    name=name,
+                    **style,
+                    line={"color": COLOURS[evaluator] if condition == "intact" else "#111", "dash": dash, "width": 2},
+                ),
+                1,
+                col,
+            )
     heads = " ".join(f"L{la}H{h}" for la, h in group.heads)
-    finish(fig, "The ICL heads, taken out at every step",
-           f"zero-ablating {heads}, chosen at {_short(series)}'s peak on other sequences; controls: {controls}",
-           420)  # fmt: skip
+    finish(
+        fig,
+        "The ICL heads, taken out at every step",
+        f"zero-ablating {heads}, chosen at {_short(series)}'s peak on other sequences; controls: {controls}",
+        420,
+    )
     fig.update_yaxes(range=[min(0.0, max(LOWEST_SHOWN, table.value.min())), 1.01])
     fig.update_yaxes(title_text=quantity(series.config), col=1)
     fig.update_layout(legend={"orientation": "h", "y": -0.24}, margin={"t": 104})
@@ -132,8 +148,11 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
         return ["ICL never formed in this run, so there are no ICL heads to follow; the tables hold every ablation."]
     peak, last = series.step_at(phases[on].peak or 0), series.end
     led = looked_at(series.config)
-    lines = [f"ICL heads (chosen at {short(series.sequences_seen(peak))} sequences on other sequences): "
-             + " ".join(f"L{la}H{h}" for la, h in group.heads) + "."]  # fmt: skip
+    lines = [
+        f"ICL heads (chosen at {short(series.sequences_seen(peak))} sequences on other sequences): "
+        + " ".join(f"L{la}H{h}" for la, h in group.heads)
+        + "."
+    ]
     for name, step in ((f"{EVALUATORS[led].short}'s peak", peak), ("the end", last)):
         at = grouped[grouped.step == step]
         parts = []
@@ -160,8 +179,10 @@ def _against_others(rows: pd.DataFrame, name: str = "Flip") -> str:
     if group.effect_high >= 0:
         return f"Without its ICL heads {name} at its peak changes by {told}: they are not shown to matter."
     as_much = int((others.effect <= group.effect).sum())
-    return (f"Without its ICL heads {name} at its peak changes by {told}; {as_much} of {len(others)} other sets cost "
-            "as much.")  # fmt: skip
+    return (
+        f"Without its ICL heads {name} at its peak changes by {told}; {as_much} of {len(others)} other sets cost "
+        "as much."
+    )
 
 
 def _costliest(rows: pd.DataFrame, name: str = "ICL") -> str:
@@ -172,7 +193,11 @@ def _costliest(rows: pd.DataFrame, name: str = "ICL") -> str:
     among = f"95% intervals for all {len(rows)} heads together"
     many = f"{int(rows.effect.lt(-0.05).sum())} of {len(rows)} heads cost more than .05"
     if worst.joint_high >= 0:
-        return (f"no single head's loss is sure to cost {name} anything ({among}); the largest loss is "
-                f"L{worst.layer}H{worst['head']}'s, {told}; {many}.")  # fmt: skip
-    return (f"the single head whose loss costs {name} most is L{worst.layer}H{worst['head']} ({told}); for {sure} of "
-            f"{len(rows)} heads a loss is sure ({among}); {many}.")  # fmt: skip
+        return (
+            f"no single head's loss is sure to cost {name} anything ({among}); the largest loss is "
+            f"L{worst.layer}H{worst['head']}'s, {told}; {many}."
+        )
+    return (
+        f"the single head whose loss costs {name} most is L{worst.layer}H{worst['head']} ({told}); for {sure} of "
+        f"{len(rows)} heads a loss is sure ({among}); {many}."
+    )

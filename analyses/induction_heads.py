@@ -34,36 +34,47 @@ def run(series: Series, progress: bool = True) -> Findings:
     logits = logit_attribution(series, progress=progress)
     looked_at = attention[attention.evaluator == circuit.evaluator]
     on = EVALUATORS[circuit.evaluator].name
-    figures = {"induction_strength": _heatmap(looked_at, circuit.induction, on),
-               "previous_token": _heatmap(looked_at, circuit.previous, on),
-               "query_to_match": _heatmap(looked_at, circuit.match, on)}  # fmt: skip
+    figures = {
+        "induction_strength": _heatmap(looked_at, circuit.induction, on),
+        "previous_token": _heatmap(looked_at, circuit.previous, on),
+        "query_to_match": _heatmap(looked_at, circuit.match, on),
+    }
     contrast = _contrast(logits[(logits.evaluator == on) & logits["head"].notna()])
     if len(contrast):
         limit = float(np.ceil(contrast.value.abs().max())) or 1.0
         figures["attribution"] = heads_by_time(
-            contrast, f"Direct logit attribution on {on}",
+            contrast,
+            f"Direct logit attribution on {on}",
             "what a head adds to the in-context label's logit, minus to the in-weights label's; 0: it favours neither",
-            limits=(-limit, limit), colorbar="logits", meaning="logit",
-        )  # fmt: skip
+            limits=(-limit, limit),
+            colorbar="logits",
+            meaning="logit",
+        )
     table = pd.concat([attention, logits], ignore_index=True)
     return Findings("induction_heads", QUESTION, _text(series, looked_at, contrast), table, figures)
 
 
 _READ = {  # score -> what a reader of its map must know
     "induction_strength": "attention from the query to the matching exemplar's label, minus to the other; above 0: "
-                          "follows the context; below: follows the weights",
+    "follows the context; below: follows the weights",
     "label_to_exemplar": "attention from a label to the exemplar before it",
     "query_to_match": "attention from the query to the matching exemplar: the other way to find the label, since the "
-                      "next layer can follow its position",
-}  # fmt: skip
+    "next layer can follow its position",
+}
 
 
 def _heatmap(table: pd.DataFrame, metric: str, on: str) -> go.Figure:
     rows, score = table[table.metric == metric], NAMED[metric]
     title = score.name[0].upper() + score.name[1:]
     read = _READ.get(metric, score.meaning[0].lower() + score.meaning[1:].rstrip("."))
-    return heads_by_time(rows, title, f"{read} ({on})", limits=score.limits, colorbar="attention",
-                         baseline=("uniform attention", float(rows.uniform.iloc[0])))  # fmt: skip
+    return heads_by_time(
+        rows,
+        title,
+        f"{read} ({on})",
+        limits=score.limits,
+        colorbar="attention",
+        baseline=("uniform attention", float(rows.uniform.iloc[0])),
+    )
 
 
 def _contrast(heads: pd.DataFrame) -> pd.DataFrame:
@@ -81,8 +92,9 @@ def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> li
     icl = "ICL" if on == "flip" else name
     found_at = series_phases(series)[on].peak
     if found_at is None:
-        return [f"{icl} never formed in this run ({name} stays within .1 of chance): no head is called part of its "
-                "circuit."]
+        return [
+            f"{icl} never formed in this run ({name} stays within .1 of chance): no head is called part of its circuit."
+        ]
     peak, last = series.step_at(found_at), series.end
     strength, then = (_at(attention, circuit.induction, step) for step in (peak, last))
     deepest, now = (rows[rows.layer == rows.layer.max()] for rows in (strength, then))
@@ -108,8 +120,10 @@ def _attributed(contrast: pd.DataFrame, peak: int, last: int) -> list[str]:
     if not len(contrast):
         return []
     added = contrast[contrast.layer == contrast.layer.max()].groupby("step").value.sum()
-    return [f"The last layer's heads together add {added.loc[peak]:+.2f} logits to the in-context label over the "
-            f"in-weights one at the peak, and {added.loc[last]:+.2f} at the end."]  # fmt: skip
+    return [
+        f"The last layer's heads together add {added.loc[peak]:+.2f} logits to the in-context label over the "
+        f"in-weights one at the peak, and {added.loc[last]:+.2f} at the end."
+    ]
 
 
 def _named(table: pd.DataFrame, metric: str, step: int, what: str, untrained: dict[str, float]) -> str:
@@ -119,8 +133,10 @@ def _named(table: pd.DataFrame, metric: str, step: int, what: str, untrained: di
     highest = rows.sort_values("value").iloc[-1]
     level = f"uniform attention has {highest.uniform:.2f}, the highest of the untrained heads {untrained[metric]:.2f}"
     if not len(found):
-        return (f"no head is called {'an' if what[0] in 'aeiou' else 'a'} {what}: the highest {name} is "
-                f"{_value(highest)} (L{highest.layer}H{highest['head']}), and {level}.")  # fmt: skip
+        return (
+            f"no head is called {'an' if what[0] in 'aeiou' else 'a'} {what}: the highest {name} is "
+            f"{_value(highest)} (L{highest.layer}H{highest['head']}), and {level}."
+        )
     best = found.iloc[0]
     return (
         f"the strongest {what} is L{best.layer}H{best['head']} ({name} {_value(best)}); {level}. "
@@ -141,8 +157,10 @@ def _through_the_match(table: pd.DataFrame, peak: int, untrained: dict[str, floa
         f"highest of the untrained heads {untrained['query_to_match']:.2f})."
     )
     if not len(standing_out(before, "label_to_exemplar", peak, untrained)):
-        text += (" Since no head there is a previous-token head, this may be the circuit: the query learns where its "
-                 "match stands, and the last layer goes to the label next to it.")  # fmt: skip
+        text += (
+            " Since no head there is a previous-token head, this may be the circuit: the query learns where its "
+            "match stands, and the last layer goes to the label next to it."
+        )
     return [text]
 
 

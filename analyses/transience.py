@@ -21,9 +21,12 @@ def run(series: Series, progress: bool = True) -> Findings:
     """Phase times of every evaluator, from the metrics recorded during training."""
     phases = series_phases(series)
     return Findings(
-        "transience", QUESTION, _text(series, phases), _table(series, phases),
+        "transience",
+        QUESTION,
+        _text(series, phases),
+        _table(series, phases),
         {"curves": evaluator_curves(series, phases)},
-    )  # fmt: skip
+    )
 
 
 def _table(series: Series, phases: dict[str, Phases]) -> pd.DataFrame:
@@ -31,8 +34,16 @@ def _table(series: Series, phases: dict[str, Phases]) -> pd.DataFrame:
     rows = series.metrics.assign(intervention="intact").to_dict("records")
     for evaluator, found in phases.items():
         for metric, value in vars(found).items():
-            rows.append({"evaluator": evaluator, "metric": metric, "value": value, "n": 1,
-                         "intervention": "intact", "step": series.evaluated[-1]})  # fmt: skip
+            rows.append(
+                {
+                    "evaluator": evaluator,
+                    "metric": metric,
+                    "value": value,
+                    "n": 1,
+                    "intervention": "intact",
+                    "step": series.evaluated[-1],
+                }
+            )
     return tidy(series, rows)
 
 
@@ -58,8 +69,10 @@ def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
     if led is not None and led[1].peak is not None and len(loss):
         at_peak = float(loss.loss[(loss.sequences - led[1].peak).abs().idxmin()])
         end = float(loss.loss.iloc[-1])
-        lines.append(f"The training loss is {at_peak:.3f} at {led[0]}'s peak and {end:.3f} at the end: it "
-                     + (f"falls while {led[0]} fades." if end < at_peak else "does not fall after the peak."))
+        lines.append(
+            f"The training loss is {at_peak:.3f} at {led[0]}'s peak and {end:.3f} at the end: it "
+            + (f"falls while {led[0]} fades." if end < at_peak else "does not fall after the peak.")
+        )
     return lines
 
 

@@ -34,10 +34,14 @@ def machine() -> dict[str, object]:
     names = [x for x in text.splitlines() if x.startswith("model name")]
     return {
         "cpu": names[0].split(":")[1].strip() if names else platform.processor(),
-        "vector_instructions": torch.backends.cpu.get_cpu_capability(), "cores": cores(),
-        "load_average": os.getloadavg()[0], "python": platform.python_version(),
-        "torch": str(torch.__version__), "numpy": np.__version__, "numba": numba.__version__,
-    }  # fmt: skip
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": cores(),
+        "load_average": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+    }
 
 
 def main() -> None:

@@ -100,16 +100,23 @@ def more_labels(n: int) -> dict[int, dict[str, float]]:
             series = train(config, Path(folder) / "run", progress=False)
             heads, steps = every_head(config.model), series.steps[-2:]
             every, context = (
-                once(lambda m=metrics, s=series, h=heads, at=steps: evaluate(s, at, EVALUATORS, h, n, m,
-                                                                             progress=False))[0] / len(steps)
+                once(
+                    lambda m=metrics, s=series, h=heads, at=steps: evaluate(s, at, EVALUATORS, h, n, m, progress=False)
+                )[0]
+                / len(steps)
                 for metrics in (METRICS, ("in_context_acc",))
-            )  # fmt: skip
+            )
             bound = min(unembedding(series, len(heads) + 1, n) for _ in range(3))
-        out[labels] = {"ms_per_checkpoint": 1e3 * every, "unembedding_share": bound / every,
-                       "unembedding_share_of_added": bound / (every - context)}  # fmt: skip
-        print(f"each head, all metrics, {labels:>6,} labels: a checkpoint {1e3 * every:6.0f} ms of CPU; the "
-              f"unembedding's matmuls alone: {bound / every:.0%} of it, {bound / (every - context):.0%} of what all "
-              "metrics add")  # fmt: skip
+        out[labels] = {
+            "ms_per_checkpoint": 1e3 * every,
+            "unembedding_share": bound / every,
+            "unembedding_share_of_added": bound / (every - context),
+        }
+        print(
+            f"each head, all metrics, {labels:>6,} labels: a checkpoint {1e3 * every:6.0f} ms of CPU; the "
+            f"unembedding's matmuls alone: {bound / every:.0%} of it, {bound / (every - context):.0%} of what all "
+            "metrics add"
+        )
     return out
 
 
@@ -130,30 +137,39 @@ def main(checkpoints: int = 100, n: int = 1000, sample: int = 2) -> dict[str, di
         evaluate(series, some, EVALUATORS, heads, n, METRICS, progress=False)  # compiles
         hooked(series, some, heads, n, True)  # TransformerLens' first pass takes twice as long as the next
         for name, (conditions, metrics, steps) in cases.items():
-            ours, clock, table = once(lambda c=conditions, m=metrics, s=steps: evaluate(
-                series, s, EVALUATORS, c, n, m, progress=False))  # fmt: skip
+            ours, clock, table = once(
+                lambda c=conditions, m=metrics, s=steps: evaluate(series, s, EVALUATORS, c, n, m, progress=False)
+            )
             full = "acc" in metrics
             few = conditions[:16]
             theirs, waited, values = once(lambda c=few, f=full: hooked(series, some, c, n, f))
             scale = (len(conditions) + 1) / (len(few) + 1) / len(some)
             each, plain, clock_ratio = ours / len(steps), theirs * scale, waited * scale / (clock / len(steps))
             out[name] = {
-                "conditions": len(conditions), "checkpoints": len(steps), "seconds": ours,
+                "conditions": len(conditions),
+                "checkpoints": len(steps),
+                "seconds": ours,
                 "seconds_on_the_clock": clock,
-                "ms_per_checkpoint": 1e3 * each, "hooked_ms_per_checkpoint": 1e3 * plain, "ratio": plain / each,
+                "ms_per_checkpoint": 1e3 * each,
+                "hooked_ms_per_checkpoint": 1e3 * plain,
+                "ratio": plain / each,
                 "clock_ratio": clock_ratio,
                 "apart": apart(table, values, "acc" if full else "in_context_acc"),
-            }  # fmt: skip
-            print(f"{name:<34} {len(conditions):>3} x {len(steps):>4} checkpoints {clock:7.1f} s on the clock   "
-                  f"a checkpoint {1e3 * each:7.0f} ms of CPU, run_with_hooks {1e3 * plain:8.0f} ms: "
-                  f"{plain / each:5.1f}x; on the clock {clock_ratio:5.1f}x   "
-                  f"values differ by at most {out[name]['apart']:.4f}")  # fmt: skip
+            }
+            print(
+                f"{name:<34} {len(conditions):>3} x {len(steps):>4} checkpoints {clock:7.1f} s on the clock   "
+                f"a checkpoint {1e3 * each:7.0f} ms of CPU, run_with_hooks {1e3 * plain:8.0f} ms: "
+                f"{plain / each:5.1f}x; on the clock {clock_ratio:5.1f}x   "
+                f"values differ by at most {out[name]['apart']:.4f}"
+            )
             if full:
                 bound = unembedding(series, len(conditions) + 1, n)
                 added = each - out["each head, in-context metrics"]["ms_per_checkpoint"] / 1e3
                 out[name] |= {"unembedding_share": bound / each, "unembedding_share_of_added": bound / added}
-                print(f"{'':<34} the unembedding's matmuls alone: {1e3 * bound:.0f} ms = {bound / each:.0%} of it, "
-                      f"{bound / added:.0%} of what all metrics add to in-context ones")  # fmt: skip
+                print(
+                    f"{'':<34} the unembedding's matmuls alone: {1e3 * bound:.0f} ms = {bound / each:.0%} of it, "
+                    f"{bound / added:.0%} of what all metrics add to in-context ones"
+                )
         out["labels"] = more_labels(n)
     return out
 

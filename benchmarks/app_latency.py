@@ -27,8 +27,15 @@ from playwright.sync_api import sync_playwright
 from mechicl.series import open_series
 
 CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 WATCH = """() => {
   window.timings = [];
@@ -59,8 +66,9 @@ def measure(root: Path, n: int, think: float, presses: Sequence[str] = PRESSES) 
         for name in presses:
             server = subprocess.Popen(
                 [sys.executable, "-m", "mechicl.cli", "app", str(root), "--port", "0", "--no-browser"],
-                stdout=subprocess.PIPE, encoding="utf-8",
-            )  # fmt: skip
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+            )
             try:
                 assert server.stdout is not None
                 yield name, _presses(browser, server.stdout.readline().split(" at ")[1].split()[0], name, n, think)
@@ -95,8 +103,11 @@ def _presses(browser, url: str, what: str, n: int, think: float) -> np.ndarray:
             elif what == "step":
                 page.locator("body").press("ArrowRight")
             else:
-                page.evaluate("(i) => { const s = document.getElementById('slider-input'); s.value = i; "
-                              "s.dispatchEvent(new Event('input', { bubbles: true })); }", int(order[i]))  # fmt: skip
+                page.evaluate(
+                    "(i) => { const s = document.getElementById('slider-input'); s.value = i; "
+                    "s.dispatchEvent(new Event('input', { bubbles: true })); }",
+                    int(order[i]),
+                )
             page.wait_for_function(f"window.timings.length > {i}", polling=5)
             page.wait_for_timeout(1000 * think)
         times += page.evaluate("window.timings")
@@ -122,9 +133,11 @@ def main() -> None:
         count = len(open_series(root).steps)
         for what, times in measure(root, options.n, options.think, options.press):
             p50, p95 = np.percentile(times, [50, 95])
-            print(f"{what:<7} {count:>5} checkpoints   p50 {p50:5.0f} ms   p95 {p95:5.0f} ms   "
-                  f"worst {times.max():5.0f} ms   n = {len(times)}   p95 / 100 ms = {p95 / 100:.2f}",
-                  flush=True)  # fmt: skip
+            print(
+                f"{what:<7} {count:>5} checkpoints   p50 {p50:5.0f} ms   p95 {p95:5.0f} ms   "
+                f"worst {times.max():5.0f} ms   n = {len(times)}   p95 / 100 ms = {p95 / 100:.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

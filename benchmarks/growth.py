@@ -36,9 +36,10 @@ SIZES: dict[str, tuple[tuple[int, ...], Callable[[Config, int], Config]]] = {
     "heads": ((1, 2, 4, 8, 16, 32), lambda c, n: replace(c, model=replace(c.model, n_heads=n))),
     "classes": ((256, 1024, 4096, 16384), lambda c, n: replace(c, bank=replace(c.bank, n_classes=n))),
     "pairs in the context": (
-        (2, 4, 8, 16), lambda c, n: replace(c, sequences=replace(c.sequences, n_pairs=n, burstiness=1)),
+        (2, 4, 8, 16),
+        lambda c, n: replace(c, sequences=replace(c.sequences, n_pairs=n, burstiness=1)),
     ),
-}  # fmt: skip
+}
 CHECKPOINTS = (5, 10, 20, 40)
 
 
@@ -51,16 +52,21 @@ def training(rounds: int = 7) -> dict[str, dict[str, list[float]]]:
             config = vary(recipes.get("demo"), size)
             batches = list(training_batches(config, build_bank(config), 0, 3))
             engine, plain = Engine(config), Hooked(config)
-            t = in_turns(rounds, {
-                "engine_ms": lambda e=engine, b=batches: [e.step(x) for x in b],
-                "hooked_ms": lambda p=plain, b=batches: p.step(b[0]),
-            })  # fmt: skip
+            t = in_turns(
+                rounds,
+                {
+                    "engine_ms": lambda e=engine, b=batches: [e.step(x) for x in b],
+                    "hooked_ms": lambda p=plain, b=batches: p.step(b[0]),
+                },
+            )
             t["engine_ms"] /= len(batches)
             for key, seconds in t.items():
                 out[name][key].append(1e3 * float(np.median(seconds)))
-            print(f"{name:<22}{size:>6}   engine {out[name]['engine_ms'][-1]:8.2f} ms   HookedTransformer "
-                  f"{out[name]['hooked_ms'][-1]:8.2f} ms   "
-                  f"{out[name]['hooked_ms'][-1] / out[name]['engine_ms'][-1]:5.1f}x")  # fmt: skip
+            print(
+                f"{name:<22}{size:>6}   engine {out[name]['engine_ms'][-1]:8.2f} ms   HookedTransformer "
+                f"{out[name]['hooked_ms'][-1]:8.2f} ms   "
+                f"{out[name]['hooked_ms'][-1] / out[name]['engine_ms'][-1]:5.1f}x"
+            )
     return out
 
 
@@ -77,8 +83,10 @@ def sweep(n: int = 200) -> dict[str, list[float]]:
             evaluate(series, series.steps[:2], names, heads, n, ("in_context_acc",), progress=False)  # compiles
             out["engine_s"].append(once(lambda a=args: evaluate(*a, progress=False))[0])
             out["hooked_s"].append(once(lambda s=series, h=heads, e=names: hooked(s, s.steps, h, n, False, e))[0])
-            print(f"{'checkpoints, sweep':<22}{count:>6}   engine {out['engine_s'][-1]:8.2f} s    HookedTransformer "
-                  f"{out['hooked_s'][-1]:8.2f} s    {out['hooked_s'][-1] / out['engine_s'][-1]:5.1f}x")  # fmt: skip
+            print(
+                f"{'checkpoints, sweep':<22}{count:>6}   engine {out['engine_s'][-1]:8.2f} s    HookedTransformer "
+                f"{out['hooked_s'][-1]:8.2f} s    {out['hooked_s'][-1] / out['engine_s'][-1]:5.1f}x"
+            )
     return out
 
 
@@ -89,10 +97,20 @@ def figure(measured: dict) -> go.Figure:
     plot = make_subplots(rows=1, cols=len(panels), subplot_titles=titles, horizontal_spacing=0.05)
     for i, (_, m) in enumerate(panels, start=1):
         unit = "ms" if "engine_ms" in m else "s"
-        for key, label, colour in ((f"engine_{unit}", "mechicl", COLOURS["icl"]),
-                                  (f"hooked_{unit}", "HookedTransformer", COLOURS["ciwl"])):  # fmt: skip
-            plot.add_scatter(x=m["size"], y=m[key], name=label, line_color=colour, mode="lines+markers",
-                             showlegend=i == 1, row=1, col=i)  # fmt: skip
+        for key, label, colour in (
+            (f"engine_{unit}", "mechicl", COLOURS["icl"]),
+            (f"hooked_{unit}", "HookedTransformer", COLOURS["ciwl"]),
+        ):
+            plot.add_scatter(
+                x=m["size"],
+                y=m[key],
+                name=label,
+                line_color=colour,
+                mode="lines+markers",
+                showlegend=i == 1,
+                row=1,
+                col=i,
+            )
         plot.update_xaxes(type="log", tickvals=m["size"], ticktext=[f"{s:,}" for s in m["size"]], row=1, col=i)
         plot.update_yaxes(type="log", dtick="D2", title=unit if i in (1, len(panels)) else None, row=1, col=i)
     plot.update_layout(legend={"orientation": "h", "y": -0.2})

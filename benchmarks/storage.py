@@ -91,8 +91,9 @@ def formats(series: Series) -> dict[str, dict[str, float]]:
                 evaluate_params(pack({k: w.to(kind).float() for k, w in weights.items()}), sets, series.config)
                 for kind in (torch.float32, dtype)
             ]
-            worst = max(worst, *(abs(a["value"] - b["value"]) for a, b in zip(*tables, strict=True)
-                                 if a["metric"] != "loss"))  # fmt: skip
+            worst = max(
+                worst, *(abs(a["value"] - b["value"]) for a, b in zip(*tables, strict=True) if a["metric"] != "loss")
+            )
         out[name]["evaluators_change"] = worst
     return out
 
@@ -110,9 +111,11 @@ def main(checkpoints: int = 1000, run: Path | None = None) -> dict[str, dict]:
                 root = Path(folder) / "long"
                 long_series(open_series(DEMO), root, checkpoints)
                 out["opening"] = m = opening(root)
-            print(f"{m['checkpoints']} checkpoints, {m['megabytes']:.0f} MB: opened in {1e3 * m['open_s']:.0f} ms\n"
-                  f"all weights read and checked: {m['cold_weights_s']:.2f} s from disk, the bytes alone "
-                  f"{m['cold_bytes_s']:.2f} s; {m['weights_s']:.2f} s from memory, {m['bytes_s']:.2f} s")  # fmt: skip
+            print(
+                f"{m['checkpoints']} checkpoints, {m['megabytes']:.0f} MB: opened in {1e3 * m['open_s']:.0f} ms\n"
+                f"all weights read and checked: {m['cold_weights_s']:.2f} s from disk, the bytes alone "
+                f"{m['cold_bytes_s']:.2f} s; {m['weights_s']:.2f} s from memory, {m['bytes_s']:.2f} s"
+            )
         out["formats"] = formats(open_series(run or DEMO))
         for name, m in out["formats"].items():
             change = f"   accuracies change by at most {m['evaluators_change']:.4f}" if "evaluators_change" in m else ""

@@ -115,12 +115,15 @@ def measure(config: Config, rounds: int = 20, steps: int = STEPS) -> dict[str, f
     with one_core():
         with recorded:
             engine.step(batches[20])
-        t = in_turns(rounds, {
-            "engine": lambda: [engine.step(batch) for batch in islice(drawn, steps)],
-            "hooked": lambda: [hooked.step(batch) for batch in islice(copy, some)],
-            "matmuls": many(recorded.again),
-            "adam": many(pass_of_adam(engine.trainer)),
-        })  # fmt: skip
+        t = in_turns(
+            rounds,
+            {
+                "engine": lambda: [engine.step(batch) for batch in islice(drawn, steps)],
+                "hooked": lambda: [hooked.step(batch) for batch in islice(copy, some)],
+                "matmuls": many(recorded.again),
+                "adam": many(pass_of_adam(engine.trainer)),
+            },
+        )
     whole = in_turns(rounds, {"clock": lambda: [engine.step(batch) for batch in islice(fresh, 128)]}, time.perf_counter)
     t = {name: 1e3 * x / (some if name == "hooked" else steps) for name, x in t.items()}
     per_second = 128 * config.batch_size / whole["clock"]
@@ -128,18 +131,24 @@ def measure(config: Config, rounds: int = 20, steps: int = STEPS) -> dict[str, f
     return {
         **{f"{name}_ms": float(np.median(x)) for name, x in t.items()},
         "sequences_per_s": float(np.median(per_second)),
-        "ratio": gain[0], "ratio_low": gain[1], "ratio_high": gain[2],
-        "bound_share": share[0], "bound_share_low": share[1], "bound_share_high": share[2],
+        "ratio": gain[0],
+        "ratio_low": gain[1],
+        "ratio_high": gain[2],
+        "bound_share": share[0],
+        "bound_share_low": share[1],
+        "bound_share_high": share[2],
         "losses_apart": apart,
-    }  # fmt: skip
+    }
 
 
 def show(name: str, m: dict[str, float]) -> None:
-    print(f"{name:<12} engine {m['engine_ms']:7.3f} ms   HookedTransformer {m['hooked_ms']:7.2f} ms   "
-          f"{m['ratio']:5.2f}x ({m['ratio_low']:.2f}..{m['ratio_high']:.2f})   on the clock "
-          f"{m['sequences_per_s']:8,.0f} sequences/s\n"
-          f"{'':<12} bound: matmuls {m['matmuls_ms']:.3f} + Adam {m['adam_ms']:.3f} ms = "
-          f"{m['bound_share']:.0%} of the step   losses differ by at most {m['losses_apart']:.1e}")  # fmt: skip
+    print(
+        f"{name:<12} engine {m['engine_ms']:7.3f} ms   HookedTransformer {m['hooked_ms']:7.2f} ms   "
+        f"{m['ratio']:5.2f}x ({m['ratio_low']:.2f}..{m['ratio_high']:.2f})   on the clock "
+        f"{m['sequences_per_s']:8,.0f} sequences/s\n"
+        f"{'':<12} bound: matmuls {m['matmuls_ms']:.3f} + Adam {m['adam_ms']:.3f} ms = "
+        f"{m['bound_share']:.0%} of the step   losses differ by at most {m['losses_apart']:.1e}"
+    )
 
 
 def main(names: tuple[str, ...] = RECIPES, rounds: int = 20) -> dict[str, dict[str, float]]:

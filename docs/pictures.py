@@ -16,10 +16,17 @@ from mechicl.measures.phases import series_phases
 from mechicl.series import open_series
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
     "--virtual-time-budget=10000",
-]  # fmt: skip
+]
 
 
 def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:
@@ -29,8 +36,14 @@ def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:
         page = Path(folder) / "page.html"
         body = figure.to_html(include_plotlyjs=True, full_html=True, config={"displayModeBar": False})
         page.write_text(body.replace("<body>", "<body style='margin:0'>"), encoding="utf-8")
-        command = ["chromium", *FLAGS, f"--user-data-dir={folder}/profile", f"--window-size={width},{height}",
-                   f"--screenshot={path}", page.as_uri()]  # fmt: skip
+        command = [
+            "chromium",
+            *FLAGS,
+            f"--user-data-dir={folder}/profile",
+            f"--window-size={width},{height}",
+            f"--screenshot={path}",
+            page.as_uri(),
+        ]
         subprocess.run(command, check=True, capture_output=True)
 
 

@@ -1,8 +1,8 @@
 """What mkdocs fills in while it builds the site (mkdocs.yml), so that no page is older than the code.
 
-    <!-- help: train -->       becomes what `mechicl train --help` prints
-    <!-- file: NAME -->        becomes the text of a file of the repository
-    docs/PAGE.md#ANCHOR        becomes a link, in the docstrings of the reference
+<!-- help: train -->       becomes what `mechicl train --help` prints
+<!-- file: NAME -->        becomes the text of a file of the repository
+docs/PAGE.md#ANCHOR        becomes a link, in the docstrings of the reference
 """
 
 from __future__ import annotations

@@ -20,8 +20,12 @@ class NumpyFolder(Source):
     def find(self, place, asked):
         named = [(step_in(path.name), (path.name,)) for path in Path(place).glob("*.npz")]
         settings = json.loads((Path(place) / "config.json").read_text())  # fields of a HookedTransformerConfig
-        return Found(place=str(Path(place).absolute()), layout="transformer_lens", settings=settings,
-                     files=by_step(named, place, "Name each file by its step."))  # fmt: skip
+        return Found(
+            place=str(Path(place).absolute()),
+            layout="transformer_lens",
+            settings=settings,
+            files=by_step(named, place, "Name each file by its step."),
+        )
 
     def tensors(self, paths, pickles):
         with np.load(paths[0]) as file:  # arrays alone: numpy reads no pickle unless it is asked to

@@ -109,32 +109,56 @@ class Regression(Task):
 
     def tokens(self, source, evaluator, batch, i):
         pairs = zip(batch.x[i].tolist(), batch.y[i].tolist(), strict=True)
-        return [text for c, (x, y) in enumerate(pairs, 1)
-                for text in (f"x{c} ({', '.join(f'{v:.1f}' for v in x)})", f"y{c} {y:.1f}")]  # fmt: skip
+        return [
+            text
+            for c, (x, y) in enumerate(pairs, 1)
+            for text in (f"x{c} ({', '.join(f'{v:.1f}' for v in x)})", f"y{c} {y:.1f}")
+        ]
 
     def caption(self, recorded):
         return f"linear regression in {self.dim} dimensions, {self.n_weights} weight vectors, noise {self.noise:g}"
 
 
-register_evaluator(Evaluator(
-    name="new_weights", task="regression", label="Regression (new weights)", favours="context", primary_metric="gain",
-    meaning="weight vectors never trained on: 0 answers nothing, 1 is ridge regression", colour="#0072B2",
-    symbol="circle", quantity="gain",
-    draw=lambda config, source, n, rng: config.task.sequences(rng.standard_normal((n, config.task.dim)), rng),
-))  # fmt: skip
-register_evaluator(Evaluator(
-    name="known_weights", task="regression", label="Regression (trained weights)", favours="weights",
-    meaning="the weight vectors that were trained on", colour="#C8501E", symbol="diamond", primary_metric="gain",
-    quantity="gain",
-    draw=lambda config, source, n, rng: config.task.draw(source, n, rng),
-))  # fmt: skip
+register_evaluator(
+    Evaluator(
+        name="new_weights",
+        task="regression",
+        label="Regression (new weights)",
+        favours="context",
+        primary_metric="gain",
+        meaning="weight vectors never trained on: 0 answers nothing, 1 is ridge regression",
+        colour="#0072B2",
+        symbol="circle",
+        quantity="gain",
+        draw=lambda config, source, n, rng: config.task.sequences(rng.standard_normal((n, config.task.dim)), rng),
+    )
+)
+register_evaluator(
+    Evaluator(
+        name="known_weights",
+        task="regression",
+        label="Regression (trained weights)",
+        favours="weights",
+        meaning="the weight vectors that were trained on",
+        colour="#C8501E",
+        symbol="diamond",
+        primary_metric="gain",
+        quantity="gain",
+        draw=lambda config, source, n, rng: config.task.draw(source, n, rng),
+    )
+)
 
 
 @recipe
 def regression() -> Config:
     """Linear regression in context, 64 weight vectors in 3 dimensions: in a minute."""
     return Config(
-        name="regression", steps=3000, batch_size=64, task=Regression(),
-        model=ModelConfig(d_model=32, n_heads=4, mlp_ratio=4), optim=OptimConfig(lr=3e-3, warmup_steps=200),
-        checkpoint_steps=ScheduleConfig(log_points=8, linear_every=250), n_eval=500,
-    )  # fmt: skip
+        name="regression",
+        steps=3000,
+        batch_size=64,
+        task=Regression(),
+        model=ModelConfig(d_model=32, n_heads=4, mlp_ratio=4),
+        optim=OptimConfig(lr=3e-3, warmup_steps=200),
+        checkpoint_steps=ScheduleConfig(log_points=8, linear_every=250),
+        n_eval=500,
+    )

@@ -28,5 +28,6 @@ class ScaleValues(Intervention):
 @measure("scaled_values", rows="step, evaluator, layer and factor", value="accuracy", against="the row 'intact'")
 def scaled_values(series, steps=None, evaluators=None, n=None):
     layers = range(series.config.model.n_layers)
-    return series.evaluate(steps, evaluators, [ScaleValues(la, x) for la in layers for x in (0.5, 2.0)], n=n,
-                           metrics=["in_context_acc"])  # fmt: skip
+    return series.evaluate(
+        steps, evaluators, [ScaleValues(la, x) for la in layers for x in (0.5, 2.0)], n=n, metrics=["in_context_acc"]
+    )

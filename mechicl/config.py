@@ -70,31 +70,31 @@ class ModelConfig:
         if not self.position_time > 0:
             raise ConfigError(f"model.position_time={self.position_time}: expected a time above 0, such as 10000.0.")
         if not self.channels or min(self.channels) < 1:
-            raise ConfigError(f"model.channels={self.channels}: expected at least one convolution, of at least 1 "
-                              "channel each, such as (16, 32, 32).")  # fmt: skip
+            raise ConfigError(
+                f"model.channels={self.channels}: expected at least one convolution, of at least 1 "
+                "channel each, such as (16, 32, 32)."
+            )
         if self.hooked:
             self._check_hooked()
         elif self.d_model % self.n_heads:
-            raise ConfigError(
-                f"model.d_model={self.d_model} is not a multiple of n_heads={self.n_heads}."
-            )
+            raise ConfigError(f"model.d_model={self.d_model} is not a multiple of n_heads={self.n_heads}.")
         if self.positions == "rotary" and self.d_head % 2 and not self.hooked:
             raise ConfigError(f"model.positions='rotary' needs an even head size, not {self.d_head}.")
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise ConfigError(f"model.positions='sinusoidal' needs an even d_model, not {self.d_model}.")
         for layer in self.mlp_layers or ():
             if not 0 <= layer < self.n_layers:
-                raise ConfigError(
-                    f"model.mlp_layers names layer {layer}; layers are 0..{self.n_layers - 1}."
-                )
+                raise ConfigError(f"model.mlp_layers names layer {layer}; layers are 0..{self.n_layers - 1}.")
         if self.mlp_layers and not self.mlp_ratio:
             raise ConfigError("model.mlp_layers is set but mlp_ratio is 0: give the MLPs a width.")
 
     def _check_hooked(self) -> None:
         for key in ("n_layers", "d_model", "n_heads"):
             if self.hooked.get(key) != getattr(self, key):
-                raise ConfigError(f"model.{key}={getattr(self, key)}, but model.hooked.{key}={self.hooked.get(key)}: "
-                                  "of a model from elsewhere both are the same.")  # fmt: skip
+                raise ConfigError(
+                    f"model.{key}={getattr(self, key)}, but model.hooked.{key}={self.hooked.get(key)}: "
+                    "of a model from elsewhere both are the same."
+                )
         if type(self.hooked.get("d_head")) is not int:
             raise ConfigError(f"model.hooked.d_head={self.hooked.get('d_head')!r}: expected the width of a head.")
 
@@ -136,8 +136,9 @@ class OptimConfig:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas={self.betas}: expected two numbers from 0 to below 1, as (0.9, 0.999).")
         if self.lr_schedule == "inverse_sqrt" and self.warmup_steps < 1:
-            raise ConfigError("optim.lr_schedule='inverse_sqrt' decays from the end of the warm-up: "
-                              "set warmup_steps to at least 1.")
+            raise ConfigError(
+                "optim.lr_schedule='inverse_sqrt' decays from the end of the warm-up: set warmup_steps to at least 1."
+            )
 
     def lr_at(self, step: int) -> float:
         """Learning rate of the update that takes `step` to `step + 1`."""
@@ -160,8 +161,9 @@ class Window:
     def __post_init__(self) -> None:
         check_types(self, "window")
         if not (0 <= self.start <= self.stop and self.every >= 1):
-            raise ConfigError(f"window {self.start}..{self.stop} every {self.every}: expected "
-                              "0 <= start <= stop and every >= 1.")
+            raise ConfigError(
+                f"window {self.start}..{self.stop} every {self.every}: expected 0 <= start <= stop and every >= 1."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +229,17 @@ class Config:
         bank = self.bank
         check(
             self.sequences,
-            n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels,
-        )  # fmt: skip
-        if self.eval_first is not None and not (2 <= self.eval_first[0] <= bank.n_classes
-                                                and 1 <= self.eval_first[1] <= bank.n_exemplars):  # fmt: skip
-            raise ConfigError(f"eval_first={self.eval_first}: expected (classes, exemplars) of those trained on, from "
-                              f"(2, 1) to ({bank.n_classes}, {bank.n_exemplars}), or None for all.")  # fmt: skip
+            n_classes=bank.n_classes,
+            n_exemplars=bank.n_exemplars,
+            n_labels=bank.labels,
+        )
+        if self.eval_first is not None and not (
+            2 <= self.eval_first[0] <= bank.n_classes and 1 <= self.eval_first[1] <= bank.n_exemplars
+        ):
+            raise ConfigError(
+                f"eval_first={self.eval_first}: expected (classes, exemplars) of those trained on, from "
+                f"(2, 1) to ({bank.n_classes}, {bank.n_exemplars}), or None for all."
+            )
         if self.model.encoder == "conv":
             bank.check_pictures()
         check_treatments(self)
@@ -253,19 +260,26 @@ def _check_of_other_task(config: Config) -> None:
     """Raise where a run of another task than exemplars and labels has settings of theirs."""
     task = config.task
     assert task is not None
-    default = {f.name: f.default_factory() if callable(f.default_factory) else f.default
-               for f in dataclasses.fields(config) if f.name in OF_EXEMPLARS}  # fmt: skip
+    default = {
+        f.name: f.default_factory() if callable(f.default_factory) else f.default
+        for f in dataclasses.fields(config)
+        if f.name in OF_EXEMPLARS
+    }
     for key, value in default.items():
         if getattr(config, key) != value:
-            raise ConfigError(f"{key} is a setting of exemplars and labels, but this run's task is {task.kind!r}: "
-                              "leave it out.")  # fmt: skip
+            raise ConfigError(
+                f"{key} is a setting of exemplars and labels, but this run's task is {task.kind!r}: leave it out."
+            )
     if config.model.encoder != "linear":
-        raise ConfigError(f"model.encoder={config.model.encoder!r} reads exemplars, but this run's task is "
-                          f"{task.kind!r}: leave it out.")  # fmt: skip
+        raise ConfigError(
+            f"model.encoder={config.model.encoder!r} reads exemplars, but this run's task is "
+            f"{task.kind!r}: leave it out."
+        )
     for treatment in config.treatments:
         if treatment.kind in _OF_EXEMPLARS or treatment.pattern == "forbid_previous":
-            raise ConfigError(f"treatment '{treatment}' is one of exemplars and labels, but this run's task is "
-                              f"{task.kind!r}.")  # fmt: skip
+            raise ConfigError(
+                f"treatment '{treatment}' is one of exemplars and labels, but this run's task is {task.kind!r}."
+            )
     check_treatments(config)
     task.check(config)
 
@@ -273,16 +287,21 @@ def _check_of_other_task(config: Config) -> None:
 def _check_name(name: str) -> None:
     """Raise unless a run's name can be that of a folder, on any system."""
     if not name or not all(ch.isalnum() or ch in "-_." for ch in name):
-        raise ConfigError(f"name={name!r}: a run's name is made of letters, digits, '-', "
-                          "'_' and '.', since it names its folder.")  # fmt: skip
+        raise ConfigError(
+            f"name={name!r}: a run's name is made of letters, digits, '-', '_' and '.', since it names its folder."
+        )
     if name.startswith("."):
         raise ConfigError(f"name={name!r}: a run's name does not start with a dot.")
     if name.endswith(".") or name.split(".")[0].lower() in _DEVICES:
-        raise ConfigError(f"name={name!r}: Windows cannot have such a folder. Choose a name that does not end in a "
-                          "dot and is not a device, such as 'con' or 'nul'.")  # fmt: skip
+        raise ConfigError(
+            f"name={name!r}: Windows cannot have such a folder. Choose a name that does not end in a "
+            "dot and is not a device, such as 'con' or 'nul'."
+        )
     if len(name.encode()) > _LONGEST_NAME:
-        raise ConfigError(f"name={name[:40]!r}...: {len(name.encode())} bytes, but a run's name, which names its "
-                          f"folder, has at most {_LONGEST_NAME}.")  # fmt: skip
+        raise ConfigError(
+            f"name={name[:40]!r}...: {len(name.encode())} bytes, but a run's name, which names its "
+            f"folder, has at most {_LONGEST_NAME}."
+        )
 
 
 def to_dict(config: Any) -> dict[str, Any]:

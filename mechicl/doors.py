@@ -60,8 +60,10 @@ class Door(UserDict[str, T], Generic[T]):
             self._load(until=module)
         home = home_of(self.what, name)
         if name in self._entries and home != _named(module):
-            raise ConfigError(f"{module} registers the {self.what} {name!r}, but {home} has registered this name "
-                              "already: choose another name.")  # fmt: skip
+            raise ConfigError(
+                f"{module} registers the {self.what} {name!r}, but {home} has registered this name "
+                "already: choose another name."
+            )
         self._entries[name] = entry
         note(self.what, name, module)
 

@@ -50,8 +50,10 @@ def evaluation_set(name: str, config: Config, source: Any, n: int | None = None,
         raise ConfigError(f"no evaluator named {name!r}; there are {', '.join(EVALUATORS)}.")
     evaluator = EVALUATORS[name]
     if not evaluator.asked_of(config):
-        raise ConfigError(f"evaluator {name!r} does not apply to this run: it needs {evaluator.lacking(config)}. The "
-                          f"run has {', '.join(applying(config))}.")  # fmt: skip
+        raise ConfigError(
+            f"evaluator {name!r} does not apply to this run: it needs {evaluator.lacking(config)}. The "
+            f"run has {', '.join(applying(config))}."
+        )
     size = config.n_eval if n is None else whole("n", n, "a number of sequences")
     if size < 1 or whole("fold", fold) < 0:
         raise ConfigError(f"n={n}, fold={fold}: expected at least one sequence, and folds counted from 0.")
@@ -118,6 +120,7 @@ def metric_rows(evaluator: str, scored: dict[str, Tensor]) -> list[dict]:
     rows = []
     for metric, values in scored.items():
         value, low, high = map(float, mean_interval(values, metric))
-        rows.append({"evaluator": evaluator, "metric": metric, "value": value, "n": len(values),
-                     "ci_low": low, "ci_high": high})  # fmt: skip
+        rows.append(
+            {"evaluator": evaluator, "metric": metric, "value": value, "n": len(values), "ci_low": low, "ci_high": high}
+        )
     return rows

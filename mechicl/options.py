@@ -51,7 +51,9 @@ def filled(given: Mapping[str, Any], own: Mapping[str, tuple[Any, Any]], where: 
             hint = f" Did you mean {near[0]!r}?" if near else ""
             there = f"there are {', '.join(own)}" if own else "this kind has no settings of its own"
             raise ConfigError(f"{where}.{name}: no such setting; {there}.{hint}")
-    return Options({
-        name: coerce(given[name], hint, f"{where}.{name}") if name in given else default
-        for name, (hint, default) in own.items()
-    })  # fmt: skip
+    return Options(
+        {
+            name: coerce(given[name], hint, f"{where}.{name}") if name in given else default
+            for name, (hint, default) in own.items()
+        }
+    )

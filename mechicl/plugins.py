@@ -31,8 +31,10 @@ def load(names: Iterable[str]) -> None:
     """
     for name in names:
         if name.endswith(".py") or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-            raise ConfigError(f"--plugin {name}: expected a module's name, such as --plugin my_bank for my_bank.py in "
-                              f"this directory.{_meant(name)}")  # fmt: skip
+            raise ConfigError(
+                f"--plugin {name}: expected a module's name, such as --plugin my_bank for my_bank.py in "
+                f"this directory.{_meant(name)}"
+            )
         _look_here()
         try:
             importlib.import_module(name)
@@ -41,11 +43,15 @@ def load(names: Iterable[str]) -> None:
         except Exception as error:
             lacking = error.name if isinstance(error, ModuleNotFoundError) else None
             if lacking is not None and f"{name}.".startswith(f"{lacking}."):
-                raise ConfigError(f"--plugin {name}: there is no module {lacking!r}, neither in this directory "
-                                  f"({_here() or 'deleted'}) nor installed.{_meant(name)}") from None  # fmt: skip
+                raise ConfigError(
+                    f"--plugin {name}: there is no module {lacking!r}, neither in this directory "
+                    f"({_here() or 'deleted'}) nor installed.{_meant(name)}"
+                ) from None
             place = traceback.extract_tb(error.__traceback__)[-1]
-            raise ConfigError(f"--plugin {name} cannot be imported: {type(error).__name__}: {error} "
-                              f"({place.filename}, line {place.lineno}).") from error  # fmt: skip
+            raise ConfigError(
+                f"--plugin {name} cannot be imported: {type(error).__name__}: {error} "
+                f"({place.filename}, line {place.lineno})."
+            ) from error
         _asked[name] = None
 
 
@@ -82,10 +88,14 @@ def _missing(manifest: Mapping[str, Any]) -> str | None:
         lacking = [use for use in uses if not doors.is_there(use)]
         if lacking:
             if module == "__main__":
-                return (f"its {', '.join(lacking)} was registered by a script or a notebook: run that code first, or "
-                        "put it into a module and load it.")  # fmt: skip
-            return (f"its {', '.join(lacking)} was registered by the module {module}, which is not loaded. If you "
-                    f"trust that module, add --plugin {module} to the command, or in Python: import {module}.")
+                return (
+                    f"its {', '.join(lacking)} was registered by a script or a notebook: run that code first, or "
+                    "put it into a module and load it."
+                )
+            return (
+                f"its {', '.join(lacking)} was registered by the module {module}, which is not loaded. If you "
+                f"trust that module, add --plugin {module} to the command, or in Python: import {module}."
+            )
     return None
 
 

@@ -55,7 +55,7 @@ def demo() -> Config:
             log_points=16, linear_every=250, windows=(Window(start=750, stop=4000, every=125),)
         ),
         n_eval=1000,
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -64,9 +64,7 @@ def demo_small() -> Config:
 
     The training is the same to the last bit; only what is kept of it differs.
     """
-    schedule = ScheduleConfig(
-        log_points=8, linear_every=1000, windows=(Window(start=1200, stop=3800, every=200),)
-    )  # fmt: skip
+    schedule = ScheduleConfig(log_points=8, linear_every=1000, windows=(Window(start=1200, stop=3800, every=200),))
     return replace(demo(), name="demo-small", checkpoint_steps=schedule, states=1, weights_dtype="float16")
 
 
@@ -88,7 +86,7 @@ def iwl() -> Config:
             log_points=16, linear_every=250, windows=(Window(start=500, stop=3000, every=125),)
         ),
         n_eval=1000,
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -113,14 +111,18 @@ def coopetition() -> Config:
         steps=625_000,
         batch_size=32,
         bank=BankConfig(
-            kind="features", n_classes=12_800, n_holdout_classes=184, n_holdout_exemplars=0, dim=1280,
+            kind="features",
+            n_classes=12_800,
+            n_holdout_classes=184,
+            n_holdout_exemplars=0,
+            dim=1280,
         ),
         model=ModelConfig(init="truncated"),
         optim=OptimConfig(lr=1e-5),
         checkpoint_steps=ScheduleConfig(log_points=16, linear_every=3125),
         n_eval=5000,
         weights_dtype="float16",
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -139,7 +141,7 @@ def coopetition_gaussian() -> Config:
         optim=OptimConfig(lr=1e-5),
         checkpoint_steps=ScheduleConfig(log_points=16, linear_every=3125),
         weights_dtype="float16",
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -158,7 +160,12 @@ def induction_2024() -> Config:
         steps=31_250,
         batch_size=32,
         bank=BankConfig(
-            kind="features", n_classes=50, n_exemplars=1, n_holdout_classes=100, n_holdout_exemplars=4, dim=1280,
+            kind="features",
+            n_classes=50,
+            n_exemplars=1,
+            n_holdout_classes=100,
+            n_holdout_exemplars=4,
+            dim=1280,
             n_labels=5,
         ),
         sequences=SequenceConfig(labels="random", held_out_pairs=2),
@@ -167,7 +174,7 @@ def induction_2024() -> Config:
         checkpoint_steps=ScheduleConfig(linear_every=156),
         n_eval=1000,
         weights_dtype="float16",
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -187,18 +194,26 @@ def transience_2023() -> Config:
         steps=625_000,
         batch_size=32,
         bank=BankConfig(
-            kind="features", n_classes=1600, n_holdout_classes=16, n_holdout_exemplars=0, dim=1280,
+            kind="features",
+            n_classes=1600,
+            n_holdout_classes=16,
+            n_holdout_exemplars=0,
+            dim=1280,
         ),
         sequences=SequenceConfig(n_pairs=8, burstiness=3),
         model=ModelConfig(
-            n_layers=12, mlp_ratio=4, activation="gelu_tanh", positions="sinusoidal", position_time=30.0,
+            n_layers=12,
+            mlp_ratio=4,
+            activation="gelu_tanh",
+            positions="sinusoidal",
+            position_time=30.0,
             init="truncated",
         ),
         optim=OptimConfig(lr=3e-4),
         checkpoint_steps=ScheduleConfig(log_points=16, linear_every=15_625),
         n_eval=1000,
         weights_dtype="float16",
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -219,7 +234,7 @@ def markov() -> Config:
         optim=OptimConfig(lr=4e-3),
         checkpoint_steps=ScheduleConfig(log_points=12, linear_every=200),
         n_eval=1000,
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -234,14 +249,18 @@ def omniglot_small() -> Config:
         name="omniglot-small",
         steps=8000,
         bank=BankConfig(
-            kind="omniglot", n_classes=1856, n_holdout_classes=80,
-            n_exemplars=20, n_holdout_exemplars=0, dim=12,
+            kind="omniglot",
+            n_classes=1856,
+            n_holdout_classes=80,
+            n_exemplars=20,
+            n_holdout_exemplars=0,
+            dim=12,
         ),
         checkpoint_steps=ScheduleConfig(
             log_points=20, linear_every=200, windows=(Window(start=100, stop=1200, every=50),)
         ),
         n_eval=1000,
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -257,14 +276,18 @@ def omniglot_conv() -> Config:
     config = omniglot_small()
     bank = replace(config.bank, image_size=14, encoder="pixels", dim=14 * 14)
     return replace(
-        config, name="omniglot-conv", steps=8000, batch_size=64, bank=bank,
+        config,
+        name="omniglot-conv",
+        steps=8000,
+        batch_size=64,
+        bank=bank,
         sequences=SequenceConfig(n_pairs=4, burstiness=2),
         model=ModelConfig(encoder="conv", channels=(16, 32, 8)),
         optim=OptimConfig(lr=3e-3, warmup_steps=3000),
         checkpoint_steps=ScheduleConfig(
             log_points=6, linear_every=500, windows=(Window(start=1000, stop=4000, every=250),)
         ),
-    )  # fmt: skip
+    )
 
 
 @recipe
@@ -275,6 +298,7 @@ def llama_tokens() -> Config:
     in demo's model and schedule, on the table that the package `wordllama` ships (data/tokens.py).
     """
     config = demo()
-    bank = BankConfig(kind="tokens", n_classes=1600, n_exemplars=10, dim=256, n_holdout_classes=80,
-                      n_holdout_exemplars=0)  # fmt: skip
+    bank = BankConfig(
+        kind="tokens", n_classes=1600, n_exemplars=10, dim=256, n_holdout_classes=80, n_holdout_exemplars=0
+    )
     return replace(config, name="llama-tokens", bank=bank)

@@ -72,8 +72,12 @@ class Evaluator:
 
 
 EVALUATORS: Door[Evaluator] = Door(
-    "evaluator", built_in=("mechicl.tasks.exemplar_label.evaluators", "mechicl.tasks.markov.evaluators",
-                           "mechicl.tasks.text.evaluators")
+    "evaluator",
+    built_in=(
+        "mechicl.tasks.exemplar_label.evaluators",
+        "mechicl.tasks.markov.evaluators",
+        "mechicl.tasks.text.evaluators",
+    ),
 )
 
 

@@ -55,8 +55,9 @@ def present_name(name: str) -> str:
     return ".".join(parts)
 
 
-def flat(table: Mapping[str, Any], where: str, refused: Mapping[str, str] = types.MappingProxyType({}),
-         prefix: str = "") -> dict[str, Any]:  # fmt: skip
+def flat(
+    table: Mapping[str, Any], where: str, refused: Mapping[str, str] = types.MappingProxyType({}), prefix: str = ""
+) -> dict[str, Any]:
     """Nested tables as dotted names, each a field of Config.
 
     Args:
@@ -122,14 +123,18 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            raise ConfigError(f"--set {text}: expected FIELD=VALUE, such as --set model.n_layers=3; "
-                              "`mechicl recipes NAME` shows the fields.")  # fmt: skip
+            raise ConfigError(
+                f"--set {text}: expected FIELD=VALUE, such as --set model.n_layers=3; "
+                "`mechicl recipes NAME` shows the fields."
+            )
         try:
             table = tomllib.loads(f"{name} = {value}")
         except tomllib.TOMLDecodeError as error:
             if not re.fullmatch(r"[\w./~{}-]+", value):
-                raise ConfigError(f"--set {text}: its value is not TOML ({error}): write numbers as 3 or 1e-3, "
-                                  "lists as [0, 1], and text as it is.") from None  # fmt: skip
+                raise ConfigError(
+                    f"--set {text}: its value is not TOML ({error}): write numbers as 3 or 1e-3, "
+                    "lists as [0, 1], and text as it is."
+                ) from None
             try:
                 table = tomllib.loads(f"{name} = {json.dumps(value)}")
             except tomllib.TOMLDecodeError:
@@ -162,8 +167,9 @@ def _toml(value: Any) -> str:
     if value is None:
         return '"none"'
     if dataclasses.is_dataclass(value):
-        given = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)
-                 if getattr(value, f.name) != f.default}  # fmt: skip
+        given = {
+            f.name: getattr(value, f.name) for f in dataclasses.fields(value) if getattr(value, f.name) != f.default
+        }
         return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in given.items()) + "}"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"

@@ -47,8 +47,8 @@ PATTERNS = {
     "previous": "all attention on the position before (the first: on itself)",
     "self": "all attention on the position itself",
     "forbid_previous": "as learned, but labels do not see the exemplar before them "
-                       "(masked before the softmax: Singh et al. 2025, Fig. 4)",
-}  # fmt: skip
+    "(masked before the softmax: Singh et al. 2025, Fig. 4)",
+}
 GROUPS = ("all", "attention", "mlp", "embeddings", "unembedding", "attention.L", "mlp.L", "layer.L")
 # of the layer L, with the LayerNorm that each reads through. Unlike in OptimConfig.l2_group, 'embeddings' are the
 # tables into the residual stream and what encodes pictures; 'unembedding' is the final LayerNorm and what reads it.
@@ -72,8 +72,9 @@ _OPTIONAL = (("clamp_match", "strength"), ("reset", "every"), ("data", "fresh_mo
 class Treatment:
     """One treatment; the module says what each kind does and which fields it needs."""
 
-    kind: Literal["ablate", "clamp", "clamp_match", "clamp_layer", "clamp_copy", "freeze", "reset", "data", "relabel",
-                  "graft"]  # fmt: skip
+    kind: Literal[
+        "ablate", "clamp", "clamp_match", "clamp_layer", "clamp_copy", "freeze", "reset", "data", "relabel", "graft"
+    ]
     start: int = 0
     stop: int | None = None
     heads: tuple[tuple[int, int], ...] = ()  # (layer, head), from 0
@@ -93,23 +94,28 @@ class Treatment:
         for name in sorted({n for used in _USES.values() for n in used}):
             given, used = getattr(self, name) != default[name], name in _USES[self.kind]
             if given and not used:
-                raise ConfigError(f"treatment {self.kind!r} does not use {name}: it uses "
-                                  f"{', '.join(_USES[self.kind]) or 'nothing else'}.")  # fmt: skip
+                raise ConfigError(
+                    f"treatment {self.kind!r} does not use {name}: it uses "
+                    f"{', '.join(_USES[self.kind]) or 'nothing else'}."
+                )
             if used and not given and (self.kind, name) not in _OPTIONAL:
                 raise ConfigError(f"treatment {self.kind!r} needs {name}.")
         if not 0 <= self.strength <= 1:
-            raise ConfigError(f"treatment {self.kind!r}: strength={self.strength}: expected a share of attention, 0 to "
-                              "1.")  # fmt: skip
+            raise ConfigError(
+                f"treatment {self.kind!r}: strength={self.strength}: expected a share of attention, 0 to 1."
+            )
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
-            raise ConfigError(f"treatment {self.kind!r}: start={self.start}, stop={self.stop}: "
-                              "expected 0 <= start < stop.")  # fmt: skip
+            raise ConfigError(
+                f"treatment {self.kind!r}: start={self.start}, stop={self.stop}: expected 0 <= start < stop."
+            )
         if self.every is not None and self.every < 1:
             raise ConfigError(f"treatment {self.kind!r}: every={self.every}: expected at least 1.")
         if self.step is not None and self.step < 0:
             raise ConfigError(f"treatment {self.kind!r}: step={self.step}: expected at least 0.")
         if self.kind == "reset" and self.start == 0:
-            raise ConfigError("treatment 'reset' at step 0 would only draw the initial weights again: "
-                              "start at 1 or later.")  # fmt: skip
+            raise ConfigError(
+                "treatment 'reset' at step 0 would only draw the initial weights again: start at 1 or later."
+            )
         if self.kind == "graft" and (self.start or self.stop is not None):
             raise ConfigError("treatment 'graft' sets the initial weights: it has no start and no stop.")
 
@@ -172,12 +178,15 @@ def check_treatments(config: Config) -> None:
 def _check(treatment: Treatment, config: Config) -> None:
     model = config.model
     if treatment.start >= config.steps or (treatment.stop or 0) > config.steps:
-        raise ConfigError(f"start={treatment.start}, stop={treatment.stop}, but the run has updates "
-                          f"0..{config.steps - 1}.")  # fmt: skip
+        raise ConfigError(
+            f"start={treatment.start}, stop={treatment.stop}, but the run has updates 0..{config.steps - 1}."
+        )
     for layer, head in treatment.heads:
         if not (0 <= layer < model.n_layers and 0 <= head < model.n_heads):
-            raise ConfigError(f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
-                              f"with heads 0..{model.n_heads - 1}.")  # fmt: skip
+            raise ConfigError(
+                f"there is no head L{layer}H{head}: this model has layers 0..{model.n_layers - 1} "
+                f"with heads 0..{model.n_heads - 1}."
+            )
     if treatment.kind == "clamp_layer":
         check_layer_clamp(model)
     for head in treatment.heads:
@@ -193,8 +202,10 @@ def _check(treatment: Treatment, config: Config) -> None:
         from mechicl.tasks.exemplar_label.sequences import check
 
         if treatment.sequences.n_pairs != config.sequences.n_pairs:
-            raise ConfigError(f"its n_pairs={treatment.sequences.n_pairs}, but the model is built for the run's "
-                              f"sequences.n_pairs={config.sequences.n_pairs}.")  # fmt: skip
+            raise ConfigError(
+                f"its n_pairs={treatment.sequences.n_pairs}, but the model is built for the run's "
+                f"sequences.n_pairs={config.sequences.n_pairs}."
+            )
         bank = config.bank
         check(treatment.sequences, n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels)
 
@@ -202,16 +213,19 @@ def _check(treatment: Treatment, config: Config) -> None:
 def check_layer_clamp(model: ModelConfig) -> None:
     """Raise unless the model is one whose first layer can be clamped."""
     if model.n_layers != 2 or model.has_mlp(0):
-        raise ConfigError(f"a clamped first layer is defined for two layers, the first without an MLP; this model has "
-                          f"{model.n_layers} layers{', with an MLP in the first' if model.has_mlp(0) else ''}.")
+        raise ConfigError(
+            f"a clamped first layer is defined for two layers, the first without an MLP; this model has "
+            f"{model.n_layers} layers{', with an MLP in the first' if model.has_mlp(0) else ''}."
+        )
 
 
 def check_reading_head(head: tuple[int, int], model: ModelConfig) -> None:
     """Raise unless it is a head of the last layer, from where the answer is read."""
     last = model.n_layers - 1
     if head[0] != last or not 0 <= head[1] < model.n_heads:
-        raise ConfigError(f"L{head[0]}H{head[1]} is no head of the last layer: expected L{last}H0 to "
-                          f"L{last}H{model.n_heads - 1}.")  # fmt: skip
+        raise ConfigError(
+            f"L{head[0]}H{head[1]} is no head of the last layer: expected L{last}H0 to L{last}H{model.n_heads - 1}."
+        )
 
 
 def _check_group(group: str, config: Config) -> None:

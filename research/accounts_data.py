@@ -24,8 +24,10 @@ def read() -> pd.DataFrame:
     frames = [demo.assign(condition="mixed")] if demo is not None else []
     frames += [competition] if competition is not None else []
     if not frames:
-        raise ConfigError("research/tables has neither demo nor competition: make one with `python -m research collect "
-                          "research/sweeps/competition.toml checkpoints/competition`.")  # fmt: skip
+        raise ConfigError(
+            "research/tables has neither demo nor competition: make one with `python -m research collect "
+            "research/sweeps/competition.toml checkpoints/competition`."
+        )
     return pd.concat([f[COLUMNS] for f in frames], ignore_index=True)
 
 
@@ -40,7 +42,8 @@ def runs(frame: pd.DataFrame) -> Runs:
         for evaluator, curve in run.groupby("evaluator", sort=False):
             curve = curve.sort_values("sequences")
             curves[str(evaluator)] = (
-                curve.sequences.to_numpy(dtype=float) / 1e6, curve.value.to_numpy(dtype=np.float64)
-            )  # fmt: skip
+                curve.sequences.to_numpy(dtype=float) / 1e6,
+                curve.value.to_numpy(dtype=np.float64),
+            )
         out[str(condition), int(str(seed))] = curves
     return out

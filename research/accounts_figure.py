@@ -14,9 +14,11 @@ from research.theories.flow import predict
 from research.theories.training import CONDITIONS
 
 STYLES = {
-    "coopetition": ("#0072b2", "-"), "rates-outvoted": ("#e69f00", ":"), "rates-regularized": ("#d55e00", "--"),
+    "coopetition": ("#0072b2", "-"),
+    "rates-outvoted": ("#e69f00", ":"),
+    "rates-regularized": ("#d55e00", "--"),
     "rates-noisy": ("#009e73", "-."),
-}  # fmt: skip
+}
 SHOWN = {"icl": "ICL", "flip": "Flip", "ciwl": "CIWL"}
 
 
@@ -34,8 +36,10 @@ def figure(table: pd.DataFrame, measured: Runs, fitted: str = "joint") -> Figure
     for column, condition in enumerate(names):
         seeds = [s for c, s in measured if c == condition and _has(table, s)]
         curves = [on_grid(measured[condition, s]) for s in seeds]
-        said = {a.name: [predict(a, _parameters(table, a.name, fitted, s), CONDITIONS[condition], GRID) for s in seeds]
-                for a in ACCOUNTS}  # fmt: skip
+        said = {
+            a.name: [predict(a, _parameters(table, a.name, fitted, s), CONDITIONS[condition], GRID) for s in seeds]
+            for a in ACCOUNTS
+        }
         for row, evaluator in enumerate(SHOWN):
             _panel(axes[row, column], evaluator, curves, said)
         axes[0, column].set_title(f"{condition}\n{len(seeds)} seed{'s'[: len(seeds) != 1]}", fontsize=7)

@@ -29,8 +29,9 @@ class Choice:
     other: dict[str, Callable[[dict[str, Claim]], Status]]
 
     def rows(self, found: dict[str, Claim]) -> list[list[str]]:
-        ours = ", ".join(found[key].status if len(self.keys) == 1 else f"{key}: {found[key].status}"
-                         for key in self.keys)  # fmt: skip
+        ours = ", ".join(
+            found[key].status if len(self.keys) == 1 else f"{key}: {found[key].status}" for key in self.keys
+        )
         return [[", ".join(self.keys), self.chosen, ours, name, status(found)] for name, status in self.other.items()]
 
 
@@ -46,16 +47,25 @@ def level(found: dict[str, Claim]) -> str:
     lost = [f"{claim.key} ({claim.status})" for claim in decided if claim.at_95 != claim.status]
     if not decided:
         return "No claim is decided yet."
-    return (f"**The level.** Intervals are of {LEVEL:.0%}. With {STRICT:.0%} intervals {len(kept)} of the "
-            f"{len(decided)} decided claims keep their status: {', '.join(kept) or 'none'}. The others are then "
-            f"inconclusive: {', '.join(lost) or 'none'}. Most have five seeds each, and five seeds have no "
-            f"{STRICT:.0%} interval of a median.")  # fmt: skip
+    return (
+        f"**The level.** Intervals are of {LEVEL:.0%}. With {STRICT:.0%} intervals {len(kept)} of the "
+        f"{len(decided)} decided claims keep their status: {', '.join(kept) or 'none'}. The others are then "
+        f"inconclusive: {', '.join(lost) or 'none'}. Most have five seeds each, and five seeds have no "
+        f"{STRICT:.0%} interval of a median."
+    )
 
 
 def _one(key: str, keys: tuple[str, ...]) -> Choice:
     """Claims that were one before, and are counted apart now."""
-    return Choice((key, *keys), "counted apart", {"one claim that says all of it": lambda found: together(
-        [part for k in (key, *keys) for part in found[k].parts])})  # fmt: skip
+    return Choice(
+        (key, *keys),
+        "counted apart",
+        {
+            "one claim that says all of it": lambda found: together(
+                [part for k in (key, *keys) for part in found[k].parts]
+            )
+        },
+    )
 
 
 def _alone(name: str) -> Callable[[dict[str, Claim]], Status]:
@@ -107,19 +117,31 @@ def _where_formed(name: str, parts: Callable) -> Callable[[dict[str, Claim]], St
 
 
 CHOICES = (
-    Choice(("1.1",), "`demo` and `iwl` pooled: ten runs",
-           {"`demo` alone, five runs": _alone("demo"), "`iwl` alone, five runs": _alone("iwl")}),
+    Choice(
+        ("1.1",),
+        "`demo` and `iwl` pooled: ten runs",
+        {"`demo` alone, five runs": _alone("demo"), "`iwl` alone, five runs": _alone("iwl")},
+    ),
     _one("2", ("2.1",)),
-    Choice(("3",), "Zipf's skew judged by ICL's end, one of four parts",
-           {"that part by ICL's end, alone": _of_sweep("3", _end),
-            "that part by how far ICL falls, alone": _of_sweep("3", _fall)}),
+    Choice(
+        ("3",),
+        "Zipf's skew judged by ICL's end, one of four parts",
+        {
+            "that part by ICL's end, alone": _of_sweep("3", _end),
+            "that part by how far ICL falls, alone": _of_sweep("3", _fall),
+        },
+    ),
     Choice(("6.1",), "all runs count", {"only runs in which ICL formed": _of_sweep("6.1", _formed_only)}),
     _one("8.1", ("8.8",)),
     _one("8.2", ("8.11",)),
     _one("8.4", ("8.9", "8.10")),
-    Choice(("8.6",), "all five seeds", {"the seeds in which ICL formed": _where_formed("circuits",
-                                                                                      circuits.halves_parts)}),
-    Choice(("8.7",), "all five seeds", {"the seeds in which ICL formed": _where_formed("circuits-iwl",
-                                                                                      circuits.mlps_parts)}),
+    Choice(
+        ("8.6",), "all five seeds", {"the seeds in which ICL formed": _where_formed("circuits", circuits.halves_parts)}
+    ),
+    Choice(
+        ("8.7",),
+        "all five seeds",
+        {"the seeds in which ICL formed": _where_formed("circuits-iwl", circuits.mlps_parts)},
+    ),
     Choice(("8.8",), "a delay counts from a factor of 1.4", {"any delay counts": _any_delay}),
-)  # fmt: skip
+)

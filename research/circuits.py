@@ -15,8 +15,25 @@ from mechicl.system.work_queue import threads
 from research import tables
 
 HOSTS = 18  # checkpoints per measurement, spread evenly over those saved, with before ICL, peak and end
-COLUMNS = ["run", "seed", "step", "sequences", "topic", "condition", "intervention", "baseline", "evaluator", "layer",
-           "head", "metric", "value", "effect", "n", "ci_low", "ci_high"]  # fmt: skip
+COLUMNS = [
+    "run",
+    "seed",
+    "step",
+    "sequences",
+    "topic",
+    "condition",
+    "intervention",
+    "baseline",
+    "evaluator",
+    "layer",
+    "head",
+    "metric",
+    "value",
+    "effect",
+    "n",
+    "ci_low",
+    "ci_high",
+]
 
 
 def compact(table: pd.DataFrame) -> pd.DataFrame:

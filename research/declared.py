@@ -23,41 +23,71 @@ class Declared:
 
 _AFTER = "; the present rule is later"
 DECLARED = {
-    "0.1": Declared("partly", "first rule 24 Nov 06:36, first table 07:35, but five of the eight feature sets were "
-                    "chosen one after the other, each after the last had been seen", "not reproduced"),
+    "0.1": Declared(
+        "partly",
+        "first rule 24 Nov 06:36, first table 07:35, but five of the eight feature sets were "
+        "chosen one after the other, each after the last had been seen",
+        "not reproduced",
+    ),
     "0.2": Declared("no", "`demo` was found by looking for this shape, and its seeds had been seen", "reproduced"),
-    "0.3": Declared("partly", "rule 24 Nov 20:17, table 22:56, but it goes on with a run that had been seen to 20M",
-                    "partly"),
+    "0.3": Declared(
+        "partly", "rule 24 Nov 20:17, table 22:56, but it goes on with a run that had been seen to 20M", "partly"
+    ),
     "0.4": Declared("partly", "first rule 25 Nov 16:01, table 17:01" + _AFTER, "not reproduced"),
-    "0.5": Declared("yes", "when it counts as supported, and the fade as contradicted: comments of "
-                    "`research/sweeps/figure-1b.toml`, 26 Nov 00:48, before its runs; one run with another "
-                    "initialisation had been seen. When the rise counts as contradicted: 26 Nov, before these runs "
-                    "were looked at"),
-    **{key: Declared("yes", "comments of `research/sweeps/figure-1b-input.toml`, 26 Nov 00:48, before its runs")
-       for key in ("0.6", "0.7")},
-    "0.8": Declared("yes", "when it counts as supported: comments of "
-                    "`research/sweeps/figure-1b-input.toml`, 26 Nov 00:48, before its runs. When it counts as "
-                    "contradicted: 26 Nov, before these runs were looked at"),
-    **{key: Declared("yes", "when it counts as supported: comments of "
-                     "`research/sweeps/figure-1b-speed.toml`, 26 Nov 00:48, before its runs; one run each with "
-                     "another spread and layout had been seen. When it counts as contradicted: 26 Nov, before these "
-                     "runs were looked at") for key in ("0.9", "0.10", "0.11")},
-    "1.1": Declared("no", "`demo` and `iwl` were chosen because ICL rises and fades in them; the rule of 24 Nov 06:01 "
-                    "is older than the tables and younger than the runs", "reproduced, for each of the two"),
+    "0.5": Declared(
+        "yes",
+        "when it counts as supported, and the fade as contradicted: comments of "
+        "`research/sweeps/figure-1b.toml`, 26 Nov 00:48, before its runs; one run with another "
+        "initialisation had been seen. When the rise counts as contradicted: 26 Nov, before these runs "
+        "were looked at",
+    ),
+    **{
+        key: Declared("yes", "comments of `research/sweeps/figure-1b-input.toml`, 26 Nov 00:48, before its runs")
+        for key in ("0.6", "0.7")
+    },
+    "0.8": Declared(
+        "yes",
+        "when it counts as supported: comments of "
+        "`research/sweeps/figure-1b-input.toml`, 26 Nov 00:48, before its runs. When it counts as "
+        "contradicted: 26 Nov, before these runs were looked at",
+    ),
+    **{
+        key: Declared(
+            "yes",
+            "when it counts as supported: comments of "
+            "`research/sweeps/figure-1b-speed.toml`, 26 Nov 00:48, before its runs; one run each with "
+            "another spread and layout had been seen. When it counts as contradicted: 26 Nov, before these "
+            "runs were looked at",
+        )
+        for key in ("0.9", "0.10", "0.11")
+    },
+    "1.1": Declared(
+        "no",
+        "`demo` and `iwl` were chosen because ICL rises and fades in them; the rule of 24 Nov 06:01 "
+        "is older than the tables and younger than the runs",
+        "reproduced, for each of the two",
+    ),
     "1.2": Declared("no", "asked for the first time on 26 Nov, of runs that had been seen"),
     "2": Declared("partly", "first rule 24 Nov 07:14, table 14:37; it did not test width" + _AFTER, "reproduced"),
     "2.1": Declared("no", "width had no rule before 26 Nov", "reproduced, untested"),
-    "3": Declared("partly", "first rule 24 Nov 07:14, table 15:31; it tested other things than the claim says" + _AFTER,
-                  "partly"),
+    "3": Declared(
+        "partly", "first rule 24 Nov 07:14, table 15:31; it tested other things than the claim says" + _AFTER, "partly"
+    ),
     "3.1": Declared("partly", "first rule 24 Nov 07:14, table 12:22" + _AFTER, "reproduced"),
-    "4": Declared("partly", "first rule 24 Nov 07:14, table 13:31; how ties count was fixed at 13:32" + _AFTER,
-                  "reproduced"),
+    "4": Declared(
+        "partly", "first rule 24 Nov 07:14, table 13:31; how ties count was fixed at 13:32" + _AFTER, "reproduced"
+    ),
     "5": Declared("partly", "first rule 24 Nov 07:14, table 10:55" + _AFTER, "not reproduced"),
-    "5.1": Declared("partly", "first rule 24 Nov 11:20, table 11:59; the setting was found on seed 0" + _AFTER,
-                    "partly"),
+    "5.1": Declared(
+        "partly", "first rule 24 Nov 11:20, table 11:59; the setting was found on seed 0" + _AFTER, "partly"
+    ),
     "6.1": Declared("partly", "first rule 24 Nov 07:14, table 11:44" + _AFTER, "partly"),
-    "6.2": Declared("partly", "first rule 24 Nov 07:14, table 18:26; the strength 1e-3 was added at 20:17, before its "
-                    "runs and after those of 1e-5 and 1e-4" + _AFTER, "partly"),
+    "6.2": Declared(
+        "partly",
+        "first rule 24 Nov 07:14, table 18:26; the strength 1e-3 was added at 20:17, before its "
+        "runs and after those of 1e-5 and 1e-4" + _AFTER,
+        "partly",
+    ),
     "7": Declared("no", "the rule of 24 Nov 06:01 is older than the tables and younger than the runs", "reproduced"),
     "8.1": Declared("partly", "first rule 24 Nov 06:36, table 07:35" + _AFTER, "partly, with 8.8"),
     "8.2": Declared("partly", "first rule 24 Nov 06:01, table 07:35" + _AFTER, "partly"),
@@ -70,6 +100,7 @@ DECLARED = {
     "8.9": Declared("partly", "first rule 24 Nov 06:01, as a part of 8.4, table 07:35" + _AFTER, "partly, with 8.4"),
     "8.10": Declared("partly", "first rule 24 Nov 06:01, as a part of 8.4, table 07:35" + _AFTER, "partly, with 8.4"),
     "8.11": Declared("no", "its effect was in the table of 8.2, but it had no rule before 26 Nov"),
-    "9": Declared("partly", "first rule 24 Nov 07:35, table 08:05; the accounts' own predictions 07:08" + _AFTER,
-                  "partly"),
-}  # fmt: skip
+    "9": Declared(
+        "partly", "first rule 24 Nov 07:35, table 08:05; the accounts' own predictions 07:08" + _AFTER, "partly"
+    ),
+}

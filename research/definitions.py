@@ -30,8 +30,15 @@ class Formed:
 
 
 FORMED = Formed()
-OTHERS = (Formed(0.7, 0.6), Formed(0.8, 0.6), Formed(0.9, 0.6), Formed(0.75, 0.55), Formed(0.75, 0.7),
-          Formed(0.75, 0.75), Formed(0.8, 0.8))  # fmt: skip
+OTHERS = (
+    Formed(0.7, 0.6),
+    Formed(0.8, 0.6),
+    Formed(0.9, 0.6),
+    Formed(0.75, 0.55),
+    Formed(0.75, 0.7),
+    Formed(0.75, 0.75),
+    Formed(0.8, 0.8),
+)
 
 
 def regime(highest: pd.Series, half_decay: pd.Series, rule: Formed = FORMED) -> str:

@@ -15,8 +15,12 @@ from research.statistics import paired
 Key = tuple[str, str, str]  # condition, evaluator, quantity of `phases`
 Effects = dict[Key, dict]  # -> `paired`, and p_holm
 TIMES = ("onset", "half_decay", "peak")  # compared as log2 of their ratio
-LEVELS = {("icl", "highest"): "ICL, highest", ("icl", "final_value"): "ICL, end",
-          ("flip", "highest"): "Flip, highest", ("flip", "final_value"): "Flip, end"}  # fmt: skip
+LEVELS = {
+    ("icl", "highest"): "ICL, highest",
+    ("icl", "final_value"): "ICL, end",
+    ("flip", "highest"): "Flip, highest",
+    ("flip", "final_value"): "Flip, end",
+}
 
 
 def effects(found: pd.DataFrame, base: str, asked: Iterable[Key]) -> Effects:
@@ -51,9 +55,11 @@ def against(phases: pd.DataFrame, base: str, names: dict[str, str]) -> list[str]
             rows.append([names[name], *("-" if e is None else _cell(e) for e in mine)])
     if not rows:
         return []
-    note = (f"Against {names[base]}: mean difference, paired by seed (weights and data are drawn alike where their "
-            "shapes are), with its 95% t-interval; bold: p below .05 after correction for all "
-            f"{len(found)} comparisons of this table (Holm).")  # fmt: skip
+    note = (
+        f"Against {names[base]}: mean difference, paired by seed (weights and data are drawn alike where their "
+        "shapes are), with its 95% t-interval; bold: p below .05 after correction for all "
+        f"{len(found)} comparisons of this table (Holm)."
+    )
     return [note, table(["", *LEVELS.values()], rows)]
 
 

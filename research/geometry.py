@@ -28,8 +28,13 @@ from research import tables
 N = 4000  # queries per bank
 MEASURES = ("match", "recall", "crowding")
 # The sweeps over data, and of each the conditions that change banks: the beginnings of their names.
-SWEEPS = {"dimension": ("",), "data": ("demo", "classes", "exemplars", "noise", "correlated"), "tokens": ("",),
-          "omniglot": ("",), "faithful": ("",)}  # fmt: skip
+SWEEPS = {
+    "dimension": ("",),
+    "data": ("demo", "classes", "exemplars", "noise", "correlated"),
+    "tokens": ("",),
+    "omniglot": ("",),
+    "faithful": ("",),
+}
 
 
 def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
@@ -37,21 +42,34 @@ def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
     it has them. data: the folder of drawings, for the conditions that need one."""
     before, rows = tables.read("geometry"), []
     known = {} if before is None else {row["bank"]: row for row in before.to_dict("records")}
-    asked = [(name, run) for name, kinds in SWEEPS.items() for run in read_plan(sweeps / f"{name}.toml").runs
-             if run.condition.name.startswith(kinds)]  # fmt: skip
+    asked = [
+        (name, run)
+        for name, kinds in SWEEPS.items()
+        for run in read_plan(sweeps / f"{name}.toml").runs
+        if run.condition.name.startswith(kinds)
+    ]
     for name, run in each(asked, "banks"):
         bank = fingerprint(run.config)
         found = known.get(bank) or geometry(run.config, data if run.config.bank.kind == "omniglot" else None)
-        rows.append({"sweep": name, "condition": run.condition.name, "seed": run.seed, "bank": bank,
-                     **{measure: found[measure] for measure in MEASURES}, "n": N})  # fmt: skip
+        rows.append(
+            {
+                "sweep": name,
+                "condition": run.condition.name,
+                "seed": run.seed,
+                "bank": bank,
+                **{measure: found[measure] for measure in MEASURES},
+                "n": N,
+            }
+        )
     return tables.write("geometry", pd.DataFrame(rows))
 
 
 def fingerprint(config: Config) -> str:
     """Of all that `geometry` depends on, but the drawings themselves. Fields at their defaults do not count, so that a
     field added to BankConfig leaves the banks that the table has as they are."""
-    changed = {f.name: getattr(config.bank, f.name) for f in fields(config.bank)
-               if getattr(config.bank, f.name) != f.default}  # fmt: skip
+    changed = {
+        f.name: getattr(config.bank, f.name) for f in fields(config.bank) if getattr(config.bank, f.name) != f.default
+    }
     needed = changed, asdict(config.seeds), config.sequences.noise, N
     return hashlib.sha256(json.dumps(needed, sort_keys=True).encode()).hexdigest()[:16]
 

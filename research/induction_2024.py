@@ -104,7 +104,11 @@ def patterns(series: Series, params: Params, batch: Batch) -> tuple[np.ndarray, 
 
 
 def kept_alone(
-    series: Series, params: Params, batch: Batch, sets: list[tuple[int, ...]], condition: Intervention | None = None,
+    series: Series,
+    params: Params,
+    batch: Batch,
+    sets: list[tuple[int, ...]],
+    condition: Intervention | None = None,
     metric: str = "acc",
 ) -> list[np.ndarray]:
     """One metric of every sequence [n] with these layer-1 heads alone, for each of `sets`, under a condition of what
@@ -182,8 +186,11 @@ def _fixed(table: str, right: list[np.ndarray]) -> Iterator[tuple[str, str, floa
 
 
 def _table_1(series: Series, params: Params, batch: Batch, sets: dict[str, tuple[int, ...]]):
-    asked = {f"{name} {hold}": AblateHeads(heads=tuple((0, int(h)) for h in heads), hold=(part,))
-             for name, heads in sets.items() for hold, part in (("pp", "pattern"), ("pv", "v"))}  # fmt: skip
+    asked = {
+        f"{name} {hold}": AblateHeads(heads=tuple((0, int(h)) for h in heads), hold=(part,))
+        for name, heads in sets.items()
+        for hold, part in (("pp", "pattern"), ("pv", "v"))
+    }
     for name, right in answered(series, params, batch, dict(asked)).items():
         yield "table-1", name, float(right.mean()), len(batch)
     yield "table-1", "pt heads", float(sum(10**i * int(h) for i, h in enumerate(sorted(sets["pt"])))), 0
@@ -202,8 +209,10 @@ def collect(root: Path) -> pd.DataFrame:
             rows += before[before.seed == seed].to_dict("records")
             continue
         with threads(1):
-            rows += [{"seed": seed, "table": t, "condition": c, "value": round(v, 6), "n": n}
-                     for t, c, v, n in measured(series)]  # fmt: skip
+            rows += [
+                {"seed": seed, "table": t, "condition": c, "value": round(v, 6), "n": n}
+                for t, c, v, n in measured(series)
+            ]
         print(f"{run.name}: measured", flush=True)
         pd.DataFrame(rows).to_csv(path, index=False)
     return pd.DataFrame(rows)
@@ -238,8 +247,10 @@ def curves(root: Path, published: Path) -> None:
         mine = main[main.evaluator == names[str(curve)]]
         for x, y in zip(points.sequences, points.value, strict=True):
             ours = [float(np.interp(x, *mine[mine.seed == s][["sequences", "value"]].to_numpy().T)) for s in seeds]
-            rows.append({"figure": "3a", "curve": curve, "sequences": x, "published": y}
-                        | {f"s{s}": round(v, 4) for s, v in zip(seeds, ours, strict=True)})  # fmt: skip
+            rows.append(
+                {"figure": "3a", "curve": curve, "sequences": x, "published": y}
+                | {f"s{s}": round(v, 4) for s, v in zip(seeds, ours, strict=True)}
+            )
     rows += _strengths(root, published, seeds)
     pd.DataFrame(rows).to_csv(TABLES / "induction-2024-curves.csv", index=False)
 

@@ -59,17 +59,26 @@ def compare(published: Path) -> pd.DataFrame:
         wired = {c: v for (t, c), v in value.items() if t.startswith("wiring")}
         first = layer_0_ranks(lambda a, b: wired[f"only_l1h{a}_remove_allbut_l0h{b}_pv"]) if wired else []  # noqa: B023
         for row in table.itertuples():
-            asked = {seed: _key(str(row.table), str(row.condition), alone, first, ranks)
-                     for seed, ranks in our_ranks.items()}  # fmt: skip
+            asked = {
+                seed: _key(str(row.table), str(row.condition), alone, first, ranks) for seed, ranks in our_ranks.items()
+            }
             values = [found[seed][key] for seed, key in asked.items()]
-            rows.append({
-                "init_seed": init, "table": row.table, "condition": row.condition, "measure": row.measure,
-                "rank": _rank(str(row.condition), alone), "published": row.value,
-                **{f"s{seed}": round(v, 5) for seed, v in zip(asked, values, strict=True)},
-                "mean": round(float(np.nanmean(values)), 5), "low": round(float(np.nanmin(values)), 5),
-                "high": round(float(np.nanmax(values)), 5), "seeds": len(values),
-                "n": min(sizes[k] for k in asked.values()),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "init_seed": init,
+                    "table": row.table,
+                    "condition": row.condition,
+                    "measure": row.measure,
+                    "rank": _rank(str(row.condition), alone),
+                    "published": row.value,
+                    **{f"s{seed}": round(v, 5) for seed, v in zip(asked, values, strict=True)},
+                    "mean": round(float(np.nanmean(values)), 5),
+                    "low": round(float(np.nanmin(values)), 5),
+                    "high": round(float(np.nanmax(values)), 5),
+                    "seeds": len(values),
+                    "n": min(sizes[k] for k in asked.values()),
+                }
+            )
     out = pd.DataFrame(rows)
     out.to_csv(TABLES / "induction-2024-printed.csv", index=False)
     return out

@@ -29,8 +29,13 @@ def measures(series: Series, head: int) -> dict[str, Intervention]:
     """The clamps, on a head of layer 1 alone."""
     alone = only_head(series.config.model, 1, head)
     layer, copy, match = ClampLayer(), ClampCopy(head=(1, head)), ClampMatch(heads=((1, head),))
-    return {"none": alone, "match": Together(parts=(match, alone)), "copy": copy,
-            "layer": Together(parts=(layer, alone)), "layer-copy": Together(parts=(layer, copy))}  # fmt: skip
+    return {
+        "none": alone,
+        "match": Together(parts=(match, alone)),
+        "copy": copy,
+        "layer": Together(parts=(layer, alone)),
+        "layer-copy": Together(parts=(layer, copy)),
+    }
 
 
 def progress(root: Path, every: int = 3) -> None:
@@ -43,8 +48,11 @@ def progress(root: Path, every: int = 3) -> None:
         with threads(1):
             found = series.evaluate(steps, ["train"], list(asked.values()), n=N, metrics=["loss"])
         names = {str(c): name for name, c in asked.items()} | {"intact": "intact"}
-        rows.append(found.assign(measure=found.intervention.map(names), head=head)
-                    [["seed", "head", "measure", "sequences", "value", "n"]].round(4))  # fmt: skip
+        rows.append(
+            found.assign(measure=found.intervention.map(names), head=head)[
+                ["seed", "head", "measure", "sequences", "value", "n"]
+            ].round(4)
+        )
     pd.concat(rows).to_csv(TABLES / "induction-2024-progress.csv", index=False)
 
 
@@ -54,8 +62,13 @@ def toys(seeds: int = 50) -> None:
     for seed in range(seeds):
         start, target = toy.vectors(seed)
         for clamped in ("", "c", "bc"):
-            rows.append({"seed": seed, "clamped": clamped or "nothing",
-                         "plateau": toy.plateau(toy.train(start, target, clamped), target)})  # fmt: skip
+            rows.append(
+                {
+                    "seed": seed,
+                    "clamped": clamped or "nothing",
+                    "plateau": toy.plateau(toy.train(start, target, clamped), target),
+                }
+            )
     pd.DataFrame(rows).to_csv(TABLES / "induction-2024-toy.csv", index=False)
 
 

@@ -28,12 +28,28 @@ def read() -> pd.DataFrame:
 def build(published: Path) -> Path:
     rows, every = read(), training()
     head, rest = REMARKS.read_text(encoding="utf-8").split("<!-- tables -->\n")
-    parts = [head, "## Verdicts\n", _verdicts(published), "\n## Loss over training (Figure 3a)\n", *_loss(),
-             "\n## Intact, and without layer 0's direct output (IH3, IH18)\n", _intact(rows),
-             "\n## Heads of layer 1, by rank (IH2, IH4)\n", *_heads(rows), "\n## Shares of mistakes (IH5, Table 2)\n",
-             *_shares(rows), "\n## Table 1 (IH8)\n", _table_1(rows), "\n## Table 3 (IH16)\n", _table_3(rows),
-             "\n## Wiring (IH9)\n", *_wiring(rows),
-             "\n## Clamps held in training (IH10, IH15)\n", *_clamps(every), rest]  # fmt: skip
+    parts = [
+        head,
+        "## Verdicts\n",
+        _verdicts(published),
+        "\n## Loss over training (Figure 3a)\n",
+        *_loss(),
+        "\n## Intact, and without layer 0's direct output (IH3, IH18)\n",
+        _intact(rows),
+        "\n## Heads of layer 1, by rank (IH2, IH4)\n",
+        *_heads(rows),
+        "\n## Shares of mistakes (IH5, Table 2)\n",
+        *_shares(rows),
+        "\n## Table 1 (IH8)\n",
+        _table_1(rows),
+        "\n## Table 3 (IH16)\n",
+        _table_3(rows),
+        "\n## Wiring (IH9)\n",
+        *_wiring(rows),
+        "\n## Clamps held in training (IH10, IH15)\n",
+        *_clamps(every),
+        rest,
+    ]
     PAGE.write_text("\n".join(part.rstrip("\n") + "\n" for part in parts), encoding="utf-8")
     return PAGE
 
@@ -53,16 +69,21 @@ def _seeds(columns: Iterable[str]) -> list[str]:
 
 
 def _verdicts(published: Path) -> str:
-    return table(["rule", "about", "ours", "verdict"],
-                 [[j.letter, j.about, j.numbers, f"**{j.verdict}**"] for j in judge(published)])  # fmt: skip
+    return table(
+        ["rule", "about", "ours", "verdict"],
+        [[j.letter, j.about, j.numbers, f"**{j.verdict}**"] for j in judge(published)],
+    )
 
 
 def _loss() -> list[str]:
     points = pd.read_csv(TABLES / "induction-2024-curves.csv")
     at = [20, 60, 100, 150, 200, 250, 300, 400, 600, 1000]
     lines = []
-    for name, title in (("train", "training sequences"), ("test_relabel", "held-out pairs of labels"),
-                        ("test_exemplars", "held-out classes")):  # fmt: skip
+    for name, title in (
+        ("train", "training sequences"),
+        ("test_relabel", "held-out pairs of labels"),
+        ("test_exemplars", "held-out classes"),
+    ):
         some = points[points.curve == name]
         for thousand in at:
             row = some.iloc[int((some.sequences - 1000 * thousand).abs().argmin())]
@@ -76,14 +97,20 @@ def _loss() -> list[str]:
 
 def _intact(rows: pd.DataFrame) -> str:
     some = rows[rows.table.str.startswith("IH3")]
-    return table(["the paper's init seed", "condition", "published", "ours, mean of seeds (lowest to highest)"],
-                 [[r.init_seed, r.condition, f"{r.published:.5f}", of_row(some.loc[i], 5)]
-                  for i, r in zip(some.index, some.itertuples(), strict=True)])  # fmt: skip
+    return table(
+        ["the paper's init seed", "condition", "published", "ours, mean of seeds (lowest to highest)"],
+        [
+            [r.init_seed, r.condition, f"{r.published:.5f}", of_row(some.loc[i], 5)]
+            for i, r in zip(some.index, some.itertuples(), strict=True)
+        ],
+    )
 
 
 def _heads(rows: pd.DataFrame) -> list[str]:
-    out = ["Heads by accuracy alone, the best first; published: init seeds 5, 6, 7, 8, 9; "
-           "ours: data and init seeds 0 to 4.\n"]  # fmt: skip
+    out = [
+        "Heads by accuracy alone, the best first; published: init seeds 5, 6, 7, 8, 9; "
+        "ours: data and init seeds 0 to 4.\n"
+    ]
     for start, title in (("IH2", "induction strength"), ("IH4", "accuracy of this head alone")):
         some, lines = rows[rows.table.str.startswith(start)], []
         for rank in range(1, 9):
@@ -110,9 +137,13 @@ def _shares(rows: pd.DataFrame) -> list[str]:
 
 def _table_1(rows: pd.DataFrame) -> str:
     some = rows[rows.table.str.startswith("Table 1")]
-    return table(["condition", "published", "ours, mean of seeds (lowest to highest)"],
-                 [[r.condition, f"{r.published:.3f}", of_row(some.loc[i])]
-                  for i, r in zip(some.index, some.itertuples(), strict=True)])  # fmt: skip
+    return table(
+        ["condition", "published", "ours, mean of seeds (lowest to highest)"],
+        [
+            [r.condition, f"{r.published:.3f}", of_row(some.loc[i])]
+            for i, r in zip(some.index, some.itertuples(), strict=True)
+        ],
+    )
 
 
 def _table_3(rows: pd.DataFrame) -> str:
@@ -149,12 +180,28 @@ def _head_of_rank(some: pd.DataFrame) -> list[int]:
 
 
 def _clamps(every: pd.DataFrame) -> list[str]:
-    drops, theirs = half_drops(every), {"none": "270", "previous": "170", "layer": "50", "match": "20 to 40",
-                                        "copy": "20 to 40", "layer-copy": "20 to 40", "norm-25": "-"}  # fmt: skip
+    drops, theirs = (
+        half_drops(every),
+        {
+            "none": "270",
+            "previous": "170",
+            "layer": "50",
+            "match": "20 to 40",
+            "copy": "20 to 40",
+            "layer-copy": "20 to 40",
+            "norm-25": "-",
+        },
+    )
     lines = []
     for name, found in drops.items():
-        cells = [f"{found[s] / 1000:.0f}" if s in found and np.isfinite(found[s]) else "-" if s not in found
-                 else f"> {CLAMPS.get(name, 300_000) / 1000:.0f}" for s in range(5)]  # fmt: skip
+        cells = [
+            f"{found[s] / 1000:.0f}"
+            if s in found and np.isfinite(found[s])
+            else "-"
+            if s not in found
+            else f"> {CLAMPS.get(name, 300_000) / 1000:.0f}"
+            for s in range(5)
+        ]
         lines.append([name, theirs[name], *cells])
     main = seeds_of(every, "main", 999_000)
     from research.induction_2024_rules import half_drop

@@ -38,8 +38,12 @@ def training() -> pd.DataFrame:
 
 def curve(every: pd.DataFrame, condition: str, seed: int, evaluator: str = "train", metric: str = "loss") -> np.ndarray:
     """[points, 2]: sequences and value."""
-    found = every[(every.condition == condition) & (every.seed == seed) & (every.evaluator == evaluator)
-                  & (every.metric == metric)]  # fmt: skip
+    found = every[
+        (every.condition == condition)
+        & (every.seed == seed)
+        & (every.evaluator == evaluator)
+        & (every.metric == metric)
+    ]
     return found[["sequences", "value"]].to_numpy(float)
 
 
@@ -109,14 +113,26 @@ def _loss(every: pd.DataFrame, published: Path) -> list[Judged]:
     held = [sum(abs(v - goal) <= 0.1 for v in ends[e]) for e, goal in goals.items()]
     text = {e: f"{np.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for e, v in ends.items()}
     return [
-        Judged("A1", "IH1: a plateau near ln 2", f"loss in .55 to .85 over a factor of {np.median(factors):.2f} "
-               f"({min(factors):.2f} to {max(factors):.2f}; n = {len(seeds)})",
-               said(sum(f >= 1.5 for f in factors), len(seeds), sum(f < 1.5 for f in factors))),
-        Judged("A2", "IH1: when it ends", f"half-drop {thousands(halves)}; published {theirs / 1000:.0f}k",
-               "as published" if near else "differs: sooner" if np.median(halves) < theirs else "differs: later"),
-        Judged("A3", "IH1: losses at the end", f"held-out pairs {text['holdout_pairs']} (.03), held-out classes "
-               f"{text['holdout_classes']} (.12)", said(min(held), len(seeds), len(seeds) - max(held))),
-    ]  # fmt: skip
+        Judged(
+            "A1",
+            "IH1: a plateau near ln 2",
+            f"loss in .55 to .85 over a factor of {np.median(factors):.2f} "
+            f"({min(factors):.2f} to {max(factors):.2f}; n = {len(seeds)})",
+            said(sum(f >= 1.5 for f in factors), len(seeds), sum(f < 1.5 for f in factors)),
+        ),
+        Judged(
+            "A2",
+            "IH1: when it ends",
+            f"half-drop {thousands(halves)}; published {theirs / 1000:.0f}k",
+            "as published" if near else "differs: sooner" if np.median(halves) < theirs else "differs: later",
+        ),
+        Judged(
+            "A3",
+            "IH1: losses at the end",
+            f"held-out pairs {text['holdout_pairs']} (.03), held-out classes {text['holdout_classes']} (.12)",
+            said(min(held), len(seeds), len(seeds) - max(held)),
+        ),
+    ]
 
 
 def _published_by_rank(theirs: pd.DataFrame, table: str) -> np.ndarray:
@@ -160,28 +176,62 @@ def _heads(own: dict[int, dict], theirs: pd.DataFrame) -> list[Judged]:
     added = np.array([[v["added", str(k)] for k in range(1, 9)] for v in own.values()])
     falls = int((np.diff(added, axis=1) < 0).all(1).sum())
     return [
-        Judged("B", "IH3, IH18: intact; layer 0 acts through layer 1 alone",
-               f"accuracy at least {min(intact):.5f}; at most {max(lost):.5f} lost (n = {n})",
-               "supported" if min(intact) >= 0.995 and max(lost) <= 0.005 else "not supported"),
-        Judged("C1", "IH2: all heads become induction heads", f"all eight positive in {positive} of {n}",
-               said(positive, n, n - positive)),
-        Judged("C2", "IH2: strengths by rank", f"in the paper's range at {c} of 8 ranks",
-               "supported" if c >= 6 else "differs"),
-        Judged("D1", "IH4: accuracies alone by rank", f"in the paper's range at {d} of 8 ranks",
-               "supported" if d >= 6 else "differs"),
-        Judged("D2", "IH4: stronger heads do more alone", "Spearman " + ", ".join(f"{x:.2f}" for x in together),
-               said(sum(x >= 0.8 for x in together), n, sum(x < 0.8 for x in together))),
-        Judged("E", "IH5, Table 2: shares of mistakes by rank", f"in the paper's range at {e[0]} of {e[1]} ranks",
-               "supported" if e[0] >= 0.75 * e[1] else "differs"),
-        Judged("F", "IH8, Table 1: previous-token heads act through patterns, others through values",
-               "; ".join(f"{k} {np.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for k, v in t1.items()),
-               said(f, n, f_not)),
+        Judged(
+            "B",
+            "IH3, IH18: intact; layer 0 acts through layer 1 alone",
+            f"accuracy at least {min(intact):.5f}; at most {max(lost):.5f} lost (n = {n})",
+            "supported" if min(intact) >= 0.995 and max(lost) <= 0.005 else "not supported",
+        ),
+        Judged(
+            "C1",
+            "IH2: all heads become induction heads",
+            f"all eight positive in {positive} of {n}",
+            said(positive, n, n - positive),
+        ),
+        Judged(
+            "C2",
+            "IH2: strengths by rank",
+            f"in the paper's range at {c} of 8 ranks",
+            "supported" if c >= 6 else "differs",
+        ),
+        Judged(
+            "D1",
+            "IH4: accuracies alone by rank",
+            f"in the paper's range at {d} of 8 ranks",
+            "supported" if d >= 6 else "differs",
+        ),
+        Judged(
+            "D2",
+            "IH4: stronger heads do more alone",
+            "Spearman " + ", ".join(f"{x:.2f}" for x in together),
+            said(sum(x >= 0.8 for x in together), n, sum(x < 0.8 for x in together)),
+        ),
+        Judged(
+            "E",
+            "IH5, Table 2: shares of mistakes by rank",
+            f"in the paper's range at {e[0]} of {e[1]} ranks",
+            "supported" if e[0] >= 0.75 * e[1] else "differs",
+        ),
+        Judged(
+            "F",
+            "IH8, Table 1: previous-token heads act through patterns, others through values",
+            "; ".join(f"{k} {np.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for k, v in t1.items()),
+            said(f, n, f_not),
+        ),
         *_wiring(rows),
-        Judged("H", "IH16, Table 3: accuracies with a perfect match", f"within .1 of the paper's at {near} of 8 ranks",
-               "supported" if near >= 6 else "differs"),
-        Judged("I", "IH6: each head that is added lowers the loss",
-               "medians " + ", ".join(f"{x:.4f}" for x in np.median(added, 0)), said(falls, n, n - falls)),
-    ]  # fmt: skip
+        Judged(
+            "H",
+            "IH16, Table 3: accuracies with a perfect match",
+            f"within .1 of the paper's at {near} of 8 ranks",
+            "supported" if near >= 6 else "differs",
+        ),
+        Judged(
+            "I",
+            "IH6: each head that is added lowers the loss",
+            "medians " + ", ".join(f"{x:.4f}" for x in np.median(added, 0)),
+            said(falls, n, n - falls),
+        ),
+    ]
 
 
 def rank_correlation(a, b) -> float:
@@ -207,10 +257,16 @@ def _wiring(rows: pd.DataFrame) -> list[Judged]:
         some = blocks[(blocks.condition.str.contains("allbut") == kind) & blocks.condition.str.endswith(hold)]
         rho = rank_correlation(some.published, some["mean"])
         verdict = "supported" if rho >= 0.7 else "contradicted" if rho < 0.3 else "inconclusive"
-        what = ("all but one layer-0 head removed" if kind else "one layer-0 head removed")
-        out.append(Judged("G", f"IH9, wiring: {what}, {'patterns' if hold == 'pp' else 'values'} held",
-                          f"Spearman {rho:.2f} over {len(some)} numbers; mean difference "
-                          f"{(some['mean'] - some.published).mean():+.3f}", verdict))  # fmt: skip
+        what = "all but one layer-0 head removed" if kind else "one layer-0 head removed"
+        out.append(
+            Judged(
+                "G",
+                f"IH9, wiring: {what}, {'patterns' if hold == 'pp' else 'values'} held",
+                f"Spearman {rho:.2f} over {len(some)} numbers; mean difference "
+                f"{(some['mean'] - some.published).mean():+.3f}",
+                verdict,
+            )
+        )
     return out
 
 
@@ -262,9 +318,11 @@ def _strength(every: pd.DataFrame, name: str, generalises: bool) -> Judged:
     held = [float(curve(every, name, s, "holdout_pairs", "acc")[-1, 1]) for s in seeds]
     good = sum(a < HALF and (b >= 0.9 if generalises else b <= 0.5) for a, b in zip(loss, held, strict=True))
     bad = len(seeds) - good
-    text = (f"training loss {np.median(loss):.3f} ({min(loss):.3f} to {max(loss):.3f}), accuracy on held-out pairs "
-            f"{np.median(held):.3f} ({min(held):.3f} to {max(held):.3f}; n = {len(seeds)}), at "
-            f"{max(curve(every, name, seeds[0])[:, 0]) / 1000:.0f}k")  # fmt: skip
+    text = (
+        f"training loss {np.median(loss):.3f} ({min(loss):.3f} to {max(loss):.3f}), accuracy on held-out pairs "
+        f"{np.median(held):.3f} ({min(held):.3f} to {max(held):.3f}; n = {len(seeds)}), at "
+        f"{max(curve(every, name, seeds[0])[:, 0]) / 1000:.0f}k"
+    )
     return Judged("L", about, text, said(good, len(seeds), bad))
 
 
@@ -274,10 +332,21 @@ def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
         return Judged("M", about, "-", "not run")
     base = {s: half_drop(curve(every, "main", s)) for s in mine}
     now, before = np.median(list(mine.values())), np.median(list(base.values()))
-    verdict = ("accounts for it" if now >= 230_000 else "plays no part" if abs(now / before - 1) <= 0.1
-               else "part of the reason" if now > before else "not the reason: sooner still")  # fmt: skip
-    return Judged("M", about, f"half-drop at norm 25 {thousands(list(mine.values()))}, at norm 46 "
-                  f"{thousands(list(base.values()))}", verdict)  # fmt: skip
+    verdict = (
+        "accounts for it"
+        if now >= 230_000
+        else "plays no part"
+        if abs(now / before - 1) <= 0.1
+        else "part of the reason"
+        if now > before
+        else "not the reason: sooner still"
+    )
+    return Judged(
+        "M",
+        about,
+        f"half-drop at norm 25 {thousands(list(mine.values()))}, at norm 46 {thousands(list(base.values()))}",
+        verdict,
+    )
 
 
 def _toy() -> Judged:

@@ -25,7 +25,7 @@ APPENDICES = {  # file -> title, its claims; those of OWN come last and are no r
     "competition": ("Competition and cooperation", ("8.1", "8.2", "8.3", "8.4", "8.8", "8.10")),
     "circuits": ("Circuits", ("8.6", "8.7")),
     "hypotheses": ("Our own hypotheses", OWN),
-}  # fmt: skip
+}
 BESIDE = "induction-2024.md"  # made by induction_2024_page.py, from printed numbers that only some have
 HEAD = ("", "claim", "effect [90% interval], n", "status", "at 95%", "rule before its runs")
 
@@ -69,11 +69,21 @@ def front(found: dict[str, Claim]) -> str:
     parts = [_text("intro"), table(HEAD, rows)]
     parts += [_first(n, found[key]) for n, key in enumerate(FIRST, 1)]
     rest = [key for key in found if key not in (*OWN, *FIRST)]
-    parts += [_text("differs"), _text("methods"), tidy.sensitivity(), _text("choices"), choices.level(found),
-              choices.as_table(found), _text("limitations"), _text("own"),
-              index(found, [key for key in found if key in OWN], "findings/"),
-              "## All other claims of the literature", _text("others"),
-              index(found, rest, "findings/"), _text("files")]  # fmt: skip
+    parts += [
+        _text("differs"),
+        _text("methods"),
+        tidy.sensitivity(),
+        _text("choices"),
+        choices.level(found),
+        choices.as_table(found),
+        _text("limitations"),
+        _text("own"),
+        index(found, [key for key in found if key in OWN], "findings/"),
+        "## All other claims of the literature",
+        _text("others"),
+        index(found, rest, "findings/"),
+        _text("files"),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -89,8 +99,11 @@ def _first(number: int, claim: Claim) -> str:
 def appendix(name: str, found: dict[str, Claim]) -> str:
     title, keys = APPENDICES[name]
     mine = [key for key in keys if key in found]
-    parts = [f"# {title}", "An appendix of [Findings](../findings.md), which has the definitions and the methods.\n"
-             + _text("terms"), index(found, mine, "")]  # fmt: skip
+    parts = [
+        f"# {title}",
+        "An appendix of [Findings](../findings.md), which has the definitions and the methods.\n" + _text("terms"),
+        index(found, mine, ""),
+    ]
     if (TEXT / f"{name}.md").exists():
         parts.append(_text(name))
     return "\n\n".join([*parts, *(section(found[key]) for key in mine)]) + "\n"

@@ -27,13 +27,17 @@ def phase(data: pd.DataFrame) -> tuple[list[str], dict[str, Figure]]:
         return [], {}
     means = geometry[geometry.sweep == "dimension"].groupby("condition")[list(MEASURES)].mean()
     fields = data.groupby("condition")[["bank.dim", "bank.n_classes"]].first().astype(int)
-    rows = [[str(dim), f"{classes:,}", *(f"{means[m][name]:.3f}" for m in MEASURES)]
-            for name, (dim, classes) in fields.sort_values(["bank.dim", "bank.n_classes"]).iterrows()]  # fmt: skip
-    note = (f"How easy each strategy's task is, without a model ({geometry.seed.nunique()} banks x "
-            f"{geometry.n.iloc[0]:,} queries, research/geometry.py): *match*, of one drawing of each of two classes "
-            "the nearer is of the query's class; *recall*, of all class means the nearest is; *crowding*, the cosine "
-            "between a class's mean and the nearest other's. The right panel has every sweep over data; crowding was "
-            "chosen after most of these runs were seen.")  # fmt: skip
+    rows = [
+        [str(dim), f"{classes:,}", *(f"{means[m][name]:.3f}" for m in MEASURES)]
+        for name, (dim, classes) in fields.sort_values(["bank.dim", "bank.n_classes"]).iterrows()
+    ]
+    note = (
+        f"How easy each strategy's task is, without a model ({geometry.seed.nunique()} banks x "
+        f"{geometry.n.iloc[0]:,} queries, research/geometry.py): *match*, of one drawing of each of two classes "
+        "the nearer is of the query's class; *recall*, of all class means the nearest is; *crowding*, the cosine "
+        "between a class's mean and the nearest other's. The right panel has every sweep over data; crowding was "
+        "chosen after most of these runs were seen."
+    )
     others = {name: tables.read(name) for name in MARKERS if name != "dimension"}
     shown = {"dimension": data} | {name: table for name, table in others.items() if table is not None}
     text = [note, table(["dimensions", "classes", *MEASURES], rows), fitted(formed(shown, geometry))]
@@ -49,31 +53,45 @@ def formed(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> pd.DataFr
         for condition, mine in geometry[geometry.sweep == sweep].groupby("condition", sort=False):
             kind = most_common(kinds, condition)
             if kind:
-                rows.append({"sweep": sweep, "condition": condition, "banks": mine.bank.min(),
-                             **mine[list(MEASURES)].mean(), "formed": kind != "never"})  # fmt: skip
+                rows.append(
+                    {
+                        "sweep": sweep,
+                        "condition": condition,
+                        "banks": mine.bank.min(),
+                        **mine[list(MEASURES)].mean(),
+                        "formed": kind != "never",
+                    }
+                )
     return pd.DataFrame(rows).drop_duplicates("banks").drop(columns="banks")
 
 
 def fitted(found: pd.DataFrame) -> str:
     """How well two bounds, both fitted, tell where ICL forms; and where they fail."""
-    best = max(itertools.product(sorted(found.crowding), sorted(found.match)),
-               key=lambda at: ((found.crowding >= at[0]) & (found.match >= at[1]) == found.formed).sum())  # fmt: skip
+    best = max(
+        itertools.product(sorted(found.crowding), sorted(found.match)),
+        key=lambda at: ((found.crowding >= at[0]) & (found.match >= at[1]) == found.formed).sum(),
+    )
     said = (found.crowding >= best[0]) & (found.match >= best[1])
     wrong = found[said != found.formed]
-    names = [f"`{x.sweep}`, {x.condition} ({'forms' if x.formed else 'never'}; {x.crowding:.3f} and {x.match:.3f})"
-             for x in wrong.itertuples()]  # fmt: skip
+    names = [
+        f"`{x.sweep}`, {x.condition} ({'forms' if x.formed else 'never'}; {x.crowding:.3f} and {x.match:.3f})"
+        for x in wrong.itertuples()
+    ]
     right, of = len(found) - len(wrong), len(found)
-    return (f"ICL forms, in most of a condition's seeds, where crowding is {best[0]:.3f} or more and match "
-            f"{best[1]:.3f} or more, and nowhere else, in {right} of {of} conditions of different banks (both bounds "
-            f"fitted to these). Exceptions: {'; '.join(names) or 'none'}.")  # fmt: skip
+    return (
+        f"ICL forms, in most of a condition's seeds, where crowding is {best[0]:.3f} or more and match "
+        f"{best[1]:.3f} or more, and nowhere else, in {right} of {of} conditions of different banks (both bounds "
+        f"fitted to these). Exceptions: {'; '.join(names) or 'none'}."
+    )
 
 
 def highest(data: pd.DataFrame) -> pd.DataFrame:
     """Median over complete runs of the highest ICL and Flip and of ICL's end, per condition."""
     found = phases(data)
     wide = found.groupby(["condition", "evaluator"])[["highest", "final_value"]].median().unstack()
-    return pd.DataFrame({"icl": wide["highest"]["icl"], "flip": wide["highest"]["flip"],
-                         "end": wide["final_value"]["icl"]})  # fmt: skip
+    return pd.DataFrame(
+        {"icl": wide["highest"]["icl"], "flip": wide["highest"]["flip"], "end": wide["final_value"]["icl"]}
+    )
 
 
 def figure(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> Figure:
@@ -121,8 +139,20 @@ def _tasks(axis: Axes, geometry: pd.DataFrame, sweeps: dict[str, pd.DataFrame]) 
         if sweep not in means.index:
             continue
         rows = means.loc[sweep].join(highest(data), how="inner")
-        axis.scatter(rows.crowding, rows.match, c=rows.flip, cmap=_COLOURS, vmin=0.5, vmax=1, marker=MARKERS[sweep],
-                     s=46, edgecolors="#555", linewidths=0.6, label=sweep, zorder=3)  # fmt: skip
+        axis.scatter(
+            rows.crowding,
+            rows.match,
+            c=rows.flip,
+            cmap=_COLOURS,
+            vmin=0.5,
+            vmax=1,
+            marker=MARKERS[sweep],
+            s=46,
+            edgecolors="#555",
+            linewidths=0.6,
+            label=sweep,
+            zorder=3,
+        )
     axis.set_xlabel("crowding: cosine to the nearest other class mean")
     axis.set_ylabel("match: nearer of two drawings is right")
     axis.set_title("every sweep over data: where ICL forms", loc="left")

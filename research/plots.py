@@ -15,11 +15,23 @@ from matplotlib.figure import Figure
 from mechicl.figures.style import COLOURS, NAMES
 
 STYLE = {
-    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8, "axes.titlesize": 8.5,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#eee",
-    "axes.edgecolor": "#888", "axes.axisbelow": True, "legend.frameon": False, "svg.fonttype": "none",
-    "svg.hashsalt": "mechicl", "figure.facecolor": "white", "xtick.color": "#444", "ytick.color": "#444",
-}  # fmt: skip
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#eee",
+    "axes.edgecolor": "#888",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mechicl",
+    "figure.facecolor": "white",
+    "xtick.color": "#444",
+    "ytick.color": "#444",
+}
 SHOWN = ("icl", "flip", "ciwl", "iwl")
 CELL = (2.45, 1.9)  # inches per panel
 
@@ -78,10 +90,18 @@ def against_published(
         for evaluator in points:
             colour, name = COLOURS[evaluator], NAMES[evaluator].split(" (")[0]
             theirs = published[published.evaluator == evaluator]
-            axis.plot(theirs.sequences / 1e6, theirs.value, color=colour, lw=3.2, alpha=0.28, label=f"{name}, "
-                                                                                                    "published")
-            axis.plot([t / 1e6 for t in points[evaluator]], [*points[evaluator].values()], "o", mfc="white", mec=colour,
-                      ms=4, alpha=0.6)  # fmt: skip
+            axis.plot(
+                theirs.sequences / 1e6, theirs.value, color=colour, lw=3.2, alpha=0.28, label=f"{name}, published"
+            )
+            axis.plot(
+                [t / 1e6 for t in points[evaluator]],
+                [*points[evaluator].values()],
+                "o",
+                mfc="white",
+                mec=colour,
+                ms=4,
+                alpha=0.6,
+            )
             mine = table[table.evaluator == evaluator]
             if len(mine):
                 over_seeds(axis, mine.assign(sequences=mine.sequences / 1e6), colour, f"{name}, {title}")

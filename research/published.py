@@ -8,11 +8,13 @@ import pandas as pd
 
 POINT_OF_RISE, POINT_OF_FADE = 4.0e6, 1.5e7
 PEAKS = {"icl": (0.89, 7.8e6), "flip": (0.71, 4.3e6)}
-SCALE = ("The authors feed raw network features, of norm 25 to 45. The inputs of these runs were scaled to norm 1. An "
-         "exemplar's embedding then starts at a norm of 8 / sqrt(dimension), which is .35 with 512 features and 2.3 "
-         "with 12, where theirs starts at about 10; positions have .8. At a constant rate of 1e-5 no weight moves "
-         "fast enough to make that up. So these runs cannot say whether Figure 1b holds. They show what happens at "
-         "another scale.")  # fmt: skip
+SCALE = (
+    "The authors feed raw network features, of norm 25 to 45. The inputs of these runs were scaled to norm 1. An "
+    "exemplar's embedding then starts at a norm of 8 / sqrt(dimension), which is .35 with 512 features and 2.3 "
+    "with 12, where theirs starts at about 10; positions have .8. At a constant rate of 1e-5 no weight moves "
+    "fast enough to make that up. So these runs cannot say whether Figure 1b holds. They show what happens at "
+    "another scale."
+)
 
 
 def _read() -> pd.DataFrame:
@@ -23,8 +25,10 @@ def points() -> dict[str, dict[float, float]]:
     """evaluator -> training sequences -> in-context accuracy, read off the figure."""
     rows = _read()
     rows = rows[rows.kind == "point"]
-    return {str(name): dict(zip(mine.sequences.astype(float), mine.value, strict=True))
-            for name, mine in rows.groupby("evaluator", sort=False)}  # fmt: skip
+    return {
+        str(name): dict(zip(mine.sequences.astype(float), mine.value, strict=True))
+        for name, mine in rows.groupby("evaluator", sort=False)
+    }
 
 
 def curves() -> pd.DataFrame:

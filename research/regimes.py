@@ -45,8 +45,30 @@ def condition_table(found: pd.DataFrame, kinds: pd.Series, names: dict[str, str]
             return spread(mine.loc[mine.evaluator == evaluator, quantity]) if len(mine) else "-"
 
         decay = mine.loc[(mine.evaluator == "icl") & mine.seed.isin(formed), "half_decay"]
-        rows.append([title, counts(kinds, name), cell("icl", "highest"), cell("icl", "final_value"),
-                     cell("flip", "highest"), cell("flip", "final_value"), spread_times(decay),
-                     cell("ciwl", "final_value"), cell("iwl", "final_value")])  # fmt: skip
-    return table(["", "seeds", "ICL, highest", "ICL, end", "Flip, highest", "Flip, end",
-                  "ICL half-decay, where it formed", "CIWL, end", "IWL, end"], rows)  # fmt: skip
+        rows.append(
+            [
+                title,
+                counts(kinds, name),
+                cell("icl", "highest"),
+                cell("icl", "final_value"),
+                cell("flip", "highest"),
+                cell("flip", "final_value"),
+                spread_times(decay),
+                cell("ciwl", "final_value"),
+                cell("iwl", "final_value"),
+            ]
+        )
+    return table(
+        [
+            "",
+            "seeds",
+            "ICL, highest",
+            "ICL, end",
+            "Flip, highest",
+            "Flip, end",
+            "ICL half-decay, where it formed",
+            "CIWL, end",
+            "IWL, end",
+        ],
+        rows,
+    )

@@ -30,8 +30,15 @@ def phases(table: pd.DataFrame) -> pd.DataFrame:
     for (condition, seed, evaluator), at in groups.items():
         found = phase_times(times[at], values[at], float(chance[at[0]]))
         quantities = {name: np.nan if value is None else value for name, value in vars(found).items()}
-        rows.append({"condition": condition, "seed": seed, "evaluator": evaluator, **quantities,
-                     "highest": float(values[at].max())})  # fmt: skip
+        rows.append(
+            {
+                "condition": condition,
+                "seed": seed,
+                "evaluator": evaluator,
+                **quantities,
+                "highest": float(values[at].max()),
+            }
+        )
     return pd.DataFrame(rows, columns=["condition", "seed", "evaluator", *QUANTITIES, "highest"])
 
 

@@ -23,11 +23,22 @@ EVALUATORS = ("icl", "flip", "ciwl", "iwl", "icl_holdout")
 
 def claims(found: Iterable[Claim]) -> str:
     """A row for every part of every claim."""
-    rows = [{"claim": c.key, "title": c.title, "status": c.status, "status_at_95": c.at_95,
-             "rule_before_runs": DECLARED[c.key].before,
-             "measured": p.says if p else "", "claim_says": p.claim if p else "", "effect": p.effect if p else "",
-             "part_status": p.status if p else "", "earlier_verdict": DECLARED[c.key].earlier}
-            for c in found for p in (c.parts or [None])]  # fmt: skip
+    rows = [
+        {
+            "claim": c.key,
+            "title": c.title,
+            "status": c.status,
+            "status_at_95": c.at_95,
+            "rule_before_runs": DECLARED[c.key].before,
+            "measured": p.says if p else "",
+            "claim_says": p.claim if p else "",
+            "effect": p.effect if p else "",
+            "part_status": p.status if p else "",
+            "earlier_verdict": DECLARED[c.key].earlier,
+        }
+        for c in found
+        for p in (c.parts or [None])
+    ]
     return pd.DataFrame(rows).to_csv(index=False)
 
 
@@ -90,7 +101,23 @@ def sensitivity() -> str:
         theirs = "formed" if all(published.PEAKS[e][0] >= getattr(rule, e) for e in ("icl", "flip")) else "not formed"
         changed = [f"{key}: {status}" for key, status in _statuses(counted, rule).items() if status != ours[key]]
         name = f"{rule.icl:g}, {rule.flip:g}"
-        rows.append([f"**{name}**" if rule == FORMED else name, *(str(counts[kind]) for kind in REGIMES), theirs,
-                     "-" if rule == FORMED else ", ".join(changed) or "none"])  # fmt: skip
-    return table(["ICL at least, Flip at least", "never formed", "faded", "partial", "stayed", "the published curve",
-                  "claims whose status changes"], rows)  # fmt: skip
+        rows.append(
+            [
+                f"**{name}**" if rule == FORMED else name,
+                *(str(counts[kind]) for kind in REGIMES),
+                theirs,
+                "-" if rule == FORMED else ", ".join(changed) or "none",
+            ]
+        )
+    return table(
+        [
+            "ICL at least, Flip at least",
+            "never formed",
+            "faded",
+            "partial",
+            "stayed",
+            "the published curve",
+            "claims whose status changes",
+        ],
+        rows,
+    )

@@ -55,9 +55,13 @@ def judged(low: float, high: float, above: float | None = None, below: float | N
 
 
 def effect(
-    says: str, values: Sequence[float] | pd.Series | np.ndarray, *,
-    above: float | None = None, below: float | None = None, text: str = "{:+.2f}",
-) -> Part:  # fmt: skip
+    says: str,
+    values: Sequence[float] | pd.Series | np.ndarray,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    text: str = "{:+.2f}",
+) -> Part:
     """The median over seeds lies above, below or between bounds. values: one per seed, infinite where a time is never;
     NaN is a seed that has no such value, and is left out. Judged by the exact interval of the median."""
     claim = _bounds(above, below, text)

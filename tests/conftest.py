@@ -103,10 +103,13 @@ def _track_models() -> None:
 def n_hooks(model: torch.nn.Module) -> int:
     """Hooks on a model: TransformerLens's own record and torch's, so that neither hides one."""
     return sum(
-        len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks)
-        + len(getattr(m, "fwd_hooks", ())) + len(getattr(m, "bwd_hooks", ()))
+        len(m._forward_hooks)
+        + len(m._forward_pre_hooks)
+        + len(m._backward_hooks)
+        + len(getattr(m, "fwd_hooks", ()))
+        + len(getattr(m, "bwd_hooks", ()))
         for m in model.modules()
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -130,8 +133,15 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from mechicl.tasks.base import TASKS
     from mechicl.tasks.exemplar_label.banks.kinds import BANKS
 
-    registries = {"analysis": ANALYSES, "bank kind": BANKS, "measure": MEASURES, "recipe": recipes.RECIPES,
-                  "evaluator": registry.EVALUATORS, "task": TASKS, "source": SOURCES}  # fmt: skip
+    registries = {
+        "analysis": ANALYSES,
+        "bank kind": BANKS,
+        "measure": MEASURES,
+        "recipe": recipes.RECIPES,
+        "evaluator": registry.EVALUATORS,
+        "task": TASKS,
+        "source": SOURCES,
+    }
     before, asked, modules, path = set(doors._HOMES), set(plugins._asked), set(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -155,9 +165,7 @@ def tiny_config() -> Config:
         name="tiny",
         steps=60,
         batch_size=16,
-        bank=BankConfig(
-            n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=2, dim=6, eps=0.1
-        ),
+        bank=BankConfig(n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=2, dim=6, eps=0.1),
         model=ModelConfig(n_layers=2, d_model=16, n_heads=2),
         optim=OptimConfig(lr=1e-2),
         checkpoint_steps=ScheduleConfig(linear_every=10, steps=(1, 5)),

@@ -91,9 +91,12 @@ class Workers:
 
         home = str(Path(mechicl.__file__).parents[1])
         self._parent = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             env=os.environ | {"PYTHONPATH": home},
-        )  # fmt: skip
+        )
         return self
 
     def __exit__(self, *_: object) -> None:

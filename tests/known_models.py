@@ -81,7 +81,7 @@ def induction_model(n_pairs: int = 2) -> tuple[Config, Params]:
     # position 0 moved its own content to itself.
     w[f"{block}.W_Q"][head, CONTENT, :DIM] = _SHARP * torch.eye(DIM)
     w[f"{block}.W_K"][head, MOVED, :DIM] = torch.eye(DIM)
-    w[f"{block}.W_Q"][head, _POSITION:_POSITION + t, DIM] = _SHARP
+    w[f"{block}.W_Q"][head, _POSITION : _POSITION + t, DIM] = _SHARP
     w[f"{block}.W_K"][head, _POSITION + places[1::2], DIM] = 4.0
     w[f"{block}.W_V"][head, LABEL, :CLASSES] = torch.eye(CLASSES)
     w[f"{block}.W_O"][head, :CLASSES, LABEL] = torch.eye(CLASSES)
@@ -142,5 +142,5 @@ def _embeddings(w: Params, config: Config) -> None:
     w["exemplar_embed.W"][:, CONTENT] = torch.eye(DIM)
     w["embed.W_E"][:, LABEL] = torch.eye(CLASSES)
     t = config.sequences.n_tokens
-    w["pos_embed.W_pos"][:, _POSITION:_POSITION + t] = torch.eye(t)
+    w["pos_embed.W_pos"][:, _POSITION : _POSITION + t] = torch.eye(t)
     w["unembed.b_U"].copy_(torch.linspace(0, 1e-3, CLASSES))

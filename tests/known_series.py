@@ -33,19 +33,24 @@ def write_series(
         params, sequences = pack(w), step * config.batch_size
         writer.save("weights", step, sequences, saved_weights(params, config))
         recorded = loss.get(step, 1 / step) if step else None
-        append_line(root / "metrics.jsonl", {
-            "step": step, "sequences": sequences, "training_loss": recorded,
-            "evaluators": evaluate_params(params, sets, config),
-        })  # fmt: skip
+        append_line(
+            root / "metrics.jsonl",
+            {
+                "step": step,
+                "sequences": sequences,
+                "training_loss": recorded,
+                "evaluators": evaluate_params(params, sets, config),
+            },
+        )
     return open_series(root)
 
 
 def rise_and_fall(root: Path) -> Series:
     """ICL out of nothing and back into the weights, by hand:
 
-        step 0   (0 sequences)    the induction circuit without its induction head
-        step 5   (40 sequences)   the induction circuit: icl and flip 1, iwl 0
-        step 10  (80 sequences)   the lookup table: icl chance, flip 0, ciwl and iwl 1
+    step 0   (0 sequences)    the induction circuit without its induction head
+    step 5   (40 sequences)   the induction circuit: icl and flip 1, iwl 0
+    step 10  (80 sequences)   the lookup table: icl chance, flip 0, ciwl and iwl 1
     """
     config, circuit = induction_model()
     weights = {0: without_head(circuit, *INDUCTION_HEAD), 5: circuit, 10: lookup_model()[1]}

@@ -38,8 +38,11 @@ ALL = {  # two or more of each family, to share a pass
     "temper": [Temper(heads=((1, 1),), temperature=0.1), Temper(heads=((0, 0), (1, 1)), temperature=3.0)],
     "together": [Together(parts=(ClampMatch(heads=((1, h),)), RemoveDirectPath())) for h in (0, 1)],
     "subspaces": [RemoveSubspace(directions=_DRAWN[:, :n], layer=la) for n, la in ((3, 1), (1, 1), (2, 0))],
-    "patches": [PatchActivations(heads=((0, 1), (1, 2)), positions=("label", "query")),
-                PatchActivations(heads=((1, 0),), part="v"), PatchActivations(residual=(1,), positions=("label",))],
+    "patches": [
+        PatchActivations(heads=((0, 1), (1, 2)), positions=("label", "query")),
+        PatchActivations(heads=((1, 0),), part="v"),
+        PatchActivations(residual=(1,), positions=("label",)),
+    ],
     "queries": [PatchActivations(heads=((1, h),), part="q", counterfactual="next") for h in (0, 3)],
     "positions": [AblatePositions(positions=("match",), layers=(1,)), AblatePositions(positions=("1", "query"))],
     "resampled": [AblatePositions(positions=("label",), layers=(0, 1), kind="resample")] * 2,
@@ -63,8 +66,7 @@ def weights_of(config: Config, dtype: torch.dtype, seed: int = 0) -> Params:
     """Far from init, so that patterns are peaked and every head matters."""
     rng = torch.Generator().manual_seed(seed)
     return {
-        name: w.to(dtype) + 0.4 * torch.randn(w.shape, generator=rng, dtype=dtype)
-        for name, w in init(config).items()
+        name: w.to(dtype) + 0.4 * torch.randn(w.shape, generator=rng, dtype=dtype) for name, w in init(config).items()
     }
 
 

@@ -78,8 +78,13 @@ class Cluster:
         (root / "key").chmod(0o400)
         host = socket.gethostname().partition(".")[0]
         (root / "slurm.conf").write_text(CONF.format(host=host, root=root, ports=_free_ports(2)))
-        places = {"key-file": "key", "socket": "munge.sock", "pid-file": "munged.pid", "log-file": "munged.log",
-                  "seed-file": "seed"}  # fmt: skip
+        places = {
+            "key-file": "key",
+            "socket": "munge.sock",
+            "pid-file": "munged.pid",
+            "log-file": "munged.log",
+            "seed-file": "seed",
+        }
         self.run("munged", "--force", *[f"--{option}={root / name}" for option, name in places.items()])
         self.run("slurmctld")
         self.run("slurmd")

@@ -12,8 +12,19 @@ SHAPES = {"fades": (UP_AND_DOWN, UP_AND_DOWN), "partial": (UP, UP_AND_DOWN), "st
 def run(condition: str, kind: str, seed: int = 0, complete: bool = True) -> pd.DataFrame:
     icl, flip = SHAPES[kind]
     parts = [
-        pd.DataFrame({"condition": condition, "seed": seed, "complete": complete, "step": np.arange(20),
-                      "sequences": TIMES, "evaluator": name, "value": values, "n": 1000, "chance": 0.5})
+        pd.DataFrame(
+            {
+                "condition": condition,
+                "seed": seed,
+                "complete": complete,
+                "step": np.arange(20),
+                "sequences": TIMES,
+                "evaluator": name,
+                "value": values,
+                "n": 1000,
+                "chance": 0.5,
+            }
+        )
         for name, values in {"icl": icl, "flip": flip, "ciwl": UP, "iwl": UP, "training": UP}.items()
-    ]  # fmt: skip
+    ]
     return pd.concat(parts, ignore_index=True)

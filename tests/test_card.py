@@ -119,10 +119,16 @@ def test_a_run_in_progress_and_one_that_has_nothing(tiny_copy):
     assert rows(empty._repr_html_()) == {}
 
 
-@pytest.mark.parametrize("line", ['[1]', '{"step": 0}', '{"step": 0, "evaluators": [1, {"evaluator": 2}]}',
-                                  '{"step": 0, "evaluators": [{"evaluator": "icl", "metric": "in_context_acc"}]}',
-                                  '{"step": 0, "sequences": 0, "evaluators": [{"evaluator": "icl", "metric": '
-                                  '"in_context_acc", "value": NaN}]}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[1]",
+        '{"step": 0}',
+        '{"step": 0, "evaluators": [1, {"evaluator": 2}]}',
+        '{"step": 0, "evaluators": [{"evaluator": "icl", "metric": "in_context_acc"}]}',
+        '{"step": 0, "sequences": 0, "evaluators": [{"evaluator": "icl", "metric": "in_context_acc", "value": NaN}]}',
+    ],
+)
 def test_metrics_that_are_none_do_no_harm(tiny_copy, line):
     (tiny_copy.root / "metrics.jsonl").write_text(line + "\n")
     text = open_series(tiny_copy.root)._repr_html_()

@@ -69,8 +69,11 @@ def changed(path: str, value) -> dict:
         ("stepz", 1, "config.stepz: unknown key. Did you mean 'steps'?"),
         ("bank.epsilon", 1, "config.bank.epsilon: unknown key. "),
         ("model.n_head", 1, "config.model.n_head: unknown key. Did you mean 'n_heads'?"),
-        ("checkpoint_steps.windows.0.evry", 1,
-         "config.checkpoint_steps.windows[0].evry: unknown key. Did you mean 'every'?"),
+        (
+            "checkpoint_steps.windows.0.evry",
+            1,
+            "config.checkpoint_steps.windows[0].evry: unknown key. Did you mean 'every'?",
+        ),
         ("steps", "many", "config.steps='many': expected int, got str."),
         ("steps", 10.0, "config.steps=10.0: expected int, got float."),
         ("steps", True, "config.steps=True: expected int, got bool."),

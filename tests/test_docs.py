@@ -38,8 +38,21 @@ def verb(command: str) -> str:
 
 
 def test_the_readme_shows_commands():
-    assert {verb(c) for c in COMMANDS} == {"recipes", "show", "verify", "analyze", "report", "train", "densify", "app",
-                                           "sweep", "features", "ablate", "measure", "open"}  # fmt: skip
+    assert {verb(c) for c in COMMANDS} == {
+        "recipes",
+        "show",
+        "verify",
+        "analyze",
+        "report",
+        "train",
+        "densify",
+        "app",
+        "sweep",
+        "features",
+        "ablate",
+        "measure",
+        "open",
+    }
     assert {"make demo", "make test"} <= set(shell_lines())
 
 
@@ -52,8 +65,19 @@ def test_every_command_parses(command, monkeypatch):
         return lambda *args, **kwargs: seen.append(name)
 
     fresh = type(cli.app)()
-    verbs = ("recipes", "train", "features", "sweep", "ablate", "measure", "analyze", "report", "densify", "verify",
-             "show")  # fmt: skip
+    verbs = (
+        "recipes",
+        "train",
+        "features",
+        "sweep",
+        "ablate",
+        "measure",
+        "analyze",
+        "report",
+        "densify",
+        "verify",
+        "show",
+    )
     for name in verbs:
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))
     fresh.command(name="app")(functools.wraps(cli.open_app)(record("app")))

@@ -27,8 +27,11 @@ def test_a_module_may_register_again_and_another_may_not(door):
 
 def test_an_unknown_name_is_told_what_there_is(door):
     door.add("circles", 1, "mine")
-    with pytest.raises(ConfigError, match=r"no thing named 'circle'; there are circles. Did you mean 'circles'\?.*"
-                                          r"--plugin MODULE"):  # fmt: skip
+    with pytest.raises(
+        ConfigError,
+        match=r"no thing named 'circle'; there are circles. Did you mean 'circles'\?.*"
+        r"--plugin MODULE",
+    ):
         door.find("circle")
 
 

@@ -204,10 +204,16 @@ def test_sets_by_name_and_size():
 
 def test_headlines():
     assert {k: e.primary_metric for k, e in EVALUATORS.items() if e.task == "exemplar_label"} == {
-        "train": "in_context_acc", "icl": "in_context_acc", "flip": "in_context_acc",
-        "ciwl": "in_context_acc", "iwl": "acc", "icl_holdout": "in_context_acc",
-        "holdout_pairs": "acc", "holdout_classes": "acc", "holdout_exemplars": "acc",
-    }  # fmt: skip
+        "train": "in_context_acc",
+        "icl": "in_context_acc",
+        "flip": "in_context_acc",
+        "ciwl": "in_context_acc",
+        "iwl": "acc",
+        "icl_holdout": "in_context_acc",
+        "holdout_pairs": "acc",
+        "holdout_classes": "acc",
+        "holdout_exemplars": "acc",
+    }
 
 
 @pytest.mark.parametrize(
@@ -394,9 +400,10 @@ def test_where_labels_are_dealt_out_anew_only_what_makes_sense_is_asked():
         with pytest.raises(ConfigError, match=f"evaluator {name!r} does not apply .* The run has train, holdout_pairs"):
             evaluation_set(name, config, bank)
     bare = dataclasses.replace(
-        config, bank=dataclasses.replace(config.bank, n_holdout_classes=1, n_holdout_exemplars=0),
+        config,
+        bank=dataclasses.replace(config.bank, n_holdout_classes=1, n_holdout_exemplars=0),
         sequences=dataclasses.replace(config.sequences, held_out_pairs=0),
-    )  # fmt: skip
+    )
     assert list(evaluation_sets(bare, build_bank(bare))) == ["train"]
     with pytest.raises(ConfigError, match=r"raise bank\.n_holdout_classes"):
         evaluation_set("holdout_classes", bare, build_bank(bare))
@@ -422,8 +429,12 @@ def test_held_out_pairs_classes_and_exemplars():
         shown = part.exemplars[batch.classes.numpy(), batch.exemplar_ids.numpy()]
         np.testing.assert_array_equal(batch.exemplars.numpy(), shown)
     x = bank.exemplars
-    for name, where in (("train", x[:40, :1]), ("holdout_pairs", x[:40, :1]), ("holdout_classes", x[40:, :1]),
-                        ("holdout_exemplars", x[:40, 1:])):  # fmt: skip
+    for name, where in (
+        ("train", x[:40, :1]),
+        ("holdout_pairs", x[:40, :1]),
+        ("holdout_classes", x[40:, :1]),
+        ("holdout_exemplars", x[:40, 1:]),
+    ):
         shown = {row.tobytes() for row in sets[name].exemplars.reshape(-1, 5).numpy()}
         there = {row.tobytes() for row in where.reshape(-1, 5)}
         assert shown <= there, name

@@ -79,8 +79,17 @@ def test_a_plugins_recipe_is_listed(run):
 
 
 def test_a_bank(run):
-    root = trained(run, "--plugin", "moons", "--set", "bank.kind=moons", "--set", "bank.options.length=2",
-                   "--set", "bank.options.noise=0.1")  # fmt: skip
+    root = trained(
+        run,
+        "--plugin",
+        "moons",
+        "--set",
+        "bank.kind=moons",
+        "--set",
+        "bank.options.length=2",
+        "--set",
+        "bank.options.noise=0.1",
+    )
     series = open_series(root)
     assert series.config.bank.options == {"length": 2.0, "noise": 0.1}
     assert json.loads((root / "config.json").read_text())["bank"]["options"] == {"length": 2.0, "noise": 0.1}
@@ -111,8 +120,19 @@ def test_an_evaluator(run):
 
 
 def test_an_intervention(run, tiny_series):
-    code, out = run("measure", tiny_series.root, "scaled_values", "--plugin", "scale_values", "--steps", "60",
-                    "--evaluators", "icl", "--out", "scaled.csv")  # fmt: skip
+    code, out = run(
+        "measure",
+        tiny_series.root,
+        "scaled_values",
+        "--plugin",
+        "scale_values",
+        "--steps",
+        "60",
+        "--evaluators",
+        "icl",
+        "--out",
+        "scaled.csv",
+    )
     assert code == 0, out
     table = pd.read_csv("scaled.csv")
     assert set(table.intervention) == {"intact", *(f"values of L{la} x {x}" for la in (0, 1) for x in ("0.5", "2"))}
@@ -155,8 +175,23 @@ def test_a_run_never_loads_what_it_names(run):
 
 
 def test_several_processes_load_it_too(run):
-    code, out = run("train", "tiny-plugged", "--plugin", "tiny_recipe", "--plugin", "moons", "--set", "bank.kind=moons",
-                    "--seeds", "0..1", "--jobs", "2", "--out", "many", "--quiet")  # fmt: skip
+    code, out = run(
+        "train",
+        "tiny-plugged",
+        "--plugin",
+        "tiny_recipe",
+        "--plugin",
+        "moons",
+        "--set",
+        "bank.kind=moons",
+        "--seeds",
+        "0..1",
+        "--jobs",
+        "2",
+        "--out",
+        "many",
+        "--quiet",
+    )
     assert code == 0, out
     assert [open_series(f"many-s{seed}").complete for seed in (0, 1)] == [True, True]
 
@@ -165,8 +200,19 @@ def test_a_sweep_varies_its_settings(run):
     Path("lengths.toml").write_text(
         'recipe = "tiny-plugged"\nseeds = [0]\n[set]\nbank.kind = "moons"\n[[grid]]\nbank.options.length = [1.0, 2.0]\n'
     )
-    code, out = run("sweep", "lengths.toml", "--plugin", "tiny_recipe", "--plugin", "moons", "--out", "swept",
-                    "--quiet", "--jobs", "1")  # fmt: skip
+    code, out = run(
+        "sweep",
+        "lengths.toml",
+        "--plugin",
+        "tiny_recipe",
+        "--plugin",
+        "moons",
+        "--out",
+        "swept",
+        "--quiet",
+        "--jobs",
+        "1",
+    )
     assert code == 0, out
     table = pd.read_parquet("swept/table.parquet")
     assert sorted(set(table["bank.options.length"])) == [1.0, 2.0]
@@ -184,17 +230,38 @@ def test_a_manifest_that_names_nonsense_is_refused(tiny_copy):
 
 def test_a_task(run):
     """Continuous targets, another loss, another input: seen wherever a run is, and refused without its module."""
-    made = ("train", "regression", "--plugin", "regression", "--quiet", "--out", "lines", "--set", "steps=60",
-            "--set", "n_eval=60", "--set", "checkpoint_steps.linear_every=30")  # fmt: skip
+    made = (
+        "train",
+        "regression",
+        "--plugin",
+        "regression",
+        "--quiet",
+        "--out",
+        "lines",
+        "--set",
+        "steps=60",
+        "--set",
+        "n_eval=60",
+        "--set",
+        "checkpoint_steps.linear_every=30",
+    )
     code, out = run(*made)
     assert code == 0, out
     assert "regression\n    Linear regression in context" in run("recipes", "--plugin", "regression")[1]
     series = open_series("lines")
     assert json.loads((series.root / "config.json").read_text())["task"]["kind"] == "regression"
-    assert set(series.manifest["plugins"]["regression"]) == {"task regression", "evaluator new_weights",
-                                                             "evaluator known_weights"}  # fmt: skip
-    for words in (("show", "lines"), ("verify", "lines"), ("ablate", "lines", "--heads", "L0H1", "--mlp", "0"),
-                  ("analyze", "lines", "transience"), ("report", "lines", "--quiet")):  # fmt: skip
+    assert set(series.manifest["plugins"]["regression"]) == {
+        "task regression",
+        "evaluator new_weights",
+        "evaluator known_weights",
+    }
+    for words in (
+        ("show", "lines"),
+        ("verify", "lines"),
+        ("ablate", "lines", "--heads", "L0H1", "--mlp", "0"),
+        ("analyze", "lines", "transience"),
+        ("report", "lines", "--quiet"),
+    ):
         code, out = run(*words, "--plugin", "regression")
         assert code == 0, out
     assert "new_weights" in run("show", "lines", "--plugin", "regression")[1]
@@ -213,8 +280,17 @@ def test_a_source(run):
     from mechicl.models.lens import hooked_transformer
     from mechicl.sources.layouts import model_of
 
-    fields = {"n_layers": 2, "d_model": 16, "n_heads": 2, "d_head": 8, "n_ctx": 20, "d_vocab": 12, "attn_only": True,
-              "normalization_type": "LN", "positional_embedding_type": "standard"}  # fmt: skip
+    fields = {
+        "n_layers": 2,
+        "d_model": 16,
+        "n_heads": 2,
+        "d_head": 8,
+        "n_ctx": 20,
+        "d_vocab": 12,
+        "attn_only": True,
+        "normalization_type": "LN",
+        "positional_embedding_type": "standard",
+    }
     Path("mine").mkdir()
     Path("mine/config.json").write_text(json.dumps(fields))
     model = hooked_transformer(model_of(fields))

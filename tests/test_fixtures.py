@@ -55,10 +55,25 @@ def test_a_leaked_hook_fails_the_test_that_left_it(tmp_path):
         "def test_permanent(model): model.add_perma_hook('hook_embed', lambda x, hook: x)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", str(tmp_path), "-q", "-rA", f"--rootdir={tmp_path}", "-c", "/dev/null",
-         "-p", "no:cacheprovider", "-p", "no:dash"],
-        cwd=HERE.parent, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            str(tmp_path),
+            "-q",
+            "-rA",
+            f"--rootdir={tmp_path}",
+            "-c",
+            "/dev/null",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:dash",
+        ],
+        cwd=HERE.parent,
+        capture_output=True,
+        text=True,
+    )
     assert "4 passed, 2 errors" in done.stdout, done.stdout
     assert done.stdout.count("AssertionError: the test left hooks on a model") == 2
     for name in ("test_leaks", "test_permanent"):

@@ -39,19 +39,27 @@ from mechicl.tasks.exemplar_label.features.file import Features, write
 from mechicl.training.loop import train
 
 TINY = Config(
-    name="tiny", steps=2, batch_size=4, n_eval=4, states=1,
+    name="tiny",
+    steps=2,
+    batch_size=4,
+    n_eval=4,
+    states=1,
     bank=BankConfig(n_classes=8, n_exemplars=3, n_holdout_classes=4, n_holdout_exemplars=1, dim=9),
     model=ModelConfig(d_model=8, n_heads=2, mlp_ratio=1, channels=(2,)),
     optim=OptimConfig(lr=1e-2, warmup_steps=1, l2=1e-3),
     checkpoint_steps=ScheduleConfig(windows=(Window(start=0, stop=1, every=1),)),
     treatments=(Treatment(kind="ablate", heads=((0, 1),)),),
-)  # fmt: skip
+)
 SOUND = {  # of each class an instance that can be
-    Config: TINY, Treatment: TINY.treatments[0], Window: TINY.checkpoint_steps.windows[0],
-    AblateHeads: AblateHeads(heads=((0, 1),)), AblateMLPs: AblateMLPs(layers=(1,)),
-    ClampMatch: ClampMatch(heads=((0, 1),)), Temper: Temper(heads=((0, 1),), temperature=2.0),
+    Config: TINY,
+    Treatment: TINY.treatments[0],
+    Window: TINY.checkpoint_steps.windows[0],
+    AblateHeads: AblateHeads(heads=((0, 1),)),
+    AblateMLPs: AblateMLPs(layers=(1,)),
+    ClampMatch: ClampMatch(heads=((0, 1),)),
+    Temper: Temper(heads=((0, 1),), temperature=2.0),
     Graft: Graft(parts=("mlp",), source=3),
-}  # fmt: skip
+}
 
 
 def classes(hint) -> list[type]:
@@ -80,20 +88,35 @@ class Kind(enum.StrEnum):
 
 
 numbers = st.one_of(
-    st.integers(-3, 12), st.integers(), st.floats(), st.floats(0, 1), st.booleans(), st.just(10**400),
+    st.integers(-3, 12),
+    st.integers(),
+    st.floats(),
+    st.floats(0, 1),
+    st.booleans(),
+    st.just(10**400),
     st.sampled_from([np.int64(2), np.int8(-1), np.float32(0.1), np.float64(0.5), np.float64("nan"), np.bool_(True)]),
-)  # fmt: skip
+)
 scalars = st.one_of(
-    st.none(), numbers, st.text(max_size=6), st.binary(max_size=2),
+    st.none(),
+    numbers,
+    st.text(max_size=6),
+    st.binary(max_size=2),
     st.sampled_from(["", "mlp", "cosine", "con", "../up", Kind.ADAM, np.str_("mlp"), pathlib.Path("x"), object()]),
-)  # fmt: skip
+)
 anything = st.one_of(
     scalars,
-    st.lists(numbers, max_size=3), st.lists(numbers, max_size=3).map(tuple), st.lists(scalars, max_size=2),
-    st.lists(st.lists(numbers, min_size=2, max_size=2), max_size=3), st.sets(st.integers(), max_size=2),
-    st.just(np.arange(2)), st.just(np.ones((1, 2))), st.just(range(2)), st.dictionaries(scalars, scalars, max_size=2),
-    st.sampled_from([sound(c) for c in CLASSES]), st.sampled_from([[sound(c)] for c in CLASSES]),
-)  # fmt: skip
+    st.lists(numbers, max_size=3),
+    st.lists(numbers, max_size=3).map(tuple),
+    st.lists(scalars, max_size=2),
+    st.lists(st.lists(numbers, min_size=2, max_size=2), max_size=3),
+    st.sets(st.integers(), max_size=2),
+    st.just(np.arange(2)),
+    st.just(np.ones((1, 2))),
+    st.just(range(2)),
+    st.dictionaries(scalars, scalars, max_size=2),
+    st.sampled_from([sound(c) for c in CLASSES]),
+    st.sampled_from([[sound(c)] for c in CLASSES]),
+)
 
 
 def fitting(hint) -> st.SearchStrategy:
@@ -171,15 +194,24 @@ WITH = {
     ("kind", "tokens"): {"n_holdout_classes": 1, "n_holdout_exemplars": 0},
     ("kind", "omniglot"): {"transforms": 1},
     ("label_pairs", "held_out"): {"labels": "random", "held_out_pairs": 1},
-    ("layout", "released"): {"kind": "features", "n_exemplars": TINY.bank.n_exemplars + TINY.bank.n_holdout_exemplars,
-                             "n_holdout_exemplars": 0},
+    ("layout", "released"): {
+        "kind": "features",
+        "n_exemplars": TINY.bank.n_exemplars + TINY.bank.n_holdout_exemplars,
+        "n_holdout_exemplars": 0,
+    },
 }
 TREATED = {
-    "ablate": {"heads": ((0, 1),)}, "clamp": {"heads": ((0, 1),), "pattern": "self"}, "freeze": {"groups": ("mlp",)},
-    "reset": {"groups": ("mlp",), "start": 1}, "data": {"sequences": SequenceConfig(labels="random")},
-    "relabel": {"every": 1}, "clamp_match": {"heads": ((1, 0),)}, "clamp_copy": {"heads": ((1, 0),)}, "clamp_layer": {},
+    "ablate": {"heads": ((0, 1),)},
+    "clamp": {"heads": ((0, 1),), "pattern": "self"},
+    "freeze": {"groups": ("mlp",)},
+    "reset": {"groups": ("mlp",), "start": 1},
+    "data": {"sequences": SequenceConfig(labels="random")},
+    "relabel": {"every": 1},
+    "clamp_match": {"heads": ((1, 0),)},
+    "clamp_copy": {"heads": ((1, 0),)},
+    "clamp_layer": {},
     "graft": {"groups": ("mlp",), "source": "{source}", "step": 2},
-}  # fmt: skip
+}
 SECTION = {BankConfig: "bank", SequenceConfig: "sequences", ModelConfig: "model", OptimConfig: "optim"}
 
 

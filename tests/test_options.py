@@ -24,11 +24,15 @@ def test_what_is_left_out_is_at_its_default():
     assert filled({"turns": 2}, OWN, "bank.options") == {"turns": 2.0, "sides": (3,), "mode": "a"}
 
 
-@pytest.mark.parametrize(("given", "words"), [
-    ({"turn": 1}, r"bank.options.turn: no such setting; there are turns, sides, mode. Did you mean 'turns'\?"),
-    ({"turns": "1"}, "bank.options.turns='1': expected float, got str"),
-    ({"turns": float("nan")}, "expected a finite number"), ({"sides": [1.5]}, r"sides\[0\]=1.5: expected int"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"turn": 1}, r"bank.options.turn: no such setting; there are turns, sides, mode. Did you mean 'turns'\?"),
+        ({"turns": "1"}, "bank.options.turns='1': expected float, got str"),
+        ({"turns": float("nan")}, "expected a finite number"),
+        ({"sides": [1.5]}, r"sides\[0\]=1.5: expected int"),
+    ],
+)
 def test_what_cannot_be_is_refused(given, words):
     with pytest.raises(ConfigError, match=words):
         filled(given, OWN, "bank.options")
@@ -37,6 +41,7 @@ def test_what_cannot_be_is_refused(given, words):
 def test_a_setting_needs_a_type_and_a_default():
     def typeless(config, seed, data, *, turns=1): ...
     def without(config, seed, data, *, turns: int): ...
+
     for function in (typeless, without):
         with pytest.raises(ConfigError, match="its setting turns needs a type and a default"):
             own_settings_of(function)

@@ -15,19 +15,26 @@ def test_a_module_of_this_directory_is_found_and_commands_name_it(plugin_folder)
     assert command("report", "run").endswith("--plugin found_here`")
 
 
-@pytest.mark.parametrize(("name", "text", "words"), [
-    ("nowhere", None, "there is no module 'nowhere', neither in this directory"),
-    ("nowhere.deeper", None, "there is no module 'nowhere'"),
-    ("mine.py", "", "expected a module's name.* Did you mean --plugin mine?"),
-    ("folder/mine.py", "", "Did you mean --plugin folder.mine?"),
-    ("", None, "expected a module's name"),
-    ("needs", "import not_installed_here", r"cannot be imported: ModuleNotFoundError.*needs.py, line 1"),
-    ("broken", "x = 1\nraise ValueError('why')", r"cannot be imported: ValueError: why \(.*broken.py, line 2"),
-    ("unparsed", "def", "cannot be imported: SyntaxError"),
-    ("again", "from mechicl.tasks.exemplar_label.banks.kinds import bank\n"
-     "@bank('gaussian')\ndef again(config, seed, data): ...",
-     "--plugin again: again registers the bank kind 'gaussian', but mechicl.tasks.exemplar_label.banks.kinds has"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("nowhere", None, "there is no module 'nowhere', neither in this directory"),
+        ("nowhere.deeper", None, "there is no module 'nowhere'"),
+        ("mine.py", "", "expected a module's name.* Did you mean --plugin mine?"),
+        ("folder/mine.py", "", "Did you mean --plugin folder.mine?"),
+        ("", None, "expected a module's name"),
+        ("needs", "import not_installed_here", r"cannot be imported: ModuleNotFoundError.*needs.py, line 1"),
+        ("broken", "x = 1\nraise ValueError('why')", r"cannot be imported: ValueError: why \(.*broken.py, line 2"),
+        ("unparsed", "def", "cannot be imported: SyntaxError"),
+        (
+            "again",
+            "from mechicl.tasks.exemplar_label.banks.kinds import bank\n"
+            "@bank('gaussian')\ndef again(config, seed, data): ...",
+            "--plugin again: again registers the bank kind 'gaussian', but "
+            "mechicl.tasks.exemplar_label.banks.kinds has",
+        ),
+    ],
+)
 def test_what_cannot_be_loaded_says_why(plugin_folder, name, text, words):
     if text is not None:
         (plugin_folder / f"{name.removesuffix('.py').replace('/', '_')}.py").write_text(text)
@@ -36,8 +43,13 @@ def test_what_cannot_be_loaded_says_why(plugin_folder, name, text, words):
     assert name not in plugins.asked()
 
 
-@pytest.mark.parametrize(("line", "named"), [
-    (["show", "run"], []), (["show", "--plugin", "a", "run", "--plugin=b"], ["a", "b"]), (["show", "--plugin"], []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (["show", "run"], []),
+        (["show", "--plugin", "a", "run", "--plugin=b"], ["a", "b"]),
+        (["show", "--plugin"], []),
+    ],
+)
 def test_a_line_is_read_before_it_is_parsed(line, named):
     assert sorted(plugins.named(line)) == named

@@ -16,8 +16,18 @@ import mechicl
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "mechicl").rglob("*.py"), *(ROOT / "analyses").glob("*.py")])
 ABOVE = ("model", "series", "train", "report", "cli")
-HEAVY = ("torch", "transformer_lens", "numpy", "pandas", "plotly", "circuitsvis", "scipy", "safetensors",
-         "dash", "flask")  # fmt: skip
+HEAVY = (
+    "torch",
+    "transformer_lens",
+    "numpy",
+    "pandas",
+    "plotly",
+    "circuitsvis",
+    "scipy",
+    "safetensors",
+    "dash",
+    "flask",
+)
 
 
 @functools.cache
@@ -72,8 +82,16 @@ def test_every_name_says_what_it_is(name):
 
 
 def test_what_users_look_for_is_there():
-    wanted = {"attention_scores", "effects", "head_effects", "ablate_mlps", "seed_bands", "series_phases",
-              "phase_table", "save_figure"}  # fmt: skip
+    wanted = {
+        "attention_scores",
+        "effects",
+        "head_effects",
+        "ablate_mlps",
+        "seed_bands",
+        "series_phases",
+        "phase_table",
+        "save_figure",
+    }
     assert wanted <= set(mechicl.__all__)
 
 
@@ -151,7 +169,7 @@ def test_circuitsvis_stays_in_the_figures():
 
 def test_only_the_wiring_of_the_app_imports_dash():
     """The view model and the figures are tested, and can be used, without a page."""
-    wiring = {f"mechicl/page/{name}.py" for name in ("callbacks", "grid", "layout", "server")}
+    wiring = {f"mechicl/page/{name}.py" for name in ("callbacks", "controls", "grid", "layout", "looking", "server")}
     assert importers("dash") == wiring
     assert importers("flask") == {f"mechicl/page/{name}.py" for name in ("guard", "routes", "server")}
     served = wiring | {"mechicl/page/routes.py", "mechicl/page/guard.py"}

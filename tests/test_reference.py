@@ -15,8 +15,18 @@ PAGE = (ROOT / "docs" / "reference" / "api.md").read_text()
 MODULES = ("interventions", "measures", "recipes")
 FUNCTIONS = [name for name in mechicl.__all__ if name not in ("__version__", *MODULES)]
 # They train, serve or write a whole report, which tests of their own do; the page shows `Series` and `Batch` at work.
-NO_EXAMPLE = {"train", "train_seeds", "resume", "densify", "app", "report", "open_series", "Series", "Batch",
-              "ablate_mlps"}  # fmt: skip
+NO_EXAMPLE = {
+    "train",
+    "train_seeds",
+    "resume",
+    "densify",
+    "app",
+    "report",
+    "open_series",
+    "Series",
+    "Batch",
+    "ablate_mlps",
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +63,11 @@ def shown_of(module: str) -> set[str]:
 
 def test_every_measure_and_intervention_is_on_its_page():
     assert shown_of("measures") == set(mechicl.measures.__all__)
-    classes = {name for name, each in vars(mechicl.interventions).items()
-               if inspect.isclass(each) and issubclass(each, mechicl.interventions.Intervention)}  # fmt: skip
+    classes = {
+        name
+        for name, each in vars(mechicl.interventions).items()
+        if inspect.isclass(each) and issubclass(each, mechicl.interventions.Intervention)
+    }
     assert len(classes) > 8
     assert classes <= shown_of("interventions")
     assert shown_of("interventions") <= set(dir(mechicl.interventions))

@@ -15,12 +15,13 @@ from mechicl.registry import EVALUATORS
 from mechicl.treatments import Treatment
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("mechicl", "analyses", "research", "docs", "tests", "examples", "benchmarks", "README.md",
-         "CONTRIBUTING.md")  # fmt: skip
+ROOMS = ("mechicl", "analyses", "research", "docs", "tests", "examples", "benchmarks", "README.md", "CONTRIBUTING.md")
 TEXTS = sorted(
-    path for room in ROOMS for path in [ROOT / room, *(ROOT / room).rglob("*")]
+    path
+    for room in ROOMS
+    for path in [ROOT / room, *(ROOT / room).rglob("*")]
     if path.suffix in (".py", ".md", ".toml", ".ipynb", ".js") and path != Path(__file__)
-)  # fmt: skip
+)
 REFERENCES = (ROOT / "docs" / "references.md").read_text()
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
 
@@ -37,8 +38,11 @@ def test_anchors_are_there_once():
 @pytest.mark.parametrize("page", ["references", "glossary"])
 def test_every_anchor_that_is_cited_exists(page):
     there = set(anchors((ROOT / "docs" / f"{page}.md").read_text()))
-    cited = {(path.name, anchor) for path in TEXTS
-             for anchor in re.findall(rf"{page}\.md#([\w-]+)", path.read_text(encoding="utf-8"))}  # fmt: skip
+    cited = {
+        (path.name, anchor)
+        for path in TEXTS
+        for anchor in re.findall(rf"{page}\.md#([\w-]+)", path.read_text(encoding="utf-8"))
+    }
     assert page != "references" or len(cited) > 20
     assert not {(name, anchor) for name, anchor in cited if anchor not in there}
 

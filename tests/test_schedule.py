@@ -68,8 +68,12 @@ def test_the_union_of_everything(last, log_points, every, data):
     assert (steps[0], steps[-1]) == (0, last)
     assert set(explicit) <= set(steps)
     assert {window.start, window.stop} <= set(steps)
-    parts = [ScheduleConfig(log_points=log_points), ScheduleConfig(linear_every=every),
-             ScheduleConfig(steps=explicit), ScheduleConfig(windows=(window,))]  # fmt: skip
+    parts = [
+        ScheduleConfig(log_points=log_points),
+        ScheduleConfig(linear_every=every),
+        ScheduleConfig(steps=explicit),
+        ScheduleConfig(windows=(window,)),
+    ]
     alone = [checkpoint_steps(Config(name="x", steps=last, checkpoint_steps=p)) for p in parts]
     assert set(steps) == set().union(*alone)
     assert json.loads(json.dumps(steps)) == steps  # plain ints, for the manifest

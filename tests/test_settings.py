@@ -15,11 +15,13 @@ from mechicl.settings import as_lines, assignments, changed, flat, known, label,
 from mechicl.tasks.markov import Markov
 
 TREATED = Config(
-    name="é-1", steps=100, treatments=(
+    name="é-1",
+    steps=100,
+    treatments=(
         Treatment(kind="clamp", pattern="self", heads=((0, 1), (1, 2)), stop=7),
         Treatment(kind="data", start=7, sequences=SequenceConfig(labels="random", noise=1e-9)),
     ),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("config", [TREATED, *(recipes.get(name) for name in recipes.RECIPES)], ids=lambda c: c.name)
@@ -39,13 +41,21 @@ def test_what_is_shown_is_the_whole_config(config):
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("bank.dim=16", 16), ("bank.dim = 16", 16), ("optim.lr=1e-3", 1e-3), ("model.layer_norm=false", False),
-        ("model.mlp_layers=[0, 1]", [0, 1]), ("optim.l2_form=decoupled", "decoupled"),
-        ('optim.l2_form="decoupled"', "decoupled"), ("bank.n_labels=none", "none"), ("name=2x", "2x"),
-        ("treatments=[{kind='graft', groups=['mlp'], source='a/s{seed}', step=3}]",
-         [{"kind": "graft", "groups": ["mlp"], "source": "a/s{seed}", "step": 3}]),
+        ("bank.dim=16", 16),
+        ("bank.dim = 16", 16),
+        ("optim.lr=1e-3", 1e-3),
+        ("model.layer_norm=false", False),
+        ("model.mlp_layers=[0, 1]", [0, 1]),
+        ("optim.l2_form=decoupled", "decoupled"),
+        ('optim.l2_form="decoupled"', "decoupled"),
+        ("bank.n_labels=none", "none"),
+        ("name=2x", "2x"),
+        (
+            "treatments=[{kind='graft', groups=['mlp'], source='a/s{seed}', step=3}]",
+            [{"kind": "graft", "groups": ["mlp"], "source": "a/s{seed}", "step": 3}],
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_assignment(text, value):
     assert list(assignments([text]).values()) == [value]
 
@@ -59,10 +69,11 @@ def test_tables_and_fields_are_one():
 
 values = st.recursive(
     st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text(max_size=30)),
-    lambda inner: st.one_of(st.lists(inner, max_size=4),
-                            st.dictionaries(st.sampled_from(["kind", "every", "heads"]), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(["kind", "every", "heads"]), inner, max_size=3)
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @given(st.lists(values, min_size=1, max_size=5))

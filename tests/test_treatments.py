@@ -117,8 +117,11 @@ def test_a_treatment_ends(tiny_config):
 
 
 def test_frozen_parameters_and_their_moments_stay(tiny_config):
-    config = treated(tiny_config, {"kind": "freeze", "groups": ("attention.1", "embeddings"), "start": 3, "stop": 6},
-                     optim=replace(tiny_config.optim, l2=0.1))  # fmt: skip
+    config = treated(
+        tiny_config,
+        {"kind": "freeze", "groups": ("attention.1", "embeddings"), "start": 3, "stop": 6},
+        optim=replace(tiny_config.optim, l2=0.1),
+    )
     trainer, history = Trainer(config, pack(init(config))), []
     for batch in training_batches(config, build_bank(config), 0, 8):
         history.append({k: x.clone() for k, x in trainer.state().items()})
@@ -127,8 +130,7 @@ def test_frozen_parameters_and_their_moments_stay(tiny_config):
         held = name.startswith(("blocks.1.", "embed", "exemplar", "pos"))
         assert in_groups(name, config.treatments[0].groups) == held
         for kind in ("weights", "exp_avg", "exp_avg_sq"):
-            moved = [not torch.equal(a[f"{kind}/{name}"], b[f"{kind}/{name}"])
-                     for a, b in itertools.pairwise(history)]  # fmt: skip
+            moved = [not torch.equal(a[f"{kind}/{name}"], b[f"{kind}/{name}"]) for a, b in itertools.pairwise(history)]
             assert moved == [True] * 3 + [not held] * 3 + [True], (name, kind)
 
 
@@ -279,8 +281,12 @@ def test_a_graft_starts_from_the_other_runs_weights(tiny_config, tiny_series, tm
             elif step == 0:
                 assert torch.equal(w, own[name]), name
     (taken,) = series.manifest["grafts"]
-    assert taken == {"source": str(tiny_series.root), "step": 60, "groups": list(groups),
-                     "sha256": tiny_series.entry(60).sha256}  # fmt: skip
+    assert taken == {
+        "source": str(tiny_series.root),
+        "step": 60,
+        "groups": list(groups),
+        "sha256": tiny_series.entry(60).sha256,
+    }
     assert verify(series.root) == []
 
 
@@ -345,8 +351,10 @@ def test_a_source_that_will_not_do(tiny_config, tiny_series, tmp_path, change, s
         ([{"kind": "clamp_match", "heads": ((1, 0),), "strength": 1.5}], "expected a share of attention"),
         ([{"kind": "clamp_copy", "heads": ((1, 0), (1, 1))}], "the answer is read from one head"),
         ([{"kind": "clamp_layer", "heads": ((1, 0),)}], "'clamp_layer' does not use heads: it uses nothing else"),
-        ([{"kind": "clamp_match", "heads": ((1, 0),)}, {"kind": "clamp", "heads": ((1, 0),), "pattern": "self"}],
-         "both hold head L1H0"),
+        (
+            [{"kind": "clamp_match", "heads": ((1, 0),)}, {"kind": "clamp", "heads": ((1, 0),), "pattern": "self"}],
+            "both hold head L1H0",
+        ),
         ([{"kind": "clamp_layer"}, {"kind": "clamp_layer", "start": 5}], "overlap"),
         ([{"kind": "freeze", "groups": ("attentoin",)}], "no group 'attentoin': expected one of all, attention"),
         ([{"kind": "freeze", "groups": ("attention.2",)}], r"this model has layers 0\.\.1"),
@@ -359,13 +367,20 @@ def test_a_source_that_will_not_do(tiny_config, tiny_series, tmp_path, change, s
         ([{"kind": "data", "sequences": SequenceConfig(n_pairs=4)}], "its n_pairs=4, but the model is built for"),
         ([{"kind": "graft", "groups": ("all",), "source": "x"}], "needs step"),
         ([graft("x", "all", start=3)], "it has no start and no stop"),
-        ([{"kind": "data", "sequences": ICL_ONLY, "stop": 30}, {"kind": "data", "sequences": ICL_ONLY, "start": 29}],
-         "overlap: stop the first before the second starts"),
+        (
+            [{"kind": "data", "sequences": ICL_ONLY, "stop": 30}, {"kind": "data", "sequences": ICL_ONLY, "start": 29}],
+            "overlap: stop the first before the second starts",
+        ),
         ([{"kind": "relabel", "every": 5}, {"kind": "relabel", "every": 7, "start": 20}], "overlap"),
-        ([{"kind": "clamp", "heads": ((0, 0),), "pattern": "self"},
-          {"kind": "clamp", "heads": ((0, 1), (0, 0)), "pattern": "uniform", "start": 3}], "both hold head L0H0"),
+        (
+            [
+                {"kind": "clamp", "heads": ((0, 0),), "pattern": "self"},
+                {"kind": "clamp", "heads": ((0, 1), (0, 0)), "pattern": "uniform", "start": 3},
+            ],
+            "both hold head L0H0",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refused(tiny_config, treatments, message):
     with pytest.raises(ConfigError, match=message):
         treated(tiny_config, *treatments)

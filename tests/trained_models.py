@@ -7,8 +7,16 @@ from typing import Any
 import torch
 
 VOCABULARY, HALF = 24, 12
-_SIZES: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-          "intermediate_size": 64, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 1}  # fmt: skip
+_SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
 STEPS, EVERY = 200, 50
 
 
@@ -16,8 +24,9 @@ def config(family: str):
     import transformers as t
 
     if family == "gpt2":
-        return t.GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=0,
-                            eos_token_id=1)  # fmt: skip
+        return t.GPT2Config(
+            vocab_size=VOCABULARY, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=1
+        )
     return t.GPTNeoXConfig(**_SIZES) if family == "neox" else t.LlamaConfig(**_SIZES, num_key_value_heads=2)
 
 
@@ -47,12 +56,22 @@ def train(folder: Path, family: str, steps: int = STEPS, every: int = EVERY) -> 
             warnings.simplefilter("ignore")  # of other libraries, about one another
             torch.manual_seed(0)
             arguments = TrainingArguments(
-                output_dir=str(folder), max_steps=steps, save_steps=every, logging_steps=every // 2, learning_rate=5e-3,
-                per_device_train_batch_size=32, lr_scheduler_type="constant", report_to=[], use_cpu=True,
-                disable_tqdm=True, save_only_model=True, seed=0,
-            )  # fmt: skip
-            trainer = Trainer(model=AutoModelForCausalLM.from_config(config(family)), args=arguments,
-                              train_dataset=Repeats())  # fmt: skip
+                output_dir=str(folder),
+                max_steps=steps,
+                save_steps=every,
+                logging_steps=every // 2,
+                learning_rate=5e-3,
+                per_device_train_batch_size=32,
+                lr_scheduler_type="constant",
+                report_to=[],
+                use_cpu=True,
+                disable_tqdm=True,
+                save_only_model=True,
+                seed=0,
+            )
+            trainer = Trainer(
+                model=AutoModelForCausalLM.from_config(config(family)), args=arguments, train_dataset=Repeats()
+            )
             trainer.save_model(str(folder / "checkpoint-0"))
             trainer.train()
     finally:

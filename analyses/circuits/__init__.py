@@ -18,8 +18,9 @@ QUESTION = (__doc__ or "").strip()
 HOSTS = 12  # checkpoints at which each thing is measured, unless told
 
 
-@analysis("circuits", question=QUESTION, needs=("icl", "flip", "ciwl", "iwl"), place=5,
-          reported=False)  # it takes longer than all the others together
+@analysis(
+    "circuits", question=QUESTION, needs=("icl", "flip", "ciwl", "iwl"), place=5, reported=False
+)  # it takes longer than all the others together
 def run(series: Series, progress: bool = True, hosts: int = HOSTS) -> Findings:
     """Heads (heads.py), MLPs (measures/mlps.py), directions written (measures/subspaces.py, removal.py) and
     grafts (grafts.py).

@@ -34,8 +34,13 @@ def parts(model: ModelConfig) -> dict[str, tuple[str, ...]]:
     """Name -> what is grafted together: each part of each layer, then what the first half is made of."""
     layers, lower = range(model.n_layers), range(model.n_layers - 1)
     encoder, positions = model.encoder == "conv", model.positions == "learned"
-    tables = ("embeddings", *(["encoder"] if encoder else []), "exemplar_embed", "embed",
-              *(["pos_embed"] if positions else []))  # fmt: skip
+    tables = (
+        "embeddings",
+        *(["encoder"] if encoder else []),
+        "exemplar_embed",
+        "embed",
+        *(["pos_embed"] if positions else []),
+    )
     single = [*tables, *(f"{half}.{la}" for la in layers for half in ("qk", "ov"))]
     single += [*(f"mlp.{la}" for la in layers if model.has_mlp(la)), "qk", "ov", "unembedding"]
     together = [("embeddings", *(f"{half}.{la}" for la in lower)) for half in ("qk", "ov")] if len(lower) else []
@@ -47,8 +52,9 @@ def half_grafts(model: ModelConfig, at: Moments) -> dict[str, Graft]:
     halves = {"first half": first_half(model), "second half": second_half(model)}
     return {
         f"{name} from {_moment(when)}": Graft(parts=half, source=getattr(at, when))
-        for when in ("end", "peak", "before") for name, half in halves.items()
-    }  # fmt: skip
+        for when in ("end", "peak", "before")
+        for name, half in halves.items()
+    }
 
 
 def part_grafts(model: ModelConfig, at: Moments) -> dict[str, Graft]:
@@ -104,9 +110,13 @@ def _times(name: str, evaluator: str, moved: pd.Series, at: Moments) -> list[dic
     named = {"intervention": name, "evaluator": evaluator, "baseline": f"step {at.peak}", "n": len(moved)}
     return [
         named | {"step": at.peak, "metric": "matters_from", "value": float("nan") if first is None else first},
-        named | {"step": int(moved.index.to_numpy()[moved.to_numpy().argmax()]), "metric": "largest",
-                 "value": float(moved.max())},
-    ]  # fmt: skip
+        named
+        | {
+            "step": int(moved.index.to_numpy()[moved.to_numpy().argmax()]),
+            "metric": "largest",
+            "value": float(moved.max()),
+        },
+    ]
 
 
 def first_lasting(moved: pd.Series, level: float = MATTERS) -> int | None:

@@ -22,17 +22,22 @@ from mechicl.series import Series
 SHOWN = ("icl", "flip", "ciwl", "iwl")
 PERMUTATIONS = 9999
 PAIRS = (  # (evaluator, moment) of one side, of the other; the same twice is the ceiling
-    (("flip", "peak"), ("ciwl", "end")), (("flip", "peak"), ("iwl", "end")), (("flip", "peak"), ("ciwl", "peak")),
-    (("flip", "peak"), ("flip", "peak")), (("ciwl", "end"), ("ciwl", "end")), (("iwl", "end"), ("iwl", "end")),
-)  # fmt: skip
+    (("flip", "peak"), ("ciwl", "end")),
+    (("flip", "peak"), ("iwl", "end")),
+    (("flip", "peak"), ("ciwl", "peak")),
+    (("flip", "peak"), ("flip", "peak")),
+    (("ciwl", "end"), ("ciwl", "end")),
+    (("iwl", "end"), ("iwl", "end")),
+)
 
 
 def single_effects(series: Series, at: Moments) -> pd.DataFrame:
     """Ablated minus intact of every head alone, at the peak and the end; column fold: 0 or 1."""
     parts = []
     for fold in (0, 1):
-        table = evaluate(series, sorted({at.peak, at.end}), SHOWN, every_head(series.config.model), metrics=None,
-                         fold=fold)  # fmt: skip
+        table = evaluate(
+            series, sorted({at.peak, at.end}), SHOWN, every_head(series.config.model), metrics=None, fold=fold
+        )
         parts.append(effects(table).assign(fold=fold))
     return pd.concat(parts, ignore_index=True)
 
@@ -44,8 +49,12 @@ def correlations(single: pd.DataFrame, at: Moments) -> list[dict]:
         x = _effects_of(single, left, getattr(at, when), 0)
         y = _effects_of(single, right, getattr(at, then), int((left, when) == (right, then)))
         rho, p = rank_correlation(x.to_numpy(), y.to_numpy(), x.index.get_level_values("layer").to_numpy())
-        named = {"step": getattr(at, then), "evaluator": f"{left} at the {when}", "baseline": f"{right} at the {then}",
-                 "n": len(x)}  # fmt: skip
+        named = {
+            "step": getattr(at, then),
+            "evaluator": f"{left} at the {when}",
+            "baseline": f"{right} at the {then}",
+            "n": len(x),
+        }
         out += [named | {"metric": "rank_correlation", "value": rho}, named | {"metric": "p_value", "value": p}]
     return out
 
@@ -81,8 +90,10 @@ def _centred_ranks(values: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
 def crossed(series: Series, at: Moments, steps: list[int], progress: bool) -> pd.DataFrame:
     """Both groups, and for each as many random others of the same layers, taken out at every step; column
     condition: 'intact', 'ICL heads', 'CIWL heads', 'random for ICL heads' or 'random for CIWL heads'."""
-    groups = {"ICL heads": costly_heads(series, at.peak, at.formed or "flip"),
-              "CIWL heads": costly_heads(series, at.end, "ciwl")}  # fmt: skip
+    groups = {
+        "ICL heads": costly_heads(series, at.peak, at.formed or "flip"),
+        "CIWL heads": costly_heads(series, at.end, "ciwl"),
+    }
     conditions = {name: [AblateHeads(heads=heads)] for name, heads in groups.items()}
     conditions |= {f"random for {name}": random_sets(series.config.model, heads) for name, heads in groups.items()}
     distinct = list(dict.fromkeys(c for listed in conditions.values() for c in listed))

@@ -25,13 +25,16 @@ def sentences(series: Series, at: Moments, table: pd.DataFrame) -> list[str]:
     if what is None:
         first = f"ICL never formed in this run (Flip too is within .1 of chance); 'peak' stands for {peak} sequences."
     return [
-        first, *_heads(topics["correlations"]), *_crossed(topics["crossed"], at),
+        first,
+        *_heads(topics["correlations"]),
+        *_crossed(topics["crossed"], at),
         *(_mlps(topics["mlps"], at) if "mlps" in topics else []),
         _overlaps(topics["subspaces"], "heads of the last layer write", at),
         *([_overlaps(topics[x], "MLP of the last layer writes", at)] if (x := "mlp_subspaces") in topics else []),
-        *_removal(topics["removal"], at), *_halves(topics["halves"], at),
+        *_removal(topics["removal"], at),
+        *_halves(topics["halves"], at),
         *_parts(series, topics["parts"], topics["times"], at),
-    ]  # fmt: skip
+    ]
 
 
 def _values(table: pd.DataFrame, key: list[str]) -> dict[tuple, float]:
@@ -57,16 +60,20 @@ def _heads(table: pd.DataFrame) -> list[str]:
 def _crossed(table: pd.DataFrame, at: Moments) -> list[str]:
     heads = {c: rows.intervention.iloc[0].removeprefix("zero ") for c, rows in table.groupby("condition")}
     shared = set(heads["ICL heads"].split()) & set(heads["CIWL heads"].split())
-    lines = [f"ICL's heads (chosen at the peak) are {heads['ICL heads']}, CIWL's (at the end) {heads['CIWL heads']}: "
-             f"{len(shared)} in common."]  # fmt: skip
+    lines = [
+        f"ICL's heads (chosen at the peak) are {heads['ICL heads']}, CIWL's (at the end) {heads['CIWL heads']}: "
+        f"{len(shared)} in common."
+    ]
     for name, step in (("the peak", at.peak), ("the end", at.end)):
         each = []
         for evaluator, label in _NAMES.items():
             rows = table[(table.step == step) & (table.evaluator == evaluator)]
             values = {str(c): found.value.astype(float) for c, found in rows.groupby("condition")}
-            without = [f"{values[f'{x} heads'].item():.3f} without {x}'s, others "
-                       + spread(values.get(f"random for {x} heads", pd.Series(dtype=float)))
-                       for x in ("ICL", "CIWL")]  # fmt: skip
+            without = [
+                f"{values[f'{x} heads'].item():.3f} without {x}'s, others "
+                + spread(values.get(f"random for {x} heads", pd.Series(dtype=float)))
+                for x in ("ICL", "CIWL")
+            ]
             each.append(f"{label} {values['intact'].item():.3f} → " + ", ".join(without))
         lines.append(f"Heads out at {name}, or as many others of the same layers: " + "; ".join(each) + ".")
     return lines
@@ -77,9 +84,11 @@ def _mlps(table: pd.DataFrame, at: Moments) -> list[str]:
     lines = []
     for layer in sorted(table.layer.dropna().unique()):
         for name, step in (("the peak", at.peak), ("the end", at.end)):
-            each = [f"{label} {found[step, 'intact', e]:.3f} → {found[step, f'mean L{layer} MLP', e]:.3f} "
-                    f"({found[step, f'zero L{layer} MLP', e]:.3f} with nothing)"
-                    for e, label in _NAMES.items()]  # fmt: skip
+            each = [
+                f"{label} {found[step, 'intact', e]:.3f} → {found[step, f'mean L{layer} MLP', e]:.3f} "
+                f"({found[step, f'zero L{layer} MLP', e]:.3f} with nothing)"
+                for e, label in _NAMES.items()
+            ]
             lines.append(f"With its mean in place of the MLP of layer {layer} at {name}: " + "; ".join(each) + ".")
     return lines
 
@@ -109,9 +118,11 @@ def _removal(removal: pd.DataFrame, at: Moments) -> list[str]:
     for name, step in (("the peak", at.peak), ("the end", at.end)):
         now = removal[removal.step == step].pivot(index="intervention", columns="evaluator", values="value")
         random = now[now.index.str.startswith("without random")]
-        each = [f"{label} {now.loc['intact', e]:.3f} → {now.loc['without flip', e]:.3f} without ICL's, "
-                f"{now.loc['without ciwl', e]:.3f} without CIWL's, without random ones " + spread(random[e], "draws")
-                for e, label in _NAMES.items()]  # fmt: skip
+        each = [
+            f"{label} {now.loc['intact', e]:.3f} → {now.loc['without flip', e]:.3f} without ICL's, "
+            f"{now.loc['without ciwl', e]:.3f} without CIWL's, without random ones " + spread(random[e], "draws")
+            for e, label in _NAMES.items()
+        ]
         lines.append(f"With {gone} taken from what its heads can write at {name}: " + "; ".join(each) + ".")
     return lines
 
@@ -130,8 +141,10 @@ def _halves(table: pd.DataFrame, at: Moments) -> list[str]:
     said, end = [], intact.loc[at.end]
     for half in ("first", "second"):
         now, then = (wide(table, f"{half} half from {m}").loc[at.end] for m in ("the peak", "before ICL"))
-        said.append(f"with the {half} half of the peak {now['icl']:.3f} and {now['flip']:.3f} (of before ICL: "
-                    f"{then['icl']:.3f} and {then['flip']:.3f})")  # fmt: skip
+        said.append(
+            f"with the {half} half of the peak {now['icl']:.3f} and {now['flip']:.3f} (of before ICL: "
+            f"{then['icl']:.3f} and {then['flip']:.3f})"
+        )
     last = f"The last checkpoint has ICL {end['icl']:.3f} and Flip {end['flip']:.3f}, " + ", ".join(said) + "."
     return [*lines, last]
 
@@ -149,14 +162,19 @@ def _parts(series: Series, table: pd.DataFrame, times: pd.DataFrame, at: Moments
         return f"{part} {next(said)} (of before ICL: {next(said)})"
 
     names, both = list(parts(series.config.model)), "icl & flip"
-    back = [f"{p} {when(f'back {p}', both)} (largest {found[f'back {p}', both, 'largest']:+.2f}, control "
-            f"{found[f'control {p}', both, 'largest']:+.2f})" for p in names]  # fmt: skip
+    back = [
+        f"{p} {when(f'back {p}', both)} (largest {found[f'back {p}', both, 'largest']:+.2f}, control "
+        f"{found[f'control {p}', both, 'largest']:+.2f})"
+        for p in names
+    ]
     late = [f"{p} {when(f'late {p}', 'icl')} / {when(f'late {p}', 'flip')}" for p in names]
     n = int(times.n.max())
     return [
         f"Parts of the peak that, in a later checkpoint, raise ICL and Flip both by {MATTERS} or more: "
-        + "; ".join(back) + f" ({n} checkpoints).",
+        + "; ".join(back)
+        + f" ({n} checkpoints).",
         f"Parts of a later checkpoint that cost the peak's model {MATTERS} or more of ICL / of Flip: "
-        + "; ".join(late) + f" ({n} checkpoints).",
+        + "; ".join(late)
+        + f" ({n} checkpoints).",
         "The peak's model with parts of the end has ICL / Flip / CIWL: " + "; ".join(map(swapped, names)) + ".",
-    ]  # fmt: skip
+    ]

@@ -15,8 +15,23 @@ from mechicl.cli.verbs import app
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.output import never_crash
 
-__all__ = ["ablate", "analyze", "app", "densify", "features", "main", "measure", "open_app", "open_checkpoints",
-           "recipes", "report", "show", "sweep", "train", "verify"]  # fmt: skip
+__all__ = [
+    "ablate",
+    "analyze",
+    "app",
+    "densify",
+    "features",
+    "main",
+    "measure",
+    "open_app",
+    "open_checkpoints",
+    "recipes",
+    "report",
+    "show",
+    "sweep",
+    "train",
+    "verify",
+]
 
 
 def main(args: list[str] | None = None) -> None:
@@ -29,11 +44,13 @@ def main(args: list[str] | None = None) -> None:
     try:
         plugins.load(plugins.named(given))  # before the line is parsed: help lists what they add
         app.cli(
-            prog="mechicl", args=args, config=(DisallowNone,),
+            prog="mechicl",
+            args=args,
+            config=(DisallowNone,),
             description="Train small transformers as dense checkpoint series and see why in-context "
             "learning appears and fades. Start with `mechicl train demo`, then `mechicl report "
             "checkpoints/demo`; `mechicl VERB --help` explains each verb; `mechicl --version` says which one this is.",
-        )  # fmt: skip
+        )
         sys.stdout.flush()  # here, where what goes wrong is said
     except (ConfigError, SeriesError) as error:
         print(f"mechicl: {error}", file=sys.stderr)

@@ -31,9 +31,16 @@ CONTROLS = 8  # random sets of as many other heads of the same layers, or of as 
 
 
 def asked(
-    heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "", edge: str = "", position: str = "",
-    patch: str = "", graft: str = "", also: Intervention | None = None,
-) -> Intervention:  # fmt: skip
+    heads: str = "",
+    kind: str = "zero",
+    hold: str = "",
+    mlp: str = "",
+    edge: str = "",
+    position: str = "",
+    patch: str = "",
+    graft: str = "",
+    also: Intervention | None = None,
+) -> Intervention:
     """What a command line names, as an intervention: heads as 'L0H5,L1H3', MLPs by layer as '0,1', edges as
     'query->match_label,previous', positions as 'match_label:1' (before layer 1), heads to patch as 'L1H3', weights as
     'qk.1@1400' (W_Q and W_K of layer 1 of step 1400). also: one more that stands beside these.
@@ -62,8 +69,10 @@ def asked(
         parts.insert(0, _graft(graft))
     parts += [] if also is None else [also]
     if not parts:
-        raise ConfigError("say what to ablate: --heads L0H5,L1H3, --mlp 1, --edge 'query->match_label', --position "
-                          "match_label:1, --patch L1H3, --graft qk.1@1400 or --without-subspace flip.")  # fmt: skip
+        raise ConfigError(
+            "say what to ablate: --heads L0H5,L1H3, --mlp 1, --edge 'query->match_label', --position "
+            "match_label:1, --patch L1H3, --graft qk.1@1400 or --without-subspace flip."
+        )
     return parts[0] if len(parts) == 1 else Together(parts=tuple(parts))
 
 
@@ -79,8 +88,9 @@ def _graft(text: str) -> Graft:
     """'qk.1,ov.0@1400' as a Graft."""
     parts, _, step = text.partition("@")
     if not parts or not step.isdecimal():
-        raise ConfigError(f"--graft {text}: expected parts and the step they come from, as qk.1@1400 or "
-                          "qk.1,embeddings@1400.")  # fmt: skip
+        raise ConfigError(
+            f"--graft {text}: expected parts and the step they come from, as qk.1@1400 or qk.1,embeddings@1400."
+        )
     return Graft(parts=tuple(each.strip() for each in parts.split(",")), source=int(step))
 
 
@@ -150,10 +160,18 @@ def table(
     changed, intact = effects(rows), rows[rows.intervention == "intact"].set_index("evaluator").value
     own = changed[changed.intervention == str(condition)].set_index("evaluator")
     random = changed[changed.intervention != str(condition)].groupby("evaluator").effect
-    printed = pd.DataFrame({
-        "intact": intact, "ablated": own.value, "change": own.effect, "low": own.effect_low, "high": own.effect_high,
-        "n": own.n, "controls_low": random.min(), "controls_high": random.max(),
-    }).loc[intact.index]  # fmt: skip
+    printed = pd.DataFrame(
+        {
+            "intact": intact,
+            "ablated": own.value,
+            "change": own.effect,
+            "low": own.effect_low,
+            "high": own.effect_high,
+            "n": own.n,
+            "controls_low": random.min(),
+            "controls_high": random.max(),
+        }
+    ).loc[intact.index]
     return printed, pd.concat([rows[rows.intervention == "intact"], changed], ignore_index=True)
 
 
@@ -169,8 +187,10 @@ def run(run: Path, condition: Intervention, step: int | None, n: int | None, out
     for name, row in printed.iterrows():
         interval = f"{row.low:+.3f} .. {row.high:+.3f}"
         control = f"{row.controls_low:+.3f} .. {row.controls_high:+.3f}" if others else ""
-        lines.append(f"{name!s:<12}{row.intact:>8.3f}{row.ablated:>9.3f}{row.change:>+9.3f}{interval:>18}{int(row.n):>7}"
-                     f"{control:>22}".rstrip())  # fmt: skip
+        lines.append(
+            f"{name!s:<12}{row.intact:>8.3f}{row.ablated:>9.3f}{row.change:>+9.3f}{interval:>18}{int(row.n):>7}"
+            f"{control:>22}".rstrip()
+        )
     if others:
         alike = any(isinstance(part, RemoveSubspace) for part in _parts(condition))
         sets = "as many random directions" if alike else "as many other heads of the same layers"

@@ -87,8 +87,10 @@ def train(
         print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
     if steps is not None:
-        raise ConfigError(f"--steps gives more steps to a run that exists: --resume RUN --steps {steps}. "
-                          f"For a new run: --set steps={steps}.")  # fmt: skip
+        raise ConfigError(
+            f"--steps gives more steps to a run that exists: --resume RUN --steps {steps}. "
+            f"For a new run: --set steps={steps}."
+        )
     if seed is not None and seeds is not None:
         raise ConfigError("give --seed for one run or --seeds for several, not both.")
     if recipe is None:
@@ -111,9 +113,7 @@ def train(
 
 @app.command(name="open")
 def open_checkpoints(
-    source: Annotated[
-        Positional[str], arg(metavar="SOURCE", help="a trainer's folder, or one of .safetensors")
-    ],
+    source: Annotated[Positional[str], arg(metavar="SOURCE", help="a trainer's folder, or one of .safetensors")],
     *,
     out: Path | None = None,
     kind: str | None = None,
@@ -155,13 +155,21 @@ def open_checkpoints(
     from mechicl.system.paths import shown
 
     settings = Settings(copy=copy, tokens=tokens, batch_size=batch_size, length=length, n=SEQUENCES if n is None else n)
-    series = open_source(source, out, kind=kind, asked=Asked(pattern=pattern, model=model, pickles=pickles),
-                         settings=settings, progress=not quiet)  # fmt: skip
+    series = open_source(
+        source,
+        out,
+        kind=kind,
+        asked=Asked(pattern=pattern, model=model, pickles=pickles),
+        settings=settings,
+        progress=not quiet,
+    )
     print("step, loss on the same sequences:")
     print("\n".join(f"{step:>12,}  {loss:.3f}" for step, loss in odd.fixed_losses(series)))
     print("".join(f"ODD: {line}\n" for line in odd.remarks(series)), end="")
-    print(f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}. Look at it with "
-          f"{command('show', series.root)}; analyse it with {command('report', series.root)}.")  # fmt: skip
+    print(
+        f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}. Look at it with "
+        f"{command('show', series.root)}; analyse it with {command('report', series.root)}."
+    )
 
 
 @app.command
@@ -206,8 +214,16 @@ def features(
     from mechicl.tasks.exemplar_label.features.extract import extract
 
     options = Options(size=size, dim=dim, weights=weights, threads=jobs)
-    made = extract(source, out, encoder=encoder, transforms=transforms, n_exemplars=exemplars, pictures=pictures,
-                   options=options, progress=not quiet)  # fmt: skip
+    made = extract(
+        source,
+        out,
+        encoder=encoder,
+        transforms=transforms,
+        n_exemplars=exemplars,
+        pictures=pictures,
+        options=options,
+        progress=not quiet,
+    )
     classes, each, numbers = made.exemplars.shape
     print(f"{out}: {classes:,} classes x {each} exemplars x {numbers:,} features ({out.stat().st_size / 1e6:,.0f} MB).")
 
@@ -246,9 +262,16 @@ def sweep(
     from mechicl.sweeps.command import run
 
     failed = run(
-        file, out, jobs=jobs, data=data, dry_run=dry_run, only_gather=gather, retry=retry, slurm=slurm,
+        file,
+        out,
+        jobs=jobs,
+        data=data,
+        dry_run=dry_run,
+        only_gather=gather,
+        retry=retry,
+        slurm=slurm,
         progress=not quiet,
-    )  # fmt: skip
+    )
     if failed:
         raise SystemExit(1)
 

@@ -57,11 +57,21 @@ def analyze(
 
 @app.command
 def ablate(
-    run: Run, *,
-    heads: str = "", kind: str = "zero", hold: str = "", mlp: str = "", edge: str = "", position: str = "",
-    patch: str = "", graft: str = "", without_subspace: str = "", step: int | None = None, n: int | None = None,
+    run: Run,
+    *,
+    heads: str = "",
+    kind: str = "zero",
+    hold: str = "",
+    mlp: str = "",
+    edge: str = "",
+    position: str = "",
+    patch: str = "",
+    graft: str = "",
+    without_subspace: str = "",
+    step: int | None = None,
+    n: int | None = None,
     out: Path | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Intervene on a checkpoint and see what each evaluator loses. Heads and directions stand beside random others.
 
     Several options together are one intervention.
@@ -105,9 +115,12 @@ def measure(
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: list the measures")] = None,
     *,
     beside: Annotated[UseAppendAction[tuple[Path, ...]], arg(name="with", metavar="RUN")] = (),
-    steps: str | None = None, evaluators: str | None = None, n: int | None = None, out: Path | None = None,
+    steps: str | None = None,
+    evaluators: str | None = None,
+    n: int | None = None,
+    out: Path | None = None,
     quiet: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Compute one measure of a run as a tidy table, such as attention scores or the effect of every head.
 
     $ mechicl measure checkpoints/demo attention_scores --steps 1400 --evaluators icl --out scores.csv

@@ -24,9 +24,14 @@ def listing() -> str:
 
 
 def run(
-    roots: Sequence[Path], name: str, steps: str | None, evaluators: str | None, n: int | None, out: Path | None,
+    roots: Sequence[Path],
+    name: str,
+    steps: str | None,
+    evaluators: str | None,
+    n: int | None,
+    out: Path | None,
     progress: bool = True,
-) -> str:  # fmt: skip
+) -> str:
     """Measure, save where asked, and say it in a few lines.
 
     Args:
@@ -39,10 +44,14 @@ def run(
     measure = measures.registered().find(name)
     if out is not None:
         out = checked_file(out)
-    table = _measured(measure, roots, {"steps": _numbers(steps), "evaluators": evaluators and evaluators.split(","),
-                                       "n": n}, progress)  # fmt: skip
-    lines = [f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}", "",
-             _short(table)]  # fmt: skip
+    table = _measured(
+        measure, roots, {"steps": _numbers(steps), "evaluators": evaluators and evaluators.split(","), "n": n}, progress
+    )
+    lines = [
+        f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}",
+        "",
+        _short(table),
+    ]
     if out is not None:
         lines.append(keep(table, out))
     elif len(table) > _SHOWN:
@@ -54,8 +63,10 @@ def _measured(measure: Measure, roots: Sequence[Path], asked: dict[str, Any], pr
     options = {key: value for key, value in asked.items() if value is not None}
     lacking = [f"--{key}" for key in options if key not in measure.takes]
     if lacking:
-        raise ConfigError(f"{', '.join(lacking)}: the measure {measure.name!r} takes no such argument; it takes "
-                          f"({', '.join(measure.takes)}).")  # fmt: skip
+        raise ConfigError(
+            f"{', '.join(lacking)}: the measure {measure.name!r} takes no such argument; it takes "
+            f"({', '.join(measure.takes)})."
+        )
     if measure.takes[0] == "series" and len(roots) > 1:
         raise ConfigError(f"the measure {measure.name!r} is of one run, but {len(roots)} were given.")
     if "progress" in measure.takes:
@@ -63,8 +74,10 @@ def _measured(measure: Measure, roots: Sequence[Path], asked: dict[str, Any], pr
     runs = [open_series(root) for root in roots]
     table = measure.function(runs if measure.takes[0] == "runs" else runs[0], **options)
     if not isinstance(table, pd.DataFrame):
-        raise ConfigError(f"the measure {measure.name!r} returned {type(table).__name__}: expected a pandas DataFrame, "
-                          "as mechicl.measures.tidy makes one.")  # fmt: skip
+        raise ConfigError(
+            f"the measure {measure.name!r} returned {type(table).__name__}: expected a pandas DataFrame, "
+            "as mechicl.measures.tidy makes one."
+        )
     return table
 
 

@@ -14,15 +14,17 @@ from tyro.conf import Positional, UseAppendAction, arg
 from mechicl import plugins
 
 Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, such as checkpoints/demo")]
-Runs = Annotated[
-    Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")
-]
+Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")]
 Plugins = Annotated[
     UseAppendAction[tuple[str, ...]],
-    arg(name="plugin", metavar="MODULE", help_behavior_hint="",
+    arg(
+        name="plugin",
+        metavar="MODULE",
+        help_behavior_hint="",
         help="import your own module first, so that its banks, evaluators, measures, analyses and recipes can be used; "
-        "may be given several times."),
-]  # fmt: skip
+        "may be given several times.",
+    ),
+]
 
 
 class _Verbs(tyro.extras.SubcommandApp):
@@ -69,8 +71,10 @@ def _with_plugins(func: Any) -> Any:
         return func(*args, **kwargs)
 
     del verb.__wrapped__  # tyro would read the hints of what is wrapped
-    signature, added = inspect.signature(func), inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=(),
-                                                                  annotation=Plugins)  # fmt: skip
+    signature, added = (
+        inspect.signature(func),
+        inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=(), annotation=Plugins),
+    )
     verb.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
     verb.__annotations__ = {**func.__annotations__, "plugin": Plugins}
     return verb

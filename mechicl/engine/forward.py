@@ -162,8 +162,14 @@ def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) 
 
 
 _AFTER_Z = (
-    "attn.hook_z", "hook_attn_out", "hook_resid_mid", ".ln2.", ".mlp.", "hook_mlp_out", "hook_resid_post",
-)  # fmt: skip
+    "attn.hook_z",
+    "hook_attn_out",
+    "hook_resid_mid",
+    ".ln2.",
+    ".mlp.",
+    "hook_mlp_out",
+    "hook_resid_post",
+)
 
 
 @dataclass
@@ -203,10 +209,12 @@ def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:
         models = len(w) if w.dim() == 3 else 1
         out = final.new_empty(*final.shape[:-1], labels.shape[-1])
         kernel(
-            final.reshape(models, -1, len(labels), final.shape[-1]).numpy(), sequences(w.mT.contiguous()),
-            bias.numpy().reshape(models, -1), labels.numpy(),
+            final.reshape(models, -1, len(labels), final.shape[-1]).numpy(),
+            sequences(w.mT.contiguous()),
+            bias.numpy().reshape(models, -1),
+            labels.numpy(),
             out.view(models, -1, *labels.shape).numpy(),
-        )  # fmt: skip
+        )
         return out
     if w.dim() == 2:
         return (final.unsqueeze(-2) @ w.T[labels].mT).squeeze(-2) + bias[labels]

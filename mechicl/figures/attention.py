@@ -86,8 +86,7 @@ def patterns(
             continue
         # A baseline is the evaluation set's, not that of the sequences looked at: the mean over
         # one sequence would be the head itself.
-        acts = apply(params, batch, model, [ablate], capture=hooks, query_only=False,
-                     checkpoint=series.weights).acts  # fmt: skip
+        acts = apply(params, batch, model, [ablate], capture=hooks, query_only=False, checkpoint=series.weights).acts
         out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
     if ablate is not None:
         what += f", {ablate}"
@@ -99,15 +98,25 @@ def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure
     values = shown.values[index]
     n_layers, n_heads = values.shape[:2]
     titles = [f"L{la}H{h}" for la in range(n_layers) for h in range(n_heads)]
-    fig = make_subplots(rows=n_layers, cols=n_heads, subplot_titles=titles, horizontal_spacing=0.012,
-                        vertical_spacing=0.12 / n_layers + 0.02, shared_xaxes=True, shared_yaxes=True)  # fmt: skip
+    fig = make_subplots(
+        rows=n_layers,
+        cols=n_heads,
+        subplot_titles=titles,
+        horizontal_spacing=0.012,
+        vertical_spacing=0.12 / n_layers + 0.02,
+        shared_xaxes=True,
+        shared_yaxes=True,
+    )
     for la in range(n_layers):
         for h in range(n_heads):
             fig.add_trace(_heatmap(values[la, h], shown.tokens), row=la + 1, col=h + 1)
     step = shown.steps[index]
-    finish(fig, f"Attention at {short(series.sequences_seen(step))} sequences (step {step:,})",
-           f"{shown.what}; rows attend to columns" + (f"<br>{shown.note}" if shown.note else ""),
-           150 + 150 * n_layers)  # fmt: skip
+    finish(
+        fig,
+        f"Attention at {short(series.sequences_seen(step))} sequences (step {step:,})",
+        f"{shown.what}; rows attend to columns" + (f"<br>{shown.note}" if shown.note else ""),
+        150 + 150 * n_layers,
+    )
     fig.update_xaxes(showgrid=False, tickfont={"size": 9}, tickangle=-90, ticks="")
     fig.update_yaxes(showgrid=False, tickfont={"size": 9}, autorange="reversed", ticks="")
     fig.update_annotations(font={"size": 11})
@@ -130,12 +139,29 @@ def head_animation(shown: Patterns, series: Series, layer: int, head: int) -> go
     fig.update_layout(
         width=620,
         margin={"b": 120},
-        updatemenus=[{"type": "buttons", "direction": "left", "x": 0, "y": -0.28, "xanchor": "left", "buttons": [
-            {"label": "Play", "method": "animate", "args": [None, play]},
-            {"label": "Pause", "method": "animate", "args": [[None], stop]}]}],
-        sliders=[{"x": 0.28, "len": 0.72, "y": -0.22, "currentvalue": {"prefix": "at "}, "steps": [
-            {"label": name, "method": "animate", "args": [[name], stop]} for name in label]}],
-    )  # fmt: skip
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "x": 0,
+                "y": -0.28,
+                "xanchor": "left",
+                "buttons": [
+                    {"label": "Play", "method": "animate", "args": [None, play]},
+                    {"label": "Pause", "method": "animate", "args": [[None], stop]},
+                ],
+            }
+        ],
+        sliders=[
+            {
+                "x": 0.28,
+                "len": 0.72,
+                "y": -0.22,
+                "currentvalue": {"prefix": "at "},
+                "steps": [{"label": name, "method": "animate", "args": [[name], stop]} for name in label],
+            }
+        ],
+    )
     fig.update_xaxes(showgrid=False, title_text="attends to")
     fig.update_yaxes(showgrid=False, autorange="reversed", title_text="position")
     return fig
@@ -144,9 +170,16 @@ def head_animation(shown: Patterns, series: Series, layer: int, head: int) -> go
 def _heatmap(z: torch.Tensor, tokens: list[str]) -> go.Heatmap:
     t = len(tokens)
     masked = z.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), torch.nan)  # no future
-    return go.Heatmap(z=masked.numpy().round(4), x=tokens, y=tokens, zmin=0, zmax=1, colorscale=colorscale("attention"),
-                      hovertemplate="%{y} → %{x}: %{z:.3f}<extra></extra>",
-                      colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 14})  # fmt: skip
+    return go.Heatmap(
+        z=masked.numpy().round(4),
+        x=tokens,
+        y=tokens,
+        zmin=0,
+        zmax=1,
+        colorscale=colorscale("attention"),
+        hovertemplate="%{y} → %{x}: %{z:.3f}<extra></extra>",
+        colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 14},
+    )
 
 
 @dataclass(frozen=True)

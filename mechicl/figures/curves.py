@@ -44,18 +44,35 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
             fig.add_trace(trace, row=1, col=1)
     loss = series.training_loss
     fig.add_trace(
-        go.Scatter(x=loss.sequences, y=loss.loss, name="Training loss", line={"color": "#444", "width": 1.5},
-                   hovertemplate="%{y:.3f}", legendgroup="loss"),
-        row=2, col=1,
-    )  # fmt: skip
+        go.Scatter(
+            x=loss.sequences,
+            y=loss.loss,
+            name="Training loss",
+            line={"color": "#444", "width": 1.5},
+            hovertemplate="%{y:.3f}",
+            legendgroup="loss",
+        ),
+        row=2,
+        col=1,
+    )
     for label, when in _moments(phases):
         fig.add_vline(x=when, line={"color": "#999", "width": 1, "dash": "dash"}, row=1, col=1)  # type: ignore
-        fig.add_annotation(x=_place(when, log), y=1.04, yref="y domain", text=label, showarrow=False,
-                           font={"size": 11, "color": "#666"})  # fmt: skip
+        fig.add_annotation(
+            x=_place(when, log),
+            y=1.04,
+            yref="y domain",
+            text=label,
+            showarrow=False,
+            font={"size": 11, "color": "#666"},
+        )
     n = int(metrics.n.iloc[0])
     guess = "; chance for ICL and Flip is .5" if "flip" in ends else ""
-    finish(fig, f"{series.name}: in-context learning over training",
-           f"{n:,} sequences per evaluator; bands are 95% intervals{guess}", 560)  # fmt: skip
+    finish(
+        fig,
+        f"{series.name}: in-context learning over training",
+        f"{n:,} sequences per evaluator; bands are 95% intervals{guess}",
+        560,
+    )
     fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.14})
     sequences_axis(fig, log)
     fig.update_xaxes(title_text="", row=1, col=1)
@@ -87,14 +104,28 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
         metric = EVALUATORS[name].primary_metric
         for series in runs:
             x, y = series.curve(name, metric)
-            fig.add_trace(go.Scatter(
-                x=x, y=y, line={"color": COLOURS[name], "width": 1}, opacity=0.35, showlegend=False,
-                hovertemplate=f"{NAMES[name]} %{{y:.3f}}, seed {series.config.seeds.init}<extra></extra>",
-            ))  # fmt: skip
+            fig.add_trace(
+                go.Scatter(
+                    x=x,
+                    y=y,
+                    line={"color": COLOURS[name], "width": 1},
+                    opacity=0.35,
+                    showlegend=False,
+                    hovertemplate=f"{NAMES[name]} %{{y:.3f}}, seed {series.config.seeds.init}<extra></extra>",
+                )
+            )
         median = aligned(runs, name, metric).median(axis=1)
         marker = {"symbol": SYMBOLS[name], "size": 9, "maxdisplayed": MARKED}
-        fig.add_trace(go.Scatter(x=median.index, y=median, name=NAMES[name], mode="lines+markers", marker=marker,
-                                 line={"color": COLOURS[name], "width": 3}))  # fmt: skip
+        fig.add_trace(
+            go.Scatter(
+                x=median.index,
+                y=median,
+                name=NAMES[name],
+                mode="lines+markers",
+                marker=marker,
+                line={"color": COLOURS[name], "width": 3},
+            )
+        )
         seen = median[median.index > 0] if log else median
         if len(seen):
             ends[name] = float(seen.index[-1]), float(seen.iloc[-1])
@@ -111,10 +142,19 @@ def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:
     edge = {"width": 0}
     return [
         go.Scatter(x=x, y=rows.ci_low, mode="lines", line=edge, showlegend=False, hoverinfo="skip", legendgroup=name),
-        go.Scatter(x=x, y=rows.ci_high, mode="lines", line=edge, fill="tonexty", fillcolor=fill, showlegend=False,
-                   hoverinfo="skip", legendgroup=name),
+        go.Scatter(
+            x=x,
+            y=rows.ci_high,
+            mode="lines",
+            line=edge,
+            fill="tonexty",
+            fillcolor=fill,
+            showlegend=False,
+            hoverinfo="skip",
+            legendgroup=name,
+        ),
         go.Scatter(x=x, y=rows.value, name=NAMES[name], legendgroup=name, hovertemplate="%{y:.3f}", **curve(name)),
-    ]  # fmt: skip
+    ]
 
 
 def _moments(phases: dict[str, Phases] | None) -> list[tuple[str, float]]:

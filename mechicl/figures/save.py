@@ -43,8 +43,10 @@ def save_figure(
     target = given(path)
     kind = target.suffix.removeprefix(".").lower().replace("jpeg", "jpg")
     if not isinstance(figure, go.Figure):
-        raise ConfigError(f"expected a plotly figure to save, got {type(figure).__name__}; tables have to_csv, and "
-                          "mechicl.show_attention(...) has a method save of its own.")  # fmt: skip
+        raise ConfigError(
+            f"expected a plotly figure to save, got {type(figure).__name__}; tables have to_csv, and "
+            "mechicl.show_attention(...) has a method save of its own."
+        )
     if kind == "html":
         data = figure.to_html(include_plotlyjs=True, full_html=True).encode()
     elif kind in PICTURES:
@@ -52,8 +54,10 @@ def save_figure(
         drawn_at = 1.0 if kind in ("svg", "pdf") else scale  # of lines, not of pixels: scaling would resize the page
         data = _drawn(figure, size | {"format": kind, "scale": drawn_at})
     else:
-        raise ConfigError(f"{target}: a figure is saved as .html, {', '.join('.' + p for p in PICTURES)}; "
-                          f"given {target.suffix or 'no ending'!r}.")  # fmt: skip
+        raise ConfigError(
+            f"{target}: a figure is saved as .html, {', '.join('.' + p for p in PICTURES)}; "
+            f"given {target.suffix or 'no ending'!r}."
+        )
     write_atomic(target, data)
     return target
 
@@ -62,15 +66,20 @@ def _drawn(figure: go.Figure, options: dict) -> bytes:
     try:
         kaleido, errors = (importlib.import_module(name) for name in ("kaleido", "kaleido.errors"))
     except ImportError:
-        raise ConfigError("pictures are drawn by kaleido (mechicl's extra `figures`), which is not installed: `python "
-                          "-m pip install 'kaleido>=1.0,<2'`. An .html file needs nothing.") from None  # fmt: skip
+        raise ConfigError(
+            "pictures are drawn by kaleido (mechicl's extra `figures`), which is not installed: `python "
+            "-m pip install 'kaleido>=1.0,<2'`. An .html file needs nothing."
+        ) from None
     try:
         # Without MathJax, which kaleido would fetch from a CDN: nothing here is typeset by it.
         return kaleido.calc_fig_sync(figure, opts=options, kopts={"mathjax": False, "timeout": _TIMEOUT})
     except errors.ChromeNotFoundError:
-        raise ConfigError("pictures are drawn by Chrome or Chromium, and neither was found: install one (Debian: "
-                          "`apt-get install chromium`; anywhere: `plotly_get_chrome`). An .html file needs "
-                          "none.") from None  # fmt: skip
+        raise ConfigError(
+            "pictures are drawn by Chrome or Chromium, and neither was found: install one (Debian: "
+            "`apt-get install chromium`; anywhere: `plotly_get_chrome`). An .html file needs "
+            "none."
+        ) from None
     except (errors.BrowserFailedError, errors.BrowserClosedError, errors.KaleidoError, TimeoutError) as error:
-        raise ConfigError(f"the browser that draws pictures failed: {error or type(error).__name__}. "
-                          "An .html file needs none.") from error  # fmt: skip
+        raise ConfigError(
+            f"the browser that draws pictures failed: {error or type(error).__name__}. An .html file needs none."
+        ) from error

@@ -62,9 +62,14 @@ def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool
     for name, y in placed.items():
         x = ends[name][0]
         fig.add_annotation(
-            x=math.log10(x) if log else x, y=y, text=EVALUATORS[name].short, showarrow=False, xanchor="left",
-            xshift=6, font={"size": 11, "color": COLOURS[name]},
-        )  # fmt: skip
+            x=math.log10(x) if log else x,
+            y=y,
+            text=EVALUATORS[name].short,
+            showarrow=False,
+            xanchor="left",
+            xshift=6,
+            font={"size": 11, "color": COLOURS[name]},
+        )
     return fig
 
 

@@ -50,9 +50,15 @@ class Intact:
 
 
 def intact(
-    params: Params, batch: TaskBatch, model: ModelConfig, conditions: Iterable[Intervention] = (), *,
-    capture: Iterable[str] = (), query_only: bool = True, checkpoint: Checkpoint | None = None,
-) -> Intact:  # fmt: skip
+    params: Params,
+    batch: TaskBatch,
+    model: ModelConfig,
+    conditions: Iterable[Intervention] = (),
+    *,
+    capture: Iterable[str] = (),
+    query_only: bool = True,
+    checkpoint: Checkpoint | None = None,
+) -> Intact:
     """Run the model as it is, and keep what these interventions need of it.
 
     Args:
@@ -112,16 +118,24 @@ def reweighted(condition: Intervention, on: Intact) -> list[Intact]:
         ConfigError: it takes another step's weights, and `on` has none.
     """
     if condition.donors and on.checkpoint is None:
-        raise ConfigError(f"{condition}: it takes weights of step {condition.donors[0]}: give "
-                          "checkpoint=series.weights.")  # fmt: skip
+        raise ConfigError(
+            f"{condition}: it takes weights of step {condition.donors[0]}: give checkpoint=series.weights."
+        )
     each = [on]
     if _stacked(on.params):
-        each = [replace(on, params={name: p[i] for name, p in on.params.items()},
-                        acts={hook: x[i, 0] for hook, x in on.acts.items()}, final=on.final[i, 0])
-                for i in range(len(on.params["unembed.b_U"]))]  # fmt: skip
+        each = [
+            replace(
+                on,
+                params={name: p[i] for name, p in on.params.items()},
+                acts={hook: x[i, 0] for hook, x in on.acts.items()},
+                final=on.final[i, 0],
+            )
+            for i in range(len(on.params["unembed.b_U"]))
+        ]
     given, heads = on.checkpoint or _none, on.model.n_heads
-    return [replace(one, params=pack(condition.weights(unpack(one.params, heads), given)), changed=True)
-            for one in each]  # fmt: skip
+    return [
+        replace(one, params=pack(condition.weights(unpack(one.params, heads), given)), changed=True) for one in each
+    ]
 
 
 def _stacked(params: Params) -> bool:
@@ -146,15 +160,22 @@ def in_parts(
         if size is not None:
             batch, some = batch[rows], {hook: edit_rows(edit, hook, rows) for hook, edit in edited.items()}
             acts = known and {hook: rows_of(x, hook, rows) for hook, x in known.items()}
-        yield batch, forward(
-            on.params, batch, on.model, edits=some, known=acts, capture=asked, query_only=on.query_only
+        yield (
+            batch,
+            forward(on.params, batch, on.model, edits=some, known=acts, capture=asked, query_only=on.query_only),
         )
 
 
 def apply(
-    params: Params, batch: TaskBatch, model: ModelConfig, conditions: Sequence[Intervention], *,
-    capture: Iterable[str] = (), query_only: bool = True, checkpoint: Checkpoint | None = None,
-) -> Output:  # fmt: skip
+    params: Params,
+    batch: TaskBatch,
+    model: ModelConfig,
+    conditions: Sequence[Intervention],
+    *,
+    capture: Iterable[str] = (),
+    query_only: bool = True,
+    checkpoint: Checkpoint | None = None,
+) -> Output:
     """What a model does under interventions: `intact`, then `under`."""
     on = intact(params, batch, model, conditions, query_only=query_only, checkpoint=checkpoint)
     return under(conditions, on, capture=capture)

@@ -54,8 +54,10 @@ class ClampMatch(OfHeads):
     ) -> dict[str, Edit]:
         if not isinstance(batch, Batch):
             given = "none" if batch is None else type(batch).__name__
-            raise ConfigError("ClampMatch depends on the labels of the sequences: edits(conditions, model, intact, "
-                              f"batch) needs a Batch of exemplars and labels, but was given {given}.")  # fmt: skip
+            raise ConfigError(
+                "ClampMatch depends on the labels of the sequences: edits(conditions, model, intact, "
+                f"batch) needs a Batch of exemplars and labels, but was given {given}."
+            )
         out = {}
         for hook in self.needs(model):
             layer, pattern = int(hook.split(".")[1]), intact[hook]

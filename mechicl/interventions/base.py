@@ -132,8 +132,10 @@ def as_interventions(ablate: object) -> list[Intervention]:
     for each in listed:
         if not isinstance(each, Intervention):
             hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""
-            raise ConfigError(f"ablate={each!r}: expected an intervention or several, such as "
-                              f"AblateHeads(heads=((1, 3),)), not {type(each).__name__}.{hooks}")  # fmt: skip
+            raise ConfigError(
+                f"ablate={each!r}: expected an intervention or several, such as "
+                f"AblateHeads(heads=((1, 3),)), not {type(each).__name__}.{hooks}"
+            )
     return listed
 
 

@@ -100,6 +100,7 @@ def of_exemplars(batch: TaskBatch, asked: Intervention) -> Batch:
         ConfigError: it is another task's.
     """
     if not isinstance(batch, Batch):
-        raise ConfigError(f"{asked}: an intervention on exemplars and labels, but these sequences are a "
-                          f"{type(batch).__name__}.")  # fmt: skip
+        raise ConfigError(
+            f"{asked}: an intervention on exemplars and labels, but these sequences are a {type(batch).__name__}."
+        )
     return batch

@@ -89,8 +89,10 @@ class CutEdges(Intervention):
             asking = pattern.shape[-2]
             if blind[:, -asking:].any():
                 b, t = blind[:, -asking:].nonzero()[0].tolist()
-                raise ConfigError(f"{self}: position {t + blind.shape[1] - asking} of sequence {b} would see nothing. "
-                                  "Leave it something to look at, as itself.")  # fmt: skip
+                raise ConfigError(
+                    f"{self}: position {t + blind.shape[1] - asking} of sequence {b} would see nothing. "
+                    "Leave it something to look at, as itself."
+                )
             add = torch.zeros(len(banned), model.n_heads, asking, banned.shape[-1], device=banned.device)
             add[:, heads] = add[:, heads].masked_fill(banned[:, None, -asking:], -torch.inf)
             out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(1.0, add.to(pattern.dtype))
@@ -106,14 +108,18 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
     roles, relations = batch.roles(), batch.relations()
     if "->" not in edge:
         if edge not in relations:
-            raise ConfigError(f"edge {edge!r}: expected FROM->TO with roles, of which there are {_listed(roles)}, or a "
-                              f"relation: {', '.join(relations)}.")  # fmt: skip
+            raise ConfigError(
+                f"edge {edge!r}: expected FROM->TO with roles, of which there are {_listed(roles)}, or a "
+                f"relation: {', '.join(relations)}."
+            )
         return relations[edge]
     ends = [end.strip() for end in edge.split("->", 1)]
     for end in ends:
         if end not in roles and not (end.isdigit() and int(end) < batch.shape[-1]):
-            raise ConfigError(f"edge {edge!r}: there is no role {end!r}; there are {_listed(roles)}, and positions by "
-                              f"number, 0 to {batch.shape[-1] - 1}.")  # fmt: skip
+            raise ConfigError(
+                f"edge {edge!r}: there is no role {end!r}; there are {_listed(roles)}, and positions by "
+                f"number, 0 to {batch.shape[-1] - 1}."
+            )
     looking, seen = (position_mask(batch, (end,)) for end in ends)
     return looking[:, :, None] & seen[:, None, :]
 

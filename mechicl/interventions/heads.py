@@ -112,8 +112,10 @@ class AblateHeads(OfHeads):
     def note(self) -> str:
         if "pattern" in self.held:
             return "Every pattern is held as in the intact model; the ablated heads' output is removed."
-        return ("An ablated head's output is removed, not its pattern: it still attends, and what it reads goes "
-                "nowhere. Patterns of later layers may change.")  # fmt: skip
+        return (
+            "An ablated head's output is removed, not its pattern: it still attends, and what it reads goes "
+            "nowhere. Patterns of later layers may change."
+        )
 
     def needs(self, model: ModelConfig) -> list[str]:
         hooks = needs(self.kind, model)
@@ -190,8 +192,10 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
     near = ""
     if isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads):
         near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
-    raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, whole numbers, such as heads=((0, 1), (1, 3)); "
-                      f"{head!r} is not one.{near}")  # fmt: skip
+    raise ConfigError(
+        f"heads={heads!r}: expected (layer, head) pairs, whole numbers, such as heads=((0, 1), (1, 3)); "
+        f"{head!r} is not one.{near}"
+    )
 
 
 def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
@@ -222,9 +226,13 @@ def only_head(model: ModelConfig, layer: int, head: int, kind: Kind = "zero") ->
 
 
 def random_heads(
-    model: ModelConfig, count: int, rng: np.random.Generator, *,
-    layer: int | None = None, excluding: Collection[tuple[int, int]] = (),
-) -> tuple[tuple[int, int], ...]:  # fmt: skip
+    model: ModelConfig,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    layer: int | None = None,
+    excluding: Collection[tuple[int, int]] = (),
+) -> tuple[tuple[int, int], ...]:
     """`count` different heads at random, as a control: of one layer or of all, none of `excluding`.
 
     Raises:

@@ -40,8 +40,10 @@ class AblatePositions(Intervention):
         check_types(self, "AblatePositions")
         object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
         if not self.positions or not self.layers:
-            raise ConfigError(f"AblatePositions.positions={self.positions}, layers={self.layers}: expected at least "
-                              "one of each, as positions=('match_label',), layers=(1,).")  # fmt: skip
+            raise ConfigError(
+                f"AblatePositions.positions={self.positions}, layers={self.layers}: expected at least "
+                "one of each, as positions=('match_label',), layers=(1,)."
+            )
 
     def __str__(self) -> str:
         return f"{self.kind} {' '.join(self.positions)} before {' '.join(f'L{la}' for la in self.layers)}"
@@ -114,6 +116,8 @@ def position_mask(batch: TaskBatch, names: tuple[str, ...]) -> Tensor:
             out[:, int(name)] = True
         else:
             there = ", ".join(roles) or "none in this task"
-            raise ConfigError(f"position {name!r}: expected a role, of which there are {there}, or a number, 0 to "
-                              f"{batch.shape[-1] - 1}.")  # fmt: skip
+            raise ConfigError(
+                f"position {name!r}: expected a role, of which there are {there}, or a number, 0 to "
+                f"{batch.shape[-1] - 1}."
+            )
     return out

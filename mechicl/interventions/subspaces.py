@@ -19,8 +19,12 @@ from mechicl.loading import whole
 from mechicl.tasks.batch import TaskBatch
 
 _HOOKS = {"input": "hook_resid_pre", "heads": "hook_attn_out", "mlp": "hook_mlp_out", "output": "hook_resid_post"}
-_WORDS = {"input": "what L{} reads", "heads": "what L{}'s heads write", "mlp": "what L{}'s MLP writes",
-          "output": "what leaves L{}"}  # fmt: skip
+_WORDS = {
+    "input": "what L{} reads",
+    "heads": "what L{}'s heads write",
+    "mlp": "what L{}'s MLP writes",
+    "output": "what leaves L{}",
+}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -45,8 +49,10 @@ class RemoveSubspace(Intervention):
         except (TypeError, ValueError):
             table = np.zeros(0)
         if table.ndim != 2 or not table.size or not np.isfinite(table).all():
-            raise ConfigError(f"RemoveSubspace.directions: expected finite numbers [d_model, count], as an array, not "
-                              f"{f'an array {list(table.shape)}' if table.size else repr(given)[:60]}.")  # fmt: skip
+            raise ConfigError(
+                f"RemoveSubspace.directions: expected finite numbers [d_model, count], as an array, not "
+                f"{f'an array {list(table.shape)}' if table.size else repr(given)[:60]}."
+            )
         rows: list[list[float]] = table.tolist()  # pyright: ignore[reportAssignmentType] (it has two axes)
         object.__setattr__(self, "directions", tuple(map(tuple, rows)))  # plain, so that it can be compared
         object.__setattr__(self, "layer", whole("RemoveSubspace.layer", self.layer))
@@ -61,8 +67,10 @@ class RemoveSubspace(Intervention):
         return f"without {self.name} in {_WORDS[self.at].format(self.layer)}"
 
     def __repr__(self) -> str:
-        return (f"RemoveSubspace(directions=<{len(self.directions)} x {self.count}>, layer={self.layer}, "
-                f"at={self.at!r}, name={self.name!r})")  # fmt: skip
+        return (
+            f"RemoveSubspace(directions=<{len(self.directions)} x {self.count}>, layer={self.layer}, "
+            f"at={self.at!r}, name={self.name!r})"
+        )
 
     @property
     def baseline(self) -> str:
@@ -85,8 +93,10 @@ class RemoveSubspace(Intervention):
         if self.at == "mlp" and not model.has_mlp(self.layer):
             raise ConfigError(f"there is no MLP in layer {self.layer}: take at='heads', 'input' or 'output'.")
         if len(self.directions) != model.d_model:
-            raise ConfigError(f"RemoveSubspace.directions have {len(self.directions)} rows, but the residual stream "
-                              f"has {model.d_model} dimensions: expected [d_model, count].")  # fmt: skip
+            raise ConfigError(
+                f"RemoveSubspace.directions have {len(self.directions)} rows, but the residual stream "
+                f"has {model.d_model} dimensions: expected [d_model, count]."
+            )
 
     def edits(
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None

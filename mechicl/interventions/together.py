@@ -25,8 +25,10 @@ class Together(Intervention):
 
     def __post_init__(self) -> None:
         if not isinstance(self.parts, (tuple, list)) or not self.parts or not all(map(_is_one, self.parts)):
-            raise ConfigError(f"Together.parts={self.parts!r}: expected interventions, such as "
-                              "(AblateHeads(heads=((0, 1),)), RemoveDirectPath()).")  # fmt: skip
+            raise ConfigError(
+                f"Together.parts={self.parts!r}: expected interventions, such as "
+                "(AblateHeads(heads=((0, 1),)), RemoveDirectPath())."
+            )
         object.__setattr__(self, "parts", tuple(self.parts))
 
     def __str__(self) -> str:
@@ -94,8 +96,10 @@ def _after(first: Edit, then: Edit) -> Edit:
         return then
     if then.off is not None:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor) or first.off is not None:
-            raise ConfigError("a subspace is taken off before other parts change the same activation: name it first, "
-                              "and give several subspaces of one activation as one RemoveSubspace.")  # fmt: skip
+            raise ConfigError(
+                "a subspace is taken off before other parts change the same activation: name it first, "
+                "and give several subspaces of one activation as one RemoveSubspace."
+            )
         return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, then.off)
     if then.at is not None:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor):

@@ -70,8 +70,10 @@ class Graft(Intervention):
         for part in self.parts:
             if not any(in_parts(name, (part,)) for name in weights):
                 names = (*GROUPS, *_HALVES, *(f"{half}.L" for half in _HALVES), *_TABLES)
-                raise ConfigError(f"graft: this model has no part {part!r}: expected one of {', '.join(names)}, with L "
-                                  f"a layer, 0..{layers - 1}.")  # fmt: skip
+                raise ConfigError(
+                    f"graft: this model has no part {part!r}: expected one of {', '.join(names)}, with L "
+                    f"a layer, 0..{layers - 1}."
+                )
         donor = checkpoint(self.source)
         return {name: donor[name] if self.takes(name) else w for name, w in weights.items()}
 

@@ -39,8 +39,10 @@ def __getattr__(name: str):
         return getattr(importlib.import_module(f"mechicl.measures.{_HOME[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"mechicl.measures.{name}")
-    raise AttributeError(f"module 'mechicl.measures' has no attribute {name!r}; it has {', '.join(__all__)}, and the "
-                         f"modules {', '.join(_MODULES)}")  # fmt: skip
+    raise AttributeError(
+        f"module 'mechicl.measures' has no attribute {name!r}; it has {', '.join(__all__)}, and the "
+        f"modules {', '.join(_MODULES)}"
+    )
 
 
 def __dir__() -> list[str]:

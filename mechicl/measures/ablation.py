@@ -78,16 +78,23 @@ def evaluate(
     except (OSError, TypeError):  # somebody's own, whose code or fields cannot be read: another one tomorrow, maybe
         return tidy(series, rows, EFFECT)
     settings = {
-        "evaluators": wanted, "ablate": asked, "fold": fold, "n": {name: len(batch) for name, batch in sets.items()},
+        "evaluators": wanted,
+        "ablate": asked,
+        "fold": fold,
+        "n": {name: len(batch) for name, batch in sets.items()},
         "donors": donors,
-    }  # fmt: skip
+    }
     return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows, EFFECT))
 
 
 def _measured(
-    series: Series, chosen: list[int], sets: dict[str, TaskBatch], wanted: dict[str, tuple[str, ...]],
-    conditions: Sequence[Intervention], progress: bool,
-) -> Iterator[dict]:  # fmt: skip
+    series: Series,
+    chosen: list[int],
+    sets: dict[str, TaskBatch],
+    wanted: dict[str, tuple[str, ...]],
+    conditions: Sequence[Intervention],
+    progress: bool,
+) -> Iterator[dict]:
     each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
     together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
     checkpoint = lru_cache(maxsize=_CONDITIONS)(series.weights)
@@ -104,9 +111,12 @@ def _measured(
 
 
 def ordered_rows(
-    series: Series, step: int, sets: dict[str, TaskBatch], wanted: dict[str, tuple[str, ...]],
+    series: Series,
+    step: int,
+    sets: dict[str, TaskBatch],
+    wanted: dict[str, tuple[str, ...]],
     conditions: Sequence[Intervention],
-) -> list[dict]:  # fmt: skip
+) -> list[dict]:
     """The rows of `evaluate` for one checkpoint: the intact model's, then each condition's in the order given; of each
     the evaluators in the order of `sets`."""
     place = {"intact": -1} | {str(c): i for i, c in enumerate(conditions)}
@@ -181,24 +191,33 @@ def _with_axes(scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _rows(
-    steps: list[int], group: list[Intervention | None], evaluator: str, metric: str, values: torch.Tensor,
+    steps: list[int],
+    group: list[Intervention | None],
+    evaluator: str,
+    metric: str,
+    values: torch.Tensor,
     intact: torch.Tensor,
-) -> Iterator[dict]:  # fmt: skip
+) -> Iterator[dict]:
     _, effect_low, effect_high = paired_interval(intact.cpu(), values.cpu(), metric)
     value, low, high = (np.asarray(x) for x in mean_interval(values.cpu(), metric))  # [s, c]
     for i, step in enumerate(steps):
         for j, condition in enumerate(group):
             layer, head = condition.place if condition else (None, None)
             yield {
-                "step": step, "evaluator": evaluator, "metric": metric,
-                "layer": pd.NA if layer is None else layer, "head": pd.NA if head is None else head,
+                "step": step,
+                "evaluator": evaluator,
+                "metric": metric,
+                "layer": pd.NA if layer is None else layer,
+                "head": pd.NA if head is None else head,
                 "intervention": str(condition) if condition else "intact",
                 "baseline": condition.baseline if condition else "",
-                "value": float(value[i, j]), "n": values.shape[-1],
-                "ci_low": float(low[i, j]), "ci_high": float(high[i, j]),
+                "value": float(value[i, j]),
+                "n": values.shape[-1],
+                "ci_low": float(low[i, j]),
+                "ci_high": float(high[i, j]),
                 "effect_low": float(effect_low[i, j]) if condition else np.nan,
                 "effect_high": float(effect_high[i, j]) if condition else np.nan,
-            }  # fmt: skip
+            }
 
 
 @reading()
@@ -263,10 +282,11 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @measure(
-    "head_effects", rows="step, evaluator, head",
+    "head_effects",
+    rows="step, evaluator, head",
     value="column `effect`: ablated minus intact, with a paired interval `effect_low`, `effect_high`",
     against="0; random sets of heads",
-)  # fmt: skip
+)
 def head_effects(
     series: Series,
     steps: Iterable[int] | None = None,

@@ -59,29 +59,36 @@ class Score:
 
 SCORES: dict[str, Score] = {
     "previous_token": Score(
-        "previous-token score", "Attention from each position to the one before it, averaged over all positions."),
+        "previous-token score", "Attention from each position to the one before it, averaged over all positions."
+    ),
     "label_to_exemplar": Score(
         "previous-token score at labels",
-        "Attention from each label to the exemplar before it, averaged over label positions only."),
+        "Attention from each label to the exemplar before it, averaged over label positions only.",
+    ),
     "label_to_self": Score("self score at labels", "Attention from each label to itself, averaged over labels."),
     "query_to_match": Score("attention to the match", "Attention from the query to the exemplars of its own class."),
     "query_to_label": Score("attention to the right label", "Attention from the query to its own class's labels."),
     "query_to_wrong": Score("attention to the other labels", "Attention from the query to all other labels."),
     "induction_strength": Score(
         "induction strength",
-        "Attention from the query to the labels of its own class's pairs, minus to the other labels.", (-1.0, 1.0)),
+        "Attention from the query to the labels of its own class's pairs, minus to the other labels.",
+        (-1.0, 1.0),
+    ),
     "query_to_self": Score("self score of the query", "Attention from the query to itself."),
     "query_to_own": Score(
         "attention to the own label",
-        "Attention from the query to the label that its class has in the weights, where the context shows it."),
-}  # fmt: skip
+        "Attention from the query to the label that its class has in the weights, where the context shows it.",
+    ),
+}
 TOKEN_SCORES: dict[str, Score] = {  # of tasks whose sequences are tokens (tasks/batch.py)
     "prefix_matching": Score(
         "prefix-matching score",
         "Attention from each position to those that followed the same token before, averaged over the positions whose "
-        "token was shown before."),
+        "token was shown before.",
+    ),
     "same_token": Score(
-        "same-token score", "Attention from each position to the same token before, over the same positions."),
+        "same-token score", "Attention from each position to the same token before, over the same positions."
+    ),
     "to_self": Score("self score", "Attention from each position but the first to itself."),
     "to_first": Score("attention to the first position", "Attention from all other positions to the first."),
 }
@@ -155,10 +162,11 @@ def standing_out(
 
 @reading()
 @measure(
-    "attention_scores", rows="step, evaluator, head, score",
+    "attention_scores",
+    rows="step, evaluator, head, score",
     value="share of attention (definitions: `mechicl/measures/attention.py`)",
     against="column `uniform`: attention to all positions alike; `measures.untrained_scores`",
-)  # fmt: skip
+)
 def attention_scores(
     series: Series,
     steps: Iterable[int] | None = None,
@@ -231,7 +239,14 @@ def _rows(steps: list[int], layer: int, evaluator: str, metric: str, values: np.
     for i, step in enumerate(steps):
         for head in range(mean.shape[1]):
             yield {
-                "step": step, "layer": layer, "head": head, "evaluator": evaluator, "metric": metric,
-                "intervention": "intact", "value": float(mean[i, head]), "n": n,
-                "ci_low": float(low[i, head]), "ci_high": float(high[i, head]),
-            }  # fmt: skip
+                "step": step,
+                "layer": layer,
+                "head": head,
+                "evaluator": evaluator,
+                "metric": metric,
+                "intervention": "intact",
+                "value": float(mean[i, head]),
+                "n": n,
+                "ci_low": float(low[i, head]),
+                "ci_high": float(high[i, head]),
+            }

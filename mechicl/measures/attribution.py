@@ -54,8 +54,10 @@ def components(
     """
     theirs = model.hooked
     if theirs.get("original_architecture") in _NORM_AFTER or theirs.get("use_normalization_before_and_after"):
-        raise ConfigError("in this model a norm follows the sum over heads, before the residual stream: what a single "
-                          "head adds to an answer's logit is not defined.")  # fmt: skip
+        raise ConfigError(
+            "in this model a norm follows the sum over heads, before the residual stream: what a single "
+            "head adds to an answer's logit is not defined."
+        )
     hooks = ["hook_embed", *([] if model.positions == "rotary" else ["hook_pos_embed"])]
     hooks += [f"blocks.{la}.attn.hook_z" for la in range(model.n_layers)]
     hooks += [f"blocks.{la}.hook_mlp_out" for la in range(model.n_layers) if model.has_mlp(la)]
@@ -110,10 +112,11 @@ def attribute(
 
 @reading()
 @measure(
-    "logit_attribution", rows="step, evaluator, component",
+    "logit_attribution",
+    rows="step, evaluator, component",
     value="logits added to the answer's logit, beside the mean logit",
     against="0",
-)  # fmt: skip
+)
 def logit_attribution(
     series: Series,
     steps: Iterable[int] | None = None,
@@ -163,12 +166,18 @@ def logit_attribution(
 
 def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:
     mean, low, high = normal_interval(values)  # [s]
-    layer, head = (part[1:].split("H") if part[0] == "L" and "MLP" not in part else (None, None))
+    layer, head = part[1:].split("H") if part[0] == "L" and "MLP" not in part else (None, None)
     layer = part[1:-4] if part.endswith(" MLP") else layer
     for i, step in enumerate(steps):
         yield {
-            "step": step, "layer": pd.NA if layer is None else int(layer),
-            "head": pd.NA if head is None else int(head), "evaluator": evaluator, "metric": metric,
-            "intervention": part, "value": float(mean[i]), "n": values.shape[1],
-            "ci_low": float(low[i]), "ci_high": float(high[i]),
-        }  # fmt: skip
+            "step": step,
+            "layer": pd.NA if layer is None else int(layer),
+            "head": pd.NA if head is None else int(head),
+            "evaluator": evaluator,
+            "metric": metric,
+            "intervention": part,
+            "value": float(mean[i]),
+            "n": values.shape[1],
+            "ci_low": float(low[i]),
+            "ci_high": float(high[i]),
+        }

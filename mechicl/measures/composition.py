@@ -33,7 +33,9 @@ def composition_scores(weights: Params, through: Literal["Q", "K", "V"], layers:
     early, late = layers
     names = f"blocks.{early}.attn.W_O", f"blocks.{late}.attn.W_{through}"
     if through not in ("Q", "K", "V") or not early < late or not all(name in weights for name in names):
-        raise ConfigError(f"through={through!r}, layers={layers!r}: expected 'Q', 'K' or 'V', and an earlier and a "
-                          "later layer of the model.")  # fmt: skip
+        raise ConfigError(
+            f"through={through!r}, layers={layers!r}: expected 'Q', 'K' or 'V', and an earlier and a "
+            "later layer of the model."
+        )
     writes, reads = weights[names[0]].double()[:, None], weights[names[1]].double()[None]  # [h, 1, k, d], [1, h, d, k]
     return (writes @ reads).norm(dim=(-2, -1)) / (writes.norm(dim=(-2, -1)) * reads.norm(dim=(-2, -1)))

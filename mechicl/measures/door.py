@@ -62,8 +62,10 @@ def measure(name: str, *, rows: str, value: str, against: str = "-") -> Callable
     def register(function: F) -> F:
         entry = Measure(name=name, function=function, rows=rows, value=value, against=against)
         if entry.takes[:1] not in (["series"], ["runs"]):
-            raise ConfigError(f"the measure {name!r} takes ({', '.join(entry.takes)}): its first argument is `series`, "
-                              "or, of several runs, `runs`.")  # fmt: skip
+            raise ConfigError(
+                f"the measure {name!r} takes ({', '.join(entry.takes)}): its first argument is `series`, "
+                "or, of several runs, `runs`."
+            )
         MEASURES.add(name, entry, function.__module__)
         return function
 

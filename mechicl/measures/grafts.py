@@ -57,9 +57,12 @@ def evaluate_grafts(
     sets = {name: series.evaluation_set(name, n, fold) for name in names}
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
     settings = {
-        "evaluators": wanted, "grafts": [asdict(g) for g in grafts], "fold": fold,
-        "n": {name: len(batch) for name, batch in sets.items()}, "donors": donors,
-    }  # fmt: skip
+        "evaluators": wanted,
+        "grafts": [asdict(g) for g in grafts],
+        "fold": fold,
+        "n": {name: len(batch) for name, batch in sets.items()},
+        "donors": donors,
+    }
 
     def rows() -> Iterator[dict]:
         for step in one_by_one(chosen, "grafts", progress):

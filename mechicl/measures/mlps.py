@@ -28,10 +28,11 @@ KINDS: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
 
 
 @measure(
-    "ablate_mlps", rows="step, evaluator, layer, kind",
+    "ablate_mlps",
+    rows="step, evaluator, layer, kind",
     value="the primary metric without a layer's MLP",
     against="the row 'intact'",
-)  # fmt: skip
+)
 def ablate_mlps(
     series: Series,
     steps: Iterable[int] | None = None,

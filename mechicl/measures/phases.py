@@ -99,8 +99,9 @@ def chance_levels(series: Series) -> dict[str, float]:
     outputs, recorded = series.task.n_outputs, set(series.metrics.evaluator)
     return {
         name: chance(name, series.evaluation_set(name, step=0), outputs)[EVALUATORS[name].primary_metric]
-        for name in with_phases() if name in recorded
-    }  # fmt: skip
+        for name in with_phases()
+        if name in recorded
+    }
 
 
 def leading_phases(phases: Mapping[str, Phases]) -> tuple[str, Phases] | None:
@@ -122,16 +123,21 @@ def over_seeds(values: list[float | None]) -> dict[str, float]:
     if len(found) > 1:
         half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
     return out | {
-        "median": float(np.median(found)), "low": float(found.min()), "high": float(found.max()),
-        "mean": mean, "ci_low": mean - half, "ci_high": mean + half,
-    }  # fmt: skip
+        "median": float(np.median(found)),
+        "low": float(found.min()),
+        "high": float(found.max()),
+        "mean": mean,
+        "ci_low": mean - half,
+        "ci_high": mean + half,
+    }
 
 
 @measure(
-    "phase_table", rows="evaluator and quantity, over seeds",
+    "phase_table",
+    rows="evaluator and quantity, over seeds",
     value="onset, peak, half-decay in training sequences",
     against="chance",
-)  # fmt: skip
+)
 def phase_table(runs: list[Series]) -> pd.DataFrame:
     """Phases over seeds.
 

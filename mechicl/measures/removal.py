@@ -44,10 +44,11 @@ def random_directions(model: ModelConfig, count: int, draws: int) -> np.ndarray:
 
 @reading()
 @measure(
-    "remove_directions", rows="step, evaluator, directions",
+    "remove_directions",
+    rows="step, evaluator, directions",
     value="the primary metric without directions of the residual stream that carry an answer",
     against="the row 'intact'",
-)  # fmt: skip
+)
 def remove_directions(
     series: Series,
     steps: Iterable[int] | None = None,
@@ -72,13 +73,16 @@ def remove_directions(
         for step in one_by_one(chosen, "removal", progress):
             params = pack(series.weights(step))
             own = [without_directions(carried(series, params, v, n, fold=1), model, v) for v in variations]
-            short = {str(c): {"intervention": f"without {c.name}", "baseline": f"{count} directions"}
-                     for c in (*own, *random)}  # fmt: skip
+            short = {
+                str(c): {"intervention": f"without {c.name}", "baseline": f"{count} directions"}
+                for c in (*own, *random)
+            }
             for row in ordered_rows(series, step, sets, wanted, [*own, *random]):
                 yield row | {"layer": pd.NA} | short.get(row["intervention"], {})
 
     settings = {
-        "n": {name: len(batch) for name, batch in sets.items()}, "directions_n": n or series.config.n_eval,
+        "n": {name: len(batch) for name, batch in sets.items()},
+        "directions_n": n or series.config.n_eval,
         "variations": list(variations),
-    }  # fmt: skip
+    }
     return cached(series, "removal", chosen, settings, lambda: tidy(series, rows()))

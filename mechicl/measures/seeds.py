@@ -67,13 +67,23 @@ def _band(runs: Sequence[Series], evaluator: str, metric: str | None) -> pd.Data
     metric = metric or (EVALUATORS[evaluator].primary_metric if evaluator in EVALUATORS else "")
     for series in runs:
         if not series.metrics.size or not len(series.curve(evaluator, metric)[0]):
-            raise SeriesError(f"{series.root} recorded no {metric or 'metric'} of {evaluator!r}; `mechicl show "
-                              f"{series.root}` lists what it has.")  # fmt: skip
+            raise SeriesError(
+                f"{series.root} recorded no {metric or 'metric'} of {evaluator!r}; `mechicl show "
+                f"{series.root}` lists what it has."
+            )
     table = aligned(runs, evaluator, metric)
     n, (mean, low, high) = table.shape[1], t_interval(table.to_numpy(), axis=1)
-    return pd.DataFrame({
-        "evaluator": evaluator, "metric": metric, "sequences": table.index, "n": n, "mean": mean,
-        "ci_low": low, "ci_high": high,
-        "median": table.median(axis=1).to_numpy(), "low": table.min(axis=1).to_numpy(),
-        "high": table.max(axis=1).to_numpy(),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "evaluator": evaluator,
+            "metric": metric,
+            "sequences": table.index,
+            "n": n,
+            "mean": mean,
+            "ci_low": low,
+            "ci_high": high,
+            "median": table.median(axis=1).to_numpy(),
+            "low": table.min(axis=1).to_numpy(),
+            "high": table.max(axis=1).to_numpy(),
+        }
+    )

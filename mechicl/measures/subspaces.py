@@ -74,11 +74,13 @@ def exchanged(batch: Batch, variation: str) -> tuple[Batch, Batch]:
         first = replace(batch, labels=batch.labels.scatter(1, place, label))
         met |= (batch.labels == own).all(1)
     second = replace(
-        first, exemplars=torch.cat([first.exemplars[:, :-1], query], 1),
+        first,
+        exemplars=torch.cat([first.exemplars[:, :-1], query], 1),
         classes=torch.cat([first.classes[:, :-1], new], 1),
-        trained_labels=torch.cat([first.trained_labels[:, :-1], label], 1), target=label[:, 0],
+        trained_labels=torch.cat([first.trained_labels[:, :-1], label], 1),
+        target=label[:, 0],
         exemplar_ids=torch.cat([first.exemplar_ids[:, :-1], first.exemplar_ids.roll(-1, 0)[:, -1:]], 1),
-    )  # fmt: skip
+    )
     return first[~met], second[~met]
 
 
@@ -124,10 +126,11 @@ def block_squares(differences: torch.Tensor) -> np.ndarray:
 
 @reading()
 @measure(
-    "subspaces", rows="step, layer, pair of variations",
+    "subspaces",
+    rows="step, layer, pair of variations",
     value="how far the directions that carry two answers overlap",
     against="random directions",
-)  # fmt: skip
+)
 def subspaces(
     series: Series,
     steps: Iterable[int] | None = None,
@@ -201,8 +204,16 @@ def _rows(squares: Mapping[str, tuple[np.ndarray, int]], model: ModelConfig) -> 
         drawn = random_pairs(space, count)
         for metric in drawn:
             low, high = drawn[metric].quantile([0.025, 0.975])
-            yield {**named, "evaluator": "", "baseline": "random", "metric": metric, "n": _DRAWS,
-                   "value": float(drawn[metric].mean()), "ci_low": float(low), "ci_high": float(high)}  # fmt: skip
+            yield {
+                **named,
+                "evaluator": "",
+                "baseline": "random",
+                "metric": metric,
+                "n": _DRAWS,
+                "value": float(drawn[metric].mean()),
+                "ci_low": float(low),
+                "ci_high": float(high),
+            }
 
 
 def _share(squares: np.ndarray, basis: np.ndarray) -> float:

@@ -23,9 +23,21 @@ from mechicl.system.work_queue import share_each, threads
 __all__ = ["tidy"]
 
 COLUMNS = (
-    "run", "seed", "step", "sequences", "layer", "head", "intervention", "baseline",
-    "evaluator", "metric", "value", "n", "ci_low", "ci_high",
-)  # fmt: skip
+    "run",
+    "seed",
+    "step",
+    "sequences",
+    "layer",
+    "head",
+    "intervention",
+    "baseline",
+    "evaluator",
+    "metric",
+    "value",
+    "n",
+    "ci_low",
+    "ci_high",
+)
 BUDGET = 2 * 2**30  # bytes of activations at most, whatever the length of the series
 _ROWS = 10_000
 _FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
@@ -87,9 +99,14 @@ def _look(steps: Sequence[int], progress: bool) -> dict[str, Any]:
 
 
 def measured(
-    series: Series, steps: Sequence[int], bytes_per_step: float, label: str, sets: Mapping[str, Any],
-    measure: Callable[[list[int], Params, str, Any], Iterable[dict]], progress: bool = True,
-) -> Iterator[dict]:  # fmt: skip
+    series: Series,
+    steps: Sequence[int],
+    bytes_per_step: float,
+    label: str,
+    sets: Mapping[str, Any],
+    measure: Callable[[list[int], Params, str, Any], Iterable[dict]],
+    progress: bool = True,
+) -> Iterator[dict]:
     """The rows that `measure(steps, params, evaluator, batch)` gives, of every evaluator at every step, in
     order. A second core takes evaluators, not BLAS's threads, which lose a factor of ten on a busy machine."""
     each = min(2, len(sets)) * bytes_per_step

@@ -14,10 +14,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Name in the format -> name in torch: what float32 holds, and what float64 holds.
-FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16",
-          "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}  # fmt: skip
-NUMBERS = FLOATS | {"F64": "float64", "I8": "int8", "U8": "uint8", "I16": "int16", "U16": "uint16",
-                    "I32": "int32", "U32": "uint32"}  # fmt: skip
+FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+NUMBERS = FLOATS | {
+    "F64": "float64",
+    "I8": "int8",
+    "U8": "uint8",
+    "I16": "int16",
+    "U16": "uint16",
+    "I32": "int32",
+    "U32": "uint32",
+}
 
 
 class ForeignDtype(ValueError):
@@ -32,8 +38,10 @@ def check(given: Iterable[tuple[str, str]], known: Mapping[str, str] = FLOATS) -
     """
     for name, dtype in given:
         if dtype not in known:
-            raise ForeignDtype(f"its tensor {name!r} has dtype {dtype}; what can be read without rounding is "
-                               f"{', '.join(known)}: convert it")  # fmt: skip
+            raise ForeignDtype(
+                f"its tensor {name!r} has dtype {dtype}; what can be read without rounding is "
+                f"{', '.join(known)}: convert it"
+            )
 
 
 def load(data: bytes, known: Mapping[str, str] = FLOATS, *, counts: Iterable[str] = ()) -> dict[str, Tensor]:

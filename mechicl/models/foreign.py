@@ -96,13 +96,19 @@ def forward(
     for i in range(len(params["unembed.b_U"]) if stacked else 1):
         one = {name: p[i] for name, p in params.items()} if stacked else params
         weights = unpack(one, model.n_heads)
-        each = [_Run({name: _part(edit, name, i, j) for name, edit in edits.items()}, wanted, {*edits} - _alike(edits))
-                for j in range(1 if c is None else c)]  # fmt: skip
+        each = [
+            _Run({name: _part(edit, name, i, j) for name, edit in edits.items()}, wanted, {*edits} - _alike(edits))
+            for j in range(1 if c is None else c)
+        ]
         for run in each:
             run.final = _one(weights, one, batch, model, run, through)
         runs.append(each)
-    acts = {name: _gathered([[run.acts[name] for run in each] for each in runs], stacked,
-                            c is not None and name in runs[0][0].after) for name in wanted}  # fmt: skip
+    acts = {
+        name: _gathered(
+            [[run.acts[name] for run in each] for each in runs], stacked, c is not None and name in runs[0][0].after
+        )
+        for name in wanted
+    }
     final = _gathered([[run.final for run in each] for each in runs], stacked, c is not None)
     if cut:
         acts = {name: _at_query(name, x, model.n_layers) for name, x in acts.items()}

@@ -95,8 +95,9 @@ class ICLTransformer(HookedTransformer):
             super().__init__(own_config(config))
         self.run_config, self.folded = config, fold_ln
         if config.model.hooked and fold_ln:
-            raise ConfigError("fold_ln folds the LayerNorms of mechicl's own models: leave it out for a model from "
-                              "elsewhere.")  # fmt: skip
+            raise ConfigError(
+                "fold_ln folds the LayerNorms of mechicl's own models: leave it out for a model from elsewhere."
+            )
         if config.task is None:
             if config.model.encoder == "conv":
                 self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
@@ -212,9 +213,7 @@ class ICLTransformer(HookedTransformer):
         embed = self.hook_embed(torch.cat([pairs, exemplars[:, -1:]], dim=1))
         # Position modules read only the shape of `tokens`.
         tokens = torch.zeros(b, 2 * c + 1, dtype=torch.long, device=embed.device)
-        residual, shortformer = self.get_residual(
-            embed, 0, tokens=tokens, return_shortformer_pos_embed=True
-        )
+        residual, shortformer = self.get_residual(embed, 0, tokens=tokens, return_shortformer_pos_embed=True)
         return residual, input.target, shortformer, None  # the targets reach `loss_fn` as its tokens
 
     def accumulated_bias(self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True) -> Tensor:
@@ -247,11 +246,15 @@ class ICLTransformer(HookedTransformer):
         """
         as_interventions([intervention])
         if intervention.reads is not None:
-            raise ConfigError(f"{intervention}: it changes what is read out, which no hook can: use series.evaluate or "
-                              "series.answers.")  # fmt: skip
+            raise ConfigError(
+                f"{intervention}: it changes what is read out, which no hook can: use series.evaluate or "
+                "series.answers."
+            )
         if intervention.changes_weights:
-            raise ConfigError(f"{intervention}: it changes weights, which no hook can: use model.load_weights("
-                              "intervention.weights(series.weights(step), series.weights)).")  # fmt: skip
+            raise ConfigError(
+                f"{intervention}: it changes weights, which no hook can: use model.load_weights("
+                "intervention.weights(series.weights(step), series.weights))."
+            )
         intervention.check(self.run_config.model)
         wanted = wanted_of([intervention], self.run_config.model)
         intact: dict[str, Tensor] = {}
@@ -271,8 +274,10 @@ class ICLTransformer(HookedTransformer):
         """One line; `print(torch.nn.Module.__repr__(model))` has every part."""
         trained = sum(math.prod(shape) for shape in shapes(self.run_config).values())
         p, folded = self.embed.W_E, ", LayerNorms folded" if self.folded else ""
-        return (f"ICLTransformer({card.summary(self.run_config)}, {self.run_config.model.positions} positions, "
-                f"{trained:,} parameters{folded}; {str(p.dtype)[6:]} on {p.device})")  # fmt: skip
+        return (
+            f"ICLTransformer({card.summary(self.run_config)}, {self.run_config.model.positions} positions, "
+            f"{trained:,} parameters{folded}; {str(p.dtype)[6:]} on {p.device})"
+        )
 
     def _check_hooks(self) -> None:
         missing = [

@@ -29,8 +29,14 @@ with warnings.catch_warnings():
 
 def hooked_config(model: ModelConfig) -> HookedTransformerConfig:
     """The configuration of a model from elsewhere."""
-    fixed = {"init_weights": False, "seed": None, "device": "cpu", "dtype": torch.float32, "default_prepend_bos": False,
-             "ungroup_grouped_query_attention": True}  # fmt: skip
+    fixed = {
+        "init_weights": False,
+        "seed": None,
+        "device": "cpu",
+        "dtype": torch.float32,
+        "default_prepend_bos": False,
+        "ungroup_grouped_query_attention": True,
+    }
     return HookedTransformerConfig(**(dict(model.hooked) | fixed))
 
 

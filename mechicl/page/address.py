@@ -44,8 +44,10 @@ def root_path(given: str, port: int) -> str:
     text = given.replace("{port}", str(port))
     parts = text.strip("/").split("/") if text.strip("/") else []
     if "//" in text or any(part in (".", "..") for part in parts) or re.search(r"[\\?#\s\x00-\x1f]", text):
-        raise ConfigError(f"root path {given!r}: expected the path under which a proxy shows the page, "
-                          "as /user/me/proxy/8050/ ('{port}' stands for the port).")  # fmt: skip
+        raise ConfigError(
+            f"root path {given!r}: expected the path under which a proxy shows the page, "
+            "as /user/me/proxy/8050/ ('{port}' stands for the port)."
+        )
     return "/" + "".join(quote(part, safe="%~@!$&'()*+,;=:") + "/" for part in parts)
 
 
@@ -58,8 +60,10 @@ def host_names(given: Iterable[str]) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else tuple(given)
     for name in names:
         if not _HOST.fullmatch(name):
-            raise ConfigError(f"host {name!r}: expected a name without scheme, port or path, such as hub.example.org "
-                              "or .example.org for every name under it.")  # fmt: skip
+            raise ConfigError(
+                f"host {name!r}: expected a name without scheme, port or path, such as hub.example.org "
+                "or .example.org for every name under it."
+            )
     return tuple(name.lower() for name in names)
 
 

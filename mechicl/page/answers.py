@@ -13,7 +13,7 @@ from typing import Any
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.interventions import BASELINES
-from mechicl.page import figures, payloads
+from mechicl.page import figures, payloads, timelines
 from mechicl.page.compare import compare
 from mechicl.page.heads import MEASURES, even, head_grid
 from mechicl.page.inside import attention, logit_view
@@ -85,15 +85,24 @@ class Answers:
             "view": dict(part.split("=", 1) for part in view.query().split("&")),
             "defaults": dict(part.split("=", 1) for part in View(run="").query().split("&") if part) | _defaults(),
             "parts": [field.name for field in dataclasses.fields(View)],
-            "steps": run.steps, "sequences": [run.series.sequences_seen(s) for s in run.steps],
-            "layers": model.n_layers, "heads": model.n_heads, "evaluators": shown(run),
+            "steps": run.steps,
+            "sequences": [run.series.sequences_seen(s) for s in run.steps],
+            "layers": model.n_layers,
+            "heads": model.n_heads,
+            "evaluators": shown(run),
             "sizes": {name: len(batch) for name, batch in run.sets.items()},
-            "measures": {k: {"meaning": m.meaning, "unit": m.unit, "on": m.on_evaluator,
-                             "undefined": [e for e, has in uniform.items() if m.colours == "change" and k not in has]}
-                         for k, m in MEASURES.items()},
+            "measures": {
+                k: {
+                    "meaning": m.meaning,
+                    "unit": m.unit,
+                    "on": m.on_evaluator,
+                    "undefined": [e for e, has in uniform.items() if m.colours == "change" and k not in has],
+                }
+                for k, m in MEASURES.items()
+            },
             "colours": payloads.colours(),
             "kinds": {kind: {"meaning": text, "baseline": BASELINES[kind]} for kind, text in KINDS.items()},
-        }  # fmt: skip
+        }
 
     def effect(self, query: str) -> dict[str, Any]:
         """The numbers of a checkpoint, intact and ablated."""
@@ -113,8 +122,11 @@ class Answers:
         run, view = self.view(query)
         model = run.series.config.model
         grid = head_grid(self.bench, run, view)
-        return {"cells": payloads.head_cells(grid, view, model.n_layers, model.n_heads), "scale": payloads.scale(grid),
-                "n": next(iter(grid.values.values())).n if grid.values else 0}  # fmt: skip
+        return {
+            "cells": payloads.head_cells(grid, view, model.n_layers, model.n_heads),
+            "scale": payloads.scale(grid),
+            "n": next(iter(grid.values.values())).n if grid.values else 0,
+        }
 
     def curve(self, query: str, start: int = 0) -> dict[str, Any]:
         """The next piece of the curves under the view's ablation."""
@@ -126,7 +138,7 @@ class Answers:
     def timeline(self, query: str) -> Any:
         """The figure of the curves; the page lays its own cursor over it."""
         run, view = self.view(query)
-        return figures.timeline(run, view.axis, view.unit).to_plotly_json()
+        return timelines.timeline(run, view.axis, view.unit).to_plotly_json()
 
     def attention(self, query: str) -> dict[str, Any]:
         """Patterns, and the tokens they are of."""
@@ -138,8 +150,12 @@ class Answers:
         """Who adds what to which label, as a figure, and the labels' probabilities."""
         run, view = self.view(query)
         found = logit_view(self.bench, run, view)
-        return {"figure": figures.logits_figure(found).to_plotly_json(), "labels": payloads.label_rows(found),
-                "what": found.what, "limit": plain(found.limit, 1)}  # fmt: skip
+        return {
+            "figure": figures.logits_figure(found).to_plotly_json(),
+            "labels": payloads.label_rows(found),
+            "what": found.what,
+            "limit": plain(found.limit, 1),
+        }
 
     def compare(self, query: str) -> dict[str, Any]:
         """Two checkpoints or runs side by side."""
@@ -149,6 +165,16 @@ class Answers:
 
 def _defaults() -> dict[str, str]:
     blank = View(run="x")
-    return {"kind": blank.kind, "measure": blank.measure, "evaluator": blank.evaluator, "axis": blank.axis,
-            "unit": blank.unit, "tab": blank.tab, "heads": "", "sequence": "", "head": "", "with_run": "",
-            "with_step": ""}  # fmt: skip
+    return {
+        "kind": blank.kind,
+        "measure": blank.measure,
+        "evaluator": blank.evaluator,
+        "axis": blank.axis,
+        "unit": blank.unit,
+        "tab": blank.tab,
+        "heads": "",
+        "sequence": "",
+        "head": "",
+        "with_run": "",
+        "with_step": "",
+    }

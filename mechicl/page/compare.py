@@ -91,4 +91,3 @@ def fitting(run: Run, view: View) -> AblateHeads | None:
     except ConfigError:
         return None
     return view.ablation
-

@@ -35,9 +35,10 @@ def _layer(layer: int) -> Component:
 def _head(layer: int, head: int) -> Component:
     name = f"L{layer}H{head}"
     which: dict[str, Any] = {
-        "data-head": f"{layer}.{head}", "data-testid": f"head-{layer}-{head}", "aria-pressed": "false",
+        "data-head": f"{layer}.{head}",
+        "data-testid": f"head-{layer}-{head}",
+        "aria-pressed": "false",
         "aria-label": f"{name}, intact",
-    }  # fmt: skip
+    }
     shown = [html.Small(name), html.Span("–", className="score"), html.Small(className="beside")]
-    return html.Button(shown, className="head",
-                       tabIndex=0 if (layer, head) == (0, 0) else -1, **which)  # fmt: skip
+    return html.Button(shown, className="head", tabIndex=0 if (layer, head) == (0, 0) else -1, **which)

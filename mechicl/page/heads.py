@@ -73,8 +73,11 @@ def _effect(evaluator: str) -> Measure:
         f"{EVALUATORS[evaluator].label}: {EVALUATORS[evaluator].quantity} without this head minus with it, on the same "
         "sequences. "
         "Below 0, the head helped. Above 0, it did harm.",
-        f"change in {EVALUATORS[evaluator].quantity}", "effect", least=0.02, on_evaluator=False,
-    )  # fmt: skip
+        f"change in {EVALUATORS[evaluator].quantity}",
+        "effect",
+        least=0.02,
+        on_evaluator=False,
+    )
 
 
 def _score(name: str) -> Measure:
@@ -89,9 +92,12 @@ MEASURES: dict[str, Measure] = {
     "logit": Measure(
         "logit attribution",
         "What the head itself adds to the right answer's logit, relative to the mean logit (final LayerNorm held).",
-        "logits", "logit", least=0.1),
+        "logits",
+        "logit",
+        least=0.1,
+    ),
     **{f"effect_{name}": _effect(name) for name in main()},
-}  # fmt: skip
+}
 
 
 def head_grid(bench: Workbench, run: Run, view: View) -> Grid:
@@ -158,8 +164,9 @@ def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     edited = edits_of(params, batch, view.ablation, run, query_only=view.measure == "logit")
     if view.measure == "logit":
         parts = attribute(params, batch, model, next(iter(batch.answers().values())), edited)
-        layers = [np.stack([parts[f"L{la}H{h}"][0].numpy() for h in range(model.n_heads)])
-                  for la in range(model.n_layers)]  # fmt: skip
+        layers = [
+            np.stack([parts[f"L{la}H{h}"][0].numpy() for h in range(model.n_heads)]) for la in range(model.n_layers)
+        ]
     else:
         hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
         acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts

@@ -158,8 +158,16 @@ def _answered(params: Params, batch: TaskBatch, run: Run, edited: dict[str, Edit
     if not columns:
         raise ViewError(f"the task of {run.series.name} names no answers whose logits could be attributed.")
     what = f"sequence {view.sequence}" if view.sequence is not None else f"mean over {len(batch):,} sequences"
-    return _named(f"{view.evaluator} {what}, at the last position", columns, [() for _ in columns], params, batch, run,
-                  edited, average=view.sequence is None)  # fmt: skip
+    return _named(
+        f"{view.evaluator} {what}, at the last position",
+        columns,
+        [() for _ in columns],
+        params,
+        batch,
+        run,
+        edited,
+        average=view.sequence is None,
+    )
 
 
 def _average_logits(params: Params, batch: Batch, run: Run, edited: dict[str, Edit] | None, view: View) -> Logits:
@@ -170,14 +178,21 @@ def _average_logits(params: Params, batch: Batch, run: Run, edited: dict[str, Ed
     else:
         columns["right in weights"] = batch.trained_labels[:, -1]
         marks.append(("in weights",))
-    return _named(f"mean over {len(batch):,} {view.evaluator} sequences", columns, marks, params, batch, run, edited,
-                  average=True)  # fmt: skip
+    return _named(
+        f"mean over {len(batch):,} {view.evaluator} sequences", columns, marks, params, batch, run, edited, average=True
+    )
 
 
 def _named(
-    what: str, columns: dict[str, torch.Tensor], marks: list[tuple[str, ...]], params: Params, batch: TaskBatch,
-    run: Run, edited: dict[str, Edit] | None, average: bool,
-) -> Logits:  # fmt: skip
+    what: str,
+    columns: dict[str, torch.Tensor],
+    marks: list[tuple[str, ...]],
+    params: Params,
+    batch: TaskBatch,
+    run: Run,
+    edited: dict[str, Edit] | None,
+    average: bool,
+) -> Logits:
     """Means over a batch for outputs [b] that have names, rather than a place in the vocabulary."""
 
     def chance(of: dict[str, Edit] | None) -> np.ndarray:

@@ -13,21 +13,26 @@ from mechicl.figures.scales import SCALES, SHADES, Meaning, colorscale, ink, sha
 from mechicl.figures.style import NAMES
 from mechicl.interventions import AblateHeads
 from mechicl.page.compare import Comparison
-from mechicl.page.figures import two_timelines
 from mechicl.page.heads import MEASURES, Grid
 from mechicl.page.inside import Attention, Logits
 from mechicl.page.runs import Run
 from mechicl.page.sequence import MARKS, Answers, Token
 from mechicl.page.state import View
 from mechicl.page.texts import end, interval, plain, signed
+from mechicl.page.timelines import two_timelines
 from mechicl.page.view import Chunk, Effect, Number
 
 
 def place(step: int, run: Run) -> dict[str, Any]:
     """Where a checkpoint is in training, in words."""
     at = run.steps.index(step)
-    return {"step": step, "index": at, "text": f"step {step:,}", "sequences": f"{run.series.sequences_seen(step):,}",
-            "of": f"checkpoint {at + 1:,} of {len(run.steps):,}"}  # fmt: skip
+    return {
+        "step": step,
+        "index": at,
+        "text": f"step {step:,}",
+        "sequences": f"{run.series.sequences_seen(step):,}",
+        "of": f"checkpoint {at + 1:,} of {len(run.steps):,}",
+    }
 
 
 def effect_rows(effects: list[Effect]) -> dict[str, dict[str, Any]]:
@@ -35,14 +40,23 @@ def effect_rows(effects: list[Effect]) -> dict[str, dict[str, Any]]:
     out = {}
     for e in effects:
         row: dict[str, Any] = {
-            "intact": plain(e.intact.value), "intact_ci": interval(e.intact), "n": f"{e.intact.n:,}",
-            "ablated": "–", "ablated_ci": "", "change": "–", "change_ci": "",
-        }  # fmt: skip
+            "intact": plain(e.intact.value),
+            "intact_ci": interval(e.intact),
+            "n": f"{e.intact.n:,}",
+            "ablated": "–",
+            "ablated_ci": "",
+            "change": "–",
+            "change_ci": "",
+        }
         bars = {"intact": _bar(e.intact)}
         if e.ablated is not None and e.change is not None:
-            row |= {"ablated": plain(e.ablated.value), "ablated_ci": interval(e.ablated),
-                    "change": signed(e.change.value), "change_ci": interval(e.change, sign=True),
-                    "clear": e.change.low > 0 or e.change.high < 0}  # fmt: skip
+            row |= {
+                "ablated": plain(e.ablated.value),
+                "ablated_ci": interval(e.ablated),
+                "change": signed(e.change.value),
+                "change_ci": interval(e.change, sign=True),
+                "clear": e.change.low > 0 or e.change.high < 0,
+            }
             bars["ablated"] = _bar(e.ablated)
         out[e.evaluator] = row | {"bars": bars}
     return out
@@ -70,8 +84,17 @@ def head_cells(grid: Grid, view: View, layers: int, heads: int) -> list[dict[str
         says = f"{name}: {measure.name} {write(number.value)} {interval(number, sign=measure.signed)} {measure.unit}, "
         says += f"n = {number.n:,}" + (f"; uniform attention: {beside}" if beside else "")
         clear = grid.uniform is None and (number.low > 0 or number.high < 0)
-        cells.append(cell | {"text": write(number.value, 2), "ground": ground, "ink": over, "beside": beside,
-                             "says": says, "clear": clear})  # fmt: skip
+        cells.append(
+            cell
+            | {
+                "text": write(number.value, 2),
+                "ground": ground,
+                "ink": over,
+                "beside": beside,
+                "says": says,
+                "clear": clear,
+            }
+        )
     return cells
 
 
@@ -88,12 +111,19 @@ def scale(grid: Grid) -> dict[str, Any]:
     measure, write = grid.measure, (signed if grid.measure.signed else plain)
     none = f"no colour: {write(grid.uniform, 2)}, uniform attention" if grid.uniform is not None else ""
     if measure.limits is None:
-        none = ("range: the largest value here and in the intact model at ICL's peak and at the end; "
-                "framed: the interval excludes 0")
+        none = (
+            "range: the largest value here and in the intact model at ICL's peak and at the end; "
+            "framed: the interval excludes 0"
+        )
     digits = 2 if 0 < abs(grid.high) < 0.1 or round(grid.high, 1) != grid.high else 1
     ends = [plain(x, digits) if x % 1 else end(x) for x in (grid.low, grid.high)]
-    return {"low": ends[0], "high": ends[1], "unit": measure.unit, "says": none,
-            "colours": [shade(grid.place(x), measure.colours)[0] for x in np.linspace(grid.low, grid.high, 13)]}
+    return {
+        "low": ends[0],
+        "high": ends[1],
+        "unit": measure.unit,
+        "says": none,
+        "colours": [shade(grid.place(x), measure.colours)[0] for x in np.linspace(grid.low, grid.high, 13)],
+    }
 
 
 def colours() -> dict[str, dict[str, Any]]:
@@ -101,19 +131,23 @@ def colours() -> dict[str, dict[str, Any]]:
     return {
         meaning: {
             "page": [shade(i / (SHADES - 1), meaning)[0] for i in range(SHADES)],
-            "light": colorscale(meaning, "light"), "dark": colorscale(meaning, "dark"),
-        } for meaning in SCALES
-    }  # fmt: skip
+            "light": colorscale(meaning, "light"),
+            "dark": colorscale(meaning, "dark"),
+        }
+        for meaning in SCALES
+    }
 
 
 def curve_points(chunk: Chunk) -> dict[str, Any]:
     """A piece of an ablated curve for the page to add to the figure."""
     return {
-        "next": chunk.next, "total": chunk.total, "unreadable": chunk.unreadable,
+        "next": chunk.next,
+        "total": chunk.total,
+        "unreadable": chunk.unreadable,
         "steps": [p[0] for p in chunk.points],
         "sequences": [p[1] for p in chunk.points],
         "values": {k: [round(p[2][k], 5) for p in chunk.points] for k in (chunk.points[0][2] if chunk.points else {})},
-    }  # fmt: skip
+    }
 
 
 def _thousandths(x: np.ndarray | None) -> list | None:
@@ -128,18 +162,28 @@ def attention_cells(found: Attention, right: Answers | None, ablation: AblateHea
     return {
         "what": found.what + (" that show the matching pair first" if right is None and aligned else ""),
         "tokens": [token(t) for t in found.tokens],
-        "answers": [] if right is None else [
+        "answers": []
+        if right is None
+        else [
             [mark, "is not in the context" if label is None else f"label {label}"]
-            for mark, label in zip(MARKS, (right.true, right.in_context, right.in_weights), strict=True)],
-        "intact": _thousandths(found.intact), "ablated": _thousandths(found.ablated),
+            for mark, label in zip(MARKS, (right.true, right.in_context, right.in_weights), strict=True)
+        ],
+        "intact": _thousandths(found.intact),
+        "ablated": _thousandths(found.ablated),
         "same": {f"{la}.{h}": why for (la, h), why in found.same.items()},
         "note": "" if ablation is None else ablation.note,
-    }  # fmt: skip
+    }
 
 
 def token(t: Token) -> dict[str, Any]:
-    return {"name": t.name, "text": t.text, "marks": list(t.marks), "match": t.match, "image": t.image,
-            "label": t.label is not None}  # fmt: skip
+    return {
+        "name": t.name,
+        "text": t.text,
+        "marks": list(t.marks),
+        "match": t.match,
+        "image": t.image,
+        "label": t.label is not None,
+    }
 
 
 def label_rows(found: Logits) -> list[dict[str, Any]]:
@@ -147,12 +191,16 @@ def label_rows(found: Logits) -> list[dict[str, Any]]:
     rows = []
     for i, (label, marks) in enumerate(zip(found.labels, found.marks, strict=True)):
         row: dict[str, Any] = {"label": label, "marks": list(marks)}
-        for key, logit, p in (("intact", found.intact, found.probability),
-                              ("ablated", found.ablated, found.probability_ablated)):  # fmt: skip
+        for key, logit, p in (
+            ("intact", found.intact, found.probability),
+            ("ablated", found.ablated, found.probability_ablated),
+        ):
             if logit is not None and p is not None:
                 mean, total = "mean " if found.average else "", signed(float(logit[:, i].sum()), 2)
-                row[key] = {"says": f"{mean}p = {plain(float(p[i]))}, {mean}logit {total}",
-                            "share": round(100 * float(p[i]), 1)}  # fmt: skip
+                row[key] = {
+                    "says": f"{mean}p = {plain(float(p[i]))}, {mean}logit {total}",
+                    "share": round(100 * float(p[i]), 1),
+                }
         rows.append(row)
     return rows
 
@@ -163,23 +211,34 @@ def comparison(found: Comparison, view: View) -> dict[str, Any]:
     sides = []
     for side in (found.a, found.b):
         model = side.run.series.config.model
-        sides.append({
-            "run": side.run.series.name, "place": place(side.step, side.run), "note": side.note,
-            "layers": model.n_layers, "heads": model.n_heads,
-            "cells": head_cells(side.heads, view, model.n_layers, model.n_heads) if side.heads else [],
-            "scale": scale(side.heads) if side.heads else None,
-            "done": str(side.ablation) if side.ablation else "intact",
-            "numbers": {k: [plain(n.value), interval(n), f"{n.n:,}"] for k, n in side.numbers.items()},
-            "patterns": _thousandths(side.patterns), "what": side.attention.what,
-            "tokens": [token(t) for t in side.attention.tokens],
-        })  # fmt: skip
+        sides.append(
+            {
+                "run": side.run.series.name,
+                "place": place(side.step, side.run),
+                "note": side.note,
+                "layers": model.n_layers,
+                "heads": model.n_heads,
+                "cells": head_cells(side.heads, view, model.n_layers, model.n_heads) if side.heads else [],
+                "scale": scale(side.heads) if side.heads else None,
+                "done": str(side.ablation) if side.ablation else "intact",
+                "numbers": {k: [plain(n.value), interval(n), f"{n.n:,}"] for k, n in side.numbers.items()},
+                "patterns": _thousandths(side.patterns),
+                "what": side.attention.what,
+                "tokens": [token(t) for t in side.attention.tokens],
+            }
+        )
     figure = two_timelines(found.a, found.b, view.unit, view.axis)
     return {
-        "sides": sides, "steps": found.b.run.steps, "paired": found.same_sequences, "aligned": found.aligned,
-        "chosen": view.sequence is not None, "note": view.ablation.note if view.ablation else "",
+        "sides": sides,
+        "steps": found.b.run.steps,
+        "paired": found.same_sequences,
+        "aligned": found.aligned,
+        "chosen": view.sequence is not None,
+        "note": view.ablation.note if view.ablation else "",
         "sequences": [found.b.run.series.sequences_seen(s) for s in found.b.run.steps],
         "difference": {k: [signed(n.value), interval(n, sign=True)] for k, n in found.difference.items()},
         "clear": [k for k, n in found.difference.items() if n.low > 0 or n.high < 0],
-        "names": {k: NAMES[k] for k in found.difference}, "measure": MEASURES[view.measure].name,
+        "names": {k: NAMES[k] for k in found.difference},
+        "measure": MEASURES[view.measure].name,
         "figure": figure.to_plotly_json(),
-    }  # fmt: skip
+    }

@@ -29,17 +29,23 @@ def as_python(view: View, folder: str, other_intact: bool = False) -> str:
         lines += _ablation(view.ablation)
     lines.append("")
     if other is not None:
-        lines += [f"table = series.evaluate([{view.step}]{ablate})",
-                  f"beside = other.evaluate([{view.with_step}]{'' if other_intact else ablate})",
-                  "print(table.to_string(), beside.to_string(), sep='\\n')"]  # fmt: skip
+        lines += [
+            f"table = series.evaluate([{view.step}]{ablate})",
+            f"beside = other.evaluate([{view.with_step}]{'' if other_intact else ablate})",
+            "print(table.to_string(), beside.to_string(), sep='\\n')",
+        ]
     elif compared:
         steps = sorted({s for s in (view.step, view.with_step) if s is not None})
         lines += [f"table = series.evaluate({steps}{ablate})", "print(table.to_string())"]
     else:
         sequence = "" if view.sequence is None else f", sequence={view.sequence}"
-        lines += [f"table = series.evaluate([{view.step}]{ablate})", "print(table.to_string())", "",
-                  f"attention = mechicl.show_attention(series, {view.step}, {view.evaluator!r}{sequence}{ablate})",
-                  "attention  # shows itself in a notebook; attention.save('attention.html') elsewhere"]  # fmt: skip
+        lines += [
+            f"table = series.evaluate([{view.step}]{ablate})",
+            "print(table.to_string())",
+            "",
+            f"attention = mechicl.show_attention(series, {view.step}, {view.evaluator!r}{sequence}{ablate})",
+            "attention  # shows itself in a notebook; attention.save('attention.html') elsewhere",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from plotly.utils import PlotlyJSONEncoder
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns, show_attention
 from mechicl.figures.style import FONT, NAMES, short
-from mechicl.page import figures
+from mechicl.page import figures, timelines
 from mechicl.page.answers import Answers
 from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_grid
@@ -50,8 +50,9 @@ def add_routes(flask: Flask, answers: Answers) -> None:
     @flask.route("/answer/<panel>/<int:start>")
     def answer(panel: str, start: int) -> Response:
         found = answers.to(panel, request.query_string.decode("utf-8", "replace"), start)
-        return Response(json.dumps(found, cls=PlotlyJSONEncoder), mimetype="application/json",
-                        headers={"Cache-Control": "no-store"})  # fmt: skip
+        return Response(
+            json.dumps(found, cls=PlotlyJSONEncoder), mimetype="application/json", headers={"Cache-Control": "no-store"}
+        )
 
     @routed("/python")
     def python(run: Run, view: View) -> Response:
@@ -68,8 +69,9 @@ def add_routes(flask: Flask, answers: Answers) -> None:
     def figure_html(run: Run, view: View, name: str) -> Response:
         assert view.step is not None
         if name == "circuitsvis":
-            found = show_attention(run.series, view.step, view.evaluator, view.sequence,
-                                   view.head[0] if view.head else None, view.ablation)  # fmt: skip
+            found = show_attention(
+                run.series, view.step, view.evaluator, view.sequence, view.head[0] if view.head else None, view.ablation
+            )
             return _download(found.html.encode(), _file(view, name, "html"), "text/html")
         page = _figure(answers, run, view, name).to_html(
             include_plotlyjs=True, config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
@@ -92,16 +94,19 @@ def add_routes(flask: Flask, answers: Answers) -> None:
         layers = [view.head[0]] if view.head else range(run.series.config.model.n_layers)
         body = circuitsvis_element(shown, 0, layers, "attention")
         what = html.escape(f"{shown.what}. {shown.note}")
-        page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><title>attention</title><body style=\""
-                f'font-family:{FONT};background:#fff;color:#222"><p>{what}</p>'
-                f"<script src='circuitsvis.js?{_bundle()[1]}'></script>{body}</body></html>")  # fmt: skip
+        page = (
+            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>attention</title><body style=\""
+            f'font-family:{FONT};background:#fff;color:#222"><p>{what}</p>'
+            f"<script src='circuitsvis.js?{_bundle()[1]}'></script>{body}</body></html>"
+        )
         return Response(page, mimetype="text/html")
 
     @flask.route("/circuitsvis.js")
     def circuitsvis_js() -> Response:
         """Once: the address names the version, so the browser keeps it for good."""
-        return Response(_bundle()[0], mimetype="text/javascript",
-                        headers={"Cache-Control": f"public, max-age={YEAR}, immutable"})  # fmt: skip
+        return Response(
+            _bundle()[0], mimetype="text/javascript", headers={"Cache-Control": f"public, max-age={YEAR}, immutable"}
+        )
 
 
 @functools.cache
@@ -121,7 +126,7 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
     if name == "timeline":
         # As far as it is computed: a figure to take along does not start an hour's work.
         points = bench.known_curve(run, view.ablation) if view.ablation else None
-        fig = figures.timeline(run, view.axis, view.unit, view.step, view.ablation, points, 460)
+        fig = timelines.timeline(run, view.axis, view.unit, view.step, view.ablation, points, 460)
         return _titled(fig, f"{view.run}: over training", f"as recorded; dashed{done}" if points else "as recorded")
     if name == "effect":
         return figures.effects_figure(bench.effects(run, view.step, view.ablation), "This checkpoint", at + done)
@@ -146,10 +151,11 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         return figures.attention_figure(both, subtitle, view.head, ("A", "B"))
     if name == "compare":
         found = compare(bench, answers.library, run, view)
-        fig = figures.two_timelines(found.a, found.b, view.unit, view.axis)
+        fig = timelines.two_timelines(found.a, found.b, view.unit, view.axis)
         return _titled(fig, "Compare", f"{at}; with {found.b.run.series.name}, step {found.b.step:,}")
-    raise SeriesError(f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, "
-                      "compare_attention.")  # fmt: skip
+    raise SeriesError(
+        f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, compare_attention."
+    )
 
 
 def _titled(fig: go.Figure, title: str, subtitle: str) -> go.Figure:
@@ -165,4 +171,3 @@ def _file(view: View, name: str, form: str) -> str:
 
 def _download(data: bytes, name: str, kind: str) -> Response:
     return send_file(io.BytesIO(data), mimetype=kind, as_attachment=True, download_name=name)
-

@@ -115,8 +115,10 @@ class Run:
             raise ViewError(f"{self.series.name} has no evaluator {view.evaluator!r}: it has {', '.join(self.sets)}.")
         effect_on = view.measure.removeprefix("effect_")
         if effect_on != view.measure and effect_on not in self.sets:
-            raise ViewError(f"measure={view.measure}: {self.series.name} has no evaluator {effect_on!r}: it has "
-                            f"{', '.join(self.sets)}.")  # fmt: skip
+            raise ViewError(
+                f"measure={view.measure}: {self.series.name} has no evaluator {effect_on!r}: it has "
+                f"{', '.join(self.sets)}."
+            )
         if view.sequence is not None and view.sequence >= len(self.sets[view.evaluator]):
             raise ViewError(
                 f"sequence={view.sequence}: {view.evaluator} has sequences 0 to {len(self.sets[view.evaluator]) - 1}."

@@ -38,9 +38,14 @@ class Server:
     itself."""
 
     def __init__(
-        self, http: BaseWSGIServer, url: str, height: int = 900, ready: Callable[[], object] = bool,
-        local: str = "", note: str = "",
-    ):  # fmt: skip
+        self,
+        http: BaseWSGIServer,
+        url: str,
+        height: int = 900,
+        ready: Callable[[], object] = bool,
+        local: str = "",
+        note: str = "",
+    ):
         self._http, self.url, self.height = http, url, height
         self.local, self.note = local or url, note
         self._thread: threading.Thread | None = None
@@ -107,10 +112,16 @@ class _Page(dash.Dash):
 
 def _app(answers: Answers, door: Door) -> dash.Dash:
     app = _Page(
-        __name__, title="mechicl", update_title="", serve_locally=True, health_endpoint=HEALTH,
-        assets_folder=str(Path(__file__).parent / "assets"), enable_mcp=False,
-        routes_pathname_prefix="/", requests_pathname_prefix=_HERE,
-    )  # fmt: skip
+        __name__,
+        title="mechicl",
+        update_title="",
+        serve_locally=True,
+        health_endpoint=HEALTH,
+        assets_folder=str(Path(__file__).parent / "assets"),
+        enable_mcp=False,
+        routes_pathname_prefix="/",
+        requests_pathname_prefix=_HERE,
+    )
     app.layout = skeleton()
     wire(app, answers)
     flask: Flask = app.server  # type: ignore[assignment]
@@ -121,9 +132,14 @@ def _app(answers: Answers, door: Door) -> dash.Dash:
 
 
 def open_server(
-    run: Path, host: str = "127.0.0.1", port: int | None = None, bench: Workbench | None = None,
-    height: int = 900, root: str | None = None, allow_hosts: Iterable[str] = (),
-) -> Server:  # fmt: skip
+    run: Path,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    bench: Workbench | None = None,
+    height: int = 900,
+    root: str | None = None,
+    allow_hosts: Iterable[str] = (),
+) -> Server:
     """A server for a run and its neighbours, bound but not serving yet.
 
     Args:
@@ -155,8 +171,12 @@ def open_server(
     door = Door(secrets.token_urlsafe(24), public, (*hosts, *reach.hosts), reach.root)
     http.app = _app(answers, door).server
     # Compiled loops load while the reader's browser starts, and the first page has its numbers.
-    return Server(http, height=height, ready=lambda: answers.to("ahead", ""),
-                  **_addresses(library, host, http.server_port, reach, door))  # fmt: skip
+    return Server(
+        http,
+        height=height,
+        ready=lambda: answers.to("ahead", ""),
+        **_addresses(library, host, http.server_port, reach, door),
+    )
 
 
 def _listen(host: str, port: int | None) -> BaseWSGIServer:
@@ -166,8 +186,10 @@ def _listen(host: str, port: int | None) -> BaseWSGIServer:
             return make_server(host, each, lambda environ, start: [], threaded=True, request_handler=_Handler)
         except (OSError, SystemExit) as error:  # werkzeug exits where a port is taken
             if each == wanted[-1]:
-                raise ConfigError(f"cannot listen on {host}:{each}: the port is taken, or the address is not this "
-                                  "machine's. Choose another with --port; 0 is any free one.") from error  # fmt: skip
+                raise ConfigError(
+                    f"cannot listen on {host}:{each}: the port is taken, or the address is not this "
+                    "machine's. Choose another with --port; 0 is any free one."
+                ) from error
     raise AssertionError("one of them has returned or raised")
 
 
@@ -186,8 +208,10 @@ def _addresses(library: Library, host: str, port: int, reach: Reach, door: Door)
     if not door.public:
         return {"url": local, "local": local, "note": ""}
     where = "every address of this machine" if host in unspecified else host
-    note = (f"It listens on {where}. Anyone who can reach this machine and has the address with its token can look at "
-            f"every run in {library.folder}. On this machine: {local}")  # fmt: skip
+    note = (
+        f"It listens on {where}. Anyone who can reach this machine and has the address with its token can look at "
+        f"every run in {library.folder}. On this machine: {local}"
+    )
     return {"url": f"http://{in_url(openable(host))}:{port}/?token={door.token}", "local": local, "note": note}
 
 

@@ -40,8 +40,9 @@ def effects_table(bench: Workbench, run: Run, steps: Iterable[int], view: View) 
     change_ci_low, change_ci_high (Agresti and Min's paired interval, as on the page)."""
     steps = list(steps)
     out = table(bench, run, steps, view.ablation)
-    changes = {(step, e.evaluator): e.change for step in steps
-               for e in bench.effects(run, step, view.ablation, hurry=False)}  # fmt: skip
+    changes = {
+        (step, e.evaluator): e.change for step in steps for e in bench.effects(run, step, view.ablation, hurry=False)
+    }
     rows = zip(out["step"], out["evaluator"], out["intervention"], strict=True)
     found = [None if done == "intact" else changes[int(step), str(evaluator)] for step, evaluator, done in rows]
     return out.assign(**_columns("change", found))
@@ -52,12 +53,22 @@ def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
     assert view.step is not None
     effect = view.measure.startswith("effect_")
     rows = [
-        {"run": run.series.name, "step": view.step, "sequences": run.series.sequences_seen(view.step),
-         "measure": view.measure, "evaluator": view.measure.removeprefix("effect_") if effect else view.evaluator,
-         "kind": view.kind if effect else "", "layer": layer, "head": head, "value": number.value, "n": number.n,
-         "ci_low": number.low, "ci_high": number.high}
+        {
+            "run": run.series.name,
+            "step": view.step,
+            "sequences": run.series.sequences_seen(view.step),
+            "measure": view.measure,
+            "evaluator": view.measure.removeprefix("effect_") if effect else view.evaluator,
+            "kind": view.kind if effect else "",
+            "layer": layer,
+            "head": head,
+            "value": number.value,
+            "n": number.n,
+            "ci_low": number.low,
+            "ci_high": number.high,
+        }
         for (layer, head), number in sorted(head_scores(bench, run, view).items())
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -69,13 +80,23 @@ def comparison_table(bench: Workbench, library: Library, run: Run, view: View) -
     for label, side in (("A", found.a), ("B", found.b)):
         done = fitting(side.run, view)
         for name, number in side.numbers.items():
-            rows.append({
-                "side": label, "run": side.run.series.name, "step": side.step,
-                "sequences": side.run.series.sequences_seen(side.step), "evaluator": name,
-                "metric": EVALUATORS[name].primary_metric, "intervention": str(done) if done else "intact",
-                "baseline": done.baseline if done else "", "value": number.value, "n": number.n,
-                "ci_low": number.low, "ci_high": number.high, "paired": found.same_sequences,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "side": label,
+                    "run": side.run.series.name,
+                    "step": side.step,
+                    "sequences": side.run.series.sequences_seen(side.step),
+                    "evaluator": name,
+                    "metric": EVALUATORS[name].primary_metric,
+                    "intervention": str(done) if done else "intact",
+                    "baseline": done.baseline if done else "",
+                    "value": number.value,
+                    "n": number.n,
+                    "ci_low": number.low,
+                    "ci_high": number.high,
+                    "paired": found.same_sequences,
+                }
+            )
             differences.append(found.difference.get(name) if label == "B" else None)
     return pd.DataFrame(rows).assign(**_columns("difference", differences))
 

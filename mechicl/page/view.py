@@ -205,11 +205,19 @@ def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHead
             if ablation is not None and e.ablated is not None:
                 done.append((str(ablation), ablation.baseline, e.ablated))
             for intervention, baseline, number in done:
-                rows.append({
-                    "step": step, "evaluator": e.evaluator, "metric": EVALUATORS[e.evaluator].primary_metric,
-                    "intervention": intervention, "baseline": baseline, "value": number.value, "n": number.n,
-                    "ci_low": number.low, "ci_high": number.high,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "step": step,
+                        "evaluator": e.evaluator,
+                        "metric": EVALUATORS[e.evaluator].primary_metric,
+                        "intervention": intervention,
+                        "baseline": baseline,
+                        "value": number.value,
+                        "n": number.n,
+                        "ci_low": number.low,
+                        "ci_high": number.high,
+                    }
+                )
     return tidy(run.series, rows)
 
 

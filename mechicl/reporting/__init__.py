@@ -1,5 +1,5 @@
 """What is written of a run for people.
 
-    report   the report, one HTML file
-    summary  what `mechicl show` prints
+report   the report, one HTML file
+summary  what `mechicl show` prints
 """

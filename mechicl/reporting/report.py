@@ -29,6 +29,7 @@ from mechicl.system.paths import given
 # Analyses whose sections `render` lays out itself; any other that is reported follows them.
 _PLACED = ("transience", "induction_heads", "attention_over_time", "head_ablations")
 
+
 def report(series: Series, path: str | Path | None = None, *, progress: bool = True) -> Path:
     """Run the analyses that the page shows (their tables are saved too) and write it.
 
@@ -86,24 +87,48 @@ def render(series: Series, found: dict) -> str:
     at = moments(series) if attention.figures else {}
     moving = sorted(attention.figures, key=lambda name: name == "animation")  # last
     sections = [
-        Section("In-context learning over training", transience.text, [draw(transience.figures["curves"])],
-                _phase_rows(series)),
+        Section(
+            "In-context learning over training",
+            transience.text,
+            [draw(transience.figures["curves"])],
+            _phase_rows(series),
+        ),
         Section(heads.question, heads.text, [draw(f) for f in heads.figures.values()]),
         Section(attention.question, attention.text, [draw(attention.figures[name]) for name in moving]),
-        *([Section("Attention, head by head", [
-            f"Click a head to enlarge it; rows attend to columns. Mean over the {series.task.circuit.evaluator} "
-            f"sequences{' that show the matching pair first' if series.config.task is None else ''}."],
-            _circuitsvis(series, at))] if at else []),
+        *(
+            [
+                Section(
+                    "Attention, head by head",
+                    [
+                        f"Click a head to enlarge it; rows attend to columns. Mean over the "
+                        f"{series.task.circuit.evaluator} "
+                        f"sequences{' that show the matching pair first' if series.config.task is None else ''}."
+                    ],
+                    _circuitsvis(series, at),
+                )
+            ]
+            if at
+            else []
+        ),
         Section(ablations.question, ablations.text, [draw(f) for f in ablations.figures.values()]),
-        *(Section(more.question, more.text, [draw(f) for f in more.figures.values()])
-          for name, more in found.items() if name not in _PLACED),
-    ]  # fmt: skip
+        *(
+            Section(more.question, more.text, [draw(f) for f in more.figures.values()])
+            for name, more in found.items()
+            if name not in _PLACED
+        ),
+    ]
     return _template().render(
-        name=series.name, font=FONT, scripts=[Markup(get_plotlyjs()), Markup(circuitsvis_bundle())],
-        summary=_summary(series), complete=series.complete, evaluators=_evaluators(series.config), sections=sections,
-        config=json.dumps(to_dict(series.config), indent=1), version=mechicl.__version__,
+        name=series.name,
+        font=FONT,
+        scripts=[Markup(get_plotlyjs()), Markup(circuitsvis_bundle())],
+        summary=_summary(series),
+        complete=series.complete,
+        evaluators=_evaluators(series.config),
+        sections=sections,
+        config=json.dumps(to_dict(series.config), indent=1),
+        version=mechicl.__version__,
         torch=series.manifest["versions"]["torch"],
-    )  # fmt: skip
+    )
 
 
 def _template() -> Template:
@@ -116,10 +141,15 @@ def _drawer() -> Callable[[go.Figure], Markup]:
     count = iter(range(10_000))
 
     def draw(figure: go.Figure) -> Markup:
-        return Markup(figure.to_html(
-            include_plotlyjs=False, full_html=False, div_id=f"figure-{next(count)}", auto_play=False,
-            config={"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}},
-        ))  # fmt: skip
+        return Markup(
+            figure.to_html(
+                include_plotlyjs=False,
+                full_html=False,
+                div_id=f"figure-{next(count)}",
+                auto_play=False,
+                config={"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}},
+            )
+        )
 
     return draw
 
@@ -128,19 +158,23 @@ def _summary(series: Series) -> str:
     c, m = series.config, series.config.model
     body = "attention only" if not m.mlp_ratio else f"MLP ratio {m.mlp_ratio}"
     details = "; ".join(series.task.details(m))
-    return (f"{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
-            f"{details and '; '}{details}. {short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
-            f"init seed {c.seeds.init}.")  # fmt: skip
+    return (
+        f"{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
+        f"{details and '; '}{details}. {short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
+        f"init seed {c.seeds.init}."
+    )
 
 
 def _evaluators(config: Config) -> list[tuple[str, str]]:
     """What is asked of the run: each one's name and what its sequences are."""
     names = main(config)
     if names == ["icl", "flip", "ciwl", "iwl"]:
-        return [("ICL", "the label shown with the query's class, relabelled 0/1"),
-                ("Flip", "the two classes' labels swapped, so the context contradicts the weights"),
-                ("CIWL", "the right label is in the context, on a wrong exemplar"),
-                ("IWL", "it is not in the context at all")]  # fmt: skip
+        return [
+            ("ICL", "the label shown with the query's class, relabelled 0/1"),
+            ("Flip", "the two classes' labels swapped, so the context contradicts the weights"),
+            ("CIWL", "the right label is in the context, on a wrong exemplar"),
+            ("IWL", "it is not in the context at all"),
+        ]
     return [(EVALUATORS[n].short, EVALUATORS[n].meaning) for n in names]
 
 

@@ -53,8 +53,7 @@ def one(series: Series) -> str:
     n = int(series.metrics.n.iloc[0])
     within = f": 95% intervals within +-{0.98 / n**0.5:.3f}" if c.task is None else ""
     level = ", ".join(f"{name} {value:.3f}" for name, value in chance_levels(series).items())
-    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator{within}",
-                      f"  chance: {level}"])  # fmt: skip
+    return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator{within}", f"  chance: {level}"])
 
 
 def _heights(config: Config) -> str:
@@ -75,15 +74,20 @@ def several(runs: list[Series]) -> str:
             show = (lambda v: f"{v:.3f}") if quantity.endswith("value") else short
             s = over_seeds(values)
             some = f" ({s['n']} of {s['of_n']})" if s["n"] < s["of_n"] else ""
-            rows.append([
-                f"{name} {quantity.replace('_', ' ')}", *["-" if v is None else show(v) for v in values],
-                show(s["median"]) + some, f"{show(s['low'])} to {show(s['high'])}",
-                f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]" if s["n"] > 1 else "-",
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"{name} {quantity.replace('_', ' ')}",
+                    *["-" if v is None else show(v) for v in values],
+                    show(s["median"]) + some,
+                    f"{show(s['low'])} to {show(s['high'])}",
+                    f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]" if s["n"] > 1 else "-",
+                ]
+            )
     rows.append(["final training loss", *[_final_loss(s) for s in runs], "", "", ""])
     led = next((found[0] for p in phases if (found := leading_phases(p))), "ICL")
-    rows.append([f"loss at {led}'s peak", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)],
-                 "", "", ""])  # fmt: skip
+    rows.append(
+        [f"loss at {led}'s peak", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)], "", "", ""]
+    )
     widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
     return "\n".join(
         "  ".join([r[0].ljust(widths[0]), *[x.rjust(w) for x, w in zip(r[1:], widths[1:], strict=True)]]) for r in rows

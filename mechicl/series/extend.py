@@ -29,8 +29,12 @@ def made_with() -> dict:
     """What decides the last bits of a run, for its manifest."""
     import torch
 
-    versions = {"mechicl": mechicl.__version__, "python": platform.python_version(), "torch": str(torch.__version__),
-                "numpy": np.__version__}  # fmt: skip
+    versions = {
+        "mechicl": mechicl.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
     return {"versions": versions, "machine": platform.machine()}
 
 
@@ -51,8 +55,10 @@ def extend(series: Series, steps: int, at: int) -> Series:
         raise ConfigError(f"--steps {steps}: {series.root} has {planned} steps, and can be given more, not fewer.")
     before = replace(series.config, steps=planned)  # config.json may have been edited to more steps already
     if checkpoint_steps(before) != series.manifest["schedule"]:
-        raise SeriesError(f"{series.root / 'config.json'} describes another schedule than the run was trained with "
-                          "(manifest.json): put it back as it was; --steps alone gives more steps.")  # fmt: skip
+        raise SeriesError(
+            f"{series.root / 'config.json'} describes another schedule than the run was trained with "
+            "(manifest.json): put it back as it was; --steps alone gives more steps."
+        )
     if steps == planned:
         return settled(series)
     done = series.manifest.get("extended", [])

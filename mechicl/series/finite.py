@@ -34,8 +34,10 @@ def check_checkpoint(root: Path, step: int, held: Params, weights: Params, loss:
         raise _stopped(root, step, f"the training loss is {loss}", _CALMER)
     if name := not_finite(held):
         if step == 0:
-            raise SeriesError(f"{root}: {name} holds numbers that are not finite at step 0: the weights that it starts "
-                              "from are broken. Graft from another step or run.")  # fmt: skip
+            raise SeriesError(
+                f"{root}: {name} holds numbers that are not finite at step 0: the weights that it starts "
+                "from are broken. Graft from another step or run."
+            )
         raise _stopped(root, step, f"{name} holds numbers that are not finite", _CALMER)
     if name := not_finite(weights):
         dtype = str(weights[name].dtype).removeprefix("torch.")
@@ -56,8 +58,9 @@ def check_scores(root: Path, step: int, rows: list[dict]) -> None:
 
 
 def _stopped(root: Path, step: int, problem: str, helps: str) -> Diverged:
-    return Diverged(f"{root}: {problem} at step {step}; the run diverged and stopped. "
-                    f"Its earlier checkpoints are whole. {helps}")  # fmt: skip
+    return Diverged(
+        f"{root}: {problem} at step {step}; the run diverged and stopped. Its earlier checkpoints are whole. {helps}"
+    )
 
 
 def check_stored(root: Path, weights: Params, steps: Sequence[int]) -> None:

@@ -40,14 +40,15 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     if not is_file(root / "manifest.json"):
         near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
         hint = f" Runs beside it: {', '.join(near)}." if near else ""
-        raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} "
-                          "Make one with `mechicl train demo`.")  # fmt: skip
+        raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} Make one with `mechicl train demo`.")
     manifest = read_json(root / "manifest.json")
     if "format" not in manifest:
         raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
     if manifest["format"] != FORMAT:
-        raise SeriesError(f"{root} has format {manifest['format']!r}; this mechicl reads "
-                          f"format {FORMAT}. Another mechicl wrote it: {UPDATE}.")  # fmt: skip
+        raise SeriesError(
+            f"{root} has format {manifest['format']!r}; this mechicl reads "
+            f"format {FORMAT}. Another mechicl wrote it: {UPDATE}."
+        )
     lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
     if lacking:
         raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")

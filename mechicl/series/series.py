@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mechicl.models.params import Params
     from mechicl.tasks.exemplar_label.banks.bank import Bank
 
+
 @dataclass(frozen=True)
 class Series:
     """A run, read only. Nothing large is kept: weights are read when they are asked for and dropped afterwards."""
@@ -238,11 +239,16 @@ class Series:
         import pandas as pd
 
         rows = [
-            {"run": self.name, "seed": self.config.seeds.init, "step": line["step"],
-             "sequences": line["sequences"], **row}
+            {
+                "run": self.name,
+                "seed": self.config.seeds.init,
+                "step": line["step"],
+                "sequences": line["sequences"],
+                **row,
+            }
             for line in self.recorded()
             for row in line["evaluators"]
-        ]  # fmt: skip
+        ]
         return pd.DataFrame(rows)
 
     @property
@@ -283,8 +289,14 @@ class Series:
 
         return evaluate(self, steps, evaluators, ablate, n, metrics)
 
-    def answers(self, step: int, evaluator: str, ablate: Intervention | None = None, metric: str | None = None,
-                n: int | None = None) -> np.ndarray:  # fmt: skip
+    def answers(
+        self,
+        step: int,
+        evaluator: str,
+        ablate: Intervention | None = None,
+        metric: str | None = None,
+        n: int | None = None,
+    ) -> np.ndarray:
         """One metric (default: the primary metric) of every sequence of an evaluation set, [n]: bool for accuracies."""
         from mechicl.measures.ablation import answers
 

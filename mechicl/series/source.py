@@ -38,6 +38,8 @@ def bank_of(series: Series) -> Bank:
         ConfigError: its task has none.
     """
     if series.config.task is not None:
-        raise ConfigError(f"{series.name} is of task {series.config.task.kind!r}, which has no bank of exemplars: "
-                          "series.source has what its sequences are drawn from.")  # fmt: skip
+        raise ConfigError(
+            f"{series.name} is of task {series.config.task.kind!r}, which has no bank of exemplars: "
+            "series.source has what its sequences are drawn from."
+        )
     return series.source

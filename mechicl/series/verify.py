@@ -55,8 +55,10 @@ def _manifest(series: Series) -> list[str]:
         again = command("train", "--resume", series.root)
         if source is not None:
             again = command("open", source["place"], "--out", series.root)
-        return [f"{len(missing)} of {len(planned)} scheduled checkpoints are missing, the first at step {missing[0]}: "
-                f"{again}."]  # fmt: skip
+        return [
+            f"{len(missing)} of {len(planned)} scheduled checkpoints are missing, the first at step {missing[0]}: "
+            f"{again}."
+        ]
     return []
 
 

@@ -34,14 +34,22 @@ class Files(Source):
         files = _matching(root, asked.pattern) if asked.pattern else _numbered(root, asked.pickles)
         read = [path for names in files.values() for path in names]
         if any(name.endswith(PICKLED) for name in read) and not asked.pickles:
-            raise ConfigError(f"{root}: {read[0]} is a pickle, which could run anything as it is read. If you trust "
-                              "it, add --pickles: then only tensors are read from it.")  # fmt: skip
+            raise ConfigError(
+                f"{root}: {read[0]} is a pickle, which could run anything as it is read. If you trust "
+                "it, add --pickles: then only tensors are read from it."
+            )
         first = files[min(files)]
         tensors, beside = tensors_of([root / name for name in first], asked.pickles)
         layout, settings = layout_of(tensors, _described(root, asked.model) | beside, root / first[0])
         tokenizer = root / "tokenizer.json"
-        return Found(place=str(root), layout=layout, settings=settings, files=files, pickles=asked.pickles,
-                     tokenizer=tokenizer if is_file(tokenizer) else None)  # fmt: skip
+        return Found(
+            place=str(root),
+            layout=layout,
+            settings=settings,
+            files=files,
+            pickles=asked.pickles,
+            tokenizer=tokenizer if is_file(tokenizer) else None,
+        )
 
 
 def _names(root: Path, suffixes: tuple[str, ...]) -> list[str]:
@@ -58,8 +66,10 @@ def _numbered(root: Path, pickles: bool) -> dict[int, tuple[str, ...]]:
     if not named:
         found = [name for name in _names(root, PICKLED) if step_in(name) is not None]
         if found:
-            raise ConfigError(f"{root} has no .safetensors, but pickles ({found[0]}), which could run anything as they "
-                              "are read. If you trust them, add --pickles: then only tensors are read.")  # fmt: skip
+            raise ConfigError(
+                f"{root} has no .safetensors, but pickles ({found[0]}), which could run anything as they "
+                "are read. If you trust them, add --pickles: then only tensors are read."
+            )
         raise ConfigError(f"{root} has no .safetensors with a number in its name.")
     return by_step(named, root, "Say how the files are called: --pattern 'step_{step}.safetensors'.")
 
@@ -77,8 +87,9 @@ def _matching(root: Path, pattern: str) -> dict[int, tuple[str, ...]]:
     named = [(int(found[1]), (name,)) for name in names if (found := re.fullmatch(said, name))]
     if not named:
         some = ", ".join(names[:3]) or "none"
-        raise ConfigError(f"--pattern {pattern}: no file in {root} is called so; there are {some}"
-                          f"{', ...' if len(names) > 3 else ''}.")  # fmt: skip
+        raise ConfigError(
+            f"--pattern {pattern}: no file in {root} is called so; there are {some}{', ...' if len(names) > 3 else ''}."
+        )
     return by_step(named, root, "Make --pattern tell them apart.")
 
 

@@ -63,11 +63,14 @@ def model_of(fields: Fields) -> ModelConfig:
     """The part of a run's config that describes such a model."""
     wide = fields.get("d_mlp") or 4 * fields["d_model"]
     return ModelConfig(
-        n_layers=fields["n_layers"], d_model=fields["d_model"], n_heads=fields["n_heads"],
+        n_layers=fields["n_layers"],
+        d_model=fields["d_model"],
+        n_heads=fields["n_heads"],
         mlp_ratio=0 if fields.get("attn_only") else max(1, round(wide / fields["d_model"])),
         positions="rotary" if fields.get("positional_embedding_type") == "rotary" else "learned",
-        layer_norm=fields.get("normalization_type") is not None, hooked=Options(fields),
-    )  # fmt: skip
+        layer_norm=fields.get("normalization_type") is not None,
+        hooked=Options(fields),
+    )
 
 
 def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
@@ -94,9 +97,7 @@ def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
     return out
 
 
-def layout_of(
-    tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where: object
-) -> tuple[str, dict[str, Any]]:
+def layout_of(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where: object) -> tuple[str, dict[str, Any]]:
     """(layout, settings) of a file whose names tell it.
 
     Raises:
@@ -110,9 +111,11 @@ def layout_of(
     if "transformer.wte.weight" in names:
         return "nanogpt", dict(settings)
     some = ", ".join(sorted(names)[:3])
-    raise ConfigError(f"{where} has tensors {some}, ...: expected names of TransformerLens (embed.W_E), nanoGPT "
-                      "(transformer.wte.weight), or any of transformers' models with its config.json beside them or "
-                      "given by --model FILE.")  # fmt: skip
+    raise ConfigError(
+        f"{where} has tensors {some}, ...: expected names of TransformerLens (embed.W_E), nanoGPT "
+        "(transformer.wte.weight), or any of transformers' models with its config.json beside them or "
+        "given by --model FILE."
+    )
 
 
 def _told(tensors: Mapping[str, Tensor], settings: dict[str, Any]) -> dict[str, Any]:
@@ -121,9 +124,13 @@ def _told(tensors: Mapping[str, Tensor], settings: dict[str, Any]) -> dict[str, 
     layers = 1 + max((int(name.split(".")[1]) for name in shape if name.startswith("blocks.")), default=-1)
     heads, d_model, d_head = shape.get("blocks.0.attn.W_Q", (0, 0, 0))
     told: dict[str, Any] = {
-        "n_layers": layers, "n_heads": heads, "d_model": d_model, "d_head": d_head, "d_vocab": shape["embed.W_E"][0],
+        "n_layers": layers,
+        "n_heads": heads,
+        "d_model": d_model,
+        "d_head": d_head,
+        "d_vocab": shape["embed.W_E"][0],
         "attn_only": "blocks.0.mlp.W_in" not in shape,
-    }  # fmt: skip
+    }
     if "blocks.0.mlp.W_in" in shape:
         told |= {"d_mlp": shape["blocks.0.mlp.W_in"][1], "gated_mlp": "blocks.0.mlp.W_gate" in shape}
     if "blocks.0.attn._W_K" in shape:
@@ -149,11 +156,16 @@ class TransformerLens(Layout):
         needed += [] if settings.get("attn_only") else ["act_fn"]
         lacking = [key for key in needed if key not in settings]
         if lacking:
-            raise ConfigError(f"the tensors do not tell {', '.join(lacking)} of the HookedTransformer: give its config "
-                              "as a JSON file with --model FILE, as {\"act_fn\": \"gelu\"}.")  # fmt: skip
-        return {key: value for key, value in settings.items()
-                if key not in ("device", "dtype", "seed", "tokenizer_name", "init_weights")
-                and isinstance(value, (int, float, str, bool, list, type(None)))}  # fmt: skip
+            raise ConfigError(
+                f"the tensors do not tell {', '.join(lacking)} of the HookedTransformer: give its config "
+                'as a JSON file with --model FILE, as {"act_fn": "gelu"}.'
+            )
+        return {
+            key: value
+            for key, value in settings.items()
+            if key not in ("device", "dtype", "seed", "tokenizer_name", "init_weights")
+            and isinstance(value, (int, float, str, bool, list, type(None)))
+        }
 
     def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
         return whole(tensors, self.fields(settings))
@@ -169,12 +181,24 @@ class NanoGPT(Layout):
         keys = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")
         lacking = [key for key in keys if type(settings.get(key)) is not int]
         if lacking:
-            raise ConfigError(f"nanoGPT's model_args lack {', '.join(lacking)}: give them as a JSON file with --model "
-                              "FILE, as {\"n_layer\": 6, \"n_head\": 6, ...}.")  # fmt: skip
+            raise ConfigError(
+                f"nanoGPT's model_args lack {', '.join(lacking)}: give them as a JSON file with --model "
+                'FILE, as {"n_layer": 6, "n_head": 6, ...}.'
+            )
         layers, heads, width, length, vocabulary = (settings[key] for key in keys)
-        return {"n_layers": layers, "n_heads": heads, "d_model": width, "d_head": width // heads, "d_mlp": 4 * width,
-                "n_ctx": length, "d_vocab": vocabulary, "act_fn": "gelu", "eps": 1e-5, "normalization_type": "LN",
-                "positional_embedding_type": "standard"}  # fmt: skip
+        return {
+            "n_layers": layers,
+            "n_heads": heads,
+            "d_model": width,
+            "d_head": width // heads,
+            "d_mlp": 4 * width,
+            "n_ctx": length,
+            "d_vocab": vocabulary,
+            "act_fn": "gelu",
+            "eps": 1e-5,
+            "normalization_type": "LN",
+            "positional_embedding_type": "standard",
+        }
 
     def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
         from mechicl.models.lens import HookedTransformerConfig, convert_nanogpt_weights

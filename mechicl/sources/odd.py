@@ -48,8 +48,11 @@ def _equal(lines: list[dict[str, Any]]) -> list[str]:
 
 def _losses(series: Series, lines: list[dict[str, Any]]) -> list[str]:
     losses, even = [(line["step"], _loss(line)) for line in lines], math.log(series.task.n_outputs)
-    out = [f"step {step:,} has a loss of {loss:.3f} where a uniform guess has {even:.3f}: these are not untrained "
-           "weights." for step, loss in losses if step == 0 and loss < _UNTRAINED * even]  # fmt: skip
+    out = [
+        f"step {step:,} has a loss of {loss:.3f} where a uniform guess has {even:.3f}: these are not untrained weights."
+        for step, loss in losses
+        if step == 0 and loss < _UNTRAINED * even
+    ]
     for (_, before), (step, loss), (_, after) in zip(losses, losses[1:], losses[2:], strict=False):
         if loss > max(before, after) + _WORSE:
             out.append(f"step {step:,} has a loss of {loss:.3f}, but its neighbours {before:.3f} and {after:.3f}.")

@@ -60,9 +60,14 @@ class Settings:
 
 @own_settings()
 def open_source(
-    place: str | Path, out: str | Path | None = None, *, kind: str | None = None, asked: Asked | None = None,
-    settings: Settings | None = None, progress: bool = True,
-) -> Series:  # fmt: skip
+    place: str | Path,
+    out: str | Path | None = None,
+    *,
+    kind: str | None = None,
+    asked: Asked | None = None,
+    settings: Settings | None = None,
+    progress: bool = True,
+) -> Series:
     """The series over a source's checkpoints: made, gone on with, or used as it is.
 
     Args:
@@ -135,10 +140,14 @@ class _Opening:
         print_of = None if ids is None else corpus.Corpus(ids, None).fingerprint
         size = self.settings.batch_size or self.found.batch_size or 1
         return Config(
-            name=_name(self.root.name), steps=max(1, *steps), batch_size=size, model=self.model, n_eval=self.settings.n,
+            name=_name(self.root.name),
+            steps=max(1, *steps),
+            batch_size=size,
+            model=self.model,
+            n_eval=self.settings.n,
             task=Text(vocabulary=self.model.hooked["d_vocab"], length=length, corpus=print_of),
             checkpoint_steps=ScheduleConfig(steps=tuple(steps)),
-        )  # fmt: skip
+        )
 
     def check_model(self, series: Series) -> None:
         """See that the first and the last checkpoint answer as the original library's model does, once.
@@ -163,7 +172,8 @@ class _Opening:
                 raise SeriesError(
                     f"{paths[0]}: as a HookedTransformer this model's logits differ from the original's by {off:.2g}, "
                     f"more than {CLOSE:g}: this architecture ({self.found.settings.get('model_type')}, with these "
-                    "settings) cannot be opened. Numbers of it would be of another model.")  # fmt: skip
+                    "settings) cannot be opened. Numbers of it would be of another model."
+                )
             checked[str(step)] = off
         manifest = series.manifest | {"source": record | {"checked": checked}}
         write_json(self.root / "manifest.json", manifest)
@@ -196,9 +206,16 @@ class _Opening:
                     append_line(self.root / "index.jsonl", asdict(entry))
                 if step not in scored:
                     rows = evaluate_params(pack(weights), sets, config)
-                    append_line(self.root / "metrics.jsonl", {
-                        "step": step, "sequences": sequences, "training_loss": self.found.losses.get(step),
-                        "evaluators": rows, "weights_sha256": contents(weights)})  # fmt: skip
+                    append_line(
+                        self.root / "metrics.jsonl",
+                        {
+                            "step": step,
+                            "sequences": sequences,
+                            "training_loss": self.found.losses.get(step),
+                            "evaluators": rows,
+                            "weights_sha256": contents(weights),
+                        },
+                    )
                     loss = next(r["value"] for r in rows if r["metric"] == "loss")
                     shown_bar.set_postfix_str(f"loss {loss:.3f}")
                 shown_bar.update(1)
@@ -206,9 +223,16 @@ class _Opening:
 
 def record_of(kind: str, found: Found, copied: bool) -> dict[str, Any]:
     """What the manifest says of a source."""
-    return {"kind": kind, "place": found.place, "layout": found.layout, "settings": dict(found.settings),
-            "files": {str(step): list(files) for step, files in found.files.items()}, "pickles": found.pickles,
-            "more": dict(found.more), "copied": copied}  # fmt: skip
+    return {
+        "kind": kind,
+        "place": found.place,
+        "layout": found.layout,
+        "settings": dict(found.settings),
+        "files": {str(step): list(files) for step, files in found.files.items()},
+        "pickles": found.pickles,
+        "more": dict(found.more),
+        "copied": copied,
+    }
 
 
 def _continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -219,8 +243,9 @@ def _continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) 
     """
     before = manifest.get("source")
     if before is None:
-        raise SeriesError(f"{shown(root)} holds a run already, which mechicl trained: open the source elsewhere with "
-                          "--out DIR.")  # fmt: skip
+        raise SeriesError(
+            f"{shown(root)} holds a run already, which mechicl trained: open the source elsewhere with --out DIR."
+        )
     for key in ("kind", "place", "layout", "settings"):
         if before[key] != record[key]:
             what = f"of {before['place']}" if key == "place" else f"whose {key} differ"

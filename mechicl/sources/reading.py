@@ -116,8 +116,9 @@ def _unpickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, RuntimeError, EOFError) as error:
         raise SeriesError(f"{path} is not a whole file of torch ({error}).") from None
     except Exception as error:  # of the module that reads pickles, which mechicl does not import
-        raise SeriesError(f"{path} holds more than tensors and plain data, which is not read: "
-                          f"{str(error).splitlines()[0]}") from None  # fmt: skip
+        raise SeriesError(
+            f"{path} holds more than tensors and plain data, which is not read: {str(error).splitlines()[0]}"
+        ) from None
     table = found if isinstance(found, dict) else {}
     inner = next((table[key] for key in _WRAPPED if isinstance(table.get(key), dict)), found)
     if not isinstance(inner, dict) or not all(isinstance(x, torch.Tensor) for x in inner.values()):

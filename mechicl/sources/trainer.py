@@ -29,19 +29,28 @@ class Trainer(Source):
         root = given(place)
         folders = _folders(root)
         if not folders:
-            raise ConfigError(f"{root} has no folder with a number in its name and a {CONFIG} in it: expected "
-                              f"{self.says}.")  # fmt: skip
-        files = by_step([(step, _weights(root, folder, asked.pickles)) for step, folder in folders], root,
-                        "Move one of them elsewhere.")  # fmt: skip
+            raise ConfigError(
+                f"{root} has no folder with a number in its name and a {CONFIG} in it: expected {self.says}."
+            )
+        files = by_step(
+            [(step, _weights(root, folder, asked.pickles)) for step, folder in folders],
+            root,
+            "Move one of them elsewhere.",
+        )
         newest = dict(folders)[max(files)]
         state = _read_or_none(newest / STATE)
         size = state.get("train_batch_size")
         tokenizer = next((p for folder in (newest, root) if is_file(p := folder / "tokenizer.json")), None)
         return Found(
-            place=str(root), layout="transformers", settings=_settings(folders), files=files,
-            losses=_losses(state, sorted(files)), batch_size=size if type(size) is int and size > 0 else None,
-            tokenizer=tokenizer, pickles=asked.pickles,
-        )  # fmt: skip
+            place=str(root),
+            layout="transformers",
+            settings=_settings(folders),
+            files=files,
+            losses=_losses(state, sorted(files)),
+            batch_size=size if type(size) is int and size > 0 else None,
+            tokenizer=tokenizer,
+            pickles=asked.pickles,
+        )
 
 
 def _folders(root: Path) -> list[tuple[int, Path]]:
@@ -69,8 +78,10 @@ def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
     if old and pickles:
         return tuple(f"{name}/{part}" for part in old)
     if old:
-        raise ConfigError(f"{folder} has its weights in a pickle ({old[0]}), which could run anything as it is read. "
-                          "If you trust it, add --pickles: then only tensors are read from it.")  # fmt: skip
+        raise ConfigError(
+            f"{folder} has its weights in a pickle ({old[0]}), which could run anything as it is read. "
+            "If you trust it, add --pickles: then only tensors are read from it."
+        )
     raise ConfigError(f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts.")
 
 
@@ -97,15 +108,20 @@ def _settings(folders: list[tuple[int, Path]]) -> dict[str, Any]:
     for folder, other in read[1:]:
         for key in sorted({*settings, *other} - set(_NOT_THE_MODEL)):
             if settings.get(key) != other.get(key):
-                raise ConfigError(f"{folder / CONFIG} has {key}={other.get(key)!r}, but {first / CONFIG} has "
-                                  f"{settings.get(key)!r}: a series is one model.")  # fmt: skip
+                raise ConfigError(
+                    f"{folder / CONFIG} has {key}={other.get(key)!r}, but {first / CONFIG} has "
+                    f"{settings.get(key)!r}: a series is one model."
+                )
     return settings
 
 
 def _losses(state: dict, steps: list[int]) -> dict[int, float]:
     """Step -> mean of the losses that the Trainer logged since the checkpoint before."""
-    logged = [(x["step"], x["loss"]) for x in state.get("log_history", ()) if isinstance(x, dict)
-              and isinstance(x.get("loss"), float) and isinstance(x.get("step"), int)]  # fmt: skip
+    logged = [
+        (x["step"], x["loss"])
+        for x in state.get("log_history", ())
+        if isinstance(x, dict) and isinstance(x.get("loss"), float) and isinstance(x.get("step"), int)
+    ]
     out, before = {}, -1
     for step in steps:
         since = [loss for at, loss in logged if before < at <= step]

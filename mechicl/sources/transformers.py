@@ -63,8 +63,10 @@ def _config(settings: Mapping[str, Any]) -> Any:
 
     kind = str(settings.get("model_type"))
     if kind not in CONFIG_MAPPING:
-        raise ConfigError(f"config.json has model_type={kind!r}, which the installed transformers does not know. Code "
-                          "that lies beside weights is never run.")  # fmt: skip
+        raise ConfigError(
+            f"config.json has model_type={kind!r}, which the installed transformers does not know. Code "
+            "that lies beside weights is never run."
+        )
     with _quiet():
         return CONFIG_MAPPING[kind].from_dict(dict(settings))
 
@@ -88,7 +90,8 @@ def _model(tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Any:
     hf = _config(settings)
     with _quiet():
         model, found = _class_of(hf).from_pretrained(
-            None, config=hf, state_dict=dict(tensors), dtype=torch.float32, output_loading_info=True)  # fmt: skip
+            None, config=hf, state_dict=dict(tensors), dtype=torch.float32, output_loading_info=True
+        )
     if missing := sorted(found["missing_keys"]) or sorted(map(str, found["mismatched_keys"])):
         raise ConfigError(f"its tensors do not have {missing[0]} ({len(missing)} in all) as config.json says.")
     return model.eval().requires_grad_(False)
@@ -96,10 +99,13 @@ def _model(tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Any:
 
 def _gpt2(hf: Any) -> Fields:
     return _sizes(hf, n_ctx=hf.n_positions, d_mlp=hf.n_inner or 4 * hf.n_embd) | {
-        "eps": hf.layer_norm_epsilon, "act_fn": hf.activation_function, "normalization_type": "LN",
-        "positional_embedding_type": "standard", "use_attn_scale": hf.scale_attn_weights,
+        "eps": hf.layer_norm_epsilon,
+        "act_fn": hf.activation_function,
+        "normalization_type": "LN",
+        "positional_embedding_type": "standard",
+        "use_attn_scale": hf.scale_attn_weights,
         "scale_attn_by_inverse_layer_idx": hf.scale_attn_by_inverse_layer_idx,
-    }  # fmt: skip
+    }
 
 
 def _gpt_neox(hf: Any) -> Fields:
@@ -107,11 +113,15 @@ def _gpt_neox(hf: Any) -> Fields:
     rope = _rope(hf)
     share = rope.get("partial_rotary_factor", getattr(hf, "rotary_pct", 1.0))
     return sizes | {
-        "eps": hf.layer_norm_eps, "act_fn": hf.hidden_act, "normalization_type": "LN",
-        "parallel_attn_mlp": hf.use_parallel_residual, "positional_embedding_type": "rotary",
-        "rotary_adjacent_pairs": False, "rotary_dim": int(share * sizes["d_head"]),
+        "eps": hf.layer_norm_eps,
+        "act_fn": hf.hidden_act,
+        "normalization_type": "LN",
+        "parallel_attn_mlp": hf.use_parallel_residual,
+        "positional_embedding_type": "rotary",
+        "rotary_adjacent_pairs": False,
+        "rotary_dim": int(share * sizes["d_head"]),
         "rotary_base": rope.get("rope_theta", 10000.0),
-    }  # fmt: skip
+    }
 
 
 def _llama(hf: Any, grouped: bool = False) -> Fields:
@@ -121,11 +131,17 @@ def _llama(hf: Any, grouped: bool = False) -> Fields:
 
     sizes, rope, kv = _sizes(hf), _rope(hf), hf.num_key_value_heads
     found = sizes | {
-        "eps": hf.rms_norm_eps, "act_fn": hf.hidden_act, "normalization_type": "RMS", "final_rms": True,
-        "gated_mlp": True, "positional_embedding_type": "rotary", "rotary_adjacent_pairs": False,
-        "rotary_dim": sizes["d_head"], "rotary_base": rope.get("rope_theta", 10000.0),
+        "eps": hf.rms_norm_eps,
+        "act_fn": hf.hidden_act,
+        "normalization_type": "RMS",
+        "final_rms": True,
+        "gated_mlp": True,
+        "positional_embedding_type": "rotary",
+        "rotary_adjacent_pairs": False,
+        "rotary_dim": sizes["d_head"],
+        "rotary_base": rope.get("rope_theta", 10000.0),
         "n_key_value_heads": kv if grouped or kv != sizes["n_heads"] else None,
-    }  # fmt: skip
+    }
     window = getattr(hf, "sliding_window", None) if getattr(hf, "use_sliding_window", True) else None
     if window is not None and window < sizes["n_ctx"]:
         found |= {"window_size": window, "use_local_attn": True, "attn_types": ["local"] * sizes["n_layers"]}
@@ -139,8 +155,12 @@ def _grouped(hf: Any) -> Fields:
 
 
 _FAMILIES: dict[str, Callable[[Any], Fields]] = {
-    "gpt2": _gpt2, "gpt_neox": _gpt_neox, "llama": _llama, "mistral": _grouped, "qwen2": _grouped,
-}  # fmt: skip
+    "gpt2": _gpt2,
+    "gpt_neox": _gpt_neox,
+    "llama": _llama,
+    "mistral": _grouped,
+    "qwen2": _grouped,
+}
 
 
 class _Scaled:
@@ -153,9 +173,12 @@ class _Scaled:
 def _sizes(hf: Any, **given: int) -> Fields:
     heads = hf.num_attention_heads
     sizes = {
-        "n_layers": hf.num_hidden_layers, "d_model": hf.hidden_size, "n_heads": heads,
-        "d_head": getattr(hf, "head_dim", None) or hf.hidden_size // heads, "d_vocab": hf.vocab_size,
-    }  # fmt: skip
+        "n_layers": hf.num_hidden_layers,
+        "d_model": hf.hidden_size,
+        "n_heads": heads,
+        "d_head": getattr(hf, "head_dim", None) or hf.hidden_size // heads,
+        "d_vocab": hf.vocab_size,
+    }
     more = given or {"n_ctx": hf.max_position_embeddings, "d_mlp": hf.intermediate_size}
     return sizes | more
 
@@ -180,11 +203,16 @@ def _by_transformer_lens(settings: Mapping[str, Any]) -> Fields:
         try:
             found = loading_from_pretrained.convert_hf_model_config(folder)
         except Exception as error:  # of another library's making, of whatever kind
-            raise ConfigError(f"TransformerLens has no model_type={settings.get('model_type')!r} ({error}); mechicl "
-                              f"itself knows {', '.join(_FAMILIES)}.") from None  # fmt: skip
+            raise ConfigError(
+                f"TransformerLens has no model_type={settings.get('model_type')!r} ({error}); mechicl "
+                f"itself knows {', '.join(_FAMILIES)}."
+            ) from None
     plain = (int, float, str, bool, list, type(None))
-    return {key: value for key, value in found.items() if isinstance(value, plain)
-            and key not in ("tokenizer_name", "quantization_method", "trust_remote_code")}  # fmt: skip
+    return {
+        key: value
+        for key, value in found.items()
+        if isinstance(value, plain) and key not in ("tokenizer_name", "quantization_method", "trust_remote_code")
+    }
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Many runs from one file: a grid of configs x seeds, trained, resumed and gathered in one table.
 
-    plan.py      the TOML file -> which runs, each with its Config
-    estimate.py  how long they will take, measured from a few steps
-    run.py       train them: skip what is finished, resume the rest, record what fails
-    executor.py  where they run: processes here, or ...
-    slurm.py     ... jobs of a cluster
-    gather.py    one tidy table, and a summary per condition over seeds
+plan.py      the TOML file -> which runs, each with its Config
+estimate.py  how long they will take, measured from a few steps
+run.py       train them: skip what is finished, resume the rest, record what fails
+executor.py  where they run: processes here, or ...
+slurm.py     ... jobs of a cluster
+gather.py    one tidy table, and a summary per condition over seeds
 """

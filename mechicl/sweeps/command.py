@@ -17,9 +17,17 @@ from mechicl.system.paths import given, shown
 
 
 def run(
-    file: Path, out: Path | None, *, jobs: int | None, data: Path | None, dry_run: bool, only_gather: bool,
-    retry: bool, slurm: bool, progress: bool,
-) -> bool:  # fmt: skip
+    file: Path,
+    out: Path | None,
+    *,
+    jobs: int | None,
+    data: Path | None,
+    dry_run: bool,
+    only_gather: bool,
+    retry: bool,
+    slurm: bool,
+    progress: bool,
+) -> bool:
     """Returns whether a run failed. Arguments are those of the command line."""
     plan = read_plan(file)
     out = given(out or Path("checkpoints") / plan.name)
@@ -45,6 +53,8 @@ def run(
         print(f"{name} failed: {error.strip().splitlines()[-1]}")
     if failed:
         print(f"{shown(out / FAILURES)} has each failure in full. The same command tries again what did not diverge.")
-    print(f"{shown(out / TABLE)} has {len(table):,} rows; {shown(out / SUMMARY)} has every phase, with its interval "
-          "over seeds.")  # fmt: skip
+    print(
+        f"{shown(out / TABLE)} has {len(table):,} rows; {shown(out / SUMMARY)} has every phase, with its interval "
+        "over seeds."
+    )
     return bool(failed)

@@ -55,8 +55,16 @@ def paces(conditions: Sequence[Condition], data: str | Path | None, progress: bo
 def _size(config: Config) -> Config:
     """The config without what does not change how long a step takes."""
     optim = replace(config.optim, lr=0.0, warmup_steps=0, lr_schedule="constant")
-    return replace(config, name="size", steps=1, seeds=Seeds(), states=1, checkpoint_steps=ScheduleConfig(),
-                   treatments=(), optim=optim)  # fmt: skip
+    return replace(
+        config,
+        name="size",
+        steps=1,
+        seeds=Seeds(),
+        states=1,
+        checkpoint_steps=ScheduleConfig(),
+        treatments=(),
+        optim=optim,
+    )
 
 
 def pace(config: Config, data: str | Path | None = None) -> Pace:

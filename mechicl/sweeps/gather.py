@@ -58,8 +58,13 @@ def gather(plan: Plan, out: str | Path, progress: bool = True) -> tuple[pd.DataF
 
 def _recorded(series: Series, condition: Condition) -> pd.DataFrame:
     loss = series.training_loss.rename(columns={"loss": "value"})
-    loss = loss.assign(run=series.name, seed=series.config.seeds.init, evaluator="training", metric="loss",
-                       n=loss.sequences.diff().fillna(loss.sequences))  # fmt: skip
+    loss = loss.assign(
+        run=series.name,
+        seed=series.config.seeds.init,
+        evaluator="training",
+        metric="loss",
+        n=loss.sequences.diff().fillna(loss.sequences),
+    )
     table = pd.concat([series.metrics, loss], ignore_index=True)
     front = {"condition": condition.name, **condition.fields, "complete": series.complete}
     for i, (name, value) in enumerate(front.items()):

@@ -38,8 +38,11 @@ from mechicl.settings import changed, flat, holds_a_list, named, near, shortest
 from mechicl.system import paths
 
 _KEYS = ("name", "recipe", "seeds", "set", "grid", "slurm")
-_OURS = {"name": "runs are named by their condition", "seeds.init": "write seeds = \"0..4\" at the top",
-         "seeds.data": "write seeds = \"0..4\" at the top"}  # fmt: skip
+_OURS = {
+    "name": "runs are named by their condition",
+    "seeds.init": 'write seeds = "0..4" at the top',
+    "seeds.data": 'write seeds = "0..4" at the top',
+}
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,10 @@ def plan(given: dict[str, Any], name: str) -> Plan:
     """As `read_plan`, of a file's content; `name` is used where it gives none."""
     for key in given:
         if key not in _KEYS:
-            raise ConfigError(f"{key}: unknown key.{near(key, _KEYS)} Known: {', '.join(_KEYS)}. "
-                              "Fields of the config belong into [set] or [[grid]].")  # fmt: skip
+            raise ConfigError(
+                f"{key}: unknown key.{near(key, _KEYS)} Known: {', '.join(_KEYS)}. "
+                "Fields of the config belong into [set] or [[grid]]."
+            )
     if not isinstance(given.get("recipe"), str):
         raise ConfigError('recipe: name one, such as recipe = "demo"; `mechicl recipes` lists them.')
     base = changed(recipes.get(given["recipe"]), flat(_table(given, "set"), "set.", _OURS), "set")
@@ -170,8 +175,10 @@ def _conditions(points: list[_Point], varied: list[str]) -> tuple[Condition, ...
         if point.config in found:
             continue
         if point.label in names:
-            raise ConfigError(f"two different conditions would be called {point.label!r}: give one of their "
-                              '[[grid]]s a name, such as name = "wide".')  # fmt: skip
+            raise ConfigError(
+                f"two different conditions would be called {point.label!r}: give one of their "
+                '[[grid]]s a name, such as name = "wide".'
+            )
         settings = {name: _get(point.config, name) for name in varied}
         found[point.config] = Condition(point.label, point.config, settings, point.former)
         names[point.label] = point.config

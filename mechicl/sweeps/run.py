@@ -54,8 +54,10 @@ def _status(run: Run, root: Path, diverged: set[str]) -> Status:
         return "new"
     series = open_series(root)
     if series.config != run.config:
-        raise ConfigError(f"{root} was trained with other settings than the sweep's file has now: move it away, "
-                          "or sweep elsewhere with --out DIR.")  # fmt: skip
+        raise ConfigError(
+            f"{root} was trained with other settings than the sweep's file has now: move it away, "
+            "or sweep elsewhere with --out DIR."
+        )
     if series.complete and not (root / LATEST).exists():  # a kill may have left it: `resume` clears it away
         return "finished"
     return "diverged" if run.name in diverged else "interrupted"
@@ -129,8 +131,14 @@ class _Progress:
             self.per_sequence.append(whole / (config.steps * config.batch_size))
             self.remaining.append(whole * (1 - done / config.steps))
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
-        self.bar = bar(sum(self.remaining), name, show=progress, smoothing=0.02, bar_format=form,
-                       log_format=form.replace("|{bar}|", ""))  # fmt: skip
+        self.bar = bar(
+            sum(self.remaining),
+            name,
+            show=progress,
+            smoothing=0.02,
+            bar_format=form,
+            log_format=form.replace("|{bar}|", ""),
+        )
 
     def __enter__(self) -> _Progress:
         self._say("")
@@ -177,8 +185,9 @@ def describe(plan: Plan, found: dict[Run, Status], pace: dict[str, Pace], worker
     workers = max(1, min(workers, len(todo)))
     if todo:
         whole = max(sum(each) / workers, max(each))
-        lines.append(f"{len(todo)} to train: about {_duration(whole)} with {workers} processes, "
-                     "at the speed measured just now.")  # fmt: skip
+        lines.append(
+            f"{len(todo)} to train: about {_duration(whole)} with {workers} processes, at the speed measured just now."
+        )
     else:
         lines.append("nothing left to train.")
     return "\n".join(lines)

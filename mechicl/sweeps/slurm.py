@@ -87,8 +87,9 @@ class Slurm:
         for a run that an earlier job has just finished."""
         alive = queued()
         if alive is None:
-            raise SeriesError("`squeue` does not answer: is this a machine of the cluster? Without --slurm, "
-                              "runs are trained here.")  # fmt: skip
+            raise SeriesError(
+                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, runs are trained here."
+            )
         known = {line["run"]: line["job"] for line in read_jsonl(self.folder / "jobs.jsonl")}
         numbers = {i: known[job.root.name] for i, job in enumerate(jobs) if known.get(job.root.name) in alive}
         # Asked after the queue: what had left it by then, has written all that it would.
@@ -128,8 +129,10 @@ class Slurm:
         if path.is_file():
             found = read_json(path)
             return (Diverged if found["diverged"] else TaskError)(found["error"])
-        return TaskError(f"Slurm job {number} ended before the run did (cancelled, or killed for memory or a node's "
-                         f"failure?): its log is {self.folder}/{number.split('_')[0]}*_log.err")  # fmt: skip
+        return TaskError(
+            f"Slurm job {number} ended before the run did (cancelled, or killed for memory or a node's "
+            f"failure?): its log is {self.folder}/{number.split('_')[0]}*_log.err"
+        )
 
 
 def queued() -> set[str] | None:

@@ -64,8 +64,10 @@ def own_place(root: Path, path: Path) -> Path:
     for part in path.relative_to(root).parts[:-1]:
         at /= part
         if at.is_symlink():
-            raise SeriesError(f"{at} is a link to another folder: mechicl does not write through links inside a run. "
-                              "Put a folder in its place; the run itself may be a link.")  # fmt: skip
+            raise SeriesError(
+                f"{at} is a link to another folder: mechicl does not write through links inside a run. "
+                "Put a folder in its place; the run itself may be a link."
+            )
     return path
 
 
@@ -110,6 +112,10 @@ def locked(root: Path) -> Iterator[None]:
         except BlockingIOError:
             raise SeriesError(f"{root} is being written by another process; wait for it.") from None
         except OSError as error:  # network disks and some of containers
-            _log.warning("mechicl: %s lies on a disk without file locks (%s): going on without one. See to it that no "
-                         "other process writes there.", root, reason(error))  # fmt: skip
+            _log.warning(
+                "mechicl: %s lies on a disk without file locks (%s): going on without one. See to it that no "
+                "other process writes there.",
+                root,
+                reason(error),
+            )
         yield

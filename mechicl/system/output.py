@@ -7,11 +7,25 @@ import io
 import sys
 import unicodedata
 
-_PLAIN = str.maketrans({
-    **dict(zip("▁▂▃▄▅▆▇█", ".:-=+*#@", strict=True)),  # sparklines: darker is higher
-    **dict.fromkeys("─━═╌", "-"), **dict.fromkeys("│┃║", "|"), **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼", "+"),
-    "–": "-", "—": "-", "…": "...", "‘": "'", "’": "'", "“": '"', "”": '"', "×": "x", "±": "+-", "→": "->", "•": "*",
-})  # fmt: skip
+_PLAIN = str.maketrans(
+    {
+        **dict(zip("▁▂▃▄▅▆▇█", ".:-=+*#@", strict=True)),  # sparklines: darker is higher
+        **dict.fromkeys("─━═╌", "-"),
+        **dict.fromkeys("│┃║", "|"),
+        **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼", "+"),
+        "–": "-",
+        "—": "-",
+        "…": "...",
+        "‘": "'",
+        "’": "'",
+        "“": '"',
+        "”": '"',
+        "×": "x",
+        "±": "+-",
+        "→": "->",
+        "•": "*",
+    }
+)
 
 
 def never_crash() -> None:

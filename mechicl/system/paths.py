@@ -22,15 +22,19 @@ def given(path: str | os.PathLike[str]) -> Path:
     try:
         whole = Path(path).expanduser()
     except TypeError:
-        raise ConfigError(f"expected a path, not {type(path).__name__}. mechicl.bank_file(array, PATH) writes an array "
-                          "as a file that a run can be opened with again.") from None  # fmt: skip
+        raise ConfigError(
+            f"expected a path, not {type(path).__name__}. mechicl.bank_file(array, PATH) writes an array "
+            "as a file that a run can be opened with again."
+        ) from None
     except RuntimeError:
         raise ConfigError(f"{path}: there is no such user's home. Write ./{path} for a folder of that name.") from None
     try:
         whole = whole.absolute()
     except FileNotFoundError:
-        raise ConfigError(f"{path}: the directory that this path starts from was deleted. Change to one that is "
-                          "there, or give the whole path.") from None  # fmt: skip
+        raise ConfigError(
+            f"{path}: the directory that this path starts from was deleted. Change to one that is "
+            "there, or give the whole path."
+        ) from None
     if ".." not in whole.parts:
         return whole
     after = len(whole.parts) - whole.parts[::-1].index("..")  # what `..` leaves may be a link: only the system knows

@@ -23,8 +23,9 @@ class Bar(Protocol):
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> Any: ...
 
 
-def bar(total: float, desc: str, *, show: bool = True, leave: bool = True, log_format: str | None = None,
-        **settings: Any) -> Bar:  # fmt: skip
+def bar(
+    total: float, desc: str, *, show: bool = True, leave: bool = True, log_format: str | None = None, **settings: Any
+) -> Bar:
     """Progress on stderr.
 
     Args:

@@ -171,8 +171,10 @@ class Task(ABC):
         if isinstance(value, Task):
             return value
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-            raise ConfigError(f"{where}={value!r}: expected a task, or a table of its settings with its `kind`: one of "
-                              f"{', '.join(TASKS)}.")  # fmt: skip
+            raise ConfigError(
+                f"{where}={value!r}: expected a task, or a table of its settings with its `kind`: one of "
+                f"{', '.join(TASKS)}."
+            )
         return from_dict(TASKS.find(value["kind"]), value, where)
 
 

@@ -81,8 +81,10 @@ class TaskBatch(ABC):
             ConfigError: the task has no such kind.
         """
         if (kind or self.counterfactuals[0]) not in self.counterfactuals:
-            raise ConfigError(f"counterfactual={kind!r}: of a {type(self).__name__} there are "
-                              f"{', '.join(map(repr, self.counterfactuals))}.")  # fmt: skip
+            raise ConfigError(
+                f"counterfactual={kind!r}: of a {type(self).__name__} there are "
+                f"{', '.join(map(repr, self.counterfactuals))}."
+            )
         return self[(torch.arange(len(self)) + 1) % len(self)]
 
     def relations(self) -> dict[str, Tensor]:
@@ -173,8 +175,13 @@ def token_relations(ids: Tensor) -> dict[str, Tensor]:
     same = (ids[:, :, None] == ids[:, None, :]) & (back > 0)
     after = torch.zeros_like(same)
     after[:, :, 1:] = same[:, :, :-1]  # one further: what followed it
-    return {"previous": back == 1, "self": back == 0, "first": (at == 0).expand(len(ids), t, t) & (back > 0),
-            "same_token": same, "after_same_token": after & (back >= 0)}  # fmt: skip
+    return {
+        "previous": back == 1,
+        "self": back == 0,
+        "first": (at == 0).expand(len(ids), t, t) & (back > 0),
+        "same_token": same,
+        "after_same_token": after & (back >= 0),
+    }
 
 
 def token_attention(pattern: Tensor, ids: Tensor) -> dict[str, Tensor]:

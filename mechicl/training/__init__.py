@@ -1,8 +1,8 @@
 """Making runs.
 
-    loop      train, resume, densify
-    step      one update
-    ensemble  several seeds side by side
-    open_run  a run's folder, begun and locked
-    graft     initial weights from another run
+loop      train, resume, densify
+step      one update
+ensemble  several seeds side by side
+open_run  a run's folder, begun and locked
+graft     initial weights from another run
 """

@@ -94,8 +94,10 @@ def train_seeds(
             check_writable(root, "Train elsewhere with --out DIR.")
             fresh.append(root)
         elif open_series(root).config != settings:
-            raise ConfigError(f"{root} was trained with other settings than recipe {config.name} has now: "
-                              "move it away, or train elsewhere with --out DIR.")  # fmt: skip
+            raise ConfigError(
+                f"{root} was trained with other settings than recipe {config.name} has now: "
+                "move it away, or train elsewhere with --out DIR."
+            )
         else:
             begun_before.append(root)
     left = {root: settings.steps - _done(root) for root, settings in plan.items()}

@@ -53,8 +53,10 @@ def initial_params(config: Config, root: Path) -> Params:
     try:
         return pack(dtypes.load((root / INITIAL).read_bytes()))
     except (OSError, safetensors.SafetensorError, dtypes.ForeignDtype) as error:
-        raise SeriesError(f"{root / INITIAL} cannot be read ({error}): the grafted initial weights are gone. "
-                          "Move the run away and train it again.") from None  # fmt: skip
+        raise SeriesError(
+            f"{root / INITIAL} cannot be read ({error}): the grafted initial weights are gone. "
+            "Move the run away and train it again."
+        ) from None
 
 
 def _graft(graft: Treatment, config: Config, weights: Params) -> dict:
@@ -70,7 +72,9 @@ def _graft(graft: Treatment, config: Config, weights: Params) -> dict:
             continue
         have = tuple(given[name].shape) if name in given else None
         if have != shape:
-            raise SeriesError(f"treatment '{graft}': {name} has shape {have} in {path}, but {shape} in this run: "
-                              "graft from a run of the same size, or other groups.")  # fmt: skip
+            raise SeriesError(
+                f"treatment '{graft}': {name} has shape {have} in {path}, but {shape} in this run: "
+                "graft from a run of the same size, or other groups."
+            )
         weights[name] = given[name].clone()
     return {"source": str(path), "step": entry.step, "sha256": entry.sha256, "groups": list(graft.groups)}

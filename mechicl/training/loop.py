@@ -85,8 +85,9 @@ def checked_source(config: Config, data: str | Path | None) -> Any:
 def check_config(config: object) -> None:
     """Raise unless it is a Config: a recipe's name or the recipe itself is the usual mistake."""
     if isinstance(config, Config) and config.model.hooked:
-        raise ConfigError("model.hooked describes a model that mechicl did not make, which it does not train: leave it "
-                          "out.")  # fmt: skip
+        raise ConfigError(
+            "model.hooked describes a model that mechicl did not make, which it does not train: leave it out."
+        )
     if not isinstance(config, Config):
         known = "mechicl.recipes.get(NAME)" if isinstance(config, str) else "as mechicl.recipes.demo() returns one"
         raise ConfigError(f"config={config!r}: expected a Config ({known}), not {type(config).__name__}.")
@@ -165,8 +166,10 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
     if stop > series.config.steps:
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
     if stop > max(series.steps, default=0):  # a replay goes where the run has been
-        raise SeriesError(f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
-                          f"{command('train', '--resume', series.root)} first.")  # fmt: skip
+        raise SeriesError(
+            f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
+            f"{command('train', '--resume', series.root)} first."
+        )
     check_writable(series.root)
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
@@ -182,8 +185,10 @@ def _own(series: Series) -> Series:
         SeriesError: it did not: how to take up checkpoints that were written since.
     """
     if source := series.manifest.get("source"):
-        raise SeriesError(f"{series.root} is over checkpoints that mechicl did not train. What was written since is "
-                          f"taken up by {command('open', source['place'], '--out', series.root)}.")  # fmt: skip
+        raise SeriesError(
+            f"{series.root} is over checkpoints that mechicl did not train. What was written since is "
+            f"taken up by {command('open', source['place'], '--out', series.root)}."
+        )
     return series
 
 
@@ -213,8 +218,9 @@ def bar(name: str, config: Config, start: int, stop: int, progress: bool | Shown
         yield progress
         return
     size = config.batch_size * runs
-    with progress_bar(stop * size, name, show=progress, initial=start * size, unit=" sequences", unit_scale=True,
-                      smoothing=0.05) as shown:  # fmt: skip
+    with progress_bar(
+        stop * size, name, show=progress, initial=start * size, unit=" sequences", unit_scale=True, smoothing=0.05
+    ) as shown:
         yield shown
 
 
@@ -264,9 +270,14 @@ def _batches(members: Sequence[Member], start: int, stop: int) -> Iterator[TaskB
 
 
 def _checkpoint(
-    member: Member, trainer: Trainer, i: int, writer: Writer | None, sets: dict[str, Any],
-    losses: list[torch.Tensor], shown: Shown,
-) -> None:  # fmt: skip
+    member: Member,
+    trainer: Trainer,
+    i: int,
+    writer: Writer | None,
+    sets: dict[str, Any],
+    losses: list[torch.Tensor],
+    shown: Shown,
+) -> None:
     """Evaluate run `i`, and, given a writer, save its weights."""
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)

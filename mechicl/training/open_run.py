@@ -44,8 +44,10 @@ def fresh(root: Path) -> None:
         SeriesError: it holds one already, or cannot be written to.
     """
     if is_file(root / "manifest.json"):
-        raise SeriesError(f"{shown(root)} holds a run already. Continue it with "
-                          f"{command('train', '--resume', root)}, or train elsewhere with --out DIR.")  # fmt: skip
+        raise SeriesError(
+            f"{shown(root)} holds a run already. Continue it with "
+            f"{command('train', '--resume', root)}, or train elsewhere with --out DIR."
+        )
     check_writable(root, "Train elsewhere with --out DIR.")
 
 

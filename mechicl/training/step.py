@@ -94,8 +94,9 @@ class Trainer:
         work = Shared(self._flat.shape[1])
         by: Callable = loss_and_gradients if supports(batch, model) else loss_and_autograd
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
-            value = torch.from_numpy(by(self._arrays, batch, model, self._grads, treated,
-                                        unembedded=lambda: work.add(of_unembedding)))  # fmt: skip
+            value = torch.from_numpy(
+                by(self._arrays, batch, model, self._grads, treated, unembedded=lambda: work.add(of_unembedding))
+            )
         work.add(of_rest)
         work.finish()
         if supports(batch, model):
@@ -173,9 +174,13 @@ class Trainer:
 
 
 def loss_and_autograd(
-    params: dict[str, np.ndarray], batch: TaskBatch, model: ModelConfig, grads: dict[str, np.ndarray],
-    treated: Mapping[int, LayerTreatment] = MappingProxyType({}), unembedded: Callable[[], object] = lambda: None,
-) -> np.ndarray:  # fmt: skip
+    params: dict[str, np.ndarray],
+    batch: TaskBatch,
+    model: ModelConfig,
+    grads: dict[str, np.ndarray],
+    treated: Mapping[int, LayerTreatment] = MappingProxyType({}),
+    unembedded: Callable[[], object] = lambda: None,
+) -> np.ndarray:
     """As `gradients.loss_and_gradients`, for any task and model, by autograd; all gradients come at once."""
     values, like = [], params["unembed.W_U"]
     for i in range(len(like)):

@@ -13,23 +13,46 @@ from research.definitions import FORMED
 from research.statistics import spread, spread_times
 from research.verdicts import SMALLEST, Part, effect
 
-HALVES = {"intact": "intact", "first half from the peak": "first half (embeddings, layer 0) from the peak",
-          "first half from before ICL": "first half from before ICL (control)",
-          "second half from the peak": "second half (layer 1, unembedding) from the peak",
-          "second half from before ICL": "second half from before ICL (control)"}  # fmt: skip
-PANELS = {"intact": "intact", "first half from the peak": "peak's first half",
-          "first half from before ICL": "first half from before", "second half from the peak": "peak's second half",
-          "second half from before ICL": "second half from before"}  # fmt: skip
-PARTS = {"embed": "label embedding", "ov.0": "OV of layer 0", "pos_embed": "positions",
-         "exemplar_embed": "exemplar embedding", "qk.0": "QK of layer 0", "mlp.1": "MLP of layer 1",
-         "unembedding": "unembedding", "qk.1": "QK of layer 1", "ov.1": "OV of layer 1"}  # fmt: skip
-GROUPS = {"intact": "intact", "ICL heads": "without ICL's heads",
-          "random for ICL heads": "without as many others of ICL's heads' layers",
-          "CIWL heads": "without CIWL's heads",
-          "random for CIWL heads": "without as many others of CIWL's heads' layers"}  # fmt: skip
+HALVES = {
+    "intact": "intact",
+    "first half from the peak": "first half (embeddings, layer 0) from the peak",
+    "first half from before ICL": "first half from before ICL (control)",
+    "second half from the peak": "second half (layer 1, unembedding) from the peak",
+    "second half from before ICL": "second half from before ICL (control)",
+}
+PANELS = {
+    "intact": "intact",
+    "first half from the peak": "peak's first half",
+    "first half from before ICL": "first half from before",
+    "second half from the peak": "peak's second half",
+    "second half from before ICL": "second half from before",
+}
+PARTS = {
+    "embed": "label embedding",
+    "ov.0": "OV of layer 0",
+    "pos_embed": "positions",
+    "exemplar_embed": "exemplar embedding",
+    "qk.0": "QK of layer 0",
+    "mlp.1": "MLP of layer 1",
+    "unembedding": "unembedding",
+    "qk.1": "QK of layer 1",
+    "ov.1": "OV of layer 1",
+}
+GROUPS = {
+    "intact": "intact",
+    "ICL heads": "without ICL's heads",
+    "random for ICL heads": "without as many others of ICL's heads' layers",
+    "CIWL heads": "without CIWL's heads",
+    "random for CIWL heads": "without as many others of CIWL's heads' layers",
+}
 MLPS = {"intact": "intact", "mean L1 MLP": "mean in the MLP's place", "zero L1 MLP": "nothing in its place"}
-SPACES = {("flip", "ciwl"): "ICL and CIWL", ("flip", "iwl"): "ICL and IWL", ("flip", "other half"): "ICL, two halves",
-          ("ciwl", "other half"): "CIWL, two halves", ("", "random"): "random subspaces"}  # fmt: skip
+SPACES = {
+    ("flip", "ciwl"): "ICL and CIWL",
+    ("flip", "iwl"): "ICL and IWL",
+    ("flip", "other half"): "ICL, two halves",
+    ("ciwl", "other half"): "CIWL, two halves",
+    ("", "random"): "random subspaces",
+}
 EVALUATORS = ("icl", "flip", "ciwl", "iwl")
 
 
@@ -39,8 +62,10 @@ def claims() -> list[Claim]:
 
 def _halves() -> Claim:
     key, title = "8.6", "The first half of the model carries the switch away from ICL"
-    says = ("After in-context learning (ICL) has formed, layer 1 is largely conserved: the switch to in-weights "
-            "answers is carried by the first half, embeddings and layer 0 (Singh et al. 2025, Fig. 3b).")  # fmt: skip
+    says = (
+        "After in-context learning (ICL) has formed, layer 1 is largely conserved: the switch to in-weights "
+        "answers is carried by the first half, embeddings and layer 0 (Singh et al. 2025, Fig. 3b)."
+    )
     command = "python -m research circuits circuits checkpoints/demo-s0 ...  (one run: mechicl analyze RUN circuits)"
     found = tables.read("circuits")
     if found is None:
@@ -48,31 +73,43 @@ def _halves() -> Claim:
     at = found[found.topic == "halves"]
     seeds, left = _formed(found)
     end, peak = at[at.step == at.step.max()], _peaks(found, seeds)
-    halves = [[label, *(spread([_value(end, s, name, e) for s in seeds]) for e in EVALUATORS)]
-              for name, label in HALVES.items()]  # fmt: skip
+    halves = [
+        [label, *(spread([_value(end, s, name, e) for s in seeds]) for e in EVALUATORS)]
+        for name, label in HALVES.items()
+    ]
     every = all_seeds(found)
     return Claim(
-        key, title, says, f"`demo`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 of 125 checkpoints each",
+        key,
+        title,
+        says,
+        f"`demo`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 of 125 checkpoints each",
         "in the median of all seeds the first half of the model at the peak, put into the end's model, gives ICL .1 or "
         "more above the same half from before ICL; and the peak's second half gives ICL less than .1 above the intact "
         "end. Seeds in which Flip never formed count: their 'peak' is the checkpoint of their highest Flip.",
-        halves_parts(found, every), command,
-        ["Above: every checkpoint's own model with that half put in. Below: the end's (n = 1,000 sequences per "
-         "evaluator and seed):",
-         table(["", *(e.upper() for e in EVALUATORS)], halves),
-         "Flip rises with a first half from before ICL, too. That is no ICL: such a half cannot recall, so answers "
-         "from the weights no longer push Flip down.",
-         *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
-         *left],
+        halves_parts(found, every),
+        command,
+        [
+            "Above: every checkpoint's own model with that half put in. Below: the end's (n = 1,000 sequences per "
+            "evaluator and seed):",
+            table(["", *(e.upper() for e in EVALUATORS)], halves),
+            "Flip rises with a first half from before ICL, too. That is no ICL: such a half cannot recall, so answers "
+            "from the weights no longer push Flip down.",
+            *_parts(found, seeds),
+            *_heads(found, seeds, peak),
+            *_directions(found, seeds, peak, "subspaces", "heads"),
+            *left,
+        ],
         {"circuits": plots.curves(tables.primary_metric(at), PANELS)},
-    )  # fmt: skip
+    )
 
 
 def _mlps() -> Claim:
     key, title = "8.7", "With an MLP, recall is kept there and ICL does not need it"
-    says = ("A penalty on the MLPs alone keeps ICL, as if in-weights learning lived in them and ICL in attention "
-            "(Singh et al. 2023, section 6; T6). Here the MLP's output is replaced, by its mean over the evaluation "
-            "set or by nothing, at every step.")  # fmt: skip
+    says = (
+        "A penalty on the MLPs alone keeps ICL, as if in-weights learning lived in them and ICL in attention "
+        "(Singh et al. 2023, section 6; T6). Here the MLP's output is replaced, by its mean over the evaluation "
+        "set or by nothing, at every step."
+    )
     command = "python -m research circuits circuits-iwl checkpoints/iwl-s0 ...  (one run: mechicl analyze RUN circuits)"
     found = tables.read("circuits-iwl")
     if found is None:
@@ -80,24 +117,35 @@ def _mlps() -> Claim:
     at = found[found.topic == "mlps"].assign(condition=lambda rows: rows.intervention)
     seeds, left = _formed(found)
     last, peak = int(at.step.max()), _peaks(found, seeds)
-    rows = [[when, label, *(spread([_value(at[at.step == step[s]], s, name, e) for s in seeds]) for e in EVALUATORS)]
-            for when, step in (("the peak", peak), ("the end", dict.fromkeys(seeds, last)))
-            for name, label in MLPS.items()]  # fmt: skip
+    rows = [
+        [when, label, *(spread([_value(at[at.step == step[s]], s, name, e) for s in seeds]) for e in EVALUATORS)]
+        for when, step in (("the peak", peak), ("the end", dict.fromkeys(seeds, last)))
+        for name, label in MLPS.items()
+    ]
     every = all_seeds(found)
     flip = -_lost(found, dict.fromkeys(seeds, last), "flip")
     return Claim(
-        key, title, says, f"`iwl`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 checkpoints each",
+        key,
+        title,
+        says,
+        f"`iwl`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 checkpoints each",
         "in the median of all seeds in-weights accuracy (IWL) at the end falls by .1 or more with the MLP's mean in "
         "its place (recall is there); and ICL at its peak falls by less than .1 (ICL is not).",
-        mlps_parts(found, every), command,
-        [f"n = {int(at.n.max()):,} sequences per evaluator and seed:",
-         table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
-         f"Without the MLP at the end Flip rises by {spread(flip.tolist())}: so much of an ICL circuit is still "
-         "left (or recall is broken, as under 8.6).",
-         *_parts(found, seeds), *_heads(found, seeds, peak), *_directions(found, seeds, peak, "subspaces", "heads"),
-         *_directions(found, seeds, peak, "mlp_subspaces", "MLP"), *left],
+        mlps_parts(found, every),
+        command,
+        [
+            f"n = {int(at.n.max()):,} sequences per evaluator and seed:",
+            table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
+            f"Without the MLP at the end Flip rises by {spread(flip.tolist())}: so much of an ICL circuit is still "
+            "left (or recall is broken, as under 8.6).",
+            *_parts(found, seeds),
+            *_heads(found, seeds, peak),
+            *_directions(found, seeds, peak, "subspaces", "heads"),
+            *_directions(found, seeds, peak, "mlp_subspaces", "MLP"),
+            *left,
+        ],
         {"mlps": plots.curves(tables.primary_metric(at), MLPS)},
-    )  # fmt: skip
+    )
 
 
 def all_seeds(found: pd.DataFrame) -> list[int]:
@@ -120,27 +168,35 @@ def halves_parts(found: pd.DataFrame, seeds: list[int]) -> list[Part]:
         return np.array([_value(end, s, name, "icl") for s in seeds])
 
     return [
-        effect("ICL at the end with the peak's first half less with that from before ICL", above=SMALLEST,
-               values=icl("first half from the peak") - icl("first half from before ICL")),
-        effect("ICL at the end with the peak's second half less intact", below=SMALLEST,
-               values=icl("second half from the peak") - icl("intact")),
-    ]  # fmt: skip
+        effect(
+            "ICL at the end with the peak's first half less with that from before ICL",
+            above=SMALLEST,
+            values=icl("first half from the peak") - icl("first half from before ICL"),
+        ),
+        effect(
+            "ICL at the end with the peak's second half less intact",
+            below=SMALLEST,
+            values=icl("second half from the peak") - icl("intact"),
+        ),
+    ]
 
 
 def mlps_parts(found: pd.DataFrame, seeds: list[int]) -> list[Part]:
     """Of claim 8.7, over these seeds."""
     ends = dict.fromkeys(seeds, int(found[found.topic == "mlps"].step.max()))
-    return [effect("IWL at the end, lost without the MLP", _lost(found, ends, "iwl"), above=SMALLEST),
-            effect("ICL at the peak, lost without the MLP", _lost(found, _peaks(found, seeds), "icl"),
-                   below=SMALLEST)]  # fmt: skip
+    return [
+        effect("IWL at the end, lost without the MLP", _lost(found, ends, "iwl"), above=SMALLEST),
+        effect("ICL at the peak, lost without the MLP", _lost(found, _peaks(found, seeds), "icl"), below=SMALLEST),
+    ]
 
 
 def _lost(found: pd.DataFrame, step: dict[int, int], evaluator: str) -> np.ndarray:
     """What a score falls by with the mean in the MLP's place, of every seed at its step."""
     at = found[found.topic == "mlps"].assign(condition=lambda rows: rows.intervention)
     now = {s: at[at.step == step[s]] for s in step}
-    return np.array([_value(now[s], s, "intact", evaluator) - _value(now[s], s, "mean L1 MLP", evaluator)
-                     for s in step])  # fmt: skip
+    return np.array(
+        [_value(now[s], s, "intact", evaluator) - _value(now[s], s, "mean L1 MLP", evaluator) for s in step]
+    )
 
 
 def _formed(found: pd.DataFrame) -> tuple[list[int], list[str]]:
@@ -155,8 +211,9 @@ def _parts(found: pd.DataFrame, seeds: list[int]) -> list[str]:
     """When each part of later checkpoints starts to cost the peak's model its ICL."""
     batch = int((found.sequences[found.step > 0] / found.step[found.step > 0]).iloc[0])
     names = [p for p in PARTS if (found.intervention == f"late {p}").any()]
-    rows = [[PARTS[p], *(spread_times(_times(found, seeds, f"late {p}", e, batch)) for e in ("icl", "flip"))]
-            for p in names]  # fmt: skip
+    rows = [
+        [PARTS[p], *(spread_times(_times(found, seeds, f"late {p}", e, batch)) for e in ("icl", "flip"))] for p in names
+    ]
     first = {s: {p: _first(found, s, p, batch) for p in names} for s in seeds}
     earliest = Counter(min(names, key=lambda part: at[part]) for at in first.values())
     order = [(at["ov.0"] < at["qk.0"], at["qk.0"] < at["ov.0"]) for at in first.values()]
@@ -164,7 +221,8 @@ def _parts(found: pd.DataFrame, seeds: list[int]) -> list[str]:
         "When a part of a later checkpoint, put into the model of Flip's peak, first costs it .1 of ICL or of Flip "
         "(and again at the next measured checkpoint; times are as coarse as the 17 or 18 checkpoints):",
         table(["part", "costs ICL from", "costs Flip from"], rows),
-        "First to cost ICL: " + ", ".join(f"{PARTS[p]} (in {n} of {len(seeds)} seeds)" for p, n in earliest.items())
+        "First to cost ICL: "
+        + ", ".join(f"{PARTS[p]} (in {n} of {len(seeds)} seeds)" for p, n in earliest.items())
         + ". In layer 0, OV (what is copied) "
         f"before QK (where heads look) in {sum(a for a, _ in order)} of {len(seeds)} seeds, QK before OV in "
         f"{sum(b for _, b in order)}.",
@@ -174,14 +232,20 @@ def _parts(found: pd.DataFrame, seeds: list[int]) -> list[str]:
 def _heads(found: pd.DataFrame, seeds: list[int], peak: dict[int, int]) -> list[str]:
     """ICL's and CIWL's heads taken out, with their controls."""
     end = dict.fromkeys(seeds, int(found[found.topic == "crossed"].step.max()))
-    rows = [[when, label, *(spread([_cross(found, s, step[s], name, e) for s in seeds]) for e in EVALUATORS)]
-            for when, step in (("the peak", peak), ("the end", end)) for name, label in GROUPS.items()]  # fmt: skip
+    rows = [
+        [when, label, *(spread([_cross(found, s, step[s], name, e) for s in seeds]) for e in EVALUATORS)]
+        for when, step in (("the peak", peak), ("the end", end))
+        for name, label in GROUPS.items()
+    ]
     random = found[(found.topic == "crossed") & found.seed.isin(seeds)].astype({"condition": str, "intervention": str})
     random = random[random.condition.str.startswith("random for ")]
     sets = random.groupby(["seed", "condition"]).intervention.nunique().max()
-    controls = ("the only other set of the same layers and size" if sets == 1 else
-                f"the median of up to {sets} random sets of the same layers and size; where a group is half of its "
-                "layer there is one, the other half")  # fmt: skip
+    controls = (
+        "the only other set of the same layers and size"
+        if sets == 1
+        else f"the median of up to {sets} random sets of the same layers and size; where a group is half of its "
+        "layer there is one, the other half"
+    )
     return [
         f"Heads taken out (a quarter of all, chosen on other sequences. Controls: {controls}):",
         table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
@@ -192,10 +256,15 @@ def _directions(found: pd.DataFrame, seeds: list[int], peak: dict[int, int], top
     """How much of the same subspace ICL's and in-weights answers are written in, over training."""
     rows = found[(found.topic == topic) & found["head"].isna() & (found.metric == "overlap")]
     value = rows.set_index(["seed", "step", "evaluator", "baseline"]).value.astype(float)
-    steps = {"first checkpoint": dict.fromkeys(seeds, int(rows.step.min())), "the peak": peak,
-             "the end": dict.fromkeys(seeds, int(rows.step.max()))}  # fmt: skip
-    lines = [[label, *(spread([value[s, step[s], *pair] for s in seeds]) for step in steps.values())]
-             for pair, label in SPACES.items()]  # fmt: skip
+    steps = {
+        "first checkpoint": dict.fromkeys(seeds, int(rows.step.min())),
+        "the peak": peak,
+        "the end": dict.fromkeys(seeds, int(rows.step.max())),
+    }
+    lines = [
+        [label, *(spread([value[s, step[s], *pair] for s in seeds]) for step in steps.values())]
+        for pair, label in SPACES.items()
+    ]
     return [
         f"Overlap (mean squared cosine of principal angles) of the subspaces that the last layer's {writer} write"
         f"{'s' if writer == 'MLP' else ''} in; it says something about learning only where it moves away from the "

@@ -17,12 +17,18 @@ from research.verdicts import FACTOR, SMALLEST, Part, effect, share
 
 FILE, BASE = "research/sweeps/competition.toml", "mixed"
 TITLES = {
-    "mixed": "mixed (untreated)", "icl-only": "ICL-only data", "ciwl-only": "CIWL-only data",
-    "icl-then-mixed": "ICL-only, mixed from 768k", "mixed-then-icl": "mixed, ICL-only from 768k",
-    "ciwl-then-mixed-early": "CIWL-only, mixed from 128k", "ciwl-then-mixed-late": "CIWL-only, mixed from 768k",
-    "no-previous-token": "L0: no previous token", "relabelled": "relabelled every 64k",
-    "forgetting": "embeddings reset every 128k", "matched": "same exemplar",
-}  # fmt: skip
+    "mixed": "mixed (untreated)",
+    "icl-only": "ICL-only data",
+    "ciwl-only": "CIWL-only data",
+    "icl-then-mixed": "ICL-only, mixed from 768k",
+    "mixed-then-icl": "mixed, ICL-only from 768k",
+    "ciwl-then-mixed-early": "CIWL-only, mixed from 128k",
+    "ciwl-then-mixed-late": "CIWL-only, mixed from 768k",
+    "no-previous-token": "L0: no previous token",
+    "relabelled": "relabelled every 64k",
+    "forgetting": "embeddings reset every 128k",
+    "matched": "same exemplar",
+}
 
 
 @dataclass(frozen=True)
@@ -46,15 +52,28 @@ class Treated:
         if data is None or runs is None:
             return not_run(self.key, self.title, self.says, command)
         return Claim(
-            self.key, self.title, self.says, _ran(runs.phases, data, self.names), self.rule, self.parts(runs), command,
-            [*self.before, _phase_rows(runs.phases, self.names), NOTE, effect_rows(runs.phases, self.asked)[0],
-             *self.after],
+            self.key,
+            self.title,
+            self.says,
+            _ran(runs.phases, data, self.names),
+            self.rule,
+            self.parts(runs),
+            command,
+            [
+                *self.before,
+                _phase_rows(runs.phases, self.names),
+                NOTE,
+                effect_rows(runs.phases, self.asked)[0],
+                *self.after,
+            ],
             {self.figure: plots.curves(data, {n: TITLES[n] for n in self.names})} if self.figure else {},
-        )  # fmt: skip
+        )
 
 
-NOTE = ("Mean paired differences with 95% t-intervals; p corrected for this table (Holm). The verdict is by the exact "
-        "intervals above, not by these.")  # fmt: skip
+NOTE = (
+    "Mean paired differences with 95% t-intervals; p corrected for this table (Holm). The verdict is by the exact "
+    "intervals above, not by these."
+)
 
 
 def claims() -> list[Claim]:
@@ -81,10 +100,21 @@ def _phase_rows(found: pd.DataFrame, names: tuple[str, ...]) -> str:
         def cell(evaluator: str, quantity: str, mine: pd.DataFrame = mine) -> str:
             return (spread_times if quantity == "onset" else spread)(mine.loc[[evaluator], quantity])
 
-        rows.append([TITLES[name], cell("icl", "onset"), cell("icl", "highest"), cell("icl", "final_value"),
-                     cell("flip", "highest"), cell("flip", "final_value"), cell("ciwl", "onset")])  # fmt: skip
-    return table(["condition", "ICL onset", "ICL, highest", "ICL at the end", "Flip, highest", "Flip at the end",
-                  "CIWL onset"], rows)  # fmt: skip
+        rows.append(
+            [
+                TITLES[name],
+                cell("icl", "onset"),
+                cell("icl", "highest"),
+                cell("icl", "final_value"),
+                cell("flip", "highest"),
+                cell("flip", "final_value"),
+                cell("ciwl", "onset"),
+            ]
+        )
+    return table(
+        ["condition", "ICL onset", "ICL, highest", "ICL at the end", "Flip, highest", "Flip at the end", "CIWL onset"],
+        rows,
+    )
 
 
 def effect_rows(found: pd.DataFrame, asked: tuple[Key, ...]) -> tuple[str, Effects]:
@@ -92,9 +122,15 @@ def effect_rows(found: pd.DataFrame, asked: tuple[Key, ...]) -> tuple[str, Effec
     out, rows = effects(found, BASE, asked), []
     for (condition, evaluator, quantity), e in out.items():
         unit = " (log2 of the ratio of times)" if quantity in TIMES else ""
-        rows.append([TITLES[condition], f"{evaluator.upper()} {quantity.replace('_', ' ')}{unit}", str(e["n"]),
-                     f"{e['difference']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]",
-                     p_text(e["p_holm"]).removeprefix("= ")])  # fmt: skip
+        rows.append(
+            [
+                TITLES[condition],
+                f"{evaluator.upper()} {quantity.replace('_', ' ')}{unit}",
+                str(e["n"]),
+                f"{e['difference']:+.3f} [{e['low']:+.3f}, {e['high']:+.3f}]",
+                p_text(e["p_holm"]).removeprefix("= "),
+            ]
+        )
     return table(["condition", "effect on", "n", "mean paired difference", "p (Holm)"], rows), out
 
 
@@ -107,32 +143,57 @@ def _less(runs: Runs, condition: str, evaluator: str, quantity: str) -> pd.Serie
 
 
 def _alone(runs: Runs) -> list[Part]:
-    return [effect(f"{name} at the end, ICL-only data less mixture", above=SMALLEST,
-                   values=_less(runs, "icl-only", name.lower(), "final_value"))
-            for name in ("ICL", "Flip")]  # fmt: skip
+    return [
+        effect(
+            f"{name} at the end, ICL-only data less mixture",
+            above=SMALLEST,
+            values=_less(runs, "icl-only", name.lower(), "final_value"),
+        )
+        for name in ("ICL", "Flip")
+    ]
 
 
 def _later(runs: Runs) -> list[Part]:
-    return [effect("ICL's onset, ICL-only data against mixture (log2)", _less(runs, "icl-only", "icl", "onset"),
-                   above=FACTOR)]  # fmt: skip
+    return [
+        effect(
+            "ICL's onset, ICL-only data against mixture (log2)", _less(runs, "icl-only", "icl", "onset"), above=FACTOR
+        )
+    ]
 
 
 def _switched(runs: Runs) -> list[Part]:
-    return [share("after a late switch from CIWL-only data ICL formed", runs.formed(LATE), below=0.5),
-            share("after an early switch ICL formed", runs.formed(EARLY), above=0.5)]  # fmt: skip
+    return [
+        share("after a late switch from CIWL-only data ICL formed", runs.formed(LATE), below=0.5),
+        share("after an early switch ICL formed", runs.formed(EARLY), above=0.5),
+    ]
 
 
 def _without_icl(runs: Runs) -> list[Part]:
-    return [effect("Flip's highest, without previous token less with", below=-SMALLEST,
-                   values=_less(runs, "no-previous-token", "flip", "highest")),
-            effect("CIWL's onset, without previous token against with (log2)", above=-FACTOR, below=FACTOR,
-                   values=_less(runs, "no-previous-token", "ciwl", "onset"))]  # fmt: skip
+    return [
+        effect(
+            "Flip's highest, without previous token less with",
+            below=-SMALLEST,
+            values=_less(runs, "no-previous-token", "flip", "highest"),
+        ),
+        effect(
+            "CIWL's onset, without previous token against with (log2)",
+            above=-FACTOR,
+            below=FACTOR,
+            values=_less(runs, "no-previous-token", "ciwl", "onset"),
+        ),
+    ]
 
 
 def _kept(*conditions: str) -> Callable[[Runs], list[Part]]:
     return lambda runs: [
-        effect(f"{TITLES[c]}: {name} at the end less untreated", _less(runs, c, name.lower(), "final_value"),
-               above=SMALLEST) for c in conditions for name in ("ICL", "Flip")]  # fmt: skip
+        effect(
+            f"{TITLES[c]}: {name} at the end less untreated",
+            _less(runs, c, name.lower(), "final_value"),
+            above=SMALLEST,
+        )
+        for c in conditions
+        for name in ("ICL", "Flip")
+    ]
 
 
 def _ends(*conditions: str) -> tuple[Key, ...]:
@@ -140,66 +201,126 @@ def _ends(*conditions: str) -> tuple[Key, ...]:
 
 
 TREATED = (
-    Treated("8.1", "Without in-weights signal in the data, ICL does not fade",
+    Treated(
+        "8.1",
+        "Without in-weights signal in the data, ICL does not fade",
         "In-context learning (ICL) fades because in-weights learning competes with it (Singh et al. 2023, T7; Singh et "
         "al. 2025). Then it should stay where the data hold nothing to learn in weights.",
         ("mixed", "icl-only", "ciwl-only"),
-        (ONSET, ALONE, ("icl-only", "flip", "final_value"), CIWL, ("ciwl-only", "ciwl", "final_value"),
-         ("ciwl-only", "flip", "highest")),
+        (
+            ONSET,
+            ALONE,
+            ("icl-only", "flip", "final_value"),
+            CIWL,
+            ("ciwl-only", "ciwl", "final_value"),
+            ("ciwl-only", "flip", "highest"),
+        ),
         "trained on ICL-only data, ICL and Flip end higher than in their twins on the mixture, by .1 or more (paired "
         "by seed: same initial weights, same bank).",
-        _alone, "alone",
-        ("From the same initial weights and the same bank: on data that only ICL solves (labels drawn per sequence), "
-         "on data that only CIWL, in-weights learning among the context's labels, solves (the query's class is never "
-         "shown), and on the mixture that `demo` is:",)),
-    Treated("8.2", "After a start on in-weights data, ICL forms only if the switch is early",
+        _alone,
+        "alone",
+        (
+            "From the same initial weights and the same bank: on data that only ICL solves (labels drawn per "
+            "sequence), "
+            "on data that only CIWL, in-weights learning among the context's labels, solves (the query's "
+            "class is never "
+            "shown), and on the mixture that `demo` is:",
+        ),
+    ),
+    Treated(
+        "8.2",
+        "After a start on in-weights data, ICL forms only if the switch is early",
         "From a start on CIWL-only data, ICL forms only while CIWL is immature (Singh et al. 2025, Fig. 4c).",
         ("mixed", EARLY, LATE, "icl-then-mixed", "mixed-then-icl"),
-        ((EARLY, "flip", "highest"), (LATE, "flip", "highest"), (LATE, "icl", "highest"),
-         ("icl-then-mixed", "icl", "final_value"), ("icl-then-mixed", "flip", "final_value"),
-         ("mixed-then-icl", "icl", "final_value"), ("mixed-then-icl", "flip", "final_value")),
+        (
+            (EARLY, "flip", "highest"),
+            (LATE, "flip", "highest"),
+            (LATE, "icl", "highest"),
+            ("icl-then-mixed", "icl", "final_value"),
+            ("icl-then-mixed", "flip", "final_value"),
+            ("mixed-then-icl", "icl", "final_value"),
+            ("mixed-then-icl", "flip", "final_value"),
+        ),
         "after a late switch from CIWL-only data ICL forms in less than half of the runs, after an early one in more "
         "than half.",
-        _switched, "switched",
-        after=("The early switch was meant to be early. Here CIWL was mature at 128k already, so it does not test what "
-               "an immature CIWL allows.",)),
-    Treated("8.3", "Without ICL, in-weights learning comes on time",
+        _switched,
+        "switched",
+        after=(
+            "The early switch was meant to be early. Here CIWL was mature at 128k already, so it does not test what "
+            "an immature CIWL allows.",
+        ),
+    ),
+    Treated(
+        "8.3",
+        "Without ICL, in-weights learning comes on time",
         "Forbidding layer 0's attention from labels to the exemplar before them removes the Flip bump, yet CIWL "
         "arrives on time: CIWL does not need ICL (Singh et al. 2025, Fig. 4). If they compete for "
         "resources, CIWL should come sooner.",
         ("mixed", "no-previous-token"),
-        tuple(("no-previous-token", *x) for x in (("flip", "highest"), ("icl", "highest"), ("ciwl", "onset"),
-                                                  ("ciwl", "final_value"))),
+        tuple(
+            ("no-previous-token", *x)
+            for x in (("flip", "highest"), ("icl", "highest"), ("ciwl", "onset"), ("ciwl", "final_value"))
+        ),
         "Flip's highest value falls by .1 or more, and CIWL's onset stays within a factor of 1.4 (the whole interval).",
-        _without_icl, "icl-prevented",
-        after=("`demo` can form ICL without a previous-token head (the query finds its exemplar in layer 0, and "
-               "layer 1 goes to the label beside it), so that the published treatment need not remove ICL here.",)),
-    Treated("8.4", "Where ICL has no cost of its own, it stays: same exemplar",
+        _without_icl,
+        "icl-prevented",
+        after=(
+            "`demo` can form ICL without a previous-token head (the query finds its exemplar in layer 0, and "
+            "layer 1 goes to the label beside it), so that the published treatment need not remove ICL here.",
+        ),
+    ),
+    Treated(
+        "8.4",
+        "Where ICL has no cost of its own, it stays: same exemplar",
         "In-context learning (ICL) persists where the query's own drawing is in the context, since matching then costs "
         "nothing (Singh et al. 2025, Fig. 6).",
-        ("mixed", "matched"), _ends("matched"),
-        "ICL and Flip both end higher than in the untreated twin, by .1 or more.", _kept("matched"), "same-exemplar"),
-    Treated("8.8", "ICL comes later alone: the strategies cooperate",
+        ("mixed", "matched"),
+        _ends("matched"),
+        "ICL and Flip both end higher than in the untreated twin, by .1 or more.",
+        _kept("matched"),
+        "same-exemplar",
+    ),
+    Treated(
+        "8.8",
+        "ICL comes later alone: the strategies cooperate",
         "The two strategies also cooperate: ICL alone cannot get going (Singh et al. 2025, Fig. 4a).",
-        ("mixed", "icl-only"), (ONSET,),
+        ("mixed", "icl-only"),
+        (ONSET,),
         "on ICL-only data ICL's onset comes later than in the mixture by a factor of 1.4 or more (paired by seed).",
-        _later),
-    Treated("8.9", "Where memory is worthless, ICL stays: relabelling",
+        _later,
+    ),
+    Treated(
+        "8.9",
+        "Where memory is worthless, ICL stays: relabelling",
         "Ours, to be tested: if ICL fades because in-weights learning overtakes it, then new labels every 64k "
         "sequences, which make memory worthless, should keep it.",
-        ("mixed", "relabelled"), _ends("relabelled"),
-        "ICL and Flip both end higher than in the untreated twin, by .1 or more.", _kept("relabelled"), "relabelled"),
-    Treated("8.10", "Where memory is wiped, ICL stays: embeddings reset",
+        ("mixed", "relabelled"),
+        _ends("relabelled"),
+        "ICL and Flip both end higher than in the untreated twin, by .1 or more.",
+        _kept("relabelled"),
+        "relabelled",
+    ),
+    Treated(
+        "8.10",
+        "Where memory is wiped, ICL stays: embeddings reset",
         "Resetting the embeddings now and then (active forgetting) keeps structural ICL, on another task (Anand et al. "
         "2024). Here: every 128k sequences, throughout.",
-        ("mixed", "forgetting"), _ends("forgetting"),
-        "ICL and Flip both end higher than in the untreated twin, by .1 or more.", _kept("forgetting"), "forgetting",
-        after=("Recall returns faster than these resets come. A shorter period may still keep ICL and was not run.",)),
-    Treated("8.11", "ICL comes back when the in-weights signal is taken away",
+        ("mixed", "forgetting"),
+        _ends("forgetting"),
+        "ICL and Flip both end higher than in the untreated twin, by .1 or more.",
+        _kept("forgetting"),
+        "forgetting",
+        after=("Recall returns faster than these resets come. A shorter period may still keep ICL and was not run.",),
+    ),
+    Treated(
+        "8.11",
+        "ICL comes back when the in-weights signal is taken away",
         "Ours, to be tested: if ICL's end is a matter of the data, taking the in-weights signal away in the middle of "
         "training brings ICL back or keeps it.",
         ("mixed", "mixed-then-icl"),
         (("mixed-then-icl", "icl", "final_value"), ("mixed-then-icl", "flip", "final_value")),
         "after a switch from the mixture to ICL-only data at 768k sequences ICL and Flip end higher than without it, "
-        "by .1 or more.", _kept("mixed-then-icl")),
-)  # fmt: skip
+        "by .1 or more.",
+        _kept("mixed-then-icl"),
+    ),
+)

@@ -75,9 +75,11 @@ class Dose:
             first = {c: title for c, title in self.panels.items() if c in ran}
             figures = {f"{self.sweep}-first": plots.curves(drawn, first)} if first else {}
             figures[self.sweep] = plots.curves(drawn, ran)
-            text = [f"What became of the runs: {_summary(everything.kinds)}.",
-                    condition_table(everything.phases, everything.kinds, ran),
-                    *against(everything.phases, self.base, ran)]  # fmt: skip
+            text = [
+                f"What became of the runs: {_summary(everything.kinds)}.",
+                condition_table(everything.phases, everything.kinds, ran),
+                *against(everything.phases, self.base, ran),
+            ]
         text += [self.note] if self.note else []
         if few:
             text.append(f"Unfinished, and left out of the verdict: {', '.join(f'`{name}`' for name in few)}.")
@@ -85,11 +87,17 @@ class Dose:
             text.append("Not run yet: " + ", ".join(f"`{name}`" for name in left) + ".")
         said, more = self.more(data) if self.more else ([], {})
         return Claim(
-            self.key, self.title, self.says,
+            self.key,
+            self.title,
+            self.says,
             f"`{self.plan.conditions[0].config.name}`, {len(ran)} of {len(names)} conditions x {_between(seeds)} "
             f"seeds, {short(data.sequences.max())} sequences",
-            self.rule, self.parts(counted), command, [*text, *said], figures | more,
-        )  # fmt: skip
+            self.rule,
+            self.parts(counted),
+            command,
+            [*text, *said],
+            figures | more,
+        )
 
     def _untreated(self, data: pd.DataFrame) -> list[pd.DataFrame]:
         """The recipe's own runs as `base`, where the sweep has none. They are drawn whole, and compared at those steps
@@ -113,9 +121,11 @@ def _between(seeds: list[int]) -> str:
 
 
 _ENDED = {
-    "never": "ICL never formed", "fades": "formed and faded", "partial": "formed and faded in Flip only",
+    "never": "ICL never formed",
+    "fades": "formed and faded",
+    "partial": "formed and faded in Flip only",
     "stays": "formed and stayed",
-}  # fmt: skip
+}
 
 
 def _summary(kinds: pd.Series) -> str:
@@ -125,76 +135,134 @@ def _summary(kinds: pd.Series) -> str:
 
 
 DOSES = (
-    Dose("2", "Depth does not keep ICL",
-         "Transience holds across depths: a deeper model does not keep ICL (Singh et al. 2023; T2).", "sizes",
-         "at each depth (4, 8, 12 layers), of the runs in which ICL formed, more than half lost it again, at least in "
-         "Flip.", rules.depth, base="demo"),
-    Dose("2.1", "Width softens the decline of ICL",
-         "Wider embeddings soften the decline (Singh et al. 2023; T2).", "sizes",
-         "with 128 dimensions instead of 64 ICL ends higher by .1 or more, and its half-decay comes later by a factor "
-         "of 1.4 or more (paired by seed; a half-decay that never comes counts as infinite).",
-         rules.width, base="demo",
-         shown=False),
-    Dose("3", "Classes, exemplars and skew change ICL's rise and fade",
-         "Transience holds across data: more classes give a higher peak and slower decay; more exemplars a higher "
-         "peak; Zipfian skew weakens it (Singh et al. 2023; T3).", "data",
-         "with 4,096 classes ICL's highest value and its end are higher than with 256 by .1 or more; with 100 "
-         "exemplars a class ICL's highest value is higher than with 5 by .1 or more; with a Zipf exponent of 1 ICL's "
-         "end is higher than with uniform classes by .1 or more (all paired by seed).", rules.data, base="demo"),
-    Dose("3.1", "The dimension of the features decides whether ICL forms",
-         "Ours: the dimension of the features decides whether ICL forms, since in many dimensions classes are far "
-         "apart and each is learned at once. So in 48 dimensions ICL never forms, and in 12 it does with 1,024 "
-         "classes or more.", "dimension",
-         "in no run with 48 dimensions ICL forms (one is enough to contradict it); with 12 dimensions and 1,024 or "
-         "4,096 classes it forms in more than half of the runs.", rules.dimension,
-         "Dimension and scale were not separate here: the features have norm 1 at any dimension, so an exemplar's "
-         "embedding starts at a norm of 8 / sqrt(dimension). In single runs of `demo` scale alone switched ICL on and "
-         "off (half: Flip at most .47; as it is: .95; six times: .14). So what this diagram calls dimension may be "
-         "scale.", base="dim-12_n_classes-1024", more=phase),
-    Dose("4", "On language-model token embeddings ICL fades, too",
-         "On LLaMA token embeddings ICL is transient whenever it emerges; in some seeds it never does (Singh et al. "
-         "2023, section 4.3; T4). Here: the table of `wordllama`, distilled from LLaMA-2 embeddings, k-means clusters.",
-         "tokens", "on all 256 features ICL forms in more than one run of five; and of all runs in which it formed, "
-         "also of those on the twelve leading features, more than half lost it again, at least in Flip.", rules.tokens,
-         "The claim is about all features, and there ICL formed in no run: whether it would be transient there is not "
-         "known. That it was on twelve features is another setting, found by looking."),
-    Dose("5", "On real drawings ICL forms and fades",
-         "On Omniglot ICL emerges and fades (Singh et al. 2023). Here 242 characters x 8 transforms at most, as fixed "
-         "features.", "omniglot",
-         "with all 1,856 classes and 12 features ICL forms in more than half of the runs; and of those in which it "
-         "formed, more than half lost it again, at least in Flip.", rules.drawings,
-         "1,856 classes are a seventh of the published 12,800: CIWL needs fewer sequences to learn them, so that ICL "
-         "has less time to form.", " --data DIR_OF_OMNIGLOT", base="classes_n_classes-1856"),
-    Dose("5.1", "On real drawings ICL forms and fades, with an encoder trained jointly",
-         "With a ResNet trained jointly, their main runs, ICL emerges on Omniglot and fades; more classes give a "
-         "higher peak (Singh et al. 2023). Here three convolutions on 14 x 14 pixels, 242 characters x 8 transforms at "
-         "most, label = class, four pairs of two classes.", "omniglot-conv",
-         "with all 1,856 classes ICL forms in more than half of the runs; of those in which it formed, more than half "
-         "lost it again, at least in Flip; and ICL's highest value is higher than with 464 classes by .1 or more.",
-         rules.encoder,
-         "The setting was found on seed 0 alone, with all classes and with smaller evaluation sets; other seeds and "
-         "class counts in this setting were first seen here.", " --data DIR_OF_OMNIGLOT",
-         base="classes_n_classes-1856"),
-    Dose("6.1", "L2 up to 1e-4 keeps ICL, more does not",
-         "L2 up to about 1e-4 removes the decay; above it over-regularizes: transience returns (Singh et al. 2023; "
-         "T5). Nguyen & Reddy 2024: regularization is what ends ICL.", "regularization",
-         "at one of three strengths up to 1e-4 on all parameters (1e-6, 1e-5, 1e-4) ICL forms and stays in more than "
-         "half of the runs; at 1e-2 it does so in less than half.", rules.strengths,
-         "The penalty adds (l2/2) * sum of squares to the loss, so that its gradient passes through Adam's moments; "
-         "the decoupled form shrinks parameters by lr * l2 beside Adam's step (AdamW). The published form is not "
-         "settled, so a strength of theirs need not be the same strength here.", base="none"),
-    Dose("6.2", "An L2 penalty on the MLPs alone keeps ICL, one on attention does not",
-         "An L2 penalty on the MLPs alone keeps in-context learning (ICL); one on attention alone does not (Singh et "
-         "al. 2023, Fig. 16; T6).",
-         "regularization-mlp",
-         "at one of three strengths (1e-5, 1e-4, 1e-3) on the MLPs ICL forms and stays in more than half of the "
-         "runs; at every strength on attention it does so in less than half.", rules.groups,
-         "Without a penalty (`none`) they are the runs of `iwl` (1.1): the same training, at those steps at which the "
-         "others were evaluated.", base="none", untreated="iwl",
-         panels={"none": "no penalty", **{f"penalty_l2-{s}_l2_group-{group}": f"{name}, {s}"
-                                          for group, name in (("mlp", "MLPs"), ("attention", "attention"))
-                                          for s in rules.STRENGTHS}}),
-)  # fmt: skip
+    Dose(
+        "2",
+        "Depth does not keep ICL",
+        "Transience holds across depths: a deeper model does not keep ICL (Singh et al. 2023; T2).",
+        "sizes",
+        "at each depth (4, 8, 12 layers), of the runs in which ICL formed, more than half lost it again, at least in "
+        "Flip.",
+        rules.depth,
+        base="demo",
+    ),
+    Dose(
+        "2.1",
+        "Width softens the decline of ICL",
+        "Wider embeddings soften the decline (Singh et al. 2023; T2).",
+        "sizes",
+        "with 128 dimensions instead of 64 ICL ends higher by .1 or more, and its half-decay comes later by a factor "
+        "of 1.4 or more (paired by seed; a half-decay that never comes counts as infinite).",
+        rules.width,
+        base="demo",
+        shown=False,
+    ),
+    Dose(
+        "3",
+        "Classes, exemplars and skew change ICL's rise and fade",
+        "Transience holds across data: more classes give a higher peak and slower decay; more exemplars a higher "
+        "peak; Zipfian skew weakens it (Singh et al. 2023; T3).",
+        "data",
+        "with 4,096 classes ICL's highest value and its end are higher than with 256 by .1 or more; with 100 "
+        "exemplars a class ICL's highest value is higher than with 5 by .1 or more; with a Zipf exponent of 1 ICL's "
+        "end is higher than with uniform classes by .1 or more (all paired by seed).",
+        rules.data,
+        base="demo",
+    ),
+    Dose(
+        "3.1",
+        "The dimension of the features decides whether ICL forms",
+        "Ours: the dimension of the features decides whether ICL forms, since in many dimensions classes are far "
+        "apart and each is learned at once. So in 48 dimensions ICL never forms, and in 12 it does with 1,024 "
+        "classes or more.",
+        "dimension",
+        "in no run with 48 dimensions ICL forms (one is enough to contradict it); with 12 dimensions and 1,024 or "
+        "4,096 classes it forms in more than half of the runs.",
+        rules.dimension,
+        "Dimension and scale were not separate here: the features have norm 1 at any dimension, so an exemplar's "
+        "embedding starts at a norm of 8 / sqrt(dimension). In single runs of `demo` scale alone switched ICL on and "
+        "off (half: Flip at most .47; as it is: .95; six times: .14). So what this diagram calls dimension may be "
+        "scale.",
+        base="dim-12_n_classes-1024",
+        more=phase,
+    ),
+    Dose(
+        "4",
+        "On language-model token embeddings ICL fades, too",
+        "On LLaMA token embeddings ICL is transient whenever it emerges; in some seeds it never does (Singh et al. "
+        "2023, section 4.3; T4). Here: the table of `wordllama`, distilled from LLaMA-2 embeddings, k-means clusters.",
+        "tokens",
+        "on all 256 features ICL forms in more than one run of five; and of all runs in which it formed, "
+        "also of those on the twelve leading features, more than half lost it again, at least in Flip.",
+        rules.tokens,
+        "The claim is about all features, and there ICL formed in no run: whether it would be transient there is not "
+        "known. That it was on twelve features is another setting, found by looking.",
+    ),
+    Dose(
+        "5",
+        "On real drawings ICL forms and fades",
+        "On Omniglot ICL emerges and fades (Singh et al. 2023). Here 242 characters x 8 transforms at most, as fixed "
+        "features.",
+        "omniglot",
+        "with all 1,856 classes and 12 features ICL forms in more than half of the runs; and of those in which it "
+        "formed, more than half lost it again, at least in Flip.",
+        rules.drawings,
+        "1,856 classes are a seventh of the published 12,800: CIWL needs fewer sequences to learn them, so that ICL "
+        "has less time to form.",
+        " --data DIR_OF_OMNIGLOT",
+        base="classes_n_classes-1856",
+    ),
+    Dose(
+        "5.1",
+        "On real drawings ICL forms and fades, with an encoder trained jointly",
+        "With a ResNet trained jointly, their main runs, ICL emerges on Omniglot and fades; more classes give a "
+        "higher peak (Singh et al. 2023). Here three convolutions on 14 x 14 pixels, 242 characters x 8 transforms at "
+        "most, label = class, four pairs of two classes.",
+        "omniglot-conv",
+        "with all 1,856 classes ICL forms in more than half of the runs; of those in which it formed, more than half "
+        "lost it again, at least in Flip; and ICL's highest value is higher than with 464 classes by .1 or more.",
+        rules.encoder,
+        "The setting was found on seed 0 alone, with all classes and with smaller evaluation sets; other seeds and "
+        "class counts in this setting were first seen here.",
+        " --data DIR_OF_OMNIGLOT",
+        base="classes_n_classes-1856",
+    ),
+    Dose(
+        "6.1",
+        "L2 up to 1e-4 keeps ICL, more does not",
+        "L2 up to about 1e-4 removes the decay; above it over-regularizes: transience returns (Singh et al. 2023; "
+        "T5). Nguyen & Reddy 2024: regularization is what ends ICL.",
+        "regularization",
+        "at one of three strengths up to 1e-4 on all parameters (1e-6, 1e-5, 1e-4) ICL forms and stays in more than "
+        "half of the runs; at 1e-2 it does so in less than half.",
+        rules.strengths,
+        "The penalty adds (l2/2) * sum of squares to the loss, so that its gradient passes through Adam's moments; "
+        "the decoupled form shrinks parameters by lr * l2 beside Adam's step (AdamW). The published form is not "
+        "settled, so a strength of theirs need not be the same strength here.",
+        base="none",
+    ),
+    Dose(
+        "6.2",
+        "An L2 penalty on the MLPs alone keeps ICL, one on attention does not",
+        "An L2 penalty on the MLPs alone keeps in-context learning (ICL); one on attention alone does not (Singh et "
+        "al. 2023, Fig. 16; T6).",
+        "regularization-mlp",
+        "at one of three strengths (1e-5, 1e-4, 1e-3) on the MLPs ICL forms and stays in more than half of the "
+        "runs; at every strength on attention it does so in less than half.",
+        rules.groups,
+        "Without a penalty (`none`) they are the runs of `iwl` (1.1): the same training, at those steps at which the "
+        "others were evaluated.",
+        base="none",
+        untreated="iwl",
+        panels={
+            "none": "no penalty",
+            **{
+                f"penalty_l2-{s}_l2_group-{group}": f"{name}, {s}"
+                for group, name in (("mlp", "MLPs"), ("attention", "attention"))
+                for s in rules.STRENGTHS
+            },
+        },
+    ),
+)
 
 
 def claims() -> list[Claim]:

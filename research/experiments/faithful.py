@@ -18,14 +18,16 @@ from research.statistics import at, phases, spread
 from research.verdicts import SMALLEST, Part, effect, share
 
 PUBLISHED = points()
-TITLES = {"omniglot": "Omniglot, 1,856 classes, 64 PCA features",
-          "correlated": "Gaussian, 12,800 classes, effective dimension 13",
-          "isotropic": "Gaussian, 12,800 classes, 512 dimensions",
-          "low-dimensional": "Gaussian, 12,800 classes, 12 dimensions",
-          "mid-dimensional": "Gaussian, 12,800 classes, 16 dimensions",
-          "20-dimensional": "Gaussian, 12,800 classes, 20 dimensions",
-          "24-dimensional": "Gaussian, 12,800 classes, 24 dimensions",
-          "32-dimensional": "Gaussian, 12,800 classes, 32 dimensions"}  # fmt: skip
+TITLES = {
+    "omniglot": "Omniglot, 1,856 classes, 64 PCA features",
+    "correlated": "Gaussian, 12,800 classes, effective dimension 13",
+    "isotropic": "Gaussian, 12,800 classes, 512 dimensions",
+    "low-dimensional": "Gaussian, 12,800 classes, 12 dimensions",
+    "mid-dimensional": "Gaussian, 12,800 classes, 16 dimensions",
+    "20-dimensional": "Gaussian, 12,800 classes, 20 dimensions",
+    "24-dimensional": "Gaussian, 12,800 classes, 24 dimensions",
+    "32-dimensional": "Gaussian, 12,800 classes, 32 dimensions",
+}
 
 
 def claims() -> list[Claim]:
@@ -34,9 +36,11 @@ def claims() -> list[Claim]:
 
 def _faithful() -> Claim:
     key, title = "0.1", "The published setting, to its 20 million sequences"
-    says = ("Two layers of attention, 12,800 classes x 20 exemplars, Adam at a constant 1e-5, batches of 32: ICL peaks "
-            "at .89 near 7.8M sequences and is at .57 to .61 by 20M; Flip .71 to .03; CIWL .97 (Singh et al. 2025, "
-            "Fig. 1b). Their features are a pretrained ResNet18's. Here: other features, at norm 1.")  # fmt: skip
+    says = (
+        "Two layers of attention, 12,800 classes x 20 exemplars, Adam at a constant 1e-5, batches of 32: ICL peaks "
+        "at .89 near 7.8M sequences and is at .57 to .61 by 20M; Flip .71 to .03; CIWL .97 (Singh et al. 2025, "
+        "Fig. 1b). Their features are a pretrained ResNet18's. Here: other features, at norm 1."
+    )
     command = "mechicl sweep research/sweeps/faithful.toml --data DIR_OF_OMNIGLOT"
     data = tables.read("faithful")
     if data is None:
@@ -52,25 +56,38 @@ def _faithful() -> Claim:
         peaks += [[f"*{measure}*", "-", *(f"{means[measure][c]:.3f}" for c in shown)] for measure in means]
     kinds = regimes(runs)
     peaks.append(["ICL", "fades", *(" ".join(kinds.get(c, pd.Series(["not finished"]))) for c in shown)])
-    unfinished = [f"{TITLES[c]} only to {short(data[data.condition == c].sequences.max())}" for c in shown
-                  if not data[data.condition == c].complete.any()]  # fmt: skip
+    unfinished = [
+        f"{TITLES[c]} only to {short(data[data.condition == c].sequences.max())}"
+        for c in shown
+        if not data[data.condition == c].complete.any()
+    ]
     return Claim(
-        key, title, says, f"`coopetition`, one seed each: {'; '.join(TITLES[c] for c in shown)}"
+        key,
+        title,
+        says,
+        f"`coopetition`, one seed each: {'; '.join(TITLES[c] for c in shown)}"
         + (f" ({'; '.join(unfinished)})" if unfinished else ""),
         "of the eight feature sets, one run each, ICL forms and fades in more than half.",
-        [share("ICL formed and faded, of the feature sets", kinds == "fades", above=0.5)], command,
-        [table(["", "published", *(TITLES[c] for c in shown)], peaks),
-         "*match*, *recall* and *crowding* say how easy each strategy's task is, without a model (3.1).",
-         "In-context accuracy at the published points:",
-         table(["", "sequences", "published", *(TITLES[c] for c in shown)], rows)],
-        {"faithful": plots.curves(data, {c: TITLES[c] for c in shown})}, "not comparable", SCALE,
-    )  # fmt: skip
+        [share("ICL formed and faded, of the feature sets", kinds == "fades", above=0.5)],
+        command,
+        [
+            table(["", "published", *(TITLES[c] for c in shown)], peaks),
+            "*match*, *recall* and *crowding* say how easy each strategy's task is, without a model (3.1).",
+            "In-context accuracy at the published points:",
+            table(["", "sequences", "published", *(TITLES[c] for c in shown)], rows),
+        ],
+        {"faithful": plots.curves(data, {c: TITLES[c] for c in shown})},
+        "not comparable",
+        SCALE,
+    )
 
 
 def _longer() -> Claim:
     key, title = "0.3", "The published setting, gone on with to 40 million sequences"
-    says = ("In the published curve ICL is at .57 to .61 and Flip at .03 by 20M sequences (Singh et al. 2025, "
-            "Fig. 1b). In 0.1 our fades were slower: do they come to the same end?")  # fmt: skip
+    says = (
+        "In the published curve ICL is at .57 to .61 and Flip at .03 by 20M sequences (Singh et al. 2025, "
+        "Fig. 1b). In 0.1 our fades were slower: do they come to the same end?"
+    )
     command = "mechicl sweep research/sweeps/faithful-longer.toml"
     data = tables.read("faithful-longer")
     if data is None:
@@ -80,23 +97,39 @@ def _longer() -> Claim:
     rows = [[short(t), *(_value(data, condition, e, t) for e in PUBLISHED)] for t in times]
     found = phases(data).set_index(["condition", "evaluator"]).sort_index()
     return Claim(
-        key, title, says, f"`coopetition`, Gaussian, 12,800 classes, 24 dimensions, one seed, to "
+        key,
+        title,
+        says,
+        f"`coopetition`, Gaussian, 12,800 classes, 24 dimensions, one seed, to "
         f"{short(data.sequences.max())}: the run of 0.1, gone on with",
         "ICL falls from its highest value to the end by .1 or more, and Flip ends at .1 or less. 24 dimensions were "
         "chosen since Flip was lowest there at 20M. One seed: an observation (ICL stays in another to 20M: 0.4).",
-        [Part("one run", f"ICL peaks at {_peak_and_end(found, condition, 'icl')}; Flip at "
-              f"{_peak_and_end(found, condition, 'flip')}", "inconclusive")], command,
+        [
+            Part(
+                "one run",
+                f"ICL peaks at {_peak_and_end(found, condition, 'icl')}; Flip at "
+                f"{_peak_and_end(found, condition, 'flip')}",
+                "inconclusive",
+            )
+        ],
+        command,
         [table(["sequences", *(e.upper() for e in PUBLISHED)], rows)],
-        {"faithful-longer": plots.curves(data, {condition: TITLES["24-dimensional"]})}, "not comparable", SCALE,
-    )  # fmt: skip
+        {"faithful-longer": plots.curves(data, {condition: TITLES["24-dimensional"]})},
+        "not comparable",
+        SCALE,
+    )
 
 
 def _seeds() -> Claim:
     key, title = "0.4", "The published setting with other seeds"
-    says = ("The published curve is of one seed (Singh et al. 2025, Fig. 1b), as is each of 0.1: how far do such "
-            "numbers reach?")  # fmt: skip
-    command = ("mechicl sweep research/sweeps/faithful.toml --data DIR_OF_OMNIGLOT && "
-               "mechicl sweep research/sweeps/faithful-seeds.toml")  # fmt: skip
+    says = (
+        "The published curve is of one seed (Singh et al. 2025, Fig. 1b), as is each of 0.1: how far do such "
+        "numbers reach?"
+    )
+    command = (
+        "mechicl sweep research/sweeps/faithful.toml --data DIR_OF_OMNIGLOT && "
+        "mechicl sweep research/sweeps/faithful-seeds.toml"
+    )
     first, others = tables.read("faithful"), tables.read("faithful-seeds")
     if first is None or others is None:
         return not_run(key, title, says, command)
@@ -108,28 +141,41 @@ def _seeds() -> Claim:
     rows = _points(lambda evaluator, sequences: [spread(at(data, evaluator, sequences))])
     icl = found.xs("icl", level="evaluator")
     return Claim(
-        key, title, says, f"`coopetition`, {TITLES[condition]}, seeds {', '.join(map(str, seeds))}, to 20M",
+        key,
+        title,
+        says,
+        f"`coopetition`, {TITLES[condition]}, seeds {', '.join(map(str, seeds))}, to 20M",
         "ICL falls from its highest value to the end by .1 or more, and Flip ends at .1 or less (medians over seeds).",
-        [effect("ICL's fall from its highest value to the end", icl.highest - icl.final_value, above=SMALLEST),
-         effect("Flip at 20M", at(data, "flip", 2e7), below=0.1, text="{:.3f}")], command,
-        [table(["", "published", *(f"seed {s}" for s in seeds)], _peaks(found, seeds)),
-         table(["", "sequences", "published", "median (lowest to highest)"], rows)],
-        {"faithful-seeds": plots.curves(data.assign(condition=data.seed), {s: f"seed {s}" for s in seeds})}, "not "
-                                                                                                             "comparable",
+        [
+            effect("ICL's fall from its highest value to the end", icl.highest - icl.final_value, above=SMALLEST),
+            effect("Flip at 20M", at(data, "flip", 2e7), below=0.1, text="{:.3f}"),
+        ],
+        command,
+        [
+            table(["", "published", *(f"seed {s}" for s in seeds)], _peaks(found, seeds)),
+            table(["", "sequences", "published", "median (lowest to highest)"], rows),
+        ],
+        {"faithful-seeds": plots.curves(data.assign(condition=data.seed), {s: f"seed {s}" for s in seeds})},
+        "not comparable",
         SCALE,
-    )  # fmt: skip
+    )
 
 
 def _points(cells: Callable[[str, float], list[str]]) -> list[list[str]]:
     """A row for each published point. cells: of ours, at an evaluator and a number of sequences."""
-    return [[evaluator.upper(), short(sequences), f"{published:g}", *cells(evaluator, sequences)]
-            for evaluator, points in PUBLISHED.items() for sequences, published in points.items()]  # fmt: skip
+    return [
+        [evaluator.upper(), short(sequences), f"{published:g}", *cells(evaluator, sequences)]
+        for evaluator, points in PUBLISHED.items()
+        for sequences, published in points.items()
+    ]
 
 
 def _peaks(found: pd.DataFrame, of: Sequence[str | int]) -> list[list[str]]:
     """A row for each published peak, a column for each of ours. of: conditions, or seeds."""
-    return [[f"{evaluator.upper()} peak", f"{value:g} at {short(time)}", *(_peak(found, one, evaluator) for one in of)]
-            for evaluator, (value, time) in PEAKS.items()]  # fmt: skip
+    return [
+        [f"{evaluator.upper()} peak", f"{value:g} at {short(time)}", *(_peak(found, one, evaluator) for one in of)]
+        for evaluator, (value, time) in PEAKS.items()
+    ]
 
 
 def _peak_and_end(found: pd.DataFrame, condition: str, evaluator: str) -> str:
@@ -155,9 +201,11 @@ def _peak(found: pd.DataFrame, which: str | int, evaluator: str) -> str:
 
 def _same_shape() -> Claim:
     key, title = "0.2", "Is `demo` the same phenomenon? Its curve against the published one"
-    says = ("The published curve has four marks: Flip peaks and decays before ICL does; ICL outlives Flip by several "
-            "of its rise times; CIWL rises all along and takes over; the end state is CIWL, not recall "
-            "(Singh et al. 2025, Fig. 1b).")  # fmt: skip
+    says = (
+        "The published curve has four marks: Flip peaks and decays before ICL does; ICL outlives Flip by several "
+        "of its rise times; CIWL rises all along and takes over; the end state is CIWL, not recall "
+        "(Singh et al. 2025, Fig. 1b)."
+    )
     command = "mechicl train demo --seeds 0..4"
     data = tables.read("demo")
     if data is None:
@@ -168,28 +216,43 @@ def _same_shape() -> Claim:
     rows = [
         ["ICL's half-decay / Flip's half-decay", "about 1.7 (10.4M / 6M)", _ratios(ratio)],
         ["Flip's half-decay / ICL's onset", "about 1.6 (6M / 3.7M)", _ratios(life)],
-        ["Flip, highest", ".71", spread(value["highest"].flip)], ["Flip at the end", ".03", spread(end.flip)],
+        ["Flip, highest", ".71", spread(value["highest"].flip)],
+        ["Flip at the end", ".03", spread(end.flip)],
         ["CIWL at the end", ".97", spread(end.ciwl)],
         ["IWL at the end (all labels)", "0 under in-context scoring", spread(end.iwl)],
         ["ICL, highest", ".89", spread(value["highest"].icl)],
-    ]  # fmt: skip
-    twice = (f"One mark misses by a factor of {life.median() / 1.6:.1f}: Flip lives longer after ICL's onset than in "
-             "the published curve.")  # fmt: skip
+    ]
+    twice = (
+        f"One mark misses by a factor of {life.median() / 1.6:.1f}: Flip lives longer after ICL's onset than in "
+        "the published curve."
+    )
     return Claim(
-        key, title, says, f"`demo`, {len(value)} seeds",
+        key,
+        title,
+        says,
+        f"`demo`, {len(value)} seeds",
         "Flip's half-decay comes before ICL's in more than half of all seeds (a seed in which Flip never rose is one "
         "in which it does not); each ratio of times is within a factor of 1.4 of the published one; CIWL ends above "
         ".9 with recall below .5.",
-        [share("Flip decayed before ICL", decay.flip < decay.icl, above=0.5),
-         effect("ICL's half-decay over Flip's", ratio, above=1.7 / 1.4, below=1.7 * 1.4, text="{:.2f}"),
-         effect("Flip's half-decay over ICL's onset", life, above=1.6 / 1.4, below=1.6 * 1.4, text="{:.2f}"),
-         effect("CIWL at the end", end.ciwl, above=0.9, text="{:.3f}"),
-         effect("IWL at the end", end.iwl, below=0.5, text="{:.3f}")], command,
-        [table(["mark", "published (read off Fig. 1b)", "`demo`, median (range over seeds)"], rows), twice,
-         "Half-way levels by the rule of mechicl/measures/phases.py; the published ones from figure readings. `demo` "
-         "has another rate, batch and number of classes, and was chosen among regimes for a rise and a fade."],
-        {}, "not comparable", SCALE,
-    )  # fmt: skip
+        [
+            share("Flip decayed before ICL", decay.flip < decay.icl, above=0.5),
+            effect("ICL's half-decay over Flip's", ratio, above=1.7 / 1.4, below=1.7 * 1.4, text="{:.2f}"),
+            effect("Flip's half-decay over ICL's onset", life, above=1.6 / 1.4, below=1.6 * 1.4, text="{:.2f}"),
+            effect("CIWL at the end", end.ciwl, above=0.9, text="{:.3f}"),
+            effect("IWL at the end", end.iwl, below=0.5, text="{:.3f}"),
+        ],
+        command,
+        [
+            table(["mark", "published (read off Fig. 1b)", "`demo`, median (range over seeds)"], rows),
+            twice,
+            "Half-way levels by the rule of mechicl/measures/phases.py; the published ones from figure "
+            "readings. `demo` "
+            "has another rate, batch and number of classes, and was chosen among regimes for a rise and a fade.",
+        ],
+        {},
+        "not comparable",
+        SCALE,
+    )
 
 
 def _ratios(values: pd.Series) -> str:

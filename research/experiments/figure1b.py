@@ -16,8 +16,10 @@ from research.statistics import at
 from research.verdicts import Part, Status
 
 SWEEP, CONDITION = "figure-1b", "raw"
-COMMAND = ("mechicl features DIR_OF_OMNIGLOT --transforms 8 --out FILE && mechicl sweep research/sweeps/figure-1b.toml "
-           "--data FILE")  # fmt: skip
+COMMAND = (
+    "mechicl features DIR_OF_OMNIGLOT --transforms 8 --out FILE && mechicl sweep research/sweeps/figure-1b.toml "
+    "--data FILE"
+)
 NEAR, PEAK = 0.1, 0.8  # the rise: distance from the published points, and ICL's peak
 FLIP, ICL, CIWL, STAYS = 0.15, 0.72, 0.90, 0.05  # the fade, at 15 million
 MOST = 4  # seeds of five
@@ -29,35 +31,54 @@ RULE = (
     "within .05 of their peaks in at least four seeds; between the two, the fade is there and its speed differs. "
     "Added with this page, before the runs were looked at: the rise is contradicted where at least four seeds miss "
     "it one by one."
-)  # fmt: skip
+)
 
 
 def claims() -> list[Claim]:
     data = tables.read(SWEEP)
     count = len(read_plan(_file(SWEEP)).seeds)
-    says = ("In the published run (two layers of attention, 12,800 classes of real drawings, Adam at a constant 1e-5) "
-            "in-context learning (ICL) forms at 3.5 to 4 million sequences, peaks at .89 and falls to .59; Flip, its "
-            "score against the weights, goes .71 to .03; CIWL, in-weights learning among the context's labels, rises "
-            "to .97 (Singh et al. 2025, Fig. 1b; one seed).")  # fmt: skip
-    points = [] if data is None else ["At the published points, over the seeds that have reached them:",
-                                      point_table(data)]  # fmt: skip
+    says = (
+        "In the published run (two layers of attention, 12,800 classes of real drawings, Adam at a constant 1e-5) "
+        "in-context learning (ICL) forms at 3.5 to 4 million sequences, peaks at .89 and falls to .59; Flip, its "
+        "score against the weights, goes .71 to .03; CIWL, in-weights learning among the context's labels, rises "
+        "to .97 (Singh et al. 2025, Fig. 1b; one seed)."
+    )
+    points = (
+        [] if data is None else ["At the published points, over the seeds that have reached them:", point_table(data)]
+    )
     parts = [] if data is None or not finished(data, count) else [rise(data), fade(data)]
-    return [Claim(
-        "0.5", "Figure 1b on features of real drawings", says,
-        f"`coopetition` on raw features of EfficientNet-Lite0, {count} seeds to 20M", RULE, parts, COMMAND,
-        [], {"figure-1b": plots.against_published(_drawn(data), published.curves(), published.points())},
-        None if parts else "running", "" if parts else progress(data, count), "" if parts else awaited(data), points,
-    )]  # fmt: skip
+    return [
+        Claim(
+            "0.5",
+            "Figure 1b on features of real drawings",
+            says,
+            f"`coopetition` on raw features of EfficientNet-Lite0, {count} seeds to 20M",
+            RULE,
+            parts,
+            COMMAND,
+            [],
+            {"figure-1b": plots.against_published(_drawn(data), published.curves(), published.points())},
+            None if parts else "running",
+            "" if parts else progress(data, count),
+            "" if parts else awaited(data),
+            points,
+        )
+    ]
 
 
 def awaited(data: pd.DataFrame | None) -> str:
     """What is not there yet, and the commands that bring it."""
-    missing = "our curves in the figure, our numbers at the published points, and a verdict" if data is None else (
-        "a verdict, and our numbers at the points that no seed has reached")  # fmt: skip
-    return (f"Not there yet: {missing}. The runs are going on. "
-            f"`python -m research collect research/sweeps/{SWEEP}.toml "
-            f"checkpoints/{SWEEP}` makes the table of what they have reached, also before they end; `make findings` "
-            "then builds these pages from it.")  # fmt: skip
+    missing = (
+        "our curves in the figure, our numbers at the published points, and a verdict"
+        if data is None
+        else ("a verdict, and our numbers at the points that no seed has reached")
+    )
+    return (
+        f"Not there yet: {missing}. The runs are going on. "
+        f"`python -m research collect research/sweeps/{SWEEP}.toml "
+        f"checkpoints/{SWEEP}` makes the table of what they have reached, also before they end; `make findings` "
+        "then builds these pages from it."
+    )
 
 
 def _file(sweep: str) -> Path:
@@ -81,8 +102,10 @@ def progress(data: pd.DataFrame | None, planned: int) -> str:
         return f"running: 0 of {planned} seeds, to 0 million sequences"
     runs = data.groupby(["condition", "seed"]).complete.all()
     planned *= data.condition.nunique()
-    return (f"running: {len(runs)} of {planned} seeds begun, {int(runs.sum())} finished, to "
-            f"{data.sequences.max() / 1e6:.1f} million sequences")  # fmt: skip
+    return (
+        f"running: {len(runs)} of {planned} seeds begun, {int(runs.sum())} finished, to "
+        f"{data.sequences.max() / 1e6:.1f} million sequences"
+    )
 
 
 def rise(data: pd.DataFrame) -> Part:
@@ -96,10 +119,16 @@ def rise(data: pd.DataFrame) -> Part:
         status = "supported"
     elif (~(near["icl"] & near["flip"] & peak)).sum() >= MOST:
         status = "contradicted"
-    said = "; ".join(f"{name} at 4.0M {_spread(at_rise[key])}, published {wanted[key]:g}"
-                     for key, name in (("icl", "ICL"), ("flip", "Flip")))  # fmt: skip
-    return Part("the rise is as published", f"{said}; ICL peaks at .8 or more in {int(peak.sum())} of {len(peak)}",
-                status, "within .1 at 4.0M; a peak of .8 in four of five")  # fmt: skip
+    said = "; ".join(
+        f"{name} at 4.0M {_spread(at_rise[key])}, published {wanted[key]:g}"
+        for key, name in (("icl", "ICL"), ("flip", "Flip"))
+    )
+    return Part(
+        "the rise is as published",
+        f"{said}; ICL peaks at .8 or more in {int(peak.sum())} of {len(peak)}",
+        status,
+        "within .1 at 4.0M; a peak of .8 in four of five",
+    )
 
 
 def fade(data: pd.DataFrame) -> Part:
@@ -116,11 +145,12 @@ def fade(data: pd.DataFrame) -> Part:
         status = "supported"
     elif stays.sum() >= MOST:
         status = "contradicted"
-    said = "; ".join(f"{label} at 15M {_spread(then[name])}, published {published.points()[name][1.5e7]:g}"
-                     for name, label in (("icl", "ICL"), ("flip", "Flip"), ("ciwl", "CIWL")))  # fmt: skip
+    said = "; ".join(
+        f"{label} at 15M {_spread(then[name])}, published {published.points()[name][1.5e7]:g}"
+        for name, label in (("icl", "ICL"), ("flip", "Flip"), ("ciwl", "CIWL"))
+    )
     between = "; the fade is there and its speed differs" if status == "inconclusive" else ""
-    return Part("the fade is as published", said + between, status,
-                "Flip at most .15, ICL .72, CIWL at least .90")
+    return Part("the fade is as published", said + between, status, "Flip at most .15, ICL .72, CIWL at least .90")
 
 
 def point_table(data: pd.DataFrame) -> str:
@@ -134,8 +164,16 @@ def point_table(data: pd.DataFrame) -> str:
                 rows.append([evaluator.upper(), short(sequences), f"{value:g}", "-", "-", "0"])
                 continue
             ours = at(mine, evaluator, sequences)
-            rows.append([evaluator.upper(), short(sequences), f"{value:g}", _spread(ours),
-                         _spread(ours - value, "{:+.3f}"), str(len(ours))])  # fmt: skip
+            rows.append(
+                [
+                    evaluator.upper(),
+                    short(sequences),
+                    f"{value:g}",
+                    _spread(ours),
+                    _spread(ours - value, "{:+.3f}"),
+                    str(len(ours)),
+                ]
+            )
     return table(["", "sequences", "published", "ours", "ours less published", "n"], rows)
 
 

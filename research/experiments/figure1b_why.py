@@ -22,10 +22,17 @@ from research.verdicts import Part, Status
 SEEDS = (0, 1, 2)
 RAW = "raw"
 TITLES = {
-    RAW: "raw features", "scaled": "scaled to norm 1", "centred": "centred", "centred-scaled": "centred, norm 1",
-    "gaussian": "Gaussian clusters of the same geometry", "spread-0.8": "spread x 0.8", "spread-1.3": "spread x 1.3",
-    "spread-1.6": "spread x 1.6", "layout-released": "released layout", "model.init-normal": "normal, not cut",
-}  # fmt: skip
+    RAW: "raw features",
+    "scaled": "scaled to norm 1",
+    "centred": "centred",
+    "centred-scaled": "centred, norm 1",
+    "gaussian": "Gaussian clusters of the same geometry",
+    "spread-0.8": "spread x 0.8",
+    "spread-1.3": "spread x 1.3",
+    "spread-1.6": "spread x 1.6",
+    "layout-released": "released layout",
+    "model.init-normal": "normal, not cut",
+}
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,15 @@ class Why:
     judged: Callable[[pd.DataFrame], Part]
 
     def claim(self) -> Claim:
-        command = (f"mechicl sweep research/sweeps/{self.sweep}.toml --data FILE && "
-                   "mechicl sweep research/sweeps/figure-1b.toml --data FILE")  # fmt: skip
+        command = (
+            f"mechicl sweep research/sweeps/{self.sweep}.toml --data FILE && "
+            "mechicl sweep research/sweeps/figure-1b.toml --data FILE"
+        )
         planned = {c.name for c in read_plan(tables.TABLES.parent / f"sweeps/{self.sweep}.toml").conditions}
         missing = sorted(set(self.needs) - planned - {RAW})
         ran = f"`coopetition` on features of real drawings, {len(SEEDS)} seeds to 20M: " + ", ".join(
-            TITLES[c] for c in self.needs)  # fmt: skip
+            TITLES[c] for c in self.needs
+        )
         if missing:
             reason = f"`research/sweeps/{self.sweep}.toml` has no condition {', '.join(missing)} yet"
             return Claim(self.key, self.title, self.says, ran, self.rule, (), command, (), {}, "not run yet", reason)
@@ -57,12 +67,20 @@ class Why:
         none = f"no run of `research/sweeps/{self.sweep}.toml` is collected yet"
         reason = _progress(data, len(self.needs)) if begun else none
         return Claim(
-            self.key, self.title, self.says, ran, self.rule, [self.judged(data)] if whole else [], command,
+            self.key,
+            self.title,
+            self.says,
+            ran,
+            self.rule,
+            [self.judged(data)] if whole else [],
+            command,
             [] if done is None or done.empty else [_summary(done, self.needs)],
             {f"figure-1b-{self.key.split('.')[1]}": plots.curves(data, {c: TITLES[c] for c in self.needs})}
-            if whole else {},
-            None if whole else "running" if begun else "not run yet", "" if whole else reason,
-        )  # fmt: skip
+            if whole
+            else {},
+            None if whole else "running" if begun else "not run yet",
+            "" if whole else reason,
+        )
 
 
 def claims() -> list[Claim]:
@@ -90,8 +108,15 @@ def _summary(found: pd.DataFrame, needs: tuple[str, ...]) -> str:
     for name in needs:
         icl, flip = (found[(found.condition == name) & (found.evaluator == e)] for e in ("icl", "flip"))
         if len(icl):
-            rows.append([TITLES[name], spread(icl.highest), spread(icl.final_value), spread(flip.highest),
-                         spread_times(flip.half_decay)])  # fmt: skip
+            rows.append(
+                [
+                    TITLES[name],
+                    spread(icl.highest),
+                    spread(icl.final_value),
+                    spread(flip.highest),
+                    spread_times(flip.half_decay),
+                ]
+            )
     return table(["", "ICL, highest", "ICL, end", "Flip, highest", "Flip half-decay"], rows)
 
 
@@ -103,7 +128,7 @@ def formed(data: pd.DataFrame, condition: str) -> pd.Series:
 
 def pattern(forms: tuple[str, ...], not_in: tuple[str, ...]) -> Callable[[pd.DataFrame], bool]:
     """ICL forms in every run of some conditions, and in none of others."""
-    return lambda data: (all(formed(data, c).all() for c in forms) and not any(formed(data, c).any() for c in not_in))
+    return lambda data: all(formed(data, c).all() for c in forms) and not any(formed(data, c).any() for c in not_in)
 
 
 SIZE = pattern((RAW, "centred"), ("scaled", "centred-scaled"))
@@ -113,8 +138,11 @@ MEAN = pattern((RAW, "scaled"), ("centred", "centred-scaled"))
 def _decides(mine: Callable[[pd.DataFrame], bool], other: Callable[[pd.DataFrame], bool]) -> Callable:
     def judged(data: pd.DataFrame) -> Part:
         status: Status = "supported" if mine(data) else "contradicted" if other(data) else "inconclusive"
-        said = "; ".join(f"{TITLES[c]} {int(f.sum())} of {len(f)}" for c in (RAW, "centred", "scaled", "centred-scaled")
-                         for f in [formed(data, c)])  # fmt: skip
+        said = "; ".join(
+            f"{TITLES[c]} {int(f.sum())} of {len(f)}"
+            for c in (RAW, "centred", "scaled", "centred-scaled")
+            for f in [formed(data, c)]
+        )
         return Part("ICL reaches .8", said, status, "in the runs that the rule names, and in no others")
 
     return judged
@@ -126,8 +154,13 @@ def geometry(data: pd.DataFrame) -> Part:
     difference = (flip["gaussian"] - flip[RAW]).dropna()
     near, forms = abs(difference.median()) <= 0.1, formed(data, "gaussian")
     status: Status = "supported" if near and forms.all() else "contradicted" if not forms.any() else "inconclusive"
-    return Part("as the features do", f"ICL reaches .8 in {int(forms.sum())} of {len(forms)}; Flip at 4.0M, Gaussian "
-                f"less features {spread(difference)}", status, "in all; within .1")  # fmt: skip
+    return Part(
+        "as the features do",
+        f"ICL reaches .8 in {int(forms.sum())} of {len(forms)}; Flip at 4.0M, Gaussian "
+        f"less features {spread(difference)}",
+        status,
+        "in all; within .1",
+    )
 
 
 def half_decay(data: pd.DataFrame, condition: str) -> pd.Series:
@@ -149,8 +182,12 @@ def matching(data: pd.DataFrame) -> Part:
     elif later == len(SEEDS):
         status = "contradicted"
     said = "; ".join(f"{TITLES[c]} {spread_times(times[c])}" for c in order)
-    return Part("Flip's half-decay", f"{said}; in order in {monotone} of {len(times)} seeds", status,
-                "sooner the wider the spread")
+    return Part(
+        "Flip's half-decay",
+        f"{said}; in order in {monotone} of {len(times)} seeds",
+        status,
+        "sooner the wider the spread",
+    )
 
 
 def layout(data: pd.DataFrame) -> Part:
@@ -175,40 +212,80 @@ def initialisation(data: pd.DataFrame) -> Part:
     elif (change >= over).sum() == len(SEEDS):
         status = "contradicted"
     width = short(over) if np.isfinite(over) else "-"
-    return Part("change of Flip's half-decay", f"{spread_times(change)}, where seeds span {width}", status,
-                "less than the seeds span")
+    return Part(
+        "change of Flip's half-decay",
+        f"{spread_times(change)}, where seeds span {width}",
+        status,
+        "less than the seeds span",
+    )
 
 
 _INPUTS = (RAW, "scaled", "centred", "centred-scaled")
 _OURS = "Ours, to be tested: "
 WHY = (
-    Why("0.6", "What decides whether ICL forms: the size of the input",
+    Why(
+        "0.6",
+        "What decides whether ICL forms: the size of the input",
         _OURS + "with inputs of norm 1 the embedding is too small to be learned from at a rate of 1e-5.",
-        "figure-1b-input", _INPUTS, "(comments of the sweep) ICL reaches .8 in each of three seeds raw and centred, "
+        "figure-1b-input",
+        _INPUTS,
+        "(comments of the sweep) ICL reaches .8 in each of three seeds raw and centred, "
         "and in none scaled to norm 1. Contradicted where it does so raw and scaled and in none that is centred. Other "
-        "patterns: inconclusive.", _decides(SIZE, MEAN)),
-    Why("0.7", "What decides whether ICL forms: the common mean of the inputs",
+        "patterns: inconclusive.",
+        _decides(SIZE, MEAN),
+    ),
+    Why(
+        "0.7",
+        "What decides whether ICL forms: the common mean of the inputs",
         _OURS + "the large mean that all raw features share moves every embedding at once.",
-        "figure-1b-input", _INPUTS, "(comments of the sweep) ICL reaches .8 in each of three seeds raw and scaled to "
+        "figure-1b-input",
+        _INPUTS,
+        "(comments of the sweep) ICL reaches .8 in each of three seeds raw and scaled to "
         "norm 1, and in none that is centred. Contradicted where it does so raw and centred and in none that is "
-        "scaled. Other patterns: inconclusive.", _decides(MEAN, SIZE)),
-    Why("0.8", "Is it the geometry? Gaussian clusters in place of drawings",
+        "scaled. Other patterns: inconclusive.",
+        _decides(MEAN, SIZE),
+    ),
+    Why(
+        "0.8",
+        "Is it the geometry? Gaussian clusters in place of drawings",
         _OURS + "beyond norm, common mean and participation ratio, what the drawings look like does not matter.",
-        "figure-1b-input", (RAW, "gaussian"), "(comments of the sweep) on Gaussian clusters of the same norm, mean and "
+        "figure-1b-input",
+        (RAW, "gaussian"),
+        "(comments of the sweep) on Gaussian clusters of the same norm, mean and "
         "participation ratio ICL reaches .8, and Flip at 4.0 million lies within .1 of the features'. Contradicted "
-        "where ICL reaches .8 in no seed.", geometry),
-    Why("0.9", "What sets the speed of the fade: matching",
+        "where ICL reaches .8 in no seed.",
+        geometry,
+    ),
+    Why(
+        "0.9",
+        "What sets the speed of the fade: matching",
         _OURS + "the worse two exemplars of a class match, the sooner Flip decays.",
-        "figure-1b-speed", ("spread-0.8", RAW, "spread-1.3", "spread-1.6"), "(comments of the sweep) Flip's half-decay "
+        "figure-1b-speed",
+        ("spread-0.8", RAW, "spread-1.3", "spread-1.6"),
+        "(comments of the sweep) Flip's half-decay "
         "comes sooner the wider the spread, in order in at least two of three seeds, and in all three sooner with "
-        "1.6 than with .8. Contradicted where it comes later in all three.", matching),
-    Why("0.10", "What sets the speed of the fade: the layout of classes",
+        "1.6 than with .8. Contradicted where it comes later in all three.",
+        matching,
+    ),
+    Why(
+        "0.10",
+        "What sets the speed of the fade: the layout of classes",
         _OURS + "the released layout of classes matches better, so Flip decays later than in ours.",
-        "figure-1b-speed", (RAW, "layout-released"), "(comments of the sweep) Flip's half-decay comes later in all "
-        "three seeds. Contradicted where it comes sooner in all three.", layout),
-    Why("0.11", "What sets the speed of the fade: the initialisation",
+        "figure-1b-speed",
+        (RAW, "layout-released"),
+        "(comments of the sweep) Flip's half-decay comes later in all "
+        "three seeds. Contradicted where it comes sooner in all three.",
+        layout,
+    ),
+    Why(
+        "0.11",
+        "What sets the speed of the fade: the initialisation",
         _OURS + "an initial normal that is not cut at two standard deviations changes little.",
-        "figure-1b-speed", (RAW, "model.init-normal"), "(comments of the sweep) it changes Flip's half-decay in "
+        "figure-1b-speed",
+        (RAW, "model.init-normal"),
+        "(comments of the sweep) it changes Flip's half-decay in "
         "every seed by less than the seeds of the published initialisation differ by. Contradicted where it changes "
-        "it by as much or more in all three.", initialisation),
-)  # fmt: skip
+        "it by as much or more in all three.",
+        initialisation,
+    ),
+)

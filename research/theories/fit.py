@@ -44,9 +44,14 @@ def on_grid(curves: Curves, grid: np.ndarray = GRID) -> dict[str, np.ndarray]:
 
 
 def fit(
-    account: Account, runs: Mapping[int, Curves], starts: Sequence[Parameters] = (), draws: int = 300,
-    refined: int = 4, seed: int = 0, max_nfev: int = 60,
-) -> Fit:  # fmt: skip
+    account: Account,
+    runs: Mapping[int, Curves],
+    starts: Sequence[Parameters] = (),
+    draws: int = 300,
+    refined: int = 4,
+    seed: int = 0,
+    max_nfev: int = 60,
+) -> Fit:
     """Fit to untreated runs.
 
     Args:

@@ -59,8 +59,14 @@ def trajectory(account: Account, p: Params, condition: Condition, times: np.ndar
         ends = inside if len(inside) and inside[-1] == right else np.append(inside, right)
         clock = [learning_time(float(t)) for t in (left, *ends)]
         offer = condition.offer_at(left)
-        path = odeint(lambda y, _, offer=offer: account.rates(y.tolist(), p, offer), state, clock,
-                      rtol=1e-6, atol=1e-9, mxstep=5000)  # fmt: skip
+        path = odeint(
+            lambda y, _, offer=offer: account.rates(y.tolist(), p, offer),
+            state,
+            clock,
+            rtol=1e-6,
+            atol=1e-9,
+            mxstep=5000,
+        )
         out.append(path[1 : 1 + len(inside)])
         state = path[-1].tolist()
     return np.concatenate(out)

@@ -39,10 +39,14 @@ def phase_errors(predicted: OnGrid, measured: OnGrid, grid: np.ndarray) -> list[
         truth = phase_times(grid, np.asarray(measured[evaluator]), _CHANCE)
         for name in names:
             g, t = getattr(guess, name), getattr(truth, name)
-            rows.append({
-                "evaluator": evaluator, "name": name, "octaves": _octaves(g, t),
-                "present": float((g is None) == (t is None)),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "evaluator": evaluator,
+                    "name": name,
+                    "octaves": _octaves(g, t),
+                    "present": float((g is None) == (t is None)),
+                }
+            )
     return rows
 
 

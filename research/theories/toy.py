@@ -39,8 +39,13 @@ def vectors(seed: int = SEED, dim: int = DIM) -> tuple[Vectors, Vectors]:
     return dict(zip(KEYS, start, strict=True)), dict(zip(KEYS, target, strict=True))
 
 
-def train(start: Vectors, target: Vectors, clamped: Collection[str] = (), steps: int = STEPS, rate: float = RATE,
-          ) -> np.ndarray:  # fmt: skip
+def train(
+    start: Vectors,
+    target: Vectors,
+    clamped: Collection[str] = (),
+    steps: int = STEPS,
+    rate: float = RATE,
+) -> np.ndarray:
     """The loss before each of `steps` updates and after the last, [steps + 1].
 
     Args:

@@ -41,9 +41,17 @@ def begun(tmp_path_factory):
 
 
 def test_every_analysis_answers_its_question(found):
-    assert tuple(found) == analyses.NAMES == (
-        "transience", "induction_heads", "attention_over_time", "head_ablations", "circuits",
-    )  # fmt: skip
+    assert (
+        tuple(found)
+        == analyses.NAMES
+        == (
+            "transience",
+            "induction_heads",
+            "attention_over_time",
+            "head_ablations",
+            "circuits",
+        )
+    )
     for name, findings in found.items():
         assert findings.name == name
         assert findings.question.endswith("?")
@@ -150,7 +158,8 @@ def test_a_head_is_called_something_only_where_it_stands_out(tmp_path):
     assert "the strongest previous-token head is L0H1 (previous-token score at labels 1.00" in text[2]
     assert "1 of 8 heads are above both" in text[2]
     table = analyses.induction_heads.attention_scores(
-        write_series(tmp_path / "even", config, {5: _evenly(circuit)}), progress=False)  # fmt: skip
+        write_series(tmp_path / "even", config, {5: _evenly(circuit)}), progress=False
+    )
     untrained = dict.fromkeys(table.metric, 0.0)
     for metric, what in (("induction_strength", "an induction head"), ("label_to_exemplar", "a previous-token head")):
         rows = table[(table.evaluator == "flip")]
@@ -222,8 +231,10 @@ def test_head_ablations_find_the_circuit_and_nothing_else(found, known_series):
         assert at(10, evaluator, "intact") == at(10, evaluator, "ICL heads") == at(10, evaluator, "random heads")
     (cut,) = at(5, "icl", "ICL heads")
     others = "1.000 (1.000 to 1.000, 9 sets)"  # of one head of each layer, three others there
-    said = ("Removing them at ICL's peak (without others: all 9 other sets of the same layers and size (median, "
-            "range)): ICL 1.000")  # fmt: skip
+    said = (
+        "Removing them at ICL's peak (without others: all 9 other sets of the same layers and size (median, "
+        "range)): ICL 1.000"
+    )
     assert f"{said} → {cut:.3f}, without others {others}" in findings.text[1]
     assert f"IWL 1.000 → 1.000, without others {others}" in findings.text[2]
     assert "2 of 8 heads cost more than .05" in findings.text[3]
@@ -239,6 +250,7 @@ def test_zero_and_mean_ablations_are_their_own(found, known_series):
     for kind in ("zero", "mean"):
         alone = known_series.evaluate([5], ["icl", "flip", "ciwl"], AblateHeads(heads=(INDUCTION_HEAD,), kind=kind))
         for evaluator in ("icl", "flip", "ciwl"):
+
             def pick(t, evaluator=evaluator, kind=kind):
                 where = (t.step == 5) & (t.evaluator == evaluator) & (t.metric == "in_context_acc")
                 return t[where & (t.intervention == f"{kind} L1H2")].value.item()
@@ -280,10 +292,17 @@ def test_random_sets_are_distinct_fixed_and_matched_by_layer():
     assert random_sets(ModelConfig(n_layers=1, n_heads=1), ((0, 0),)) == []  # taking out nothing is no control
 
 
-@pytest.mark.parametrize(("layers", "heads", "chosen", "sets"), [
-    (1, 8, ((0, 0),), 7), (2, 8, ((0, 0), (1, 0)), CONTROLS), (1, 4, ((0, 0), (0, 1)), 1), (2, 4, ((0, 1), (1, 2)), 9),
-    (1, 7, ((0, 0), (0, 1), (0, 2)), 4), (3, 4, ((0, 0), (0, 1), (0, 2), (0, 3)), CONTROLS),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("layers", "heads", "chosen", "sets"),
+    [
+        (1, 8, ((0, 0),), 7),
+        (2, 8, ((0, 0), (1, 0)), CONTROLS),
+        (1, 4, ((0, 0), (0, 1)), 1),
+        (2, 4, ((0, 1), (1, 2)), 9),
+        (1, 7, ((0, 0), (0, 1), (0, 2)), 4),
+        (3, 4, ((0, 0), (0, 1), (0, 2), (0, 3)), CONTROLS),
+    ],
+)
 def test_there_are_twenty_controls_or_every_one_that_exists(layers, heads, chosen, sets):
     got = random_sets(ModelConfig(n_layers=layers, n_heads=heads, d_model=8 * heads), chosen)
     assert len(set(got)) == len(got) == sets
@@ -317,13 +336,26 @@ def test_a_single_heads_loss_is_named_only_where_it_is_sure(found):
     assert "the single head whose loss costs ICL most is L" in found["head_ablations"].text[3]
     assert "for 2 of 8 heads a loss is sure" in found["head_ablations"].text[3]
     assert "no single head's loss is sure to cost ICL anything" in found["head_ablations"].text[4]
-    rows = pd.DataFrame({"layer": 0, "head": range(16), "effect": [-0.03] + [0.0] * 15,
-                         "effect_low": -0.055, "effect_high": [-0.005] + [0.02] * 15})  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "layer": 0,
+            "head": range(16),
+            "effect": [-0.03] + [0.0] * 15,
+            "effect_low": -0.055,
+            "effect_high": [-0.005] + [0.02] * 15,
+        }
+    )
     assert "the single head" in _costliest(rows[:1])
     assert "no single head's loss is sure" in _costliest(rows)  # the worst of 16
     assert "0 of 9 other sets cost as much" in found["head_ablations"].text[5]
-    group = pd.DataFrame({"condition": ["ICL heads", "random heads"], "effect": [-0.01, -0.02],
-                          "effect_low": -0.03, "effect_high": [0.01, -0.01]})  # fmt: skip
+    group = pd.DataFrame(
+        {
+            "condition": ["ICL heads", "random heads"],
+            "effect": [-0.01, -0.02],
+            "effect_low": -0.03,
+            "effect_high": [0.01, -0.01],
+        }
+    )
     assert "not shown to matter" in _against_others(group)
     assert "1 of 1 other sets cost as much" in _against_others(group.assign(effect_high=-0.001))
 

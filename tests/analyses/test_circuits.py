@@ -28,8 +28,16 @@ def test_moments(known_series, tiny_series):
 def test_the_table(found):
     assert list(found.table.columns)[: len(COLUMNS)] == list(COLUMNS)
     assert {"topic", "condition", "effect"} <= set(found.table.columns)
-    assert set(found.table.topic) == {"heads", "correlations", "crossed", "subspaces", "removal", "halves", "parts",
-                                      "times"}  # fmt: skip
+    assert set(found.table.topic) == {
+        "heads",
+        "correlations",
+        "crossed",
+        "subspaces",
+        "removal",
+        "halves",
+        "parts",
+        "times",
+    }
     assert set(found.figures) == {"heads", "crossed", "subspaces", "removal", "halves", "back", "late"}
 
 

@@ -23,11 +23,17 @@ def test_what_a_line_names():
     assert asked("L0H5,L1H3", "mean", "v,k", "1") == Together(parts=(heads, AblateMLPs(layers=(1,), kind="mean")))
 
 
-@pytest.mark.parametrize(("given", "words"), [
-    ({}, "say what to ablate"), ({"heads": "0.5"}, "as L0H5,L1H3"), ({"heads": "L0H1", "hold": "x"}, "hold"),
-    ({"mlp": "a"}, "--mlp 1"),
-    ({"hold": "k", "mlp": "1"}, "goes with --heads"), ({"heads": "L0H1", "kind": "x"}, "kind"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "say what to ablate"),
+        ({"heads": "0.5"}, "as L0H5,L1H3"),
+        ({"heads": "L0H1", "hold": "x"}, "hold"),
+        ({"mlp": "a"}, "--mlp 1"),
+        ({"hold": "k", "mlp": "1"}, "goes with --heads"),
+        ({"heads": "L0H1", "kind": "x"}, "kind"),
+    ],
+)
 def test_what_it_cannot_name_is_refused(given, words):
     with pytest.raises(ConfigError, match=words):
         asked(**given)
@@ -72,12 +78,16 @@ def test_the_command_prints_and_saves(known_series, tmp_path, capsys, suffix):
     assert {"zero L0H1", "intact"} < set(saved.intervention)
 
 
-@pytest.mark.parametrize(("line", "said"), [
-    (["--position", "match_label:1"], "zero match_label before L1"), (["--patch", "L1H2"], "patch L1H2"),
-    (["--graft", "ov.1@0"], "graft ov.1 from step 0"),
-    (["--without-subspace", "flip"], "of 8 random sets of as many random directions"),
-    (["--graft", "embeddings@0", "--heads", "L1H2"], "graft embeddings from step 0 + zero L1H2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["--position", "match_label:1"], "zero match_label before L1"),
+        (["--patch", "L1H2"], "patch L1H2"),
+        (["--graft", "ov.1@0"], "graft ov.1 from step 0"),
+        (["--without-subspace", "flip"], "of 8 random sets of as many random directions"),
+        (["--graft", "embeddings@0", "--heads", "L1H2"], "graft embeddings from step 0 + zero L1H2"),
+    ],
+)
 def test_each_takes_icl_from_the_circuit_and_its_controls_do_not(known_series, capsys, line, said):
     cli.main(["ablate", str(known_series.root), "--step", "5", "--n", "100", *line])
     out = capsys.readouterr().out
@@ -87,12 +97,20 @@ def test_each_takes_icl_from_the_circuit_and_its_controls_do_not(known_series, c
     assert all(abs(float(x)) < 0.1 for x in controls)
 
 
-@pytest.mark.parametrize(("line", "words"), [
-    (["--position", ":1"], "as match_label:1"), (["--graft", "qk.1"], "as qk.1@1400"),
-    (["--without-subspace", "icl"], "flip, ciwl, iwl"), (["--patch", "L1"], "--patch L1"),
-    (["--heads", "L0H9"], "there is no head L0H9"), (["--mlp", "1"], "no MLP in layer 1"), ([], "say what to ablate"),
-    (["--heads", "L0H1", "--step", "7"], "step"), (["--heads", "L0H1", "--out", "x.txt"], ".csv or .parquet"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["--position", ":1"], "as match_label:1"),
+        (["--graft", "qk.1"], "as qk.1@1400"),
+        (["--without-subspace", "icl"], "flip, ciwl, iwl"),
+        (["--patch", "L1"], "--patch L1"),
+        (["--heads", "L0H9"], "there is no head L0H9"),
+        (["--mlp", "1"], "no MLP in layer 1"),
+        ([], "say what to ablate"),
+        (["--heads", "L0H1", "--step", "7"], "step"),
+        (["--heads", "L0H1", "--out", "x.txt"], ".csv or .parquet"),
+    ],
+)
 def test_what_cannot_be_is_one_message(known_series, capsys, line, words):
     with pytest.raises(SystemExit) as ended:
         cli.main(["ablate", str(known_series.root), *line])

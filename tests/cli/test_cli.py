@@ -269,9 +269,10 @@ def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
     series = open_series(tmp_path / "checkpoints" / "tiny-run_n_layers-1_l2_form-decoupled")
     plain = tiny_recipe()
     assert series.config == dataclasses.replace(
-        plain, model=dataclasses.replace(plain.model, n_layers=1),
+        plain,
+        model=dataclasses.replace(plain.model, n_layers=1),
         optim=dataclasses.replace(plain.optim, l2_form="decoupled"),
-    )  # fmt: skip
+    )
     assert "holds a run already" in refused(*set_two)
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seeds", "0,1", "--quiet")[0] == 0
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seed", "2", "--quiet")[0] == 0
@@ -279,8 +280,10 @@ def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--out", tmp_path / "here", "--quiet")[0] == 0
     assert open_series(tmp_path / "here").config.bank.eps == 0.5
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {
-        "tiny-run_n_layers-1_l2_form-decoupled", *(f"tiny-run_eps-0.5-s{s}" for s in range(3)), "mine",
-    }  # fmt: skip
+        "tiny-run_n_layers-1_l2_form-decoupled",
+        *(f"tiny-run_eps-0.5-s{s}" for s in range(3)),
+        "mine",
+    }
     assert open_series(tmp_path / "checkpoints" / "mine").config.name == "mine"
 
 
@@ -447,9 +450,13 @@ def test_show_several(run, tiny_series, known_series):
 def test_what_is_not_a_run_is_refused_by_every_verb(refused, tmp_path, tiny_series):
     beside = tiny_series.root.parent / "tyni"
     for line in (
-        ["analyze", beside], ["report", beside], ["verify", beside], ["show", beside],
-        ["densify", beside, "--from", "0", "--to", "1", "--every", "1"], ["train", "--resume", beside],
-    ):  # fmt: skip
+        ["analyze", beside],
+        ["report", beside],
+        ["verify", beside],
+        ["show", beside],
+        ["densify", beside, "--from", "0", "--to", "1", "--every", "1"],
+        ["train", "--resume", beside],
+    ):
         message = refused(*line)
         assert message.startswith(f"{beside} is not a run: it has no manifest.json.")
         assert "Runs beside it: tiny" in message

@@ -43,8 +43,7 @@ def some_weights(config: Config, seed: int = 0, dtype: torch.dtype = torch.float
     """Far from init: every bias and LayerNorm too, and scores large enough to matter."""
     rng = torch.Generator().manual_seed(seed)
     return {
-        name: w.to(dtype) + 0.3 * torch.randn(w.shape, generator=rng, dtype=dtype)
-        for name, w in init(config).items()
+        name: w.to(dtype) + 0.3 * torch.randn(w.shape, generator=rng, dtype=dtype) for name, w in init(config).items()
     }
 
 
@@ -56,9 +55,12 @@ def close(got: Tensor, want: Tensor, note: str = "") -> None:
     rtol, atol = TOLERANCE[want.dtype]
     assert got.dtype == want.dtype
     torch.testing.assert_close(
-        got, want, rtol=rtol, atol=atol * (1 + want[want.isfinite()].abs().max()).item(),
+        got,
+        want,
+        rtol=rtol,
+        atol=atol * (1 + want[want.isfinite()].abs().max()).item(),
         msg=lambda m: f"{note}: {m}",
-    )  # fmt: skip
+    )
 
 
 def engine_hooks(model: ICLTransformer, batch: Batch) -> dict[str, Tensor]:
@@ -78,8 +80,14 @@ def test_parity_at_every_hook_point(kind, dtype):
     out = forward(pack(weights), batch, config.model, capture=want, query_only=False)
     assert out.acts.keys() == want.keys()
     for layer in range(config.model.n_layers):
-        for hook in ("attn.hook_q", "attn.hook_attn_scores", "attn.hook_pattern", "attn.hook_z",
-                     "hook_attn_out", "hook_resid_post"):  # fmt: skip
+        for hook in (
+            "attn.hook_q",
+            "attn.hook_attn_scores",
+            "attn.hook_pattern",
+            "attn.hook_z",
+            "hook_attn_out",
+            "hook_resid_post",
+        ):
             assert f"blocks.{layer}.{hook}" in want
         assert (f"blocks.{layer}.mlp.hook_post" in want) == config.model.has_mlp(layer)
     assert ("hook_encoder" in want) == (kind == "conv")
@@ -185,6 +193,7 @@ def edit_pair(shape: tuple[int, ...], kind: str) -> Edit:
 
 def query_part(edit: Edit, axis: int) -> Edit:
     """The same edit for a layer that computes the query's position alone."""
+
     def last(x):
         return x if isinstance(x, float) else x.narrow(axis, x.shape[axis] - 1, 1)
 
@@ -295,10 +304,15 @@ def test_conditions_of_patterns_and_of_added_values():
 @pytest.mark.parametrize(
     "name",
     [
-        "blocks.2.attn.hook_z", "blocks.0.mlp.hook_post", "blocks.0.hook_resid_mid", "hook_embde",
-        "blocks.0.attn.hook_rot_q", "blocks.0.attn.hook_result", "",
+        "blocks.2.attn.hook_z",
+        "blocks.0.mlp.hook_post",
+        "blocks.0.hook_resid_mid",
+        "hook_embde",
+        "blocks.0.attn.hook_rot_q",
+        "blocks.0.attn.hook_result",
+        "",
     ],
-)  # fmt: skip
+)
 def test_hooks_that_do_not_run_raise(name):
     config = make("attention-only")
     params, batch = pack(some_weights(config)), some_batch(config)

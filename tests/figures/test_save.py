@@ -49,10 +49,13 @@ needs_kaleido = pytest.mark.skipif(importlib.util.find_spec("kaleido") is None, 
 
 
 @needs_kaleido
-@pytest.mark.parametrize(("error", "said"), [
-    ("ChromeNotFoundError", "Chrome or Chromium, and neither was found: install one"),
-    ("BrowserFailedError", "the browser that draws pictures failed: no display"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("ChromeNotFoundError", "Chrome or Chromium, and neither was found: install one"),
+        ("BrowserFailedError", "the browser that draws pictures failed: no display"),
+    ],
+)
 def test_without_a_browser_the_error_says_what_to_install(tmp_path, monkeypatch, error, said):
     import kaleido
     import kaleido.errors
@@ -67,8 +70,9 @@ def test_without_a_browser_the_error_says_what_to_install(tmp_path, monkeypatch,
 
 
 @needs_kaleido
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k not in ("png", "svg", "pdf")))
-                                  for k in PICTURES])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k not in ("png", "svg", "pdf"))) for k in PICTURES]
+)
 def test_every_picture_of_a_real_browser(tmp_path, kind):
     try:
         path = mechicl.save_figure(FIGURE, tmp_path / f"x.{kind}", scale=2)

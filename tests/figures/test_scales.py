@@ -57,8 +57,9 @@ def test_the_simulation_finds_the_greys_of_the_palette_that_was():
     assert apart("#009E73", "#7F7F7F") > 40
 
 
-@pytest.mark.parametrize(("seen", "least"), [("normal", 20), ("deuteranopia", 20), ("protanopia", 20),
-                                             ("tritanopia", 14)])
+@pytest.mark.parametrize(
+    ("seen", "least"), [("normal", 20), ("deuteranopia", 20), ("protanopia", 20), ("tritanopia", 14)]
+)
 def test_every_two_evaluators_differ_for_every_reader(seen, least):
     for a, b in itertools.chain.from_iterable(itertools.combinations(names, 2) for names in TOGETHER):
         assert apart(COLOURS[a], COLOURS[b], seen) > least, (a, b)
@@ -116,7 +117,18 @@ def test_numbers_read_on_their_ground(meaning, theme):
 
 def test_a_limit_is_the_largest_value_rounded_up():
     assert [fitted([x], 0.01) for x in (0.0, 0.004, 0.011, -0.12, 0.15, 0.151, -0.34, 0.51, 0.71, 3.2, -12)] == [
-        0.01, 0.01, 0.015, 0.15, 0.15, 0.2, 0.5, 0.7, 1.0, 5.0, 15.0]  # fmt: skip
+        0.01,
+        0.01,
+        0.015,
+        0.15,
+        0.15,
+        0.2,
+        0.5,
+        0.7,
+        1.0,
+        5.0,
+        15.0,
+    ]
     assert fitted([], 0.05) == fitted([float("nan")], 0.05) == 0.05
     rng = np.random.default_rng(0)
     for x in 10 ** rng.uniform(-3, 3, 200):

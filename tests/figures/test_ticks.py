@@ -24,9 +24,12 @@ def test_any_axis_has_two_ticks_inside(low, ratio):
 
 @pytest.mark.parametrize(
     ("low", "high", "says"),
-    [(2000, 9000, ["2k", "4k", "6k", "8k"]), (1200, 30_000, ["2k", "5k", "10k", "20k"]),
-     (16, 960, ["20", "50", "100", "200", "500"])],
-)  # fmt: skip
+    [
+        (2000, 9000, ["2k", "4k", "6k", "8k"]),
+        (1200, 30_000, ["2k", "5k", "10k", "20k"]),
+        (16, 960, ["20", "50", "100", "200", "500"]),
+    ],
+)
 def test_ticks_are_round_numbers(low, high, says):
     assert log_ticks(low, high)["ticktext"] == says
 

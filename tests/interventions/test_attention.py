@@ -100,11 +100,16 @@ def test_hotter_heads_copy_less(known_series):
     assert values[0] > values[1] > values[2] > 0.5
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda: ClampMatch(heads=((1, 0),), strength=1.1), lambda: ClampMatch(heads=((1, 0),), strength=float("nan")),
-    lambda: Temper(heads=((1, 0),), temperature=0.0), lambda: Temper(heads=((1, 0),), temperature=-1.0),
-    lambda: Temper(heads=(1, 0), temperature=1.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: ClampMatch(heads=((1, 0),), strength=1.1),
+        lambda: ClampMatch(heads=((1, 0),), strength=float("nan")),
+        lambda: Temper(heads=((1, 0),), temperature=0.0),
+        lambda: Temper(heads=((1, 0),), temperature=-1.0),
+        lambda: Temper(heads=(1, 0), temperature=1.0),
+    ],
+)
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(ConfigError, match="expected"):
         wrong()

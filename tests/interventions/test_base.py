@@ -71,9 +71,12 @@ def test_one_of_ones_own_is_evaluated_like_all_others(tiny_series):
 
 def test_every_condition_is_in_the_table_with_its_baseline_and_place(tiny_series):
     conditions = [
-        RemoveDirectPath(), only_direct_path(tiny_series.config.model), Temper(heads=((1, 0),), temperature=2.0),
-        ClampMatch(heads=((1, 1),), strength=0.25), AblateHeads(heads=((0, 0),), hold=("q", "v")),
-    ]  # fmt: skip
+        RemoveDirectPath(),
+        only_direct_path(tiny_series.config.model),
+        Temper(heads=((1, 0),), temperature=2.0),
+        ClampMatch(heads=((1, 1),), strength=0.25),
+        AblateHeads(heads=((0, 0),), hold=("q", "v")),
+    ]
     table = tiny_series.evaluate([20, 60], ["icl", "ciwl"], conditions)
     for condition in conditions:
         rows = table[table.intervention == str(condition)]

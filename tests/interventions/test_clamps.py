@@ -112,12 +112,15 @@ def test_beside_other_conditions_of_their_kind():
     assert not torch.allclose(alone[0], alone[1])
 
 
-@pytest.mark.parametrize(("kind", "wrong", "message"), [
-    ("three-layers-mlp", ClampLayer(), "this model has 3 layers, with an MLP in the first"),
-    ("plain", ClampCopy(head=(0, 1)), "L0H1 is no head of the last layer: expected L1H0 to L1H3"),
-    ("plain", ClampCopy(head=(1, 4)), "L1H4 is no head"),
-    ("plain", Together(parts=(ClampCopy(head=(1, 0)), ClampCopy(head=(1, 1)))), "read from one head, not from 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "wrong", "message"),
+    [
+        ("three-layers-mlp", ClampLayer(), "this model has 3 layers, with an MLP in the first"),
+        ("plain", ClampCopy(head=(0, 1)), "L0H1 is no head of the last layer: expected L1H0 to L1H3"),
+        ("plain", ClampCopy(head=(1, 4)), "L1H4 is no head"),
+        ("plain", Together(parts=(ClampCopy(head=(1, 0)), ClampCopy(head=(1, 1)))), "read from one head, not from 2"),
+    ],
+)
 def test_what_cannot_be_is_refused(kind, wrong, message):
     with pytest.raises(ConfigError, match=message):
         wrong.check(make(kind).model)

@@ -32,10 +32,12 @@ def test_only_the_circuit_s_own_edges_carry_icl(known_series, edge):
 
 def test_where_it_is_cut_matters(known_series):
     layer, head = INDUCTION_HEAD
-    cuts = [CutEdges(edges=("query->match_label",), heads=(INDUCTION_HEAD,)),
-            CutEdges(edges=("query->match_label",), heads=((layer, head - 1),)),
-            CutEdges(edges=("query->match_label",), layers=(0,)),
-            CutEdges(edges=("previous",), heads=(PREVIOUS_TOKEN_HEAD,))]  # fmt: skip
+    cuts = [
+        CutEdges(edges=("query->match_label",), heads=(INDUCTION_HEAD,)),
+        CutEdges(edges=("query->match_label",), heads=((layer, head - 1),)),
+        CutEdges(edges=("query->match_label",), layers=(0,)),
+        CutEdges(edges=("previous",), heads=(PREVIOUS_TOKEN_HEAD,)),
+    ]
     found = known_series.evaluate([5], ["icl"], cuts, metrics=None).set_index("intervention").value
     own, beside, before, previous = (found[str(cut)] for cut in cuts)
     assert own < 0.1
@@ -67,10 +69,16 @@ def test_roles_cover_every_position_once(tiny_series):
     assert torch.equal(roles["match_label"] | roles["other_label"], roles["label"])
 
 
-@pytest.mark.parametrize(("edge", "said"), [
-    ("query->labels", "match_label"), ("qury->label", "query"), ("before", "previous"), ("query->9", "0 to 4"),
-    ("query->query,query->exemplar,query->label", "see nothing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("edge", "said"),
+    [
+        ("query->labels", "match_label"),
+        ("qury->label", "query"),
+        ("before", "previous"),
+        ("query->9", "0 to 4"),
+        ("query->query,query->exemplar,query->label", "see nothing"),
+    ],
+)
 def test_what_is_no_edge_is_refused_with_those_there_are(tiny_series, edge, said):
     with pytest.raises(ConfigError, match=said):
         tiny_series.evaluate([60], ["flip"], asked(edge=edge), n=20)

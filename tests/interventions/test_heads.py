@@ -324,8 +324,13 @@ def test_heads_that_are_no_pairs_are_refused_by_name(heads):
 
 def test_heads_may_be_any_pairs_of_whole_numbers():
     wanted = AblateHeads(heads=((0, 1), (1, 3)))
-    for heads in ([[1, 3], [0, 1]], np.array([[0, 1], [1, 3]]), {(0, 1), (1, 3)}, (x for x in ((0, 1), (1, 3))),
-                  torch.tensor([[0, 1], [1, 3]])):  # fmt: skip
+    for heads in (
+        [[1, 3], [0, 1]],
+        np.array([[0, 1], [1, 3]]),
+        {(0, 1), (1, 3)},
+        (x for x in ((0, 1), (1, 3))),
+        torch.tensor([[0, 1], [1, 3]]),
+    ):
         assert AblateHeads(heads=heads) == wanted
     assert AblateHeads(heads=()).heads == ()
 
@@ -351,8 +356,11 @@ def test_what_is_held_equals_hooks_written_by_hand(hold, shape):
             return z
 
         hooks = [(f"blocks.{la}.attn.hook_z", cut) for la in range(config.model.n_layers)]
-        hooks += [(f"blocks.{la}.attn.hook_{part}", lambda x, hook: cache[hook.name].clone())
-                  for la in range(1, config.model.n_layers) for part in hold]  # fmt: skip
+        hooks += [
+            (f"blocks.{la}.attn.hook_{part}", lambda x, hook: cache[hook.name].clone())
+            for la in range(1, config.model.n_layers)
+            for part in hold
+        ]
         want = model.run_with_hooks(batch, fwd_hooks=hooks)[:, -1]
         asked = AblateHeads(heads=heads, hold=hold)
         here = model.run_with_hooks(batch, fwd_hooks=model.hooks_for(asked, batch))[:, -1]
@@ -376,8 +384,10 @@ def test_the_last_layer_sees_queries_keys_and_values_or_patterns_and_values():
     config = make()
     params, batch = pack(weights_of(config, torch.float64)), batch_of(config, torch.float64)
     heads = ((0, 0), (0, 1), (0, 2), (0, 3))
-    got = [by_engine(params, batch, config, [AblateHeads(heads=heads, hold=hold)])[0]
-           for hold in (("q", "k", "v"), ("pattern", "v"))]  # fmt: skip
+    got = [
+        by_engine(params, batch, config, [AblateHeads(heads=heads, hold=hold)])[0]
+        for hold in (("q", "k", "v"), ("pattern", "v"))
+    ]
     torch.testing.assert_close(*got, rtol=0, atol=1e-10)
 
 

@@ -13,14 +13,19 @@ from mechicl.models.params import init, pack
 from mechicl.tasks.markov import Markov
 
 
-@pytest.mark.parametrize(("patch", "turned"), [
-    ({"heads": (INDUCTION_HEAD,)}, True),  # it writes the label
-    ({"heads": (PREVIOUS_TOKEN_HEAD,)}, False),  # it moves exemplars, which stay
-    ({"heads": ((1, 0),)}, False),
-    ({"heads": (INDUCTION_HEAD,), "part": "v"}, True), ({"heads": (INDUCTION_HEAD,), "part": "k"}, False),
-    ({"residual": (1,), "positions": ("match_label",)}, None),  # the other's label there as well: no answer of two
-    ({"residual": (0,), "positions": ("label",)}, True), ({"residual": (1,), "positions": ("match", "query")}, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("patch", "turned"),
+    [
+        ({"heads": (INDUCTION_HEAD,)}, True),  # it writes the label
+        ({"heads": (PREVIOUS_TOKEN_HEAD,)}, False),  # it moves exemplars, which stay
+        ({"heads": ((1, 0),)}, False),
+        ({"heads": (INDUCTION_HEAD,), "part": "v"}, True),
+        ({"heads": (INDUCTION_HEAD,), "part": "k"}, False),
+        ({"residual": (1,), "positions": ("match_label",)}, None),  # the other's label there as well: no answer of two
+        ({"residual": (0,), "positions": ("label",)}, True),
+        ({"residual": (1,), "positions": ("match", "query")}, False),
+    ],
+)
 def test_the_answer_turns_with_what_carries_the_label(known_series, patch, turned):
     icl = known_series.answers(5, "icl", PatchActivations(**patch)).mean()
     assert icl == {True: 0.0, False: 1.0, None: 0.0}[turned]
@@ -68,11 +73,18 @@ def test_tokens_are_patched_from_the_next_sequence():
     torch.testing.assert_close(logits(params, patched).reshape(5, 8, -1), logits(params, want), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ({}, "name heads"), ({"heads": ((0, 9),)}, "no head L0H9"), ({"mlps": (0,)}, "no MLP in layer 0"),
-    ({"residual": (5,)}, "no layer 5"), ({"residual": (0,), "positions": ("lable",)}, "match_label"),
-    ({"residual": (0,), "counterfactual": "label"}, "'labels', 'next'"), ({"heads": ((0, 0),), "part": "w"}, "'z'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "name heads"),
+        ({"heads": ((0, 9),)}, "no head L0H9"),
+        ({"mlps": (0,)}, "no MLP in layer 0"),
+        ({"residual": (5,)}, "no layer 5"),
+        ({"residual": (0,), "positions": ("lable",)}, "match_label"),
+        ({"residual": (0,), "counterfactual": "label"}, "'labels', 'next'"),
+        ({"heads": ((0, 0),), "part": "w"}, "'z'"),
+    ],
+)
 def test_what_cannot_be_is_refused(tiny_series, given, said):
     with pytest.raises(ConfigError, match=said):
         tiny_series.evaluate([60], ["icl"], PatchActivations(**given), n=10)

@@ -17,10 +17,12 @@ def test_both_equal_hooks_written_by_hand(shape):
     model, last = hooked(config, weights), config.model.n_layers - 1
     _, cache = model.run_with_cache(batch)
     embedded = cache["hook_embed"] + (cache["hook_pos_embed"] if config.model.positions != "rotary" else 0.0)
-    without = model.run_with_hooks(
-        batch, fwd_hooks=[(f"blocks.{last}.hook_resid_post", lambda x, hook: x - embedded)])[:, -1]
+    without = model.run_with_hooks(batch, fwd_hooks=[(f"blocks.{last}.hook_resid_post", lambda x, hook: x - embedded)])[
+        :, -1
+    ]
     alone = model.run_with_hooks(
-        batch, fwd_hooks=[(f"blocks.{last}.hook_resid_post", lambda x, hook: embedded.clone())])[:, -1]
+        batch, fwd_hooks=[(f"blocks.{last}.hook_resid_post", lambda x, hook: embedded.clone())]
+    )[:, -1]
     for asked, want in ((RemoveDirectPath(), without), (only_direct_path(config.model), alone)):
         here = model.run_with_hooks(batch, fwd_hooks=model.hooks_for(asked, batch))[:, -1]
         there = by_engine(pack(weights), batch, config, [asked])[0]
@@ -43,6 +45,10 @@ def test_with_every_head_gone_too_nothing_is_left():
     """Final residual stream 0: the logits are the same for every sequence."""
     config = make()
     heads = AblateHeads(heads=tuple((la, h) for la in (0, 1) for h in range(4)))
-    got = by_engine(pack(weights_of(config, torch.float64)), batch_of(config, torch.float64), config,
-                    [Together(parts=(heads, RemoveDirectPath()))])[0]  # fmt: skip
+    got = by_engine(
+        pack(weights_of(config, torch.float64)),
+        batch_of(config, torch.float64),
+        config,
+        [Together(parts=(heads, RemoveDirectPath()))],
+    )[0]
     torch.testing.assert_close(got, got[:1].expand_as(got), rtol=0, atol=1e-9)

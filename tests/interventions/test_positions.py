@@ -11,11 +11,18 @@ from mechicl.interventions.positions import position_mask
 from mechicl.models.params import pack
 
 
-@pytest.mark.parametrize(("positions", "layers", "lost"), [
-    (("match_label",), (0,), True), (("match_label",), (1,), True), (("query",), (0,), True),
-    (("match",), (0,), True), (("match",), (1,), False),  # by then its content is where its label stands
-    (("other",), (1,), False), (("other_label", "other"), (1,), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("positions", "layers", "lost"),
+    [
+        (("match_label",), (0,), True),
+        (("match_label",), (1,), True),
+        (("query",), (0,), True),
+        (("match",), (0,), True),
+        (("match",), (1,), False),  # by then its content is where its label stands
+        (("other",), (1,), False),
+        (("other_label", "other"), (1,), False),
+    ],
+)
 def test_only_what_is_still_read_there_matters(known_series, positions, layers, lost):
     icl = known_series.answers(5, "icl", AblatePositions(positions=positions, layers=layers)).mean()
     assert icl < 0.65 if lost else icl == 1.0
@@ -40,10 +47,16 @@ def test_roles_and_numbers_name_positions(tiny_series):
     assert position_mask(batch, ("0", "4")).sum() == 40
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ({"positions": ()}, "at least one"), ({"positions": ("9",)}, "0 to 4"), ({"positions": ("lable",)}, "match_label"),
-    ({"positions": ("0",), "layers": (2,)}, "no layer 2"), ({"positions": ("0",), "kind": "none"}, "resample"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"positions": ()}, "at least one"),
+        ({"positions": ("9",)}, "0 to 4"),
+        ({"positions": ("lable",)}, "match_label"),
+        ({"positions": ("0",), "layers": (2,)}, "no layer 2"),
+        ({"positions": ("0",), "kind": "none"}, "resample"),
+    ],
+)
 def test_what_is_none_is_refused(tiny_series, given, said):
     with pytest.raises(ConfigError, match=said):
         tiny_series.evaluate([60], ["icl"], AblatePositions(**given), n=10)

@@ -16,11 +16,20 @@ def axes(which: slice, d: int = 128) -> np.ndarray:
     return np.eye(d)[:, which]
 
 
-@pytest.mark.parametrize(("which", "layer", "at", "lost"), [
-    (LABEL, 1, "heads", True), (CONTENT, 1, "heads", False), (MOVED, 1, "heads", False),
-    (MOVED, 0, "heads", True), (MOVED, 0, "output", True), (MOVED, 1, "input", True), (LABEL, 0, "heads", False),
-    (LABEL, 1, "input", True), (LABEL, 1, "output", True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("which", "layer", "at", "lost"),
+    [
+        (LABEL, 1, "heads", True),
+        (CONTENT, 1, "heads", False),
+        (MOVED, 1, "heads", False),
+        (MOVED, 0, "heads", True),
+        (MOVED, 0, "output", True),
+        (MOVED, 1, "input", True),
+        (LABEL, 0, "heads", False),
+        (LABEL, 1, "input", True),
+        (LABEL, 1, "output", True),
+    ],
+)
 def test_only_the_directions_that_the_circuit_uses_matter(known_series, which, layer, at, lost):
     icl = known_series.answers(5, "icl", RemoveSubspace(directions=axes(which), layer=layer, at=at)).mean()
     assert 0.35 < icl < 0.65 if lost else icl == 1.0
@@ -50,13 +59,18 @@ def test_it_is_compared_and_kept_by_its_numbers():
     assert len(repr(one)) < 120
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ({"directions": np.zeros((128, 0)), "layer": 0}, "expected finite numbers"),
-    ({"directions": [1.0, 2.0], "layer": 0}, r"an array \[2\]"), ({"directions": "flip", "layer": 0}, "'flip'"),
-    ({"directions": np.eye(3), "layer": 0}, "128 dimensions"), ({"directions": np.eye(128), "layer": 2}, "no layer 2"),
-    ({"directions": np.eye(128), "layer": 0, "at": "mlp"}, "no MLP in layer 0"),
-    ({"directions": np.eye(128), "layer": 0, "at": "head"}, "'heads'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"directions": np.zeros((128, 0)), "layer": 0}, "expected finite numbers"),
+        ({"directions": [1.0, 2.0], "layer": 0}, r"an array \[2\]"),
+        ({"directions": "flip", "layer": 0}, "'flip'"),
+        ({"directions": np.eye(3), "layer": 0}, "128 dimensions"),
+        ({"directions": np.eye(128), "layer": 2}, "no layer 2"),
+        ({"directions": np.eye(128), "layer": 0, "at": "mlp"}, "no MLP in layer 0"),
+        ({"directions": np.eye(128), "layer": 0, "at": "head"}, "'heads'"),
+    ],
+)
 def test_what_is_none_is_refused(known_series, given, said):
     with pytest.raises(ConfigError, match=said):
         known_series.evaluate([5], ["icl"], RemoveSubspace(**given), n=10)

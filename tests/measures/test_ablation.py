@@ -37,9 +37,23 @@ def table(tiny_series):
 def test_the_table(table, tiny_series):
     steps, conditions = tiny_series.steps, ["intact", "zero L0H1", "mean L0H0 L1H0"]
     assert list(table.columns) == [
-        "run", "seed", "step", "sequences", "layer", "head", "intervention", "baseline",
-        "evaluator", "metric", "value", "n", "ci_low", "ci_high", "effect_low", "effect_high",
-    ]  # fmt: skip
+        "run",
+        "seed",
+        "step",
+        "sequences",
+        "layer",
+        "head",
+        "intervention",
+        "baseline",
+        "evaluator",
+        "metric",
+        "value",
+        "n",
+        "ci_low",
+        "ci_high",
+        "effect_low",
+        "effect_high",
+    ]
     assert len(table) == len(steps) * len(SIX) * len(conditions) * len(METRICS)
     assert not table.duplicated(["step", "intervention", "evaluator", "metric"]).any()
     assert table.step.is_monotonic_increasing
@@ -53,8 +67,10 @@ def test_the_table(table, tiny_series):
     assert (table.ci_low <= table.value).all()
     assert (table.value <= table.ci_high).all()
     assert table.groupby("intervention").baseline.unique().map(list).to_dict() == {
-        "intact": [""], "zero L0H1": ["0"], "mean L0H0 L1H0": [BASELINES["mean"]],
-    }  # fmt: skip
+        "intact": [""],
+        "zero L0H1": ["0"],
+        "mean L0H0 L1H0": [BASELINES["mean"]],
+    }
     one = table[table.intervention == "zero L0H1"]
     assert set(zip(one.layer, one["head"], strict=True)) == {(0, 1)}
     assert table[table.intervention != "zero L0H1"][["layer", "head"]].isna().all(axis=None)
@@ -143,10 +159,14 @@ def test_effects_are_ablated_minus_intact():
     rows = [
         {"step": s, "evaluator": e, "metric": "acc", "intervention": i, "value": v}
         for s, e, i, v in [
-            (0, "icl", "intact", 0.5), (0, "icl", "zero L0H0", 0.25), (0, "flip", "intact", 1.0),
-            (8, "icl", "intact", 0.75), (8, "icl", "zero L0H0", 1.0), (0, "flip", "zero L0H0", 0.125),
+            (0, "icl", "intact", 0.5),
+            (0, "icl", "zero L0H0", 0.25),
+            (0, "flip", "intact", 1.0),
+            (8, "icl", "intact", 0.75),
+            (8, "icl", "zero L0H0", 1.0),
+            (0, "flip", "zero L0H0", 0.125),
         ]
-    ]  # fmt: skip
+    ]
     before = pd.DataFrame(rows)
     got = effects(before)
     assert got.intervention.unique().tolist() == ["zero L0H0"]
@@ -252,9 +272,7 @@ def chunks(monkeypatch):
     return sizes
 
 
-def test_one_step_at_a_time_or_all_at_once_the_numbers_are_the_same(
-    table, tiny_series, monkeypatch, chunks
-):
+def test_one_step_at_a_time_or_all_at_once_the_numbers_are_the_same(table, tiny_series, monkeypatch, chunks):
     both = [AblateHeads(heads=((0, 1),)), AblateHeads(heads=((1, 0), (0, 0)), kind="mean")]
     monkeypatch.setattr(tables, "_FAST", 1)
     small = evaluate(tiny_series, ablate=both)

@@ -52,24 +52,38 @@ def read(pattern: torch.Tensor, batch: Batch) -> list[dict[str, float]]:
 
 def test_uniform_attention():
     (got,) = read(uniform(5), a_batch([[7, 3, 7]], [[1, 0]]))
-    assert got == pytest.approx({
-        "previous_token": (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4,
-        "label_to_exemplar": (1 / 2 + 1 / 4) / 2,
-        "label_to_self": (1 / 2 + 1 / 4) / 2,
-        "query_to_match": 1 / 5, "query_to_label": 1 / 5, "query_to_wrong": 1 / 5,
-        "induction_strength": 0.0, "query_to_self": 1 / 5, "query_to_own": NAN,
-    }, nan_ok=True)  # fmt: skip
+    assert got == pytest.approx(
+        {
+            "previous_token": (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4,
+            "label_to_exemplar": (1 / 2 + 1 / 4) / 2,
+            "label_to_self": (1 / 2 + 1 / 4) / 2,
+            "query_to_match": 1 / 5,
+            "query_to_label": 1 / 5,
+            "query_to_wrong": 1 / 5,
+            "induction_strength": 0.0,
+            "query_to_self": 1 / 5,
+            "query_to_own": NAN,
+        },
+        nan_ok=True,
+    )
 
 
 def test_uniform_attention_with_four_pairs_of_which_two_are_correct():
     (got,) = read(uniform(9), a_batch([[2, 5, 5, 2, 2]], [[1, 0, 0, 1]]))
-    assert got == pytest.approx({
-        "previous_token": sum(1 / i for i in range(2, 10)) / 8,
-        "label_to_exemplar": (1 / 2 + 1 / 4 + 1 / 6 + 1 / 8) / 4,
-        "label_to_self": (1 / 2 + 1 / 4 + 1 / 6 + 1 / 8) / 4,
-        "query_to_match": 2 / 9, "query_to_label": 2 / 9, "query_to_wrong": 2 / 9,
-        "induction_strength": 0.0, "query_to_self": 1 / 9, "query_to_own": NAN,
-    }, nan_ok=True)  # fmt: skip
+    assert got == pytest.approx(
+        {
+            "previous_token": sum(1 / i for i in range(2, 10)) / 8,
+            "label_to_exemplar": (1 / 2 + 1 / 4 + 1 / 6 + 1 / 8) / 4,
+            "label_to_self": (1 / 2 + 1 / 4 + 1 / 6 + 1 / 8) / 4,
+            "query_to_match": 2 / 9,
+            "query_to_label": 2 / 9,
+            "query_to_wrong": 2 / 9,
+            "induction_strength": 0.0,
+            "query_to_self": 1 / 9,
+            "query_to_own": NAN,
+        },
+        nan_ok=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,12 +92,13 @@ def test_uniform_attention_with_four_pairs_of_which_two_are_correct():
         ([0, 0, 1, 2, 3], {"previous_token": 1, "label_to_exemplar": 1, "query_to_label": 1, "induction_strength": 1}),
         ([0, 1, 2, 3, 4], {"label_to_self": 1, "query_to_self": 1}),
         ([0, 0, 0, 0, 0], {"previous_token": 0.25, "label_to_exemplar": 0.5}),
-        ([0, 1, 1, 2, 2], {"previous_token": 0.5, "label_to_exemplar": 0.5, "label_to_self": 0.5,
-                           "query_to_match": 1}),
-        ([0, 1, 1, 1, 1], {"previous_token": 0.25, "label_to_self": 0.5, "query_to_wrong": 1,
-                           "induction_strength": -1}),
+        ([0, 1, 1, 2, 2], {"previous_token": 0.5, "label_to_exemplar": 0.5, "label_to_self": 0.5, "query_to_match": 1}),
+        (
+            [0, 1, 1, 1, 1],
+            {"previous_token": 0.25, "label_to_self": 0.5, "query_to_wrong": 1, "induction_strength": -1},
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_hot_attention(targets, ones):
     """The matching pair is second: its exemplar at 2, its label at 3. Position 0 sees itself."""
     (got,) = read(one_hot(targets), a_batch([[7, 3, 3]], [[0, 1]]))
@@ -97,9 +112,13 @@ def test_a_split_query_with_two_correct_pairs_and_its_own_label_elsewhere():
     pattern[-1] = torch.tensor(row)
     (got,) = read(pattern, a_batch([[2, 5, 2, 6, 2]], [[5, 2, 5, 6]]))
     want = {
-        "query_to_match": 0.04, "query_to_label": 0.45, "query_to_wrong": 0.25,
-        "induction_strength": 0.20, "query_to_self": 0.20, "query_to_own": 0.20,
-    }  # fmt: skip
+        "query_to_match": 0.04,
+        "query_to_label": 0.45,
+        "query_to_wrong": 0.25,
+        "induction_strength": 0.20,
+        "query_to_self": 0.20,
+        "query_to_own": 0.20,
+    }
     assert {k: got[k] for k in want} == pytest.approx(want)
 
 
@@ -155,9 +174,11 @@ def test_heads_of_the_circuit_without_weights_attend_uniformly(known):
     """q and k are 0 in all other heads: every score has its value on a uniform pattern."""
     for head in [(0, 0), (0, 2), (0, 3), (1, 0), (1, 1), (1, 3)]:
         want = {
-            "induction_strength": 0, "query_to_label": 1 / 5, "label_to_exemplar": 3 / 8,
+            "induction_strength": 0,
+            "query_to_label": 1 / 5,
+            "label_to_exemplar": 3 / 8,
             "previous_token": (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4,
-        }  # fmt: skip
+        }
         for name, x in want.items():
             assert known[5, "flip", *head, name] == pytest.approx(x, abs=1e-6)
 
@@ -215,9 +236,12 @@ def test_values_and_intervals_equal_a_count_on_the_hooked_transformer(table, tin
             for head in (0, 1):
                 values: dict[str, list[float]] = {}
                 for a, shown, labels, canonical in zip(
-                    pattern[:, head], batch.classes.tolist(), batch.labels.tolist(), batch.trained_labels.tolist(),
+                    pattern[:, head],
+                    batch.classes.tolist(),
+                    batch.labels.tolist(),
+                    batch.trained_labels.tolist(),
                     strict=True,
-                ):  # fmt: skip
+                ):
                     right = [p for p in range(2) if shown[p] == shown[2]]
                     wrong = [p for p in range(2) if shown[p] != shown[2]]
                     own = [p for p in range(2) if labels[p] == canonical[2]]
@@ -261,11 +285,18 @@ def test_every_row_has_what_uniform_attention_scores(table, tiny_series):
 
 def test_uniform_scores_are_exact_and_of_the_same_sequences():
     two = a_batch([[7, 3, 7], [3, 7, 7]], [[1, 0], [0, 1]])
-    assert uniform_scores(two) == pytest.approx({
-        "previous_token": (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4, "label_to_exemplar": 3 / 8, "label_to_self": 3 / 8,
-        "query_to_match": 1 / 5, "query_to_label": 1 / 5, "query_to_wrong": 1 / 5, "induction_strength": 0,
-        "query_to_self": 1 / 5,
-    })  # fmt: skip
+    assert uniform_scores(two) == pytest.approx(
+        {
+            "previous_token": (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4,
+            "label_to_exemplar": 3 / 8,
+            "label_to_self": 3 / 8,
+            "query_to_match": 1 / 5,
+            "query_to_label": 1 / 5,
+            "query_to_wrong": 1 / 5,
+            "induction_strength": 0,
+            "query_to_self": 1 / 5,
+        }
+    )
     # One of three pairs is correct: an even pattern looks at twice as many wrong labels.
     assert uniform_scores(a_batch([[1, 2, 3, 3]], [[1, 2, 3]]))["induction_strength"] == pytest.approx(-1 / 7)
     # Of two sequences one has no correct pair, and shows the query's own label: each score over those that have it.
@@ -280,8 +311,20 @@ def test_uniform_scores_are_exact_and_of_the_same_sequences():
 
 def of_heads(values: dict[int, list[float]], half: float = 0.02, uniform: float = 0.375) -> pd.DataFrame:
     """A table of one score: step -> one value per head of layer 0."""
-    rows = [{"step": step, "layer": 0, "head": h, "metric": "m", "value": x, "ci_low": x - half, "ci_high": x + half,
-             "uniform": uniform} for step, found in values.items() for h, x in enumerate(found)]  # fmt: skip
+    rows = [
+        {
+            "step": step,
+            "layer": 0,
+            "head": h,
+            "metric": "m",
+            "value": x,
+            "ci_low": x - half,
+            "ci_high": x + half,
+            "uniform": uniform,
+        }
+        for step, found in values.items()
+        for h, x in enumerate(found)
+    ]
     return pd.DataFrame(rows)
 
 

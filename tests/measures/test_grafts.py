@@ -46,8 +46,11 @@ def test_a_step_grafted_onto_itself_is_itself_and_all_of_another_is_the_other(ti
     own = [Graft(parts=p, source=60) for p in (("qk",), ("ov.0",), first_half(model), ("all",))]
     got = evaluate_grafts(tiny_series, own, [60])
     assert (effects(got).effect == 0).all()
-    everything = [Graft(parts=("all",), source=60), Graft(parts=(*first_half(model), *second_half(model)), source=60),
-                  Graft(parts=(), source=60, rest=True)]  # fmt: skip
+    everything = [
+        Graft(parts=("all",), source=60),
+        Graft(parts=(*first_half(model), *second_half(model)), source=60),
+        Graft(parts=(), source=60, rest=True),
+    ]
     got = evaluate_grafts(tiny_series, everything, [0])
     want = evaluate(tiny_series, [60])
     for graft in everything:

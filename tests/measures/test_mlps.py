@@ -39,8 +39,10 @@ def test_the_table(table):
     assert len(table) == 3 * 3 * 4
     assert set(table[table.intervention != "intact"].layer) == {1}
     assert table[table.intervention == "intact"].layer.isna().all()
-    assert all(table[table.evaluator == name].metric.unique() == EVALUATORS[name].primary_metric for name in
-               ("icl", "flip", "ciwl", "iwl"))  # fmt: skip
+    assert all(
+        table[table.evaluator == name].metric.unique() == EVALUATORS[name].primary_metric
+        for name in ("icl", "flip", "ciwl", "iwl")
+    )
 
 
 @pytest.mark.parametrize("kind", ["zero", "mean"])
@@ -64,8 +66,9 @@ def test_recall_without_icl_leaves_nothing(table):
 
 def test_against_weight_surgery(series, table, tmp_path):
     cut = {step: without_mlps(series.weights(step)) for step in series.steps}
-    want = evaluate(write_series(tmp_path / "cut", series.config, cut), evaluators=("icl", "flip", "ciwl", "iwl"),
-                    metrics=None)  # fmt: skip
+    want = evaluate(
+        write_series(tmp_path / "cut", series.config, cut), evaluators=("icl", "flip", "ciwl", "iwl"), metrics=None
+    )
     got = table[table.intervention == "zero L1 MLP"]
     key = ["step", "evaluator"]
     assert (got.set_index(key).value.sort_index() == want.set_index(key).value.sort_index()).all()

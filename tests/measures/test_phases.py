@@ -126,10 +126,18 @@ def test_over_seeds_equals_scipy(values):
     got = over_seeds(values)
     found = [v for v in values if v is not None]
     low, high = stats.t.interval(0.95, len(found) - 1, loc=np.mean(found), scale=stats.sem(found))
-    assert got == pytest.approx({
-        "n": len(found), "of_n": len(values), "median": np.median(found), "low": min(found),
-        "high": max(found), "mean": np.mean(found), "ci_low": low, "ci_high": high,
-    })  # fmt: skip
+    assert got == pytest.approx(
+        {
+            "n": len(found),
+            "of_n": len(values),
+            "median": np.median(found),
+            "low": min(found),
+            "high": max(found),
+            "mean": np.mean(found),
+            "ci_low": low,
+            "ci_high": high,
+        }
+    )
     assert got["ci_low"] < got["mean"] < got["ci_high"]
 
 

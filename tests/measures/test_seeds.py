@@ -26,16 +26,33 @@ def runs(known_series, tmp_path_factory):
 
 def test_mean_median_interval_and_range_by_hand(runs):
     table = seed_bands(runs, ["flip"])
-    assert table.columns.tolist() == ["evaluator", "metric", "sequences", "n", "mean", "ci_low", "ci_high", "median",
-                                      "low", "high"]  # fmt: skip
+    assert table.columns.tolist() == [
+        "evaluator",
+        "metric",
+        "sequences",
+        "n",
+        "mean",
+        "ci_low",
+        "ci_high",
+        "median",
+        "low",
+        "high",
+    ]
     assert table.sequences.tolist() == [0, 40, 80]
     curves = [dict(zip(*s.curve("flip"), strict=True)) for s in runs]
     curves[1][40] = (curves[1][0] + curves[1][80]) / 2  # saved neither: straight between its checkpoints
     for row in table.itertuples():
         values = np.array([c[row.sequences] for c in curves])
         half = stats.t.ppf(0.975, 2) * values.std(ddof=1) / np.sqrt(3)
-        want = (3, values.mean(), values.mean() - half, values.mean() + half, np.median(values), values.min(),
-                values.max())  # fmt: skip
+        want = (
+            3,
+            values.mean(),
+            values.mean() - half,
+            values.mean() + half,
+            np.median(values),
+            values.min(),
+            values.max(),
+        )
         assert (row.n, row.mean, row.ci_low, row.ci_high, row.median, row.low, row.high) == pytest.approx(want)
 
 

@@ -17,8 +17,25 @@ from mechicl.training.graft import INITIAL, initial_params
 from mechicl.treatments import Treatment
 
 # Bytes of a number of each dtype of the format.
-FORMAT = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "I16": 2, "U16": 2, "F16": 2,
-          "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8, "C64": 8}  # fmt: skip
+FORMAT = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E5M2": 1,
+    "F8_E4M3": 1,
+    "F8_E8M0": 1,
+    "I16": 2,
+    "U16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "I32": 4,
+    "U32": 4,
+    "F32": 4,
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "C64": 8,
+}
 
 
 def file(dtype: str, shape: tuple[int, ...] = (3, 4), name: str = "table", pad: int = 0) -> bytes:
@@ -114,8 +131,13 @@ def test_states_and_initial_weights(tmp_path, tiny_config: Config):
     assert found is not None
     assert (found["weights/x"].dtype, int(found["step"])) == (torch.float32, 7)
     graft = Treatment(kind="graft", groups=("mlp",), source="x", step=1)
-    config = tiny_config.__class__(**{**vars(tiny_config), "model": tiny_config.model.__class__(
-        **{**vars(tiny_config.model), "mlp_ratio": 1}), "treatments": (graft,)})  # fmt: skip
+    config = tiny_config.__class__(
+        **{
+            **vars(tiny_config),
+            "model": tiny_config.model.__class__(**{**vars(tiny_config.model), "mlp_ratio": 1}),
+            "treatments": (graft,),
+        }
+    )
     (tmp_path / INITIAL).write_bytes(file("F64", name="embed.W_E"))
     with pytest.raises(SeriesError, match=r"'embed\.W_E' has dtype F64"):
         initial_params(config, tmp_path)

@@ -58,9 +58,13 @@ def test_sizes():
     assert n_features(ModelConfig(), 12) == 12
     assert shapes(ModelConfig()) == {}
     assert shapes(published) == {
-        "encoder.0.W": (16, 1, 3, 3), "encoder.0.b": (16,), "encoder.1.W": (32, 16, 3, 3), "encoder.1.b": (32,),
-        "encoder.2.W": (32, 32, 3, 3), "encoder.2.b": (32,),
-    }  # fmt: skip
+        "encoder.0.W": (16, 1, 3, 3),
+        "encoder.0.b": (16,),
+        "encoder.1.W": (32, 16, 3, 3),
+        "encoder.1.b": (32,),
+        "encoder.2.W": (32, 32, 3, 3),
+        "encoder.2.b": (32,),
+    }
 
 
 def test_stacked_models_encode_each_its_own_pictures():

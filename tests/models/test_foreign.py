@@ -32,23 +32,29 @@ from mechicl.models.params import pack
 MODELS = ("plain", "rotary-no-norm", "three-layers-mlp")
 _TWO = ((0, 1), (1, 2))
 GROUPS: dict[str, list] = {
-    **{f"heads, {kind}": [AblateHeads(heads=((la, h),), kind=kind) for la in (0, 1) for h in (0, 3)]
-       for kind in ("zero", "mean", "resample", "pattern_preserving", "value_preserving")},
+    **{
+        f"heads, {kind}": [AblateHeads(heads=((la, h),), kind=kind) for la in (0, 1) for h in (0, 3)]
+        for kind in ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
+    },
     "heads, held": [AblateHeads(heads=(pair,), hold=("k", "v", "q")) for pair in _TWO],
-    "mlp, zero": [AblateMLPs(layers=(0,))], "mlp, mean": [AblateMLPs(layers=(0,), kind="mean")],
+    "mlp, zero": [AblateMLPs(layers=(0,))],
+    "mlp, mean": [AblateMLPs(layers=(0,), kind="mean")],
     "mlp, resample": [AblateMLPs(layers=(0, 2), kind="resample")],
     "match": [ClampMatch(heads=((1, 0),), strength=x) for x in (0.5, 1.0)],
-    "copy": [ClampCopy(head=(1, 2))], "layer": [ClampLayer()],
+    "copy": [ClampCopy(head=(1, 2))],
+    "layer": [ClampLayer()],
     "edges": [CutEdges(edges=("query->match_label",)), CutEdges(edges=("previous",), heads=((0, 1),))],
     "direct": [RemoveDirectPath()],
     "temper": [Temper(heads=_TWO, temperature=x) for x in (0.3, 3.0)],
     "direct path alone": [only_direct_path(make("three-layers-mlp").model)],
     "positions": [AblatePositions(positions=("match_label",), layers=(1,), kind=kind) for kind in ("mean", "mean")],
     "patches": [PatchActivations(heads=((0, 1),)), PatchActivations(heads=((1, 2),))],
-    "subspace": [RemoveSubspace(directions=torch.randn(16, n, generator=torch.Generator().manual_seed(n)).numpy(),
-                                layer=1) for n in (1, 3)],
+    "subspace": [
+        RemoveSubspace(directions=torch.randn(16, n, generator=torch.Generator().manual_seed(n)).numpy(), layer=1)
+        for n in (1, 3)
+    ],
     "together": [Together(parts=(AblateHeads(heads=_TWO), RemoveDirectPath()))],
-}  # fmt: skip
+}
 
 
 def runs(condition: Intervention, config) -> bool:
@@ -114,6 +120,7 @@ def test_every_intervention_gives_the_same_values_and_shapes(group, kind, plain)
 
 def test_no_intervention_is_left_out():
     """A new one of mechicl's own is compared, too: all but those that change weights, which no pass sees."""
+
     def classes(cls):
         return {cls, *(c for sub in cls.__subclasses__() for c in classes(sub))}
 

@@ -35,8 +35,9 @@ CONV = {"encoder": "conv", "channels": (32, 48)}
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
     """The linear model's, and the convolutions of one with an encoder."""
-    pictures = dataclasses.replace(LARGE, bank=BankConfig(n_classes=500, dim=49),
-                                   model=dataclasses.replace(LARGE.model, **CONV))  # fmt: skip
+    pictures = dataclasses.replace(
+        LARGE, bank=BankConfig(n_classes=500, dim=49), model=dataclasses.replace(LARGE.model, **CONV)
+    )
     return {name: w for name, w in init(pictures).items() if name.startswith("encoder.")} | init(LARGE)
 
 
@@ -168,8 +169,11 @@ def test_shapes_follow_the_model():
     pictures = shapes(dataclasses.replace(small(), bank=BankConfig(n_classes=7, dim=49), model=ModelConfig(**CONV)))
     assert pictures["exemplar_embed.W"] == (48 * 2 * 2, 64)  # 7 x 7 pixels, 4 x 4, 2 x 2
     assert {n: s for n, s in pictures.items() if n.startswith("encoder.")} == {
-        "encoder.0.W": (32, 1, 3, 3), "encoder.0.b": (32,), "encoder.1.W": (48, 32, 3, 3), "encoder.1.b": (48,),
-    }  # fmt: skip
+        "encoder.0.W": (32, 1, 3, 3),
+        "encoder.0.b": (32,),
+        "encoder.1.W": (48, 32, 3, 3),
+        "encoder.1.b": (48,),
+    }
 
 
 @pytest.mark.parametrize("model", [{}, {"mlp_ratio": 4}, {"positions": "rotary"}, {"layer_norm": False}])
@@ -228,9 +232,15 @@ def test_groups():
     assert {g for n, g in groups.items() if ".attn." in n or ".ln1." in n} == {"attention"}
     assert {g for n, g in groups.items() if ".mlp." in n or ".ln2." in n} == {"mlp"}
     assert {n for n, g in groups.items() if g == "embeddings"} == {
-        "exemplar_embed.W", "exemplar_embed.b", "embed.W_E", "pos_embed.W_pos",
-        "ln_final.w", "ln_final.b", "unembed.W_U", "unembed.b_U",
-    }  # fmt: skip
+        "exemplar_embed.W",
+        "exemplar_embed.b",
+        "embed.W_E",
+        "pos_embed.W_pos",
+        "ln_final.w",
+        "ln_final.b",
+        "unembed.W_U",
+        "unembed.b_U",
+    }
     assert group("blocks.0.attn.W_QKV") == "attention"
     assert group("encoder.0.W") == group("encoder.0.b") == "embeddings"
 

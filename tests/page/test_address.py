@@ -12,9 +12,15 @@ from mechicl.page.address import Reach, admits, bare, detect, host_names, is_loo
 
 @pytest.mark.parametrize(
     ("given", "path"),
-    [("/user/me/proxy/{port}/", "/user/me/proxy/8050/"), ("user/me", "/user/me/"), ("/", "/"), ("", "/"),
-     ("/user/João/", "/user/Jo%C3%A3o/"), ("/user/a%40b/", "/user/a%40b/")],
-)  # fmt: skip
+    [
+        ("/user/me/proxy/{port}/", "/user/me/proxy/8050/"),
+        ("user/me", "/user/me/"),
+        ("/", "/"),
+        ("", "/"),
+        ("/user/João/", "/user/Jo%C3%A3o/"),
+        ("/user/a%40b/", "/user/a%40b/"),
+    ],
+)
 def test_a_root_path_has_slashes_at_both_ends(given, path):
     assert root_path(given, 8050) == path
 
@@ -29,7 +35,11 @@ def test_what_is_no_path_is_refused(given):
 
 def test_names_of_hosts():
     assert host_names(["Hub.Example", ".lab.example", "10.0.0.1", "::1"]) == (
-        "hub.example", ".lab.example", "10.0.0.1", "::1")  # fmt: skip
+        "hub.example",
+        ".lab.example",
+        "10.0.0.1",
+        "::1",
+    )
     assert host_names("hub.example") == ("hub.example",)  # one, not its letters
     for wrong in ("*", "https://hub.example", "hub.example:8050", "hub/x", "", "a b"):
         with pytest.raises(ConfigError, match="expected a name without scheme, port or path"):
@@ -45,20 +55,30 @@ def test_names_of_hosts():
     [
         ({}, None),
         ({"JUPYTERHUB_SERVICE_PREFIX": "/user/me/"}, Reach("/user/me/proxy/8050/", via="JupyterHub")),
-        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/a%40b/", "JUPYTERHUB_PUBLIC_URL": "https://hub.example/user/a%40b/"},
-         Reach("/user/a%40b/proxy/8050/", "https://hub.example", ("hub.example",), "JupyterHub")),
-        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/repo-x1/", "BINDER_LAUNCH_HOST": "https://mybinder.org/"},
-         Reach("/user/repo-x1/proxy/8050/", via="Binder")),
-        ({"VSCODE_PROXY_URI": "https://code.example/proxy/{{port}}/"},
-         Reach("/proxy/8050/", "https://code.example", ("code.example",), "the editor's proxy")),
-        ({"VSCODE_PROXY_URI": "https://x-{{port}}.code.example"},
-         Reach("/", "https://x-8050.code.example", ("x-8050.code.example",), "the editor's proxy")),
+        (
+            {"JUPYTERHUB_SERVICE_PREFIX": "/user/a%40b/", "JUPYTERHUB_PUBLIC_URL": "https://hub.example/user/a%40b/"},
+            Reach("/user/a%40b/proxy/8050/", "https://hub.example", ("hub.example",), "JupyterHub"),
+        ),
+        (
+            {"JUPYTERHUB_SERVICE_PREFIX": "/user/repo-x1/", "BINDER_LAUNCH_HOST": "https://mybinder.org/"},
+            Reach("/user/repo-x1/proxy/8050/", via="Binder"),
+        ),
+        (
+            {"VSCODE_PROXY_URI": "https://code.example/proxy/{{port}}/"},
+            Reach("/proxy/8050/", "https://code.example", ("code.example",), "the editor's proxy"),
+        ),
+        (
+            {"VSCODE_PROXY_URI": "https://x-{{port}}.code.example"},
+            Reach("/", "https://x-8050.code.example", ("x-8050.code.example",), "the editor's proxy"),
+        ),
         ({"VSCODE_PROXY_URI": "./proxy/{{port}}"}, Reach("/proxy/8050/", via="the editor's proxy")),
         ({"VSCODE_PROXY_URI": "https://no port/"}, None),
-        ({"CODESPACES": "true", "CODESPACE_NAME": "tidy-owl"},
-         Reach("/", "https://tidy-owl-8050.app.github.dev", ("tidy-owl-8050.app.github.dev",), "Codespaces")),
+        (
+            {"CODESPACES": "true", "CODESPACE_NAME": "tidy-owl"},
+            Reach("/", "https://tidy-owl-8050.app.github.dev", ("tidy-owl-8050.app.github.dev",), "Codespaces"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_surroundings_tell_where_the_page_is(environ, reach):
     assert detect(8050, environ) == reach
 
@@ -105,8 +125,17 @@ def test_every_address_is_no_address(monkeypatch):
 
 @pytest.mark.parametrize(
     ("host", "yes"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("localhost", True),
-     ("0.0.0.0", False), ("192.168.1.5", False), ("localhost.evil.example", False), ("", False)],
-)  # fmt: skip
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("192.168.1.5", False),
+        ("localhost.evil.example", False),
+        ("", False),
+    ],
+)
 def test_what_counts_as_this_machine(host, yes):
     assert is_loopback(host) == yes

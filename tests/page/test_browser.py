@@ -88,11 +88,30 @@ def test_everything_by_keyboard(begin, tiny_series):
     reached = set()
     page.locator("body").press("Tab")
     for _ in range(60):
-        reached.add(page.evaluate("document.activeElement.dataset.testid || document.activeElement.dataset.set || "
-                                  "document.activeElement.dataset.do || document.activeElement.id"))  # fmt: skip
+        reached.add(
+            page.evaluate(
+                "document.activeElement.dataset.testid || document.activeElement.dataset.set || "
+                "document.activeElement.dataset.do || document.activeElement.id"
+            )
+        )
         page.keyboard.press("Tab")
-    assert {"run", "play", "slider-input", "axis", "unit", "measure", "evaluator", "kind", "clear", "tab", "head",
-            "sequence-input", "python", "undo", "theme"} <= reached  # fmt: skip
+    assert {
+        "run",
+        "play",
+        "slider-input",
+        "axis",
+        "unit",
+        "measure",
+        "evaluator",
+        "kind",
+        "clear",
+        "tab",
+        "head",
+        "sequence-input",
+        "python",
+        "undo",
+        "theme",
+    } <= reached
     assert "head-0-1" in reached  # the grid is one stop: where one was
 
 
@@ -128,7 +147,9 @@ def test_ten_clicks_in_a_second_end_in_the_right_state(begin, known_series):
     order = [(0, 0), (0, 1), (1, 2), (0, 0), (1, 3), (0, 2), (1, 2), (0, 0), (0, 1), (1, 1)]
     page.evaluate(
         """(heads) => heads.forEach(([la, h], i) => setTimeout(() =>
-             document.querySelector(`[data-head="${la}.${h}"]`).click(), 100 * i))""", order)  # fmt: skip
+             document.querySelector(`[data-head="${la}.${h}"]`).click(), 100 * i))""",
+        order,
+    )
     page.wait_for_timeout(1000)
     left = {h for h in order if order.count(h) % 2}
     one.check(known_series, 5, AblateHeads(heads=tuple(left)))

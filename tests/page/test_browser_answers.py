@@ -54,8 +54,12 @@ def test_what_is_wrong_is_said_until_the_next_good_answer(begin, panel):
     page.route(f"**/answer/{panel}/**", lambda route: route.fulfill(**wrong) if wrong else route.continue_())
     page.locator('#pick [data-set="evaluator"]').select_option("flip")
     page.wait_for_function("document.getElementById('say').textContent === 'a cat sat on it'")
-    left = {"heads": "#grid .score", "attention": "#patterns .card", "logits": "#logits .main-svg",
-            "compare": "#comparison td"}  # fmt: skip
+    left = {
+        "heads": "#grid .score",
+        "attention": "#patterns .card",
+        "logits": "#logits .main-svg",
+        "compare": "#comparison td",
+    }
     assert {x.strip("–") for x in page.locator(left[panel]).all_text_contents()} <= {""}
     assert one.number("icl.intact") != "–"  # of that panel alone
     wrong.clear()

@@ -171,8 +171,15 @@ def test_on_a_telephone_everything_is_there(begin, tab):
     page.wait_for_selector("#timeline .scatterlayer")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate(HIDDEN) == []
-    for selector in ("#timeline .annotation-text", "#timeline .xtick text", "#effect td > *, #effect th > *",
-                     "#grid .head", ".patterns .card", "#logits .ytick text", "figcaption"):  # fmt: skip
+    for selector in (
+        "#timeline .annotation-text",
+        "#timeline .xtick text",
+        "#effect td > *, #effect th > *",
+        "#grid .head",
+        ".patterns .card",
+        "#logits .ytick text",
+        "figcaption",
+    ):
         assert page.evaluate(OVERLAPS, selector) == [], selector
     page.evaluate("scrollTo(0, 900)")
     stuck = page.evaluate(STUCK)

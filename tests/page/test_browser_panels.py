@@ -60,8 +60,13 @@ def test_a_sequence_shows_its_tokens_and_which_answers_its_labels_are(begin, kno
     batch = known_series.evaluation_set("flip")[[3]]
     texts = page.locator(".token > span").all_inner_texts()
     classes, labels = batch.classes[0].tolist(), batch.labels[0].tolist()
-    assert texts == [f"class {classes[0]}", f"label {labels[0]}", f"class {classes[1]}", f"label {labels[1]}",
-                     f"class {classes[2]}"]  # fmt: skip
+    assert texts == [
+        f"class {classes[0]}",
+        f"label {labels[0]}",
+        f"class {classes[1]}",
+        f"label {labels[1]}",
+        f"class {classes[2]}",
+    ]
     marks = page.locator("#tokens .token").nth(2 * labels.index(int(batch.target)) + 1).locator("mark")
     assert marks.all_inner_texts() == ["true", "in context"]
     said = page.locator("#answers").inner_text()
@@ -109,9 +114,14 @@ def test_two_checkpoints_and_two_runs_side_by_side(begin, tiny_series, known_ser
     ready(one, "compare")
     table = evaluate(tiny_series, [20, 60], ablate=AblateHeads(heads=((0, 1),)), progress=False)
     want = {
-        step: table[(table.step == step) & (table.evaluator == "ciwl") & (table.metric == "in_context_acc")
-                    & (table.intervention != "intact")].value.item() for step in (20, 60)
-    }  # fmt: skip
+        step: table[
+            (table.step == step)
+            & (table.evaluator == "ciwl")
+            & (table.metric == "in_context_acc")
+            & (table.intervention != "intact")
+        ].value.item()
+        for step in (20, 60)
+    }
     cells = page.locator('[data-compare="ciwl"] td > span').all_inner_texts()
     assert cells[:2] == [plain(want[60]), plain(want[20])]
     assert "paired" in page.locator("#comparison").inner_text()
@@ -195,8 +205,10 @@ def test_the_address_holds_the_whole_view(begin):
     before = one.numbers()
     page.wait_for_function("location.search.includes('sequence=7') && location.search.includes('step=30')")
     address = page.url
-    assert address.endswith("?run=tiny&step=30&heads=1.0&kind=resample&measure=logit&evaluator=flip&sequence=7"
-                            "&axis=linear&unit=steps&tab=logits")  # fmt: skip
+    assert address.endswith(
+        "?run=tiny&step=30&heads=1.0&kind=resample&measure=logit&evaluator=flip&sequence=7"
+        "&axis=linear&unit=steps&tab=logits"
+    )
     other = begin()
     again = other.open(address.removeprefix(other.url))
     assert other.numbers() == before

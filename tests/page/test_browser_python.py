@@ -94,8 +94,10 @@ def test_the_lines_of_a_comparison_give_the_pages_numbers(begin):
     for (query, steps), heads in itertools.product(two, ("", "&heads=0.1", "&heads=1.2")):
         page = one.open("?run=known&step=5&tab=compare" + query + heads)
         page.wait_for_function("mechicl.settled('compare')")
-        cells = "Object.fromEntries(mechicl.all('[data-compare]').map((r) => [r.dataset.compare, " \
-                "mechicl.all('td', r).slice(0, 2).map((c) => [...c.children].map((x) => x.textContent))]))"  # fmt: skip
+        cells = (
+            "Object.fromEntries(mechicl.all('[data-compare]').map((r) => [r.dataset.compare, "
+            "mechicl.all('td', r).slice(0, 2).map((c) => [...c.children].map((x) => x.textContent))]))"
+        )
         said.append(page.evaluate(cells))
         texts.append(copied(page))
         at.append((steps, heads))

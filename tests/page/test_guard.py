@@ -6,8 +6,12 @@ from mechicl.page.guard import Door
 from mechicl.page.server import build
 
 PREFIX = "/user/jo%C3%A3o/proxy/8050/"
-FORGED = {"X-Forwarded-Host": "127.0.0.1", "X-Forwarded-For": "127.0.0.1", "Forwarded": "host=localhost",
-          "X-Forwarded-Prefix": PREFIX}  # fmt: skip
+FORGED = {
+    "X-Forwarded-Host": "127.0.0.1",
+    "X-Forwarded-For": "127.0.0.1",
+    "Forwarded": "host=localhost",
+    "X-Forwarded-Prefix": PREFIX,
+}
 
 
 def client(library, **door):

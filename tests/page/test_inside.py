@@ -152,9 +152,14 @@ def test_under_an_ablation_the_grid_is_of_the_model_as_it_is_edited(run, bench, 
 
 @pytest.mark.parametrize(
     ("heads", "kind", "free"),
-    [("0.1", "zero", {(1, 0), (1, 1)}), ("1.0", "mean", set()), ("0.1,1.0", "resample", {(1, 0), (1, 1)}),
-     ("0.1", "pattern_preserving", set()), ("0.1", "value_preserving", {(1, 0), (1, 1)})],
-)  # fmt: skip
+    [
+        ("0.1", "zero", {(1, 0), (1, 1)}),
+        ("1.0", "mean", set()),
+        ("0.1,1.0", "resample", {(1, 0), (1, 1)}),
+        ("0.1", "pattern_preserving", set()),
+        ("0.1", "value_preserving", {(1, 0), (1, 1)}),
+    ],
+)
 def test_a_pattern_that_cannot_change_is_drawn_once_with_the_reason(run, bench, settle, heads, kind, free):
     """An ablated head's output is removed, not its pattern; and no difference of zeros is drawn as a finding."""
     found = attention(bench, run, settle(f"?step=60&evaluator=flip&heads={heads}&kind={kind}"))
@@ -204,8 +209,10 @@ def test_contributions_sum_to_the_logit_beside_the_mean(run, bench, settle, kind
     ablated = model.run_with_hooks(batch, fwd_hooks=hooks)[3, -1]
     intact = model(batch)[3, -1]
     label = [int(x.removeprefix("label ")) for x in found.labels]
-    for values, probability, z in ((found.intact, found.probability, intact),
-                                   (found.ablated, found.probability_ablated, ablated)):  # fmt: skip
+    for values, probability, z in (
+        (found.intact, found.probability, intact),
+        (found.ablated, found.probability_ablated, ablated),
+    ):
         want = (z - z.mean())[label].detach().numpy()
         assert values.sum(0) == pytest.approx(want, abs=2e-5)
         assert probability == pytest.approx(z.softmax(-1)[label].detach().numpy(), abs=1e-6)
@@ -235,8 +242,10 @@ def test_average_logits_have_the_mean_probability_of_their_labels(run, bench, se
         labels = labels[:1]
         assert found.marks == [("true", "in weights")]
     hooks = model.hooks_for(view.ablation, batch)
-    for z, got in ((model(batch), found.probability),
-                   (model.run_with_hooks(batch, fwd_hooks=hooks), found.probability_ablated)):  # fmt: skip
+    for z, got in (
+        (model(batch), found.probability),
+        (model.run_with_hooks(batch, fwd_hooks=hooks), found.probability_ablated),
+    ):
         p = z[:, -1].softmax(-1)
         want = [float(p.gather(1, y[:, None]).detach().mean()) for y in labels]
         assert list(got) == pytest.approx(want, abs=1e-5)

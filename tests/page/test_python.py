@@ -33,9 +33,11 @@ def test_they_run_as_they_are_from_any_folder(library, tmp_path):
 def test_lines_are_short_and_paths_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     heads = tuple((layer, head) for layer in range(4) for head in range(32))
-    for view in (View(run="a", step=3000, heads=heads, kind="pattern_preserving"),
-                 View(run="a", step=3, heads=heads[:2]),
-                 View(run="a", step=0, heads=heads, tab="compare", with_run="b", with_step=10)):  # fmt: skip
+    for view in (
+        View(run="a", step=3000, heads=heads, kind="pattern_preserving"),
+        View(run="a", step=3, heads=heads[:2]),
+        View(run="a", step=0, heads=heads, tab="compare", with_run="b", with_step=10),
+    ):
         text = as_python(view, ".")
         assert repr(str(tmp_path / "a")) in text
         others = [line for line in text.splitlines() if str(tmp_path) not in line]
@@ -50,7 +52,7 @@ def test_lines_are_short_and_paths_absolute(tmp_path, monkeypatch):
 def test_python_names_what_is_compared_and_quotes_what_it_must(settle, tmp_path):
     view = settle("?step=20&tab=compare&with_step=60")
     assert "series.evaluate([20, 60])" in as_python(view, str(tmp_path))
-    strange = View(run='a"\'b', step=0)
+    strange = View(run="a\"'b", step=0)
     assert f"series = mechicl.open_series({str(tmp_path / strange.run)!r})" in as_python(strange, str(tmp_path))
 
 

@@ -14,11 +14,11 @@ from mechicl.interventions import AblateHeads
 from mechicl.page import answers as module
 from mechicl.page import server
 from mechicl.page.answers import PANELS, UNFORESEEN
-from mechicl.page.figures import timeline
 from mechicl.page.guard import Door
 from mechicl.page.layout import page, trouble
 from mechicl.page.runs import Library
 from mechicl.page.server import build, open_server
+from mechicl.page.timelines import timeline
 from mechicl.page.view import Chunk
 
 
@@ -65,7 +65,7 @@ def test_figures_to_take_along(client):
         assert figure.status_code == 200, figure.text
         assert {"data", "layout"} <= set(figure.json)
         page = client.get(f"/export/{name}.html?step=60&heads=0.1")
-        assert f'filename=tiny-step60-{name}.html' in page.headers["Content-Disposition"]
+        assert f"filename=tiny-step60-{name}.html" in page.headers["Content-Disposition"]
         assert "plotly.js v" in page.text
     assert "CircuitsVis.render" in client.get("/export/circuitsvis.html?step=60").text
     for wrong in ("/figure/nothing.json", "/export/nothing.html", "/export/table.exe", "/figure/effect.json?step=7"):

@@ -49,7 +49,11 @@ def test_the_comparison_as_a_table(bench, library, run, settle, folder):
         assert set(rows.step) == {of.step}
         for name, number in of.numbers.items():
             assert rows.loc[name, ["value", "ci_low", "ci_high", "n"]].tolist() == [
-                number.value, number.low, number.high, number.n]  # fmt: skip
+                number.value,
+                number.low,
+                number.high,
+                number.n,
+            ]
     for name, gap in both.difference.items():
         row = found[(found.side == "B") & (found.evaluator == name)].iloc[0]
         assert (row.difference, row.difference_ci_low, row.difference_ci_high) == (gap.value, gap.low, gap.high)

@@ -11,7 +11,13 @@ def test_numbers_are_written_short_and_aligned():
     assert signed(paired(a, b).value) == "−.500"
     assert interval(mean(np.array([True] * 3))) == "[.439, 1.000]"
     assert (plain(0.0), plain(1.0), plain(-0.25), signed(0.0), signed(-0.0004), plain(12.5, 1)) == (
-        "0.000", "1.000", "−.250", "0.000", "0.000", "12.5")  # fmt: skip
+        "0.000",
+        "1.000",
+        "−.250",
+        "0.000",
+        "0.000",
+        "12.5",
+    )
     assert (plain(-0.0004), plain(-10.5), plain(0.9996), plain(-1.0, 1)) == ("0.000", "−10.500", "1.000", "−1.0")
     assert [end(x) for x in (0.0, 1.0, -5.0, -0.5)] == ["0", "1", "−5", "−.5"]
     assert signed(2.5, 2) == "+2.50"

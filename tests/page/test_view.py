@@ -20,10 +20,14 @@ def expected(series, step, ablation):
     rows = evaluate(series, [step], ablate=ablation, progress=False)
     rows = rows[[EVALUATORS[e].primary_metric == m for e, m in zip(rows.evaluator, rows.metric, strict=True)]]
     return {
-        (row.evaluator, "intact" if row.intervention == "intact" else "ablated"):
-            (row.value, row.ci_low, row.ci_high, row.n)
+        (row.evaluator, "intact" if row.intervention == "intact" else "ablated"): (
+            row.value,
+            row.ci_low,
+            row.ci_high,
+            row.n,
+        )
         for row in rows.itertuples()
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -60,8 +60,12 @@ def browse(path: Path, profile: Path) -> tuple[str, str]:
     arguments = re.split(r" (?=--)", flags)
     done = subprocess.run(
         [CHROMIUM, *arguments, f"--user-data-dir={profile}", path.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True, env=os.environ | {"HOME": str(profile)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env=os.environ | {"HOME": str(profile)},
+    )
     return done.stdout, done.stderr
 
 
@@ -141,9 +145,12 @@ def test_the_phase_table_and_the_summary(tmp_path):
     assert cells[4] == ["IWL (full vocabulary)", "0.062", "61", "80", "1.000", "–", "1.000"]
     assert len(cells) == 6
     lead = html.unescape(re.findall(r"<p class=\"lead\">(.*?)</p>", text)[0])
-    for words in ("2 layers, 4 heads, width 128, attention only; 16 classes x 4 exemplars of 24 Gaussian features, "
-                  "of norm 1 as made",
-                  "2 pairs per sequence", "80 training sequences, 3 checkpoints, init seed 0."):  # fmt: skip
+    for words in (
+        "2 layers, 4 heads, width 128, attention only; 16 classes x 4 exemplars of 24 Gaussian features, "
+        "of norm 1 as made",
+        "2 pairs per sequence",
+        "80 training sequences, 3 checkpoints, init seed 0.",
+    ):
         assert words in lead
     assert "not finished" not in text
     assert not (series.root / "report.html").exists()

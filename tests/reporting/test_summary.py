@@ -140,8 +140,18 @@ def test_sparkline_of_anything_else_uses_its_own_range():
 
 @pytest.mark.parametrize(
     ("sequences", "want"),
-    [(0, "0"), (80, "80"), (999, "999"), (1000, "1k"), (12_345, "12.3k"), (999_400, "999k"), (999_680, "1M"),
-     (3_200_000, "3.2M"), (1.6e9, "1.6G"), (999_999_999, "1G")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (80, "80"),
+        (999, "999"),
+        (1000, "1k"),
+        (12_345, "12.3k"),
+        (999_400, "999k"),
+        (999_680, "1M"),
+        (3_200_000, "3.2M"),
+        (1.6e9, "1.6G"),
+        (999_999_999, "1G"),
+    ],
+)
 def test_short_numbers(sequences, want):
     assert short(sequences) == want

@@ -12,16 +12,28 @@ from research.theories.fit import GRID, Fit
 from research.theories.flow import predict
 from research.theories.training import CONDITIONS, HELD_OUT
 
-TRUE = {"rate": 600.0, "slower": 0.03, "mu1": 0.05, "alpha": 0.03, "a0": 0.01, "d0": 0.24, "s0": 0.12, "sigma": 0.05,
-        "eta_icl": 0.35, "eta_iwl": 0.2, "kappa": 0.95}  # fmt: skip
+TRUE = {
+    "rate": 600.0,
+    "slower": 0.03,
+    "mu1": 0.05,
+    "alpha": 0.03,
+    "a0": 0.01,
+    "d0": 0.24,
+    "s0": 0.12,
+    "sigma": 0.05,
+    "eta_icl": 0.35,
+    "eta_iwl": 0.2,
+    "kappa": 0.95,
+}
 SEEDS = {0: TRUE, 1: {**TRUE, "a0": 0.012, "d0": 0.2}}
 
 
 @pytest.fixture(scope="module")
 def scored():
     """Two seeds of coopetition's own world, scored with the parameters that made it."""
-    worlds = {(c, s): predict(COOPETITION, p, CONDITIONS[c], GRID)
-              for c in ("mixed", *HELD_OUT) for s, p in SEEDS.items()}  # fmt: skip
+    worlds = {
+        (c, s): predict(COOPETITION, p, CONDITIONS[c], GRID) for c in ("mixed", *HELD_OUT) for s, p in SEEDS.items()
+    }
     measured = {key: {name: (GRID, curve) for name, curve in world.items()} for key, world in worlds.items()}
     fits = {("coopetition", "joint"): Fit(COOPETITION, SEEDS, 0.0, 1, 1)}
     return worlds, accounts.score_all(measured, fits)

@@ -66,8 +66,9 @@ def test_skew_by_the_end_or_by_the_fall(given):
 def test_any_delay_counts(given, late, status):
     """Half a step of the table is a factor of 1.16, below the 1.4 that we ask for."""
     rises = [np.interp(np.arange(20), [0, 4, at, 19], [0.5, 0.5, 0.97, 0.97]) for at in (8, late)]
-    given["competition"] = pd.concat([seeds("mixed", *["stays"] * 5, icl=rises[0]),
-                                      seeds("icl-only", *["stays"] * 5, icl=rises[1])])  # fmt: skip
+    given["competition"] = pd.concat(
+        [seeds("mixed", *["stays"] * 5, icl=rises[0]), seeds("icl-only", *["stays"] * 5, icl=rises[1])]
+    )
     assert others("8.8") == {"any delay counts": status}
 
 
@@ -91,16 +92,25 @@ def test_claims_that_were_one_are_judged_as_one():
     found = {key: claim(key, "supported", "inconclusive") for key in DECLARED}
     found["8.10"] = claim("8.10", "contradicted", "inconclusive")
     (choice,) = (c for c in choices.CHOICES if c.keys == ("8.4", "8.9", "8.10"))
-    assert choice.rows(found) == [["8.4, 8.9, 8.10", "counted apart",
-                                   "8.4: supported, 8.9: supported, 8.10: contradicted",
-                                   "one claim that says all of it", "contradicted"]]  # fmt: skip
+    assert choice.rows(found) == [
+        [
+            "8.4, 8.9, 8.10",
+            "counted apart",
+            "8.4: supported, 8.9: supported, 8.10: contradicted",
+            "one claim that says all of it",
+            "contradicted",
+        ]
+    ]
     found["8.10"] = claim("8.10", "supported", "supported")
     assert choice.rows(found)[0][-1] == "supported"
 
 
 def test_the_level_says_which_claims_lose_their_status():
-    found = {"1": claim("1", "supported", "supported"), "2": claim("2", "contradicted", "inconclusive"),
-             "3": claim("3", "inconclusive", "inconclusive")}  # fmt: skip
+    found = {
+        "1": claim("1", "supported", "supported"),
+        "2": claim("2", "contradicted", "inconclusive"),
+        "3": claim("3", "inconclusive", "inconclusive"),
+    }
     text = choices.level(found)
     assert "1 of the 2 decided claims keep their status: 1." in text
     assert "2 (contradicted)" in text

@@ -57,13 +57,17 @@ def test_either_part_can_fail(claims, found, evaluator, step, seeds):
 @pytest.mark.parametrize(
     ("first", "control", "second", "status"),
     [(0.9, 0.5, 0.5, "supported"), (0.9, 0.9, 0.5, "contradicted"), (0.9, 0.5, 0.9, "contradicted")],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("seeds", [5, 3])
 def test_which_half_carries_the_switch(claims, found, first, control, second, status, seeds):
     table = found["circuits"].copy()
     end = (table.topic == "halves") & (table.evaluator == "icl") & (table.step == table.step.max())
-    for name, value in {"intact": 0.5, "first half from the peak": first, "first half from before ICL": control,
-                        "second half from the peak": second}.items():  # fmt: skip
+    for name, value in {
+        "intact": 0.5,
+        "first half from the peak": first,
+        "first half from before ICL": control,
+        "second half from the peak": second,
+    }.items():
         table.loc[end & (table.condition == name), "value"] = value
     if seeds < 5:  # in the others nothing is carried by any half
         table.loc[end & (table.seed >= seeds), "value"] = 0.5

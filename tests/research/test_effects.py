@@ -12,16 +12,30 @@ TIMES = np.array([0, 100, 200, 400, 800])
 
 
 def run(condition: str, seed: int, icl, flip=(0.5, 0.5, 0.5, 0.5, 0.5)) -> pd.DataFrame:
-    return pd.concat([
-        pd.DataFrame({"condition": condition, "seed": seed, "evaluator": name, "complete": True, "step": TIMES,
-                      "sequences": TIMES, "value": values, "chance": 0.5, "n": 1000})
-        for name, values in (("icl", icl), ("flip", flip))
-    ])  # fmt: skip
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "condition": condition,
+                    "seed": seed,
+                    "evaluator": name,
+                    "complete": True,
+                    "step": TIMES,
+                    "sequences": TIMES,
+                    "value": values,
+                    "chance": 0.5,
+                    "n": 1000,
+                }
+            )
+            for name, values in (("icl", icl), ("flip", flip))
+        ]
+    )
 
 
 ENDS = {"plain": (0.50, 0.52, 0.54), "kept": (0.90, 0.92, 0.95), "same": (0.50, 0.53, 0.53)}
-DATA = pd.concat([run(name, seed, [0.5, 0.7, 0.96, 0.9, end])
-                  for name, ends in ENDS.items() for seed, end in enumerate(ends)])  # fmt: skip
+DATA = pd.concat(
+    [run(name, seed, [0.5, 0.7, 0.96, 0.9, end]) for name, ends in ENDS.items() for seed, end in enumerate(ends)]
+)
 
 
 def test_differences_are_paired_by_seed_and_corrected_for_all_that_is_asked():

@@ -19,20 +19,37 @@ INPUT = Path(__file__).parents[2] / "research" / "sweeps" / "figure-1b-input.tom
 
 TIMES = np.linspace(0, 2e7, 201)
 PUBLISHED = {name: np.interp(TIMES, *np.array(sorted(points.items())).T) for name, points in published.points().items()}
-LATE = {**PUBLISHED, "icl": np.interp(TIMES, [0, 3e6, 4e6, 8e6, 2e7], [0.5, 0.5, 0.75, 0.93, 0.8]),
-        "flip": np.interp(TIMES, [0, 3e6, 4e6, 8e6, 2e7], [0.5, 0.5, 0.7, 0.88, 0.4])}  # fmt: skip
-STAYS = {**LATE, **{name: np.interp(TIMES, [0, 3e6, 4e6, 8e6, 2e7], [0.5, 0.5, 0.72, 0.95, 0.95])
-                    for name in ("icl", "flip")}}  # fmt: skip
+LATE = {
+    **PUBLISHED,
+    "icl": np.interp(TIMES, [0, 3e6, 4e6, 8e6, 2e7], [0.5, 0.5, 0.75, 0.93, 0.8]),
+    "flip": np.interp(TIMES, [0, 3e6, 4e6, 8e6, 2e7], [0.5, 0.5, 0.7, 0.88, 0.4]),
+}
+STAYS = {
+    **LATE,
+    **{name: np.interp(TIMES, [0, 3e6, 4e6, 8e6, 2e7], [0.5, 0.5, 0.72, 0.95, 0.95]) for name in ("icl", "flip")},
+}
 FLAT = {name: np.full(201, 0.5) for name in PUBLISHED}
 
 
 def run(curves, seed=0, condition="raw", to=2e7):
-    return pd.concat([
-        pd.DataFrame({"condition": condition, "seed": seed, "complete": to >= 2e7, "step": (TIMES / 32).astype(int),
-                      "sequences": TIMES, "evaluator": name, "value": np.clip(values + seed / 1000, 0, 1), "n": 5000,
-                      "chance": 0.5})
-        for name, values in curves.items()
-    ]).query("sequences <= @to")  # fmt: skip
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "condition": condition,
+                    "seed": seed,
+                    "complete": to >= 2e7,
+                    "step": (TIMES / 32).astype(int),
+                    "sequences": TIMES,
+                    "evaluator": name,
+                    "value": np.clip(values + seed / 1000, 0, 1),
+                    "n": 5000,
+                    "chance": 0.5,
+                }
+            )
+            for name, values in curves.items()
+        ]
+    ).query("sequences <= @to")
 
 
 @pytest.fixture
@@ -73,14 +90,16 @@ def test_unfinished_runs_give_no_verdict(given):
 
 @pytest.mark.parametrize(
     ("curves", "rise", "fade", "status"),
-    [([PUBLISHED] * 5, "supported", "supported", "supported"),
-     ([LATE] * 5, "supported", "inconclusive", "inconclusive"),  # it fades at another speed
-     ([STAYS] * 5, "supported", "contradicted", "contradicted"),
-     ([STAYS] * 4 + [PUBLISHED], "supported", "contradicted", "contradicted"),
-     ([STAYS] * 3 + [PUBLISHED] * 2, "supported", "inconclusive", "inconclusive"),
-     ([FLAT] * 5, "contradicted", "contradicted", "contradicted"),
-     ([FLAT] * 2 + [PUBLISHED] * 3, "inconclusive", "supported", "inconclusive")],
-)  # fmt: skip
+    [
+        ([PUBLISHED] * 5, "supported", "supported", "supported"),
+        ([LATE] * 5, "supported", "inconclusive", "inconclusive"),  # it fades at another speed
+        ([STAYS] * 5, "supported", "contradicted", "contradicted"),
+        ([STAYS] * 4 + [PUBLISHED], "supported", "contradicted", "contradicted"),
+        ([STAYS] * 3 + [PUBLISHED] * 2, "supported", "inconclusive", "inconclusive"),
+        ([FLAT] * 5, "contradicted", "contradicted", "contradicted"),
+        ([FLAT] * 2 + [PUBLISHED] * 3, "inconclusive", "supported", "inconclusive"),
+    ],
+)
 def test_the_rules_of_the_rise_and_the_fade(given, curves, rise, fade, status):
     given["figure-1b"] = seeds(*curves)
     got = claim(figure1b, "0.5")
@@ -113,9 +132,13 @@ def three(**conditions):
 
 @pytest.mark.parametrize(
     ("centred", "scaled", "both", "size", "mean"),
-    [(PUBLISHED, FLAT, FLAT, "supported", "contradicted"), (FLAT, PUBLISHED, FLAT, "contradicted", "supported"),
-     (PUBLISHED, PUBLISHED, FLAT, "inconclusive", "inconclusive"), (FLAT, FLAT, FLAT, "inconclusive", "inconclusive")],
-)  # fmt: skip
+    [
+        (PUBLISHED, FLAT, FLAT, "supported", "contradicted"),
+        (FLAT, PUBLISHED, FLAT, "contradicted", "supported"),
+        (PUBLISHED, PUBLISHED, FLAT, "inconclusive", "inconclusive"),
+        (FLAT, FLAT, FLAT, "inconclusive", "inconclusive"),
+    ],
+)
 def test_what_of_the_input_decides(given, centred, scaled, both, size, mean):
     given["figure-1b"] = seeds(*[PUBLISHED] * 5)
     assert claim(figure1b_why, "0.6").status == "not run yet"  # its own sweep has not begun
@@ -132,9 +155,12 @@ def decaying(at):
 
 @pytest.mark.parametrize(
     ("ends", "status"),
-    [((1.6e7, 1.2e7, 1e7, 7e6), "supported"), ((7e6, 1e7, 1.2e7, 1.6e7), "contradicted"),
-     ((1.6e7, 7e6, 1.2e7, 1e7), "inconclusive")],
-)  # fmt: skip
+    [
+        ((1.6e7, 1.2e7, 1e7, 7e6), "supported"),
+        ((7e6, 1e7, 1.2e7, 1.6e7), "contradicted"),
+        ((1.6e7, 7e6, 1.2e7, 1e7), "inconclusive"),
+    ],
+)
 def test_the_speed_of_the_fade_by_the_spread(given, ends, status):
     low, raw, some, much = (decaying(at) for at in ends)
     given["figure-1b"] = seeds(*[raw] * 5)

@@ -49,8 +49,11 @@ def test_the_table_has_the_conditions_that_change_banks(tmp_path, monkeypatch):
     monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo", "noise")})
     made = geometry.collect(tables.Path("research/sweeps"), None)
     assert made.groupby("condition").seed.nunique().to_dict() == {
-        "demo": 5, "noise_eps-0.1": 5, "noise_eps-0.3": 5, "noise_eps-0.9": 5,
-    }  # fmt: skip
+        "demo": 5,
+        "noise_eps-0.1": 5,
+        "noise_eps-0.3": 5,
+        "noise_eps-0.9": 5,
+    }
     pd.testing.assert_frame_equal(tables.read("geometry"), made)
 
 

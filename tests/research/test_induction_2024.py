@@ -24,12 +24,19 @@ from research.induction_2024_compare import by_rank
 def series(tmp_path_factory):
     """The recipe in small: 6 classes of one exemplar in 10 dimensions, 4 labels, two of their six pairs held out."""
     config = replace(
-        recipes.get("induction-2024"), name="small", steps=4, batch_size=8, n_eval=20, weights_dtype="float32",
+        recipes.get("induction-2024"),
+        name="small",
+        steps=4,
+        batch_size=8,
+        n_eval=20,
+        weights_dtype="float32",
         bank=BankConfig(n_classes=6, n_exemplars=1, n_holdout_classes=4, n_holdout_exemplars=1, dim=10, n_labels=4),
-        model=ModelConfig(d_model=32, n_heads=8, positions="rotary"), checkpoint_steps=ScheduleConfig(linear_every=2),
-    )  # fmt: skip
-    return train(replace(config, optim=replace(config.optim, lr=0.1)), tmp_path_factory.mktemp("ih") / "small",
-                 progress=False)  # fmt: skip
+        model=ModelConfig(d_model=32, n_heads=8, positions="rotary"),
+        checkpoint_steps=ScheduleConfig(linear_every=2),
+    )
+    return train(
+        replace(config, optim=replace(config.optim, lr=0.1)), tmp_path_factory.mktemp("ih") / "small", progress=False
+    )
 
 
 def test_every_training_sequence_once(series):
@@ -55,8 +62,16 @@ def test_the_balanced_part(series):
     assert len({tuple(row) for row in batch.classes.tolist()}) == len(batch) == 6 * 5 * 2
 
 
-@pytest.mark.parametrize("before", [None, induction_2024.held((0, 3, 5), "pp"), induction_2024.held((2,), "pv"),
-                                    ClampMatch(heads=tuple((1, h) for h in range(8)))], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "before",
+    [
+        None,
+        induction_2024.held((0, 3, 5), "pp"),
+        induction_2024.held((2,), "pv"),
+        ClampMatch(heads=tuple((1, h) for h in range(8))),
+    ],
+    ids=str,
+)
 def test_heads_alone_in_one_pass_are_those_of_an_ablation_each(series, before):
     params, batch = induction_2024.training_set(series, 4)
     got = induction_2024.kept_alone(series, params, batch, [(3,), (6,)], before, "loss")
@@ -74,8 +89,10 @@ def test_strength_and_previous_token_score_are_the_measures(series):
     strength, previous = induction_2024.patterns(series, params, batch)
     hooks = ["blocks.0.attn.hook_pattern", "blocks.1.attn.hook_pattern"]
     acts = forward(params, batch, series.config.model, capture=hooks, query_only=False).acts
-    want = [scores(acts[hook], batch)[name].mean(0) for hook, name in
-            zip(hooks, ("label_to_exemplar", "induction_strength"), strict=True)]  # fmt: skip
+    want = [
+        scores(acts[hook], batch)[name].mean(0)
+        for hook, name in zip(hooks, ("label_to_exemplar", "induction_strength"), strict=True)
+    ]
     np.testing.assert_allclose(previous, want[0], rtol=1e-4)
     np.testing.assert_allclose(strength, want[1], rtol=1e-4, atol=1e-6)
 
@@ -108,7 +125,11 @@ def test_half_drop_and_plateau():
     assert rules.half_drop(points[:4]) == np.inf
     assert np.isnan(rules.plateau(points, 0.9, 1.0)[0])
     assert [rules.said(*x) for x in ((4, 5, 1), (1, 5, 4), (3, 5, 2), (1, 1, 0))] == [
-        "supported", "contradicted", "inconclusive", "not finished: 1 of 5 seeds"]  # fmt: skip
+        "supported",
+        "contradicted",
+        "inconclusive",
+        "not finished: 1 of 5 seeds",
+    ]
 
 
 @pytest.fixture

@@ -24,18 +24,34 @@ def runs(condition: str, seeds: int, **curves) -> pd.DataFrame:
     for seed in range(seeds):
         for evaluator, values in curves.items():
             late = TIMES * (1 + seed / 20)
-            parts.append(pd.DataFrame({
-                "condition": condition, "seed": seed, "complete": True, "step": np.arange(20), "sequences": late,
-                "evaluator": evaluator, "value": np.asarray(values) + seed / 1000, "n": 1000,
-                "chance": 0.0 if evaluator == "iwl" else 0.5}))  # fmt: skip
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "condition": condition,
+                        "seed": seed,
+                        "complete": True,
+                        "step": np.arange(20),
+                        "sequences": late,
+                        "evaluator": evaluator,
+                        "value": np.asarray(values) + seed / 1000,
+                        "n": 1000,
+                        "chance": 0.0 if evaluator == "iwl" else 0.5,
+                    }
+                )
+            )
     return pd.concat(parts, ignore_index=True)
 
 
 def demo_like(flip_end: float = 0.0, loss_end: float = 0.01, **more) -> pd.DataFrame:
     given = {
-        "icl": FADES, "icl_holdout": FADES, "flip": np.interp(np.arange(20), [0, 7, 19], [0.5, 0.9, flip_end]),
-        "ciwl": RISES, "iwl": RISES - 0.49, "train": RISES, "training": np.linspace(3, loss_end, 20),
-    }  # fmt: skip
+        "icl": FADES,
+        "icl_holdout": FADES,
+        "flip": np.interp(np.arange(20), [0, 7, 19], [0.5, 0.9, flip_end]),
+        "ciwl": RISES,
+        "iwl": RISES - 0.49,
+        "train": RISES,
+        "training": np.linspace(3, loss_end, 20),
+    }
     return runs("demo", 5, **(given | more))
 
 
@@ -75,8 +91,10 @@ def test_what_was_not_run_is_said_so(given):
 
 def both(**change) -> dict[str, pd.DataFrame]:
     made = demo_like(**change)
-    return {"demo": made, "iwl": made.assign(condition="iwl", value=made.value.where(
-        made.evaluator != "iwl", made.value + 0.49))}  # fmt: skip
+    return {
+        "demo": made,
+        "iwl": made.assign(condition="iwl", value=made.value.where(made.evaluator != "iwl", made.value + 0.49)),
+    }
 
 
 def test_a_rise_and_fade_is_supported_and_says_its_numbers(given):
@@ -89,11 +107,13 @@ def test_a_rise_and_fade_is_supported_and_says_its_numbers(given):
 
 @pytest.mark.parametrize(
     ("change", "failing"),
-    [({"icl": RISES}, [0, 1, 3]),  # it never fades: its highest value is the end, and no loss falls after it
-     ({"loss_end": 5.0}, [3]),  # the loss rises
-     ({"ciwl": FADES, "iwl": FADES - 0.49}, [2]),  # nothing is learned in weights
-     ({"icl": np.full(20, 0.5), "flip": np.full(20, 0.5)}, [1])],  # it never forms
-)  # fmt: skip
+    [
+        ({"icl": RISES}, [0, 1, 3]),  # it never fades: its highest value is the end, and no loss falls after it
+        ({"loss_end": 5.0}, [3]),  # the loss rises
+        ({"ciwl": FADES, "iwl": FADES - 0.49}, [2]),  # nothing is learned in weights
+        ({"icl": np.full(20, 0.5), "flip": np.full(20, 0.5)}, [1]),
+    ],  # it never forms
+)
 def test_every_part_of_transience_can_be_contradicted(given, change, failing):
     given.update(both(**change))
     got = claim(transience, "1.1")
@@ -109,8 +129,10 @@ def test_icl_that_forms_in_no_or_in_some_runs(given):
     assert claim(transience, "1.2").status == "inconclusive"  # five of ten
 
 
-@pytest.mark.parametrize(("key", "names"), [("0.1", ["faithful"]), ("0.2", ["demo"]), ("0.3", ["faithful-longer"]),
-                                            ("0.4", ["faithful", "faithful-seeds"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [("0.1", ["faithful"]), ("0.2", ["demo"]), ("0.3", ["faithful-longer"]), ("0.4", ["faithful", "faithful-seeds"])],
+)
 def test_runs_on_inputs_of_norm_1_are_not_comparable_whatever_they_show(given, key, names):
     curves = {"icl": FADES, "flip": FADES, "ciwl": RISES, "iwl": RISES - 0.49}
     given["demo"] = demo_like()
@@ -145,8 +167,9 @@ def test_early_stopping_keeps_what_fades(given):
     assert claim(transience, "7").status == "contradicted"
 
 
-UP, DOWN, FLAT = (np.interp(np.arange(20), [0, 8, 19], [0.5, top, end]) for top, end in
-                  ((0.97, 0.97), (0.97, 0.55), (0.5, 0.5)))  # fmt: skip
+UP, DOWN, FLAT = (
+    np.interp(np.arange(20), [0, 8, 19], [0.5, top, end]) for top, end in ((0.97, 0.97), (0.97, 0.55), (0.5, 0.5))
+)
 SOON, LATE = (np.interp(np.arange(20), [0, at, 19], [0.5, 0.97, 0.97]) for at in (2, 16))
 
 
@@ -168,7 +191,7 @@ def treated(name: str, mixed: dict, other: dict) -> pd.DataFrame:
         ("8.10", "forgetting", {"icl": UP, "flip": UP}, {"icl": FLAT}),
         ("8.11", "mixed-then-icl", {"icl": UP, "flip": UP}, {}),
     ],
-)  # fmt: skip
+)
 def test_treatments_are_judged_against_each_seeds_twin(given, monkeypatch, key, name, supported, contradicted):
     monkeypatch.setattr(plots, "curves", lambda *args: None)
     yes, no = (treated(name, {}, change) for change in (supported, contradicted))
@@ -183,25 +206,37 @@ def test_treatments_are_judged_against_each_seeds_twin(given, monkeypatch, key, 
 @pytest.mark.parametrize(
     ("early", "late", "status"),
     [(DOWN, FLAT, "supported"), (DOWN, DOWN, "contradicted"), (FLAT, FLAT, "contradicted")],
-)  # fmt: skip
+)
 def test_a_head_start_is_judged_by_whether_icl_forms(given, monkeypatch, early, late, status):
     monkeypatch.setattr(plots, "curves", lambda *args: None)
-    given["competition"] = pd.concat([treated("ciwl-then-mixed-early", {}, {"icl": early, "flip": early}),
-                                      runs("ciwl-then-mixed-late", 5, icl=late, flip=late, ciwl=UP)])  # fmt: skip
+    given["competition"] = pd.concat(
+        [
+            treated("ciwl-then-mixed-early", {}, {"icl": early, "flip": early}),
+            runs("ciwl-then-mixed-late", 5, icl=late, flip=late, ciwl=UP),
+        ]
+    )
     assert claim(competition, "8.2").status == status
 
 
 @pytest.mark.parametrize(
     ("seeds", "own", "status"),
-    [(5, {"icl": FLAT, "ciwl": SOON}, "supported"), (5, {"icl": UP, "ciwl": LATE}, "contradicted"),
-     (4, {"icl": FLAT, "ciwl": SOON}, "inconclusive")],  # four seeds decide nothing
-)  # fmt: skip
+    [
+        (5, {"icl": FLAT, "ciwl": SOON}, "supported"),
+        (5, {"icl": UP, "ciwl": LATE}, "contradicted"),
+        (4, {"icl": FLAT, "ciwl": SOON}, "inconclusive"),
+    ],  # four seeds decide nothing
+)
 def test_a_seeds_own_heads_against_random_ones(given, monkeypatch, seeds, own, status):
     monkeypatch.setattr(plots, "curves", lambda *args: None)
     same = {"icl": UP, "flip": UP, "ciwl": LATE, "iwl": UP - 0.49}
     given["competition"] = runs("mixed", seeds, **same)
-    given["heads"] = pd.concat([runs(f"{kind}-heads-{when}", seeds, **(same | (own if kind == "icl" else {})))
-                                for kind in ("icl", "random") for when in ("start", "peak")])  # fmt: skip
+    given["heads"] = pd.concat(
+        [
+            runs(f"{kind}-heads-{when}", seeds, **(same | (own if kind == "icl" else {})))
+            for kind in ("icl", "random")
+            for when in ("start", "peak")
+        ]
+    )
     assert claim(heads, "8.5").status == status
 
 
@@ -274,8 +309,12 @@ def test_the_page_has_five_claims_with_a_figure_an_effect_and_a_status():
 
 @pytest.mark.parametrize("short", ["ICL", "IWL", "CIWL", "Flip"])
 def test_every_page_says_what_its_short_words_mean(short):
-    long = {"ICL": "in-context learning", "IWL": "in-weights learning", "CIWL": "in-weights learning",
-            "Flip": "contradicts the weights"}[short]  # fmt: skip
+    long = {
+        "ICL": "in-context learning",
+        "IWL": "in-weights learning",
+        "CIWL": "in-weights learning",
+        "Flip": "contradicts the weights",
+    }[short]
     for path in [page.DOCS / "findings.md", *(page.DOCS / "findings").glob("*.md")]:
         if not re.search(rf"\b{short}\b", path.read_text()):
             continue  # that of Singh et al. 2024 has none of these evaluators

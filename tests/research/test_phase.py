@@ -13,19 +13,33 @@ CONDITIONS = {"dim-4_n_classes-256": (4, 256, "never"), "dim-12_n_classes-1024":
 
 @pytest.fixture
 def dimension() -> pd.DataFrame:
-    return pd.concat([
-        run(name, kind, seed).assign(**{"bank.dim": dim, "bank.n_classes": classes})
-        for name, (dim, classes, kind) in CONDITIONS.items() for seed in range(3)
-    ])  # fmt: skip
+    return pd.concat(
+        [
+            run(name, kind, seed).assign(**{"bank.dim": dim, "bank.n_classes": classes})
+            for name, (dim, classes, kind) in CONDITIONS.items()
+            for seed in range(3)
+        ]
+    )
 
 
 @pytest.fixture
 def geometry(monkeypatch) -> pd.DataFrame:
-    table = pd.DataFrame([
-        {"sweep": "dimension", "condition": name, "seed": seed, "match": 0.9 + seed / 100, "recall": 0.5,
-         "crowding": 0.8, "bank": f"{name}-s{seed}", "n": 100}
-        for name in CONDITIONS for seed in range(2)
-    ])  # fmt: skip
+    table = pd.DataFrame(
+        [
+            {
+                "sweep": "dimension",
+                "condition": name,
+                "seed": seed,
+                "match": 0.9 + seed / 100,
+                "recall": 0.5,
+                "crowding": 0.8,
+                "bank": f"{name}-s{seed}",
+                "n": 100,
+            }
+            for name in CONDITIONS
+            for seed in range(2)
+        ]
+    )
     monkeypatch.setattr(tables, "read", {"geometry": table}.get)
     return table
 
@@ -55,9 +69,15 @@ def test_without_the_table_of_geometry_nothing_is_drawn(dimension, monkeypatch):
 
 
 def test_two_bounds_are_fitted_to_where_icl_formed():
-    found = pd.DataFrame({"sweep": "data", "condition": list("abcdef"), "crowding": [0.5, 0.7, 0.8, 0.9, 0.95, 0.6],
-                          "match": [1.0, 0.99, 0.95, 0.96, 0.8, 0.99],
-                          "formed": [False, False, True, True, False, True]})  # fmt: skip
+    found = pd.DataFrame(
+        {
+            "sweep": "data",
+            "condition": list("abcdef"),
+            "crowding": [0.5, 0.7, 0.8, 0.9, 0.95, 0.6],
+            "match": [1.0, 0.99, 0.95, 0.96, 0.8, 0.99],
+            "formed": [False, False, True, True, False, True],
+        }
+    )
     assert "crowding is 0.800 or more and match 0.950 or more, and nowhere else, in 5 of 5" in fitted(found[:5])
     assert fitted(found[:5]).endswith("Exceptions: none.")
     said = fitted(found)
@@ -70,5 +90,6 @@ def test_conditions_count_by_most_of_their_seeds_and_banks_once(dimension, geome
     copy = geometry[geometry.condition == "dim-12_n_classes-1024"].assign(sweep="data", condition="demo")
     found = formed({"dimension": dimension, "data": again}, pd.concat([geometry, copy]))
     assert found[["condition", "formed"]].values.tolist() == [
-        ["dim-4_n_classes-256", False], ["dim-12_n_classes-1024", True],
-    ]  # fmt: skip
+        ["dim-4_n_classes-256", False],
+        ["dim-12_n_classes-1024", True],
+    ]

@@ -33,9 +33,14 @@ def test_counts_and_the_most_common():
 
 @pytest.mark.parametrize(
     ("kinds", "most"),
-    [("never never fades fades partial", "fades"), ("never never never fades fades", "never"),
-     ("never never fades partial partial", "partial"), ("never fades", "never"), ("stays partial", "partial")],
-)  # fmt: skip
+    [
+        ("never never fades fades partial", "fades"),
+        ("never never never fades fades", "never"),
+        ("never never fades partial partial", "partial"),
+        ("never fades", "never"),
+        ("stays partial", "partial"),
+    ],
+)
 def test_formed_is_asked_before_how_it_ended(kinds, most):
     found = regimes(pd.concat([run("a", kind, seed) for seed, kind in enumerate(kinds.split())]))
     assert most_common(found, "a") == most
@@ -59,8 +64,9 @@ def test_runs_in_which_icl_never_formed_count_in_every_median():
 
 def sweep(kinds: dict[str, str | list[str]]) -> pd.DataFrame:
     """Five seeds of every condition; a word for all of them, or one for each."""
-    return pd.concat([run(name, kind if isinstance(kind, str) else kind[s], s)
-                      for name, kind in kinds.items() for s in range(5)])  # fmt: skip
+    return pd.concat(
+        [run(name, kind if isinstance(kind, str) else kind[s], s) for name, kind in kinds.items() for s in range(5)]
+    )
 
 
 def claim(key: str):
@@ -86,12 +92,24 @@ ALL = dict.fromkeys
         ("2.1", "sizes", {"demo": "fades", "width_d_model-128": "stays"}, "supported"),
         ("2.1", "sizes", {"demo": "fades", "width_d_model-128": "fades"}, "contradicted"),
         ("2.1", "sizes", {"demo": "fades", "width_d_model-128": MOST}, "inconclusive"),
-        ("3.1", "dimension", ALL(DIM, "never") | ALL(("dim-12_n_classes-1024", "dim-12_n_classes-4096"), "fades"),
-         "supported"),
-        ("3.1", "dimension", ALL(DIM, "never") | ALL(("dim-12_n_classes-1024", "dim-12_n_classes-4096"), "fades")
-         | {DIM[2]: FEW}, "contradicted"),  # one run of fifteen
-        ("3.1", "dimension", ALL(DIM, "never") | ALL(("dim-12_n_classes-1024", "dim-12_n_classes-4096"), "never"),
-         "contradicted"),
+        (
+            "3.1",
+            "dimension",
+            ALL(DIM, "never") | ALL(("dim-12_n_classes-1024", "dim-12_n_classes-4096"), "fades"),
+            "supported",
+        ),
+        (
+            "3.1",
+            "dimension",
+            ALL(DIM, "never") | ALL(("dim-12_n_classes-1024", "dim-12_n_classes-4096"), "fades") | {DIM[2]: FEW},
+            "contradicted",
+        ),  # one run of fifteen
+        (
+            "3.1",
+            "dimension",
+            ALL(DIM, "never") | ALL(("dim-12_n_classes-1024", "dim-12_n_classes-4096"), "never"),
+            "contradicted",
+        ),
         ("2", "sizes", ALL(DEPTHS, "fades") | {DEPTHS[1]: "never"}, "inconclusive"),  # none that could have been lost
         ("2", "sizes", {DEPTHS[0]: "fades"}, "running"),
         ("4", "tokens", ALL(TOKENS, "fades"), "supported"),
@@ -114,7 +132,7 @@ ALL = dict.fromkeys
         ("6.2", "regularization-mlp", ALL(GROUPS, "stays"), "contradicted"),
         ("6.2", "regularization-mlp", ALL(GROUPS, "fades") | {GROUPS[0]: FEW}, "inconclusive"),
     ],
-)  # fmt: skip
+)
 def test_every_rule_can_come_out_either_way(monkeypatch, key, name, kinds, status):
     monkeypatch.setattr(tables, "read", {name: sweep(kinds)}.get)
     monkeypatch.setattr(plots, "curves", lambda *args: None)
@@ -133,21 +151,33 @@ def levels(condition: str, highest: float, end: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("classes", "exemplars", "zipf", "status"),
-    [((0.95, 0.8), 0.9, 0.7, "supported"), ((0.6, 0.5), 0.9, 0.7, "contradicted"),
-     ((0.95, 0.8), 0.7, 0.7, "contradicted"), ((0.95, 0.8), 0.9, 0.5, "contradicted")],
-)  # fmt: skip
+    [
+        ((0.95, 0.8), 0.9, 0.7, "supported"),
+        ((0.6, 0.5), 0.9, 0.7, "contradicted"),
+        ((0.95, 0.8), 0.7, 0.7, "contradicted"),
+        ((0.95, 0.8), 0.9, 0.5, "contradicted"),
+    ],
+)
 def test_data_are_judged_by_classes_exemplars_and_skew(monkeypatch, classes, exemplars, zipf, status):
     """More exemplars, a higher peak; more skew, a higher end: each part is tested, and one that fails contradicts."""
-    data = pd.concat([levels("classes_n_classes-256", 0.6, 0.5), levels("classes_n_classes-4096", *classes),
-                      levels("exemplars_n_exemplars-5", 0.7, 0.5), levels("exemplars_n_exemplars-100", exemplars, 0.5),
-                      levels("demo", 0.9, 0.5), levels("zipf_zipf-1", 0.9, zipf)])  # fmt: skip
+    data = pd.concat(
+        [
+            levels("classes_n_classes-256", 0.6, 0.5),
+            levels("classes_n_classes-4096", *classes),
+            levels("exemplars_n_exemplars-5", 0.7, 0.5),
+            levels("exemplars_n_exemplars-100", exemplars, 0.5),
+            levels("demo", 0.9, 0.5),
+            levels("zipf_zipf-1", 0.9, zipf),
+        ]
+    )
     monkeypatch.setattr(tables, "read", {"data": data}.get)
     assert claim("3").status == status
 
 
 def test_a_condition_with_fewer_seeds_than_planned_does_not_count(monkeypatch):
-    data = pd.concat([run(name, kind, s) for name, kind, seeds in (
-        (WHOLE, "fades", 5), (QUARTER, "never", 4)) for s in range(seeds)])  # fmt: skip
+    data = pd.concat(
+        [run(name, kind, s) for name, kind, seeds in ((WHOLE, "fades", 5), (QUARTER, "never", 4)) for s in range(seeds)]
+    )
     monkeypatch.setattr(tables, "read", {"omniglot-conv": data}.get)
     got = claim("5.1")
     assert got.status == "running"
@@ -174,9 +204,14 @@ def test_conditions_that_rules_name_are_in_the_sweeps():
 
 @pytest.mark.parametrize(
     ("condition", "title"),
-    [("demo", "demo"), ("depth_n_layers-12", "depth: n layers = 12"), ("dim-4_n_layers-2", "dim = 4, n layers = 2"),
-     ("penalty_l2-1e-05_l2_group-mlp", "penalty: l2 = 1e-05, l2 group = mlp"), ("pairs-4", "pairs-4")],
-)  # fmt: skip
+    [
+        ("demo", "demo"),
+        ("depth_n_layers-12", "depth: n layers = 12"),
+        ("dim-4_n_layers-2", "dim = 4, n layers = 2"),
+        ("penalty_l2-1e-05_l2_group-mlp", "penalty: l2 = 1e-05, l2 group = mlp"),
+        ("pairs-4", "pairs-4"),
+    ],
+)
 def test_a_condition_is_called_by_its_grid_and_values(condition, title):
     fields = ["bank.dim", "model.n_layers", "optim.l2", "optim.l2_group", "sequences.n_pairs"]
     assert doses._title(condition, fields) == title

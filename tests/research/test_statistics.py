@@ -10,16 +10,29 @@ TIMES = np.array([0, 100, 200, 300, 400])
 
 
 def curve(condition: str, seed: int, evaluator: str, values, complete: bool = True) -> pd.DataFrame:
-    return pd.DataFrame({"condition": condition, "seed": seed, "evaluator": evaluator, "complete": complete,
-                         "step": TIMES, "sequences": TIMES, "value": values, "chance": 0.5, "n": 1000})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "condition": condition,
+            "seed": seed,
+            "evaluator": evaluator,
+            "complete": complete,
+            "step": TIMES,
+            "sequences": TIMES,
+            "value": values,
+            "chance": 0.5,
+            "n": 1000,
+        }
+    )
 
 
 def test_phases_follow_the_rule_of_the_measures():
-    table = pd.concat([
-        curve("a", 0, "icl", [0.5, 0.7, 0.9, 0.7, 0.5]),
-        curve("a", 1, "icl", [0.5, 0.52, 0.55, 0.5, 0.5]),
-        curve("a", 2, "icl", [0.5, 0.9, 0.9, 0.9, 0.9], complete=False),
-    ])  # fmt: skip
+    table = pd.concat(
+        [
+            curve("a", 0, "icl", [0.5, 0.7, 0.9, 0.7, 0.5]),
+            curve("a", 1, "icl", [0.5, 0.52, 0.55, 0.5, 0.5]),
+            curve("a", 2, "icl", [0.5, 0.9, 0.9, 0.9, 0.9], complete=False),
+        ]
+    )
     found = phases(table).set_index("seed")
     assert list(found.index) == [0, 1]  # an unfinished run has no phases yet
     assert found.loc[0, ["onset", "peak", "peak_value", "half_decay", "final_value"]].tolist() == pytest.approx(

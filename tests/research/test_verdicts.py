@@ -8,9 +8,13 @@ from research.verdicts import Part, any_of, effect, judged, never, number, share
 
 @pytest.mark.parametrize(
     ("values", "status"),
-    [([0.2, 0.3, 0.4, 0.5, 0.6], "supported"), ([0.0, 0.05, 0.02, -1, 0.09], "contradicted"),
-     ([0.0, 0.3, 0.4, 0.5, 0.6], "inconclusive"), ([0.4, 0.4, 0.4, 0.4], "inconclusive")],
-)  # fmt: skip
+    [
+        ([0.2, 0.3, 0.4, 0.5, 0.6], "supported"),
+        ([0.0, 0.05, 0.02, -1, 0.09], "contradicted"),
+        ([0.0, 0.3, 0.4, 0.5, 0.6], "inconclusive"),
+        ([0.4, 0.4, 0.4, 0.4], "inconclusive"),
+    ],
+)
 def test_an_effect_is_decided_only_where_all_five_seeds_agree(values, status):
     assert effect("x", values, above=0.1).status == status
 
@@ -53,9 +57,15 @@ def test_what_has_no_bound_cannot_be_a_part():
 
 @pytest.mark.parametrize(
     ("count", "of", "status"),
-    [(5, 5, "supported"), (4, 5, "inconclusive"), (1, 5, "inconclusive"), (0, 5, "contradicted"),
-     (4, 4, "inconclusive"), (8, 8, "supported")],
-)  # fmt: skip
+    [
+        (5, 5, "supported"),
+        (4, 5, "inconclusive"),
+        (1, 5, "inconclusive"),
+        (0, 5, "contradicted"),
+        (4, 4, "inconclusive"),
+        (8, 8, "supported"),
+    ],
+)
 def test_a_share_of_runs(count, of, status):
     assert share("x", [True] * count + [False] * (of - count), above=0.5).status == status
     turned = {"supported": "contradicted", "contradicted": "supported"}.get(status, status)
@@ -76,13 +86,22 @@ def test_one_run_contradicts_a_never():
 def test_one_of_several_is_enough_and_all_have_to_fail():
     yes, no, open_ = (Part("x", "", s) for s in ("supported", "contradicted", "inconclusive"))
     assert [any_of("x", p).status for p in ([no, yes], [no, no], [no, open_])] == [
-        "supported", "contradicted", "inconclusive"]  # fmt: skip
+        "supported",
+        "contradicted",
+        "inconclusive",
+    ]
 
 
 def test_a_claim_says_all_of_its_parts():
     yes, no, open_, later = (Part("x", "", s) for s in ("supported", "contradicted", "inconclusive", "not run yet"))
     assert [together(p) for p in ([yes, yes], [yes, no, open_], [yes, open_], [yes, later], [later], [])] == [
-        "supported", "contradicted", "inconclusive", "running", "not run yet", "not run yet"]  # fmt: skip
+        "supported",
+        "contradicted",
+        "inconclusive",
+        "running",
+        "not run yet",
+        "not run yet",
+    ]
 
 
 def test_no_interval_is_no_verdict():

@@ -127,13 +127,18 @@ TREATED = {
     "relabelled": {"treatments": (Treatment(kind="relabel", every=5),)},
     "relabelled until": {"treatments": (Treatment(kind="relabel", start=3, stop=10, every=2),)},
     "reset": {"treatments": (Treatment(kind="reset", groups=("embeddings",), start=6, every=5),)},
-    "switched": {"treatments": (Treatment(kind="data", start=10, fresh_moments=True,
-                                          sequences=SequenceConfig(labels="random")),)},
-    "ablated and frozen": {"treatments": (Treatment(kind="ablate", heads=((0, 1),), start=10),
-                                          Treatment(kind="freeze", groups=("attention",), stop=11))},
+    "switched": {
+        "treatments": (Treatment(kind="data", start=10, fresh_moments=True, sequences=SequenceConfig(labels="random")),)
+    },
+    "ablated and frozen": {
+        "treatments": (
+            Treatment(kind="ablate", heads=((0, 1),), start=10),
+            Treatment(kind="freeze", groups=("attention",), stop=11),
+        )
+    },
     "warming up": {"optim": OptimConfig(lr=1e-2, warmup_steps=16, lr_schedule="inverse_sqrt", l2=1e-3)},
     "half": {"weights_dtype": "float16"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TREATED)

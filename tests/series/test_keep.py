@@ -109,7 +109,6 @@ def test_what_a_kill_left_of_the_latest_state_goes_with_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-
 def test_goes_on_from_the_latest_state(config, tmp_path, kept, monkeypatch):
     """Stopped at step 50: the state of step 40 is there, and nothing before it is computed again."""
     root, module = tmp_path / "tiny", sys.modules["mechicl.training.loop"]

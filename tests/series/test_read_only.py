@@ -69,13 +69,19 @@ def test_a_read_only_run(tiny_copy, frozen, tmp_path):
     root, work = frozen(tiny_copy.root), tmp_path / "work"
     work.mkdir()
     before = listing(root)
-    shown, sound, finished, report, elsewhere, here, page, dense = run([
-        ["show", root], ["verify", root], ["train", "--resume", root],
-        ["report", root, "--out", work / "page.html", "--quiet"],
-        ["analyze", root, "transience", "--out", work / "found", "--quiet"],
-        ["analyze", root, "transience", "--quiet"], ["report", root, "--quiet"],
-        ["densify", root, "--from", 0, "--to", 5, "--every", 1, "--quiet"],
-    ], work)  # fmt: skip
+    shown, sound, finished, report, elsewhere, here, page, dense = run(
+        [
+            ["show", root],
+            ["verify", root],
+            ["train", "--resume", root],
+            ["report", root, "--out", work / "page.html", "--quiet"],
+            ["analyze", root, "transience", "--out", work / "found", "--quiet"],
+            ["analyze", root, "transience", "--quiet"],
+            ["report", root, "--quiet"],
+            ["densify", root, "--from", 0, "--to", 5, "--every", 1, "--quiet"],
+        ],
+        work,
+    )
     for code, out, err in (shown, sound, finished, report, elsewhere):
         assert (code, err) == (0, "")
         assert out
@@ -102,11 +108,15 @@ def test_an_unfinished_run_and_a_folder_without_permission(tiny_copy, frozen, tm
     shutil.copytree(tiny_copy.root, hidden / "run")
     hidden.chmod(0)
     try:
-        resumed, new, swept, unseen = run([
-            ["train", "--resume", tiny_copy.root, "--quiet"], ["train", "demo", "--out", folder / "run", "--quiet"],
-            ["sweep", ROOT / "research" / "sweeps" / "dimension.toml", "--out", folder / "sweep", "--quiet"],
-            ["show", hidden / "run"],
-        ], tmp_path)  # fmt: skip
+        resumed, new, swept, unseen = run(
+            [
+                ["train", "--resume", tiny_copy.root, "--quiet"],
+                ["train", "demo", "--out", folder / "run", "--quiet"],
+                ["sweep", ROOT / "research" / "sweeps" / "dimension.toml", "--out", folder / "sweep", "--quiet"],
+                ["show", hidden / "run"],
+            ],
+            tmp_path,
+        )
     finally:
         hidden.chmod(0o700)
     for (code, out, err), where in ((resumed, tiny_copy.root), (new, folder), (swept, folder)):

@@ -259,8 +259,7 @@ def test_missing_torn_and_altered_files_are_named(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[:-1])
     assert problem(tmp_path, entry) == (
-        f"weights/step_00000003.safetensors: {len(data) - 1} bytes, but {len(data)} were written "
-        "(torn or truncated)."
+        f"weights/step_00000003.safetensors: {len(data) - 1} bytes, but {len(data)} were written (torn or truncated)."
     )
     for i in (0, len(data) // 2, len(data) - 1):  # one bit, anywhere
         path.write_bytes(data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :])
@@ -271,9 +270,16 @@ def test_missing_torn_and_altered_files_are_named(tmp_path):
 
 @pytest.mark.parametrize(
     "file",
-    ["../secret", "weights/../../secret", "weights/sub/../../state/x", "/etc/hostname", "index.jsonl", "state/x",
-     "weights/sub/x"],
-)  # fmt: skip
+    [
+        "../secret",
+        "weights/../../secret",
+        "weights/sub/../../state/x",
+        "/etc/hostname",
+        "index.jsonl",
+        "state/x",
+        "weights/sub/x",
+    ],
+)
 def test_paths_outside_their_folder_are_refused(tmp_path, file):
     root = tmp_path / "run"
     (tmp_path / "secret").write_bytes(b"x")
@@ -384,15 +390,27 @@ GOOD = {"kind": "weights", "step": 1, "sequences": 16, "file": "weights/x", "byt
 def test_the_index_is_sorted_and_the_last_line_of_a_step_counts(tmp_path):
     write_index(tmp_path, GOOD | {"step": 9}, GOOD | {"kind": "state"}, GOOD, GOOD | {"sha256": "11"})
     assert [(e.kind, e.step, e.sha256) for e in read_index(tmp_path)] == [
-        ("state", 1, "00"), ("weights", 1, "11"), ("weights", 9, "00"),
-    ]  # fmt: skip
+        ("state", 1, "00"),
+        ("weights", 1, "11"),
+        ("weights", 9, "00"),
+    ]
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"extra": 1}, {"step": "1"}, {"step": True}, {"step": 1.0}, {"bytes": None}, {"file": None}, {"sha256": 7},
-     {"kind": "../.."}, {"kind": "other"}, {"kind": 3}],
-)  # fmt: skip
+    [
+        {"extra": 1},
+        {"step": "1"},
+        {"step": True},
+        {"step": 1.0},
+        {"bytes": None},
+        {"file": None},
+        {"sha256": 7},
+        {"kind": "../.."},
+        {"kind": "other"},
+        {"kind": 3},
+    ],
+)
 def test_lines_that_are_no_entries_are_refused(tmp_path, change):
     write_index(tmp_path, GOOD, GOOD | change)
     with pytest.raises(SeriesError, match=r"index\.jsonl, line 2, is not an index entry"):

@@ -30,9 +30,11 @@ def replace_weights(series, step, change):
     """Other weights at a step, with an index that agrees: as if the run had saved them."""
     root, weights = series.root, series.weights(step)
     change(weights)
-    rewrite(root, "index.jsonl", [
-        r for r in lines(root, "index.jsonl") if not (r["kind"] == "weights" and r["step"] == step)
-    ])  # fmt: skip
+    rewrite(
+        root,
+        "index.jsonl",
+        [r for r in lines(root, "index.jsonl") if not (r["kind"] == "weights" and r["step"] == step)],
+    )
     (root / f"weights/step_{step:08d}.safetensors").unlink()
     Writer(root).save("weights", step, step * 16, weights)
 
@@ -52,8 +54,7 @@ def test_a_truncated_file(tiny_copy):
     whole = path.read_bytes()
     path.write_bytes(whole[:-7])
     assert verify(tiny_copy.root) == [
-        f"weights/step_00000020.safetensors: {len(whole) - 7} bytes, but {len(whole)} were written "
-        "(torn or truncated)."
+        f"weights/step_00000020.safetensors: {len(whole) - 7} bytes, but {len(whole)} were written (torn or truncated)."
     ]
 
 
@@ -211,8 +212,9 @@ def test_stray_files(tiny_copy):
         (tiny_copy.root / name).write_bytes(b"half")
     got = verify(tiny_copy.root)
     assert [p.split(":")[0] for p in got] == [
-        "weights/.step_00000007.safetensors.tmp", "state/step_00000010.safetensors",
-    ]  # fmt: skip
+        "weights/.step_00000007.safetensors.tmp",
+        "state/step_00000010.safetensors",
+    ]
     assert all("not in the index" in p and f"mechicl train --resume {tiny_copy.root}" in p for p in got)
 
 

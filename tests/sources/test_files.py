@@ -38,14 +38,23 @@ class NanoGPT(nn.Module):
             return nn.Linear(read, written, bias=bias)
 
         def block():
-            return nn.ModuleDict({
-                "ln_1": norm(), "ln_2": norm(),
-                "attn": nn.ModuleDict({"c_attn": linear(d, 3 * d), "c_proj": linear(d, d)}),
-                "mlp": nn.ModuleDict({"c_fc": linear(d, 4 * d), "c_proj": linear(4 * d, d)}),
-            })  # fmt: skip
+            return nn.ModuleDict(
+                {
+                    "ln_1": norm(),
+                    "ln_2": norm(),
+                    "attn": nn.ModuleDict({"c_attn": linear(d, 3 * d), "c_proj": linear(d, d)}),
+                    "mlp": nn.ModuleDict({"c_fc": linear(d, 4 * d), "c_proj": linear(4 * d, d)}),
+                }
+            )
 
-        self.transformer = nn.ModuleDict({"wte": nn.Embedding(30, d), "wpe": nn.Embedding(20, d), "ln_f": norm(),
-                                          "h": nn.ModuleList([block(), block()])})  # fmt: skip
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(30, d),
+                "wpe": nn.Embedding(20, d),
+                "ln_f": norm(),
+                "h": nn.ModuleList([block(), block()]),
+            }
+        )
         self.lm_head = nn.Linear(d, 30, bias=False)
         self.lm_head.weight = self.transformer["wte"].weight  # type: ignore
 
@@ -56,8 +65,10 @@ class NanoGPT(nn.Module):
         t: Any = self.transformer
         x = t["wte"](ids) + t["wpe"](torch.arange(ids.shape[1]))
         for b in t["h"]:
-            q, k, v = (each.unflatten(-1, (2, 8)).transpose(1, 2)
-                       for each in b["attn"]["c_attn"](norm(b["ln_1"], x)).split(16, dim=2))  # fmt: skip
+            q, k, v = (
+                each.unflatten(-1, (2, 8)).transpose(1, 2)
+                for each in b["attn"]["c_attn"](norm(b["ln_1"], x)).split(16, dim=2)
+            )
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
             x = x + b["attn"]["c_proj"](y)
             x = x + b["mlp"]["c_proj"](F.gelu(b["mlp"]["c_fc"](norm(b["ln_2"], x))))
@@ -80,8 +91,9 @@ def test_nanogpt_checkpoints_are_the_same_model(tmp_path, bias, compiled):
         torch.manual_seed(step)
         models[step] = NanoGPT(bias)
         state = {f"_orig_mod.{k}" if compiled else k: v for k, v in models[step].state_dict().items()}
-        torch.save({"model": state, "model_args": ARGS, "iter_num": step, "config": {"lr": 1.0}},
-                   tmp_path / f"ckpt_{step}.pt")  # fmt: skip
+        torch.save(
+            {"model": state, "model_args": ARGS, "iter_num": step, "config": {"lr": 1.0}}, tmp_path / f"ckpt_{step}.pt"
+        )
     with pytest.raises(ConfigError, match="--pickles"):
         open_source(tmp_path, tmp_path / "run", settings=SETTINGS, progress=False)
     series = open_source(tmp_path, tmp_path / "run", asked=Asked(pickles=True), settings=SETTINGS, progress=False)
@@ -96,8 +108,18 @@ def hooked_folder(root, steps=(0, 5), **cfg):
     from mechicl.models.lens import hooked_transformer
     from mechicl.sources.layouts import model_of
 
-    fields = {"n_layers": 2, "d_model": 16, "n_heads": 2, "d_head": 8, "d_mlp": 24, "n_ctx": 20, "d_vocab": 30,
-              "act_fn": "relu", "normalization_type": "LN", "positional_embedding_type": "standard"} | cfg  # fmt: skip
+    fields = {
+        "n_layers": 2,
+        "d_model": 16,
+        "n_heads": 2,
+        "d_head": 8,
+        "d_mlp": 24,
+        "n_ctx": 20,
+        "d_vocab": 30,
+        "act_fn": "relu",
+        "normalization_type": "LN",
+        "positional_embedding_type": "standard",
+    } | cfg
     models = {}
     for step in steps:
         models[step] = hooked_transformer(model_of(fields))
@@ -115,8 +137,9 @@ def test_transformer_lens_state_dicts(tmp_path):
     with pytest.raises(ConfigError, match="act_fn"):
         open_source(tmp_path / "mine", tmp_path / "run", settings=SETTINGS, progress=False)
     (tmp_path / "cfg.json").write_text(json.dumps({"act_fn": "relu"}))
-    series = open_source(tmp_path / "mine", tmp_path / "run", asked=Asked(model=tmp_path / "cfg.json"),
-                         settings=SETTINGS, progress=False)  # fmt: skip
+    series = open_source(
+        tmp_path / "mine", tmp_path / "run", asked=Asked(model=tmp_path / "cfg.json"), settings=SETTINGS, progress=False
+    )
     assert series.steps == [0, 5]
     for step, model in models.items():
         agrees(series, step, model)

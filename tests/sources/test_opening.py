@@ -77,9 +77,12 @@ def test_the_circuit_is_found_and_carries_the_answer(opened):
     assert len(effects) == 8
     worst = effects.sort_values("effect").iloc[0]
     assert worst.effect_high < -0.2
-    more = series.evaluate([STEPS], ["repeat"], [
-        AblateHeads(heads=((1, 0),), kind="resample"), AblateMLPs(layers=(0,)), CutEdges(edges=("after_same_token",))],
-        metrics=None)  # fmt: skip
+    more = series.evaluate(
+        [STEPS],
+        ["repeat"],
+        [AblateHeads(heads=((1, 0),), kind="resample"), AblateMLPs(layers=(0,)), CutEdges(edges=("after_same_token",))],
+        metrics=None,
+    )
     intact, *others = more.value
     assert intact > 0.7
     assert min(others) < intact - 0.3
@@ -106,9 +109,13 @@ def test_analyses_run(opened, name):
 
 def test_every_command_that_looks_takes_it(opened, tmp_path, capsys):
     root = str(opened("neox").root)
-    for words in (["show"], ["verify"], ["report", "--out", str(tmp_path / "page.html"), "--quiet"],
-                  ["ablate", "--heads", "L0H1", "--mlp", "1"],
-                  ["measure", "attention_scores", "--steps", f"{STEPS}"]):  # fmt: skip
+    for words in (
+        ["show"],
+        ["verify"],
+        ["report", "--out", str(tmp_path / "page.html"), "--quiet"],
+        ["ablate", "--heads", "L0H1", "--mlp", "1"],
+        ["measure", "attention_scores", "--steps", f"{STEPS}"],
+    ):
         cli.main([words[0], root, *words[1:]])
     out = capsys.readouterr().out
     assert "repeat" in out
@@ -120,8 +127,15 @@ def test_every_panel_of_the_page_answers(opened):
     series = opened("llama")
     page = Answers(Library(series.root.parent, series.name), Workbench(), series.name)
     assert page.base(f"run={series.name}")["evaluators"] == ["repeat"]
-    for query in ("", "&heads=0.1", "&heads=0.1,1.0&kind=mean&sequence=3", "&measure=prefix_matching",
-                  "&measure=effect_repeat", "&measure=logit", f"&with_step={EVERY}&tab=compare"):  # fmt: skip
+    for query in (
+        "",
+        "&heads=0.1",
+        "&heads=0.1,1.0&kind=mean&sequence=3",
+        "&measure=prefix_matching",
+        "&measure=effect_repeat",
+        "&measure=logit",
+        f"&with_step={EVERY}&tab=compare",
+    ):
         for panel in PANELS:
             assert "error" not in page.to(panel, f"run={series.name}{query}"), (panel, query)
 
@@ -134,8 +148,7 @@ def test_patterns_are_attention(opened):
 
 def test_a_copy_needs_its_source_no_longer(trainer_folder, opened, tmp_path):
     source = shutil.copytree(trainer_folder("llama"), tmp_path / "source")
-    copied = open_source(source, tmp_path / "copy", progress=False,
-                         settings=Settings(length=24, n=64, copy=True))  # fmt: skip
+    copied = open_source(source, tmp_path / "copy", progress=False, settings=Settings(length=24, n=64, copy=True))
     shutil.rmtree(source)
     series = opened("llama")
     again = open_series(copied.root)

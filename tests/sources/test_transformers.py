@@ -24,19 +24,42 @@ from mechicl.sources.layouts import LAYOUTS, model_of
 from mechicl.tasks.text.batch import repeated
 
 V, T = 50, 24
-_SIZES: dict[str, Any] = {"vocab_size": V, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-          "intermediate_size": 48, "max_position_embeddings": 40, "bos_token_id": 0, "eos_token_id": 1}  # fmt: skip
-_GPT2: dict[str, Any] = {"vocab_size": V, "n_positions": 40, "n_embd": 32, "n_layer": 2, "n_head": 4, "bos_token_id": 0,
-         "eos_token_id": 1}  # fmt: skip
-_LLAMA3: dict[str, Any] = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
-           "high_freq_factor": 4.0, "original_max_position_embeddings": 16}  # fmt: skip
+_SIZES: dict[str, Any] = {
+    "vocab_size": V,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 40,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
+_GPT2: dict[str, Any] = {
+    "vocab_size": V,
+    "n_positions": 40,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
+_LLAMA3: dict[str, Any] = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
 FAMILIES = {
     "gpt2": GPT2Config(**_GPT2),
     "gpt2, wide MLP, by layer": GPT2Config(**_GPT2, n_inner=80, scale_attn_by_inverse_layer_idx=True),
     "neox": GPTNeoXConfig(**_SIZES),
-    "neox, in sequence, other base": GPTNeoXConfig(**_SIZES, use_parallel_residual=False,
-                                                   rope_parameters={"rope_type": "default", "rope_theta": 300.0,
-                                                                    "partial_rotary_factor": 0.5}),
+    "neox, in sequence, other base": GPTNeoXConfig(
+        **_SIZES,
+        use_parallel_residual=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 300.0, "partial_rotary_factor": 0.5},
+    ),
     "llama": LlamaConfig(**_SIZES, num_key_value_heads=2),
     "llama, a key for each head": LlamaConfig(**_SIZES),
     "llama, wide heads": LlamaConfig(**_SIZES, num_key_value_heads=2, head_dim=16),
@@ -46,7 +69,7 @@ FAMILIES = {
     "mistral, short window": MistralConfig(**_SIZES, num_key_value_heads=2, sliding_window=7),
     "qwen2": Qwen2Config(**_SIZES, num_key_value_heads=2),
     "olmo 3, by TransformerLens": Olmo3Config(**_SIZES),
-}  # fmt: skip
+}
 
 
 def saved(config, folder, seed=0):

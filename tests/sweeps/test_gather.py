@@ -18,8 +18,21 @@ def tables(swept, small):
 
 def test_the_table_is_what_the_runs_recorded(tables, swept, small):
     table, _ = tables
-    assert list(table.columns) == ["condition", "bank.n_labels", "complete", "run", "seed", "step", "sequences",
-                                   "evaluator", "metric", "value", "n", "ci_low", "ci_high"]  # fmt: skip
+    assert list(table.columns) == [
+        "condition",
+        "bank.n_labels",
+        "complete",
+        "run",
+        "seed",
+        "step",
+        "sequences",
+        "evaluator",
+        "metric",
+        "value",
+        "n",
+        "ci_low",
+        "ci_high",
+    ]
     assert set(table.run) == {r.name for r in small.runs}
     assert table.complete.all()
     assert set(table[table.condition == "n_labels-4"]["bank.n_labels"]) == {4}
@@ -76,11 +89,13 @@ def test_nothing_at_all(small, tmp_path):
 
 def test_the_text_says_how_many_seeds_have_a_value():
     row = {"condition": "a", "complete": 3, "evaluator": "icl", "of_n": 4, "low": 0.0, "high": 1.0}
-    summary = pd.DataFrame([
-        {**row, "quantity": "onset", "n": 2, "median": 150_000.0},
-        {**row, "quantity": "peak_value", "n": 3, "median": 0.9},
-        {**row, "quantity": "final_value", "n": 0, "median": np.nan},
-    ])  # fmt: skip
+    summary = pd.DataFrame(
+        [
+            {**row, "quantity": "onset", "n": 2, "median": 150_000.0},
+            {**row, "quantity": "peak_value", "n": 3, "median": 0.9},
+            {**row, "quantity": "final_value", "n": 0, "median": np.nan},
+        ]
+    )
     head, line = as_text(summary).splitlines()
     assert head.split()[:4] == ["median", "over", "seeds", "runs"]
     assert line.split() == ["a", "3/4", "150k", "(2)", "0.900", "never", "-"]

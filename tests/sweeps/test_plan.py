@@ -97,8 +97,10 @@ def test_names_of_values_make_folders():
         sequences.distinct_labels = [true, false]
         optim.l2 = [1e-6, 0.01]
     """)
-    assert names(found)[:2] == ["exemplars-replacement_distinct_labels-true_l2-1e-06",
-                                "exemplars-replacement_distinct_labels-true_l2-0.01"]  # fmt: skip
+    assert names(found)[:2] == [
+        "exemplars-replacement_distinct_labels-true_l2-1e-06",
+        "exemplars-replacement_distinct_labels-true_l2-0.01",
+    ]
 
 
 def test_a_label_says_the_value():
@@ -175,7 +177,7 @@ def test_runs_under_the_names_of_an_earlier_version_are_found(tmp_path):
         ('recipe = "demo"\n[[grid]]\nname = "a"\nbank.dim = 4\n[[grid]]\nname = "a"\nbank.dim = 8', "called 'a'"),
         ('recipe = "demo"\nset = 5', "set=5: expected a table"),
     ],
-)  # fmt: skip
+)
 def test_refused(text, message, tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text(text)

@@ -52,8 +52,9 @@ def test_each_run_is_the_series_that_train_makes(swept, small, tmp_path):
         assert verify(swept / run.name) == []
         assert {k: v for k, v in files(swept).items() if k.startswith(run.name)} == {
             f"{run.name}/{p.relative_to(alone.root).as_posix()}": p.read_bytes()
-            for p in alone.root.rglob("*") if p.is_file() and p.name != ".lock"
-        }  # fmt: skip
+            for p in alone.root.rglob("*")
+            if p.is_file() and p.name != ".lock"
+        }
 
 
 def test_two_processes_make_the_same(swept, small, tmp_path):
@@ -119,8 +120,11 @@ def test_a_run_that_diverges_does_not_stop_the_others(small, tmp_path):
 
 
 def test_impossible_conditions_are_refused_before_anything_is_trained(small, tmp_path):
-    bad = replace(small.conditions[1].config, bank=replace(small.conditions[1].config.bank, n_labels=2),
-                  sequences=replace(small.conditions[1].config.sequences, n_pairs=4))  # fmt: skip
+    bad = replace(
+        small.conditions[1].config,
+        bank=replace(small.conditions[1].config.bank, n_labels=2),
+        sequences=replace(small.conditions[1].config.sequences, n_pairs=4),
+    )
     found = replace(small, conditions=(small.conditions[0], replace(small.conditions[1], config=bad)))
     with pytest.raises(ConfigError, match=r"evaluator 'ciwl'.*distinct"):
         sweep(found, tmp_path / "small", executor=Recorded(), progress=False)

@@ -42,9 +42,16 @@ def test_without_control_groups_it_is_the_affinity(groups):
 
 @pytest.mark.parametrize(
     ("limit", "wanted"),
-    [("max 100000", 8), ("100000 100000", 1), ("50000 100000", 1), ("150000 100000", 2), ("1600000 100000", 8),
-     ("garbage", 8), ("0 0", 8)],
-)  # fmt: skip
+    [
+        ("max 100000", 8),
+        ("100000 100000", 1),
+        ("50000 100000", 1),
+        ("150000 100000", 2),
+        ("1600000 100000", 8),
+        ("garbage", 8),
+        ("0 0", 8),
+    ],
+)
 def test_version_2(groups, limit, wanted):
     assert groups("0::/user.slice/job\n", **{"user.slice__job__cpu_max": limit}) == wanted
 
@@ -80,6 +87,9 @@ def test_it_is_a_count():
 def test_nobody_else_counts_cores():
     folders = ("mechicl", "analyses", "research", "benchmarks")
     for path in (p for folder in folders for p in (ROOT / folder).rglob("*.py") if p.name != "cores.py"):
-        names = {node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-                 if isinstance(node, ast.Attribute)}  # fmt: skip
+        names = {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Attribute)
+        }
         assert not names & {"cpu_count", "process_cpu_count", "sched_getaffinity"}, path

@@ -97,8 +97,9 @@ def test_a_notebook_is_live_and_a_file_is_not():
 
 
 def test_a_terminal_has_a_bar():
-    code = ("from mechicl.system.progress import bar\n"
-            "with bar(10, 'demo') as b:\n    b.update(10)\nprint(type(b).__name__)")  # fmt: skip
+    code = (
+        "from mechicl.system.progress import bar\nwith bar(10, 'demo') as b:\n    b.update(10)\nprint(type(b).__name__)"
+    )
     parent, child = pty.openpty()
     termios.tcsetwinsize(child, (24, 80))
     done = subprocess.run([sys.executable, "-c", code], stderr=child, stdout=subprocess.PIPE, cwd=ROOT, check=True)

@@ -32,21 +32,35 @@ MODELS = {
 
 def config(kind: str) -> Config:
     return Config(
-        name="x", steps=6, batch_size=4, model=MODELS[kind], n_eval=12, states=2,
+        name="x",
+        steps=6,
+        batch_size=4,
+        model=MODELS[kind],
+        n_eval=12,
+        states=2,
         bank=BankConfig(n_classes=6, n_exemplars=3, n_holdout_classes=2, dim=16),
         checkpoint_steps=ScheduleConfig(linear_every=3),
-    )  # fmt: skip
+    )
 
 
 def settings() -> tuple:
     """Everything that a program may have set, as it can be seen."""
     return (
-        torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_device(),
-        torch.get_default_dtype(), torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu"),
-        torch.are_deterministic_algorithms_enabled(), np.geterr(), torch.get_num_threads(),
-        not np.float32(1e-40) * np.float32(1), torch.initial_seed(), random.getstate(),
-        np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(),
-    )  # fmt: skip
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_default_device(),
+        torch.get_default_dtype(),
+        torch.get_float32_matmul_precision(),
+        torch.is_autocast_enabled("cpu"),
+        torch.are_deterministic_algorithms_enabled(),
+        np.geterr(),
+        torch.get_num_threads(),
+        not np.float32(1e-40) * np.float32(1),
+        torch.initial_seed(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+    )
 
 
 @contextmanager
@@ -165,11 +179,17 @@ def test_the_environment_decides_nothing(tmp_path):
     """Threads of OpenMP and BLAS, the order of sets: in processes of their own."""
     code = "import sys; from test_surroundings import digest; print(digest(sys.argv[1]))"
     found = []
-    for i, extra in enumerate(({}, {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "MKL_NUM_THREADS": "3",
-                                    "PYTHONHASHSEED": "7"})):  # fmt: skip
+    for i, extra in enumerate(
+        ({}, {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "MKL_NUM_THREADS": "3", "PYTHONHASHSEED": "7"})
+    ):
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2])), **extra}
-        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / str(i) / "x")], env=env, check=True,
-                              capture_output=True, text=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / str(i) / "x")],
+            env=env,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         found.append(done.stdout.split()[-1])
     assert found[0] == found[1]
 

@@ -29,21 +29,32 @@ def test_config_files_hold_the_settings_of_the_run_s_task_alone():
     assert "task" not in to_dict(recipes.demo())
 
 
-@pytest.mark.parametrize(("value", "said"), [
-    ({"kind": "regresion"}, "--plugin"), ({"n_chains": 3}, "kind"), ("markov", "kind"), (3, "expected a task"),
-    ({"kind": "markov", "n_chain": 3}, "n_chains"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"kind": "regresion"}, "--plugin"),
+        ({"n_chains": 3}, "kind"),
+        ("markov", "kind"),
+        (3, "expected a task"),
+        ({"kind": "markov", "n_chain": 3}, "n_chains"),
+    ],
+)
 def test_what_is_no_task_is_refused_with_those_there_are(value, said):
     with pytest.raises(ConfigError, match=r"markov|n_chains") as error:
         replace(RUN, task=value)
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("changes", [
-    {"bank": BankConfig(n_classes=9)}, {"eval_first": (2, 1)}, {"model": ModelConfig(encoder="conv")},
-    {"treatments": (Treatment(kind="relabel", every=2),)},
-    {"treatments": (Treatment(kind="clamp", heads=((0, 0),), pattern="forbid_previous"),)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bank": BankConfig(n_classes=9)},
+        {"eval_first": (2, 1)},
+        {"model": ModelConfig(encoder="conv")},
+        {"treatments": (Treatment(kind="relabel", every=2),)},
+        {"treatments": (Treatment(kind="clamp", heads=((0, 0),), pattern="forbid_previous"),)},
+    ],
+)
 def test_settings_of_exemplars_are_refused_in_a_run_of_another_task(changes):
     with pytest.raises(ConfigError, match="task is 'markov'"):
         replace(RUN, **changes)

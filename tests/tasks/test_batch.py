@@ -54,9 +54,12 @@ def test_scores_of_heads_that_do_one_thing_alone():
     ids = torch.tensor([[0, 1, 0, 1, 2]])
     at = torch.arange(5)
     heads = {
-        "prefix_matching": torch.tensor([0, 0, 1, 2, 0]), "previous_token": (at - 1).clamp(min=0), "to_self": at,
-        "to_first": torch.zeros(5, dtype=torch.long), "same_token": torch.tensor([0, 0, 0, 1, 0]),
-    }  # fmt: skip
+        "prefix_matching": torch.tensor([0, 0, 1, 2, 0]),
+        "previous_token": (at - 1).clamp(min=0),
+        "to_self": at,
+        "to_first": torch.zeros(5, dtype=torch.long),
+        "same_token": torch.tensor([0, 0, 0, 1, 0]),
+    }
     pattern = torch.stack([torch.eye(5)[to] for to in heads.values()])[None]
     found = token_attention(pattern, ids)
     assert set(found) == set(heads)
@@ -64,8 +67,9 @@ def test_scores_of_heads_that_do_one_thing_alone():
         assert found[name][0, i] == pytest.approx(1.0)
     others = {name: found["prefix_matching"][0, i].item() for i, name in enumerate(heads)}
     # A head that looks back by one is right at position 2 (it sees B at 1) and at 3 (A at 2).
-    assert others == pytest.approx({"prefix_matching": 1, "previous_token": 1, "to_self": 0, "to_first": 0,
-                                    "same_token": 0})  # fmt: skip
+    assert others == pytest.approx(
+        {"prefix_matching": 1, "previous_token": 1, "to_self": 0, "to_first": 0, "same_token": 0}
+    )
 
 
 def test_scores_that_no_position_defines_are_not_numbers():

@@ -54,8 +54,9 @@ def files(root: Path) -> dict[str, str]:
     """Every file of a run but metrics.jsonl, by its sha256."""
     return {
         str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*")) if p.is_file() and p.name != "metrics.jsonl"
-    }  # fmt: skip
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and p.name != "metrics.jsonl"
+    }
 
 
 def metric_lines(root: Path) -> list[bytes]:

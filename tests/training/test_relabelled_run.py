@@ -31,10 +31,13 @@ def relabelled(tiny_config, tmp_path_factory):
     """tiny with 4 labels for its 8 classes of one exemplar, dealt out anew; 2 of the 6 pairs held out; rotary."""
     bank = dataclasses.replace(tiny_config.bank, n_exemplars=1, n_labels=4)
     config = dataclasses.replace(
-        tiny_config, name="relabelled", steps=20, bank=bank, model=dataclasses.replace(
-            tiny_config.model, positions="rotary", init="truncated"),
+        tiny_config,
+        name="relabelled",
+        steps=20,
+        bank=bank,
+        model=dataclasses.replace(tiny_config.model, positions="rotary", init="truncated"),
         sequences=SequenceConfig(labels="random", held_out_pairs=2),
-    )  # fmt: skip
+    )
     return train(config, tmp_path_factory.mktemp("runs") / "relabelled", progress=False)
 
 
@@ -42,7 +45,8 @@ def test_what_is_recorded(relabelled):
     for line in (relabelled.root / "metrics.jsonl").read_text().splitlines():
         rows = json.loads(line)["evaluators"]
         assert [(r["evaluator"], r["metric"]) for r in rows] == [
-            (name, metric) for name in ASKED for metric in ("in_context_acc", "acc", "loss")]  # fmt: skip
+            (name, metric) for name in ASKED for metric in ("in_context_acc", "acc", "loss")
+        ]
     assert list(series_phases(relabelled)) == ASKED[1:]
     assert set(phase_table([relabelled]).evaluator) == set(ASKED[1:])
 
@@ -56,8 +60,12 @@ def test_the_terminal_and_the_card(relabelled):
 
 
 def test_figures(relabelled):
-    names = {"Train", "Held-out label pairs (all labels)", "Held-out classes (all labels)",
-             "Held-out exemplars (all labels)"}  # fmt: skip
+    names = {
+        "Train",
+        "Held-out label pairs (all labels)",
+        "Held-out classes (all labels)",
+        "Held-out exemplars (all labels)",
+    }
     assert {t.name for t in evaluator_curves(relabelled).data if t.name} == names | {"Training loss"}
     assert {t.name for t in seed_curves([relabelled, relabelled]).data if t.name} == names - {"Train"}
 

@@ -114,9 +114,12 @@ def same(got: tuple[list[float], Params], want: tuple[list[float], Params], tole
     assert got[1].keys() == want[1].keys()
     for name, p in want[1].items():
         torch.testing.assert_close(
-            got[1][name].detach(), p.detach(), rtol=tolerance, atol=tolerance,
+            got[1][name].detach(),
+            p.detach(),
+            rtol=tolerance,
+            atol=tolerance,
             msg=lambda m, name=name: f"{name}: {m}",
-        )  # fmt: skip
+        )
 
 
 KINDS = {
@@ -294,8 +297,13 @@ def test_200_steps_have_the_loss_curve_of_a_hooked_transformer_under_autograd(ki
 
 def test_what_a_second_core_does_changes_no_bit(monkeypatch):
     """A large label table: its softmax goes in halves and its Adam in pieces, with and without a helper."""
-    config = Config(name="x", steps=5, batch_size=32, bank=BankConfig(n_classes=9000, n_exemplars=2, dim=6),
-                    model=ModelConfig(d_model=32, n_heads=2))  # fmt: skip
+    config = Config(
+        name="x",
+        steps=5,
+        batch_size=32,
+        bank=BankConfig(n_classes=9000, n_exemplars=2, dim=6),
+        model=ModelConfig(d_model=32, n_heads=2),
+    )
     drawn, ends = batches(config, 5), []
     with share.thread() as pool:
         for helper in (None, pool):

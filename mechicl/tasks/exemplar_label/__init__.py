@@ -1,20 +1,20 @@
 """Exemplars and labels, `x1 y1 ... xC yC xq` (Chan et al. 2022): the task of a config that names none.
 
-    task         ExemplarLabel, the task
-    settings     BankConfig, SequenceConfig: `Config.bank`, `Config.sequences`
-    banks/       exemplars `[class, exemplar, d]`: from distributions, drawings, token tables, or your own file
-    features/    pictures through an encoder, once, into one file that banks read
-    sequences    how sequences are drawn
-    batch        Batch: sequences, as a model reads them
-    label_pairs  which classes share a label
-    evaluation   the evaluators' fixed sequences
-    embedding    how a batch enters the residual stream
-    scores       how answers are scored
-    treated      training interventions within a forward pass
-    copied       answers read from one head, as where a copy is clamped
-    fast/        gradients written out, for the CPU
-    relabelled   what the sequences and the label map are at a step, where training changes them
-    caption      the setting, in words
+task         ExemplarLabel, the task
+settings     BankConfig, SequenceConfig: `Config.bank`, `Config.sequences`
+banks/       exemplars `[class, exemplar, d]`: from distributions, drawings, token tables, or your own file
+features/    pictures through an encoder, once, into one file that banks read
+sequences    how sequences are drawn
+batch        Batch: sequences, as a model reads them
+label_pairs  which classes share a label
+evaluation   the evaluators' fixed sequences
+embedding    how a batch enters the residual stream
+scores       how answers are scored
+treated      training interventions within a forward pass
+copied       answers read from one head, as where a copy is clamped
+fast/        gradients written out, for the CPU
+relabelled   what the sequences and the label map are at a step, where training changes them
+caption      the setting, in words
 """
 
 from mechicl.tasks.exemplar_label.banks.kinds import bank as bank

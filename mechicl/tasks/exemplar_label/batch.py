@@ -37,8 +37,10 @@ class Batch(TaskBatch):
         stacked = f"{self.target.shape[0]} stacked, each of " if self.stacked else ""
         b, where = len(self), "" if self.device.type == "cpu" else f", on {self.device}"
         kind = f"{self.exemplars.shape[-1]} numbers, {str(self.exemplars.dtype)[6:]}{where}"
-        return (f"Batch({stacked}{b:,} sequence{'' if b == 1 else 's'} of {self.n_pairs} pairs and a query; "
-                f"exemplars of {kind})")  # fmt: skip
+        return (
+            f"Batch({stacked}{b:,} sequence{'' if b == 1 else 's'} of {self.n_pairs} pairs and a query; "
+            f"exemplars of {kind})"
+        )
 
     @property
     def ids(self) -> torch.Tensor:
@@ -100,8 +102,15 @@ class Batch(TaskBatch):
 
         query = none.clone()
         query[:, -1] = True
-        return {"query": query, "exemplar": at(0, True), "label": at(1, True), "match": at(0, match),
-                "match_label": at(1, match), "other": at(0, ~match), "other_label": at(1, ~match)}  # fmt: skip
+        return {
+            "query": query,
+            "exemplar": at(0, True),
+            "label": at(1, True),
+            "match": at(0, match),
+            "match_label": at(1, match),
+            "other": at(0, ~match),
+            "other_label": at(1, ~match),
+        }
 
     def counterfactual(self, kind: str = "") -> Batch:
         """'labels': two labels of the context change places, the answer's and the first other one. Exemplars and query

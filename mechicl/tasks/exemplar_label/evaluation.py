@@ -16,8 +16,12 @@ from mechicl.tasks.exemplar_label.sequences import check
 
 
 def draw(
-    part_of: Callable[[Bank], Bank], changed: Callable[[SequenceConfig], SequenceConfig],
-    config: Config, bank: Bank, n: int, rng: np.random.Generator,
+    part_of: Callable[[Bank], Bank],
+    changed: Callable[[SequenceConfig], SequenceConfig],
+    config: Config,
+    bank: Bank,
+    n: int,
+    rng: np.random.Generator,
 ) -> Batch:
     """`n` sequences of a changed setting over a part of the run's whole bank.
 
@@ -25,18 +29,24 @@ def draw(
         ConfigError: its part of the bank is too small, or labels change during training and the bank is of no step.
     """
     if relabels(config) and not bank.map_known:
-        raise ConfigError("the labels of this run's classes change during training, so its evaluation sets do, too: "
-                          "say of which step, as in series.evaluation_set(name, step=1000).")  # fmt: skip
+        raise ConfigError(
+            "the labels of this run's classes change during training, so its evaluation sets do, too: "
+            "say of which step, as in series.evaluation_set(name, step=1000)."
+        )
     part, setting = part_of(bank), changed(config.sequences)
     if config.eval_first is not None:
         part = part.first(*config.eval_first)
     if config.eval_exemplars == "as_training":
         setting = replace(setting, exemplars=config.sequences.exemplars)
     if part.n_classes < 2:
-        raise ConfigError(f"expected at least 2 classes in its part of the bank, which has {part.n_classes}: "
-                          "raise bank.n_holdout_classes.")  # fmt: skip
+        raise ConfigError(
+            f"expected at least 2 classes in its part of the bank, which has {part.n_classes}: "
+            "raise bank.n_holdout_classes."
+        )
     check(
-        setting, n_classes=part.n_classes, n_exemplars=part.n_exemplars,
+        setting,
+        n_classes=part.n_classes,
+        n_exemplars=part.n_exemplars,
         n_labels=config.bank.labels if setting.labels == "random" else len(np.unique(part.label_of_class)),
-    )  # fmt: skip
+    )
     return part.draw(setting, n, rng, config.bank.labels)

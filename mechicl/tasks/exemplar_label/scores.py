@@ -64,9 +64,7 @@ def in_context_loss(scores: Tensor, batch: Batch) -> Tensor:
     return torch.where(right.any(-1), -logp.masked_fill(~right, 0.0).sum(-1), torch.nan)
 
 
-def score(
-    params: Params, final: Tensor, batch: Batch, metrics: Iterable[str] = METRICS
-) -> dict[str, Tensor]:
+def score(params: Params, final: Tensor, batch: Batch, metrics: Iterable[str] = METRICS) -> dict[str, Tensor]:
     """Metrics of every sequence, from the final residual stream at the query.
 
     Args:

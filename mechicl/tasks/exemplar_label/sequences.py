@@ -65,17 +65,21 @@ def check(config: SequenceConfig, *, n_classes: int, n_exemplars: int, n_labels:
         left = class_weights(n_classes, config.zipf)[distinct - 1 :].sum()
         often = 1 / left if left else np.inf
         if left < _RAREST:
-            raise ConfigError(f"sequences.zipf={config.zipf}: a sequence needs {distinct} distinct classes, but "
-                              f"one draw in {often:.0g} is none of the {distinct - 1} commonest: it "
-                              "would be drawn without end: lower zipf.")  # fmt: skip
+            raise ConfigError(
+                f"sequences.zipf={config.zipf}: a sequence needs {distinct} distinct classes, but "
+                f"one draw in {often:.0g} is none of the {distinct - 1} commonest: it "
+                "would be drawn without end: lower zipf."
+            )
     if config.labels == "random":  # every class that may be shown gets a label of its own
         distinct = min(n_classes, 2 + config.n_pairs - 2 * b)
     if (config.distinct_labels or config.labels == "random") and n_labels < distinct:
         raise ConfigError(f"a sequence needs {distinct} distinct labels, but there are {n_labels}.")
     pairs = label_pairs.count(n_labels)
     if config.held_out_pairs and config.held_out_pairs >= pairs:
-        raise ConfigError(f"sequences.held_out_pairs={config.held_out_pairs}: {n_labels} labels have {pairs} pairs, of "
-                          f"which at least 1 must be left to train on: hold out at most {pairs - 1}.")  # fmt: skip
+        raise ConfigError(
+            f"sequences.held_out_pairs={config.held_out_pairs}: {n_labels} labels have {pairs} pairs, of "
+            f"which at least 1 must be left to train on: hold out at most {pairs - 1}."
+        )
 
 
 def _distinct_classes(config: SequenceConfig) -> int:
@@ -163,9 +167,7 @@ def _draw_plain(config: SequenceConfig, draw: Callable, key: np.ndarray, n: int)
     return classes
 
 
-def _draw_rest(
-    config: SequenceConfig, draw: Callable, key: np.ndarray, taken: list[np.ndarray]
-) -> np.ndarray:
+def _draw_rest(config: SequenceConfig, draw: Callable, key: np.ndarray, taken: list[np.ndarray]) -> np.ndarray:
     """One more class per row; where they must be distinct, it joins `taken`."""
     if config.rest == "iid" and not config.distinct_labels:
         return draw(len(taken[0]))
@@ -211,9 +213,7 @@ def _drawings(rule: str, classes: np.ndarray, n_exemplars: int, rng) -> np.ndarr
     return drawings
 
 
-def _labels(
-    config: SequenceConfig, classes: np.ndarray, canonical: np.ndarray, n_labels: int, rng
-) -> np.ndarray:
+def _labels(config: SequenceConfig, classes: np.ndarray, canonical: np.ndarray, n_labels: int, rng) -> np.ndarray:
     """The label of every slot, [n, C+1]; the query's is the target."""
     if config.labels == "canonical":
         return canonical

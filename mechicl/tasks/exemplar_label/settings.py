@@ -69,9 +69,11 @@ class BankConfig:
     def check_pictures(self) -> None:
         """Raise unless exemplars are square pictures, which convolutions can read."""
         if self.made.no_pictures:
-            raise ConfigError(f"model.encoder='conv' reads pictures, but this bank's exemplars are "
-                              f"{self.made.no_pictures}: take model.encoder='linear', or bank.kind='omniglot' with "
-                              "encoder='pixels'.")  # fmt: skip
+            raise ConfigError(
+                f"model.encoder='conv' reads pictures, but this bank's exemplars are "
+                f"{self.made.no_pictures}: take model.encoder='linear', or bank.kind='omniglot' with "
+                "encoder='pixels'."
+            )
         if math.isqrt(self.dim) ** 2 != self.dim:
             raise ConfigError(f"model.encoder='conv' reads square pictures, but bank.dim={self.dim} is no square.")
 
@@ -136,8 +138,10 @@ class SequenceConfig:
                 f"(given labels={self.labels!r}, n_pairs={c}, burstiness={b})."
             )
         if self.label_pairs == "held_out" and not self.held_out_pairs:
-            raise ConfigError("sequences.label_pairs='held_out' shows the held-out pairs of labels, but "
-                              "held_out_pairs=0: hold out at least 1.")  # fmt: skip
+            raise ConfigError(
+                "sequences.label_pairs='held_out' shows the held-out pairs of labels, but "
+                "held_out_pairs=0: hold out at least 1."
+            )
         if self.copy_query_label and (b > 0 or self.rest != "unique"):
             raise ConfigError(
                 "sequences.copy_query_label puts the query's label on a wrong exemplar, so the "

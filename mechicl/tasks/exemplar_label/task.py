@@ -92,8 +92,12 @@ class ExemplarLabel(Task):
         bank, sequences = self.config.bank, self.config.sequences
         read = [] if model.encoder == "linear" else [f"read by {len(model.channels)} convolutions"]
         labels = "label = class" if bank.labels == bank.n_classes else f"{bank.labels} shared labels"
-        return [*read, labels, f"{sequences.n_pairs} pairs per sequence, burstiness {sequences.burstiness}, p_bursty "
-                               f"{sequences.p_bursty:g}"]  # fmt: skip
+        return [
+            *read,
+            labels,
+            f"{sequences.n_pairs} pairs per sequence, burstiness {sequences.burstiness}, p_bursty "
+            f"{sequences.p_bursty:g}",
+        ]
 
     def aligned(self, batch: Batch) -> tuple[list[int], list[str]]:
         """Those whose matching pairs come first."""
@@ -114,6 +118,8 @@ class ExemplarLabel(Task):
         """Class names and labels, as `x1 name` and `y1 label 3`."""
         shown = part_shown(source, evaluator)
         names = [shown.name(int(c)) for c in batch.classes[i]]
-        pairs = ([f"x{p} {name}", f"y{p} label {int(y)}"]
-                 for p, (name, y) in enumerate(zip(names[:-1], batch.labels[i], strict=True), 1))  # fmt: skip
+        pairs = (
+            [f"x{p} {name}", f"y{p} label {int(y)}"]
+            for p, (name, y) in enumerate(zip(names[:-1], batch.labels[i], strict=True), 1)
+        )
         return [*itertools.chain.from_iterable(pairs), f"query {names[-1]}"]

@@ -84,8 +84,11 @@ def clamped_layer(model: ModelConfig, t: int) -> dict[str, Edit]:
     """A perfect first layer of two: its heads write nothing, so that values in layer 1 are of the embeddings, and a
     position's query and key there are of the embedding before it."""
     moved = Edit(at=previous(t))
-    return {"blocks.0.attn.hook_z": Edit(torch.zeros(model.n_heads, 1), 0.0),
-            "blocks.1.attn.hook_q": moved, "blocks.1.attn.hook_k": moved}  # fmt: skip
+    return {
+        "blocks.0.attn.hook_z": Edit(torch.zeros(model.n_heads, 1), 0.0),
+        "blocks.1.attn.hook_q": moved,
+        "blocks.1.attn.hook_k": moved,
+    }
 
 
 def match_row(batch: Batch, strength: float, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -125,9 +128,7 @@ def held_pattern(name: str, t: int) -> Tensor:
     return torch.eye(t)[at]
 
 
-def edits(
-    treated: Mapping[int, LayerTreatment], model: ModelConfig, batch: TaskBatch | None = None
-) -> dict[str, Edit]:
+def edits(treated: Mapping[int, LayerTreatment], model: ModelConfig, batch: TaskBatch | None = None) -> dict[str, Edit]:
     """The same for `forward` (with query_only, its default), but for what `reading_head` says.
 
     Args:
@@ -160,8 +161,15 @@ class ClampedAttention:
     """`columns.attention` where some patterns are held, and its gradient: the same arrays
     q [s, slot, h, k, q, b] and kv [s, slot, h, k, t, b], z [s, h, k, q, b]."""
 
-    def __init__(self, q: np.ndarray, kv: np.ndarray, slots: tuple[int, int, int], scale: float, clamp: Clamp,
-                 rows: Iterable[tuple[int, np.ndarray, np.ndarray]] = ()):  # fmt: skip
+    def __init__(
+        self,
+        q: np.ndarray,
+        kv: np.ndarray,
+        slots: tuple[int, int, int],
+        scale: float,
+        clamp: Clamp,
+        rows: Iterable[tuple[int, np.ndarray, np.ndarray]] = (),
+    ):
         """rows: heads whose query is held, with its attention [s, t, b] and where it is held [s, b], 1 or 0."""
         self.slots, self.scale = slots, scale
         self.parts = tuple(torch.from_numpy(x[:, slot]) for x, slot in zip((q, kv, kv), slots, strict=True))

@@ -73,8 +73,10 @@ class Markov(Task):
         return [f"{at} {chr(65 + s) if s < 26 else s}" for at, s in enumerate(batch.ids[i].tolist())]
 
     def caption(self, recorded: dict) -> str:
-        return (f"{self.n_chains:,} Markov chains over {self.n_states} states, rows ~ "
-                f"Dirichlet({self.concentration:g}), sequences of {self.length}")  # fmt: skip
+        return (
+            f"{self.n_chains:,} Markov chains over {self.n_states} states, rows ~ "
+            f"Dirichlet({self.concentration:g}), sequences of {self.length}"
+        )
 
 
 from mechicl.tasks.markov import evaluators as evaluators  # noqa: E402 (they belong to the task)

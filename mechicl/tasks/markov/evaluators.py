@@ -45,22 +45,42 @@ def _length(config: Config) -> int:
 
 for _evaluator in (
     Evaluator(
-        name="recall", task="markov", draw=_trained, label="Recall (trained chains)",
+        name="recall",
+        task="markov",
+        draw=_trained,
+        label="Recall (trained chains)",
         meaning="samples of the trained chains: 0 is inference from the context, 1 exact retrieval",
-        favours="weights", colour="#C8501E", symbol="diamond", primary_metric="recall_gain",
-        quantity="gain", answer_shown=False,
+        favours="weights",
+        colour="#C8501E",
+        symbol="diamond",
+        primary_metric="recall_gain",
+        quantity="gain",
+        answer_shown=False,
     ),
     Evaluator(
-        name="inference", task="markov", draw=_new, label="Inference (new chains)",
+        name="inference",
+        task="markov",
+        draw=_new,
+        label="Inference (new chains)",
         meaning="samples of chains never trained on: 0 is the unigram predictor, 1 exact inference from the context",
-        favours="context", colour="#0072B2", symbol="circle", primary_metric="inference_gain",
+        favours="context",
+        colour="#0072B2",
+        symbol="circle",
+        primary_metric="inference_gain",
         quantity="gain",
     ),
     Evaluator(
-        name="conflict", task="markov", draw=_exchanged, label="Conflict",
+        name="conflict",
+        task="markov",
+        draw=_exchanged,
+        label="Conflict",
         meaning="trained chains, of which two states have exchanged what follows them: 1 follows the context, 0 the "
-                "weights", favours="context", colour="#E69F00", symbol="square", primary_metric="follows_context",
+        "weights",
+        favours="context",
+        colour="#E69F00",
+        symbol="square",
+        primary_metric="follows_context",
         quantity="share",
     ),
-):  # fmt: skip
+):
     register(_evaluator)

@@ -43,8 +43,9 @@ class Text(Task):
         if self.kind != "text":
             raise ConfigError(f"task.kind={self.kind!r}: these are the settings of 'text'.")
         if self.length % 2:
-            raise ConfigError(f"task.length={self.length}: the second half of a sequence repeats the first, so it must "
-                              "be even.")  # fmt: skip
+            raise ConfigError(
+                f"task.length={self.length}: the second half of a sequence repeats the first, so it must be even."
+            )
 
     @property
     def n_tokens(self) -> int:

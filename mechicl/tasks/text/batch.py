@@ -59,8 +59,9 @@ class TokenBatch(TaskBatch):
         b, t = self.ids.shape
         each = final[..., 0, 0, 0].numel() * t * params["unembed.b_U"].shape[-1]
         size = max(1, _AT_ONCE // max(1, each))
-        parts = [self._part(params, final[..., i : i + size, :, :], slice(i, i + size), wanted)
-                 for i in range(0, b, size)]  # fmt: skip
+        parts = [
+            self._part(params, final[..., i : i + size, :, :], slice(i, i + size), wanted) for i in range(0, b, size)
+        ]
         return {name: torch.cat([part[name] for part in parts], -1) for name in wanted}
 
     def _part(self, params: Params, final: Tensor, rows: slice, wanted: tuple[str, ...]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The tokens that a series is asked on, and what they are called: from a file that the user names, kept in the run.
 
-    <run>/tokens.npy       token ids, int32: at most the first MOST of the file
-    <run>/tokenizer.json   of Hugging Face's tokenizers, where the model's folder has one
+<run>/tokens.npy       token ids, int32: at most the first MOST of the file
+<run>/tokenizer.json   of Hugging Face's tokenizers, where the model's folder has one
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class Corpus:
             raise SeriesError(f"{where}: {TOKENS}, which the evaluator 'text' reads, is missing: put it back.")
         corpus = cls(_loaded((where / TOKENS).read_bytes(), where / TOKENS), where)
         if corpus.fingerprint != fingerprint:
-            raise SeriesError(f"{where / TOKENS} does not hold the tokens that this run was evaluated on: put them "
-                              "back.")  # fmt: skip
+            raise SeriesError(
+                f"{where / TOKENS} does not hold the tokens that this run was evaluated on: put them back."
+            )
         return corpus
 
     @cached_property
@@ -132,13 +133,17 @@ def read(path: Path, names: Path | None, vocabulary: int) -> np.ndarray:
     if path.suffix in (".npy", ".safetensors"):
         ids = _loaded(data, path)
     elif names is None:
-        raise ConfigError(f"--tokens {path}: a text is read with the model's tokenizer.json, but there is none in its "
-                          "folder. Give token ids (.npy, .safetensors), or put tokenizer.json there.")  # fmt: skip
+        raise ConfigError(
+            f"--tokens {path}: a text is read with the model's tokenizer.json, but there is none in its "
+            "folder. Give token ids (.npy, .safetensors), or put tokenizer.json there."
+        )
     else:
         ids = _encoded(data, path, names)
     if len(ids) and not 0 <= ids.min() <= ids.max() < vocabulary:
-        raise ConfigError(f"--tokens {path}: its tokens are {ids.min()} to {ids.max()}, but the model has 0 to "
-                          f"{vocabulary - 1}: another model's tokenizer?")  # fmt: skip
+        raise ConfigError(
+            f"--tokens {path}: its tokens are {ids.min()} to {ids.max()}, but the model has 0 to "
+            f"{vocabulary - 1}: another model's tokenizer?"
+        )
     return ids[:MOST].astype(np.int32)
 
 
@@ -146,8 +151,10 @@ def _encoded(data: bytes, path: Path, names: Path) -> np.ndarray:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"--tokens {path}: expected token ids (.npy, .safetensors) or a text in UTF-8 "
-                          f"({error.reason} at byte {error.start}).") from None  # fmt: skip
+        raise ConfigError(
+            f"--tokens {path}: expected token ids (.npy, .safetensors) or a text in UTF-8 "
+            f"({error.reason} at byte {error.start})."
+        ) from None
     return np.array(tokenizer(names).encode(text[: 8 * MOST], add_special_tokens=False).ids, np.int64)
 
 

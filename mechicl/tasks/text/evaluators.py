@@ -28,15 +28,31 @@ def _text(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
 
 for _evaluator in (
     Evaluator(
-        name="repeat", task="text", draw=_repeat, label="Repeat (random tokens)",
+        name="repeat",
+        task="text",
+        draw=_repeat,
+        label="Repeat (random tokens)",
         meaning="random tokens, and the same again: the share of the second half that is predicted",
-        favours="context", colour="#0072B2", symbol="circle", primary_metric="token_acc", quantity="accuracy",
+        favours="context",
+        colour="#0072B2",
+        symbol="circle",
+        primary_metric="token_acc",
+        quantity="accuracy",
     ),
     Evaluator(
-        name="text", task="text", draw=_text, applies=lambda config: getattr(config.task, "corpus", None) is not None,
-        needs="a text (mechicl open SOURCE --tokens FILE)", label="Text (next token)",
-        meaning="windows of a text: the share of next tokens that is predicted", favours="weights",
-        colour="#C8501E", symbol="diamond", primary_metric="token_acc", quantity="accuracy", answer_shown=False,
+        name="text",
+        task="text",
+        draw=_text,
+        applies=lambda config: getattr(config.task, "corpus", None) is not None,
+        needs="a text (mechicl open SOURCE --tokens FILE)",
+        label="Text (next token)",
+        meaning="windows of a text: the share of next tokens that is predicted",
+        favours="weights",
+        colour="#C8501E",
+        symbol="diamond",
+        primary_metric="token_acc",
+        quantity="accuracy",
+        answer_shown=False,
     ),
-):  # fmt: skip
+):
     register(_evaluator)

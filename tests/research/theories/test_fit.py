@@ -11,13 +11,42 @@ from research.theories.score import rmse
 from research.theories.training import CONDITIONS, HELD_OUT
 
 TRUE = {
-    COOPETITION.name: {"rate": 600.0, "slower": 0.03, "mu1": 0.05, "alpha": 0.03, "a0": 0.01, "d0": 0.24, "s0": 0.12,
-                  "sigma": 0.05, "eta_icl": 0.35, "eta_iwl": 0.2, "kappa": 0.95},
-    NOISY.name: {"rate": 3000.0, "memorise": 0.06, "w0": 0.003, "beta0": 0.003, "y0": 0.2, "sigma": 0.3, "eta_icl": 0.6,
-            "eta_iwl": 0.15, "kappa": 0.9},
-    OUTVOTED.name: {"rate": 700.0, "memorise": 0.35, "w0": 0.05, "beta0": 0.03, "y0": 0.1, "sigma": 0.2,
-               "eta_icl": 0.15, "eta_iwl": 0.15, "kappa": 1.0},
-}  # fmt: skip
+    COOPETITION.name: {
+        "rate": 600.0,
+        "slower": 0.03,
+        "mu1": 0.05,
+        "alpha": 0.03,
+        "a0": 0.01,
+        "d0": 0.24,
+        "s0": 0.12,
+        "sigma": 0.05,
+        "eta_icl": 0.35,
+        "eta_iwl": 0.2,
+        "kappa": 0.95,
+    },
+    NOISY.name: {
+        "rate": 3000.0,
+        "memorise": 0.06,
+        "w0": 0.003,
+        "beta0": 0.003,
+        "y0": 0.2,
+        "sigma": 0.3,
+        "eta_icl": 0.6,
+        "eta_iwl": 0.15,
+        "kappa": 0.9,
+    },
+    OUTVOTED.name: {
+        "rate": 700.0,
+        "memorise": 0.35,
+        "w0": 0.05,
+        "beta0": 0.03,
+        "y0": 0.1,
+        "sigma": 0.2,
+        "eta_icl": 0.15,
+        "eta_iwl": 0.15,
+        "kappa": 1.0,
+    },
+}
 
 
 def made_by(account, condition="mixed"):
@@ -36,8 +65,9 @@ def test_parameters_are_recovered_from_an_accounts_own_curves(account):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("world", "rival"), [(COOPETITION, NOISY), (NOISY, COOPETITION)],
-                         ids=["coopetition's", "rates-noisy's"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("world", "rival"), [(COOPETITION, NOISY), (NOISY, COOPETITION)], ids=["coopetition's", "rates-noisy's"]
+)
 def test_each_account_predicts_its_own_world_better(world, rival):
     curves = {0: made_by(world)}
     errors = {}

@@ -9,10 +9,30 @@ from research.theories.flow import predict, trajectory
 from research.theories.rates import NOISY, OUTVOTED, noisy_pull
 from research.theories.training import CONDITIONS, learning_time
 
-COOP = {"rate": 600.0, "slower": 0.03, "mu1": 0.05, "alpha": 0.03, "a0": 0.01, "d0": 0.24, "s0": 0.12,
-        "sigma": 0.05, "eta_icl": 0.35, "eta_iwl": 0.2, "kappa": 0.95}  # fmt: skip
-RATES = {"rate": 700.0, "memorise": 0.35, "w0": 0.05, "beta0": 0.03, "y0": 0.1, "sigma": 0.2, "eta_icl": 0.5,
-         "eta_iwl": 0.15, "kappa": 1.0}  # fmt: skip
+COOP = {
+    "rate": 600.0,
+    "slower": 0.03,
+    "mu1": 0.05,
+    "alpha": 0.03,
+    "a0": 0.01,
+    "d0": 0.24,
+    "s0": 0.12,
+    "sigma": 0.05,
+    "eta_icl": 0.35,
+    "eta_iwl": 0.2,
+    "kappa": 0.95,
+}
+RATES = {
+    "rate": 700.0,
+    "memorise": 0.35,
+    "w0": 0.05,
+    "beta0": 0.03,
+    "y0": 0.1,
+    "sigma": 0.2,
+    "eta_icl": 0.5,
+    "eta_iwl": 0.15,
+    "kappa": 1.0,
+}
 
 
 def test_a_switch_changes_nothing_before_it():

@@ -26,8 +26,7 @@ def bank() -> Bank:
 @pytest.mark.parametrize("eps", [0.0, 0.1, 0.7, 2.0])
 @pytest.mark.parametrize("dim", [12, 63])
 def test_gaussian_clusters_have_norm_1_and_reddys_variances(eps, dim):
-    config = BankConfig(n_classes=400, n_exemplars=30, n_holdout_classes=0, n_holdout_exemplars=0,
-                        dim=dim, eps=eps)  # fmt: skip
+    config = BankConfig(n_classes=400, n_exemplars=30, n_holdout_classes=0, n_holdout_exemplars=0, dim=dim, eps=eps)
     x = gaussian_bank(config, 0).exemplars.astype(np.float64)
     assert x.shape == (400, 30, dim)
     assert np.mean((x**2).sum(-1)) == pytest.approx(1, abs=0.05)  # |x| is about 1
@@ -187,8 +186,9 @@ def test_draw_is_a_function_of_the_generator(bank):
 
 
 def test_a_spectrum_gives_variances_that_fall_as_a_power_law():
-    config = BankConfig(n_classes=3000, n_exemplars=4, n_holdout_classes=0, n_holdout_exemplars=0, dim=16,
-                        eps=0.5, spectrum=1.0)  # fmt: skip
+    config = BankConfig(
+        n_classes=3000, n_exemplars=4, n_holdout_classes=0, n_holdout_exemplars=0, dim=16, eps=0.5, spectrum=1.0
+    )
     x = gaussian_bank(config, 0).exemplars.reshape(-1, 16).astype(np.float64)
     want = 1 / np.arange(1, 17)
     np.testing.assert_allclose(x.var(axis=0), want / want.sum(), rtol=0.08)

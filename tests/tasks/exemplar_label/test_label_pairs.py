@@ -43,8 +43,9 @@ def settings(draw_) -> tuple[SequenceConfig, int]:
     n_labels = draw_(st.integers(3, 9))
     b = draw_(st.integers(1, 3))
     held = draw_(st.integers(1, label_pairs.count(n_labels) - 1))
-    return SequenceConfig(n_pairs=2 * b, burstiness=b, labels="random", held_out_pairs=held,
-                          pair_seed=draw_(st.integers(0, 100))), n_labels  # fmt: skip
+    return SequenceConfig(
+        n_pairs=2 * b, burstiness=b, labels="random", held_out_pairs=held, pair_seed=draw_(st.integers(0, 100))
+    ), n_labels
 
 
 @given(settings(), st.integers(0, 2**32 - 1))
@@ -96,7 +97,10 @@ def test_the_last_pairs_of_a_hundred_million_labels():
     n = 10**8
     last = label_pairs.count(n) - 1
     assert label_pairs.labels_of(np.array([last, last - (n - 2), last - (n - 1)])).tolist() == [
-        [n - 2, n - 1], [0, n - 1], [n - 3, n - 2]]  # fmt: skip
+        [n - 2, n - 1],
+        [0, n - 1],
+        [n - 3, n - 2],
+    ]
 
 
 def test_the_split_is_the_pair_seeds_alone():
@@ -123,8 +127,12 @@ def test_without_held_out_pairs_draws_are_as_they_were():
 def test_refusals():
     def refused(message: str, n_labels: int = 5, **sequences):
         with pytest.raises(ConfigError, match=message):
-            Config(name="x", steps=1, bank=BankConfig(n_classes=20, n_labels=n_labels),
-                   sequences=SequenceConfig(**sequences))  # fmt: skip
+            Config(
+                name="x",
+                steps=1,
+                bank=BankConfig(n_classes=20, n_labels=n_labels),
+                sequences=SequenceConfig(**sequences),
+            )
 
     refused("hold out at most 9", labels="random", held_out_pairs=10)
     refused("2 labels have 1 pairs", n_labels=2, labels="random", held_out_pairs=1)

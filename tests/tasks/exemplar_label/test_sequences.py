@@ -24,9 +24,13 @@ LABELS = np.arange(40)
 def draw(config: SequenceConfig, n: int = 500, seed: int = 0, labels=LABELS, n_exemplars=20, n_labels=None):
     """`n` sequences; label = class among 40 unless told otherwise."""
     return sample(
-        config, np.asarray(labels), n, np.random.default_rng(seed),
-        n_exemplars=n_exemplars, n_labels=n_labels or int(np.max(labels)) + 1,
-    )  # fmt: skip
+        config,
+        np.asarray(labels),
+        n,
+        np.random.default_rng(seed),
+        n_exemplars=n_exemplars,
+        n_labels=n_labels or int(np.max(labels)) + 1,
+    )
 
 
 def fits(observed, expected_share) -> bool:
@@ -322,8 +326,10 @@ def refuse(message: str, sequences: SequenceConfig, **bank):
     with pytest.raises(ConfigError) as error:
         check(
             sequences,
-            n_classes=sizes.n_classes, n_exemplars=sizes.n_exemplars, n_labels=sizes.labels,
-        )  # fmt: skip
+            n_classes=sizes.n_classes,
+            n_exemplars=sizes.n_exemplars,
+            n_labels=sizes.labels,
+        )
     assert message in str(error.value)
     with pytest.raises(ConfigError) as error:
         Config(name="x", steps=1, bank=sizes, sequences=sequences)
@@ -374,8 +380,9 @@ def test_unique_rest_needs_enough_classes(setting, classes):
     allow(config, n_classes=classes)
     refuse(
         f"a sequence needs {classes} distinct classes, but bank.n_classes={classes - 1}",
-        config, n_classes=classes - 1,
-    )  # fmt: skip
+        config,
+        n_classes=classes - 1,
+    )
 
 
 def test_distinct_labels_need_enough_labels():

@@ -19,23 +19,33 @@ def answered(name: str, predictor: str) -> dict[str, float]:
     batch = evaluation_set(name, CONFIG, SOURCE)
     states = batch.states.numpy()
     said = {
-        "unigram": lambda: unigram(states, 4), "bigram": lambda: bigram(states, 4, 1.0),
-        "retrieval": lambda: retrieval(states, SOURCE.trained), "uniform": lambda: np.full((300, 24, 4), 0.25),
+        "unigram": lambda: unigram(states, 4),
+        "bigram": lambda: bigram(states, 4, 1.0),
+        "retrieval": lambda: retrieval(states, SOURCE.trained),
+        "uniform": lambda: np.full((300, 24, 4), 0.25),
         "true": lambda: batch.true.numpy(),
-    }[predictor]()  # fmt: skip
+    }[predictor]()
     # As the unembedding is the identity, the final residual stream is the answer.
     params = {"unembed.W_U": torch.eye(4), "unembed.b_U": torch.zeros(4)}
     scored = batch.score(params, torch.from_numpy(np.log(said)).float(), batch.recorded)
     return {metric: float(x.mean()) for metric, x in scored.items()}
 
 
-@pytest.mark.parametrize(("name", "predictor", "metric", "value"), [
-    ("inference", "unigram", "inference_gain", 0.0), ("inference", "bigram", "inference_gain", 1.0),
-    ("recall", "bigram", "recall_gain", 0.0), ("recall", "retrieval", "recall_gain", 1.0),
-    ("recall", "retrieval", "kl_retrieval", 0.0), ("inference", "bigram", "kl_bigram", 0.0),
-    ("inference", "unigram", "kl_unigram", 0.0), ("conflict", "true", "kl", 0.0),
-    ("conflict", "true", "follows_context", 1.0), ("conflict", "uniform", "loss", np.log(4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "predictor", "metric", "value"),
+    [
+        ("inference", "unigram", "inference_gain", 0.0),
+        ("inference", "bigram", "inference_gain", 1.0),
+        ("recall", "bigram", "recall_gain", 0.0),
+        ("recall", "retrieval", "recall_gain", 1.0),
+        ("recall", "retrieval", "kl_retrieval", 0.0),
+        ("inference", "bigram", "kl_bigram", 0.0),
+        ("inference", "unigram", "kl_unigram", 0.0),
+        ("conflict", "true", "kl", 0.0),
+        ("conflict", "true", "follows_context", 1.0),
+        ("conflict", "uniform", "loss", np.log(4)),
+    ],
+)
 def test_known_models_score_what_they_must(name, predictor, metric, value):
     assert answered(name, predictor)[metric] == pytest.approx(value, abs=2e-5)
 

@@ -24,10 +24,16 @@ from mechicl.training.ensemble import train_seeds
 from mechicl.training.loop import densify, resume, train
 
 CONFIG = Config(
-    name="chains", steps=60, batch_size=16, task=Markov(n_states=4, n_chains=4, length=12), n_eval=64, states=2,
-    model=ModelConfig(d_model=16, n_heads=2, mlp_ratio=2), optim=OptimConfig(lr=3e-3),
+    name="chains",
+    steps=60,
+    batch_size=16,
+    task=Markov(n_states=4, n_chains=4, length=12),
+    n_eval=64,
+    states=2,
+    model=ModelConfig(d_model=16, n_heads=2, mlp_ratio=2),
+    optim=OptimConfig(lr=3e-3),
     checkpoint_steps=ScheduleConfig(linear_every=20),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +82,15 @@ def test_the_engine_is_the_hooked_transformer(run, evaluator):
     assert float(model(batch, return_type="loss").detach()) == pytest.approx(float(batch.loss(z).detach()), abs=1e-6)
 
 
-@pytest.mark.parametrize("ablate", [
-    AblateHeads(heads=((0, 1),)), AblateHeads(heads=((1, 0), (1, 1)), kind="mean"), AblateMLPs(layers=(1,)),
-    AblateHeads(heads=((0, 0),), kind="resample", hold=("pattern",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "ablate",
+    [
+        AblateHeads(heads=((0, 1),)),
+        AblateHeads(heads=((1, 0), (1, 1)), kind="mean"),
+        AblateMLPs(layers=(1,)),
+        AblateHeads(heads=((0, 0),), kind="resample", hold=("pattern",)),
+    ],
+)
 def test_interventions_are_hooks(run, ablate):
     model, batch = run.model(60), run.evaluation_set("inference", 64)
     hooked = model.run_with_hooks(batch, fwd_hooks=model.hooks_for(ablate, batch)).log_softmax(-1)
@@ -125,8 +136,11 @@ def test_analyses_run(run, name):
 
 
 def test_every_command_that_looks_takes_it(run, tmp_path, capsys):
-    for words in (["show"], ["report", "--out", str(tmp_path / "page.html"), "--quiet"],
-                  ["ablate", "--heads", "L0H1", "--mlp", "1"]):  # fmt: skip
+    for words in (
+        ["show"],
+        ["report", "--out", str(tmp_path / "page.html"), "--quiet"],
+        ["ablate", "--heads", "L0H1", "--mlp", "1"],
+    ):
         cli.main([words[0], str(run.root), *words[1:]])
     out = capsys.readouterr().out
     assert "inference" in out
@@ -136,7 +150,14 @@ def test_every_command_that_looks_takes_it(run, tmp_path, capsys):
 def test_every_panel_of_the_page_answers(run):
     page = Answers(Library(run.root.parent, run.name), Workbench(), run.name)
     assert page.base(f"run={run.name}")["evaluators"] == ["recall", "inference", "conflict"]
-    for query in ("", "&heads=0.1", "&heads=0.1,1.0&kind=mean&sequence=3", "&measure=prefix_matching",
-                  "&measure=effect_conflict", "&measure=logit", "&with_step=20&tab=compare"):  # fmt: skip
+    for query in (
+        "",
+        "&heads=0.1",
+        "&heads=0.1,1.0&kind=mean&sequence=3",
+        "&measure=prefix_matching",
+        "&measure=effect_conflict",
+        "&measure=logit",
+        "&with_step=20&tab=compare",
+    ):
         for panel in PANELS:
             assert "error" not in page.to(panel, f"run={run.name}{query}"), (panel, query)

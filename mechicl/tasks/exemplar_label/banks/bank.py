@@ -60,9 +60,11 @@ class Bank:
     def __repr__(self) -> str:
         classes, exemplars, dim = self.exemplars.shape
         held = (classes - self.n_classes, exemplars - self.n_exemplars)
-        return (f"Bank({self.n_classes:,} classes{f' and {held[0]:,} held out' if held[0] else ''}, of "
-                f"{self.n_exemplars:,} exemplars{f' and {held[1]:,} held out' if held[1] else ''} in {dim} dimensions; "
-                f"{self.n_labels:,} labels{'' if self.images is None else '; with pictures'})")  # fmt: skip
+        return (
+            f"Bank({self.n_classes:,} classes{f' and {held[0]:,} held out' if held[0] else ''}, of "
+            f"{self.n_exemplars:,} exemplars{f' and {held[1]:,} held out' if held[1] else ''} in {dim} dimensions; "
+            f"{self.n_labels:,} labels{'' if self.images is None else '; with pictures'})"
+        )
 
     def name(self, c: int) -> str:
         """What to call class `c`."""
@@ -109,8 +111,14 @@ class Bank:
             if self.norm != 1:
                 eta *= self.norm
             x = (x + noise * eta) / np.sqrt(1 + noise**2)
-        arrays = (x.astype(np.float32, copy=False), s.labels, s.target, s.classes, s.exemplar_ids,
-                  self.label_of_class[s.classes])  # fmt: skip
+        arrays = (
+            x.astype(np.float32, copy=False),
+            s.labels,
+            s.target,
+            s.classes,
+            s.exemplar_ids,
+            self.label_of_class[s.classes],
+        )
         return Batch(*map(torch.from_numpy, arrays))
 
     @own_settings()

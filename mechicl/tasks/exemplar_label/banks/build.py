@@ -41,24 +41,34 @@ def checked(made: Bank | np.ndarray, config: BankConfig, seed: int) -> Bank:
         ConfigError: it has other sizes, or numbers that are not finite.
     """
     if not isinstance(made, (Bank, np.ndarray)):
-        raise ConfigError(f"bank.kind={config.kind!r} made {type(made).__name__}: expected a Bank, or a numpy array "
-                          "[class, exemplar, feature].")  # fmt: skip
+        raise ConfigError(
+            f"bank.kind={config.kind!r} made {type(made).__name__}: expected a Bank, or a numpy array "
+            "[class, exemplar, feature]."
+        )
     x = made if isinstance(made, np.ndarray) else made.exemplars
     each = config.n_exemplars + config.n_holdout_exemplars
     expected = (config.n_classes + config.n_holdout_classes, each, config.dim)
     if x.shape != expected:
-        raise ConfigError(f"bank.kind={config.kind!r} made exemplars of shape {x.shape}: expected {expected}, which is "
-                          "(bank.n_classes + n_holdout_classes, n_exemplars + n_holdout_exemplars, dim).")  # fmt: skip
+        raise ConfigError(
+            f"bank.kind={config.kind!r} made exemplars of shape {x.shape}: expected {expected}, which is "
+            "(bank.n_classes + n_holdout_classes, n_exemplars + n_holdout_exemplars, dim)."
+        )
     for c, exemplars in enumerate(x):
         if not np.isfinite(exemplars).all():
             name = made.name(c) if isinstance(made, Bank) else f"class {c}"
-            raise ConfigError(f"bank.kind={config.kind!r}: exemplars of {name} have numbers that are not finite: "
-                              "leave them out.")  # fmt: skip
+            raise ConfigError(
+                f"bank.kind={config.kind!r}: exemplars of {name} have numbers that are not finite: leave them out."
+            )
     if isinstance(made, Bank):
         return made
     x = np.ascontiguousarray(x, np.float32)
-    return Bank(x, assign_labels(config, len(x), seed), config.n_classes, config.n_exemplars,
-                norm=norm(x[: config.n_classes, : config.n_exemplars]))  # fmt: skip
+    return Bank(
+        x,
+        assign_labels(config, len(x), seed),
+        config.n_classes,
+        config.n_exemplars,
+        norm=norm(x[: config.n_classes, : config.n_exemplars]),
+    )
 
 
 def shaped(bank: Bank, config: BankConfig) -> Bank:

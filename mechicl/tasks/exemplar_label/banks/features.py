@@ -33,8 +33,10 @@ def features_bank(config: BankConfig, seed: int, data: str | Path | None = None)
     """
     path = config.path if data is None else data
     if path is None:
-        raise ConfigError("bank.kind='features' needs a file of features: give --data FILE. `mechicl features SOURCE "
-                          "--encoder efficientnet-lite0 --out FILE` makes one.")  # fmt: skip
+        raise ConfigError(
+            "bank.kind='features' needs a file of features: give --data FILE. `mechicl features SOURCE "
+            "--encoder efficientnet-lite0 --out FILE` makes one."
+        )
     found = file.read(path)
     file.check(path, found)
     return _bank(config, found, seed, path, "or make a larger file with `mechicl features`")
@@ -44,8 +46,10 @@ def file_bank(config: BankConfig, seed: int, data: str | Path | None = None) -> 
     """The bank of your own file (features/own.py has the formats), raw. As `features_bank`."""
     path = config.path if data is None else data
     if path is None:
-        raise ConfigError("bank.kind='file' needs a file with exemplars [class, exemplar, d], .npy, .npz, .safetensors "
-                          "or .parquet: give --data FILE, or --set bank.path=FILE.")  # fmt: skip
+        raise ConfigError(
+            "bank.kind='file' needs a file with exemplars [class, exemplar, d], .npy, .npz, .safetensors "
+            "or .parquet: give --data FILE, or --set bank.path=FILE."
+        )
     return _bank(config, own.read(path), seed, path, "or make a larger file")
 
 
@@ -55,9 +59,15 @@ def _bank(config: BankConfig, found: file.Features, seed: int, path: str | Path,
     rows = classes[:, None], exemplars
     x = np.asarray(_arranged(config, found, found.exemplars)[rows])
     images = None if found.pictures is None else np.asarray(_arranged(config, found, found.pictures)[rows])
-    return Bank(x, assign_labels(config, len(classes), seed), config.n_classes, config.n_exemplars,
-                _names(config, found, classes), images,
-                norm=norm(x[: config.n_classes, : config.n_exemplars]))  # fmt: skip
+    return Bank(
+        x,
+        assign_labels(config, len(classes), seed),
+        config.n_classes,
+        config.n_exemplars,
+        _names(config, found, classes),
+        images,
+        norm=norm(x[: config.n_classes, : config.n_exemplars]),
+    )
 
 
 def _check(config: BankConfig, found: file.Features, path: str | Path, larger: str) -> None:
@@ -71,14 +81,20 @@ def _check(config: BankConfig, found: file.Features, path: str | Path, larger: s
             f"held out, so bank.n_classes={config.n_classes} and n_holdout_classes={config.n_holdout_classes} must be "
             f"multiples of {found.group}."
         )
-    for key, wanted, there in (("classes", config.n_classes + config.n_holdout_classes, classes),
-                               ("exemplars", config.n_exemplars + config.n_holdout_exemplars, exemplars)):  # fmt: skip
+    for key, wanted, there in (
+        ("classes", config.n_classes + config.n_holdout_classes, classes),
+        ("exemplars", config.n_exemplars + config.n_holdout_exemplars, exemplars),
+    ):
         if wanted > there:
-            raise ConfigError(f"{path} holds {there} {key}, but bank.n_{key} and n_holdout_{key} ask for {wanted}: "
-                              f"lower them, {larger}.")  # fmt: skip
+            raise ConfigError(
+                f"{path} holds {there} {key}, but bank.n_{key} and n_holdout_{key} ask for {wanted}: "
+                f"lower them, {larger}."
+            )
     if config.layout == "released" and config.n_exemplars + config.n_holdout_exemplars != exemplars:
-        raise ConfigError(f"bank.layout='released' deals out all {exemplars} exemplars of {path}: set bank.n_exemplars="
-                          f"{exemplars} and n_holdout_exemplars=0.")  # fmt: skip
+        raise ConfigError(
+            f"bank.layout='released' deals out all {exemplars} exemplars of {path}: set bank.n_exemplars="
+            f"{exemplars} and n_holdout_exemplars=0."
+        )
 
 
 def _chosen(config: BankConfig, found: file.Features, seed: int) -> tuple[np.ndarray, np.ndarray]:

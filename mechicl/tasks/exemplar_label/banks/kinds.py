@@ -69,10 +69,16 @@ BANKS: Door[BankKind] = Door("bank kind")
 
 
 def bank(
-    name: str, *, numbers: str = "features", unit_norm: bool = False, centred: bool = False, no_pictures: str = "",
-    made: Callable[[BankConfig], Made] | None = None, settings: tuple[str, ...] = (),
+    name: str,
+    *,
+    numbers: str = "features",
+    unit_norm: bool = False,
+    centred: bool = False,
+    no_pictures: str = "",
+    made: Callable[[BankConfig], Made] | None = None,
+    settings: tuple[str, ...] = (),
     check: Callable[[BankConfig], None] = lambda config: None,
-) -> Callable[[Builder], Builder]:  # fmt: skip
+) -> Callable[[Builder], Builder]:
     """Register a function as a kind of banks.
 
     Args:
@@ -86,8 +92,14 @@ def bank(
     always = Made(numbers=numbers, unit_norm=unit_norm, centred=centred, no_pictures=no_pictures)
 
     def register(build: Builder) -> Builder:
-        entry = BankKind(name=name, build=build, made=made or (lambda config: always), settings=settings,
-                         own=own_settings_of(build), check=check)  # fmt: skip
+        entry = BankKind(
+            name=name,
+            build=build,
+            made=made or (lambda config: always),
+            settings=settings,
+            own=own_settings_of(build),
+            check=check,
+        )
         BANKS.add(name, entry, build.__module__)
         return build
 
@@ -108,8 +120,9 @@ def checked_options(config: BankConfig) -> Options:
         given = getattr(config, key)
         if key not in kind.settings and given != unused:
             its = " or ".join(repr(name) for name, other in BANKS.items() if key in other.settings)
-            raise ConfigError(f"bank.{key}={given!r} is a setting of bank.kind={its}, but this bank's kind is "
-                              f"{config.kind!r}.")  # fmt: skip
+            raise ConfigError(
+                f"bank.{key}={given!r} is a setting of bank.kind={its}, but this bank's kind is {config.kind!r}."
+            )
     kind.check(config)
     return filled(config.options, kind.own, "bank.options")
 
@@ -135,16 +148,21 @@ def _of_omniglot(config: BankConfig) -> Made:
 
 def _omniglot_sizes(config: BankConfig) -> None:
     if config.encoder == "pixels" and config.dim != config.image_size**2:
-        raise ConfigError(f"bank.dim={config.dim}: bank.encoder='pixels' gives image_size**2 = "
-                          f"{config.image_size**2} numbers; set bank.dim to that.")  # fmt: skip
+        raise ConfigError(
+            f"bank.dim={config.dim}: bank.encoder='pixels' gives image_size**2 = "
+            f"{config.image_size**2} numbers; set bank.dim to that."
+        )
 
 
 # Pictures of noise: nothing is near anything in them, but convolutions can be tested with a Gaussian bank.
 bank("gaussian", numbers="Gaussian features", unit_norm=True, settings=("eps", "spectrum", "offset"))(
-    _built_in("gaussian:gaussian_bank"))  # fmt: skip
+    _built_in("gaussian:gaussian_bank")
+)
 bank("omniglot", made=_of_omniglot, settings=("image_size", "transforms", "encoder"), check=_omniglot_sizes)(
-    _built_in("omniglot:omniglot_bank"))  # fmt: skip
+    _built_in("omniglot:omniglot_bank")
+)
 bank("tokens", numbers="token-embedding features", unit_norm=True, centred=True, no_pictures="token embeddings")(
-    _built_in("tokens:token_bank"))  # fmt: skip
+    _built_in("tokens:token_bank")
+)
 bank("features", numbers="encoder features", settings=("path", "layout"))(_built_in("features:features_bank"))
 bank("file", numbers="features from a file", settings=("path",))(_built_in("features:file_bank"))

@@ -108,8 +108,10 @@ def find_drawings(data: str | Path | None) -> dict[tuple[str, str], Drawings]:
             alphabet, character, name = match.groups()
             found.setdefault((alphabet, character), {}).setdefault(name, (where, png))
     if not found:
-        raise ConfigError(f"--data {data}: found no <Alphabet>/characterNN/*.png, there or up to two folders "
-                          f"down, nor in an images_*.zip. Expected {_EXPECTED}.")  # fmt: skip
+        raise ConfigError(
+            f"--data {data}: found no <Alphabet>/characterNN/*.png, there or up to two folders "
+            f"down, nor in an images_*.zip. Expected {_EXPECTED}."
+        )
     return {key: dict(sorted(found[key].items())) for key in sorted(found)}
 
 
@@ -138,15 +140,19 @@ def _check(config: BankConfig) -> None:
         if n % k:
             below = n // k * k
             near = f"{below} or {below + k}" if below or key == "n_holdout_classes" else below + k
-            raise ConfigError(f"bank.{key}={n} is not a multiple of transforms={k}: a character gives {k} "
-                              f"classes, all trained on or all held out. Set it to {near}.")  # fmt: skip
+            raise ConfigError(
+                f"bank.{key}={n} is not a multiple of transforms={k}: a character gives {k} "
+                f"classes, all trained on or all held out. Set it to {near}."
+            )
     if config.image_size > SIDE:
         raise ConfigError(f"bank.image_size={config.image_size}: a drawing has {SIDE} pixels per side.")
     fitted = config.n_classes // k * config.n_exemplars
     most = min(config.image_size**2, fitted - 1)
     if config.encoder == "pca" and config.dim > most:
-        raise ConfigError(f"bank.dim={config.dim}: {fitted} training drawings of {config.image_size}**2 "
-                          f"pixels have at most {most} principal components.")  # fmt: skip
+        raise ConfigError(
+            f"bank.dim={config.dim}: {fitted} training drawings of {config.image_size}**2 "
+            f"pixels have at most {most} principal components."
+        )
 
 
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
@@ -204,8 +210,10 @@ def _picture(where: str, png: bytes, size: int) -> np.ndarray:
     except Exception as error:  # Pillow raises half a dozen kinds on a damaged file
         raise ConfigError(f"{where}: not a readable PNG ({error}). Download the images again.") from error
     if image.mode not in ("1", "L") or image.size != (SIDE, SIDE):
-        raise ConfigError(f"{where}: expected a black and white drawing of {SIDE} x {SIDE} pixels, not mode "
-                          f"{image.mode!r} of {image.width} x {image.height}.")  # fmt: skip
+        raise ConfigError(
+            f"{where}: expected a black and white drawing of {SIDE} x {SIDE} pixels, not mode "
+            f"{image.mode!r} of {image.width} x {image.height}."
+        )
     ink = 255 - np.asarray(image.convert("L"))
     if not ink.any():
         raise ConfigError(f"{where}: the drawing is blank.")

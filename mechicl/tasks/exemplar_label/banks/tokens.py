@@ -50,8 +50,9 @@ def token_bank(config: BankConfig, seed: int, data: str | Path | None = None) ->
     if config.dim > table.shape[1]:
         raise ConfigError(f"bank.dim={config.dim}: a token of this table has {table.shape[1]} numbers.")
     x = _features(table, config.dim)
-    members = clusters(x, config.n_classes + config.n_holdout_classes,
-                       config.n_exemplars + config.n_holdout_exemplars, seed)  # fmt: skip
+    members = clusters(
+        x, config.n_classes + config.n_holdout_classes, config.n_exemplars + config.n_holdout_exemplars, seed
+    )
     rng = np.random.default_rng([seed, 0])  # stream 0 of the data seed is the bank's
     members = members[rng.permutation(len(members))]
     shuffled = rng.permuted(members, axis=1)  # which tokens are held out is not a matter of nearness
@@ -70,16 +71,22 @@ def read_table(data: str | Path | None) -> tuple[np.ndarray, list[str]]:
     try:
         tensors = dtypes.load(path.read_bytes(), dtypes.NUMBERS)
     except (OSError, SafetensorError, dtypes.ForeignDtype) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): expected a .safetensors file with a table of token "
-                          f"embeddings, or none, to use the one in wordllama ({_INSTALL}).") from None  # fmt: skip
+        raise ConfigError(
+            f"{path} cannot be read ({error}): expected a .safetensors file with a table of token "
+            f"embeddings, or none, to use the one in wordllama ({_INSTALL})."
+        ) from None
     tables = [x for x in tensors.values() if x.ndim == 2]
     if len(tables) != 1:
-        raise ConfigError(f"{path} holds {len(tables)} tables, of {', '.join(tensors) or 'nothing'}: expected one "
-                          "tensor [tokens, features].")  # fmt: skip
+        raise ConfigError(
+            f"{path} holds {len(tables)} tables, of {', '.join(tensors) or 'nothing'}: expected one "
+            "tensor [tokens, features]."
+        )
     table = tables[0].double().numpy()
     if not np.isfinite(table).all():
-        raise ConfigError(f"{path}: {int((~np.isfinite(table)).any(1).sum())} of {len(table)} tokens have numbers that "
-                          "are not finite: leave them out.")  # fmt: skip
+        raise ConfigError(
+            f"{path}: {int((~np.isfinite(table)).any(1).sum())} of {len(table)} tokens have numbers that "
+            "are not finite: leave them out."
+        )
     names = [f"token {i}" for i in range(len(table))]
     if folder is not None:
         vocabulary = json.loads((folder / _TOKENIZER).read_text(encoding="utf-8"))["model"]["vocab"]
@@ -118,15 +125,20 @@ def clusters(x: np.ndarray, wanted: int, size: int, seed: int) -> np.ndarray:
         raise ConfigError(f"clustering tokens needs scikit-learn: {_INSTALL}.") from None
     k = min(int(np.ceil(_SPARE * wanted)), len(x) // size)
     if k < wanted:
-        raise ConfigError(f"{wanted} classes of {size} tokens were asked for, but the table has {len(x)} tokens: "
-                          "lower bank.n_classes, n_holdout_classes or the exemplars.")  # fmt: skip
+        raise ConfigError(
+            f"{wanted} classes of {size} tokens were asked for, but the table has {len(x)} tokens: "
+            "lower bank.n_classes, n_holdout_classes or the exemplars."
+        )
     unit = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
-    means = MiniBatchKMeans(k, random_state=seed, init="random", batch_size=4096,
-                            max_iter=10).fit(unit.astype(np.float32))  # fmt: skip
+    means = MiniBatchKMeans(k, random_state=seed, init="random", batch_size=4096, max_iter=10).fit(
+        unit.astype(np.float32)
+    )
     groups = _fill(unit, np.asarray(means.cluster_centers_), size)
     if len(groups) < wanted:
-        raise ConfigError(f"only {len(groups)} clusters reached {size} tokens, but {wanted} are wanted: "
-                          "lower bank.n_classes, n_holdout_classes or the exemplars.")  # fmt: skip
+        raise ConfigError(
+            f"only {len(groups)} clusters reached {size} tokens, but {wanted} are wanted: "
+            "lower bank.n_classes, n_holdout_classes or the exemplars."
+        )
     spread = np.square(unit[groups] - unit[groups].mean(1, keepdims=True)).sum(-1).mean(-1)
     return groups[np.argsort(spread, kind="stable")[:wanted]]
 

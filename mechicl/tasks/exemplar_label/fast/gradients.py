@@ -6,7 +6,7 @@ a fifth of what it costs torch. Each piece returns its output and its pullback: 
 from the gradient at the output to the gradient at the input, which fills in the gradients of
 its parameters on the way.
 
-Activations are [s, d, t, b], the batch last (columns.py says why), so a linear map is
+Activations are [s, d, t, b], the batch last (engine/fast/batch_last.py says why), so a linear map is
 w.T @ x: weights [s, i, o] take x [s, i, t, b] to [s, o, t, b].
 """
 
@@ -18,8 +18,6 @@ from types import MappingProxyType
 from typing import TypeGuard
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from mechicl.config import ModelConfig
 from mechicl.engine.fast.batch_last import (
@@ -27,11 +25,10 @@ from mechicl.engine.fast.batch_last import (
     attention_backward,
     interleave,
     interleave_backward,
-    layer_norm,
-    layer_norm_backward,
 )
+from mechicl.engine.fast.layers import Array, Arrays, Pullback, linear, mlp, norm, outer
 from mechicl.engine.fast.unembed import cross_entropy
-from mechicl.engine.ops import EPS, GELU, matmul_arrays
+from mechicl.engine.ops import matmul_arrays
 from mechicl.models.encoder import encode_with_pullback
 from mechicl.models.params import sinusoidal_positions
 from mechicl.system.work_queue import WORTH, share
@@ -41,10 +38,6 @@ from mechicl.tasks.exemplar_label.copied import ELSEWHERE
 from mechicl.tasks.exemplar_label.fast.placed import clamp_rows, move, move_back, sum_and_shares, turning
 from mechicl.tasks.exemplar_label.treated import ClampedAttention, LayerTreatment
 
-Array = np.ndarray
-Arrays = dict[str, np.ndarray]
-Pullback = Callable[[Array], Array]
-
 
 def supports(batch: TaskBatch, model: ModelConfig) -> TypeGuard[Batch]:
     """Whether `loss_and_gradients` has this task and model: exemplars and labels, with any model."""
@@ -52,9 +45,13 @@ def supports(batch: TaskBatch, model: ModelConfig) -> TypeGuard[Batch]:
 
 
 def loss_and_gradients(
-    params: Arrays, batch: Batch, model: ModelConfig, grads: Arrays,
-    treated: Mapping[int, LayerTreatment] = MappingProxyType({}), unembedded: Callable[[], object] = lambda: None,
-) -> Array:  # fmt: skip
+    params: Arrays,
+    batch: Batch,
+    model: ModelConfig,
+    grads: Arrays,
+    treated: Mapping[int, LayerTreatment] = MappingProxyType({}),
+    unembedded: Callable[[], object] = lambda: None,
+) -> Array:
     """Mean cross-entropy at the query [s]; `grads` receives the gradient of every parameter.
 
     Args:
@@ -86,11 +83,11 @@ def loss_and_gradients(
         x, back = _attention(params, x, model, block, last, grads, what, batch)
         pullbacks.append(back)
         if model.has_mlp(layer):
-            x, back = _mlp(params, x, model, block, grads)
+            x, back = mlp(params, x, model, block, grads)
             pullbacks.append(back)
     else:
         if model.layer_norm:
-            x, back = _norm(params, "ln_final", x, grads)
+            x, back = norm(params, "ln_final", x, grads)
             pullbacks.append(back)
         value, dx = _head(params, x, target, grads)
         unembedded()
@@ -133,9 +130,15 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
 
 
 def _attention(
-    params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays,
-    treated: LayerTreatment | None, batch: Batch,
-):  # fmt: skip
+    params: Arrays,
+    x: Array,
+    model: ModelConfig,
+    block: str,
+    query_only: bool,
+    grads: Arrays,
+    treated: LayerTreatment | None,
+    batch: Batch,
+):
     w_out, (s, d, t, b), h, size = params[f"{block}.attn.W_O"], x.shape, model.n_heads, model.d_head
     *heads, slots, project_back = _project(params, x, model, block, query_only, grads, treated)
     asking = heads[0].shape[4]
@@ -153,14 +156,14 @@ def _attention(
     if keep is not None:
         z *= keep[:, None, None, None]
     z = z.reshape(s, d, asking, b)
-    out = _map(w_out, z)
+    out = linear(w_out, z)
     out += x[:, :, -1:] if query_only else x
 
     def back(d_out: Array) -> Array:
-        _outer(z, d_out, grads[f"{block}.attn.W_O"])
+        outer(z, d_out, grads[f"{block}.attn.W_O"])
         dq = np.empty_like(heads[0])
         dkv = np.empty_like(heads[1]) if query_only else dq
-        dz = _map(w_out.mT, d_out).reshape(s, h, size, -1, b)
+        dz = linear(w_out.mT, d_out).reshape(s, h, size, -1, b)
         if keep is not None:
             dz *= keep[:, None, None, None]
         if clamped is None:
@@ -178,19 +181,24 @@ def _attention(
 
 
 def _project(
-    params: Arrays, x: Array, model: ModelConfig, block: str, query_only: bool, grads: Arrays,
+    params: Arrays,
+    x: Array,
+    model: ModelConfig,
+    block: str,
+    query_only: bool,
+    grads: Arrays,
     treated: LayerTreatment | None,
-):  # fmt: skip
+):
     """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `columns.attention` wants them,
     with their slots; and what takes their gradients, which it may change, to that at x."""
     w, dw = params[f"{block}.attn.W_QKV"], grads[f"{block}.attn.W_QKV"]
-    y, norm_back = _norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, None)
+    y, norm_back = norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, None)
     (s, d, t, b), h, size = x.shape, model.n_heads, model.d_head
     asking = np.ascontiguousarray(y[:, :, -1:]) if query_only else y  # [s, d, q, b]
     if query_only:
-        q, kv, slots = _map(w[..., :d], asking), _map(w[..., d:], y), (0, 0, 1)
+        q, kv, slots = linear(w[..., :d], asking), linear(w[..., d:], y), (0, 0, 1)
     else:
-        q = kv = _map(w, y)
+        q = kv = linear(w, y)
         slots = (0, 1, 2)
     heads = q.reshape(s, -1, h, size, asking.shape[2], b), kv.reshape(s, -1, h, size, t, b)
     moved = None if treated is None or treated.moved is None else np.array(treated.moved)
@@ -207,13 +215,13 @@ def _project(
             move_back(dq, dkv, slots, moved)
         dq, dkv = dq.reshape(q.shape), dkv.reshape(kv.shape)
         if query_only:
-            dy = _map(w[..., d:].mT, dkv)
-            dy[:, :, -1:] += _map(w[..., :d].mT, dq)
-            _outer(asking, dq, dw[..., :d])
-            _outer(y, dkv, dw[..., d:])
+            dy = linear(w[..., d:].mT, dkv)
+            dy[:, :, -1:] += linear(w[..., :d].mT, dq)
+            outer(asking, dq, dw[..., :d])
+            outer(y, dkv, dw[..., d:])
         else:
-            dy = _map(w.mT, dq)
-            _outer(y, dq, dw)
+            dy = linear(w.mT, dq)
+            outer(y, dq, dw)
         return dy if norm_back is None else norm_back(dy)
 
     return *heads, slots, back
@@ -249,46 +257,6 @@ def _copied(
     return losses.mean(-1), back
 
 
-def _mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):
-    w_in, w_out = params[f"{block}.mlp.W_in"], params[f"{block}.mlp.W_out"]
-    y, norm_back = _norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, None)
-    pre = _map(w_in, y)
-    pre += params[f"{block}.mlp.b_in"][:, :, None, None]
-    form = GELU[model.activation]
-    post = F.gelu(torch.from_numpy(pre), approximate=form).numpy()
-    out = _map(w_out, post)
-    out += params[f"{block}.mlp.b_out"][:, :, None, None]
-    out += x
-
-    def back(d_out: Array) -> Array:
-        _outer(post, d_out, grads[f"{block}.mlp.W_out"])
-        d_out.sum((2, 3), out=grads[f"{block}.mlp.b_out"])
-        d_post = torch.from_numpy(_map(w_out.mT, d_out))
-        d_pre = torch.ops.aten.gelu_backward(d_post, torch.from_numpy(pre), approximate=form).numpy()
-        _outer(y, d_pre, grads[f"{block}.mlp.W_in"])
-        d_pre.sum((2, 3), out=grads[f"{block}.mlp.b_in"])
-        dy = _map(w_in.mT, d_pre)
-        dx = dy if norm_back is None else norm_back(dy)
-        dx += d_out
-        return dx
-
-    return out, back
-
-
-def _norm(params: Arrays, name: str, x: Array, grads: Arrays) -> tuple[Array, Pullback]:
-    w, columns = params[f"{name}.w"], x.reshape(*x.shape[:2], -1)
-    y, stats = np.empty_like(x), np.empty((x.shape[0], 2, columns.shape[2]), x.dtype)
-    layer_norm(columns, w, params[f"{name}.b"], EPS, y.reshape(columns.shape), stats)
-
-    def back(dy: Array) -> Array:
-        dx = np.empty_like(x)
-        ends = dx.reshape(columns.shape), grads[f"{name}.w"], grads[f"{name}.b"]
-        layer_norm_backward(dy.reshape(columns.shape), columns, w, stats, *ends)
-        return dx
-
-    return y, back
-
-
 def _head(params: Arrays, x: Array, target: Array, grads: Arrays) -> tuple[Array, Array]:
     """The loss [s], and its gradient at x [s, d, q, b]. Logits are [s, b, v]: labels are many."""
     w, (s, b) = params["unembed.W_U"], target.shape
@@ -302,8 +270,14 @@ def _head(params: Arrays, x: Array, target: Array, grads: Arrays) -> tuple[Array
         matmul_arrays(final[:, :, part].mT, w, z[:, part])
         for i in range(s):
             cross_entropy(x.dtype == np.float64)(
-                z[i, part], params["unembed.b_U"][i : i + 1], target[i, part], b, x.dtype.type(1 / b),
-                losses[i, part], out[i : i + 1])  # fmt: skip
+                z[i, part],
+                params["unembed.b_U"][i : i + 1],
+                target[i, part],
+                b,
+                x.dtype.type(1 / b),
+                losses[i, part],
+                out[i : i + 1],
+            )
 
     share([partial(softmax, *each) for each in zip(parts, db, strict=True)], z.size)
     db.sum(0, out=grads["unembed.b_U"])
@@ -314,13 +288,3 @@ def _head(params: Arrays, x: Array, target: Array, grads: Arrays) -> tuple[Array
     dx = np.zeros_like(x)
     dx[:, :, -1] = d_final
     return losses.mean(-1), dx
-
-
-def _map(w: Array, x: Array) -> Array:
-    """w [s, i, o] and x [s, i, *columns] -> w.T x [s, o, *columns]."""
-    return matmul_arrays(w.mT, x.reshape(*x.shape[:2], -1)).reshape(x.shape[0], -1, *x.shape[2:])
-
-
-def _outer(x: Array, dy: Array, out: Array) -> None:
-    """The gradient of `_map` at w, from that at its output."""
-    matmul_arrays(x.reshape(*x.shape[:2], -1), dy.reshape(*dy.shape[:2], -1).mT, out)

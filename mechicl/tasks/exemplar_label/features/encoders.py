@@ -77,8 +77,9 @@ def get(name: str, options: Options) -> Encoder:
         return ENCODERS[name](options)
     if ":" in name:
         return _own(name, options)
-    raise ConfigError(f"--encoder {name}: no such encoder; there are {', '.join(ENCODERS)}, and your own function as "
-                      "module:function.")  # fmt: skip
+    raise ConfigError(
+        f"--encoder {name}: no such encoder; there are {', '.join(ENCODERS)}, and your own function as module:function."
+    )
 
 
 @encoder("efficientnet-lite0")
@@ -104,11 +105,16 @@ def resnet18(options: Options) -> Encoder:
 
     from mechicl.tasks.exemplar_label.features.resnet import IMAGENET_FIRST, ResNet18
 
-    places = [options.weights] if options.weights else sorted(
-        (Path(torch.hub.get_dir()) / "checkpoints").glob("resnet18-*.pth"))  # fmt: skip
+    places = (
+        [options.weights]
+        if options.weights
+        else sorted((Path(torch.hub.get_dir()) / "checkpoints").glob("resnet18-*.pth"))
+    )
     if not places:
-        raise ConfigError("--encoder resnet18 needs torchvision's ImageNet weights, which no package index has: give "
-                          "--weights resnet18-f37072fd.pth (from download.pytorch.org/models).")  # fmt: skip
+        raise ConfigError(
+            "--encoder resnet18 needs torchvision's ImageNet weights, which no package index has: give "
+            "--weights resnet18-f37072fd.pth (from download.pytorch.org/models)."
+        )
     path = given(places[-1])
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -118,8 +124,10 @@ def resnet18(options: Options) -> Encoder:
         raise ConfigError(f"{path} is not a state dict of torchvision's resnet18 ({str(error)[:200]}).") from None
     first = network.conv1.weight[0, 0, 0, :4].detach().numpy()
     if not np.allclose(first, IMAGENET_FIRST, atol=1e-6):
-        raise ConfigError(f"{path} is a resnet18, but not IMAGENET1K_V1: its first four weights are {first.tolist()}, "
-                          f"expected {list(IMAGENET_FIRST)}. Some packages ship random weights.")  # fmt: skip
+        raise ConfigError(
+            f"{path} is a resnet18, but not IMAGENET1K_V1: its first four weights are {first.tolist()}, "
+            f"expected {list(IMAGENET_FIRST)}. Some packages ship random weights."
+        )
     return _network(network, network, options.size or 224, path, options.threads)
 
 
@@ -142,8 +150,11 @@ def pca(options: Options) -> Encoder:
     if dim > min(x.shape):
         raise ConfigError(f"--dim {dim}: {len(x)} pictures of {size}**2 pixels have at most {min(x.shape)} components.")
     mean, basis = x.mean(0), fit_pca(x, dim)
-    return Encoder(size, lambda x: (x.mean(1).reshape(len(x), -1) - mean) @ basis,
-                   {"features": f"{dim} principal components of pixels", "fitted_on": len(x)})  # fmt: skip
+    return Encoder(
+        size,
+        lambda x: (x.mean(1).reshape(len(x), -1) - mean) @ basis,
+        {"features": f"{dim} principal components of pixels", "fitted_on": len(x)},
+    )
 
 
 def _own(name: str, options: Options) -> Encoder:
@@ -178,9 +189,11 @@ def _network(features: Callable, module: Any, size: int, path: Path, threads: in
         run, runner = _by_torch(averaged, threads), "torch"
     about = {
         "features": "mean over positions of the last convolution's output after its ReLU",
-        "weights": path.name, "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "preprocessing": f"{size} x {size} pixels, bilinear, three channels, ImageNet's mean and std", "run_by": runner,
-    }  # fmt: skip
+        "weights": path.name,
+        "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "preprocessing": f"{size} x {size} pixels, bilinear, three channels, ImageNet's mean and std",
+        "run_by": runner,
+    }
     return Encoder(size, lambda x: run((x - _MEAN) / _STD), about)
 
 
@@ -211,14 +224,20 @@ def _by_onnxruntime(module: Any, size: int, threads: int) -> Callable[[np.ndarra
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making
         program = torch.onnx.export(
-            module, (torch.zeros(2, 3, size, size),), dynamo=True, verbose=False, input_names=["x"],
+            module,
+            (torch.zeros(2, 3, size, size),),
+            dynamo=True,
+            verbose=False,
+            input_names=["x"],
             dynamic_shapes=({0: torch.export.Dim("n")},),
-        )  # fmt: skip
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(
-        program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]  # pyright: ignore
-    )  # fmt: skip
+        program.model_proto.SerializeToString(),  # pyright: ignore
+        options,
+        providers=["CPUExecutionProvider"],  # pyright: ignore
+    )
 
     def run(x: np.ndarray) -> np.ndarray:
         return np.concatenate([np.asarray(session.run(None, {"x": x[i : i + 32]})[0]) for i in range(0, len(x), 32)])

@@ -66,20 +66,32 @@ def extract(
         options = replace(options, sample=lambda size: _sample(found, size))
     made = encoders.get(encoder, options)
     settings = {
-        "encoder": encoder, "size": made.size, **made.about, "transforms": transforms, "classes": len(found.files),
-        "exemplars": found.n_exemplars, "pictures": pictures, "source_sha256": _sources(found),
+        "encoder": encoder,
+        "size": made.size,
+        **made.about,
+        "transforms": transforms,
+        "classes": len(found.files),
+        "exemplars": found.n_exemplars,
+        "pictures": pictures,
+        "source_sha256": _sources(found),
         "mechicl": mechicl.__version__,
-    }  # fmt: skip
+    }
     part = out.with_name(f"{out.name}.part")
     check_writable(part, "Give another --out.")
     part.mkdir(parents=True, exist_ok=True)
     arrays, done = _begin(part, settings, found, made, transforms)
     _fill(found, made, transforms, arrays, done, lambda n: _note(part, settings, arrays, n), progress)
     with explained(out):
-        file.write(out, file.Features(
-            exemplars=arrays["exemplars"], pictures=arrays.get("pictures"), names=class_names(found, transforms),
-            group=transforms, provenance=settings,
-        ))  # fmt: skip
+        file.write(
+            out,
+            file.Features(
+                exemplars=arrays["exemplars"],
+                pictures=arrays.get("pictures"),
+                names=class_names(found, transforms),
+                group=transforms,
+                provenance=settings,
+            ),
+        )
     shutil.rmtree(part)
     return file.read(out)
 
@@ -101,9 +113,14 @@ def encode_class(paths: tuple, made: Encoder, transforms: int) -> np.ndarray:
 
 
 def _fill(
-    found: Pictures, made: Encoder, transforms: int, arrays: dict[str, np.ndarray], done: int,
-    note: Callable[[int], None], progress: bool,
-) -> None:  # fmt: skip
+    found: Pictures,
+    made: Encoder,
+    transforms: int,
+    arrays: dict[str, np.ndarray],
+    done: int,
+    note: Callable[[int], None],
+    progress: bool,
+) -> None:
     side = arrays["pictures"].shape[-1] if "pictures" in arrays else 0
     per_class = transforms * found.n_exemplars
     with bar(len(found.files) * per_class, "features", show=progress, unit=" pictures") as shown:
@@ -129,8 +146,10 @@ def _begin(
     if noted.exists():
         record = read_json(noted)
         if record.get("settings") != json.loads(json.dumps(settings)):
-            raise ConfigError(f"{part} holds part of another extraction (other pictures, encoder or settings): take "
-                              "the folder away, or give another --out.")  # fmt: skip
+            raise ConfigError(
+                f"{part} holds part of another extraction (other pictures, encoder or settings): take "
+                "the folder away, or give another --out."
+            )
         arrays = {path.stem: np.load(path, mmap_mode="r+") for path in sorted(part.glob("*.npy"))}
         return arrays, int(record["done"])
     first = encode_class(found.files[0][:1], made, 1)

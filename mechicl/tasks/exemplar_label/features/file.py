@@ -50,9 +50,12 @@ def write(path: Path, features: Features) -> None:
     if features.pictures is not None:
         arrays["pictures"] = features.pictures
     metadata = {
-        "format": FORMAT, "names": json.dumps(features.names), "group": str(features.group),
-        "provenance": json.dumps(features.provenance), "sha256": digest(features.exemplars),
-    }  # fmt: skip
+        "format": FORMAT,
+        "names": json.dumps(features.names),
+        "group": str(features.group),
+        "provenance": json.dumps(features.provenance),
+        "sha256": digest(features.exemplars),
+    }
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         save_file(arrays, temporary, metadata)
@@ -84,10 +87,18 @@ def read(path: str | Path) -> Features:
     arrays = {name: _map(path, 8 + size, entry, whole) for name, entry in header.items()}
     names, exemplars = tuple(json.loads(metadata["names"])), arrays["exemplars"]
     if exemplars.ndim != 3 or len(names) != len(exemplars):
-        raise ConfigError(f"{path}: {len(names)} names for exemplars of shape {exemplars.shape}: expected one name per "
-                          f"class and [class, exemplar, feature]; {_MAKE} again.")  # fmt: skip
-    return Features(exemplars, names, int(metadata["group"]), arrays.get("pictures"),
-                    json.loads(metadata["provenance"]), metadata["sha256"])  # fmt: skip
+        raise ConfigError(
+            f"{path}: {len(names)} names for exemplars of shape {exemplars.shape}: expected one name per "
+            f"class and [class, exemplar, feature]; {_MAKE} again."
+        )
+    return Features(
+        exemplars,
+        names,
+        int(metadata["group"]),
+        arrays.get("pictures"),
+        json.loads(metadata["provenance"]),
+        metadata["sha256"],
+    )
 
 
 def check(path: str | Path, features: Features) -> None:

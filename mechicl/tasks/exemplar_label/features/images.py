@@ -18,8 +18,10 @@ from mechicl.system.paths import given
 from mechicl.tasks.exemplar_label.banks.omniglot import TRANSFORMS, find_drawings, suffix
 
 _ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-_EXPECTED = ("expected a folder that holds one folder of pictures per class, or Omniglot's drawings "
-             "(images_background.zip, images_evaluation.zip or their folders)")  # fmt: skip
+_EXPECTED = (
+    "expected a folder that holds one folder of pictures per class, or Omniglot's drawings "
+    "(images_background.zip, images_evaluation.zip or their folders)"
+)
 
 
 @dataclass(frozen=True)

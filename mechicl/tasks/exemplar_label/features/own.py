@@ -30,9 +30,13 @@ _EXPECTED = "expected exemplars [class, exemplar, d] in a .npy, .npz, .safetenso
 
 
 def bank_file(
-    exemplars: Any, path: str | Path, *, names: Any = None, pictures: Any = None,
+    exemplars: Any,
+    path: str | Path,
+    *,
+    names: Any = None,
+    pictures: Any = None,
     provenance: Mapping[str, Any] | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write your own array as a file that `bank.kind='file'` trains on: `--data FILE`, or `bank.path`.
 
     Args:
@@ -85,8 +89,10 @@ def finite(exemplars: np.ndarray, path: str | Path) -> None:
     for c, each in enumerate(exemplars):
         bad = np.flatnonzero(~np.isfinite(each).all(-1))
         if len(bad):
-            raise ConfigError(f"{path}: class {c} has {len(bad)} exemplars with numbers that are not finite, the first "
-                              f"is exemplar {bad[0]}: leave them out.")  # fmt: skip
+            raise ConfigError(
+                f"{path}: class {c} has {len(bad)} exemplars with numbers that are not finite, the first "
+                f"is exemplar {bad[0]}: leave them out."
+            )
 
 
 def _npy(path: Path) -> Features:
@@ -135,8 +141,10 @@ def _parquet(path: Path) -> Features:
     except ArrowInvalid as error:
         raise ConfigError(f"{path} is no parquet table ({error}): {_EXPECTED}.") from None
     if "class" not in table:
-        raise ConfigError(f"{path} has columns {', '.join(map(str, table.columns))}: expected a row per exemplar, with "
-                          "a column 'class'.")  # fmt: skip
+        raise ConfigError(
+            f"{path} has columns {', '.join(map(str, table.columns))}: expected a row per exemplar, with "
+            "a column 'class'."
+        )
     if table["class"].isna().any():
         raise ConfigError(f"{path}: {int(table['class'].isna().sum())} rows have no class: name it, or leave them out.")
     if "exemplar" in table:
@@ -147,8 +155,10 @@ def _parquet(path: Path) -> Features:
     if not len(counts) or not len(numbers.columns) or counts.min() != counts.max():
         few, many = (counts.idxmin(), counts.idxmax()) if len(counts) else ("", "")
         held = f"class {few} has {counts.min()} rows and {many} has {counts.max()}" if len(counts) else "no rows"
-        raise ConfigError(f"{path}: {held}, in {len(numbers.columns)} columns of features: expected as many exemplars "
-                          "of each class, and at least one feature.")  # fmt: skip
+        raise ConfigError(
+            f"{path}: {held}, in {len(numbers.columns)} columns of features: expected as many exemplars "
+            "of each class, and at least one feature."
+        )
     groups = {name: part.index.to_numpy() for name, part in table.groupby("class", sort=True)}
     try:
         lists = len(numbers.columns) == 1 and numbers.iloc[:, 0].map(lambda x: isinstance(x, np.ndarray)).all()
@@ -165,12 +175,15 @@ def _features(arrays: Mapping[str, Any], path: str | Path) -> Features:
     others = [k for k in arrays if k not in ("names", "pictures")]
     key = "exemplars" if "exemplars" in arrays else others[0] if len(others) == 1 else None
     if key is None:
-        raise ConfigError(f"{path} holds {', '.join(arrays) or 'nothing'}: expected an array `exemplars` "
-                          "[class, exemplar, d], and perhaps `names` and `pictures`.")  # fmt: skip
+        raise ConfigError(
+            f"{path} holds {', '.join(arrays) or 'nothing'}: expected an array `exemplars` "
+            "[class, exemplar, d], and perhaps `names` and `pictures`."
+        )
     x = np.asarray(arrays[key])
     if x.dtype.kind not in "fiub" or x.ndim != 3 or 0 in x.shape:
-        raise ConfigError(f"{path}: {key} has shape {x.shape} and type {x.dtype}: expected numbers "
-                          "[class, exemplar, d].")  # fmt: skip
+        raise ConfigError(
+            f"{path}: {key} has shape {x.shape} and type {x.dtype}: expected numbers [class, exemplar, d]."
+        )
     x = x if x.dtype in (np.float16, np.float32) else x.astype(np.float32)
     names = arrays.get("names", range(len(x)))
     names = tuple(f"class {name}" if isinstance(names, range) else str(name) for name in names)
@@ -185,11 +198,15 @@ def _pictures(given: Any, x: np.ndarray, path: str | Path) -> np.ndarray | None:
     pictures = np.asarray(given)
     square = pictures.ndim == 4 and pictures.shape[:2] == x.shape[:2] and pictures.shape[2] == pictures.shape[3]
     if not square or not (pictures.dtype.kind == "f" or pictures.dtype == np.uint8):
-        raise ConfigError(f"{path}: pictures have shape {pictures.shape} and type {pictures.dtype}: expected "
-                          f"({x.shape[0]}, {x.shape[1]}, side, side), of uint8 or of floats from 0 to 1.")  # fmt: skip
+        raise ConfigError(
+            f"{path}: pictures have shape {pictures.shape} and type {pictures.dtype}: expected "
+            f"({x.shape[0]}, {x.shape[1]}, side, side), of uint8 or of floats from 0 to 1."
+        )
     if pictures.dtype == np.uint8:
         return pictures
     if not (pictures.min() >= 0 and pictures.max() <= 1):  # NaN too
-        raise ConfigError(f"{path}: pictures of floats have numbers from {pictures.min():g} to {pictures.max():g}: "
-                          "expected 0 to 1, where 1 is ink; or uint8 from 0 to 255.")  # fmt: skip
+        raise ConfigError(
+            f"{path}: pictures of floats have numbers from {pictures.min():g} to {pictures.max():g}: "
+            "expected 0 to 1, where 1 is ink; or uint8 from 0 to 255."
+        )
     return pictures.astype(np.float32)

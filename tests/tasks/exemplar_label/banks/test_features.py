@@ -29,8 +29,15 @@ def path(tmp_path):
 
 
 def bank(path, seed=0, data=None, **fields):
-    settings = {"kind": "features", "path": str(path), "n_classes": 32, "n_holdout_classes": 8, "n_exemplars": 20,
-                "n_holdout_exemplars": 0, "dim": 4} | fields  # fmt: skip
+    settings = {
+        "kind": "features",
+        "path": str(path),
+        "n_classes": 32,
+        "n_holdout_classes": 8,
+        "n_exemplars": 20,
+        "n_holdout_exemplars": 0,
+        "dim": 4,
+    } | fields
     return build_bank(Config(name="x", steps=1, bank=BankConfig(**settings)).with_seed(seed), data)
 
 
@@ -94,10 +101,16 @@ def test_data_goes_before_path(path):
         build_bank(Config(name="x", steps=1, bank=dataclasses.replace(BankConfig(), kind="features")))
 
 
-@pytest.mark.parametrize(("fields", "named"), [
-    ({"dim": 5}, "bank.dim=4"), ({"n_classes": 30}, "multiples of 8"), ({"n_classes": 40}, "holds 40 classes"),
-    ({"n_holdout_exemplars": 2}, "holds 20 exemplars"), ({"n_exemplars": 12, "layout": "released"}, "n_exemplars=20"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"dim": 5}, "bank.dim=4"),
+        ({"n_classes": 30}, "multiples of 8"),
+        ({"n_classes": 40}, "holds 40 classes"),
+        ({"n_holdout_exemplars": 2}, "holds 20 exemplars"),
+        ({"n_exemplars": 12, "layout": "released"}, "n_exemplars=20"),
+    ],
+)
 def test_what_does_not_fit_says_what_would(path, fields, named):
     with pytest.raises(ConfigError, match=named):
         bank(path, **fields)

@@ -19,8 +19,11 @@ def built(**fields) -> Bank:
 
 
 def test_an_unknown_kind_lists_the_kinds_and_how_to_add_one():
-    with pytest.raises(ConfigError, match=r"bank.kind='gausian'.*gaussian, omniglot, tokens, features, file.*Did you "
-                                          r"mean 'gaussian'.*--plugin MODULE"):  # fmt: skip
+    with pytest.raises(
+        ConfigError,
+        match=r"bank.kind='gausian'.*gaussian, omniglot, tokens, features, file.*Did you "
+        r"mean 'gaussian'.*--plugin MODULE",
+    ):
         BankConfig(kind="gausian")
 
 
@@ -29,11 +32,17 @@ def test_every_setting_that_a_kind_names_is_a_field():
     assert all(set(kind.settings) <= fields for kind in BANKS.values())
 
 
-@pytest.mark.parametrize(("fields", "words"), [
-    ({"path": "x"}, "bank.path='x' is a setting of bank.kind='features' or 'file', but this bank's kind is 'gaussian'"),
-    ({"kind": "file", "offset": 1.0}, "bank.offset=1.0 is a setting of bank.kind='gaussian'"),
-    ({"kind": "file", "layout": "released"}, "bank.layout='released' is a setting of bank.kind='features'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"path": "x"},
+            "bank.path='x' is a setting of bank.kind='features' or 'file', but this bank's kind is 'gaussian'",
+        ),
+        ({"kind": "file", "offset": 1.0}, "bank.offset=1.0 is a setting of bank.kind='gaussian'"),
+        ({"kind": "file", "layout": "released"}, "bank.layout='released' is a setting of bank.kind='features'"),
+    ],
+)
 def test_a_setting_of_another_kind_is_refused(fields, words):
     with pytest.raises(ConfigError, match=words):
         BankConfig(**fields)
@@ -53,11 +62,15 @@ def test_bare_exemplars_become_a_bank(plugin_folder):
     assert built(kind="counting", scale=1.0).norm == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("made", "words"), [
-    (np.zeros((5, 3, 5)), r"shape \(5, 3, 5\): expected \(5, 3, 4\)"), (np.zeros((5, 12)), "expected"),
-    ([[1.0]], "made list: expected a Bank, or a numpy array"),
-    (np.full((5, 3, 4), np.nan), "exemplars of class 0 have numbers that are not finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (np.zeros((5, 3, 5)), r"shape \(5, 3, 5\): expected \(5, 3, 4\)"),
+        (np.zeros((5, 12)), "expected"),
+        ([[1.0]], "made list: expected a Bank, or a numpy array"),
+        (np.full((5, 3, 4), np.nan), "exemplars of class 0 have numbers that are not finite"),
+    ],
+)
 def test_what_is_no_bank_is_refused(plugin_folder, made, words):
     bank("wrong")(lambda config, seed, data: made)
     with pytest.raises(ConfigError, match=words):

@@ -23,8 +23,9 @@ from mechicl.tasks.exemplar_label.banks.omniglot import (
 from mechicl.training.loop import train
 
 ALPHABETS, CHARACTERS, DRAWINGS = ("Balinese", "Greek", "Latin"), 3, 5
-SMALL = BankConfig(kind="omniglot", n_classes=48, n_exemplars=4, n_holdout_classes=24,
-                   n_holdout_exemplars=1, dim=6, image_size=15)  # fmt: skip
+SMALL = BankConfig(
+    kind="omniglot", n_classes=48, n_exemplars=4, n_holdout_classes=24, n_holdout_exemplars=1, dim=6, image_size=15
+)
 REAL = Path(__file__).parents[4].parent / "shared/data/omniglot"
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="the real Omniglot zips are not here")
 
@@ -52,8 +53,10 @@ def ink_of(pixels: int, seed: int = 0, at: tuple[int, int] = (20, 30)) -> np.nda
 # The amount of ink tells which drawing a picture is of, whatever moved, turned or flipped it.
 INK = {
     (alphabet, f"character{c + 1:02}", d): 200 + 45 * (d + DRAWINGS * (c + CHARACTERS * a))
-    for a, alphabet in enumerate(ALPHABETS) for c in range(CHARACTERS) for d in range(DRAWINGS)
-}  # fmt: skip
+    for a, alphabet in enumerate(ALPHABETS)
+    for c in range(CHARACTERS)
+    for d in range(DRAWINGS)
+}
 FILES = {f"{a}/{c}/00{ALPHABETS.index(a)}{c[-1]}_{d:02}.png": png(ink_of(n)) for (a, c, d), n in INK.items()}
 
 
@@ -133,8 +136,14 @@ def test_pixels_are_the_pictures_themselves(images):
 
 
 def test_a_model_that_encodes_pictures_trains_on_drawings(images, tmp_path):
-    config = Config(name="pictures", steps=3, batch_size=4, bank=change(encoder="pixels", dim=15 * 15), n_eval=8,
-                    model=ModelConfig(d_model=8, n_heads=2, encoder="conv", channels=(2, 3)))  # fmt: skip
+    config = Config(
+        name="pictures",
+        steps=3,
+        batch_size=4,
+        bank=change(encoder="pixels", dim=15 * 15),
+        n_eval=8,
+        model=ModelConfig(d_model=8, n_heads=2, encoder="conv", channels=(2, 3)),
+    )
     series = train(config, tmp_path / "run", data=images, progress=False)
     assert series.weights(3)["exemplar_embed.W"].shape == (3 * 4 * 4, 8)  # 15 x 15 pixels, 8 x 8, 4 x 4
     assert not torch.equal(series.weights(0)["encoder.0.W"], series.weights(3)["encoder.0.W"])
@@ -274,12 +283,18 @@ def test_greyscale_files_are_read_too(images, tmp_path):
         ({"image_size": 106}, r"image_size=106: a drawing has 105 pixels"),
         ({"image_size": 4, "dim": 17}, r"dim=17: 24 training drawings of 4\*\*2 pixels have at most 16 "),
         ({"dim": 24}, r"dim=24: 24 training drawings .* at most 23 principal"),
-        ({"n_classes": 80}, r"holds 9 characters, which make 72 classes with transforms=8, but "
-                            r"bank.n_classes=80 and n_holdout_classes=24 need 13 characters"),
-        ({"n_exemplars": 20}, r"has 5 drawings of Balinese/character01, but bank.n_exemplars=20 and "
-                              r"n_holdout_exemplars=1 need 21: lower them to 5 in all"),
+        (
+            {"n_classes": 80},
+            r"holds 9 characters, which make 72 classes with transforms=8, but "
+            r"bank.n_classes=80 and n_holdout_classes=24 need 13 characters",
+        ),
+        (
+            {"n_exemplars": 20},
+            r"has 5 drawings of Balinese/character01, but bank.n_exemplars=20 and "
+            r"n_holdout_exemplars=1 need 21: lower them to 5 in all",
+        ),
     ],
-)  # fmt: skip
+)
 def test_sizes_that_cannot_be_are_refused(images, settings, message):
     with pytest.raises(ConfigError, match=message):
         omniglot_bank(change(**settings), 0, images)
@@ -343,16 +358,18 @@ def test_a_bad_zip_is_named(tmp_path):
 
 
 def test_a_run_on_drawings_reopens_with_the_same_bank(images, tmp_path):
-    config = Config(name="drawings", steps=2, batch_size=4, bank=SMALL, n_eval=8, threads=1,
-                    model=ModelConfig(d_model=8, n_heads=2))  # fmt: skip
+    config = Config(
+        name="drawings", steps=2, batch_size=4, bank=SMALL, n_eval=8, threads=1, model=ModelConfig(d_model=8, n_heads=2)
+    )
     series = train(config, tmp_path / "run", data=images, progress=False)
     assert series.bank.fingerprint == omniglot_bank(SMALL, 0, images).fingerprint
 
 
 @needs_real
 def test_the_small_sets_overlap_in_50_characters():
-    one, two, both = (find_drawings(REAL / f) for f in
-                      ("images_background_small1.zip", "images_background_small2.zip", "."))  # fmt: skip
+    one, two, both = (
+        find_drawings(REAL / f) for f in ("images_background_small1.zip", "images_background_small2.zip", ".")
+    )
     assert (len(one), len(two), len(both)) == (136, 156, 242)
     assert {len(drawings) for drawings in both.values()} == {20}
     assert one.keys() | two.keys() == both.keys()

@@ -13,8 +13,7 @@ from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.banks.gaussian import gaussian_bank
 from mechicl.tasks.exemplar_label.banks.shaping import geometry, norm, shape
 
-BANK = BankConfig(n_classes=300, n_exemplars=8, n_holdout_classes=40, n_holdout_exemplars=3, dim=6,
-                  eps=0.7, offset=2.0)  # fmt: skip
+BANK = BankConfig(n_classes=300, n_exemplars=8, n_holdout_classes=40, n_holdout_exemplars=3, dim=6, eps=0.7, offset=2.0)
 
 
 def config(**fields) -> BankConfig:
@@ -95,10 +94,17 @@ def test_the_settings_reach_the_bank_and_noise_is_in_proportion():
     assert np.sqrt(np.square(added).sum(-1).mean()) == pytest.approx(0.5 * 40, rel=0.02)
 
 
-@pytest.mark.parametrize(("fields", "named"), [
-    ({"scale": 0.0}, "bank.scale"), ({"scale": float("inf")}, "bank.scale"), ({"spread": -1.0}, "bank.spread"),
-    ({"kind": "omniglot"}, "bank.offset"), ({"layout": "released"}, "bank.layout"), ({"path": "x"}, "bank.path"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"scale": 0.0}, "bank.scale"),
+        ({"scale": float("inf")}, "bank.scale"),
+        ({"spread": -1.0}, "bank.spread"),
+        ({"kind": "omniglot"}, "bank.offset"),
+        ({"layout": "released"}, "bank.layout"),
+        ({"path": "x"}, "bank.path"),
+    ],
+)
 def test_what_cannot_be_is_refused_by_name(fields, named):
     with pytest.raises(ConfigError, match=named):
         config(**fields)

@@ -1,6 +1,5 @@
 """The written-out gradients against autograd, and stacked models against each alone."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -22,7 +22,7 @@ def test_efficientnet_gives_what_its_own_package_gives(capsys):
     made = get("efficientnet-lite0", Options(size=64))
     assert capsys.readouterr().out == ""  # the package prints; we do not
     with torch.inference_mode():
-        normed = (torch.from_numpy(X) - torch.tensor([0.485, 0.456, 0.406])[:, None, None])
+        normed = torch.from_numpy(X) - torch.tensor([0.485, 0.456, 0.406])[:, None, None]
         want = network.extract_features(normed / torch.tensor([0.229, 0.224, 0.225])[:, None, None]).mean((2, 3))
     np.testing.assert_allclose(made.encode(X), want.numpy(), atol=2e-4)
     assert made.encode(X).shape == (5, 1280)

@@ -38,8 +38,15 @@ def test_classes_are_in_alphabetical_order_each_as_large_as_the_smallest(folder,
 
 
 def test_a_transform_is_a_class_beside_the_others_of_its_character(folder, tmp_path):
-    found = extract(folder, tmp_path / "f.safetensors", encoder="pixels", transforms=8, options=Options(size=12),
-                    pictures=12, progress=False)  # fmt: skip
+    found = extract(
+        folder,
+        tmp_path / "f.safetensors",
+        encoder="pixels",
+        transforms=8,
+        options=Options(size=12),
+        pictures=12,
+        progress=False,
+    )
     assert (len(found.names), found.group) == (24, 8)
     assert found.names[8:11] == ("b", "b rot90", "b rot180")
     for t, how in enumerate(TRANSFORMS[8]):
@@ -85,16 +92,21 @@ def test_half_of_another_extraction_is_not_gone_on_with(folder, tmp_path, monkey
 def test_an_encoder_of_ones_own(folder, tmp_path, monkeypatch):
     (tmp_path / "my_encoders.py").write_text("def brightness(x):\n    return x.mean((1, 2, 3))[:, None]\n")
     monkeypatch.chdir(tmp_path)
-    found = extract(folder, tmp_path / "f.safetensors", encoder="my_encoders:brightness", options=Options(size=12),
-                    progress=False)  # fmt: skip
+    found = extract(
+        folder, tmp_path / "f.safetensors", encoder="my_encoders:brightness", options=Options(size=12), progress=False
+    )
     assert found.exemplars[0, 1, 0] == pytest.approx(pixels(folder / "a" / "1.png").mean(), abs=1e-3)
     assert found.provenance["encoder"] == "my_encoders:brightness"
 
 
-@pytest.mark.parametrize(("encode", "named"), [
-    (lambda x: x.sum((1, 2, 3)), "shape"), (lambda x: np.full((len(x), 2), np.nan), "finite"),
-    (lambda x: np.full((len(x), 2), 1e6), "finite in half precision"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("encode", "named"),
+    [
+        (lambda x: x.sum((1, 2, 3)), "shape"),
+        (lambda x: np.full((len(x), 2), np.nan), "finite"),
+        (lambda x: np.full((len(x), 2), 1e6), "finite in half precision"),
+    ],
+)
 def test_an_encoder_that_gives_nonsense_is_stopped(folder, tmp_path, monkeypatch, encode, named):
     monkeypatch.setitem(ENCODERS, "nonsense", lambda options: Encoder(8, encode, {}))
     with pytest.raises(ConfigError, match=named):

@@ -78,28 +78,36 @@ def nan(x):
     return x
 
 
-@pytest.mark.parametrize(("write", "words"), [
-    (lambda p: np.save(p / "x.npy", X[0]), r"shape \(6, 5\).*expected numbers \[class, exemplar, d\]"),
-    (lambda p: np.save(p / "x.npy", nan(X)), "class 3 have numbers that are not finite"),
-    (lambda p: np.save(p / "x.npy", X[:5]), "holds 5 classes, but bank.n_classes and n_holdout_classes ask for 12"),
-    (lambda p: np.save(p / "x.npy", X[:, :3]), "holds 3 exemplars"),
-    (lambda p: np.save(p / "x.npy", X[..., :4]), "set bank.dim=4"),
-    (lambda p: np.save(p / "x.npy", np.array([[["a"]]])), "expected numbers"),
-    (lambda p: np.save(p / "x.npy", np.array([{}], dtype=object)), "is no array of numbers"),
-    (lambda p: (p / "x.npy").write_bytes(b"torn"), "is no array of numbers"),
-    (lambda p: (p / "x.npz").write_bytes(b"torn"), "is no file of arrays"),
-    (lambda p: np.savez(p / "x.npz", a=X, b=X), "holds a, b: expected an array `exemplars`"),
-    (lambda p: np.savez(p / "x.npz", exemplars=X, names=np.array(NAMES[:3])), "3 names for 12 classes"),
-    (lambda p: np.savez(p / "x.npz", exemplars=X, pictures=PICTURES[:, :2]), "pictures have shape"),
-    (lambda p: np.savez(p / "x.npz", exemplars=X, pictures=PICTURES / 1.0), "expected 0 to 1"),
-    (lambda p: (p / "x.safetensors").write_bytes(b"torn"), "is no file of tensors"),
-    (lambda p: (p / "x.parquet").write_bytes(b"torn"), "is no parquet table"),
-    (lambda p: pd.DataFrame({"a": [1.0]}).to_parquet(p / "x.parquet"), "with a column 'class'"),
-    (lambda p: pd.DataFrame({"class": [0, 0, 1], "a": [1.0] * 3}).to_parquet(p / "x.parquet"),
-     "class 1 has 1 rows and 0 has 2"),
-    (lambda p: (p / "x.txt").write_text(""), "expected exemplars .* in a .npy, .npz, .safetensors or .parquet file"),
-    (lambda p: (p / "x.npy").mkdir(), "cannot be read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda p: np.save(p / "x.npy", X[0]), r"shape \(6, 5\).*expected numbers \[class, exemplar, d\]"),
+        (lambda p: np.save(p / "x.npy", nan(X)), "class 3 have numbers that are not finite"),
+        (lambda p: np.save(p / "x.npy", X[:5]), "holds 5 classes, but bank.n_classes and n_holdout_classes ask for 12"),
+        (lambda p: np.save(p / "x.npy", X[:, :3]), "holds 3 exemplars"),
+        (lambda p: np.save(p / "x.npy", X[..., :4]), "set bank.dim=4"),
+        (lambda p: np.save(p / "x.npy", np.array([[["a"]]])), "expected numbers"),
+        (lambda p: np.save(p / "x.npy", np.array([{}], dtype=object)), "is no array of numbers"),
+        (lambda p: (p / "x.npy").write_bytes(b"torn"), "is no array of numbers"),
+        (lambda p: (p / "x.npz").write_bytes(b"torn"), "is no file of arrays"),
+        (lambda p: np.savez(p / "x.npz", a=X, b=X), "holds a, b: expected an array `exemplars`"),
+        (lambda p: np.savez(p / "x.npz", exemplars=X, names=np.array(NAMES[:3])), "3 names for 12 classes"),
+        (lambda p: np.savez(p / "x.npz", exemplars=X, pictures=PICTURES[:, :2]), "pictures have shape"),
+        (lambda p: np.savez(p / "x.npz", exemplars=X, pictures=PICTURES / 1.0), "expected 0 to 1"),
+        (lambda p: (p / "x.safetensors").write_bytes(b"torn"), "is no file of tensors"),
+        (lambda p: (p / "x.parquet").write_bytes(b"torn"), "is no parquet table"),
+        (lambda p: pd.DataFrame({"a": [1.0]}).to_parquet(p / "x.parquet"), "with a column 'class'"),
+        (
+            lambda p: pd.DataFrame({"class": [0, 0, 1], "a": [1.0] * 3}).to_parquet(p / "x.parquet"),
+            "class 1 has 1 rows and 0 has 2",
+        ),
+        (
+            lambda p: (p / "x.txt").write_text(""),
+            "expected exemplars .* in a .npy, .npz, .safetensors or .parquet file",
+        ),
+        (lambda p: (p / "x.npy").mkdir(), "cannot be read"),
+    ],
+)
 def test_what_is_no_bank_is_refused(tmp_path, write, words):
     write(tmp_path)
     with pytest.raises(ConfigError, match=words):

@@ -1,0 +1,71 @@
+"""The layers that any task's fast step has: a linear map, layer norm and an MLP, each with its pullback.
+
+Activations are [s, d, t, b], the batch last (batch_last.py says why), so a linear map is
+w.T @ x: weights [s, i, o] take x [s, i, t, b] to [s, o, t, b].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mechicl.config import ModelConfig
+from mechicl.engine.fast.batch_last import layer_norm, layer_norm_backward
+from mechicl.engine.ops import EPS, GELU, matmul_arrays
+
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
+Pullback = Callable[[Array], Array]
+
+
+def linear(w: Array, x: Array) -> Array:
+    """w [s, i, o] and x [s, i, *columns] -> w.T x [s, o, *columns]."""
+    return matmul_arrays(w.mT, x.reshape(*x.shape[:2], -1)).reshape(x.shape[0], -1, *x.shape[2:])
+
+
+def outer(x: Array, dy: Array, out: Array) -> None:
+    """The gradient of `linear` at w, from that at its output."""
+    matmul_arrays(x.reshape(*x.shape[:2], -1), dy.reshape(*dy.shape[:2], -1).mT, out)
+
+
+def norm(params: Arrays, name: str, x: Array, grads: Arrays) -> tuple[Array, Pullback]:
+    w, columns = params[f"{name}.w"], x.reshape(*x.shape[:2], -1)
+    y, stats = np.empty_like(x), np.empty((x.shape[0], 2, columns.shape[2]), x.dtype)
+    layer_norm(columns, w, params[f"{name}.b"], EPS, y.reshape(columns.shape), stats)
+
+    def back(dy: Array) -> Array:
+        dx = np.empty_like(x)
+        ends = dx.reshape(columns.shape), grads[f"{name}.w"], grads[f"{name}.b"]
+        layer_norm_backward(dy.reshape(columns.shape), columns, w, stats, *ends)
+        return dx
+
+    return y, back
+
+
+def mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):
+    w_in, w_out = params[f"{block}.mlp.W_in"], params[f"{block}.mlp.W_out"]
+    y, norm_back = norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, None)
+    pre = linear(w_in, y)
+    pre += params[f"{block}.mlp.b_in"][:, :, None, None]
+    form = GELU[model.activation]
+    post = F.gelu(torch.from_numpy(pre), approximate=form).numpy()
+    out = linear(w_out, post)
+    out += params[f"{block}.mlp.b_out"][:, :, None, None]
+    out += x
+
+    def back(d_out: Array) -> Array:
+        outer(post, d_out, grads[f"{block}.mlp.W_out"])
+        d_out.sum((2, 3), out=grads[f"{block}.mlp.b_out"])
+        d_post = torch.from_numpy(linear(w_out.mT, d_out))
+        d_pre = torch.ops.aten.gelu_backward(d_post, torch.from_numpy(pre), approximate=form).numpy()
+        outer(y, d_pre, grads[f"{block}.mlp.W_in"])
+        d_pre.sum((2, 3), out=grads[f"{block}.mlp.b_in"])
+        dy = linear(w_in.mT, d_pre)
+        dx = dy if norm_back is None else norm_back(dy)
+        dx += d_out
+        return dx
+
+    return out, back

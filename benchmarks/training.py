@@ -22,7 +22,9 @@ from timing import in_turns, one_core, ratio
 
 from mechicl import recipes
 from mechicl.config import Config
+from mechicl.engine.fast import layers
 from mechicl.engine.fast.adam import adam
+from mechicl.engine.ops import matmul_arrays
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import init, pack
 from mechicl.system.work_queue import threads
@@ -70,11 +72,13 @@ class Matmuls:
         self.calls = []
 
     def __enter__(self) -> None:
-        self.real = gradients.matmul_arrays
-        gradients.matmul_arrays = self._keep
+        self.real = matmul_arrays
+        for module in (gradients, layers):
+            module.matmul_arrays = self._keep  # type: ignore[attr-defined]
 
     def __exit__(self, *_) -> None:
-        gradients.matmul_arrays = self.real
+        for module in (gradients, layers):
+            module.matmul_arrays = self.real  # type: ignore[attr-defined]
 
     def _keep(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         done = self.real(a, b, out)

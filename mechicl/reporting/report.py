@@ -102,7 +102,8 @@ def render(series: Series, found: dict) -> str:
                     [
                         f"Click a head to enlarge it; rows attend to columns. Mean over the "
                         f"{series.task.circuit.evaluator} "
-                        f"sequences{' that show the matching pair first' if series.config.task is None else ''}."
+                        f"sequences {series.task.alignment}".rstrip()
+                        + "."
                     ],
                     _circuitsvis(series, at),
                 )

@@ -37,9 +37,9 @@ def bank_of(series: Series) -> Bank:
     Raises:
         ConfigError: its task has none.
     """
-    if series.config.task is not None:
+    if not series.task.has_bank:
         raise ConfigError(
-            f"{series.name} is of task {series.config.task.kind!r}, which has no bank of exemplars: "
+            f"{series.name} is of task {series.task.kind!r}, which has no bank of exemplars: "
             "series.source has what its sequences are drawn from."
         )
     return series.source

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.errors import ConfigError
+from mechicl.tasks.base import DEFAULT
 
 if TYPE_CHECKING:
     from mechicl.config import ModelConfig
@@ -29,8 +30,14 @@ class TaskBatch(ABC):
     """What a model reads and what it should answer. All on one device."""
 
     everywhere: ClassVar[bool] = True  # answers are read at every position; False: at the last one alone
+    task: ClassVar[str | None] = None  # whose sequences these are, by the task's name; None: it does not say
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
     counterfactuals: ClassVar[tuple[str, ...]] = ("next",)  # what `counterfactual` knows; the first by default
+
+    @classmethod
+    def is_of(cls, kind: str) -> bool:
+        """Whether these can be sequences of the task of that name."""
+        return kind == (cls.task or (kind if kind != DEFAULT else None))
 
     @property
     @abstractmethod
@@ -54,6 +61,14 @@ class TaskBatch(ABC):
     @abstractmethod
     def loss(self, z: Tensor) -> Tensor:
         """The training loss, a scalar. z: the model's answers, [b, t, v], or [b, v] at the last position."""
+
+    def losses(self, z: Tensor) -> Tensor:
+        """The loss of each sequence, [b], where the loss is a mean over sequences.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        raise ConfigError(f"the loss of {type(self).__name__} is one number: leave out loss_per_token.")
 
     @abstractmethod
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ class Batch(TaskBatch):
     exemplar_ids [b, C+1], trained_labels [b, C+1] (every slot's class's own label): int64
     """
 
+    task: ClassVar[str | None] = "exemplar_label"
     everywhere: ClassVar[bool] = False  # only the query's answer counts
     recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
     counterfactuals: ClassVar[tuple[str, ...]] = ("labels", "next")
@@ -76,6 +77,9 @@ class Batch(TaskBatch):
     def loss(self, z: torch.Tensor) -> torch.Tensor:
         """Cross-entropy over all labels at the query (docs/references.md#sequences), of logits [b, v]."""
         return F.cross_entropy(z, self.target)
+
+    def losses(self, z: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(z, self.target, reduction="none")
 
     def score(
         self, params: dict[str, torch.Tensor], final: torch.Tensor, wanted: Iterable[str]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from mechicl.config import Config, ModelConfig, SequenceConfig
+from mechicl.loading import to_dict
 from mechicl.tasks.base import Circuit, Task
 from mechicl.tasks.exemplar_label.evaluators import part_shown
 
@@ -28,6 +29,10 @@ class ExemplarLabel(Task):
 
     kind: str = "exemplar_label"
     circuit: ClassVar[Circuit] = Circuit("flip", "induction_strength", "label_to_exemplar", "query_to_match")
+    outputs: ClassVar[str] = "labels"
+    accuracies: ClassVar[bool] = True
+    alignment: ClassVar[str] = "that show the matching pair first"
+    has_bank: ClassVar[bool] = True
     config: Config
 
     @property
@@ -87,6 +92,20 @@ class ExemplarLabel(Task):
         from mechicl.tasks.exemplar_label.caption import caption
 
         return caption(self.config.bank, recorded.get("bank_geometry"))
+
+    def hooks(self, model: ModelConfig) -> tuple[str, ...]:
+        return ("hook_encoder",) if model.encoder == "conv" else ()
+
+    def writes(self, model: ModelConfig) -> tuple[str, ...]:
+        return "exemplar_embed.W", "exemplar_embed.b"
+
+    def follows(self, config: Config) -> dict:
+        return to_dict(config.sequences)
+
+    def uses(self, config: Config) -> tuple[str, str]:
+        from mechicl.tasks.exemplar_label.banks.kinds import BANKS
+
+        return BANKS.what, config.bank.kind
 
     def details(self, model: ModelConfig) -> list[str]:
         bank, sequences = self.config.bank, self.config.sequences

@@ -133,6 +133,10 @@ class Task(ABC):
         shapes = self.input_shapes(model)
         return tuple(name for name, shape in shapes.items() if shape[-1] == model.d_model and name != "embed.W_E")
 
+    def variations(self, config: Config) -> tuple[str, ...]:
+        """Evaluators of the run whose sequences can be varied in one thing (`TaskBatch.varied`). None by default."""
+        return ()
+
     def follows(self, config: Config) -> dict:
         """The settings of how a run's sequences are drawn, as plain data."""
         return to_dict(self)

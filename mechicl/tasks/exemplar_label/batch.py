@@ -129,6 +129,11 @@ class Batch(TaskBatch):
         in_context = (self.classes[:, :-1] == self.classes[:, -1:]).any(1) & shown[:, 0]
         return replace(self, labels=labels, target=torch.where(in_context, other[:, 0], self.target))
 
+    def varied(self, variation: str) -> tuple[Batch, Batch]:
+        from mechicl.tasks.exemplar_label.variations import VARIATIONS, exchanged
+
+        return exchanged(self, variation) if variation in VARIATIONS else super().varied(variation)
+
     def relations(self) -> dict[str, torch.Tensor]:
         """Of places alone: classes and labels are not one vocabulary."""
         return {name: x for name, x in super().relations().items() if name in ("previous", "self", "first")}

@@ -15,6 +15,7 @@ import numpy as np
 
 from mechicl.config import Config, ModelConfig, SequenceConfig
 from mechicl.loading import to_dict
+from mechicl.registry import applying
 from mechicl.tasks.base import Circuit, Task
 from mechicl.tasks.exemplar_label.evaluators import part_shown
 
@@ -98,6 +99,11 @@ class ExemplarLabel(Task):
 
     def writes(self, model: ModelConfig) -> tuple[str, ...]:
         return "exemplar_embed.W", "exemplar_embed.b"
+
+    def variations(self, config: Config) -> tuple[str, ...]:
+        from mechicl.tasks.exemplar_label.variations import VARIATIONS
+
+        return tuple(name for name in VARIATIONS if name in applying(config))
 
     def follows(self, config: Config) -> dict:
         return to_dict(config.sequences)

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from mechicl.config import OF_EXEMPLARS, Config, from_dict, to_dict
+from mechicl.config import OF_DEFAULT_TASK, Config, from_dict, to_dict
 from mechicl.errors import ConfigError
 from mechicl.loading import Options, type_hints
 from mechicl.old_names import OLD_NAMES
@@ -96,7 +96,7 @@ def changed(base: Config, values: Mapping[str, Any], where: str) -> Config:
     data = to_dict(base)
     asked = [value for name, value in values.items() if name.partition(".")[0] == "task"]
     if base.task is None and asked not in ([], ["none"]):
-        for key in OF_EXEMPLARS:  # another task, which has none of these
+        for key in OF_DEFAULT_TASK:  # another task, which has none of these
             data.pop(key)
     for name, value in values.items():
         *path, leaf = name.split(".")

@@ -3,8 +3,8 @@
 What the last layer's heads (or its MLP) write at the query is compared between pairs of sequences
 that differ in one thing only, so that all variation belonging to neither answer cancels:
 
-Which exchanges there are is the task's (`Task.variations`, `TaskBatch.varied`). Of exemplars and labels these are 'flip', 'ciwl' and 'iwl'
-(tasks/exemplar_label/variations.py).
+Which exchanges there are is the task's (`Task.variations`, `TaskBatch.varied`). Of exemplars and labels these are
+'flip', 'ciwl' and 'iwl' (tasks/exemplar_label/variations.py).
 
 (Plain principal components of the output would mostly find what both share: which labels and
 exemplars are in the context at all.) D [b, d] are these differences; the directions are the first

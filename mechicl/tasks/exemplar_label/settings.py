@@ -13,6 +13,11 @@ from mechicl.tasks.exemplar_label.banks.kinds import BANKS, Made, checked_option
 LOUDEST = 1e15  # of noise against a signal of 1: its square is still a float32
 
 
+OF_DEFAULT_TASK = ("bank", "sequences", "eval_first", "eval_exemplars")  # this task's settings: fields of Config
+TREATMENTS = ("data", "relabel", "clamp_match", "clamp_layer", "clamp_copy")  # kinds of treatments of this task alone
+PATTERNS = ("forbid_previous",)  # and patterns that heads are given
+
+
 @dataclass(frozen=True, kw_only=True)
 class BankConfig:
     """Where exemplars come from. `n_classes` and `n_exemplars` are what is trained on;

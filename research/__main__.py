@@ -79,7 +79,7 @@ def accounts(draws: int = 200) -> None:
 
 
 @app.command
-def mechanism(*runs: Path) -> None:
+def mechanism(runs: Runs) -> None:
     """The mechanism of finished runs of figure-1b, as Singh et al. 2025 measured theirs: mechanism-2025.csv.
 
     Args:

@@ -36,8 +36,9 @@ from typing import Any
 
 import pandas as pd
 
-from mechicl import AblateHeads, ClampMatch, Graft, RemoveDirectPath, Series, Together, attention_scores, open_series
+from mechicl import AblateHeads, Series, attention_scores, open_series
 from mechicl.errors import ConfigError
+from mechicl.interventions import ClampMatch, Graft, RemoveDirectPath, Together
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.paths import only_direct_path
 from mechicl.interventions.weights import first_half, second_half
@@ -79,12 +80,10 @@ def measure(run: Series) -> pd.DataFrame:
     model = run.config.model
     if not run.complete or model.n_layers != 2 or model.mlp_ratio:
         raise ConfigError(f"{run.root}: expected a finished run of two layers of attention alone, as `coopetition`.")
-    last, steps = run.steps[-1], curve_steps(run)
+    last, steps, hand, alone = run.steps[-1], curve_steps(run), by_hand(run), copiers(run)
     rows = [
-        *_rows(
-            run, "interventions", run.evaluate([last], ASKED, list(by_hand(run).values()), metrics=None), by_hand(run)
-        ),
-        *_rows(run, "copier", run.evaluate([last], ["ciwl"], list(copiers(run).values()), metrics=None), copiers(run)),
+        *_rows(run, "interventions", run.evaluate([last], ASKED, list(hand.values()), metrics=None), hand),
+        *_rows(run, "copier", run.evaluate([last], ["ciwl"], list(alone.values()), metrics=None), alone),
         *_looks(run, steps),
         *_halves(run, steps),
     ]
@@ -147,11 +146,9 @@ def _row(run: Series, part: str, step: int, condition: str, evaluator: str, metr
 
 
 def _looks(run: Series, steps: list[int]) -> Iterable[dict[str, Any]]:
-    """Where the heads look: layer 1's induction strength on Flip, layer 0's attention at labels, and the query on CIWL."""
-    wanted = {
-        "flip": {"induction_strength": 1, "label_to_exemplar": 0, "label_to_self": 0},
-        "ciwl": {"query_to_own": 1},
-    }
+    """Where the heads look: those of layer 1 on Flip and CIWL, those of layer 0 from labels."""
+    of_labels = {"label_to_exemplar": 0, "label_to_self": 0}
+    wanted = {"flip": {"induction_strength": 1, **of_labels}, "ciwl": {"query_to_own": 1}}
     for evaluator, scores in wanted.items():
         table = attention_scores(run, steps, [evaluator])
         for row in table[table.metric.isin(scores)].itertuples():

@@ -1,4 +1,4 @@
-"""What the texts cite can be found: every anchor of docs/references.md that is named is there, and so is every term."""
+"""What the texts name can be found: anchors of docs/references.md, terms of the glossary, files of the repository."""
 
 import re
 from pathlib import Path
@@ -45,6 +45,26 @@ def test_every_anchor_that_is_cited_exists(page):
     }
     assert page != "references" or len(cited) > 20
     assert not {(name, anchor) for name, anchor in cited if anchor not in there}
+
+
+def files_named(text: str) -> set[str]:
+    """Names of files of code and of pages, without examples such as my_bank.py, PAGE.md or URLs."""
+    found = re.findall(r"(?<![\w./:-])((?:\.\./)*(?:[\w-]+/)*[\w-]+\.(?:py|md))\b", text)
+    return {name for name in found if not Path(name).stem.isupper() and not Path(name).stem.startswith("my_")}
+
+
+def test_files_named_finds_what_a_text_names():
+    text = "(`engine/ops.py`, heads.py) [here](../a-page.md#x), my_bank.py, docs/PAGE.md, http://x.org/read.md, b.py2"
+    assert files_named(text) == {"engine/ops.py", "heads.py", "../a-page.md"}
+
+
+@pytest.mark.parametrize("path", [p for p in TEXTS if p.parts[len(ROOT.parts)] != "tests"], ids=lambda p: p.name)
+def test_every_file_that_a_text_names_exists(path):
+    """From the root, mechicl/, docs/ or docs/findings/, or from the folder of the text or one above it."""
+    above = [folder for folder in path.parents if folder.is_relative_to(ROOT)]
+    places = [*above, *(ROOT / room for room in ("mechicl", "docs", "docs/findings", "examples"))]
+    named = files_named(path.read_text(encoding="utf-8"))
+    assert not {name for name in named if not any((place / name).is_file() for place in places)}
 
 
 def test_no_text_cites_what_users_do_not_have():

@@ -4,7 +4,7 @@
 `logits` or `label_logits` read. Where that is the last position alone (a query's answer), the last
 layer computes one position unless asked for all. Parity with `ICLTransformer` holds at every
 hook point and is tested. A model from elsewhere (`ModelConfig.hooked`) runs through HookedTransformer's
-hooks instead, with the same edits, captures and shapes (hooked.py).
+hooks instead, with the same edits, captures and shapes (models/hooked.py).
 
 Axes: activations are [*lead, b, t, ...]. With plain parameters lead is empty. With
 parameters stacked over checkpoints (every tensor gains a first axis s), lead is [s, c]:

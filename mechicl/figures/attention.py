@@ -1,7 +1,7 @@
 """Attention pictures: plotly grids and animations, and a circuitsvis view. All offline.
 
-Circuitsvis reaches for a CDN and probes the network when it shows a figure itself, so its
-bundle is taken from the installed package and put into the page once (field.md 2.8).
+When circuitsvis shows a figure itself, it loads its script from the network and probes the connection. So
+mechicl takes the script from the installed package and puts it into the page once.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def own_config(config: Config) -> HookedTransformerConfig:
         positional_embedding_type="rotary" if rotary else "standard",
         rotary_dim=m.d_head if rotary else None,
         rotary_base=int(m.position_time) if rotary else 10000,
-        init_weights=False,  # ours, stated and tested in engine/params.py
+        init_weights=False,  # ours, stated and tested in models/params.py
         seed=None,
         device="cpu",
         default_prepend_bos=False,

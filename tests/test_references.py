@@ -47,6 +47,21 @@ def test_every_anchor_that_is_cited_exists(page):
     assert not {(name, anchor) for name, anchor in cited if anchor not in there}
 
 
+def test_every_paper_that_a_text_cites_is_in_the_references():
+    """By its number at arXiv, or as 'Author et al. year' and 'Author & Author year'."""
+    papers = set(re.findall(r"^### (.+)$", REFERENCES, flags=re.M))
+    sources = (REFERENCES + " ".join(papers)).casefold()
+    for path in TEXTS:
+        if path.parts[len(ROOT.parts)] == "tests":
+            continue
+        text = path.read_text(encoding="utf-8")
+        for number in re.findall(r"(?<![\d.,-])[12]\d(?:0[1-9]|1[0-2])\.\d{5}(?!\d)", text):
+            assert number in REFERENCES, f"{path}: {number}"
+        for authors, year in re.findall(r"\b([A-Z][a-z]+(?: et al\.| & [A-Z][a-z]+)),? \(?((?:19|20)\d\d)\b", text):
+            cited = f"{authors} {year}".casefold()
+            assert cited in sources or cited.replace(" & ", "-").replace(" ", "-") in sources, f"{path}: {cited}"
+
+
 def files_named(text: str) -> set[str]:
     """Names of files of code and of pages, without examples such as my_bank.py, PAGE.md or URLs."""
     found = re.findall(r"(?<![\w./:-])((?:\.\./)*(?:[\w-]+/)*[\w-]+\.(?:py|md))\b", text)

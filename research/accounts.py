@@ -116,7 +116,7 @@ def held_out(table: pd.DataFrame, fitted: str = "joint") -> pd.DataFrame:
 
 
 def comparison(table: pd.DataFrame, other: str = CONTROL, fitted: str = "joint") -> pd.DataFrame:
-    """Each account's held-out RMSE less another's, paired by seed: mean and 95% t-interval over seeds."""
+    """Each account's held-out RMSE minus another's, paired by seed: mean and 95% t-interval over seeds."""
     means = held_out(table, fitted)
     rows = {a: over_seeds((means[a] - means[other]).tolist()) for a in means.columns if a not in (other, OTHERS)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "mean", "ci_low", "ci_high", "low", "high"])
@@ -155,7 +155,7 @@ def as_text(table: pd.DataFrame) -> str:
         lines += [summary(table, fitted).to_string(float_format="{:.3f}".format)]
         for other in (CONTROL, COOPETITION.name):
             if len(held_out(table, fitted)):
-                lines += [f"\nheld-out RMSE less that of {other}, paired by seed"]
+                lines += [f"\nheld-out RMSE minus that of {other}, paired by seed"]
                 lines += [comparison(table, other, fitted).to_string(float_format="{:.3f}".format)]
         lines += ["\nphases", phase_summary(table, fitted).to_string(float_format="{:.2f}".format)]
     return "\n".join(lines)

@@ -31,7 +31,7 @@ DECLARED = {
     ),
     "0.2": Declared("no", "`demo` was found by looking for this shape, and its seeds had been seen", "reproduced"),
     "0.3": Declared(
-        "partly", "rule 24 Nov 20:17, table 22:56, but it goes on with a run that had been seen to 20M", "partly"
+        "partly", "rule 24 Nov 20:17, table 22:56, but it continues a run that had been seen to 20M", "partly"
     ),
     "0.4": Declared("partly", "first rule 25 Nov 16:01, table 17:01" + _AFTER, "not reproduced"),
     "0.5": Declared(

@@ -56,8 +56,8 @@ def against(phases: pd.DataFrame, base: str, names: dict[str, str]) -> list[str]
     if not rows:
         return []
     note = (
-        f"Against {names[base]}: mean difference, paired by seed (weights and data are drawn alike where their "
-        "shapes are), with its 95% t-interval; bold: p below .05 after correction for all "
+        f"Difference to {names[base]}: the mean, paired by seed, with its 95% t-interval. Paired runs draw the same "
+        "weights and data where these have the same shapes. Bold: p below .05 after correction for all "
         f"{len(found)} comparisons of this table (Holm)."
     )
     return [note, table(["", *LEVELS.values()], rows)]

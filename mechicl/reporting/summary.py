@@ -57,7 +57,7 @@ def one(series: Series) -> str:
 
 
 def _heights(config: Config) -> str:
-    """What the bars' heights are; `sparkline` gives a curve that leaves 0 to 1 a range of its own."""
+    """What the heights of the bars mean; `sparkline` gives a curve that leaves 0 to 1 its own range."""
     return "accuracies 0 to 1" if config.task is None else f"{measured(config)} 0 to 1, or each in its own range"
 
 

@@ -1,5 +1,5 @@
-"""The one module that imports transformer_lens, and it does so when it is imported itself: what mechicl uses of it, and
-its configuration of a run's model.
+"""The only module that imports transformer_lens. It has what mechicl uses of it, and the configuration of a run's
+model. transformer_lens is loaded when this module is imported.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from mechicl.interventions import BASELINES
 from mechicl.measures.attention import NAMED
 from mechicl.registry import EVALUATORS
 from mechicl.treatments import Treatment
+from research import verdicts
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("mechicl", "analyses", "research", "docs", "tests", "examples", "benchmarks", "README.md", "CONTRIBUTING.md")
@@ -111,6 +112,11 @@ def test_every_evaluator_score_and_kind_is_in_the_glossary():
     assert "graft" in kinds
     for kind in kinds:
         assert f"`{kind}`" in GLOSSARY, kind
+
+
+def test_every_status_of_a_claim_is_in_the_glossary():
+    for status in get_args(verdicts.Status):
+        assert f"**{status}**" in GLOSSARY, status
 
 
 def test_the_citation_file_has_what_its_schema_asks_for():

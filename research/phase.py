@@ -45,8 +45,8 @@ def phase(data: pd.DataFrame) -> tuple[list[str], dict[str, Figure]]:
 
 
 def formed(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> pd.DataFrame:
-    """Columns sweep, condition, match, recall, crowding and formed, whether ICL did in most of a condition's complete
-    runs: a row for each condition, of those with the same banks the first."""
+    """Columns sweep, condition, match, recall, crowding and formed, whether ICL formed in most of a condition's
+    complete runs. There is a row for each condition; of conditions with the same banks only the first counts."""
     rows = []
     for sweep, data in sweeps.items():
         kinds = regimes(data)

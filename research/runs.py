@@ -55,7 +55,7 @@ class Runs:
         return (a - b).dropna()
 
     def regimes(self, condition: str) -> pd.Series:
-        """What became of ICL, by seed."""
+        """What happened to ICL, by seed."""
         return self.kinds[self.kinds.index.get_level_values(0) == condition].droplevel(0)
 
     def formed(self, *conditions: str) -> list[bool] | None:

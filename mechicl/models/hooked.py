@@ -291,7 +291,7 @@ class ICLTransformer(HookedTransformer):
 
 
 def _add_parameters(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Put parameters that a HookedTransformer has not, as 'input.W', into modules of those names."""
+    """Put parameters that HookedTransformer lacks, such as 'input.W', into modules of those names."""
     for name, shape in shapes.items():
         *path, leaf = name.split(".")
         place = model

@@ -200,6 +200,6 @@ def _read(root: Path, entry: Entry, memory: memoryview | None = None) -> tuple[m
         problem = f"{entry.file}: {size} bytes, but {entry.bytes} were written (torn or truncated)."
     elif hashlib.sha256(memory).hexdigest() != entry.sha256:
         problem = f"{entry.file}: its sha256 is not the recorded one (altered)."
-    if problem and path.is_symlink():  # of a file that is none of the run's, not even the size is told
+    if problem and path.is_symlink():  # do not even tell the size of a file that is not the run's
         problem = f"{entry.file}: a link to a file that is not the recorded one."
     return memory or memoryview(b""), problem

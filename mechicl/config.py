@@ -49,7 +49,7 @@ class ModelConfig:
     `mlp_layers` says which layers have an MLP (None: all of them).
 
     With `encoder` 'conv' an exemplar is a square picture, which convolutions read before the linear map
-    into the residual stream (engine/encoder.py); all of them are trained."""
+    into the residual stream (models/encoder.py); all of them are trained."""
 
     n_layers: int = 2
     d_model: int = 64
@@ -64,7 +64,7 @@ class ModelConfig:
     encoder: Literal["linear", "conv"] = "linear"
     channels: tuple[int, ...] = (16, 32, 32)  # conv: of each 3x3 convolution of stride 2
     # A model that mechicl did not make (sources/): fields of its HookedTransformerConfig, which decide; what stands
-    # above describes it. It runs through HookedTransformer's hooks (hooked.py) and is not trained.
+    # above describes it. It runs through HookedTransformer's hooks (models/hooked.py) and is not trained.
     hooked: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:

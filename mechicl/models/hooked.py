@@ -46,12 +46,12 @@ class ICLTransformer(HookedTransformer):
     What a position holds, and whether every position is answered or the last one alone, is the task's
     (`TaskBatch.embed`, `TaskBatch.everywhere`).
 
-    With `fold_ln` it is the same function in the form that TransformerLens' helpers assume: LayerNorms'
-    weights and biases folded into the matrices that read from them (whose biases then are not 0), what writes
-    to the residual stream centred, W_U centred over labels, so that logits are relative to their mean. Value
-    biases stay with their heads: `hook_z`, and with it every ablation, is as without folding. Layers without
-    an MLP have one of zeros, since helpers ask for all. Then the parts of a whole decomposition sum to a
-    logit difference less the unembedding's bias, which no component writes:
+    With `fold_ln` it is the same function in the form that TransformerLens' helpers assume. Weights and biases of
+    LayerNorms are folded into the matrices that read from them (whose biases then are not 0). What writes to the
+    residual stream is centred. W_U is centred over labels, so logits are relative to their mean. Value biases stay
+    with their heads, so `hook_z` and every ablation are the same as without folding. Layers without an MLP get one of
+    zeros, because helpers ask for all MLPs. Then the parts of a full decomposition sum to a logit difference, except
+    for the unembedding's bias, which no component writes:
 
         stack = cache.get_full_resid_decomposition(expand_neurons=False, pos_slice=-1)
         parts = cache.logit_attrs(stack, y, other, pos_slice=-1)
@@ -103,8 +103,8 @@ class ICLTransformer(HookedTransformer):
         is set to its constant.
 
         Raises:
-            ConfigError: a missing, unknown or misshapen parameter, by name; or the model was changed after it
-                was built (`process_weights_`), so that the weights have no place in it. Nothing is loaded then.
+            ConfigError: names a parameter that is missing, unknown or of the wrong shape; or the model was changed
+            after it was built (`process_weights_`), so the weights do not fit it. Nothing is loaded then.
         """
         check_weights(weights, self.run_config, "weights")
         self._check_whole()
@@ -130,7 +130,7 @@ class ICLTransformer(HookedTransformer):
         return {name: own[name].detach().clone() for name in shapes(self.run_config)}
 
     def _check_whole(self) -> None:
-        """Raise if parameters are gone that were there when the model was built."""
+        """Raise if a parameter that was there when the model was built is gone."""
         own = dict(self.named_parameters())
         for name, shape in shapes(self.run_config).items():
             norm = self.folded and name.split(".")[-2].startswith("ln")
@@ -174,7 +174,7 @@ class ICLTransformer(HookedTransformer):
         return residual, input, shortformer, None  # the batch reaches `loss_fn` as its tokens
 
     def accumulated_bias(self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True) -> Tensor:
-        """As in HookedTransformer, which fails where there are no MLPs to have biases."""
+        """As in HookedTransformer, which fails if a layer has no MLP."""
         return super().accumulated_bias(layer, mlp_input, include_mlp_biases and not self.cfg.attn_only)
 
     def loss_fn(self, logits: Tensor, tokens: TaskBatch, attention_mask=None, per_token=False):  # type: ignore[override]
@@ -187,8 +187,8 @@ class ICLTransformer(HookedTransformer):
         """An intervention as TransformerLens hooks for this batch.
 
         `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
-        Baselines that need the intact model (mean, resample, ...) run it once, here. The hooks follow the
-        model, should it be moved or cast later.
+        Baselines that need the intact model (mean, resample, ...) run it once, here. If the model is moved or cast
+        later, the hooks follow it.
 
         Examples:
             >>> model, batch = series.model(3000), series.evaluation_set("flip", n=100)
@@ -243,7 +243,7 @@ class ICLTransformer(HookedTransformer):
 
 
 def _add_parameters(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Put parameters that a HookedTransformer has not, as 'input.W', into modules of those names."""
+    """Put parameters that HookedTransformer lacks, such as 'input.W', into modules of those names."""
     for name, shape in shapes.items():
         *path, leaf = name.split(".")
         place = model

@@ -15,7 +15,7 @@ def rebuilt(series: Series) -> Any:
     """The source of a run's task.
 
     Raises:
-        SeriesError: it is not the one that the manifest names.
+        SeriesError: it differs from the one that the manifest names.
     """
     task, recorded = series.task, series.manifest["bank"]
     data = series.data or series.manifest.get("data") or task.kept(series.root)

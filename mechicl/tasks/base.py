@@ -87,7 +87,7 @@ class Task(ABC):
     def input_shapes(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
         """Name -> shape of the parameters through which sequences enter the residual stream, positions aside: for
         tokens {'embed.W_E': (vocabulary, model.d_model)}. Initial values go by the last part of a name
-        (engine/params.py): W_E small, W of standard deviation 1/sqrt(fan in), b 0."""
+        (models/params.py): W_E small, W of standard deviation 1/sqrt(fan in), b 0."""
 
     @abstractmethod
     def source(self, config: Config, data: str | Path | None = None, threads: int | None = 1) -> Any:

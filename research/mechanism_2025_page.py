@@ -113,7 +113,7 @@ def figure(every: pd.DataFrame) -> Figure:
     run = every[every.seed == every.seed.min()]
     looks = run[(run.part == "attention") & (run.metric == "induction_strength")]
     with mpl.rc_context(plots.STYLE):
-        drawn = Figure(figsize=(7.2, 2.4), layout="constrained")
+        drawn = Figure(figsize=(8.4, 2.4), layout="constrained")
         left, right = drawn.subplots(1, 2)
         for _, rows in looks.groupby("condition"):
             left.plot(rows.sequences / 1e6, rows.value, color="#bbb", lw=0.8)
@@ -128,7 +128,7 @@ def figure(every: pd.DataFrame) -> Figure:
                     rows.sequences / 1e6, rows.value, style, color=COLOURS[name], label=f"{NAMES[name]}, {condition}"
                 )
         right.set(title="As trained, and with the second half from the end", xlabel="million sequences", ylim=(0, 1))
-        right.legend(fontsize=6, loc="lower left")
+        right.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     return drawn
 
 

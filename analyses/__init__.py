@@ -5,7 +5,7 @@
     findings.figures    name -> plotly figure
     findings.text       what was found, in sentences with numbers
 
-An analysis says which evaluators it needs; of a run that has not all of them it is skipped.
+An analysis says which evaluators it needs; it is skipped for a run that lacks one of them.
 `mechicl analyze RUN` runs them all and writes the results under `RUN/analysis/`.
 """
 
@@ -88,7 +88,7 @@ def get(name: str) -> Callable[..., Findings]:
 
 
 def _skipped(entry: Analysis, missing: list[str], series: Series) -> Findings:
-    """Nothing, and why: the run has not the evaluators that an analysis looks at."""
+    """No findings, and the reason: the run lacks evaluators that the analysis needs."""
     import pandas as pd
 
     from analyses.findings import Findings

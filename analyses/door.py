@@ -29,7 +29,7 @@ class Analysis:
 
     run: (series, progress=...) -> Findings
     question: what it answers, one sentence
-    needs: evaluators that it looks at; of a run that has not all of them it is skipped
+    needs: evaluators that it looks at; it is skipped for a run that lacks one of them
     of_circuit: whether it needs the one that tells the task's circuit, too (`Task.circuit`)
     reported: whether a report shows it
     place: where it stands among the others, from 1

@@ -5,7 +5,7 @@
 The series is as long as that, made of `checkpoints/demo` with a little noise, so that no two
 checkpoints are alike. TransformerLens' way loads each checkpoint into one HookedTransformer and
 calls `run_with_hooks` per head and evaluator, on one thread, as more lose at this size; it is timed on a
-few checkpoints, and its numbers must be ours. On the clock a second core helps ours.
+few checkpoints, and its numbers must equal ours. On the clock a second core helps mechicl.
 """
 
 from __future__ import annotations

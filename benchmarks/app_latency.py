@@ -5,7 +5,7 @@
 
 Every press is a first visit: a set of heads, or a checkpoint, that was not asked for before, with
 two heads ablated while the slider steps. The clock starts at the browser's own event and stops
-after the frame in which the numbers stand. Between presses the page is given `--think` seconds,
+after the frame that shows the numbers. Between presses the page is given `--think` seconds,
 in which it fills the grid, the patterns and the ablated curve, as it would under a reader's hand;
 0 presses again as soon as the numbers are there.
 """

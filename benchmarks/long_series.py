@@ -1,4 +1,4 @@
-"""A series as long as asked for, made of a short one."""
+"""A series of any length, made from a short one."""
 
 from __future__ import annotations
 

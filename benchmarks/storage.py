@@ -1,4 +1,4 @@
-"""Opening and reading a long series, beside reading the same bytes; and what its bytes could shrink to.
+"""Opening and reading a long series, compared with reading the same bytes; and how small its bytes could be.
 
     python benchmarks/storage.py [--checkpoints 1000]
     python benchmarks/storage.py --run RUN        # the formats only, of a run trained in float32

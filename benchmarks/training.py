@@ -40,7 +40,7 @@ STEPS = 10  # per turn
 
 
 class Engine:
-    """mechicl's own loop, less the checkpoints."""
+    """mechicl's own loop, without checkpoints."""
 
     def __init__(self, config: Config):
         self.trainer = Trainer(config, pack(init(config)))

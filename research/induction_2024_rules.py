@@ -1,6 +1,6 @@
 """The rules of the sweeps' files (induction-2024.toml, -clamps, -strength, -scale), applied to the tables.
 
-A claim whose rule no such file declares has its numbers on the page, and no verdict but `UNDECLARED`.
+If no such file declares a rule for a claim, the page shows its numbers, and its verdict is `UNDECLARED`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def said(holds: int, n: int, against: int = 0) -> str:
 
 
 def judge(published: Path) -> list[Judged]:
-    """Each rule and what follows from it; of a claim without a rule that was declared, the numbers alone."""
+    """Each rule and what follows from it. A claim without a declared rule has its numbers only."""
     every, runs, theirs = training(), ours(), printed(published)
     own = {int(str(s)): lookup(t) for s, t in runs.groupby("seed")}
     found, rules = [*_loss(every, published), *_heads(own, theirs), *_clamps(every), _toy()], declared()

@@ -1,5 +1,5 @@
-"""The figures of the page: matplotlib, one style, saved as SVG (text stays text) and the same bytes
-whenever the tables are the same."""
+"""The figures of the page, in one style, by matplotlib. They are saved as SVG (text stays text), and the same tables
+give the same bytes."""
 
 from __future__ import annotations
 

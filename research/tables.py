@@ -1,6 +1,6 @@
 """The committed tables: one per experiment, small, and all that the page is built from.
 
-A row is one evaluator (its primary metric metric) at one evaluated step of one run:
+A row is one evaluator (its primary metric) at one evaluated step of one run:
 
     condition, seed, complete   which run; whether it reached its end
     step, sequences             optimiser steps and training sequences seen
@@ -35,8 +35,8 @@ def read(name: str) -> pd.DataFrame | None:
 
 
 def collect(file: Path, runs: Path) -> pd.DataFrame:
-    """The table of a sweep, of all its runs in the folder that have begun. Runs of the sweep that
-    the table has already and the folder has not are kept: a grid may be run in several sittings."""
+    """The table of a sweep, from all its runs in the folder that have begun. The table keeps runs of the sweep that it
+    already has and that are not in the folder, because a grid may be trained in several parts."""
     plan = read_plan(file)
     before = read(plan.name)
     begun = {run for run in plan.runs if (run.folder(runs) / "manifest.json").exists()}

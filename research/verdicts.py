@@ -80,9 +80,8 @@ def effect(
 
 
 def share(says: str, holds: Iterable[bool] | None, *, above: float | None = None, below: float | None = None) -> Part:
-    """Something holds in more, or in less, than a share of runs. holds: None where nothing was run; empty where there
-    is no run of the kind that is asked for, as where ICL never formed. Judged by the exact (Clopper-Pearson)
-    interval."""
+    """Something holds in more, or in less, than a share of runs. holds: None if nothing was run; empty if there is no
+    run of the wanted kind, for example if ICL never formed. Judged by the exact (Clopper-Pearson) interval."""
     claim = _bounds(above, below, "{:.0%}") + " of the runs"
     if holds is None:
         return Part(says, "not run", "not run yet", claim)

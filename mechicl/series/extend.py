@@ -90,7 +90,7 @@ def disagreement(series: Series) -> str | None:
     if given == planned:
         return None
     if _cut_short(series):
-        return f"{series.root} was being extended from {given} to {planned} steps: `{resume}` goes on with it."
+        return f"{series.root} was being extended from {given} to {planned} steps: `{resume}` continues."
     found = f"{series.root / 'config.json'} asks for {given} steps, but the run was begun with {planned}"
     return f"{found}: " + (f"`{resume} --steps {given}` extends it." if given > planned else "put steps back.")
 

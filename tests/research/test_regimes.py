@@ -181,7 +181,7 @@ def test_a_condition_with_fewer_seeds_than_planned_does_not_count(monkeypatch):
     monkeypatch.setattr(tables, "read", {"omniglot-conv": data}.get)
     got = claim("5.1")
     assert got.status == "running"
-    assert f"Unfinished, and left out of the verdict: `{QUARTER}`." in got.text
+    assert f"These conditions are not finished, and the verdict leaves them out: `{QUARTER}`." in got.text
     assert "2 of 3 conditions x 4 to 5 seeds" in got.ran
     assert any(line.startswith("Not run yet: `classes_n_classes-928`") for line in got.text)
 

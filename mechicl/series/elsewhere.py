@@ -19,8 +19,13 @@ def is_source(root: Path) -> bool:
     return root.is_dir() and any(source.claims(str(root)) for source in SOURCES.values())
 
 
+def is_address(path: object) -> bool:
+    """Whether it names a repository on the Hugging Face hub, hub:USER/NAME or hub:USER/NAME@PATTERN."""
+    return str(path).startswith("hub:")
+
+
 def opened(path: str | Path) -> Series:
-    """A light series of such a folder, made now or before."""
+    """The series of such a folder or address, made now or before."""
     from mechicl.sources.opening import open_source
 
     return open_source(path)

@@ -21,11 +21,12 @@ FORMAT = 1
 def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
 
-    Of checkpoints that mechicl did not write, as a folder of Hugging Face's Trainer, it makes a light series first,
-    checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all settings), or uses the one there.
+    Of checkpoints that mechicl did not write, as a folder of Hugging Face's Trainer or `hub:USER/NAME@step*`, it makes
+    a light series first, checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all settings), or
+    uses the one there. A series that was published, `hub:USER/NAME`, is fetched to checkpoints/NAME.
 
     Args:
-        path: the run's directory, or such a folder; what `~` or a relative path means is settled here, once.
+        path: the run's directory, such a folder or address; what `~` or a relative path means is settled here, once.
         data: where the images are, for banks built from images (default: as in training).
 
     Returns:
@@ -34,6 +35,8 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     Raises:
         SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
     """
+    if elsewhere.is_address(path):
+        return elsewhere.opened(path)
     root, data = given(path), given_or_none(data)
     if not is_file(root / "manifest.json") and elsewhere.is_source(root):
         return elsewhere.opened(path)

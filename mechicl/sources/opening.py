@@ -6,12 +6,14 @@ metrics.jsonl. So opening goes on where it was interrupted, and takes up checkpo
 manifest.json has, under `source`:
 
     kind, place, layout, settings, files, pickles, more    as in `base.Found`; files by step
+    cache     bytes that fetched files may take on this machine, where it was said
     copied    whether the weights were converted and lie in weights/; else files stay where they are
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from mechicl.models.params import Params
 
+_log = logging.getLogger("mechicl")
 LENGTH, SEQUENCES = 64, 128  # positions of a sequence, and sequences per evaluator, unless told otherwise
 CLOSE = 1e-4  # logits of both libraries' models differ by at most so much, in float32, relative to their spread
 
@@ -83,9 +86,9 @@ def open_source(
         SeriesError: a file is torn; the directory holds another run, or cannot be written to.
     """
     text, settings = str(place), settings or Settings()
-    source = source_of(text, kind)
-    found = source.find(text, asked or Asked())
-    root = given(Path("checkpoints") / _name(Path(found.place).name) if out is None else out)
+    source, asked = source_of(text, kind), asked or Asked()
+    found = _only(source.find(text, asked), asked)
+    root = given(default_place(found.place) if out is None else out)
     opening = _Opening(root, source, found, settings, _model(found))
     check_writable(root, "Open it elsewhere with --out DIR.")
     with explained(root):
@@ -160,7 +163,7 @@ class _Opening:
             return
         steps, checked = sorted(map(int, record["files"])), {}
         batch = series.evaluation_set("repeat", n=2)
-        for step in dict.fromkeys((steps[0], steps[-1])):
+        for step in dict.fromkeys((steps[-1], steps[0])):  # the first is read next: a small cache still has it
             paths = self.source.fetch(record, step)
             tensors = self.source.tensors(paths, self.found.pickles)
             with reading():
@@ -232,7 +235,24 @@ def record_of(kind: str, found: Found, copied: bool) -> dict[str, Any]:
         "pickles": found.pickles,
         "more": dict(found.more),
         "copied": copied,
+        **({} if found.cache is None else {"cache": found.cache}),
     }
+
+
+def _only(found: Found, asked: Asked) -> Found:
+    """Without the steps that nobody asked for."""
+    steps = set(asked.chosen(found.files, found.place))
+    others = {str(step) for step in found.files if step not in steps}
+    return replace(
+        found,
+        files={step: files for step, files in found.files.items() if step in steps},
+        more={key: value for key, value in found.more.items() if key not in others},
+    )
+
+
+def default_place(place: str) -> Path:
+    """The directory of a source's series, unless it is said: checkpoints/NAME, without the pattern of revisions."""
+    return Path("checkpoints") / _name(Path(place).name.partition("@")[0])
 
 
 def _continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -250,7 +270,16 @@ def _continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) 
         if before[key] != record[key]:
             what = f"of {before['place']}" if key == "place" else f"whose {key} differ"
             raise SeriesError(f"{shown(root)} holds another series, {what}: open this one elsewhere with --out DIR.")
-    return before | {"files": before["files"] | record["files"], "more": before["more"] | record["more"]}
+    for step in sorted(before["files"].keys() & record["files"].keys(), key=int):
+        if before["more"].get(step) != record["more"].get(step):
+            _log.warning(
+                "mechicl: step %s of %s is no longer what it was when it was opened: the series goes on with what it "
+                "was then. To take the new one, open the source elsewhere with --out DIR.",
+                step,
+                record["place"],
+            )
+    cache = {key: at["cache"] for at in (before, record) for key in ("cache",) if key in at}
+    return before | cache | {key: record[key] | before[key] for key in ("files", "more")}
 
 
 def _weights(record: Mapping[str, Any], paths: Sequence[Path]) -> Params:

@@ -69,6 +69,7 @@ class HubServer:
         self.store: dict[str, bytes] = {}  # what was uploaded, by sha256
         self.asked: list[tuple[str, str, str | None]] = []  # (method, path, Range)
         self.cut_after: list[int] = []  # bytes after which the next downloads of large files are cut
+        self.full = False  # whether uploads are refused
         self.lies: dict[str, bytes] = {}  # sha256 -> what is sent in its place
 
     def repo(self, name: str, private: bool = False) -> Repo:
@@ -239,6 +240,8 @@ class _Handler(BaseHTTPRequestHandler):
         return there | {"actions": {"upload": {"href": f"{self.hub.url}/lfs/{asked['oid']}", "header": {}}}}
 
     def upload(self, sha256: str) -> None:
+        if self.hub.full:
+            return self._fail(413, "", "no space left for this user")
         if hashlib.sha256(self._body).hexdigest() != sha256:
             return self._fail(400, "", "the bytes are not those of this sha256")
         self.hub.store[sha256] = self._body

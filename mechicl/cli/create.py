@@ -138,6 +138,7 @@ def open_checkpoints(
     $ mechicl open ~/runs/mine --pattern 'ckpt_{{step}}.safetensors' --model config.json --out checkpoints/mine
     $ mechicl open ~/runs/gpt2-small --tokens validation.npy --out checkpoints/mine
     $ mechicl open hub:EleutherAI/pythia-14m@step* --every 10000 --cache 2GB --out checkpoints/pythia
+    $ mechicl open hub:me/demo --out checkpoints/demo-again
 
     Checkpoints stay where they are. The same line goes on after an interruption, and takes up checkpoints that were
     written since.
@@ -181,9 +182,10 @@ def open_checkpoints(
         settings=settings,
         progress=not quiet,
     )
-    print("step, loss on the same sequences:")
-    print("\n".join(f"{step:>12,}  {loss:.3f}" for step, loss in odd.fixed_losses(series)))
-    print("".join(f"ODD: {line}\n" for line in odd.remarks(series)), end="")
+    if "source" in series.manifest:
+        print("step, loss on the same sequences:")
+        print("\n".join(f"{step:>12,}  {loss:.3f}" for step, loss in odd.fixed_losses(series)))
+        print("".join(f"ODD: {line}\n" for line in odd.remarks(series)), end="")
     print(
         f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}. Look at it with "
         f"{command('show', series.root)}; analyse it with {command('report', series.root)}."

@@ -38,6 +38,7 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     if elsewhere.is_address(path):
         return elsewhere.opened(path)
     root, data = given(path), given_or_none(data)
+    elsewhere.check_fetched(root)
     if not is_file(root / "manifest.json") and elsewhere.is_source(root):
         return elsewhere.opened(path)
     if not is_file(root / "manifest.json"):

@@ -34,7 +34,7 @@ class Hub(Source):
     def find(self, place: str, asked: Asked) -> Found:
         repo, pattern = hub_api.parsed(place)
         if pattern is None:
-            raise ConfigError(f"{place}: say which revisions: {place}@PATTERN, as {place}@step*.")
+            raise ConfigError(f"{place}: say which revisions, as {place}@step*.")
         commits = hub_api.refs(repo)
         every = _matching(place, pattern, list(commits))
         revisions = {step: every[step] for step in asked.chosen(every, place)}
@@ -149,8 +149,7 @@ def _check_bytes(where: str, paths: Sequence[Path | None], sha256: Sequence[str 
 
     for path, said in zip(paths, sha256, strict=True):
         if path is not None and said is not None and digest([path])[1] != said:
-            path.resolve().unlink()
-            path.unlink(missing_ok=True)
+            hub_cache.forget(path)
             raise SeriesError(
                 f"{where}: {path.name} came with other bytes than the hub says. Call the same line again."
             )

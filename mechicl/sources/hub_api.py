@@ -155,6 +155,11 @@ def asked(repo: str, ask: Callable[[], T]) -> T:
         raise _refused(where, error) from error
     except errors.HFValidationError as error:
         raise ConfigError(f"{where}: {_said(error)}") from error
+    except RuntimeError as error:  # one of several files could not be sent: the reason stands behind it
+        if not isinstance(error.__cause__, broken):
+            raise
+        refused = isinstance(error.__cause__, errors.HfHubHTTPError)
+        raise (_refused if refused else _unreachable)(where, error.__cause__) from error
     except broken as error:
         raise _unreachable(where, error) from error
 

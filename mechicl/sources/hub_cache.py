@@ -60,6 +60,12 @@ def touch(paths: Iterable[Path]) -> None:
             os.utime(path)
 
 
+def forget(path: Path) -> None:
+    """Take a file out of the cache."""
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
 def size() -> int:
     """Bytes that all files take."""
     from huggingface_hub import scan_cache_dir

@@ -26,6 +26,7 @@ from mechicl.config import Config, ModelConfig, ScheduleConfig, to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import Series, open_series
 from mechicl.series.storage import Entry, Writer, locked
+from mechicl.sources import published
 from mechicl.sources.base import Asked, Found, Source, source_of
 from mechicl.sources.layouts import LAYOUTS, model_of
 from mechicl.system.disk import check_writable, explained, is_file
@@ -71,7 +72,8 @@ def open_source(
     settings: Settings | None = None,
     progress: bool = True,
 ) -> Series:
-    """The series over a source's checkpoints: made, gone on with, or used as it is.
+    """The series over a source's checkpoints: made, gone on with, or used as it is. One that `mechicl publish` put on
+    the hub is fetched whole, and checked.
 
     Args:
         place: the source, as `mechicl open` takes it.
@@ -85,8 +87,12 @@ def open_source(
         ConfigError: it is no source, or of no model that can be opened.
         SeriesError: a file is torn; the directory holds another run, or cannot be written to.
     """
-    text, settings = str(place), settings or Settings()
-    source, asked = source_of(text, kind), asked or Asked()
+    text, settings, asked = str(place), settings or Settings(), asked or Asked()
+    if published.is_published(text):
+        if (asked, settings) != (Asked(), Settings()):
+            raise ConfigError(f"{text} was published, and opens as it is: of the settings, only --out goes with it.")
+        return published.fetch(text, given(default_place(text) if out is None else out), progress)
+    source = source_of(text, kind)
     found = _only(source.find(text, asked), asked)
     root = given(default_place(found.place) if out is None else out)
     opening = _Opening(root, source, found, settings, _model(found))

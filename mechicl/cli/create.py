@@ -137,7 +137,7 @@ def open_checkpoints(
     $ mechicl open ~/runs/gpt2-small --out checkpoints/mine
     $ mechicl open ~/runs/mine --pattern 'ckpt_{{step}}.safetensors' --model config.json --out checkpoints/mine
     $ mechicl open ~/runs/gpt2-small --tokens validation.npy --out checkpoints/mine
-    $ mechicl open hub:EleutherAI/pythia-14m@step* --every 10000 --cache 2GB --out checkpoints/pythia
+    $ mechicl open 'hub:EleutherAI/pythia-14m@step*' --every 10000 --cache 2GB --out checkpoints/pythia
     $ mechicl open hub:me/demo --out checkpoints/demo-again
 
     Checkpoints stay where they are. The same line goes on after an interruption, and takes up checkpoints that were

@@ -259,3 +259,4 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             monkeypatch.setattr(constants, name, value)
         yield server
         close_session()
+        assert not server.leaked

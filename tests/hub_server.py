@@ -69,6 +69,7 @@ class HubServer:
         self.store: dict[str, bytes] = {}  # what was uploaded, by sha256
         self.asked: list[tuple[str, str, str | None]] = []  # (method, path, Range)
         self.cut_after: list[int] = []  # bytes after which the next downloads of large files are cut
+        self.leaked: list[str] = []  # files for which the store was sent a token, which is the hub's alone
         self.full = False  # whether uploads are refused
         self.lies: dict[str, bytes] = {}  # sha256 -> what is sent in its place
 
@@ -192,6 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(302, X_Repo_Commit=sha, Location=f"{self.hub.cdn}/cdn/{blob.sha256}", **link)
 
     def cdn(self, sha256: str) -> None:
+        if "Authorization" in self.headers:
+            self.hub.leaked.append(self.path)
         data = self.hub.lies.get(sha256) or self.hub.store[sha256]
         start = int(re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "bytes=0-")[1])
         status = 206 if "Range" in self.headers else 200

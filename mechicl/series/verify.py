@@ -32,8 +32,8 @@ def verify(
     """
     series = open_series(root, data)
     root = series.root
-    entries = _kept(series, [] if notes is None else notes)
-    problems = [p for e in entries if (p := elsewhere.problem(series, e))]
+    entries = [] if elsewhere.is_light(series) else _kept(series, [] if notes is None else notes)
+    problems = [p for e in entries if (p := elsewhere.problem(series, e))]  # files elsewhere: once, as they are read
     problems += _manifest(series)
     problems += _twins(series)
     broken = {p.split(":")[0] for p in problems}

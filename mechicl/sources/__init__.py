@@ -11,6 +11,7 @@
     transformers.py models of `transformers` as HookedTransformers
     reading.py      one checkpoint's weights, wherever its files lie
     opening.py      a source as a series
+    record.py       what the manifest says of a source
     odd.py          what is odd about a series that somebody else made
 
 `mechicl open SOURCE --out DIR`, or `mechicl.open_series(SOURCE)`, makes a light series: a run's directory whose index

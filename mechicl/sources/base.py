@@ -121,7 +121,7 @@ class Source(ABC):
         """The files of a step on this machine, in their order.
 
         Args:
-            record: what the manifest says of the source (`opening.record_of`).
+            record: what the manifest says of the source (`record.record_of`).
         """
         return [Path(record["place"]) / name for name in record["files"][str(step)]]
 

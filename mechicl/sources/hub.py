@@ -35,6 +35,8 @@ class Hub(Source):
         repo, pattern = hub_api.parsed(place)
         if pattern is None:
             raise ConfigError(f"{place}: say which revisions, as {place}@step*.")
+        if asked.pattern is not None or asked.model is not None:
+            raise ConfigError(f"{place}: --pattern and --model go with folders; a revision has a {CONFIG}.")
         commits = hub_api.refs(repo)
         every = _matching(place, pattern, list(commits))
         revisions = {step: every[step] for step in asked.chosen(every, place)}
@@ -75,7 +77,7 @@ class Hub(Source):
         if None in paths:
             hub_cache.make_room(at["bytes"], record.get("cache") or hub_cache.BUDGET, at["commit"])
             paths = [hub_api.fetched(repo, at["commit"], name) for name in names]
-            _check_bytes(f"{hub_api.PREFIX}{repo}@{at['revision']}", paths, at["sha256"])
+            _check_bytes(f"{hub_api.PREFIX}{repo}@{at['revision']}", at["commit"], paths, at["sha256"])
         found = [path for path in paths if path is not None]
         hub_cache.touch(found)
         return found
@@ -143,13 +145,13 @@ def _check_budget(budget: int, largest: int) -> None:
         )
 
 
-def _check_bytes(where: str, paths: Sequence[Path | None], sha256: Sequence[str | None]) -> None:
+def _check_bytes(where: str, commit: str, paths: Sequence[Path | None], sha256: Sequence[str | None]) -> None:
     """See that what came is what the hub says it is."""
     from mechicl.sources.reading import digest
 
     for path, said in zip(paths, sha256, strict=True):
         if path is not None and said is not None and digest([path])[1] != said:
-            hub_cache.forget(path)
+            hub_cache.drop(commit)
             raise SeriesError(
                 f"{where}: {path.name} came with other bytes than the hub says. Call the same line again."
             )

@@ -60,10 +60,14 @@ def touch(paths: Iterable[Path]) -> None:
             os.utime(path)
 
 
-def forget(path: Path) -> None:
-    """Take a file out of the cache."""
-    path.resolve().unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
+def drop(commit: str) -> None:
+    """Take what is here of a commit out of the cache."""
+    from huggingface_hub import scan_cache_dir
+
+    if folder().is_dir():
+        found = scan_cache_dir(folder())
+        if any(revision.commit_hash == commit for each in found.repos for revision in each.revisions):
+            found.delete_revisions(commit).execute()
 
 
 def size() -> int:

@@ -13,7 +13,6 @@ manifest.json has, under `source`:
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ from mechicl.series.storage import Entry, Writer, locked
 from mechicl.sources import published
 from mechicl.sources.base import Asked, Found, Source, source_of
 from mechicl.sources.layouts import LAYOUTS, model_of
+from mechicl.sources.record import continued, only, record_of
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import append_line, read_json, write_json
 from mechicl.system.paths import given, shown
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from mechicl.models.params import Params
 
-_log = logging.getLogger("mechicl")
 LENGTH, SEQUENCES = 64, 128  # positions of a sequence, and sequences per evaluator, unless told otherwise
 CLOSE = 1e-4  # logits of both libraries' models differ by at most so much, in float32, relative to their spread
 
@@ -93,7 +92,7 @@ def open_source(
             raise ConfigError(f"{text} was published, and opens as it is: of the settings, only --out goes with it.")
         return published.fetch(text, given(default_place(text) if out is None else out), progress)
     source = source_of(text, kind)
-    found = _only(source.find(text, asked), asked)
+    found = only(source.find(text, asked), asked)
     root = given(default_place(found.place) if out is None else out)
     opening = _Opening(root, source, found, settings, _model(found))
     check_writable(root, "Open it elsewhere with --out DIR.")
@@ -121,7 +120,7 @@ class _Opening:
         record = record_of(self.source.kind, self.found, self.settings.copy)
         before = read_json(self.root / "manifest.json") if there else {}
         if there:
-            record = _continued(self.root, before, record)
+            record = continued(self.root, before, record)
         corpus_ids = self._corpus()
         steps = sorted(map(int, record["files"]))
         config = self._config(steps, corpus_ids)
@@ -230,62 +229,9 @@ class _Opening:
                 shown_bar.update(1)
 
 
-def record_of(kind: str, found: Found, copied: bool) -> dict[str, Any]:
-    """What the manifest says of a source."""
-    return {
-        "kind": kind,
-        "place": found.place,
-        "layout": found.layout,
-        "settings": dict(found.settings),
-        "files": {str(step): list(files) for step, files in found.files.items()},
-        "pickles": found.pickles,
-        "more": dict(found.more),
-        "copied": copied,
-        **({} if found.cache is None else {"cache": found.cache}),
-    }
-
-
-def _only(found: Found, asked: Asked) -> Found:
-    """Without the steps that nobody asked for."""
-    steps = set(asked.chosen(found.files, found.place))
-    others = {str(step) for step in found.files if step not in steps}
-    return replace(
-        found,
-        files={step: files for step, files in found.files.items() if step in steps},
-        more={key: value for key, value in found.more.items() if key not in others},
-    )
-
-
 def default_place(place: str) -> Path:
     """The directory of a source's series, unless it is said: checkpoints/NAME, without the pattern of revisions."""
     return Path("checkpoints") / _name(Path(place).name.partition("@")[0])
-
-
-def _continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    """The record of a series that is there, with the checkpoints that came since.
-
-    Raises:
-        SeriesError: the directory holds another run.
-    """
-    before = manifest.get("source")
-    if before is None:
-        raise SeriesError(
-            f"{shown(root)} holds a run already, which mechicl trained: open the source elsewhere with --out DIR."
-        )
-    for key in ("kind", "place", "layout", "settings"):
-        if before[key] != record[key]:
-            what = f"of {before['place']}" if key == "place" else f"whose {key} differ"
-            raise SeriesError(f"{shown(root)} holds another series, {what}: open this one elsewhere with --out DIR.")
-    for step in sorted(before["files"].keys() & record["files"].keys(), key=int):
-        if before["more"].get(step) != record["more"].get(step):
-            _log.warning(
-                "mechicl: step %s of %s is no longer what it was when it was opened: the series goes on with what it "
-                "was then. To take the new one, open the source elsewhere with --out DIR.",
-                step,
-                record["place"],
-            )
-    cache = {key: at["cache"] for at in (before, record) for key in ("cache",) if key in at}
-    return before | cache | {key: record[key] | before[key] for key in ("files", "more")}
 
 
 def _weights(record: Mapping[str, Any], paths: Sequence[Path]) -> Params:

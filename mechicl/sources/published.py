@@ -103,7 +103,7 @@ def _put(repo: str, commit: str, file: hub_api.File, root: Path) -> None:
     path = hub_api.fetched(repo, commit, file.name)
     came = digest([path])
     if came[0] != file.bytes or file.sha256 not in (None, came[1]):
-        hub_cache.forget(path)
+        hub_cache.drop(commit)
         raise SeriesError(f"hub:{repo}: {file.name} came with other bytes than the hub says. Call the same line again.")
     write_atomic(target, path.read_bytes())
-    hub_cache.forget(path)  # the run has it
+    hub_cache.drop(commit)  # the run has it

@@ -125,7 +125,9 @@ def test_the_budget_drops_what_was_read_longest_ago_and_fetches_it_again(pythia,
     assert len(pythia.downloads()) == before + 1
     assert here() == {0, 512}
     assert torch.isfinite(first["embed.W_E"]).all()
+    before = len(pythia.downloads())
     assert verify(series.root) == []
+    assert len(pythia.downloads()) - before <= 2 * len(STEPS)  # read once, and once more to be evaluated
     assert hub_cache.size() <= 2.5 * size
     with pytest.raises(ConfigError, match="--cache"):
         opened(tmp_path / "other", cache=size - 1)
@@ -152,6 +154,11 @@ def test_without_a_network_it_says_so(pythia, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(SeriesError, match=r"cannot be reached at http://127\.0\.0\.1:9"):
         opened(tmp_path / "run")
+
+
+def test_what_goes_with_folders_is_refused(pythia, tmp_path):
+    with pytest.raises(ConfigError, match="go with folders"):
+        opened(tmp_path / "run", pattern="step_{step}.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,7 @@ def test_only_the_steps_that_are_asked_for(trainer_folder, tmp_path, capsys):
         (["--steps", "7"], "no step 7"),
         (["--steps", "x"], "--steps x"),
         (["--every", "0"], "--every 0"),
+        (["--cache", "1GB"], "--cache"),
     ):
         with pytest.raises(SystemExit):
             cli.main(["open", str(trainer_folder("neox")), *words, *run])

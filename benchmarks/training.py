@@ -1,6 +1,6 @@
 """Training: the engine's step beside a plain loop over HookedTransformer, and beside its bound.
 
-    python benchmarks/training.py [RECIPE ...] [--rounds 20]
+    python benchmarks/training.py [RECIPE | rotary | 12-layers ...] [--rounds 20]
 
 Both train the same model on the same batches, with Adam at the same learning rates, in turns:
 some steps of one, some of the other. The bound is the time of the step's own matmuls, alone
@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -22,7 +23,9 @@ from timing import in_turns, one_core, ratio
 
 from mechicl import recipes
 from mechicl.config import Config
+from mechicl.engine.fast import layers
 from mechicl.engine.fast.adam import adam
+from mechicl.engine.ops import matmul_arrays
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import init, pack
 from mechicl.system.work_queue import threads
@@ -32,7 +35,7 @@ from mechicl.tasks.exemplar_label.fast import gradients
 from mechicl.training.loop import training_batches
 from mechicl.training.step import Trainer
 
-RECIPES = ("demo", "iwl", "coopetition-gaussian")
+RECIPES = ("demo", "iwl", "coopetition-gaussian", "rotary", "12-layers")
 STEPS = 10  # per turn
 
 
@@ -70,11 +73,13 @@ class Matmuls:
         self.calls = []
 
     def __enter__(self) -> None:
-        self.real = gradients.matmul_arrays
-        gradients.matmul_arrays = self._keep
+        self.real = matmul_arrays
+        for module in (gradients, layers):
+            module.matmul_arrays = self._keep  # type: ignore[attr-defined]
 
     def __exit__(self, *_) -> None:
-        gradients.matmul_arrays = self.real
+        for module in (gradients, layers):
+            module.matmul_arrays = self.real  # type: ignore[attr-defined]
 
     def _keep(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         done = self.real(a, b, out)
@@ -92,6 +97,18 @@ def pass_of_adam(trainer: Trainer):
     flat, segments = np.full((4, count), 1e-3, np.float32), np.array([(0, 0, count)])
     shared, each = np.array((0.9, 0.999, 1e-8), np.float32), np.array([(1, 1e-3, 1, 0, 1)], np.float32)
     return lambda: adam(flat, segments, shared, each)
+
+
+def setting(name: str) -> Config:
+    """A recipe by its name, 'rotary' (demo with rotary positions), or '12-layers': the published model of 2023, with
+    MLPs and 17 positions, on Gaussian exemplars of 512 numbers in place of its file of features."""
+    demo = recipes.get("demo")
+    if name == "rotary":
+        return replace(demo, name=name, model=replace(demo.model, positions="rotary"))
+    if name == "12-layers":
+        config = recipes.get("transience-2023")
+        return replace(config, bank=replace(demo.bank, n_classes=config.bank.n_classes, dim=512))
+    return recipes.get(name)
 
 
 def cycle(batches: list[Batch]) -> Iterator[Batch]:
@@ -154,7 +171,7 @@ def show(name: str, m: dict[str, float]) -> None:
 def main(names: tuple[str, ...] = RECIPES, rounds: int = 20) -> dict[str, dict[str, float]]:
     out = {}
     for name in names:
-        config = recipes.get(name)
+        config = setting(name)
         with threads(config.threads):
             out[name] = measure(config, rounds)
         show(name, out[name])

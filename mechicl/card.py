@@ -1,7 +1,7 @@
 """How a run shows itself in a notebook or a terminal: one line, or a card with small curves.
 
-Only what was recorded is read, and nothing heavy is imported: a run in progress, one without weights, one whose
-folder is gone or whose metrics are torn shows itself all the same.
+It reads only what was recorded and imports nothing heavy. So it also works for a run in progress, a run without
+weights, a run whose folder is gone, and a run with incomplete metrics.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def line(series: Series) -> str:
 
 
 def curves(series: Series) -> dict[str, list[tuple[float, float, int]]]:
-    """Evaluator -> its primary metric as recorded: (sequences, value, n), ascending. What is no number is left out."""
+    """Evaluator -> its primary metric as recorded: (sequences, value, n), ascending. Values that are not finite are
+    left out."""
     out: dict[str, list[tuple[float, float, int]]] = {}
     for entry in series.recorded():
         for row in entry.get("evaluators", ()):
@@ -61,7 +62,7 @@ def curves(series: Series) -> dict[str, list[tuple[float, float, int]]]:
 
 
 def _headline(evaluator: str) -> str:
-    """Its primary metric; of one that this installation does not know, that of most."""
+    """Its primary metric; for an evaluator that this installation does not know, the most common one."""
     known = EVALUATORS.get(evaluator)
     return "in_context_acc" if known is None else known.primary_metric
 

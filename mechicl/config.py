@@ -15,7 +15,10 @@ from mechicl.errors import ConfigError as ConfigError
 from mechicl.loading import Options, at_least, check_types
 from mechicl.loading import from_dict as from_dict
 from mechicl.loading import to_dict as plain
+from mechicl.tasks.base import DEFAULT, task_of
 from mechicl.tasks.base import Task as Task
+from mechicl.tasks.exemplar_label.settings import OF_DEFAULT_TASK as OF_DEFAULT_TASK
+from mechicl.tasks.exemplar_label.settings import PATTERNS, TREATMENTS
 from mechicl.tasks.exemplar_label.settings import BankConfig as BankConfig
 from mechicl.tasks.exemplar_label.settings import SequenceConfig as SequenceConfig
 from mechicl.treatments import Treatment as Treatment
@@ -46,7 +49,7 @@ class ModelConfig:
     `mlp_layers` says which layers have an MLP (None: all of them).
 
     With `encoder` 'conv' an exemplar is a square picture, which convolutions read before the linear map
-    into the residual stream (engine/encoder.py); all of them are trained."""
+    into the residual stream (models/encoder.py); all of them are trained."""
 
     n_layers: int = 2
     d_model: int = 64
@@ -61,7 +64,7 @@ class ModelConfig:
     encoder: Literal["linear", "conv"] = "linear"
     channels: tuple[int, ...] = (16, 32, 32)  # conv: of each 3x3 convolution of stride 2
     # A model that mechicl did not make (sources/): fields of its HookedTransformerConfig, which decide; what stands
-    # above describes it. It runs through HookedTransformer's hooks (hooked.py) and is not trained.
+    # above describes it. It runs through HookedTransformer's hooks (models/hooked.py) and is not trained.
     hooked: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
@@ -196,7 +199,7 @@ class Config:
     name: str
     steps: int
     batch_size: int = 128
-    task: Task | None = None  # what is trained on; None: exemplars and labels, whose settings are the next two
+    task: Task | None = None  # what is trained on; None: the task whose settings stand here, beside the others
     bank: BankConfig = field(default_factory=BankConfig)
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -223,26 +226,8 @@ class Config:
         _check_name(self.name)
         if self.task is not None:
             _check_of_other_task(self)
-            return
-        from mechicl.tasks.exemplar_label.sequences import check
-
-        bank = self.bank
-        check(
-            self.sequences,
-            n_classes=bank.n_classes,
-            n_exemplars=bank.n_exemplars,
-            n_labels=bank.labels,
-        )
-        if self.eval_first is not None and not (
-            2 <= self.eval_first[0] <= bank.n_classes and 1 <= self.eval_first[1] <= bank.n_exemplars
-        ):
-            raise ConfigError(
-                f"eval_first={self.eval_first}: expected (classes, exemplars) of those trained on, from "
-                f"(2, 1) to ({bank.n_classes}, {bank.n_exemplars}), or None for all."
-            )
-        if self.model.encoder == "conv":
-            bank.check_pictures()
         check_treatments(self)
+        task_of(self).check(self)
 
     def with_seed(self, seed: int) -> Config:
         """The same run with another init and data seed; evaluation sets keep theirs."""
@@ -250,38 +235,30 @@ class Config:
         return dataclasses.replace(self, seeds=seeds)
 
 
-OF_EXEMPLARS = ("bank", "sequences", "eval_first", "eval_exemplars")  # settings of that task alone
-
-
-_OF_EXEMPLARS = ("data", "relabel", "clamp_match", "clamp_layer", "clamp_copy")  # kinds of treatments
-
-
 def _check_of_other_task(config: Config) -> None:
-    """Raise where a run of another task than exemplars and labels has settings of theirs."""
+    """Raise where a config that names its task has settings of the task of configs that name none."""
     task = config.task
     assert task is not None
     default = {
         f.name: f.default_factory() if callable(f.default_factory) else f.default
         for f in dataclasses.fields(config)
-        if f.name in OF_EXEMPLARS
+        if f.name in OF_DEFAULT_TASK
     }
     for key, value in default.items():
         if getattr(config, key) != value:
             raise ConfigError(
-                f"{key} is a setting of exemplars and labels, but this run's task is {task.kind!r}: leave it out."
+                f"{key} is a setting of the task {DEFAULT!r}, but this run's task is {task.kind!r}: leave it out."
             )
     if config.model.encoder != "linear":
         raise ConfigError(
-            f"model.encoder={config.model.encoder!r} reads exemplars, but this run's task is "
+            f"model.encoder={config.model.encoder!r} is a setting of the task {DEFAULT!r}, but this run's task is "
             f"{task.kind!r}: leave it out."
         )
     for treatment in config.treatments:
-        if treatment.kind in _OF_EXEMPLARS or treatment.pattern == "forbid_previous":
+        if treatment.kind in TREATMENTS or treatment.pattern in PATTERNS:
             raise ConfigError(
-                f"treatment '{treatment}' is one of exemplars and labels, but this run's task is {task.kind!r}."
+                f"treatment '{treatment}' is one of the task {DEFAULT!r}, but this run's task is {task.kind!r}."
             )
-    check_treatments(config)
-    task.check(config)
 
 
 def _check_name(name: str) -> None:
@@ -309,7 +286,7 @@ def to_dict(config: Any) -> dict[str, Any]:
     task alone."""
     out = plain(config)
     if isinstance(config, Config):
-        for key in ("task",) if config.task is None else OF_EXEMPLARS:
+        for key in ("task",) if config.task is None else OF_DEFAULT_TASK:
             del out[key]
     return out
 

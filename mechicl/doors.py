@@ -1,4 +1,4 @@
-"""Registries that one's own code adds to: kinds of banks, measures, analyses, recipes.
+"""Registries to which your own code can add: kinds of banks, measures, analyses, recipes.
 
 A `Door` is a dictionary that a decorator fills, in a module of mechicl or of yours (docs/extending.md). It also keeps
 which module registered a name, so that a run can say what it needs (`plugins.py`). Nothing here imports anything heavy.
@@ -29,7 +29,7 @@ class Door(UserDict[str, T], Generic[T]):
         """
         Args:
             what: the noun for one entry in messages, as 'analysis'.
-            built_in: modules of mechicl that register entries, imported when somebody first looks.
+            built_in: modules of mechicl that register entries; they are imported at the first look-up.
         """
         self.what = what
         self._entries: dict[str, T] = {}
@@ -43,7 +43,7 @@ class Door(UserDict[str, T], Generic[T]):
         return self._entries
 
     def _load(self, until: str | None = None) -> None:
-        """Import what is built in, in its order, up to a module that is just being imported."""
+        """Import the built-in modules in their order, up to a module that is just being imported."""
         while self._awaited:
             module = self._awaited.pop(0)
             if module == until:
@@ -51,7 +51,7 @@ class Door(UserDict[str, T], Generic[T]):
             importlib.import_module(module)
 
     def add(self, name: str, entry: T, module: str) -> None:
-        """Register an entry. The same module may do so again, as a notebook's cell that is run twice.
+        """Register an entry. The same module may do so again, such as a notebook cell that runs twice.
 
         Raises:
             ConfigError: another module has registered this name.
@@ -71,7 +71,7 @@ class Door(UserDict[str, T], Generic[T]):
         """The entry of a name that a user gave.
 
         Raises:
-            ConfigError: there is none; which there are, and how to load one's own.
+            ConfigError: there is none; the message lists the names and says how to load your own.
         """
         if name not in self:
             raise ConfigError(f"no {self.what} named {name!r}; {known(name, self)}")
@@ -79,7 +79,7 @@ class Door(UserDict[str, T], Generic[T]):
 
 
 def known(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name: what there is, the nearest of it, and how to add one's own."""
+    """The end of a message about an unknown name: the known names, the most similar one, and how to add your own."""
     listed = list(names)
     close = difflib.get_close_matches(name, listed, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -96,7 +96,7 @@ def note(what: str, name: str, module: str | None = None) -> None:
 
 
 def home_of(what: str, name: str) -> str | None:
-    """The module that registered a name; None where nothing is known of it."""
+    """The module that registered a name; None if it is not known."""
     return _HOMES.get(f"{what} {name}")
 
 
@@ -106,7 +106,7 @@ def is_there(use: str) -> bool:
 
 
 def foreign(uses: Iterable[tuple[str, str]] | None = None) -> dict[str, list[str]]:
-    """Module -> what it registered, of all modules but mechicl's own.
+    """Module -> what it registered, for all modules except mechicl's own.
 
     Args:
         uses: only these (what, name); default: everything.

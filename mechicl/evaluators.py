@@ -72,7 +72,7 @@ def chance(name: str, batch: TaskBatch, n_outputs: int) -> dict[str, float]:
 
 
 def wanted_of(name: str, batch: TaskBatch, metrics: Metrics | None) -> tuple[str, ...]:
-    """Which metrics of an evaluator are asked for: these, those recorded in training, or (None) its primary one."""
+    """The metrics to compute for an evaluator: these, those recorded in training, or (None) its primary one."""
     if metrics is None:
         return (EVALUATORS[name].primary_metric,)
     return batch.recorded if metrics == "recorded" else tuple(metrics)

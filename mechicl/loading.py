@@ -1,7 +1,8 @@
-"""Plain data and text as settings, strictly: what is unknown or ill-typed is refused by name.
+"""Plain data and text as settings. Unknown keys and values of a wrong type are refused by name.
 
-The same walk over a dataclass's annotations checks what a file says (`from_dict`) and what Python builds
-(`check_types`, called first in every `__post_init__`), so that what can be constructed can be saved and opened.
+The same code checks a dataclass's fields against their annotations for files (`from_dict`) and for objects made in
+Python (`check_types`, called first in every `__post_init__`). So every config that can be constructed can be saved and
+opened.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LARGEST = 2**63 - 1  # whole numbers end up in int64
 
 
 class Options(dict[str, Any]):
-    """Settings of a plugin's own (options.py): a dict of plain data that is read only and, as a config must, hashes."""
+    """Settings of a plugin (options.py): a dict of plain data. It is read only and hashable, as a config must be."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(json.dumps(self, sort_keys=True))
@@ -40,8 +41,8 @@ class Options(dict[str, Any]):
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON-ready dict of a config; `from_dict` inverts it. Options that are empty are left out: a config without
-    them reads as it did before there were any."""
+    """A config as a plain dict, ready for JSON; `from_dict` is the inverse. Empty options are left out, so a config
+    without options has the same text as in versions without them."""
     return dataclasses.asdict(config, dict_factory=_without_empty_options)
 
 
@@ -68,14 +69,15 @@ def from_dict(cls: type, data: Any, where: str = "config") -> Any:
 
 
 def check_types(config: Any, where: str) -> None:
-    """Check every field of a frozen dataclass against its annotation, as `from_dict` does, and put what is
-    equal to it in its plain form: lists become tuples, whole numbers floats, numpy's numbers Python's.
+    """Check every field of a frozen dataclass against its annotation, as `from_dict` does. Equal values get their
+    plain form: lists become tuples, whole numbers become floats where floats are wanted, and numpy's numbers become
+    Python's.
 
     Args:
         where: what to call the dataclass in an error, as 'optim'.
 
     Raises:
-        ConfigError: the first field that cannot be, what was given and what is possible.
+        ConfigError: the first wrong field, what was given and what is possible.
     """
     hints = type_hints(type(config))
     for f in dataclasses.fields(config):
@@ -87,16 +89,16 @@ def check_types(config: Any, where: str) -> None:
 
 @functools.cache
 def type_hints(cls: type) -> dict[str, Any]:
-    """Field -> its annotation, resolved once: edits are built by the thousand."""
+    """Field -> its annotation. It is resolved only once, because thousands of edits are built."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
 def coerce(value: Any, hint: Any, where: str) -> Any:
-    """`value` in its plain form as an annotation `hint` wants it; `where` names it in an error.
+    """`value` in its plain form, as the annotation `hint` asks for; `where` names it in an error.
 
     Raises:
-        ConfigError: it cannot be that.
+        ConfigError: it does not fit the annotation.
     """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
@@ -127,14 +129,14 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
 
 
 def _options(value: Any, where: str) -> Options:
-    """What each of them may be, the plugin's own function says (options.py)."""
+    """The plugin's function says which values each of them may have (options.py)."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise ConfigError(f"{where}={value!r}: expected a table of settings.")
     return value if isinstance(value, Options) else Options(value)
 
 
 def _plain(value: Any, hint: type, where: str) -> Any:
-    """One int, float, bool or str: of exactly that type, so that JSON gives it back as it was."""
+    """One int, float, bool or str, of exactly that type, so that JSON returns the same value."""
     if type(value) is int and hint in (int, float):
         if abs(value) > _LARGEST:
             raise ConfigError(f"{where}: a number of {value.bit_length()} bits: expected at most {_LARGEST}.")
@@ -161,10 +163,10 @@ def at_most(where: str, config: Any, **bounds: float) -> None:
 
 
 def whole(name: str, value: Any, what: str = "a whole number") -> int:
-    """`value` as an int, where it is one: Python's, numpy's or torch's.
+    """`value` as an int, if it is one of Python, numpy or torch.
 
     Raises:
-        ConfigError: it is anything else, as "24000", 24000.0, None or True.
+        ConfigError: it is anything else, such as "24000", 24000.0, None or True.
     """
     try:
         if not isinstance(value, bool):
@@ -184,7 +186,7 @@ def parse_seeds(text: str) -> list[int]:
     """'0..4' or '0,3,7' -> a list of seeds.
 
     Raises:
-        ConfigError: neither form.
+        ConfigError: the text has neither form.
     """
     try:
         if ".." in text:

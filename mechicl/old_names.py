@@ -1,4 +1,4 @@
-"""Fields of a config that had another name once: files with the old ones keep opening."""
+"""Fields of a config that were renamed. Files with the old names still open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OLD_NAMES = {
 
 
 def present_names(cls: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A table of settings under the names of today.
+    """A table of settings under the present names.
 
     Raises:
         ConfigError: a field is given under both names.

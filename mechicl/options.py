@@ -5,8 +5,8 @@
 
     --set bank.options.turns=2
 
-Names and types are checked against the function's signature as strictly as the config's own fields are, and what is
-left out is recorded at its default, so that config.json says everything that decides the numbers.
+Names and types are checked against the function's signature as strictly as the config's own fields. Settings that are
+left out are recorded with their defaults, so config.json has everything that decides the numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def own_settings_of(function: Callable) -> dict[str, tuple[Any, Any]]:
     """Name -> (type, default) of a function's keyword-only parameters.
 
     Raises:
-        ConfigError: one has no type, no default, or a default that is not of the type.
+        ConfigError: a parameter has no type, no default, or a default of another type.
     """
     parameters = inspect.signature(function).parameters.values()
     own = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -40,10 +40,10 @@ def own_settings_of(function: Callable) -> dict[str, tuple[Any, Any]]:
 
 
 def filled(given: Mapping[str, Any], own: Mapping[str, tuple[Any, Any]], where: str) -> Options:
-    """The settings given, checked, and all others at their defaults.
+    """The given settings, checked, with the defaults of all others.
 
     Raises:
-        ConfigError: no such setting, or a value that it cannot have.
+        ConfigError: there is no such setting, or it cannot have this value.
     """
     for name in given:
         if name not in own:

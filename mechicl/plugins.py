@@ -1,7 +1,8 @@
-"""Modules of one's own that register banks, evaluators, measures, analyses or recipes: `--plugin MODULE`.
+"""Your own modules, which register banks, evaluators, measures, analyses or recipes: `--plugin MODULE`.
 
-A plugin is imported only where a user names it (or imports it in Python). A run records which modules registered what
-it uses, by name and without their code, and opening it never imports them: a run from a stranger stays safe to open.
+A plugin is imported only if a user names it (or imports it in Python). A run records the names of the modules that
+registered what it uses, without their code. Opening the run never imports them, so a run from a stranger is safe to
+open.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ _asked: dict[str, None] = {}  # what `load` was given, in order
 
 
 def load(names: Iterable[str]) -> None:
-    """Import modules by name; the current directory is looked in first, as `python -m` does.
+    """Import modules by name. Python looks in the current directory first, as with `python -m`.
 
     Raises:
-        ConfigError: no such module, or it fails as it is imported: where and why.
+        ConfigError: there is no such module, or its import fails; the message says where and why.
     """
     for name in names:
         if name.endswith(".py") or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
@@ -61,26 +62,28 @@ def asked() -> tuple[str, ...]:
 
 
 def for_workers() -> tuple[str, ...]:
-    """What another process of this work must import: plugins, and modules that registered something. A script's or
-    notebook's own names are not among them: a process that starts imports the script by itself."""
+    """What another process of this work must import: plugins, and modules that registered something. The names of a
+    script or notebook are not among them, because a new process imports the script by itself."""
     found = [name for name in doors.foreign() if name != "__main__" and _importable(name)]
     return tuple(dict.fromkeys([*_asked, *found]))
 
 
 def named(args: Sequence[str]) -> list[str]:
-    """The plugins that a command line names, before it is parsed: help lists what they register, too."""
+    """The plugins that a command line names. They are needed before it is parsed, because help lists what they
+    register."""
     given = [after for word, after in itertools.pairwise(args) if word == "--plugin"]
     return given + [word.partition("=")[2] for word in args if word.startswith("--plugin=")]
 
 
 def check(root: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise SeriesError unless all that a run uses is registered: nothing is imported on a run's word."""
+    """Raise SeriesError unless everything that a run uses is registered. Nothing is imported only because a run names
+    it."""
     if problem := _missing(manifest):
         raise SeriesError(f"{root}: {problem}")
 
 
 def _missing(manifest: Mapping[str, Any]) -> str | None:
-    """What a run needs that was not loaded, and how to load it; None where everything is there."""
+    """What a run needs that was not loaded, and how to load it; None if everything is there."""
     recorded = manifest.get("plugins", {})
     if not _well_formed(recorded):
         return f"manifest.json: plugins={recorded!r}: expected modules, each with a list of what the run uses of it."

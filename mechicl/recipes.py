@@ -295,7 +295,7 @@ def llama_tokens() -> Config:
     """Classes of neighbouring LLaMA-derived token embeddings, in about 3 minutes: needs `mechicl[tokens]`.
 
     Singh et al. 2023, section 4.3: 1,600 clusters of 10 tokens, label = class; here
-    in demo's model and schedule, on the table that the package `wordllama` ships (data/tokens.py).
+    in demo's model and schedule, on the table of the package `wordllama` (tasks/exemplar_label/banks/tokens.py).
     """
     config = demo()
     bank = BankConfig(

@@ -1,7 +1,7 @@
-"""Evaluators, one entry each: everything that is said of one stands here and nowhere else.
+"""Evaluators, one entry each. Everything about an evaluator is in its entry and nowhere else.
 
-What records, draws, tabulates or writes about evaluators goes over EVALUATORS, in its order, and asks an entry for
-what it needs; `register` adds one. Each task has its own (`tasks/*/evaluators.py`); `mechicl/evaluators.py` draws the
+Code that records, draws, tabulates or describes evaluators goes over EVALUATORS in its order and reads what it needs
+from each entry; `register` adds one. Each task has its own (`tasks/*/evaluators.py`); `mechicl/evaluators.py` draws the
 sets and scores them.
 """
 
@@ -46,11 +46,11 @@ class Evaluator:
     role: Literal["main", "more", "training"] = "main"
 
     def asked_of(self, config: Config) -> bool:
-        """Whether a run has it: one of its task, for which the question makes sense."""
+        """Whether a run has it: it is of the run's task, and its question makes sense for the run."""
         return self.task == kind_of(config) and self.applies(config)
 
     def lacking(self, config: Config) -> str:
-        """What a run lacks that has it not, in words."""
+        """In words, what a run lacks that does not have it."""
         kind = kind_of(config)
         return self.needs if self.task == kind else f"the task {self.task!r}, not {kind!r}"
 
@@ -82,7 +82,7 @@ EVALUATORS: Door[Evaluator] = Door(
 
 
 class Said(Mapping[str, str]):
-    """Evaluator -> one thing that its entry says, of all there are, those registered later included."""
+    """Evaluator -> one field of its entry, for all evaluators, also those registered later."""
 
     def __init__(self, of: Callable[[Evaluator], str]):
         self._of = of
@@ -118,7 +118,7 @@ def main(config: Config | None = None) -> list[str]:
 
 
 def main_in_context(config: Config) -> list[str]:
-    """Those of `main` whose right label stands in the context, where attention can find it."""
+    """Those of `main` whose right label is in the context, where attention can find it."""
     return [name for name in main(config) if EVALUATORS[name].answer_shown]
 
 
@@ -133,7 +133,7 @@ def on_page() -> list[str]:
 
 
 def leading(names: Collection[str]) -> str | None:
-    """Of these, the one whose phases are those of ICL: the first shown everywhere that only the context answers."""
+    """Of these, the evaluator whose phases count as those of ICL: the first in `main` that only the context answers."""
     return next((name for name in main() if name in names and EVALUATORS[name].favours == "context"), None)
 
 
@@ -151,6 +151,6 @@ def floor(config: Config) -> float:
 
 
 def looked_at(config: Config) -> str:
-    """The evaluator on whose sequences one looks first: that which leads, or the first that the run has."""
+    """The evaluator whose sequences are shown first: the leading one, or the first that the run has."""
     names = main(config)
     return leading(names) or names[0]

@@ -30,15 +30,14 @@ def evaluated_steps(config: Config) -> list[int]:
 
 
 def checkpoint_steps(config: Config) -> list[int]:
-    """Ascending steps whose weights are kept: all that are evaluated, or, with `keep='metrics'`,
-    the first and the last."""
+    """Ascending steps whose weights are kept: all evaluated steps, or with `keep='metrics'` the first and the last."""
     steps = evaluated_steps(config)
     return steps if config.keep == "all" else [steps[0], steps[-1]]
 
 
 def resume_steps(config: Config) -> set[int]:
-    """Steps at which a run writes down all that it needs to go on: the evaluated steps nearest
-    to `config.states` even divisions of the run, the last included."""
+    """Steps at which a run saves all that it needs to continue: the evaluated steps nearest to `config.states` equal
+    divisions of the run, with the last."""
     evaluated = np.array(evaluated_steps(config))
     targets = config.steps * np.arange(1, config.states + 1) / config.states
     nearest = np.abs(evaluated[None] - targets[:, None]).argmin(axis=1)
@@ -47,5 +46,5 @@ def resume_steps(config: Config) -> set[int]:
 
 def state_steps(config: Config) -> set[int]:
     """Steps whose full optimiser state is kept, to resume and densify from. With
-    `keep='metrics'` none is: each replaces the one before, and the run's end removes the last."""
+    `keep='metrics'` none is kept: each replaces the one before, and the end of the run removes the last."""
     return resume_steps(config) if config.keep == "all" else set()

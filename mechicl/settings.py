@@ -4,7 +4,7 @@
     model.mlp_layers = [1]             # a field that is a list
     bank.n_labels = "none"             # None, where a field may be that
 
-In a shell quotes are eaten, so a bare word is text: `--set optim.l2_form=decoupled`.
+A shell removes quotes, so a bare word is text: `--set optim.l2_form=decoupled`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from mechicl.config import OF_EXEMPLARS, Config, from_dict, to_dict
+from mechicl.config import OF_DEFAULT_TASK, Config, from_dict, to_dict
 from mechicl.errors import ConfigError
 from mechicl.loading import Options, type_hints
 from mechicl.old_names import OLD_NAMES
@@ -65,7 +65,7 @@ def flat(
         refused: names that are not set here, with what to do instead.
 
     Raises:
-        ConfigError: no such field, or one that is refused; the nearest that there is.
+        ConfigError: there is no such field, or it is refused; the message has the most similar name.
     """
     out: dict[str, Any] = {}
     for key, value in table.items():
@@ -88,15 +88,15 @@ def flat(
 
 
 def changed(base: Config, values: Mapping[str, Any], where: str) -> Config:
-    """The base with dotted fields replaced, all at once, since they are checked against one another.
+    """The base with dotted fields replaced, all at once, because they are checked against one another.
 
     Raises:
-        ConfigError: such a run cannot be, and why.
+        ConfigError: such a run is impossible; the message says why.
     """
     data = to_dict(base)
     asked = [value for name, value in values.items() if name.partition(".")[0] == "task"]
     if base.task is None and asked not in ([], ["none"]):
-        for key in OF_EXEMPLARS:  # another task, which has none of these
+        for key in OF_DEFAULT_TASK:  # another task, which has none of these
             data.pop(key)
     for name, value in values.items():
         *path, leaf = name.split(".")
@@ -114,7 +114,7 @@ def changed(base: Config, values: Mapping[str, Any], where: str) -> Config:
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
-    """What `--set NAME=VALUE` says, by dotted name. Values are TOML; a bare word is text.
+    """The values of `--set NAME=VALUE`, by dotted name. Values are TOML; a bare word is text.
 
     Raises:
         ConfigError: no such field, no value, or a field twice.
@@ -182,7 +182,7 @@ def named(values: Mapping[str, Any], among: Mapping[str, Collection[Any]] | None
     """Settings as a part of a folder's name, 'dim-16_n_layers-3'; '' where there are none.
 
     Args:
-        among: of each field all values from which its own must differ.
+        among: for each field, all values that the name must distinguish.
     """
     lists = among or {}
     name = "_".join(f"{shortest(k)}-{label(v, lists.get(k, [v]))}" for k, v in values.items())
@@ -198,7 +198,7 @@ def shortest(name: str) -> str:
 
 
 def label(value: Any, among: Collection[Any]) -> str:
-    """A value in a folder's name: what it says, short, and other than that of every other value of `among`."""
+    """A value in a folder's name: short, and different from the text of every other value of `among`."""
     text = _said(value)
     if len(text) > _LONGEST or not text or any(_said(x) == text and not _same(x, value) for x in among):
         text = f"{text[: _LONGEST - 7].rstrip('-_.')}-{_digest(value)}".lstrip("-")
@@ -214,7 +214,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _said(value: Any) -> str:
-    """A value in letters that any folder may have; lists and tables by what they hold, '0-1', 'relabel-every-500'."""
+    """A value in characters that any folder's name may have; lists and tables by their contents, '0-1',
+    'relabel-every-500'."""
     if isinstance(value, dict):
         return "-".join(_said(v) if k == "kind" else f"{k}-{_said(v)}" for k, v in value.items())
     if isinstance(value, list):

@@ -1,7 +1,8 @@
-"""Every interval, test and correction: over sequences, over seeds, over many comparisons.
+"""All intervals, tests and corrections: over sequences, over seeds, over many comparisons.
 
-Those over sequences are written out, since every evaluation in training makes them: bounds of proportions as
-statsmodels has them, to the last bit but one. The others are scipy's, imported when they are asked for.
+Intervals over sequences are written out here, because every evaluation in training makes them. Their bounds of
+proportions equal those of statsmodels except for the last bit. The others are scipy's, which is imported when it is
+needed.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def paired_interval(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean of after - before over the last axis, the same sequences in both, and its 95% interval.
 
-    Of accuracies (bool) it is Agresti and Min's (2005): half a sequence is added to each way two answers can
-    fall, so that a change that met none of n sequences does not look certain to be 0. Of all other metrics, the
-    normal one.
+    For accuracies (bool) it is Agresti and Min's (2005). It adds half a sequence to each of the four cases right or
+    wrong, before and after. So a change that occurred in none of n sequences does not count as certainly 0. For all
+    other metrics it is the normal interval.
     """
     x, y = np.asarray(before), np.asarray(after)
     if metric not in _ACCURACIES:
@@ -71,7 +72,7 @@ def t_interval(values: Sequence[float] | np.ndarray, axis: int = -1) -> tuple[np
 
 
 def t_test(differences: Sequence[float] | np.ndarray) -> float:
-    """The paired t-test's p, two-sided; where all differences are equal, 1 if they are 0 and else 0."""
+    """The two-sided p of the paired t-test. If all differences are equal, it is 1 if they are 0, else 0."""
     from scipy import stats
 
     x = np.asarray(differences, dtype=np.float64)
@@ -82,9 +83,9 @@ def t_test(differences: Sequence[float] | np.ndarray) -> float:
 def median_interval(
     values: Sequence[float] | pd.Series | np.ndarray, level: float = LEVEL
 ) -> tuple[float, float, float]:
-    """The median and its exact interval, from the sign test: two of the ordered values. Values may be infinite. With
-    fewer than five there is no interval of LEVEL, and both ends are NaN; with five it goes from the lowest to the
-    highest."""
+    """The median and its exact interval, from the sign test. Its ends are two of the ordered values. Values may be
+    infinite. With fewer than five values there is no interval of LEVEL, and both ends are NaN. With five it goes from
+    the lowest to the highest."""
     from scipy import stats
 
     x = np.asarray(values, float)
@@ -101,14 +102,14 @@ def share_interval(count: int, of: int, level: float = LEVEL) -> tuple[float, fl
 
 
 def several(count: int) -> float:
-    """How many times as wide a 95% interval is, so that `count` of them hold together with 95% (Bonferroni)."""
+    """The factor by which 95% intervals must be wider so that `count` of them hold together with 95% (Bonferroni)."""
     from scipy import stats
 
     return float(stats.norm.ppf(1 - 0.025 / max(1, count)) / stats.norm.ppf(0.975))
 
 
 def holm(p: list[float]) -> np.ndarray:
-    """p-values corrected for their number, Holm's step-down; NaN stay NaN and do not count."""
+    """p-values corrected for their number by Holm's step-down method. NaN stays NaN and does not count."""
     values = np.asarray(p, float)
     out = np.full(len(values), np.nan)
     order = [i for i in np.argsort(values, kind="stable") if not np.isnan(values[i])]

@@ -1,4 +1,4 @@
-"""What the modules of a package say of themselves, read from their text: listing them must not import torch.
+"""What modules of a package register, read from their source text, because listing it must not import torch.
 
 A decorator that registers something in a built-in module gives what a list needs as literals, so that the list is known
 before the module is imported. Plugins need not: they are imported when they are named.
@@ -33,7 +33,7 @@ def decorated(folder: Path, decorator: str) -> Iterator[tuple[str, str, dict[str
 
 
 def exported(folder: Path) -> dict[str, str]:
-    """Name -> module of everything in the modules' `__all__`."""
+    """Name -> module, for everything in the modules' `__all__`."""
     out = {}
     for module, body in _bodies(folder).items():
         for node in body:

@@ -79,6 +79,19 @@ def accounts(draws: int = 200) -> None:
 
 
 @app.command
+def mechanism(runs: Runs) -> None:
+    """The mechanism of finished runs of figure-1b, as Singh et al. 2025 measured theirs: mechanism-2025.csv.
+
+    Args:
+        runs: finished runs of the sweep figure-1b, with their weights.
+    """
+    from research.mechanism_2025 import collect
+
+    found = collect(_some(runs))
+    print(found.groupby(["seed", "part"]).size().to_string())
+
+
+@app.command
 def geometry(data: Path, sweeps: Path = Path("research/sweeps")) -> None:
     """How easy each strategy's task is on the banks of the sweeps over data: research/tables/geometry.parquet.
 

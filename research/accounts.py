@@ -3,12 +3,12 @@
     python -m research accounts
 
 Each account (research/theories) is fitted to the untreated curves twice: 'joint', all seeds together, each with its
-own start of the flow and everything else shared, and 'alone', each seed by itself, which says how far the verdict
-hangs on that. The other conditions of research/sweeps/competition.toml are then predicted for the same seed with
-nothing refitted: a condition changes only what the account says it offers (research/theories/training.py). These rules
-were committed before any of those runs existed. Two yardsticks: 'control' predicts the seed's own
-untreated curve unchanged; 'other seeds' predicts the mean of the other seeds' curves under that condition, which
-no account can know, and so shows what is noise between seeds.
+own start of the flow and everything else shared, and 'alone', each seed by itself, which shows how much the verdict
+depends on this choice. Then the other conditions of research/sweeps/competition.toml are predicted for the same seed
+without a new fit: a condition changes only what it offers to the account (research/theories/training.py). These rules
+were committed before any of those runs existed. There are two yardsticks. 'control' predicts the seed's own untreated
+curve. 'other seeds' predicts the mean of the other seeds' curves under that condition; no account can know it, so it
+shows how much seeds differ.
 
 Writes accounts.parquet: account, fitted, condition, seed, kind, evaluator, name, value, where kind is parameter, fit
 (rmse, agree, refined), rmse, octaves or present (research/theories/score.py). Yardsticks have fitted ''.
@@ -55,7 +55,7 @@ def fit_all(measured: Runs, draws: int = 200, refined: int = 3) -> Fits:
 
 
 def predictions(measured: Runs, fits: Fits, condition: str, seed: int) -> dict[tuple[str, str], dict]:
-    """What each account and yardstick says of one run: (name, fitted) -> evaluator -> accuracy on the grid."""
+    """What each account and yardstick predicts for one run: (name, fitted) -> evaluator -> accuracy on the grid."""
     out = {
         key: predict(f.account, f.parameters[seed], CONDITIONS[condition], GRID)
         for key, f in fits.items()
@@ -116,7 +116,7 @@ def held_out(table: pd.DataFrame, fitted: str = "joint") -> pd.DataFrame:
 
 
 def comparison(table: pd.DataFrame, other: str = CONTROL, fitted: str = "joint") -> pd.DataFrame:
-    """Each account's held-out RMSE less another's, paired by seed: mean and 95% t-interval over seeds."""
+    """Each account's held-out RMSE minus another's, paired by seed: mean and 95% t-interval over seeds."""
     means = held_out(table, fitted)
     rows = {a: over_seeds((means[a] - means[other]).tolist()) for a in means.columns if a not in (other, OTHERS)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "mean", "ci_low", "ci_high", "low", "high"])
@@ -132,7 +132,7 @@ def phase_summary(table: pd.DataFrame, fitted: str = "joint") -> pd.DataFrame:
 
 
 def fit_and_score(draws: int = 200) -> pd.DataFrame:
-    """Fit the tables' untreated curves, score everything else, write `tables/accounts.parquet`.
+    """Fit the untreated curves of the tables, score all other conditions, write `tables/accounts.parquet`.
 
     Args:
         draws: random starts scored per seed and account.
@@ -155,7 +155,7 @@ def as_text(table: pd.DataFrame) -> str:
         lines += [summary(table, fitted).to_string(float_format="{:.3f}".format)]
         for other in (CONTROL, COOPETITION.name):
             if len(held_out(table, fitted)):
-                lines += [f"\nheld-out RMSE less that of {other}, paired by seed"]
+                lines += [f"\nheld-out RMSE minus that of {other}, paired by seed"]
                 lines += [comparison(table, other, fitted).to_string(float_format="{:.3f}".format)]
         lines += ["\nphases", phase_summary(table, fitted).to_string(float_format="{:.2f}".format)]
     return "\n".join(lines)

@@ -1,5 +1,5 @@
-"""Choices that were made with results in view, each with what the other choice would have said. They are on the page,
-so that a reader can undo them."""
+"""Choices that were made when the results were known, each with the status that the other choice would have given.
+They are on the page, so that a reader can undo them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def level(found: dict[str, Claim]) -> str:
 
 
 def _one(key: str, keys: tuple[str, ...]) -> Choice:
-    """Claims that were one before, and are counted apart now."""
+    """Claims that were one claim before and are counted separately now."""
     return Choice(
         (key, *keys),
         "counted apart",
@@ -92,7 +92,7 @@ def _formed_only(runs: Runs) -> list[Part]:
 
 
 def _fall(runs: Runs) -> list[Part]:
-    """The skew's part of claim 3, by how far ICL falls."""
+    """The part of claim 3 about skew, judged by how far ICL falls."""
     less = runs.of("zipf_zipf-1", "icl", "fall") - runs.of("demo", "icl", "fall")
     return [effect("ICL's fall", less.dropna(), below=-SMALLEST)]
 

@@ -1,7 +1,7 @@
 """The table of analyses/circuits over seeds: `python -m research circuits NAME RUN [RUN ...]`.
 
-HOSTS checkpoints of each run are measured; kept are all numbers but, of single heads' subspaces, every
-fourth checkpoint. A minute or less per run of the demo recipe, on one quiet thread.
+HOSTS checkpoints of each run are measured. All numbers are kept, except that subspaces of single heads are kept for
+every fourth checkpoint only. A run of the demo recipe takes a minute or less on one thread of a quiet machine.
 """
 
 from collections.abc import Sequence
@@ -49,10 +49,10 @@ def compact(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def collect(name: str, roots: Sequence[Path]) -> pd.DataFrame:
-    """Write `tables/NAME.parquet` of these runs; prints what was found in each.
+    """Write `tables/NAME.parquet` of these runs and print what was found in each.
 
     Raises:
-        SeriesError: a run cannot be read, or kept no weights.
+        SeriesError: a run cannot be read, or has no weights.
     """
     parts = []
     for root in roots:

@@ -1,4 +1,4 @@
-"""A claim: what was said, what was run, what came out, part by part, and its status."""
+"""A claim: the statement, its runs, the result of each part, and its status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Claim:
     says: the claim and its source. ran: recipe, seeds, sequences. rule: how the parts follow from the data. parts: each
     with its effect, interval, n and status. text: paragraphs and tables in Markdown. reason: why the setting is not the
     claim's, or how far the runs are; its status is then `instead`, and the parts are shown as a description. awaited:
-    what will bring a status that is still to come. front: paragraphs and tables that the page itself shows, too.
+    which commands will bring a status that is still missing. front: paragraphs and tables that the page itself shows,
+    too.
     """
 
     key: str
@@ -52,7 +53,7 @@ class Claim:
 
 
 def not_run(key: str, title: str, says: str, command: str) -> Claim:
-    """A claim whose table does not exist: said so, never left out."""
+    """A claim whose table does not exist. The page says so and does not leave it out."""
     return Claim(key, title, says, "-", "-", (), command)
 
 

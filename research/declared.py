@@ -1,9 +1,9 @@
-"""Which rules stood before the data, for each claim: read off `git log` of research/ and its tables.
+"""Which rules were written before the data, for each claim, according to `git log` of research/ and its tables.
 
 The form in which claims are judged now (exact intervals over all seeds, research/verdicts.py) was written on 26
-November 2026 with every table but those of Figure 1b in view. So no older claim can have a plain 'yes': 'partly' means
-that an earlier rule for it had been committed before its table; 'no' that it had not, or that its setting was chosen
-for what it shows. `earlier` is the verdict by that rule.
+November 2026, when every table except those of Figure 1b was known. So no older claim can have a plain 'yes'. 'partly'
+means that an earlier rule for it had been committed before its table. 'no' means that it had not, or that its setting
+was chosen for what it shows. `earlier` is the verdict by the earlier rule.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Declared:
-    """before: whether the rule was written before its runs. why: commits and days. earlier: the verdict of old."""
+    """before: whether the rule was written before its runs. why: commits and days. earlier: the verdict by the earlier
+    rule."""
 
     before: Literal["yes", "partly", "no"]
     why: str
@@ -31,7 +32,7 @@ DECLARED = {
     ),
     "0.2": Declared("no", "`demo` was found by looking for this shape, and its seeds had been seen", "reproduced"),
     "0.3": Declared(
-        "partly", "rule 24 Nov 20:17, table 22:56, but it goes on with a run that had been seen to 20M", "partly"
+        "partly", "rule 24 Nov 20:17, table 22:56, but it continues a run that had been seen to 20M", "partly"
     ),
     "0.4": Declared("partly", "first rule 25 Nov 16:01, table 17:01" + _AFTER, "not reproduced"),
     "0.5": Declared(

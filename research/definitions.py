@@ -1,4 +1,4 @@
-"""One rule for all claims: when ICL formed, faded or stayed in a run; and what another choice of its bounds changes.
+"""One rule for all claims: when ICL formed, faded or stayed in a run. Also the other bounds that are compared with it.
 
     formed       ICL's highest accuracy is `icl` or more, and Flip's highest is `flip` or more
     half-decay   the first time after its highest value at which a curve falls half-way back to chance
@@ -42,7 +42,7 @@ OTHERS = (
 
 
 def regime(highest: pd.Series, half_decay: pd.Series, rule: Formed = FORMED) -> str:
-    """What became of ICL in one run. Both are indexed by evaluator, with 'icl' and 'flip'; a half-decay that does not
+    """What happened to ICL in one run. Both are indexed by evaluator, with 'icl' and 'flip'; a half-decay that does not
     exist is NaN."""
     if not (highest["icl"] >= rule.icl and highest["flip"] >= rule.flip):
         return "never"

@@ -1,5 +1,5 @@
-"""What a condition changes against another, over seeds: paired differences, their intervals, and p-values corrected
-for how many were compared."""
+"""What differs between two conditions, over seeds: paired differences, their intervals, and p-values corrected for the
+number of comparisons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEVELS = {
 
 
 def effects(found: pd.DataFrame, base: str, asked: Iterable[Key]) -> Effects:
-    """Each of `asked` minus the same of the condition `base`, paired by seed; those with a side that was not run are
+    """Each of `asked` minus the same of the condition `base`, paired by seed. Those for which one side was not run are
     left out. found: phases of the runs. p-values are Holm's, over all that is asked."""
     found = found.set_index(["condition", "evaluator", "seed"]).sort_index()
     pairs = {}
@@ -45,7 +45,7 @@ def compare(pairs: dict[Key, list[pd.Series]]) -> Effects:
 
 def against(phases: pd.DataFrame, base: str, names: dict[str, str]) -> list[str]:
     """A table of what every condition changes in ICL's and Flip's highest value and end, and how to read it.
-    phases: of the runs. names: condition -> title. Nothing where `base`, or all else, was not run."""
+    phases: of the runs. names: condition -> title. It is empty if `base`, or all other conditions, were not run."""
     others = [name for name in names if name != base]
     found = effects(phases, base, [(name, *level) for name in others for level in LEVELS])
     rows = []
@@ -56,8 +56,8 @@ def against(phases: pd.DataFrame, base: str, names: dict[str, str]) -> list[str]
     if not rows:
         return []
     note = (
-        f"Against {names[base]}: mean difference, paired by seed (weights and data are drawn alike where their "
-        "shapes are), with its 95% t-interval; bold: p below .05 after correction for all "
+        f"Difference to {names[base]}: the mean, paired by seed, with its 95% t-interval. Paired runs draw the same "
+        "weights and data where these have the same shapes. Bold: p below .05 after correction for all "
         f"{len(found)} comparisons of this table (Holm)."
     )
     return [note, table(["", *LEVELS.values()], rows)]

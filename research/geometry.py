@@ -1,12 +1,12 @@
-"""What a bank alone says about how easy each strategy's task is, without any model.
+"""How easy each strategy's task is on a bank, without any model.
 
     match      of one drawing of each of two classes, the nearer is of the query's class: ICL's task
     recall     of all class means, the nearest to a drawing is its own: in-weights learning's task, were it finished
     crowding   cosine between a class's mean and the nearest other class's, mean over classes: how alike two answers'
                inputs are at the worst, and so how slowly in-weights answers can be told apart by gradient descent
 
-The rules behind `match` and `recall` are not the best possible, as they do not weigh each drawing's own noise, but near
-it for round classes of one size.
+The rules behind `match` and `recall` are not the best possible, because they do not weigh each drawing's own noise.
+For round classes of one size they are nearly the best.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ SWEEPS = {
 
 
 def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
-    """One row per condition and seed of SWEEPS, in `tables/geometry.parquet`; of banks that the table has already, as
-    it has them. data: the folder of drawings, for the conditions that need one."""
+    """One row per condition and seed of SWEEPS, in `tables/geometry.parquet`. Banks that the table has already keep
+    their rows. data: the folder of drawings, for the conditions that need one."""
     before, rows = tables.read("geometry"), []
     known = {} if before is None else {row["bank"]: row for row in before.to_dict("records")}
     asked = [

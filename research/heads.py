@@ -1,5 +1,5 @@
-"""Take a seed's own ICL heads out *during* training: which heads they are differs from seed to seed, so
-the runs cannot be a sweep's grid.
+"""Ablate a seed's own ICL heads *during* training. Each seed has other ICL heads, so the runs cannot be the grid of a
+sweep.
 
     python -m research heads checkpoints/demo-s0 checkpoints/demo-s1 ... --out checkpoints/heads
 
@@ -29,7 +29,7 @@ Heads = tuple[tuple[int, int], ...]
 
 
 def conditions(series: Series) -> Iterator[Config]:
-    """The treated configs of one seed; none where Flip never rose, for there are no ICL heads then."""
+    """The treated configs of one seed; none if Flip never rose, because then there are no ICL heads."""
     peak = series_phases(series)["flip"].peak
     if peak is None:
         return

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mechicl.system.files import write_atomic
-from research import choices, experiments, plots, tidy
+from research import choices, experiments, mechanism_2025_page, plots, tidy
 from research.claim import Claim, table
 from research.declared import DECLARED
 from research.verdicts import Part
@@ -52,6 +52,9 @@ def build(docs: Path = DOCS) -> list[Path]:
     pages |= {folder / f"{name}.md": appendix(name, found) for name in APPENDICES}
     pages |= {folder / "claims.csv": tidy.claims(found.values()), folder / "runs.csv": tidy.runs()}
     figures = {folder / f"{name}.svg": figure for claim in found.values() for name, figure in claim.figures.items()}
+    if (measured := mechanism_2025_page.read()) is not None:
+        pages[folder / mechanism_2025_page.PAGE] = mechanism_2025_page.page(measured)
+        figures[folder / f"{mechanism_2025_page.FIGURE}.svg"] = mechanism_2025_page.figure(measured)
     for path, text in pages.items():
         write_atomic(path, text.encode())
     for path, figure in figures.items():

@@ -33,10 +33,10 @@ def phase(data: pd.DataFrame) -> tuple[list[str], dict[str, Figure]]:
     ]
     note = (
         f"How easy each strategy's task is, without a model ({geometry.seed.nunique()} banks x "
-        f"{geometry.n.iloc[0]:,} queries, research/geometry.py): *match*, of one drawing of each of two classes "
-        "the nearer is of the query's class; *recall*, of all class means the nearest is; *crowding*, the cosine "
-        "between a class's mean and the nearest other's. The right panel has every sweep over data; crowding was "
-        "chosen after most of these runs were seen."
+        f"{geometry.n.iloc[0]:,} queries, research/geometry.py). *match*: of one drawing of each of two classes, how "
+        "often the nearer one is of the query's class. *recall*: how often the nearest of all class means is that "
+        "of the query's class. *crowding*: the cosine between a class's mean and the nearest other class's mean. "
+        "The right panel has every sweep over data. Crowding was chosen after most of these runs were seen."
     )
     others = {name: tables.read(name) for name in MARKERS if name != "dimension"}
     shown = {"dimension": data} | {name: table for name, table in others.items() if table is not None}
@@ -45,8 +45,8 @@ def phase(data: pd.DataFrame) -> tuple[list[str], dict[str, Figure]]:
 
 
 def formed(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> pd.DataFrame:
-    """Columns sweep, condition, match, recall, crowding and formed, whether ICL did in most of a condition's complete
-    runs: a row for each condition, of those with the same banks the first."""
+    """Columns sweep, condition, match, recall, crowding and formed, whether ICL formed in most of a condition's
+    complete runs. There is a row for each condition; of conditions with the same banks only the first counts."""
     rows = []
     for sweep, data in sweeps.items():
         kinds = regimes(data)

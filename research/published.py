@@ -10,10 +10,9 @@ POINT_OF_RISE, POINT_OF_FADE = 4.0e6, 1.5e7
 PEAKS = {"icl": (0.89, 7.8e6), "flip": (0.71, 4.3e6)}
 SCALE = (
     "The authors feed raw network features, of norm 25 to 45. The inputs of these runs were scaled to norm 1. An "
-    "exemplar's embedding then starts at a norm of 8 / sqrt(dimension), which is .35 with 512 features and 2.3 "
-    "with 12, where theirs starts at about 10; positions have .8. At a constant rate of 1e-5 no weight moves "
-    "fast enough to make that up. So these runs cannot say whether Figure 1b holds. They show what happens at "
-    "another scale."
+    "exemplar's embedding then starts at a norm of 8 / sqrt(dimension). This is .35 with 512 features and 2.3 with "
+    "12; theirs starts at about 10. Positions start at .8. At a constant rate of 1e-5 no weight moves fast enough to "
+    "make up for that. So these runs cannot say whether Figure 1b holds. They show what happens at another scale."
 )
 
 

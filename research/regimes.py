@@ -1,4 +1,4 @@
-"""What became of ICL, counted over the seeds of a condition (research/definitions.py has the rule)."""
+"""What happened to ICL, counted over the seeds of a condition (research/definitions.py has the rule)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Runs:
         return condition in set(self.phases.condition)
 
     def of(self, condition: str, evaluator: str, quantity: str) -> pd.Series:
-        """By seed; empty where the condition was not run. quantity: of `phases`, or 'fall' (highest less end)."""
+        """By seed; empty where the condition was not run. quantity: of `phases`, or 'fall' (highest minus end)."""
         if (condition, evaluator) not in self._values.index:
             return pd.Series(dtype=float)
         rows = self._values.loc[(condition, evaluator)]
@@ -47,7 +47,7 @@ class Runs:
         return self.of(condition, evaluator, quantity).fillna(np.inf)
 
     def minus(self, condition: str, base: str, evaluator: str, quantity: str) -> pd.Series:
-        """By seed, of those that both conditions have: the one less the other; of times, log2 of their ratio."""
+        """By seed, of those that both conditions have: the first minus the second; of times, log2 of their ratio."""
         if quantity in ("onset", "peak", "half_decay"):
             a, b = (np.log2(self.times(c, evaluator, quantity)) for c in (condition, base))
         else:
@@ -55,7 +55,7 @@ class Runs:
         return (a - b).dropna()
 
     def regimes(self, condition: str) -> pd.Series:
-        """What became of ICL, by seed."""
+        """What happened to ICL, by seed."""
         return self.kinds[self.kinds.index.get_level_values(0) == condition].droplevel(0)
 
     def formed(self, *conditions: str) -> list[bool] | None:

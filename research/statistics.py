@@ -3,7 +3,7 @@
 The unit is the seed. A treated run shares with its untreated twin the initial weights, the
 bank and the stream of sequences, so effects are paired differences. Claims are judged by exact intervals (of a median,
 of a share), which assume no shape: outcomes over seeds are often of two kinds, ICL formed or not. Tables of many
-comparisons have Student's t-intervals and p-values corrected for their number (Holm); no verdict hangs on them.
+comparisons have Student's t-intervals and p-values corrected for their number (Holm); no verdict uses them.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _COLUMNS = ["condition", "seed", "complete", "step", "sequences", "evaluator", "
 
 
 def read(name: str) -> pd.DataFrame | None:
-    """The table of an experiment; None where it has not been run."""
+    """The table of an experiment; None if it was not run."""
     path = TABLES / f"{name}.parquet"
     return pd.read_parquet(path) if path.exists() else None
 

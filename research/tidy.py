@@ -1,5 +1,5 @@
-"""What is too long for a page: every claim's parts and every run's phases as CSV; and what the bounds of 'formed'
-change."""
+"""What is too long for a page, as CSV: all parts of claims and the phases of all runs. Also what other bounds of
+'formed' change."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _every() -> dict[str, pd.DataFrame]:
 
 
 def runs() -> str:
-    """A row for every complete run: what became of ICL, and each evaluator's phases; times in sequences."""
+    """A row for every complete run: what happened to ICL, and each evaluator's phases; times in sequences."""
     parts = []
     for name, found in _every().items():
         found = found[found.evaluator.isin(EVALUATORS)]
@@ -74,7 +74,7 @@ def runs() -> str:
 
 
 def _statuses(counted: dict[str, Runs], rule: Formed) -> dict[str, Status]:
-    """Of the claims that hang on when ICL counts as formed. counted: the runs of each, by its table."""
+    """The statuses of the claims that depend on when ICL counts as formed. counted: the runs of each, by its table."""
     by = {name: runs.under(rule) for name, runs in counted.items()}
     mine = [dose for dose in doses.DOSES if dose.sweep in by]
     found: dict[str, Status] = {dose.key: together(dose.parts(by[dose.sweep])) for dose in mine}
@@ -86,7 +86,7 @@ def _statuses(counted: dict[str, Runs], rule: Formed) -> dict[str, Status]:
 
 
 def sensitivity() -> str:
-    """Markdown: what becomes of all runs, and which claims change, with other bounds of 'formed'."""
+    """Markdown: how many runs formed, faded or stayed, and which claims change, with other bounds of 'formed'."""
     every = _every()
     counted = {dose.sweep: found[1] for dose in doses.DOSES if (found := dose.runs()) is not None}
     counted |= {name: Runs(data) for name in transience.RECIPES if (data := tables.read(name)) is not None}

@@ -1,4 +1,4 @@
-"""What the texts cite can be found: every anchor of docs/references.md that is named is there, and so is every term."""
+"""What the texts name can be found: anchors of docs/references.md, terms of the glossary, files of the repository."""
 
 import re
 from pathlib import Path
@@ -13,6 +13,7 @@ from mechicl.interventions import BASELINES
 from mechicl.measures.attention import NAMED
 from mechicl.registry import EVALUATORS
 from mechicl.treatments import Treatment
+from research import verdicts
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("mechicl", "analyses", "research", "docs", "tests", "examples", "benchmarks", "README.md", "CONTRIBUTING.md")
@@ -47,6 +48,41 @@ def test_every_anchor_that_is_cited_exists(page):
     assert not {(name, anchor) for name, anchor in cited if anchor not in there}
 
 
+def test_every_paper_that_a_text_cites_is_in_the_references():
+    """By its number at arXiv, or as 'Author et al. year' and 'Author & Author year'."""
+    papers = set(re.findall(r"^### (.+)$", REFERENCES, flags=re.M))
+    sources = (REFERENCES + " ".join(papers)).casefold()
+    for path in TEXTS:
+        if path.parts[len(ROOT.parts)] == "tests":
+            continue
+        text = path.read_text(encoding="utf-8")
+        for number in re.findall(r"(?<![\d.,-])[12]\d(?:0[1-9]|1[0-2])\.\d{5}(?!\d)", text):
+            assert number in REFERENCES, f"{path}: {number}"
+        for authors, year in re.findall(r"\b([A-Z][a-z]+(?: et al\.| & [A-Z][a-z]+)),? \(?((?:19|20)\d\d)\b", text):
+            cited = f"{authors} {year}".casefold()
+            assert cited in sources or cited.replace(" & ", "-").replace(" ", "-") in sources, f"{path}: {cited}"
+
+
+def files_named(text: str) -> set[str]:
+    """Names of files of code and of pages, without examples such as my_bank.py, PAGE.md or URLs."""
+    found = re.findall(r"(?<![\w./:-])((?:\.\./)*(?:[\w-]+/)*[\w-]+\.(?:py|md))\b", text)
+    return {name for name in found if not Path(name).stem.isupper() and not Path(name).stem.startswith("my_")}
+
+
+def test_files_named_finds_what_a_text_names():
+    text = "(`engine/ops.py`, heads.py) [here](../a-page.md#x), my_bank.py, docs/PAGE.md, http://x.org/read.md, b.py2"
+    assert files_named(text) == {"engine/ops.py", "heads.py", "../a-page.md"}
+
+
+@pytest.mark.parametrize("path", [p for p in TEXTS if p.parts[len(ROOT.parts)] != "tests"], ids=lambda p: p.name)
+def test_every_file_that_a_text_names_exists(path):
+    """From the root, mechicl/, docs/ or docs/findings/, or from the folder of the text or one above it."""
+    above = [folder for folder in path.parents if folder.is_relative_to(ROOT)]
+    places = [*above, *(ROOT / room for room in ("mechicl", "docs", "docs/findings", "examples"))]
+    named = files_named(path.read_text(encoding="utf-8"))
+    assert not {name for name in named if not any((place / name).is_file() for place in places)}
+
+
 def test_no_text_cites_what_users_do_not_have():
     for path in TEXTS:
         found = re.search(r"science\.md|\(science[:;]|; science[:;]", path.read_text(encoding="utf-8"))
@@ -76,6 +112,11 @@ def test_every_evaluator_score_and_kind_is_in_the_glossary():
     assert "graft" in kinds
     for kind in kinds:
         assert f"`{kind}`" in GLOSSARY, kind
+
+
+def test_every_status_of_a_claim_is_in_the_glossary():
+    for status in get_args(verdicts.Status):
+        assert f"**{status}**" in GLOSSARY, status
 
 
 def test_the_citation_file_has_what_its_schema_asks_for():

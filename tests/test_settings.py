@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mechicl import recipes
-from mechicl.config import OF_EXEMPLARS, Config, SequenceConfig, Treatment
+from mechicl.config import OF_DEFAULT_TASK, Config, SequenceConfig, Treatment
 from mechicl.errors import ConfigError
 from mechicl.settings import as_lines, assignments, changed, flat, known, label, named
 from mechicl.tasks.markov import Markov
@@ -30,7 +30,7 @@ def test_what_is_shown_is_the_whole_config(config):
     want = list(known())
     if config.task is not None:  # those of exemplars and labels are none of its
         own = [f"task.{field.name}" for field in dataclasses.fields(config.task)]
-        want = [name for name in want if name.partition(".")[0] not in OF_EXEMPLARS]
+        want = [name for name in want if name.partition(".")[0] not in OF_DEFAULT_TASK]
         want[want.index("task") : want.index("task") + 1] = own
     assert [line.split(" = ")[0] for line in lines] == want
     other = recipes.demo() if config.name != "demo" else recipes.iwl()

@@ -22,7 +22,7 @@ HOSTS = 12  # checkpoints at which each thing is measured, unless told
     "circuits", question=QUESTION, needs=("icl", "flip", "ciwl", "iwl"), place=5, reported=False
 )  # it takes longer than all the others together
 def run(series: Series, progress: bool = True, hosts: int = HOSTS) -> Findings:
-    """Heads (heads.py), MLPs (measures/mlps.py), directions written (measures/subspaces.py, removal.py) and
+    """Heads (heads.py), MLPs (measures/mlps.py), directions written (measures/subspaces.py, measures/removal.py) and
     grafts (grafts.py).
 
     The table has three columns more than the tidy one: `topic` ('heads', 'correlations', 'crossed',

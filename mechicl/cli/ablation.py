@@ -98,15 +98,18 @@ def subspace(series: Series, step: int, variation: str, n: int | None = None) ->
     """The directions in which the last layer's heads write one answer, found on sequences of their own (fold 1).
 
     Raises:
-        ConfigError: no variation of that name, or another task than exemplars and labels.
+        ConfigError: no variation of that name.
     """
     from mechicl.measures.removal import without_directions
-    from mechicl.measures.subspaces import VARIATIONS, carried
+    from mechicl.measures.subspaces import carried
     from mechicl.models.params import pack
 
-    if series.config.task is not None or variation not in VARIATIONS:
-        task = "" if series.config.task is None else ", of a run of exemplars and labels"
-        raise ConfigError(f"--without-subspace {variation}: expected one of {', '.join(VARIATIONS)}{task}.")
+    known = series.task.variations(series.config)
+    if variation not in known:
+        none = f"this run's task, {series.task.kind!r}, has none"
+        raise ConfigError(
+            f"--without-subspace {variation}: {'expected one of ' + ', '.join(known) if known else none}."
+        )
     basis = carried(series, pack(series.weights(step)), variation, n, fold=1)
     return without_directions(basis, series.config.model, variation)
 

@@ -1,10 +1,10 @@
 """The forward pass, as one pure function.
 
-`forward(params, batch, model)` returns the final residual stream where answers are read, from which
-`logits` or `label_logits` read. Where that is the last position alone (a query's answer), the last
-layer computes one position unless asked for all. Parity with `ICLTransformer` holds at every
+`forward(params, batch, model)` returns the final residual stream at the positions where answers are read. `logits` and
+`label_logits` compute logits from it. If that is the last position only (a query's answer), the last layer computes
+this one position unless all are asked for. Parity with `ICLTransformer` holds at every
 hook point and is tested. A model from elsewhere (`ModelConfig.hooked`) runs through HookedTransformer's
-hooks instead, with the same edits, captures and shapes (hooked.py).
+hooks instead, with the same edits, captures and shapes (models/hooked.py).
 
 Axes: activations are [*lead, b, t, ...]. With plain parameters lead is empty. With
 parameters stacked over checkpoints (every tensor gains a first axis s), lead is [s, c]:
@@ -36,9 +36,9 @@ class Edit:
     is keep = 0.0, add = value. Conditions are a leading axis c of `keep` or `add`.
     (Masked attention scores are -inf: there a tensor `keep` must not be 0.)
 
-    at: first, each position takes what another has: that of number at[j] at position j, as (0, 0, 1, 4) of four.
-    Of q, k, v and z alone; where x has the last positions only, theirs are taken.
-    off: then, [..., d, count] with orthonormal columns: the part of x [..., t, d] along them is taken off.
+    at: first, position j takes the activation of position at[j], for example (0, 0, 1, 4). Only for q, k, v and z. If
+    x has only the last positions, only their entries apply.
+    off: then, [..., d, count] with orthonormal columns: the part of x [..., t, d] along them is removed.
     """
 
     keep: Tensor | float = 1.0
@@ -108,9 +108,9 @@ def forward(
         capture: hook names to return. After editing, as `run_with_cache` sees them.
         query_only: where answers are read at the last position alone (`batch.everywhere` is False), compute only
             that one in the last layer; its activations then have one position (the query axis of patterns too).
-        known: activations of the unedited model on this batch, as captured with the same
-            `query_only`. Where they hold a layer's `hook_resid_pre` and `attn.hook_z` (see
-            `restart_hooks`) and no edit or capture lies before that z, the pass starts there.
+        known: activations of the unedited model on this batch, as captured with the same `query_only`. If they have a
+        layer's `hook_resid_pre` and `attn.hook_z` (see `restart_hooks`), and no edit or capture is before that z, the
+        pass starts there.
 
     Returns:
         Output: final [*lead, b, d], or [*lead, b, t, d] of a batch whose answers are read everywhere, and the
@@ -146,7 +146,7 @@ def restart_hooks(layer: int) -> tuple[str, str]:
 
 
 def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) -> int | None:
-    """The last layer with a known z that no edit and no capture lies before; None where there is none."""
+    """The last layer with a known z and no edit or capture before it; None if there is none."""
     found, asked = None, [*hook.edits, *hook.wanted]
     if not all(name.startswith(("blocks.", "ln_final.")) for name in asked):
         return None
@@ -198,7 +198,7 @@ def logits(params: Params, final: Tensor) -> Tensor:
 
 
 def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:
-    """Logits of chosen labels only, [*lead, b, C]: what in-context metrics need.
+    """Logits of chosen labels only, [*lead, b, C], as in-context metrics need them.
 
     labels [b, C]. Costs C/v of the full unembedding.
     """
@@ -264,7 +264,7 @@ def _block(
 
 
 def _add(x: Tensor, out: Tensor, hook: _Hooks, name: str) -> Tensor:
-    """x + out, in out's memory where nobody else looks at it."""
+    """x + out. It reuses out's memory if nothing else needs out."""
     if hook.uses(name) or (torch.is_grad_enabled() and out.requires_grad):
         return x + hook(name, out)
     return out.add_(x)
@@ -291,7 +291,7 @@ def _attention_at_once(x: Tensor, w: Tensor, h: int) -> Tensor:
 
 
 def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool) -> Tensor:
-    """`ops.attend` with every activation in sight: z [*lead, q, h, k]."""
+    """`ops.attend` with every activation at its hook: z [*lead, q, h, k]."""
     h, d = model.n_heads, model.d_model
     q, kv = project(x, w, query_only)
     t, tq = kv.shape[-2], q.shape[-2]
@@ -312,8 +312,8 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last axis. That axis is a handful of positions, too few for torch's
-    vector loop over rows; moved to the front it runs over all rows at once (8x faster)."""
+    """Softmax over the last axis. This axis has only a few positions, too few for torch's vector loop over rows. With
+    the axis moved to the front, the loop runs over all rows at once (8x faster)."""
     return scores.movedim(-1, 0).softmax(0).movedim(0, -1)
 
 

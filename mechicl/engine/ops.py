@@ -3,8 +3,8 @@
 On the CPU, without autograd, each runs the fastest implementation that was found
 (docs/speed.md): compiled loops, and oneDNN's matmuls in single precision. Elsewhere it is
 plain torch, differentiable and on any device. Parameters may be stacked over models on a
-first axis s, which pairs with the first axis of x; a stacked model's numbers are then, bit
-for bit, those that it gets alone.
+first axis s, which pairs with the first axis of x. A model in a stack then gets the same numbers, bit for bit, as
+alone.
 
 Legend: s model, d d_model, i inputs, o outputs, h head, k d_head, t positions, r rows.
 """
@@ -32,7 +32,7 @@ def _intel() -> bool:
         return "Intel" in platform.processor()
 
 
-# Whose matmuls: known from the CPU and not timed, so that a machine always gives the same bits.
+# Which library's matmuls: the CPU decides, not a timing, so that a machine always gives the same bits.
 # On Intel's CPUs MKL, torch's default, is the fastest (155 to 170 GFLOP/s where numpy's OpenBLAS
 # has 90 to 130 and oneDNN 60 to 138). On AMD's with AVX-512 oneDNN is twice as fast as MKL; with
 # AVX2 only, it is slower than either. oneDNN's operator is torch's own but not public: without
@@ -47,7 +47,7 @@ _ONEDNN = (
 
 
 def compiled(*tensors: Tensor) -> bool:
-    """Whether the compiled kernels serve: on the CPU, and nothing asks for autograd."""
+    """Whether the compiled kernels can be used: on the CPU, and if nothing asks for autograd."""
     grad = torch.is_grad_enabled()
     return all(x.device.type == "cpu" and not (grad and x.requires_grad) for x in tensors)
 
@@ -77,7 +77,7 @@ def matmul_arrays(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -
 
 
 def _dense(x: Tensor) -> Tensor:
-    """oneDNN meets any other layout (a slice of columns) with a reference loop, 1,000x slower."""
+    """For any other layout (such as a slice of columns) oneDNN uses a reference loop that is 1,000x slower."""
     return x if x.is_contiguous() or x.mT.is_contiguous() else x.contiguous()
 
 
@@ -130,8 +130,8 @@ def embed(features: Tensor, w: Tensor, bias: Tensor, table: Tensor, labels: Tens
 
 
 def project(y: Tensor, w: Tensor, query_only: bool) -> tuple[Tensor, Tensor]:
-    """Queries, keys and values side by side: [*lead, t, 3d], given twice; or, where only the
-    last position asks, its queries [*lead, 1, d] and all keys and values [*lead, t, 2d]."""
+    """Queries, keys and values side by side: [*lead, t, 3d], returned twice. If only the last position needs queries:
+    its queries [*lead, 1, d] and all keys and values [*lead, t, 2d]."""
     if not query_only:
         qkv = linear(y, w)
         return qkv, qkv
@@ -141,7 +141,7 @@ def project(y: Tensor, w: Tensor, query_only: bool) -> tuple[Tensor, Tensor]:
 
 def attend(q: Tensor, kv: Tensor, h: int) -> Tensor:
     """Causal softmax attention of `project`ed queries, keys and values, on the CPU and without
-    gradient: z [*lead, positions that ask, h, k]."""
+    gradient: z [*lead, positions with queries, h, k]."""
     from mechicl.engine.fast.kernels import attention
 
     query_only, t = q is not kv, kv.shape[-2]

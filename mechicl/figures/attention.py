@@ -1,7 +1,7 @@
 """Attention pictures: plotly grids and animations, and a circuitsvis view. All offline.
 
-Circuitsvis reaches for a CDN and probes the network when it shows a figure itself, so its
-bundle is taken from the installed package and put into the page once (field.md 2.8).
+When circuitsvis shows a figure itself, it loads its script from the network and probes the connection. So
+mechicl takes the script from the installed package and puts it into the page once.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def patterns(
     chosen, model = batch[rows], series.config.model
     hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
     out = []
-    for step in steps:  # one at a time: pictures are few, and memory stays flat
+    for step in steps:  # one step at a time, so that memory does not grow
         params = series.params([step])
         if ablate is None:
             acts = intact(params, chosen, model, capture=hooks, query_only=False).acts
@@ -279,5 +279,5 @@ def circuitsvis_bundle() -> str:
 
 
 def _safe_json(value: object) -> str:
-    """JSON that cannot end the <script> it stands in, whatever a class is called."""
+    """JSON that cannot end the <script> element around it, whatever the classes' names are."""
     return json.dumps(value).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

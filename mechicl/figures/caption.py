@@ -1,4 +1,4 @@
-"""The part of a run's setting that a picture must state: that of its task, in one line."""
+"""The part of a run's setting that a picture must state, in one line; its task writes it."""
 
 from __future__ import annotations
 

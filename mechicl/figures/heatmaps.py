@@ -24,10 +24,10 @@ def heads_by_time(
 
     Args:
         table: one row per step and head: columns sequences, layer, head and `value`.
-        limits: colour range. Fixed for shares of attention, so that pictures of different runs compare;
-            None: fitted to the data, symmetric about 0.
-        baseline: (name, value) of what a head that does nothing scores: said in the subtitle, marked on the
-            colour bar, and the value that has no colour.
+        limits: colour range. It is fixed for shares of attention, so that pictures of different runs can be compared.
+        None: fitted to the data, symmetric about 0.
+        baseline: (name, value) of the score of a head that does nothing. The subtitle names it, the colour bar marks
+        it, and this value has no colour.
         meaning: whose colours (`scales.SCALES`); default attention, or its change where the range is
             symmetric about 0 or has a baseline.
     """

@@ -18,14 +18,14 @@ _TIMEOUT = 300  # seconds for one picture: a browser has to start first, also on
 def save_figure(
     figure: go.Figure, path: str | Path, *, width: int | None = None, height: int | None = None, scale: float = 2.0
 ) -> Path:
-    """Write a figure of mechicl (or any plotly figure) to a file; its name's ending says as what.
+    """Write a figure of mechicl (or any plotly figure) to a file. The ending of the name chooses the format.
 
     '.html' is one page that opens offline and needs nothing more. '.png', '.svg', '.pdf', '.jpg' and '.webp' are
     drawn by Chrome or Chromium through kaleido (mechicl's extra `figures`), offline too.
 
     Args:
         figure: plotly's, as every function of `mechicl.figures` and `Findings.figures` returns it.
-        path: the file; its folder is made where there is none.
+        path: the file; its folder is made if there is none.
         width: of pictures, in CSS pixels (default: the figure's own, else 960).
         height: of pictures, in CSS pixels (default: the figure's own, else 460).
         scale: of '.png', '.jpg' and '.webp': pixels of the file per CSS pixel.
@@ -34,7 +34,8 @@ def save_figure(
         The path.
 
     Raises:
-        ConfigError: another ending, no plotly figure, kaleido or a browser is missing, or the browser failed.
+        ConfigError: the ending is unknown, this is not a plotly figure, kaleido or a browser is missing, or the
+        browser failed.
 
     Examples:
         >>> mechicl.save_figure(mechicl.seed_curves([series]), "curves.html").name

@@ -1,13 +1,13 @@
-"""What numbers are coloured by: one pair of hues per meaning, wherever it is drawn.
+"""Colour scales: each meaning has its own pair of hues in all figures.
 
     attention  violet: how much a position attends to another, or a score that is a share of attention
     change     violet, grey: more attention than in another picture (or than uniform attention gives), or less
     effect     teal, red: a change of accuracy, up or down
     logit      green-yellow, magenta: what raises a label's logit, or lowers it
 
-No evaluator's curve has one of these hues (`style.COLOURS`). Every scale has a light and a dark form: in
-the light zero is the lightest shade, in the dark the darkest. What is about zero has a range symmetric
-about zero; `fitted` chooses it from the data.
+No evaluator's curve has one of these hues (`style.COLOURS`). Every scale has a light and a dark form. In the light
+form zero has the lightest shade, in the dark form the darkest. Scales with two hues have a range symmetric about zero;
+`fitted` chooses it from the data.
 """
 
 from __future__ import annotations

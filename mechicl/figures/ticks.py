@@ -1,4 +1,4 @@
-"""Ticks of a log axis: decades where there are enough of them, else numbers between them."""
+"""Ticks of a log axis: decades if there are enough of them, else also numbers between them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mechicl.figures.style import short
 def log_ticks(low: float, high: float, write: Callable[[float], str] = short) -> dict[str, Any]:
     """What a plotly log axis from low to high needs, both > 0: at least two ticks, whatever its length.
 
-    Two decades or more keep plotly's own ticks, one per decade. A shorter axis, as a short run's, has 1, 2 and 5 of
-    each decade, or round numbers where even those are too few; `write` says them.
+    An axis of two decades or more keeps plotly's own ticks, one per decade. A shorter axis, as in a short run, has 1,
+    2 and 5 of each decade, or round numbers if even those are too few; `write` makes their texts.
     """
     if math.floor(math.log10(high) + 1e-9) - math.ceil(math.log10(low) - 1e-9) >= 1:
         return {"dtick": 1}
@@ -25,7 +25,7 @@ def log_ticks(low: float, high: float, write: Callable[[float], str] = short) ->
 
 
 def _round(low: float, high: float) -> list[float]:
-    """Some five equally spaced round numbers from low to high; the ends where there is no room for any."""
+    """About five equally spaced round numbers from low to high; the two ends if none fits between them."""
     if high <= low:
         return [low]
     size = 10.0 ** math.floor(math.log10((high - low) / 4))

@@ -1,20 +1,7 @@
 """Attention scores: where each head looks, per checkpoint (docs/references.md#singh-2024-measures).
 
-A[i, j] is attention from position i to j; context pair p has its exemplar at 2p and its
-label at 2p + 1; the query is at 2C. 'Correct' pairs show the query's class.
-
-    previous_token      mean of A[i, i-1] over i >= 1: over all positions
-    label_to_exemplar   mean of A[2p+1, 2p] over pairs: over label positions only
-    label_to_self       mean of A[2p+1, 2p+1]
-    query_to_match      sum of A[2C, 2p] over correct pairs: the matching exemplars
-    query_to_label      sum of A[2C, 2p+1] over correct pairs: their labels
-    query_to_wrong      sum of A[2C, 2p+1] over the other pairs
-    induction_strength  query_to_label - query_to_wrong; -1..1
-    query_to_self       A[2C, 2C]
-    query_to_own        sum of A[2C, 2p+1] where the label is the canonical one of the
-                        query's class: what context-constrained in-weights learning looks at
-
-Those about correct pairs, or own labels, average over the sequences that have one.
+Which scores there are is the task's (`TaskBatch.attention`), and so are their names (tasks/attention_scores.py): of
+tokens prefix matching and others, of exemplars and labels those of docs/references.md#singh-2024-measures.
 
 A score says nothing without its baseline: a causal head that attends evenly has a
 previous-token score of .32 with two pairs. `uniform_scores` has that value for every score, and
@@ -25,7 +12,6 @@ weights alone give single heads scores far from the uniform one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -42,57 +28,13 @@ from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
+from mechicl.tasks.attention_scores import SCORES
 from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["attention_scores", "standing_out", "uniform_scores", "untrained_scores"]
 
 
-@dataclass(frozen=True)
-class Score:
-    """How a score is written wherever it is shown. name: its one name; meaning: one sentence;
-    limits: the lowest and highest value that it can have."""
-
-    name: str
-    meaning: str
-    limits: tuple[float, float] = (0.0, 1.0)
-
-
-SCORES: dict[str, Score] = {
-    "previous_token": Score(
-        "previous-token score", "Attention from each position to the one before it, averaged over all positions."
-    ),
-    "label_to_exemplar": Score(
-        "previous-token score at labels",
-        "Attention from each label to the exemplar before it, averaged over label positions only.",
-    ),
-    "label_to_self": Score("self score at labels", "Attention from each label to itself, averaged over labels."),
-    "query_to_match": Score("attention to the match", "Attention from the query to the exemplars of its own class."),
-    "query_to_label": Score("attention to the right label", "Attention from the query to its own class's labels."),
-    "query_to_wrong": Score("attention to the other labels", "Attention from the query to all other labels."),
-    "induction_strength": Score(
-        "induction strength",
-        "Attention from the query to the labels of its own class's pairs, minus to the other labels.",
-        (-1.0, 1.0),
-    ),
-    "query_to_self": Score("self score of the query", "Attention from the query to itself."),
-    "query_to_own": Score(
-        "attention to the own label",
-        "Attention from the query to the label that its class has in the weights, where the context shows it.",
-    ),
-}
-TOKEN_SCORES: dict[str, Score] = {  # of tasks whose sequences are tokens (tasks/batch.py)
-    "prefix_matching": Score(
-        "prefix-matching score",
-        "Attention from each position to those that followed the same token before, averaged over the positions whose "
-        "token was shown before.",
-    ),
-    "same_token": Score(
-        "same-token score", "Attention from each position to the same token before, over the same positions."
-    ),
-    "to_self": Score("self score", "Attention from each position but the first to itself."),
-    "to_first": Score("attention to the first position", "Attention from all other positions to the first."),
-}
-NAMED = SCORES | TOKEN_SCORES  # what any score is called
+NAMED = SCORES  # what any score is called
 
 
 def scores(pattern: Tensor, batch: TaskBatch) -> dict[str, Tensor]:

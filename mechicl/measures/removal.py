@@ -20,7 +20,7 @@ from mechicl.interventions import RemoveSubspace
 from mechicl.measures.ablation import ordered_rows
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
-from mechicl.measures.subspaces import VARIATIONS, carried
+from mechicl.measures.subspaces import carried
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.models.params import pack
 from mechicl.registry import main
@@ -53,7 +53,7 @@ def remove_directions(
     series: Series,
     steps: Iterable[int] | None = None,
     evaluators: Sequence[str] | None = None,
-    variations: Sequence[str] = VARIATIONS,
+    variations: Sequence[str] | None = None,
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -61,6 +61,7 @@ def remove_directions(
 
     `intervention` is 'without flip', ..., 'without random 0', ...; `baseline` how many directions went.
     """
+    variations = series.task.variations(series.config) if variations is None else variations
     model, chosen = series.config.model, chosen_steps(series, steps)
     names = main(series.config) if evaluators is None else evaluators
     sets = {name: series.evaluation_set(name, n) for name in names}

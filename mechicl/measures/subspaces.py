@@ -3,12 +3,8 @@
 What the last layer's heads (or its MLP) write at the query is compared between pairs of sequences
 that differ in one thing only, so that all variation belonging to neither answer cancels:
 
-    flip    the two labels of the context change places. Exemplars and query stay, so the
-            in-weights answer stays and the in-context answer changes: what differs carries ICL.
-    ciwl    the query is exchanged for the next sequence's, whose label is put into both contexts
-            in place of a wrong one. The context shows neither class, so the in-context answer stays
-            undecided and the in-weights answer goes from one label shown to the other: carries CIWL.
-    iwl     the query is exchanged for the next sequence's; its label is shown to neither: carries IWL.
+Which exchanges there are is the task's (`Task.variations`, `TaskBatch.varied`). Of exemplars and labels these are
+'flip', 'ciwl' and 'iwl' (tasks/exemplar_label/variations.py).
 
 (Plain principal components of the output would mostly find what both share: which labels and
 exemplars are in the context at all.) D [b, d] are these differences; the directions are the first
@@ -30,7 +26,6 @@ subspaces of the same dimensions (for one head, inside what its W_O can write).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from typing import Literal
@@ -50,41 +45,14 @@ from mechicl.measures.tables import chosen_steps, encoded_bytes, stream, tidy
 from mechicl.models.params import Params
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
-from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.batch import TaskBatch
 
-VARIATIONS = ("flip", "ciwl", "iwl")
 Writer = Literal["heads", "mlp"]
 BLOCKS = 8  # of sequences: the jackknife leaves one out at a time, halves are every second
 _DRAWS = 200  # random pairs of subspaces
 
 
-def exchanged(batch: Batch, variation: str) -> tuple[Batch, Batch]:
-    """The pairs of sequences of a variation, from its evaluator's set.
-
-    For 'ciwl' and 'iwl', pairs whose two classes or labels meet in one context are left out.
-    """
-    own = batch.trained_labels[:, -1:]  # [b, 1]
-    if variation == "flip":
-        return batch, batch.counterfactual("labels")
-    new, query, label = batch.classes.roll(-1, 0)[:, -1:], batch.exemplars.roll(-1, 0)[:, -1:], own.roll(-1, 0)
-    met = (batch.classes == new).any(1) | (batch.labels == label).any(1) | (batch.trained_labels == label).any(1)
-    first = batch
-    if variation == "ciwl":
-        place = (batch.labels != own).long().argmax(1, keepdim=True)  # the first wrong label
-        first = replace(batch, labels=batch.labels.scatter(1, place, label))
-        met |= (batch.labels == own).all(1)
-    second = replace(
-        first,
-        exemplars=torch.cat([first.exemplars[:, :-1], query], 1),
-        classes=torch.cat([first.classes[:, :-1], new], 1),
-        trained_labels=torch.cat([first.trained_labels[:, :-1], label], 1),
-        target=label[:, 0],
-        exemplar_ids=torch.cat([first.exemplar_ids[:, :-1], first.exemplar_ids.roll(-1, 0)[:, -1:]], 1),
-    )
-    return first[~met], second[~met]
-
-
-def writes(params: Params, batch: Batch, model: ModelConfig) -> torch.Tensor:
+def writes(params: Params, batch: TaskBatch, model: ModelConfig) -> torch.Tensor:
     """What each head of the last layer writes at the query, [s, h, b, d]. params: stacked on s."""
     name = f"blocks.{model.n_layers - 1}.attn"
     z = forward(params, batch, model, capture=[f"{name}.hook_z"]).acts[f"{name}.hook_z"]  # [s, 1, b, 1, h, k]
@@ -92,7 +60,7 @@ def writes(params: Params, batch: Batch, model: ModelConfig) -> torch.Tensor:
     return torch.einsum("sbhk,shkd->shbd", z[:, 0, :, -1], w)
 
 
-def mlp_writes(params: Params, batch: Batch, model: ModelConfig) -> torch.Tensor:
+def mlp_writes(params: Params, batch: TaskBatch, model: ModelConfig) -> torch.Tensor:
     """What the last layer's MLP writes at the query, [s, 1, b, d]. params: stacked on s."""
     name = f"blocks.{model.n_layers - 1}.hook_mlp_out"
     return forward(params, batch, model, capture=[name]).acts[name][..., -1, :]
@@ -134,7 +102,7 @@ def block_squares(differences: torch.Tensor) -> np.ndarray:
 def subspaces(
     series: Series,
     steps: Iterable[int] | None = None,
-    variations: Sequence[str] = VARIATIONS,
+    variations: Sequence[str] | None = None,
     n: int | None = None,
     progress: bool = True,
     writer: Writer = "heads",
@@ -152,7 +120,8 @@ def subspaces(
     model, chosen = series.config.model, chosen_steps(series, steps)
     if writer == "mlp" and not model.has_mlp(model.n_layers - 1):
         raise ConfigError(f"{series.root}: the last layer has no MLP: expected writer='heads'.")
-    pairs = {name: exchanged(series.evaluation_set(name, n), name) for name in variations}
+    variations = series.task.variations(series.config) if variations is None else variations
+    pairs = {name: series.evaluation_set(name, n).varied(name) for name in variations}
     widest = max(len(batch) for batch, _ in pairs.values())
     size = 4.0 * widest * model.d_model * (series.config.sequences.n_tokens * 8 + 4 * model.n_heads)
     size += encoded_bytes(series, widest)
@@ -170,7 +139,9 @@ def subspaces(
     return cached(series, "subspaces", chosen, settings, lambda: tidy(series, rows()))
 
 
-def _squares(params: Params, pair: tuple[Batch, Batch], model: ModelConfig, writer: Writer = "heads") -> np.ndarray:
+def _squares(
+    params: Params, pair: tuple[TaskBatch, TaskBatch], model: ModelConfig, writer: Writer = "heads"
+) -> np.ndarray:
     """[BLOCKS, s, 1 + h, d, d]: all heads together, then each; or [BLOCKS, s, 1, d, d]: the MLP."""
     if writer == "mlp":
         first, second = (mlp_writes(params, batch, model) for batch in pair)
@@ -237,6 +208,6 @@ def _compared(named: dict, left: np.ndarray, right: np.ndarray) -> Iterator[dict
 
 def carried(series: Series, params: Params, variation: str, n: int | None = None, fold: int = 0) -> np.ndarray:
     """The directions [d, d_model / 4] of one variation in all that the last layer's heads write. params: plain."""
-    pair = exchanged(series.evaluation_set(variation, n, fold), variation)
+    pair = series.evaluation_set(variation, n, fold).varied(variation)
     squares = _squares({name: w[None] for name, w in params.items()}, pair, series.config.model)
     return directions(squares[:, 0, 0].sum(0), max(1, series.config.model.d_model // 4))

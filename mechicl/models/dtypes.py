@@ -1,7 +1,7 @@
-"""Which numbers a safetensors file may hold, wherever one is read: those that become ours without rounding.
+"""Which number types (dtypes) a safetensors file may have: those that mechicl can convert without rounding.
 
-Our own files hold F32 and F16. Others' may hold anything that the format knows: BF16 and 8-bit floats are read as they
-are meant, and what float32 (or, for tables, float64) cannot hold is refused by the tensor's name and its dtype.
+mechicl's own files have F32 and F16. Other files may have any dtype of the format. BF16 and 8-bit floats are converted
+exactly. What float32 (or, for tables, float64) cannot hold is refused; the error names the tensor and its dtype.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ NUMBERS = FLOATS | {
 
 
 class ForeignDtype(ValueError):
-    """A tensor of numbers that cannot be read here without rounding, or not at all."""
+    """A tensor that cannot be read here at all, or not without rounding."""
 
 
 def check(given: Iterable[tuple[str, str]], known: Mapping[str, str] = FLOATS) -> None:
-    """Raise at the first (tensor, dtype) whose dtype is not a known one.
+    """Raise at the first (tensor, dtype) with an unknown dtype.
 
     Raises:
         ForeignDtype: the tensor, its dtype and what can be read.
@@ -49,11 +49,11 @@ def load(data: bytes, known: Mapping[str, str] = FLOATS, *, counts: Iterable[str
 
     Args:
         known: which dtypes it may hold.
-        counts: tensors that may be whole numbers (I64), as the step of a state.
+        counts: tensors that may be whole numbers (I64), such as the step of a state.
 
     Raises:
-        safetensors.SafetensorError: it is no such file.
-        ForeignDtype: it holds other numbers.
+        safetensors.SafetensorError: it is not a safetensors file.
+        ForeignDtype: it has another dtype.
     """
     import safetensors
     import safetensors.torch

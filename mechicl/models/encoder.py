@@ -1,11 +1,9 @@
 """The image encoder: 3x3 convolutions of stride 2, ReLU between them, trained jointly with the transformer.
 
 Chan et al. 2022 and Singh et al. 2023 train a small ResNet (2, 2, 2, 2 blocks; 16, 32, 32, 64
-channels; docs/references.md#chan-2022-encoder) on 105 x 105 pixels; this is the same idea at a size
-that trains on one core.
-Each convolution halves the sides, rounding up, so 28 x 28 pixels become 14 x 14, 7 x 7, 4 x 4. The
-last maps are flattened, not averaged over places: a picture and the same picture turned or
-flipped stay as different as they were.
+channels; docs/references.md#chan-2022-encoder) on 105 x 105 pixels. This is the same idea at a size that trains on one
+core. Each convolution halves the sides, rounding up, so 28 x 28 pixels become 14 x 14, 7 x 7, 4 x 4. The
+last maps are flattened, not averaged over places, so a picture and its turned or flipped copies stay different.
 
 `forward` applies it to every exemplar before `exemplar_embed`, in chunks, so that an evaluation
 set of any size needs the memory of one chunk's maps. Convolutions are torch's (oneDNN's on
@@ -40,7 +38,7 @@ def shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def n_features(model: ModelConfig, dim: int) -> int:
-    """How many numbers `exemplar_embed` reads of an exemplar of `dim` numbers."""
+    """How many features `exemplar_embed` reads for an exemplar of `dim` pixels."""
     if model.encoder == "linear":
         return dim
     side = math.isqrt(dim)
@@ -52,7 +50,7 @@ def n_features(model: ModelConfig, dim: int) -> int:
 def encode(params: Mapping[str, Tensor], x: Tensor, model: ModelConfig) -> Tensor:
     """Features of pictures, differentiable: [*lead, p] -> [*lead, f].
 
-    With parameters stacked over models, x [s, *lead, p] -> [s, *lead, f], each by its own model.
+    With parameters stacked over models, x [s, *lead, p] -> [s, *lead, f]: each model encodes its own pictures.
     """
     layers = [(params[f"encoder.{i}.W"], params[f"encoder.{i}.b"]) for i in range(len(model.channels))]
     if layers[0][0].dim() == 4:

@@ -1,9 +1,9 @@
 """Models that mechicl did not make, in the same forward pass: through the hooks of a HookedTransformer.
 
-The fast engine knows one architecture. Any other that HookedTransformer has (grouped queries, gated MLPs, RMSNorm,
-rotary positions, parallel attention, biases) runs here: checkpoint by checkpoint and condition by condition, slower,
-with the same edits, captures and shapes as `engine.forward`, whose docstring holds here too. Tests run mechicl's own
-models both ways.
+The fast engine knows one architecture. Every other one that HookedTransformer has (grouped queries, gated MLPs,
+RMSNorm, rotary positions, parallel attention, biases) runs here, checkpoint by checkpoint and condition by condition.
+This is slower. Edits, captures and shapes are those of `engine.forward`, and its docstring applies here, too. Tests
+run mechicl's own models both ways.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _QUERIES_LAST = (".hook_attn_scores", ".hook_pattern")  # [b, h, query, key]: po
 
 
 class Pass(nn.Module):
-    """A HookedTransformer from the residual stream of a layer to what the unembedding reads. Its parameters are those
-    of each call; hooks belong to the model, so that one call at a time can use it (`lock`)."""
+    """A HookedTransformer from the residual stream of a layer to what the unembedding reads. Each call brings its own
+    parameters. Hooks belong to the model, so only one call at a time can use it (`lock`)."""
 
     def __init__(self, model: HookedTransformer):
         super().__init__()
@@ -46,7 +46,7 @@ class Pass(nn.Module):
 
 @lru_cache(maxsize=2)
 def _pass(model: ModelConfig) -> Pass:
-    """Without weights: its parameters lie on torch's `meta` device."""
+    """Without weights: its parameters are on torch's `meta` device."""
     from mechicl.models.lens import hooked_transformer
 
     with torch.inference_mode(False):
@@ -79,7 +79,7 @@ def forward(
 
     Raises:
         KeyError: an edit or capture names a hook that this model does not run.
-        ConfigError: batches that are stacked, one for each checkpoint, as in training.
+        ConfigError: batches are stacked, one for each checkpoint, as in training.
     """
     if batch.stacked:
         raise ConfigError("a model from elsewhere reads one batch with all checkpoints, not one each.")
@@ -152,7 +152,7 @@ def _one(weights: Params, packed: Params, batch: TaskBatch, model: ModelConfig, 
 
 
 def _conditions(edit: engine.Edit, name: str) -> int | None:
-    """How many conditions an edit holds along axis c; None: it has no such axis."""
+    """How many conditions an edit has along axis c; None if it has no such axis."""
     axes = engine.rank(name)
     sizes = [x.shape[-axes - 1] for x in (edit.keep, edit.add) if isinstance(x, Tensor) and x.dim() > axes]
     sizes += [edit.off.shape[-4]] if edit.off is not None and edit.off.dim() > 3 else []

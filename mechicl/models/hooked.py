@@ -9,19 +9,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from mechicl import card
-from mechicl.config import Config, ModelConfig
+from mechicl.config import Config
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions import Intervention, as_interventions, edits
 from mechicl.interventions.apply import wanted_of
 from mechicl.interventions.base import by_sequences, elsewhere
-from mechicl.models import encoder
 from mechicl.models.lens import (
     HookedTransformer,
     HookedTransformerConfig,
@@ -34,53 +33,25 @@ from mechicl.models.lens import (
 from mechicl.models.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.registry import looked_at
 from mechicl.system.surroundings import own_settings
-from mechicl.tasks.base import task_of
+from mechicl.tasks.base import kind_of, task_of
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.batch import Batch
 
 _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
-
-
-class ExemplarEmbed(nn.Module):
-    """Linear projection of an exemplar's features into the residual stream, with bias."""
-
-    def __init__(self, dim: int, d_model: int):
-        super().__init__()
-        self.W = nn.Parameter(torch.empty(dim, d_model))
-        self.b = nn.Parameter(torch.zeros(d_model))
-
-    def forward(self, x: Tensor) -> Tensor:  # [b, C+1, d_in] -> [b, C+1, d]
-        return x @ self.W + self.b
-
-
-class Encoder(nn.ModuleList):
-    """The convolutions of `engine.encoder`, each with its `W` and `b`."""
-
-    def __init__(self, model: ModelConfig):
-        super().__init__(nn.ParameterDict() for _ in model.channels)
-        self.model = model
-        for name, shape in encoder.shapes(model).items():
-            _, layer, leaf = name.split(".")
-            self[int(layer)].register_parameter(leaf, nn.Parameter(torch.empty(shape)))
-
-    def forward(self, x: Tensor) -> Tensor:  # [b, C+1, pixels] -> [b, C+1, features]
-        params = {f"encoder.{name}": p for name, p in self.named_parameters()}
-        return encoder.encode(params, x, self.model)
 
 
 class ICLTransformer(HookedTransformer):
     """Reads a batch of the run's task (`TaskBatch`).
 
     `model(batch)` gives its answers [b, t, outputs] as usual, and `model(batch, return_type="loss")` the task's loss.
-    Of exemplars and labels, the residual stream alternates exemplar and label positions, x1 y1 ... xC yC xq, logits
-    are over labels, only the last position was trained, and the loss is the cross-entropy at that query.
+    What a position holds, and whether every position is answered or the last one alone, is the task's
+    (`TaskBatch.embed`, `TaskBatch.everywhere`).
 
-    With `fold_ln` it is the same function in the form that TransformerLens' helpers assume: LayerNorms'
-    weights and biases folded into the matrices that read from them (whose biases then are not 0), what writes
-    to the residual stream centred, W_U centred over labels, so that logits are relative to their mean. Value
-    biases stay with their heads: `hook_z`, and with it every ablation, is as without folding. Layers without
-    an MLP have one of zeros, since helpers ask for all. Then the parts of a whole decomposition sum to a
-    logit difference less the unembedding's bias, which no component writes:
+    With `fold_ln` it is the same function in the form that TransformerLens' helpers assume. Weights and biases of
+    LayerNorms are folded into the matrices that read from them (whose biases then are not 0). What writes to the
+    residual stream is centred. W_U is centred over labels, so logits are relative to their mean. Value biases stay
+    with their heads, so `hook_z` and every ablation are the same as without folding. Layers without an MLP get one of
+    zeros, because helpers ask for all MLPs. Then the parts of a full decomposition sum to a logit difference, except
+    for the unembedding's bias, which no component writes:
 
         stack = cache.get_full_resid_decomposition(expand_neurons=False, pos_slice=-1)
         parts = cache.logit_attrs(stack, y, other, pos_slice=-1)
@@ -98,21 +69,19 @@ class ICLTransformer(HookedTransformer):
             raise ConfigError(
                 "fold_ln folds the LayerNorms of mechicl's own models: leave it out for a model from elsewhere."
             )
-        if config.task is None:
-            if config.model.encoder == "conv":
-                self.encoder, self.hook_encoder = Encoder(config.model), HookPoint()
-            features = encoder.n_features(config.model, config.bank.dim)
-            self.exemplar_embed = ExemplarEmbed(features, config.model.d_model)
-        else:
-            self._inputs = tuple(config.task.input_shapes(config.model))
-            _add_parameters(self, config.task.input_shapes(config.model))
+        task = task_of(config)
+        inputs = task.input_shapes(config.model)
+        self._inputs = tuple(inputs)
+        _add_parameters(self, inputs)
+        for name in task.hooks(config.model):
+            setattr(self, name, HookPoint())
         for layer in range(config.model.n_layers):
             if config.model.mlp_ratio and not config.model.has_mlp(layer) and not fold_ln:
                 # HookedTransformer has MLPs everywhere or nowhere; a block of ours may have none.
                 plain = dataclasses.replace(self.cfg, attn_only=True)
                 self.blocks[layer] = TransformerBlock(plain, layer)
         if config.model.positions == "rotary" and not config.model.hooked:  # the engine's tables, to the bit
-            cos, sin = rotary_tables(config.model, task_of(config).n_tokens)
+            cos, sin = rotary_tables(config.model, task.n_tokens)
             for block in self.blocks:
                 block.attn.rotary_cos, block.attn.rotary_sin = cos.clone(), sin.clone()
         if fold_ln and config.model.layer_norm:
@@ -134,15 +103,15 @@ class ICLTransformer(HookedTransformer):
         is set to its constant.
 
         Raises:
-            ConfigError: a missing, unknown or misshapen parameter, by name; or the model was changed after it
-                was built (`process_weights_`), so that the weights have no place in it. Nothing is loaded then.
+            ConfigError: names a parameter that is missing, unknown or of the wrong shape; or the model was changed
+            after it was built (`process_weights_`), so the weights do not fit it. Nothing is loaded then.
         """
         check_weights(weights, self.run_config, "weights")
         self._check_whole()
         own = dict(self.named_parameters())
         values = weights | {name: self._constant(name, p) for name, p in own.items() if name not in weights}
         if self.folded:
-            values = _folded(values, self.cfg)
+            values = _folded(values, self.cfg, task_of(self.run_config).writes(self.run_config.model))
         with torch.no_grad():
             for name, p in own.items():
                 p.requires_grad_(name in weights).copy_(values[name])
@@ -161,7 +130,7 @@ class ICLTransformer(HookedTransformer):
         return {name: own[name].detach().clone() for name in shapes(self.run_config)}
 
     def _check_whole(self) -> None:
-        """Raise if parameters are gone that were there when the model was built."""
+        """Raise if a parameter that was there when the model was built is gone."""
         own = dict(self.named_parameters())
         for name, shape in shapes(self.run_config).items():
             norm = self.folded and name.split(".")[-2].startswith("ln")
@@ -189,54 +158,37 @@ class ICLTransformer(HookedTransformer):
 
     def input_to_embed(self, input: TaskBatch, **_: object):  # type: ignore[override]
         """A batch's first residual stream, through the usual hooks. As in HookedTransformer."""
-        if not isinstance(input, TaskBatch) or isinstance(input, Batch) != (self.run_config.task is None):
-            name, task = looked_at(self.run_config), self.run_config.task
+        kind = kind_of(self.run_config)
+        if not isinstance(input, TaskBatch) or not input.is_of(kind):
             raise TypeError(
-                f"ICLTransformer reads a mechicl Batch{f' of the task {task.kind!r}' if task else ''}, not "
-                f"{type(input).__name__}; make one with series.evaluation_set({name!r})."
+                f"ICLTransformer reads a mechicl Batch of the task {kind!r}, not {type(input).__name__}; make one "
+                f"with series.evaluation_set({looked_at(self.run_config)!r})."
             )
         input = input.to(self.embed.W_E.device)
-        if not isinstance(input, Batch):
-            own = dict(self.named_parameters())
-            params: Params = {name: own[name] for name in self._inputs}
-            embed = self.hook_embed(input.embed(params, self.run_config.model, lambda _, x: x))
-            tokens = torch.zeros(input.shape, dtype=torch.long, device=embed.device)
-            residual, shortformer = self.get_residual(embed, 0, tokens=tokens, return_shortformer_pos_embed=True)
-            return residual, input, shortformer, None  # the batch reaches `loss_fn` as its tokens
-        features = input.exemplars.to(self.exemplar_embed.W.dtype)
-        if self.run_config.model.encoder == "conv":
-            features = self.hook_encoder(self.encoder(features))
-        exemplars = self.exemplar_embed(features)
-        labels = self.embed(input.labels)
-        b, c, d = labels.shape
-        pairs = torch.stack([exemplars[:, :-1], labels], dim=2).reshape(b, 2 * c, d)
-        embed = self.hook_embed(torch.cat([pairs, exemplars[:, -1:]], dim=1))
+        own = dict(self.named_parameters())
+        params: Params = {name: own[name] for name in self._inputs}
+        embed = self.hook_embed(input.embed(params, self.run_config.model, lambda name, x: getattr(self, name)(x)))
         # Position modules read only the shape of `tokens`.
-        tokens = torch.zeros(b, 2 * c + 1, dtype=torch.long, device=embed.device)
+        tokens = torch.zeros(input.shape, dtype=torch.long, device=embed.device)
         residual, shortformer = self.get_residual(embed, 0, tokens=tokens, return_shortformer_pos_embed=True)
-        return residual, input.target, shortformer, None  # the targets reach `loss_fn` as its tokens
+        return residual, input, shortformer, None  # the batch reaches `loss_fn` as its tokens
 
     def accumulated_bias(self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True) -> Tensor:
-        """As in HookedTransformer, which fails where there are no MLPs to have biases."""
+        """As in HookedTransformer, which fails if a layer has no MLP."""
         return super().accumulated_bias(layer, mlp_input, include_mlp_biases and not self.cfg.attn_only)
 
-    def loss_fn(self, logits: Tensor, tokens: Tensor | TaskBatch, attention_mask=None, per_token=False):
-        """The task's loss; of exemplars and labels the cross-entropy of the targets (`tokens`, [b]) at the query, [b]
-        if `per_token`."""
-        if isinstance(tokens, TaskBatch):
-            if per_token:
-                raise ConfigError(f"the loss of {type(tokens).__name__} is one number: leave out loss_per_token.")
-            return tokens.loss(logits if tokens.everywhere else logits[:, -1])
-        reduction = "none" if per_token else "mean"
-        return nn.functional.cross_entropy(logits[:, -1], tokens, reduction=reduction)
+    def loss_fn(self, logits: Tensor, tokens: TaskBatch, attention_mask=None, per_token=False):  # type: ignore[override]
+        """The task's loss of a batch (`tokens`), a scalar; if `per_token`, of each sequence [b], where it has one."""
+        z = logits if tokens.everywhere else logits[:, -1]
+        return tokens.losses(z) if per_token else tokens.loss(z)
 
     @own_settings()
     def hooks_for(self, intervention: Intervention, batch: TaskBatch) -> list[tuple[str, Callable]]:
         """An intervention as TransformerLens hooks for this batch.
 
         `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
-        Baselines that need the intact model (mean, resample, ...) run it once, here. The hooks follow the
-        model, should it be moved or cast later.
+        Baselines that need the intact model (mean, resample, ...) run it once, here. If the model is moved or cast
+        later, the hooks follow it.
 
         Examples:
             >>> model, batch = series.model(3000), series.evaluation_set("flip", n=100)
@@ -291,7 +243,7 @@ class ICLTransformer(HookedTransformer):
 
 
 def _add_parameters(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Put parameters that a HookedTransformer has not, as 'input.W', into modules of those names."""
+    """Put parameters that HookedTransformer lacks, such as 'input.W', into modules of those names."""
     for name, shape in shapes.items():
         *path, leaf = name.split(".")
         place = model
@@ -303,11 +255,11 @@ def _add_parameters(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> Non
             place.register_parameter(leaf, nn.Parameter(torch.empty(shape)))
 
 
-def _folded(values: Params, cfg: HookedTransformerConfig) -> Params:
-    """All parameters of a model, LayerNorms' too, as TransformerLens folds and centres them."""
-    if cfg.normalization_type == "LNPre":  # TransformerLens does not know of these two, which write, too
-        written = ("exemplar_embed.W", "exemplar_embed.b")
-        values = values | {name: values[name] - values[name].mean(-1, keepdim=True) for name in written}
+def _folded(values: Params, cfg: HookedTransformerConfig, writes: Iterable[str]) -> Params:
+    """All parameters of a model, LayerNorms' too, as TransformerLens folds and centres them. writes: parameters that
+    write to the residual stream and that TransformerLens does not know (`Task.writes`)."""
+    if cfg.normalization_type == "LNPre":
+        values = values | {name: values[name] - values[name].mean(-1, keepdim=True) for name in writes}
     return ProcessWeights.process_weights(
         dict(values), cfg, fold_ln=cfg.normalization_type == "LNPre", fold_value_biases=False
     )

@@ -1,5 +1,5 @@
-"""The one module that imports transformer_lens, and it does so when it is imported itself: what mechicl uses of it, and
-its configuration of a run's model.
+"""The only module that imports transformer_lens. It has what mechicl uses of it, and the configuration of a run's
+model. transformer_lens is loaded when this module is imported.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def own_config(config: Config) -> HookedTransformerConfig:
         positional_embedding_type="rotary" if rotary else "standard",
         rotary_dim=m.d_head if rotary else None,
         rotary_base=int(m.position_time) if rotary else 10000,
-        init_weights=False,  # ours, stated and tested in engine/params.py
+        init_weights=False,  # ours, stated and tested in models/params.py
         seed=None,
         device="cpu",
         default_prepend_bos=False,

@@ -64,7 +64,7 @@ def group(name: str) -> str:
 
     'embeddings' is every table and projection into or out of the residual stream
     (exemplars and their encoder, labels, positions, unembedding, final LayerNorm); a LayerNorm
-    belongs to what reads it.
+    belongs to the part that reads it.
     """
     if ".attn." in name or ".ln1." in name:
         return "attention"
@@ -111,8 +111,8 @@ def _init_one(name: str, shape: tuple[int, ...], rng: np.random.Generator, matri
 
 
 def _truncated(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """A normal cut at 2 sigma, widened so that its standard deviation is 1 (the largest draws are 2.27), as JAX's
-    lecun_normal and Equinox' have it."""
+    """A normal cut at 2 sigma and widened so that its standard deviation is 1 (the largest draws are 2.27), as in
+    lecun_normal of JAX and Equinox."""
     draws = rng.standard_normal(shape)
     while (beyond := np.abs(draws) > 2).any():
         draws[beyond] = rng.standard_normal(int(beyond.sum()))
@@ -120,10 +120,9 @@ def _truncated(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 
 def pack(weights: Params, copy: bool = True) -> Params:
-    """TransformerLens shapes -> the engine's: W_Q, W_K, W_V [h, d, k] joined as W_QKV [d, 3hk],
-    W_O [h, k, d] -> [hk, d]. Leading axes (checkpoints) are kept. Copies; without `copy`, all but
-    W_QKV stays in the memory of `weights`. A model from elsewhere, which has biases of queries, keeps its W_Q, W_K and
-    W_V apart."""
+    """TransformerLens' shapes -> the engine's: W_Q, W_K, W_V [h, d, k] are joined as W_QKV [d, 3hk], and W_O [h, k, d]
+    becomes [hk, d]. Leading axes (checkpoints) are kept. The result is a copy; without `copy`, all but W_QKV shares
+    the memory of `weights`. In a model from elsewhere, which has biases of queries, W_Q, W_K and W_V stay apart."""
     out: Params = {}
     for name, w in weights.items():
         joined = f"{name[:-3]}b_Q" not in weights
@@ -173,7 +172,7 @@ def check_weights(weights: Params, config: Config, where: str) -> None:
 def not_finite(tensors: Params) -> str | None:
     """The first name whose tensor holds a NaN or an infinity."""
     for name, x in tensors.items():
-        if not x.sum().isfinite() and not x.isfinite().all():  # a finite sum says it of all, and is quicker
+        if not x.sum().isfinite() and not x.isfinite().all():  # the sum is the faster test
             return name
     return None
 

@@ -47,7 +47,7 @@ class Run:
     def sets_id(self) -> str:
         """Two runs with the same one are evaluated on the same sequences by the same model shape."""
         c = self.series.config
-        task = to_dict(c.sequences) if c.task is None else to_dict(c.task)
+        task = self.series.task.follows(c)
         facts = [self.series.source.fingerprint, task, to_dict(c.model), c.seeds.eval, c.n_eval, c.eval_first]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What is written of a run for people.
+"""Texts about a run for people to read.
 
 report   the report, one HTML file
 summary  what `mechicl show` prints

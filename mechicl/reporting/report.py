@@ -1,4 +1,4 @@
-"""One static HTML file about a series: opens offline, needs nothing beside it."""
+"""One static HTML file about a series. It opens offline and needs no other file."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ _PLACED = ("transience", "induction_heads", "attention_over_time", "head_ablatio
 
 
 def report(series: Series, path: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Run the analyses that the page shows (their tables are saved too) and write it.
+    """Run the analyses that the page shows, save their tables, and write the page.
 
     Args:
         series: the run.
-        path: where (default `<run>/report.html`); of a folder, `report.html` in it. The tables stay in the run,
-            or, where it cannot be written to and a path was given, are not saved.
+        path: where (default `<run>/report.html`); for a folder, `report.html` in it. Tables are saved in the run. If a
+        path is given and the run cannot be written to, they are not saved.
         progress: show a bar for each analysis.
 
     Returns:
         The page's path. At most 8 MB: plotly's and circuitsvis' scripts, once each, and data.
 
     Raises:
-        SeriesError: nothing was recorded yet, or, before anything is computed, the page cannot be put there.
+        SeriesError: nothing was recorded yet; or the page cannot be written there, which is checked before anything is
+        computed.
     """
     import analyses
 
@@ -102,7 +103,8 @@ def render(series: Series, found: dict) -> str:
                     [
                         f"Click a head to enlarge it; rows attend to columns. Mean over the "
                         f"{series.task.circuit.evaluator} "
-                        f"sequences{' that show the matching pair first' if series.config.task is None else ''}."
+                        f"sequences {series.task.alignment}".rstrip()
+                        + "."
                     ],
                     _circuitsvis(series, at),
                 )
@@ -166,7 +168,7 @@ def _summary(series: Series) -> str:
 
 
 def _evaluators(config: Config) -> list[tuple[str, str]]:
-    """What is asked of the run: each one's name and what its sequences are."""
+    """The evaluators of the run: each one's name and what its sequences are."""
     names = main(config)
     if names == ["icl", "flip", "ciwl", "iwl"]:
         return [

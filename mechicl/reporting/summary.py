@@ -14,6 +14,7 @@ from mechicl.registry import with_phases
 from mechicl.series import Series
 from mechicl.system.commands import command
 from mechicl.system.paths import shown
+from mechicl.tasks.base import task_of
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 56
@@ -27,7 +28,7 @@ def one(series: Series) -> str:
         f"{shown(series.root)}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
         f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
-        f"{series.task.n_outputs:,} {'labels' if c.task is None else 'outputs'}; "
+        f"{series.task.n_outputs:,} {series.task.outputs}; "
         f"seeds init {c.seeds.init} data {c.seeds.data}",
         f"  {caption(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
@@ -51,14 +52,14 @@ def one(series: Series) -> str:
         gap = " " * max(1, _WIDTH - len(first) - len(end))
         lines.append(f"  {'':<{wide}}{first}{gap}{end}  sequences, log scale; {_heights(c)}")
     n = int(series.metrics.n.iloc[0])
-    within = f": 95% intervals within +-{0.98 / n**0.5:.3f}" if c.task is None else ""
+    within = f": 95% intervals within +-{0.98 / n**0.5:.3f}" if series.task.accuracies else ""
     level = ", ".join(f"{name} {value:.3f}" for name, value in chance_levels(series).items())
     return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator{within}", f"  chance: {level}"])
 
 
 def _heights(config: Config) -> str:
     """What the bars' heights are; `sparkline` gives a curve that leaves 0 to 1 a range of its own."""
-    return "accuracies 0 to 1" if config.task is None else f"{measured(config)} 0 to 1, or each in its own range"
+    return "accuracies 0 to 1" if task_of(config).accuracies else f"{measured(config)} 0 to 1, or each in its own range"
 
 
 def several(runs: list[Series]) -> str:

@@ -3,12 +3,12 @@
 series      Series
 opening     `open_series`
 storage     files that appear whole or not at all, and their index
-elsewhere   checkpoints that are somebody else's files
+elsewhere   checkpoints that other software wrote
 bulk        many checkpoints' weights at once
-source      what the sequences are drawn from, rebuilt and checked
-finite      refuses numbers that are none
-extend      a run's plan made longer
-verify      is every file what its index says, and does a replay give the same bytes?
+source      what the sequences are drawn from, built again and checked
+finite      refuses NaN and infinite numbers
+extend      more steps for a run
+verify      whether every file is what its index says, and scores what was recorded
 reevaluate  the recorded curves measured again
 """
 

@@ -1,8 +1,8 @@
-"""The tensors of many files of a run at once, stacked: at the speed of reading and checking their bytes.
+"""The tensors of many files of a run at once, stacked, about as fast as their bytes can be read and checked.
 
-Loaded one by one, a checkpoint costs a third of a millisecond in small tensors, of which Python's lock is held, so
-that a second thread hardly helps. Here files are read to where they stay, and each tensor is converted in all of
-them in one call.
+Loaded one by one, the small tensors of a checkpoint take a third of a millisecond. Python's lock is held meanwhile, so
+a second thread hardly helps. Here each file is read straight to its final place in memory, and one call converts a
+tensor in all files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def stack_tensors(root: Path, entries: Sequence[Entry], check: Callable[[Params,
     """Tensors of several files of the same names and shapes, as float32, stacked along a first axis.
 
     Args:
-        check: called with the tensors of a file, once for all files of one header; raises if they are not as wanted.
+        check: called with the tensors of a file, once for all files that share a header; raises if the tensors are
+        wrong.
 
     Raises:
         SeriesError: a file is missing, torn or altered, by name.
@@ -68,7 +69,7 @@ def stack_tensors(root: Path, entries: Sequence[Entry], check: Callable[[Params,
 
 
 def _wanted_soon(root: Path, entries: Sequence[Entry]) -> None:
-    """Have the system read the files while the first of them are checked, where it can be asked to."""
+    """Ask the system, where it can do this, to read the files while the first of them are checked."""
     sound = [path for path, problem in (place(root, entry) for entry in entries) if problem is None]
     for path in sound if hasattr(os, "posix_fadvise") else ():
         with suppress(OSError), open(path, "rb") as file:  # whoever reads the file says what is wrong with it
@@ -76,7 +77,7 @@ def _wanted_soon(root: Path, entries: Sequence[Entry]) -> None:
 
 
 def _views(rows: np.ndarray, header: bytes, size: int, where: str) -> dict[str, Tensor]:
-    """The tensors of safetensors files of one header and size, a file in each row, where they lie: [row, ...]."""
+    """The tensors of safetensors files with the same header and size, without a copy: [row, ...], one row per file."""
     import safetensors
     import torch
 

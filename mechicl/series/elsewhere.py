@@ -1,4 +1,4 @@
-"""Series whose checkpoints are somebody else's files, which stay where they are (sources/)."""
+"""Series whose checkpoints other software wrote (sources/). Their files stay where they are."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_address(path: object) -> bool:
 
 
 def opened(path: str | Path) -> Series:
-    """The series of such a folder or address, made now or before."""
+    """The series of such a folder or address; it is made now if there is none yet."""
     from mechicl.sources.opening import open_source
 
     return open_source(path)
@@ -64,7 +64,7 @@ def problem(series: Series, entry: Entry) -> str | None:
 
 
 def files(series: Series, entry: Entry) -> list[Path]:
-    """Where a checkpoint lies on this machine: one file, or, of somebody else's, several."""
+    """Where a checkpoint lies on this machine: one file, or several if other software wrote it."""
     if not is_light(series):
         return [series.root / entry.file]
     from mechicl.sources.base import SOURCES

@@ -1,12 +1,13 @@
-"""Giving a run more steps: what it has stays to the byte, and what comes is what an unbroken run would have.
+"""More steps for a run. Its files keep their bytes, and the new ones are those of one longer run.
 
-Nothing in training depends on how many steps are to come: neither batches, nor the learning rate, nor treatments.
-Only the schedule does (log points, which states are kept). So the extended run's schedule is the old one, and
-after its last step that of the longer run. `config.json` then says so, in explicit steps where it must: trained
-from step 0, it gives the same bytes at every step.
+Batches, learning rate and treatments do not depend on how many steps follow. Only the schedule does (log points, which
+states are kept). So the extended run has the old schedule up to its old last step, and then the schedule of the longer
+run. `config.json` then says this, with explicit steps where needed: trained from step 0, it gives the same bytes at
+every step.
 
-The manifest is written before the config, with an entry in `extended`: from, to, at (the state that it goes on
-from), log_points (of the schedule as it first was), versions. Killed in between, `settled` finishes what was begun.
+The manifest is written before the config. Its entry in `extended` has from, to, at (the state from which training
+continues), log_points (of the first schedule) and versions. If the process is killed between the two, `settled`
+finishes the extension.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ def extend(series: Series, steps: int, at: int) -> Series:
     """Plan more steps for a run, finished or not; train nothing.
 
     Args:
-        steps: how many it shall have in all.
-        at: the step of the state that it goes on from.
+        steps: how many it will have in all.
+        at: the step of the state from which training continues.
 
     Raises:
-        ConfigError: it has as many or more; no number of steps.
+        ConfigError: it has as many or more; or this is not a number of steps.
         SeriesError: config.json is not what the run was trained with.
     """
     series = _finished_writing(series)
@@ -72,10 +73,10 @@ def extend(series: Series, steps: int, at: int) -> Series:
 
 
 def settled(series: Series) -> Series:
-    """The run as it can go on: an extension that a kill cut short is written to its end.
+    """The run, ready to continue. If the process was killed during an extension, the extension is finished.
 
     Raises:
-        SeriesError: config.json asks for other steps than the run was begun with; what helps.
+        SeriesError: config.json asks for other steps than the run was begun with; the message says what helps.
     """
     series = _finished_writing(series)
     if problem := disagreement(series):
@@ -84,7 +85,7 @@ def settled(series: Series) -> Series:
 
 
 def disagreement(series: Series) -> str | None:
-    """How config.json and the manifest disagree on the number of steps, and what helps; None if they agree."""
+    """How config.json and the manifest disagree on the number of steps and what to do; None if they agree."""
     given, planned, resume = series.config.steps, _planned(series), f"mechicl train --resume {series.root}"
     if given == planned:
         return None
@@ -95,7 +96,7 @@ def disagreement(series: Series) -> str | None:
 
 
 def wanted_states(series: Series) -> set[int]:
-    """Steps whose state a finished run has. One that was extended has its first states as they were."""
+    """Steps whose state a finished run has. An extended run keeps its earlier states."""
     since = max((entry["at"] for entry in series.manifest.get("extended", ())), default=0)
     return {step for step in state_steps(series.config) if step > since}
 
@@ -130,7 +131,7 @@ def _log_points(series: Series) -> int:
 
 
 def _longer(config: Config, steps: int, log_points: int) -> Config:
-    """The config with more steps, whose schedule up to its present last step stays as it is."""
+    """The config with more steps; its schedule up to the present last step does not change."""
     plan = config.checkpoint_steps
     regular = replace(config, steps=steps, checkpoint_steps=replace(plan, log_points=0))
     spaced = replace(regular, checkpoint_steps=replace(plan, log_points=log_points))

@@ -1,6 +1,6 @@
-"""Nothing that is not finite is saved or evaluated: where a run is no longer numbers, it stops and says where.
+"""A run stops at the first checkpoint with NaN or infinite numbers. Such numbers are neither saved nor evaluated.
 
-Looked at when a checkpoint is made, not in every step: a run that diverges comes to no later checkpoint.
+This is checked when a checkpoint is made, not in every step: a run that diverged makes no further checkpoint.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _CALMER = "Lower optim.lr, or add warm-up."
 
 
 class Diverged(SeriesError):
-    """The loss, a weight or a score is no longer a number: the same settings would come to the same again."""
+    """The loss, a weight or a score is not finite. The same settings would diverge again."""
 
 
 def check_checkpoint(root: Path, step: int, held: Params, weights: Params, loss: float | None) -> None:
-    """Refuse to evaluate or save a checkpoint of which any part is not finite.
+    """Refuse to evaluate or save a checkpoint if any part is not finite.
 
     Args:
         held: the weights that are trained and their Adam moments (`Trainer.held`).
@@ -28,7 +28,7 @@ def check_checkpoint(root: Path, step: int, held: Params, weights: Params, loss:
         loss: the mean training loss since the checkpoint before.
 
     Raises:
-        Diverged: which of them, at which step, and what helps.
+        Diverged: which part, at which step, and what helps.
     """
     if loss is not None and not math.isfinite(loss):
         raise _stopped(root, step, f"the training loss is {loss}", _CALMER)
@@ -64,10 +64,10 @@ def _stopped(root: Path, step: int, problem: str, helps: str) -> Diverged:
 
 
 def check_stored(root: Path, weights: Params, steps: Sequence[int]) -> None:
-    """Raise unless saved weights [*step, ...] are numbers: what a diverged run scores is nothing.
+    """Raise unless saved weights [*step, ...] are finite: the scores of a diverged run mean nothing.
 
     Raises:
-        SeriesError: the first step that holds others, and in which parameter.
+        SeriesError: the first step with a number that is not finite, and the parameter that has it.
     """
     if name := not_finite(weights):
         whole = weights[name].reshape(len(steps), -1).isfinite().all(1).tolist()

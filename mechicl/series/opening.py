@@ -21,19 +21,20 @@ FORMAT = 1
 def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
 
-    Of checkpoints that mechicl did not write, as a folder of Hugging Face's Trainer or `hub:USER/NAME@step*`, it makes
-    a light series first, checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all settings), or
-    uses the one there. A series that was published, `hub:USER/NAME`, is fetched to checkpoints/NAME.
+    For checkpoints that mechicl did not write, such as a folder of Hugging Face's Trainer or `hub:USER/NAME@step*`, it
+    first makes a light series, checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all
+    settings). If there is one already, it uses that. A published series, `hub:USER/NAME`, is fetched to checkpoints/NAME.
 
     Args:
-        path: the run's directory, such a folder or address; what `~` or a relative path means is settled here, once.
+        path: the run's directory, or such a folder or address. `~` and relative paths are resolved here, once.
         data: where the images are, for banks built from images (default: as in training).
 
     Returns:
         The series; it is read only.
 
     Raises:
-        SeriesError: not a run, a newer format, a broken config, a plugin not loaded, or nothing this user may read.
+        SeriesError: this is not a run, its format is newer, its config is broken, a plugin is not loaded, or this user
+        may not read it.
     """
     if elsewhere.is_address(path):
         return elsewhere.opened(path)

@@ -1,4 +1,4 @@
-"""Checkpoints evaluated again, against what was recorded of them in training: are these the weights of that step?"""
+"""Checkpoints evaluated again and compared with what training recorded: are these the weights of that step?"""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[di
     """Evaluate checkpoints as they were in training; the pairs (recorded row, row now) of each.
 
     Raises:
-        ConfigError: the bank cannot be rebuilt here (no images).
-        SeriesError: it is another one; a checkpoint is broken.
+        ConfigError: the bank cannot be built again here (no images).
+        SeriesError: the bank differs from the run's, or a checkpoint is broken.
     """
     from mechicl.evaluators import evaluate_params, evaluation_sets
     from mechicl.models.params import pack
@@ -51,7 +51,7 @@ def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[di
 
 
 def disagreements(series: Series, steps: Iterable[int]) -> list[str]:
-    """Steps whose weights do not score what was recorded, one sentence each; errors as in `differences`."""
+    """One sentence for each step whose weights do not score what was recorded; errors as in `differences`."""
     problems = []
     for step, pairs in differences(series, steps).items():
         excess = [(abs(then["value"] - now["value"]) / _allowed(series, then), then, now) for then, now in pairs]

@@ -8,7 +8,7 @@
     <run>/state/           weights, Adam moments, step: for resume and densify
 
 A run with `keep='metrics'` has the weights of its first and last step only, and no states but `latest.safetensors`
-until it ends; `densify` brings any others back by replaying from step 0. Files appear whole or not at all (storage.py),
+until it ends. `densify` makes any others again by a replay from step 0. Files appear whole or not at all (storage.py),
 and a file counts once its line is in the index. No pickle anywhere: a run from a stranger is safe to open.
 """
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Series:
-    """A run, read only. Nothing large is kept: weights are read when they are asked for and dropped afterwards."""
+    """A run, read only. It keeps nothing large in memory: weights are read when they are needed and then dropped."""
 
     root: Path
     config: Config
@@ -79,7 +79,7 @@ class Series:
 
     @property
     def seen(self) -> int:
-        """Training sequences seen, as far as anything was recorded."""
+        """Training sequences seen up to the last recorded step."""
         return self.sequences_seen(max([*self.evaluated, *self.steps], default=0))
 
     def sequences_seen(self, step: int) -> int:
@@ -99,8 +99,8 @@ class Series:
         """The saved step that stands for a moment of the recorded curves, such as ICL's peak.
 
         Raises:
-            SeriesError: its weights were not kept (`keep='metrics'`): the nearest are off by more than a tenth of
-                the moment, though the run was evaluated nearer to it.
+            SeriesError: its weights were not kept (`keep='metrics'`). The nearest saved step is off by more than a
+            tenth of the moment, though the run was evaluated nearer to it.
         """
         saved = self.nearest(sequences)
         meant = min(self.evaluated, key=lambda s: abs(self.sequences_seen(s) - sequences), default=saved)
@@ -123,7 +123,7 @@ class Series:
         return self.step_at(self.seen)
 
     def entry(self, step: int) -> Entry:
-        """The index entry of a step. Never another step's: a wrong one is an error."""
+        """The index entry of exactly this step; a step without a checkpoint is an error."""
         step = whole("step", step, "an optimiser step, as series.steps lists them")
         if step in self._weights:
             return self._weights[step]
@@ -187,8 +187,8 @@ class Series:
 
         Args:
             fold_ln: with LayerNorms folded into the matrices that read from them, as TransformerLens' helpers
-                assume (`cache.logit_attrs`, `model.OV`, ...): the same log-probabilities, heads and ablations,
-                from other matrices (`ICLTransformer` says which).
+                assume (`cache.logit_attrs`, `model.OV`, ...). Log-probabilities, heads and ablations are the same; the
+                matrices differ (`ICLTransformer` says how).
         """
         from mechicl.models.hooked import ICLTransformer
 
@@ -218,16 +218,16 @@ class Series:
         return bank_of(self)
 
     def evaluation_set(self, name: str, n: int | None = None, fold: int = 0, step: int | None = None) -> Any:
-        """The fixed sequences of an evaluator (`mechicl.evaluators`); the same for every step, but
-        in a run that relabels, where the step must be given."""
+        """The fixed sequences of an evaluator (`mechicl.evaluators`). They are the same for every step, except in a
+        run that relabels: there the step must be given."""
         from mechicl.evaluators import evaluation_set
 
         source = self.source if step is None else self.task.source_at(self.config, self.source, step)
         return evaluation_set(name, self.config, source, n, fold)
 
     def recorded(self) -> list[dict]:
-        """Lines of metrics.jsonl by step. A replay writes a step again; the first line counts,
-        since its training loss spans the interval of the original schedule."""
+        """Lines of metrics.jsonl by step. A replay writes a step again. The first line counts, because its training
+        loss is the mean over the interval of the original schedule."""
         lines: dict[int, dict] = {}
         for line in read_jsonl(self.root / "metrics.jsonl"):
             lines.setdefault(line["step"], line)

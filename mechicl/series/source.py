@@ -15,7 +15,7 @@ def rebuilt(series: Series) -> Any:
     """The source of a run's task.
 
     Raises:
-        SeriesError: it is not the one that the manifest names.
+        SeriesError: it differs from the one that the manifest names.
     """
     task, recorded = series.task, series.manifest["bank"]
     data = series.data or series.manifest.get("data") or task.kept(series.root)
@@ -37,9 +37,9 @@ def bank_of(series: Series) -> Bank:
     Raises:
         ConfigError: its task has none.
     """
-    if series.config.task is not None:
+    if not series.task.has_bank:
         raise ConfigError(
-            f"{series.name} is of task {series.config.task.kind!r}, which has no bank of exemplars: "
+            f"{series.name} is of task {series.task.kind!r}, which has no bank of exemplars: "
             "series.source has what its sequences are drawn from."
         )
     return series.source

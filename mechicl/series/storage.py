@@ -1,8 +1,8 @@
-"""Writing a run so that nothing is lost or half-written, and reading it back with care.
+"""Writing a run so that no file is lost or incomplete, and checking every file that is read.
 
-A file is written beside its place, flushed to the disk, then renamed: it is there whole or
-not at all. Append-only files are flushed line by line; a kill can tear only their last
-line. A tensor file counts once its line, with its sha256, is in `index.jsonl`.
+A file is written under another name, flushed to the disk and then renamed, so it is there whole or not at all.
+Append-only files are flushed line by line: if the process is killed, only the last line can be incomplete. A tensor
+file counts once its line, with its sha256, is in `index.jsonl`.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Writer:
         return (kind, step) in self._known
 
     def save(self, kind: str, step: int, sequences: int, tensors: Params) -> None:
-        """Save one file and its index line, or, where the index has the step already, check
-        that a replay (resume, densify) came to the same bytes.
+        """Save one file and its index line. If the index has the step already, check that a replay (resume, densify)
+        gave the same bytes.
 
         Raises:
             SeriesError: the replay differs, or the disk is full.
@@ -99,10 +99,10 @@ class Writer:
 
 
 def load_tensors(root: Path, entry: Entry) -> Params:
-    """Read one file of the index, checking its sha256; float32, but for a state's step.
+    """Read one file of the index and check its sha256. Tensors are float32, except the step of a state.
 
     Raises:
-        SeriesError: missing, torn or altered, or of numbers that float32 cannot hold, by name.
+        SeriesError: names a file that is missing, incomplete or altered, or has numbers that float32 cannot hold.
     """
     import safetensors
 
@@ -119,7 +119,7 @@ def read_into(root: Path, entry: Entry, memory: memoryview) -> None:
     """Read one file of the index into the first `entry.bytes` of `memory`, checking its sha256.
 
     Raises:
-        SeriesError: missing, torn or altered, by name.
+        SeriesError: names a file that is missing, incomplete or altered.
     """
     _, problem = _read(root, entry, memory[: entry.bytes])
     if problem:
@@ -137,7 +137,7 @@ def save_latest(root: Path, state: Params) -> None:
     """Keep this state and no earlier one, to resume from.
 
     Raises:
-        SeriesError: the disk is full; the state before is still there.
+        SeriesError: the disk is full; the earlier state is still there.
     """
     import safetensors.torch
 
@@ -145,7 +145,7 @@ def save_latest(root: Path, state: Params) -> None:
 
 
 def load_latest(root: Path) -> Params | None:
-    """The state that `save_latest` keeps; None where there is none that can be read."""
+    """The state that `save_latest` keeps; None if there is none or it cannot be read."""
     import safetensors
 
     data = bytes_of(root / LATEST)
@@ -156,7 +156,8 @@ def load_latest(root: Path) -> Params | None:
 
 
 def drop_latest(root: Path) -> None:
-    """The run has ended: nothing will be resumed. In a run that is read-only by now it stays, and does no harm."""
+    """Delete that state, because the run has ended and will not be resumed. In a read-only run it stays and does no
+    harm."""
     for path in (root / LATEST, temporary_of(root / LATEST)):  # or what a kill left of it
         with suppress(OSError):
             path.unlink(missing_ok=True)
@@ -168,10 +169,10 @@ def file_problem(root: Path, entry: Entry) -> str | None:
 
 
 def place(root: Path, entry: Entry) -> tuple[Path, str | None]:
-    """Where one file of the index lies, and why it must not or cannot be opened.
+    """Where one file of the index lies, and the reason if it must not or cannot be opened.
 
-    It may be a link to elsewhere, as hub caches lay files out: what is read counts only where the recorded size
-    and sha256 vouch for it (`_read`), and writing replaces the link (`write_atomic`).
+    It may be a link to another place, as in the caches of model hubs. What is read counts only if it has the recorded
+    size and sha256 (`_read`). Writing replaces the link (`write_atomic`).
     """
     path = root / entry.file
     if Path(entry.file).parts[:-1] != (entry.kind,) or path.name == "..":
@@ -183,7 +184,7 @@ def place(root: Path, entry: Entry) -> tuple[Path, str | None]:
 
 
 def _read(root: Path, entry: Entry, memory: memoryview | None = None) -> tuple[memoryview, str | None]:
-    """One file of the index, in `memory` of its size if given, and what is wrong with it."""
+    """The bytes of one file of the index (in `memory`, which has its size, if given), and what is wrong with them."""
     path, problem = place(root, entry)
     if problem:
         return memoryview(b""), problem
@@ -199,6 +200,6 @@ def _read(root: Path, entry: Entry, memory: memoryview | None = None) -> tuple[m
         problem = f"{entry.file}: {size} bytes, but {entry.bytes} were written (torn or truncated)."
     elif hashlib.sha256(memory).hexdigest() != entry.sha256:
         problem = f"{entry.file}: its sha256 is not the recorded one (altered)."
-    if problem and path.is_symlink():  # of a file that is none of the run's, not even the size is told
+    if problem and path.is_symlink():  # do not even tell the size of a file that is not the run's
         problem = f"{entry.file}: a link to a file that is not the recorded one."
     return memory or memoryview(b""), problem

@@ -1,4 +1,4 @@
-"""Is a series what it says it is? Published ones have not always been (pythia#205)."""
+"""Whether a series is what it says it is. Some published series were not (pythia#205)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def verify(
     Checked: the config and manifest load and agree; each indexed file is there with its size
     and sha256, and holds the config's parameters; no two checkpoints are the same; every
     scheduled step is there; every checkpoint has its metrics; a sample of them, evenly spaced,
-    scores what was recorded (mechicl/series/reevaluate.py has the tolerance); no stray files.
+    scores what was recorded (mechicl/series/reevaluate.py has the tolerance); there are no other files.
 
     Args:
         again: how many checkpoints to evaluate again; None: all.
@@ -74,7 +74,7 @@ def _manifest(series: Series) -> list[str]:
 
 
 def _twins(series: Series) -> list[str]:
-    """Steps with the same bytes, wherever they lie: only where nothing is trained is that no fault."""
+    """Steps with the same bytes. This is a fault unless nothing is trained."""
     alike: dict[str, list[int]] = {}
     for step in series.steps:
         alike.setdefault(series.entry(step).sha256, []).append(step)

@@ -1,8 +1,8 @@
 """Where a sweep's runs are trained: an interface, and processes on this machine.
 
-An executor is a function of jobs, as `run_tasks` is of tasks. It may run them in any order and
-any place that sees the same files: a job is trained in its own directory and leaves everything
-there, so what the executor has to tell is only how far each one is, and how it ended.
+An executor is a function of jobs, as `run_tasks` is of tasks. It may run them in any order, on any machine that sees
+the same files. A job trains in its own directory and leaves everything there. So the executor only reports how far
+each job is and how it ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mechicl.system.pool import Tally, run_tasks
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train or to go on with. root: its directory; data: as in `train`."""
+    """One run to train or to continue. root: its directory; data: as in `train`."""
 
     root: Path
     config: Config
@@ -30,15 +30,15 @@ Heard = Callable[[int, int | str], None]  # a job's number; sequences trained si
 
 
 class Executor(Protocol):
-    """Runs jobs. `heard` may be called with what a job reports; yields each job's number as it
-    ends, with None or the error that ended it. Closed early, it stops what it started or leaves
-    it where the next sweep finds it."""
+    """Runs jobs. It may call `heard` with what a job reports. It yields each job's number when the job ends, with None
+    or with the error that ended it. If it is closed early, it stops the jobs that it started, or leaves them where the
+    next sweep finds them."""
 
     def __call__(self, jobs: Sequence[Job], heard: Heard) -> Iterator[tuple[int, Exception | None]]: ...
 
 
 def train_job(job: Job, tell: Callable[[int | str], None] = lambda told: None) -> None:
-    """Train this run, or go on with it, to its end."""
+    """Train this run, or continue it, to its end."""
     from mechicl.training.loop import resume, train
 
     tally = Tally(tell)

@@ -88,8 +88,8 @@ def _over_seeds(condition: Condition, runs: list[Series | None]) -> list[dict]:
 
 
 def _columns(recorded: set[str]) -> list[tuple[str, str]]:
-    """(evaluator, quantity) of the text's columns: when ICL, or what stands for it, forms; how high what only the
-    context answers goes; and where everything ends."""
+    """(evaluator, quantity) of the text's columns: when ICL (or the evaluator in its place) forms, the highest value
+    of evaluators that only the context answers, and every end."""
     names = [name for name in main() if name in recorded] or main(Config(name="any", steps=1))  # nothing is complete
     first = leading(names)
     out = []

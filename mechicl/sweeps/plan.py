@@ -15,8 +15,8 @@
     name = "wide"                      # names a condition where its values do not
     model.d_model = 128                # one value: fixed in this grid
 
-Keys are the fields of `Config`, dotted. A field that is a list itself takes a list of lists, or one
-list to fix it; "none" is None where a field may be None.
+Keys are the fields of `Config`, dotted. A field that is itself a list takes a list of lists, or one list for a fixed
+value. "none" means None where a field may be None.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _OURS = {
 
 @dataclass(frozen=True)
 class Condition:
-    """One point of the grid. fields: what the file varies, at its values here; former: what earlier versions called
-    it, where its values are lists or long texts."""
+    """One point of the grid. fields: the values here of the fields that the file varies; former: the name that earlier
+    versions gave the point, if its values are lists or long texts."""
 
     name: str
     config: Config
@@ -69,7 +69,7 @@ class Run:
         return self.condition.config.with_seed(self.seed)
 
     def folder(self, out: Path) -> Path:
-        """Where the run lies, or will: under its name, or under the one that an earlier version gave it."""
+        """The run's folder: under its name, or under the name that an earlier version gave it."""
         here, before = out / self.name, out / f"{self.condition.former or self.condition.name}-s{self.seed}"
         if here != before and (before / "manifest.json").is_file() and open_series(before).config == self.config:
             return before
@@ -100,8 +100,8 @@ def read_plan(path: str | Path) -> Plan:
     """The plan that a file describes.
 
     Raises:
-        ConfigError: no such file, not TOML, or a key or value that cannot be: which, and what
-            is near it.
+        ConfigError: there is no such file, it is not TOML, or a key or value is impossible; the message names it and a
+        similar one.
     """
     path = paths.given(path)
     try:
@@ -117,7 +117,7 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def plan(given: dict[str, Any], name: str) -> Plan:
-    """As `read_plan`, of a file's content; `name` is used where it gives none."""
+    """As `read_plan`, from a file's content; `name` is used if the content gives none."""
     for key in given:
         if key not in _KEYS:
             raise ConfigError(
@@ -192,7 +192,7 @@ def _is_list_of_values(name: str, value: Any) -> bool:
 
 
 def _former(name: str, value: Any, among: list) -> str:
-    """What earlier versions called a value: itself where that is short, else its place in its list."""
+    """What earlier versions called a value: the value itself if it is short, else its place in its list."""
     text = f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
     simple = isinstance(value, (int, float, str)) and re.fullmatch(r"[\w.+-]{1,24}", text)
     return f"{shortest(name)}-{text.replace('+', '') if simple else among.index(value)}"

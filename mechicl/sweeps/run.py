@@ -1,12 +1,12 @@
-"""Training a sweep: what is finished is skipped, what was interrupted goes on, what fails is recorded.
+"""Training a sweep: finished runs are skipped, interrupted ones continued, and failures recorded.
 
     <out>/<condition>-s<seed>/   every run, a series as any other
     <out>/failures.jsonl         one line per failure: run, error, whether it diverged
     <out>/table.parquet          every run x checkpoint x evaluator x metric (gather.py)
     <out>/summary.parquet        phases per condition, over seeds
 
-There is no other state: killed at any moment, the same call goes on from what the runs' own
-directories hold. A run that diverged would diverge again, so it is only tried again on demand.
+There is no other state. If the process is killed, the same call continues from what the runs' own directories hold. A
+run that diverged would diverge again, so it is only tried again if `retry` asks for it.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def sweep(
         retry: also the runs that diverged.
 
     Raises:
-        ConfigError: nothing was trained: a run cannot be as the file has it, or has other
-            settings on disk.
-        SeriesError: another process is at this sweep, or the disk is full.
+        ConfigError: nothing was trained, because the file describes an impossible run, or a run on disk has other
+        settings.
+        SeriesError: another process works on this sweep, or the disk is full.
     """
     out, data = given(out), given_or_none(data)
     found = statuses(plan, out)
@@ -117,8 +117,7 @@ def sweep(
 
 
 class _Progress:
-    """One bar over the sweep, in seconds of work as estimated, so that runs of different size
-    count for what they cost."""
+    """One bar over the sweep, in estimated seconds of work, so that a long run counts for more than a short one."""
 
     def __init__(self, name: str, todo: list[Run], out: Path, pace: dict[str, Pace], finished: int, progress: bool):
         self.todo, self.finished, self.failed = todo, finished, 0
@@ -155,7 +154,7 @@ class _Progress:
             self._advance(number, told * self.per_sequence[number])
 
     def ended(self, number: int, failed: bool) -> None:
-        """A job has ended: nothing of it remains."""
+        """A job has ended and no longer counts as running."""
         self.failed += failed
         self.finished += not failed
         self._advance(number, self.remaining[number])

@@ -1,10 +1,9 @@
 """A sweep's runs as jobs of a Slurm cluster, submitted with submitit (`pip install --editable '.[slurm]'`).
 
-Nothing is kept in memory: which run is which job is in `<folder>/jobs.jsonl`, how far it is in the
-run's own directory, which the nodes must see under the same path. So the sweep's own process may be
-killed: jobs go on, and the next call finds them again and submits no second one. Which jobs are
-alive is asked of `squeue`, so that no accounting database is needed. A job that reaches its time limit is
-queued again by submitit and goes on from its last state.
+Nothing is kept in memory. `<folder>/jobs.jsonl` says which job has which run. The run's own directory says how far it
+is; the nodes must see it under the same path. So the sweep's own process may be killed: the jobs continue, and the
+next call finds them and does not submit a second one. `squeue` says which jobs are alive, so no accounting database is
+needed. submitit queues a job again when it reaches its time limit, and the job continues from its last state.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ DEFAULTS = {"timeout_min": 240, "mem_gb": 4, "cpus_per_task": 1, "name": "mechic
 
 @dataclass(frozen=True)
 class Task:
-    """What a job runs. submitit asks `checkpoint` what to queue again at a time limit: the same, since a run that is
-    called again goes on. modules: plugins that it needs, found from the directory of the sweep."""
+    """What a job runs. At a time limit submitit asks `checkpoint` what to queue again. It is the same call, because a
+    run that is called again continues. modules: plugins that it needs, found from the directory of the sweep."""
 
     modules: tuple[str, ...] = ()
 
@@ -57,7 +56,7 @@ class Slurm:
 
     folder: for submitit's files, logs and `jobs.jsonl`; on a disk that the nodes see.
     settings: submitit's parameters, the file's [slurm] table: slurm_partition, timeout_min, ...
-    at_once: how many jobs may run at a time (default: as the cluster allows).
+    at_once: how many jobs may run at a time (default: as many as the cluster allows).
     poll: seconds between two looks at the queue.
     """
 
@@ -122,7 +121,7 @@ class Slurm:
         return self.folder.absolute() / f"{job.root.name}.error.json"
 
     def _ending(self, job: Job, number: str) -> Exception | None:
-        """How a job that left the queue ended: by what it wrote."""
+        """How a job that left the queue ended, according to what it wrote."""
         if _finished(job):
             return None
         path = self._error_file(job)
@@ -136,8 +135,8 @@ class Slurm:
 
 
 def queued() -> set[str] | None:
-    """Job numbers, arrays spelled out, that are queued or running for this user; None where
-    squeue does not answer (then nothing is known, and nothing is concluded)."""
+    """Numbers of the jobs that are queued or running for this user, arrays written out. None if squeue does not
+    answer; then nothing is known."""
     line = ["squeue", "--noheader", "--array", "--me", "--format=%i"]
     try:
         done = subprocess.run(line, capture_output=True, encoding="utf-8", errors="replace", timeout=60, env=os.environ)

@@ -1,4 +1,4 @@
-"""Commands, as messages suggest them: what a shell takes when it is pasted, whatever the path."""
+"""Commands as messages suggest them. They can be pasted into a shell, whatever the path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def _plain(word: object) -> str:
 
 
 def install(extra: str) -> str:
-    """How to add an optional part. No index has mechicl: it is installed from its repository's folder."""
+    """The command that installs an optional part. mechicl is not in a package index: it is installed from its
+    repository's folder."""
     return f"`pip install --editable '.[{extra}]'` in the folder of mechicl's repository"
 
 

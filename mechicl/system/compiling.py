@@ -1,7 +1,7 @@
 """numba's compiler, with a cache on the disk that is optional.
 
-numba's own `cache=True` fails where neither the package's folder nor the home folder can be written to, where
-the cache's disk is full, and where a file of the cache is torn. Each of these only costs compiling again.
+numba's own `cache=True` fails if neither the package's folder nor the home folder can be written to, if the cache's
+disk is full, or if a file of the cache is incomplete. Here each of these only means that numba compiles again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numba.core.caching import FunctionCache
 
 
 def compiled(**options: Any) -> Callable[[Callable], Any]:
-    """Decorator: `numba.njit(**options)`, and what it compiled is kept for the next process where that is possible."""
+    """Decorator: `numba.njit(**options)`. If possible, the compiled code is kept for the next process."""
 
     def decorate(function: Callable) -> Any:
         dispatcher = njit(**options)(function)
@@ -27,7 +27,7 @@ def compiled(**options: Any) -> Callable[[Callable], Any]:
 
 
 class _Optional(FunctionCache):
-    """numba's cache of one function, whose failures are no errors."""
+    """numba's cache of one function. Its failures are not errors."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

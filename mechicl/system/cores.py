@@ -11,8 +11,8 @@ _MINE = Path("/proc/self/cgroup")
 
 
 def cores() -> int:
-    """Cores that this process may use, at least 1: what `taskset`, a batch system's CPU set or
-    PYTHON_CPU_COUNT allow, and no more than a container's share of time comes to, rounded up."""
+    """The number of cores that this process may use, at least 1. `taskset`, a batch system's CPU set or
+    PYTHON_CPU_COUNT limit it, and so does a container's share of CPU time, rounded up."""
     counted = getattr(os, "process_cpu_count", None)  # Python 3.13
     if counted is not None:
         count = counted()
@@ -22,7 +22,7 @@ def cores() -> int:
 
 
 def _quota() -> float:
-    """The least CPU time per second that a control group above this process allows; without any, inf."""
+    """The smallest CPU time per second that a control group above this process allows; inf without any limit."""
     try:
         lines = _MINE.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:  # not Linux
@@ -41,7 +41,8 @@ def _quota() -> float:
 
 
 def _upwards(tree: Path, group: str) -> list[Path]:
-    """A group's folder and all above it. Inside a container the names may be the host's, and only the top is there."""
+    """A group's folder and all folders above it. Inside a container the names may be the host's; then only the top
+    exists."""
     parts = [part for part in group.split("/") if part not in ("", "..")]
     return [tree.joinpath(*parts[:n]) for n in range(len(parts), -1, -1)]
 

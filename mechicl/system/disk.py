@@ -1,6 +1,6 @@
-"""What the system says about a place on the disk, in sentences: cannot be written to, read, or locked.
+"""Sentences for what the system says about a place on the disk: it cannot be written to, read or locked.
 
-Writing never goes through a link that lies in a run: a run from a stranger could lead it anywhere.
+Writing never follows a link inside a run: in a run from a stranger it could lead anywhere.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def reason(error: OSError) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file is there, links followed.
+    """Whether a regular file is there; links are followed.
 
     Raises:
-        SeriesError: this cannot be told, as in a folder that this user may not enter.
+        SeriesError: this cannot be known, for example in a folder that this user may not enter.
     """
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -39,13 +39,13 @@ def is_file(path: Path) -> bool:
 
 
 def check_writable(folder: Path, instead: str = "") -> None:
-    """See that files can be made in a folder, or, where there is none yet, that it can be made: before long work.
+    """Check before long work that files can be made in a folder, or that the folder can be made if there is none yet.
 
     Args:
         instead: a sentence that says what else to do.
 
     Raises:
-        SeriesError: they cannot; names the folder and the system's reason.
+        SeriesError: they cannot be made; it names the folder and the system's reason.
     """
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     try:
@@ -73,7 +73,7 @@ def own_place(root: Path, path: Path) -> Path:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Writing at `path`: what the system refuses becomes a SeriesError."""
+    """Writing at `path`: an error of the system becomes a SeriesError."""
     try:
         yield
     except OSError as error:
@@ -89,11 +89,11 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold a run for writing, so that two processes never write one series. Where the disk has no file locks,
-    a warning says so and the user sees to it.
+    """Hold a run for writing, so that two processes never write one series. If the disk has no file locks, a warning
+    says so, and the user must take care.
 
     Raises:
-        SeriesError: another process is writing it, or it cannot be written to.
+        SeriesError: another process is writing the run, or it cannot be written to.
     """
     try:
         import fcntl

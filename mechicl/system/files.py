@@ -21,8 +21,8 @@ _COUNTS = ("step",)  # what is a whole number in a state
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Lines of an append-only file. What follows the last newline was torn by a kill and does
-    not count: the next append cuts it off.
+    """Lines of an append-only file. If a process was killed while writing, the last line may have no newline. It does
+    not count, and the next append removes it.
 
     Raises:
         SeriesError: a whole line is not a JSON object.
@@ -44,7 +44,7 @@ def bytes_of(path: Path) -> bytes | None:
     """A file's content; None where there is none.
 
     Raises:
-        SeriesError: it cannot be read, and why.
+        SeriesError: it cannot be read; the message says why.
     """
     if not is_file(path):
         return None
@@ -75,16 +75,16 @@ def write_json(path: Path, value: dict) -> None:
 
 
 def temporary_of(path: Path) -> Path:
-    """Where a file is written before it stands at `path`."""
+    """Where a file is written before it is moved to `path`."""
     return path.with_name(f".{path.name}.tmp")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, whole or not at all, and on the disk when this returns. A link there is replaced;
-    what it leads to stays as it is.
+    """Put `data` at `path`, whole or not at all; it is on the disk when this returns. A link there is replaced; the
+    file that it leads to does not change.
 
     Raises:
-        SeriesError: the disk is full, or another reason of the system's; nothing was changed.
+        SeriesError: the disk is full, or the system has another reason; nothing was changed.
     """
     temporary = temporary_of(path)
     with explained(path):
@@ -105,11 +105,11 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def append_line(path: Path, record: dict) -> None:
-    """Append one JSON line, cutting off a torn one that a kill may have left before it. A link, as hub caches have
-    them, first becomes a file of the run's own.
+    """Append one JSON line. An incomplete last line, left by a killed process, is removed first. A link, as in the
+    caches of model hubs, first becomes the run's own file.
 
     Raises:
-        SeriesError: the disk is full, or another reason of the system's; the file is as it was.
+        SeriesError: the disk is full, or the system has another reason; the file did not change.
     """
     if path.is_symlink():
         write_atomic(path, bytes_of(path) or b"")

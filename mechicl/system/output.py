@@ -1,4 +1,4 @@
-"""Text for a terminal, a pipe or a file that may not know every character: what it lacks is written plainly."""
+"""Text for a terminal, pipe or file whose encoding lacks some characters: these are replaced by plain ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PLAIN = str.maketrans(
 
 
 def never_crash() -> None:
-    """Have stdout and stderr write what they cannot encode in plain characters, whatever the locale is."""
+    """Make stdout and stderr write plain characters for those that they cannot encode, whatever the locale is."""
     codecs.register_error("mechicl.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         strict = getattr(stream, "errors", None) in ("strict", "surrogateescape", "backslashreplace")
@@ -38,7 +38,7 @@ def never_crash() -> None:
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """An error handler of `codecs`: what to write for the characters that cannot be."""
+    """An error handler of `codecs`: the text to write for characters that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

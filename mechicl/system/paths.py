@@ -1,7 +1,7 @@
-"""The one door through which a path comes that a user gave: absolute from then on.
+"""Every path that a user gives passes through here and is absolute from then on.
 
-A notebook may change its directory afterwards, and `~` means the home folder although no shell has
-seen it. Links stay as they were named: a run behind one keeps the link's name.
+A notebook may change its directory later. `~` means the home folder, although no shell has replaced it. Links are not
+resolved: a run that is reached through a link keeps the link's name.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def given(path: str | os.PathLike[str]) -> Path:
     """The absolute path that a user means by `path`, whether or not something is there.
 
     Raises:
-        ConfigError: it is no path; it begins with the home of a user who is not known, or is relative to a directory
-            that was deleted.
+        ConfigError: it is not a path, it begins with the home of an unknown user, or it is relative to a directory
+        that was deleted.
     """
     try:
         whole = Path(path).expanduser()
@@ -47,7 +47,7 @@ def given_or_none(path: str | os.PathLike[str] | None) -> Path | None:
 
 
 def shown(path: Path) -> str:
-    """A path as short as it can be typed from here: relative where it lies in the current directory."""
+    """A path in its shortest form: relative if it is in the current directory."""
     try:
         inside = path.relative_to(Path.cwd())
     except (OSError, ValueError):
@@ -56,6 +56,6 @@ def shown(path: Path) -> str:
 
 
 def name_of(path: Path) -> str:
-    """A file's name as text that every file can hold. Names are bytes to the system, and UTF-8 by custom: the
-    locale of the process does not decide how they read."""
+    """A file's name as text that can be written to any file. For the system names are bytes, usually UTF-8. So they
+    are read as UTF-8, whatever the locale of the process is."""
     return os.fsencode(path.name).decode("utf-8", "replace")

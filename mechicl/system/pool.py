@@ -1,8 +1,8 @@
 """Tasks shared out over processes, one failure at a time.
 
-A task that raises, or whose process is killed, fails alone: the others go on, a new process
-taking the place of a dead one. No worker outlives its parent, however that ends, so nothing
-goes on writing runs behind the back of the next call.
+A task that raises, or whose process is killed, fails alone. The others continue, and a new process takes the place of
+a dead one. No worker outlives its parent, however the parent ends. So no old worker writes to a run while the next
+call does.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _EVERY = 1 << 14  # sequences trained between two reports of a run's progress
 
 
 class TaskError(RuntimeError):
-    """A task ended in a way that nobody planned: its traceback, or the signal that killed it."""
+    """A task ended in an unexpected way: its traceback, or the signal that killed it."""
 
 
 class Tally:
-    """Stands for the progress bar in a worker: what it is told goes to the parent, numbers
-    (sequences trained) in lots, texts as they come."""
+    """Replaces the progress bar in a worker. It sends what it is told to the parent: numbers (sequences trained) in
+    groups, texts at once."""
 
     def __init__(self, tell: Callable[[Any], None]):
         self.tell, self.count = tell, 0
@@ -58,15 +58,16 @@ def run_tasks(
     """Call `function(*task, tell)` for every task, in `workers` processes, in their order.
 
     Args:
-        function: a module's own function; whatever it passes to `tell` comes to `heard`.
+        function: a function of a module; what it passes to `tell` reaches `heard`.
         heard: called here with a task's number and what that task told.
 
     Yields:
-        As each task ends: its number, and None or why it failed (ConfigError and SeriesError
-        as raised, TaskError for the rest).
+        When a task ends: its number, and None or the error (ConfigError and SeriesError as raised, TaskError for all
+        others).
 
     Raises:
-        ConfigError: the program around it cannot be imported by a process that starts, for want of a main guard.
+        ConfigError: a new process cannot import the calling script, because the script has no `if __name__ ==
+        "__main__":`.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)  # in a process that is only importing the script: the parent says what is missing

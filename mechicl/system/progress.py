@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal and in a notebook; in a log file a plain line now and then."""
+"""Progress of long work: a bar on a terminal and in a notebook, and a plain line at intervals in a log file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TENTH, SECONDS = 0.1, 30.0  # a log has a line once both have gone by since the 
 
 
 class Bar(Protocol):
-    """What work reports to, used as a context manager."""
+    """Where work reports its progress. It is used as a context manager."""
 
     def update(self, n: float = 1) -> Any: ...
     def set_postfix_str(self, s: str) -> Any: ...
@@ -31,8 +31,9 @@ def bar(
     Args:
         total: how much there is to do.
         show: False: say nothing.
-        leave: whether the end of it stays to be read.
-        log_format: of a line in a log file, as tqdm's `bar_format` (default: tqdm's numbers without the bar).
+        leave: whether the finished bar stays visible.
+        log_format: the format of a line in a log file, as tqdm's `bar_format` (default: tqdm's numbers without the
+        bar).
         settings: tqdm's.
     """
     if not show or is_live(sys.stderr):
@@ -49,7 +50,7 @@ def each(items: Sequence[T], desc: str, **settings: Any) -> Iterator[T]:
 
 
 def is_live(stream: TextIO) -> bool:
-    """Whether a line can be written over: on a terminal, and in a notebook, which says that it is none."""
+    """Whether a line can be overwritten: on a terminal, and in a notebook (which is not a terminal)."""
     return stream.isatty() or type(stream).__module__.startswith("ipykernel")
 
 
@@ -57,8 +58,8 @@ _FORMAT = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}
 
 
 class Lines:
-    """Stands for a bar where nothing can be written over: a line once a tenth of the work and half a minute have gone
-    by since the one before, and one at the end."""
+    """Replaces the bar where lines cannot be overwritten. It writes a line when a tenth of the work and half a minute
+    have passed since the last line, and one at the end."""
 
     def __init__(self, total: float, desc: str, leave: bool, log_format: str | None, settings: dict[str, Any]):
         shown = {key: settings[key] for key in ("unit", "unit_scale") if key in settings}

@@ -1,9 +1,10 @@
-"""What the program around mechicl has set (a notebook, another library), and what mechicl computes under.
+"""The global settings of the program around mechicl (a notebook, another library), and those that mechicl computes
+with.
 
-Default device and dtype, gradients switched off, inference mode, autocast, numpy's error handling and the like
-are for the user's own work. Here none of them decides a number, nor whether one can be computed: every function
-that computes runs under `own_settings`, and leaves the user's as they were. Random numbers need nothing: mechicl
-draws from generators of its own alone.
+Default device and dtype, gradients switched off, inference mode, autocast, numpy's error handling and so on belong to
+the user's own work. They must not change a number of mechicl, nor prevent it from being computed. So every function
+that computes runs under `own_settings` and then restores the user's settings. Random numbers need no such care:
+mechicl only draws from its own generators.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 
-_lock = threading.Lock()  # of what belongs to the whole process: the first who comes sets it, the last sets it back
+_lock = threading.Lock()  # settings of the whole process: the first user sets them, the last one restores them
 _inside = 0
 _theirs: tuple = ()
 
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Torch and numpy as mechicl means them: float32 in full precision on the CPU, gradients possible.
+    """Torch and numpy as mechicl needs them: float32 in full precision on the CPU, with gradients possible.
 
     Also a decorator. What belongs to a thread (all but the default dtype, the precision of matmuls and
     deterministic algorithms) is set for this thread only.
@@ -41,7 +42,7 @@ def own_settings() -> Iterator[None]:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """`own_settings` without gradients: for what only looks at a model. Also a decorator."""
+    """`own_settings` without gradients, for code that only looks at a model. Also a decorator."""
     with own_settings(), torch.inference_mode():
         yield
 
@@ -73,7 +74,7 @@ def _get() -> tuple:
 
 
 def _set(settings: tuple) -> None:
-    """Only what differs: each call costs, and some are recorded by torch."""
+    """Set only what differs: each call costs time, and torch records some of them."""
     dtype, precision, deterministic, warn_only = settings
     now = _get()
     if dtype != now[0]:

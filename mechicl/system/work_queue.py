@@ -1,8 +1,8 @@
-"""Work in pieces, of which an idle core takes some: what comes out does not depend on who did what.
+"""Work in pieces, of which an idle core takes some. The result does not depend on which core did which piece.
 
-BLAS's own threads wait for one another by spinning, which loses a factor of ten on a busy machine
-(docs/speed.md). Here nobody waits for a thread that has not begun: the caller takes pieces until
-none is left, and the helper, when a core has time for it, takes them too.
+BLAS's own threads wait for one another in busy loops, which loses a factor of ten on a busy machine (docs/speed.md).
+Here the caller never waits for a thread that has not begun. It takes pieces until none is left, and the helper takes
+pieces, too, when a core has time for it.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from mechicl.system.cores import cores
 Piece = Callable[[], object]
 In = TypeVar("In")
 Out = TypeVar("Out")
-WORTH = 2**18  # numbers to go through, below which asking for help costs more than it gains
+WORTH = 2**18  # fewer numbers than this are not worth a helper
 
 
 class Shared:
-    """Pieces to be called once each, in any order, all of them by the end of `finish`.
+    """Pieces of work. Each is called once, in any order; all are done when `finish` returns.
 
-    Pieces must not depend on one another, and gain only where they leave Python's lock (compiled
-    kernels, BLAS). `size`: how many numbers they go through together.
+    Pieces must not depend on one another. A helper only gains time where pieces release Python's lock (compiled
+    kernels, BLAS). `size`: how many numbers all pieces process together.
     """
 
     def __init__(self, size: int):
         self._left: deque[Piece] = deque()
-        # Where BLAS itself has several threads, who does a piece would decide the last bits of its sums.
+        # If BLAS itself has several threads, the last bits of a sum would depend on which thread does a piece.
         self._helper = _helper() if size > WORTH and torch.get_num_threads() == 1 else None
         self._helping: list[Future] = []
         self._inference = torch.is_inference_mode_enabled()  # a thread's own, too
 
     def add(self, pieces: Iterable[Piece]) -> None:
-        """The helper may begin with them at once."""
+        """Add pieces; the helper may begin with them at once."""
         self._left.extend(pieces)
         if self._helper and self._left:
             self._helping.append(self._helper.submit(self._help))
@@ -95,14 +95,14 @@ def thread() -> ThreadPoolExecutor:
 
 @cache
 def _helper() -> ThreadPoolExecutor | None:
-    """None on a single core, and in a pool's process: the other cores are its siblings'."""
+    """None on a single core and in a pool's process, because the other processes use the other cores."""
     return thread() if cores() > 1 and multiprocessing.parent_process() is None else None
 
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Torch and numpy's BLAS on so many threads, which decide the last bits of their sums; and numbers
-    below 1e-38 as 0, with which a CPU is up to a hundred times slower (L2 and Adam's moments go there)."""
+    """Torch and numpy's BLAS on this many threads, which decides the last bits of their sums. Numbers below 1e-38
+    become 0, because a CPU is up to a hundred times slower with them (an L2 penalty and Adam's moments lead there)."""
     before, flushed = torch.get_num_threads(), _flushes()
     _set(n)
     try:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from mechicl.doors import Door
 from mechicl.errors import ConfigError
-from mechicl.loading import from_dict
+from mechicl.loading import from_dict, to_dict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,10 @@ class Task(ABC):
     # Of attention: the score of an induction head, of a previous-token head, and of a head that finds the match itself
     # (names in `TaskBatch.attention`); and the evaluator on whose sequences they are looked at.
     circuit: ClassVar[Circuit]
+    outputs: ClassVar[str] = "outputs"  # what the model answers with, as 'labels'
+    accuracies: ClassVar[bool] = False  # every evaluator's primary metric is a share of right answers
+    alignment: ClassVar[str] = ""  # what the sequences of `aligned` have in common, as 'that show the match first'
+    has_bank: ClassVar[bool] = False  # its source is a bank of exemplars (`series.bank`)
 
     @property
     @abstractmethod
@@ -83,7 +87,7 @@ class Task(ABC):
     def input_shapes(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
         """Name -> shape of the parameters through which sequences enter the residual stream, positions aside: for
         tokens {'embed.W_E': (vocabulary, model.d_model)}. Initial values go by the last part of a name
-        (engine/params.py): W_E small, W of standard deviation 1/sqrt(fan in), b 0."""
+        (models/params.py): W_E small, W of standard deviation 1/sqrt(fan in), b 0."""
 
     @abstractmethod
     def source(self, config: Config, data: str | Path | None = None, threads: int | None = 1) -> Any:
@@ -118,6 +122,28 @@ class Task(ABC):
         """The sequences over which an average pattern means something, those whose positions have one role in all of
         them, and what each position is called then. By default all, by number."""
         return list(range(len(batch))), [str(i) for i in range(batch.shape[-1])]
+
+    def hooks(self, model: ModelConfig) -> tuple[str, ...]:
+        """Names of the activations that the batch's `embed` passes through hooks. None by default."""
+        return ()
+
+    def writes(self, model: ModelConfig) -> tuple[str, ...]:
+        """Input parameters, `embed.W_E` aside, that write to the residual stream. By default all whose last axis is
+        d_model long."""
+        shapes = self.input_shapes(model)
+        return tuple(name for name, shape in shapes.items() if shape[-1] == model.d_model and name != "embed.W_E")
+
+    def variations(self, config: Config) -> tuple[str, ...]:
+        """Evaluators of the run whose sequences can be varied in one thing (`TaskBatch.varied`). None by default."""
+        return ()
+
+    def follows(self, config: Config) -> dict:
+        """The settings of how a run's sequences are drawn, as plain data."""
+        return to_dict(self)
+
+    def uses(self, config: Config) -> tuple[str, str]:
+        """(what, name) of what must be registered before such a run opens: the task, or what stands in for it."""
+        return TASKS.what, self.kind
 
     def details(self, model: ModelConfig) -> list[str]:
         """More of the setting, in a few words each, for where there is room: after `caption`."""

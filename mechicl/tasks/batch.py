@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.errors import ConfigError
+from mechicl.tasks.attention_scores import SCORES, Score
+from mechicl.tasks.base import DEFAULT
 
 if TYPE_CHECKING:
     from mechicl.config import ModelConfig
@@ -29,8 +31,14 @@ class TaskBatch(ABC):
     """What a model reads and what it should answer. All on one device."""
 
     everywhere: ClassVar[bool] = True  # answers are read at every position; False: at the last one alone
+    task: ClassVar[str | None] = None  # whose sequences these are, by the task's name; None: it does not say
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
     counterfactuals: ClassVar[tuple[str, ...]] = ("next",)  # what `counterfactual` knows; the first by default
+
+    @classmethod
+    def is_of(cls, kind: str) -> bool:
+        """Whether these can be sequences of the task of that name."""
+        return kind == (cls.task or (kind if kind != DEFAULT else None))
 
     @property
     @abstractmethod
@@ -54,6 +62,14 @@ class TaskBatch(ABC):
     @abstractmethod
     def loss(self, z: Tensor) -> Tensor:
         """The training loss, a scalar. z: the model's answers, [b, t, v], or [b, v] at the last position."""
+
+    def losses(self, z: Tensor) -> Tensor:
+        """The loss of each sequence, [b], where the loss is a mean over sequences.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        raise ConfigError(f"the loss of {type(self).__name__} is one number: leave out loss_per_token.")
 
     @abstractmethod
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
@@ -87,6 +103,15 @@ class TaskBatch(ABC):
             )
         return self[(torch.arange(len(self)) + 1) % len(self)]
 
+    def varied(self, variation: str) -> tuple[Self, Self]:
+        """Pairs of sequences that differ in what one answer depends on: (each, its partner). From the sequences of the
+        evaluator of that name; pairs that would differ in more are left out.
+
+        Raises:
+            ConfigError: the task has no such variation.
+        """
+        raise ConfigError(f"variation {variation!r}: a {type(self).__name__} has none of that name.")
+
     def relations(self) -> dict[str, Tensor]:
         """Relation -> which positions stand in it to which before them, bool [b, t, t]."""
         return token_relations(self.ids)
@@ -98,7 +123,7 @@ class TaskBatch(ABC):
 
     def attention(self, pattern: Tensor) -> dict[str, Tensor]:
         """Score -> [*lead, b, h], from a layer's attention [*lead, b, h, t, t]; NaN where a sequence has no such
-        position. The names are in `measures.attention.SCORES`."""
+        position. What each is called is in `attention_scores.SCORES`."""
         return token_attention(pattern, self.ids)
 
     def __len__(self) -> int:
@@ -204,3 +229,22 @@ def token_attention(pattern: Tensor, ids: Tensor) -> dict[str, Tensor]:
         "to_self": pattern.diagonal(dim1=-2, dim2=-1)[..., 1:].mean(-1),
         "to_first": pattern[..., 1:, 0].mean(-1),
     }
+
+
+_OF_TOKENS = {
+    "previous_token": Score(
+        "previous-token score", "Attention from each position to the one before it, averaged over all positions."
+    ),
+    "prefix_matching": Score(
+        "prefix-matching score",
+        "Attention from each position to those that followed the same token before, averaged over the positions whose "
+        "token was shown before.",
+    ),
+    "same_token": Score(
+        "same-token score", "Attention from each position to the same token before, over the same positions."
+    ),
+    "to_self": Score("self score", "Attention from each position but the first to itself."),
+    "to_first": Score("attention to the first position", "Attention from all other positions to the first."),
+}
+for _name, _score in _OF_TOKENS.items():
+    SCORES.add(_name, _score, __name__)

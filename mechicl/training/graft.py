@@ -1,4 +1,4 @@
-"""Initial weights taken from another run's checkpoint (Singh et al. 2025: docs/references.md#singh-2025-halves).
+"""Initial weights taken from another run's checkpoint (Singh et al. 2025: docs/references.md#singh-2025-switches).
 
 They are read once, when the run begins, and kept in the run as `initial.safetensors`: from then
 on neither resume nor densify needs the source. The manifest records its sha256.

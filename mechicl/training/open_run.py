@@ -19,8 +19,7 @@ from mechicl.system.commands import command
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import write_json
 from mechicl.system.paths import given, shown
-from mechicl.tasks.base import TASKS, task_of
-from mechicl.tasks.exemplar_label.banks.kinds import BANKS
+from mechicl.tasks.base import task_of
 from mechicl.training import graft
 
 
@@ -70,5 +69,4 @@ def manifest_of(config: Config, schedule: list[int], source: Any, data: str | Pa
 
 def uses(config: Config) -> list[tuple[str, str]]:
     """(What, name) of everything registered that the run cannot be opened without."""
-    task = (BANKS.what, config.bank.kind) if config.task is None else (TASKS.what, config.task.kind)
-    return [task, *(("evaluator", name) for name in applying(config))]
+    return [task_of(config).uses(config), *(("evaluator", name) for name in applying(config))]

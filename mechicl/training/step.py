@@ -1,10 +1,10 @@
 """One training step: loss, gradients, Adam, on plain tensors.
 
-The loss is the task's. Exemplars and labels train by gradients that are written out (engine/gradients.py), everything
-else by autograd. What treatments do to a
-step is a function of the config and the step's number (engine/treated.py). Which L2 is applied
-to what is stated in `OptimConfig`. Parameters may be stacked over models (axis s, e.g. the
-seeds of one recipe): each then takes its own step on its own batch, in one pass.
+The loss is the task's. Exemplars and labels train by gradients that are written out
+(tasks/exemplar_label/fast/gradients.py), everything else by autograd. What treatments do to a step is a function of the
+config and the step's number (tasks/exemplar_label/treated.py). `OptimConfig` says which L2 penalty applies to which
+parameters. Parameters may be stacked over models (axis s, such as the seeds of one recipe): each model then takes its
+own step on its own batch, in one pass.
 """
 
 from __future__ import annotations

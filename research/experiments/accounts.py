@@ -17,10 +17,10 @@ ORDER = (*PUBLISHED, "rates-noisy", fitted.CONTROL, fitted.OTHERS)
 def claims() -> list[Claim]:
     key, title = "9", "Coopetition predicts unseen conditions better than independent rates"
     says = (
-        "Two mechanisms that share parts and get in one another's way (Singh et al. 2025, section 6), against two "
-        "nearly independent ones of different rates (Nguyen & Reddy 2024). Fitted to the untreated curves only, "
-        "each then predicts every other condition of `research/sweeps/competition.toml` with nothing "
-        "refitted."
+        "One account has two mechanisms that share parts and hinder each other (Singh et al. 2025, section 6). The "
+        "other has two nearly independent mechanisms of different rates (Nguyen & Reddy 2024). Each is fitted to the "
+        "untreated curves only. Then it predicts every other condition of `research/sweeps/competition.toml` without a "
+        "new fit."
     )
     command = "python -m research accounts"
     found = tables.read("accounts")
@@ -48,14 +48,14 @@ def claims() -> list[Claim]:
     ]
     said = [
         verdicts.effect(
-            f"error held out, {name} less control", means[name] - means[fitted.CONTROL], below=0.0, text="{:+.3f}"
+            f"error held out, {name} minus control", means[name] - means[fitted.CONTROL], below=0.0, text="{:+.3f}"
         )
         for name in PUBLISHED
         if name in means.columns
     ]
     said += [
         verdicts.effect(
-            f"error held out, coopetition less {name}", means["coopetition"] - means[name], below=0.0, text="{:+.3f}"
+            f"error held out, coopetition minus {name}", means["coopetition"] - means[name], below=0.0, text="{:+.3f}"
         )
         for name in PUBLISHED[1:]
         if name in means.columns
@@ -67,31 +67,29 @@ def claims() -> list[Claim]:
             title,
             says,
             f"the competition sweep, {len(means)} seeds with every condition",
-            "coopetition predicts held-out conditions better than the seed's own untreated curve does, as do both "
-            "independent rates; and it predicts them better than either of these (paired by seed).",
+            "coopetition and both accounts with independent rates predict held-out conditions better than the seed's "
+            "own untreated curve does; and coopetition predicts them better than either of the other two (paired by "
+            "seed).",
             said,
             command,
             [
                 "Held-out error (root mean squared), mean over seeds: "
                 + ", ".join(f"{n} {v:.3f}" for n, v in best.items())
                 + f"; control {means[fitted.CONTROL].mean():.3f}.",
-                "Root mean squared error of the ICL, Flip and CIWL curves, median over seeds; `mixed` is what "
-                "was fitted. "
-                "'control' predicts the seed's own untreated curve unchanged; 'other seeds' the mean of the "
-                "other seeds under "
-                "that condition, which no account can know. `rates-noisy` is our own extension and not "
-                "published: a noisier "
-                "ICL is unlearned once recall works. Equations and the rules of what a condition changes: "
-                "`research/theories`.",
+                "The table has the root mean squared error of the ICL, Flip and CIWL curves, median over seeds. "
+                "`mixed` is the condition that was fitted. 'control' predicts the seed's own untreated curve. "
+                "'other seeds' predicts the mean of the other seeds under that condition, which no account can "
+                "know. `rates-noisy` is our own extension and not published: recall that works makes the model "
+                "unlearn a noisier ICL. `research/theories` has the equations and the rules of what a condition "
+                "changes.",
                 table(["condition", "seeds", *shown], rows),
-                "Held-out error less another's, paired by seed, with the 95% interval:",
-                table(["account", "less that of", "n", "difference"], compared),
-                "Phases of the held-out curves: share whose presence is right, and the median error of times "
-                "in octaves:",
+                "Difference of held-out errors, paired by seed, with its 95% interval:",
+                table(["account", "minus that of", "n", "difference"], compared),
+                "Phases of the held-out curves: the share of phases that are rightly there or not there, and the "
+                "median error of times in octaves (factors of 2):",
                 table(["", "presence right", "octaves off"], right),
-                "Parameters are sloppy: several lie at the bounds of the search, and other values fit about "
-                "as well, so a "
-                "fitted value is not a measurement of it.",
+                "The data determine the parameters badly: several lie at the bounds of the search, and other values "
+                "fit about as well. So a fitted value does not measure the parameter.",
             ],
             {"accounts": figure(found, measured)},
         )

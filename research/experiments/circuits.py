@@ -41,11 +41,11 @@ PARTS = {
 GROUPS = {
     "intact": "intact",
     "ICL heads": "without ICL's heads",
-    "random for ICL heads": "without as many others of ICL's heads' layers",
+    "random for ICL heads": "without as many other heads of the same layers as ICL's",
     "CIWL heads": "without CIWL's heads",
-    "random for CIWL heads": "without as many others of CIWL's heads' layers",
+    "random for CIWL heads": "without as many other heads of the same layers as CIWL's",
 }
-MLPS = {"intact": "intact", "mean L1 MLP": "mean in the MLP's place", "zero L1 MLP": "nothing in its place"}
+MLPS = {"intact": "intact", "mean L1 MLP": "mean in the MLP's place", "zero L1 MLP": "0 in its place"}
 SPACES = {
     ("flip", "ciwl"): "ICL and CIWL",
     ("flip", "iwl"): "ICL and IWL",
@@ -85,14 +85,14 @@ def _halves() -> Claim:
         f"`demo`, {len(every)} seeds (Flip formed in {len(seeds)}), 17 or 18 of 125 checkpoints each",
         "in the median of all seeds the first half of the model at the peak, put into the end's model, gives ICL .1 or "
         "more above the same half from before ICL; and the peak's second half gives ICL less than .1 above the intact "
-        "end. Seeds in which Flip never formed count: their 'peak' is the checkpoint of their highest Flip.",
+        "end. Seeds in which Flip never formed count, too: their 'peak' is the checkpoint of their highest Flip.",
         halves_parts(found, every),
         command,
         [
-            "Above: every checkpoint's own model with that half put in. Below: the end's (n = 1,000 sequences per "
-            "evaluator and seed):",
+            "The figure shows every checkpoint's own model with that half put in. The table shows the model of the end "
+            "(n = 1,000 sequences per evaluator and seed):",
             table(["", *(e.upper() for e in EVALUATORS)], halves),
-            "Flip rises with a first half from before ICL, too. That is no ICL: such a half cannot recall, so answers "
+            "Flip also rises with a first half from before ICL. That is not ICL: such a half cannot recall, so answers "
             "from the weights no longer push Flip down.",
             *_parts(found, seeds),
             *_heads(found, seeds, peak),
@@ -136,8 +136,8 @@ def _mlps() -> Claim:
         [
             f"n = {int(at.n.max()):,} sequences per evaluator and seed:",
             table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
-            f"Without the MLP at the end Flip rises by {spread(flip.tolist())}: so much of an ICL circuit is still "
-            "left (or recall is broken, as under 8.6).",
+            f"Without the MLP at the end Flip rises by {spread(flip.tolist())}. Either this much of an ICL circuit is "
+            "left, or only recall is broken, as in 8.6.",
             *_parts(found, seeds),
             *_heads(found, seeds, peak),
             *_directions(found, seeds, peak, "subspaces", "heads"),
@@ -169,12 +169,12 @@ def halves_parts(found: pd.DataFrame, seeds: list[int]) -> list[Part]:
 
     return [
         effect(
-            "ICL at the end with the peak's first half less with that from before ICL",
+            "ICL at the end with the peak's first half minus that with the half from before ICL",
             above=SMALLEST,
             values=icl("first half from the peak") - icl("first half from before ICL"),
         ),
         effect(
-            "ICL at the end with the peak's second half less intact",
+            "ICL at the end with the peak's second half minus intact",
             below=SMALLEST,
             values=icl("second half from the peak") - icl("intact"),
         ),
@@ -203,7 +203,7 @@ def _formed(found: pd.DataFrame) -> tuple[list[int], list[str]]:
     """The seeds in which ICL formed, and a sentence on those left out of the tables."""
     seeds = formed_seeds(found)
     left = [s for s in all_seeds(found) if s not in seeds]
-    said = f"Left out of the tables, since ICL never formed: seed {', '.join(map(str, left))}."
+    said = f"The tables leave out runs in which ICL never formed: seed {', '.join(map(str, left))}."
     return seeds, [said] if left else []
 
 
@@ -218,13 +218,13 @@ def _parts(found: pd.DataFrame, seeds: list[int]) -> list[str]:
     earliest = Counter(min(names, key=lambda part: at[part]) for at in first.values())
     order = [(at["ov.0"] < at["qk.0"], at["qk.0"] < at["ov.0"]) for at in first.values()]
     return [
-        "When a part of a later checkpoint, put into the model of Flip's peak, first costs it .1 of ICL or of Flip "
-        "(and again at the next measured checkpoint; times are as coarse as the 17 or 18 checkpoints):",
+        "We put a part of a later checkpoint into the model of Flip's peak. The table shows from when this costs .1 of "
+        "ICL or of Flip, at two measured checkpoints in a row. Times are as coarse as the 17 or 18 checkpoints:",
         table(["part", "costs ICL from", "costs Flip from"], rows),
         "First to cost ICL: "
         + ", ".join(f"{PARTS[p]} (in {n} of {len(seeds)} seeds)" for p, n in earliest.items())
-        + ". In layer 0, OV (what is copied) "
-        f"before QK (where heads look) in {sum(a for a, _ in order)} of {len(seeds)} seeds, QK before OV in "
+        + ". In layer 0, OV (what heads copy) comes "
+        f"before QK (where heads look) in {sum(a for a, _ in order)} of {len(seeds)} seeds, and QK before OV in "
         f"{sum(b for _, b in order)}.",
     ]
 
@@ -243,11 +243,11 @@ def _heads(found: pd.DataFrame, seeds: list[int], peak: dict[int, int]) -> list[
     controls = (
         "the only other set of the same layers and size"
         if sets == 1
-        else f"the median of up to {sets} random sets of the same layers and size; where a group is half of its "
-        "layer there is one, the other half"
+        else f"the median of up to {sets} random sets of the same layers and size; if a group is half of its layer, "
+        "there is only one other set, the other half"
     )
     return [
-        f"Heads taken out (a quarter of all, chosen on other sequences. Controls: {controls}):",
+        f"Heads removed: a quarter of all, chosen on other sequences. Controls: {controls}.",
         table(["at", "model", *(e.upper() for e in EVALUATORS)], rows),
     ]
 
@@ -267,8 +267,8 @@ def _directions(found: pd.DataFrame, seeds: list[int], peak: dict[int, int], top
     ]
     return [
         f"Overlap (mean squared cosine of principal angles) of the subspaces that the last layer's {writer} write"
-        f"{'s' if writer == 'MLP' else ''} in; it says something about learning only where it moves away from the "
-        "untrained model's, and beyond what two halves of the same sequences differ by:",
+        f"{'s' if writer == 'MLP' else ''} in. It says something about learning only where it differs from the "
+        "untrained model's, and by more than two halves of the same sequences differ:",
         table(["", *steps], lines),
     ]
 

@@ -71,8 +71,8 @@ class Treated:
 
 
 NOTE = (
-    "Mean paired differences with 95% t-intervals; p corrected for this table (Holm). The verdict is by the exact "
-    "intervals above, not by these."
+    "The table has mean paired differences with 95% t-intervals. p is corrected for this table (Holm). The verdict "
+    "uses the exact intervals above, not these."
 )
 
 
@@ -145,7 +145,7 @@ def _less(runs: Runs, condition: str, evaluator: str, quantity: str) -> pd.Serie
 def _alone(runs: Runs) -> list[Part]:
     return [
         effect(
-            f"{name} at the end, ICL-only data less mixture",
+            f"{name} at the end, ICL-only data minus mixture",
             above=SMALLEST,
             values=_less(runs, "icl-only", name.lower(), "final_value"),
         )
@@ -171,12 +171,12 @@ def _switched(runs: Runs) -> list[Part]:
 def _without_icl(runs: Runs) -> list[Part]:
     return [
         effect(
-            "Flip's highest, without previous token less with",
+            "Flip's highest, without the previous token minus with it",
             below=-SMALLEST,
             values=_less(runs, "no-previous-token", "flip", "highest"),
         ),
         effect(
-            "CIWL's onset, without previous token against with (log2)",
+            "CIWL's onset, without the previous token against with it (log2)",
             above=-FACTOR,
             below=FACTOR,
             values=_less(runs, "no-previous-token", "ciwl", "onset"),
@@ -187,7 +187,7 @@ def _without_icl(runs: Runs) -> list[Part]:
 def _kept(*conditions: str) -> Callable[[Runs], list[Part]]:
     return lambda runs: [
         effect(
-            f"{TITLES[c]}: {name} at the end less untreated",
+            f"{TITLES[c]}: {name} at the end minus untreated",
             _less(runs, c, name.lower(), "final_value"),
             above=SMALLEST,
         )
@@ -220,11 +220,9 @@ TREATED = (
         _alone,
         "alone",
         (
-            "From the same initial weights and the same bank: on data that only ICL solves (labels drawn per "
-            "sequence), "
-            "on data that only CIWL, in-weights learning among the context's labels, solves (the query's "
-            "class is never "
-            "shown), and on the mixture that `demo` is:",
+            "All runs have the same initial weights and the same bank. They are trained on data that only ICL "
+            "solves (labels are drawn anew for each sequence), on data that only CIWL, in-weights learning among "
+            "the context's labels, solves (the context never shows the query's class), or on the mixture of `demo`:",
         ),
     ),
     Treated(
@@ -246,8 +244,8 @@ TREATED = (
         _switched,
         "switched",
         after=(
-            "The early switch was meant to be early. Here CIWL was mature at 128k already, so it does not test what "
-            "an immature CIWL allows.",
+            "The switch at 128k was not early enough: CIWL was mature by then. So it does not test what an immature "
+            "CIWL allows.",
         ),
     ),
     Treated(
@@ -265,15 +263,15 @@ TREATED = (
         _without_icl,
         "icl-prevented",
         after=(
-            "`demo` can form ICL without a previous-token head (the query finds its exemplar in layer 0, and "
-            "layer 1 goes to the label beside it), so that the published treatment need not remove ICL here.",
+            "`demo` can form ICL without a previous-token head: the query finds its exemplar in layer 0, and layer 1 "
+            "attends to the label beside it. So the published treatment need not remove ICL here.",
         ),
     ),
     Treated(
         "8.4",
         "Where ICL has no cost of its own, it stays: same exemplar",
-        "In-context learning (ICL) persists where the query's own drawing is in the context, since matching then costs "
-        "nothing (Singh et al. 2025, Fig. 6).",
+        "In-context learning (ICL) persists where the query's own drawing is in the context, because matching then "
+        "costs nothing (Singh et al. 2025, Fig. 6).",
         ("mixed", "matched"),
         _ends("matched"),
         "ICL and Flip both end higher than in the untreated twin, by .1 or more.",
@@ -283,7 +281,7 @@ TREATED = (
     Treated(
         "8.8",
         "ICL comes later alone: the strategies cooperate",
-        "The two strategies also cooperate: ICL alone cannot get going (Singh et al. 2025, Fig. 4a).",
+        "The two strategies also cooperate: ICL hardly forms on its own (Singh et al. 2025, Fig. 4a).",
         ("mixed", "icl-only"),
         (ONSET,),
         "on ICL-only data ICL's onset comes later than in the mixture by a factor of 1.4 or more (paired by seed).",
@@ -303,20 +301,20 @@ TREATED = (
     Treated(
         "8.10",
         "Where memory is wiped, ICL stays: embeddings reset",
-        "Resetting the embeddings now and then (active forgetting) keeps structural ICL, on another task (Anand et al. "
+        "Resetting the embeddings at intervals (active forgetting) keeps structural ICL, on another task (Anand et al. "
         "2024). Here: every 128k sequences, throughout.",
         ("mixed", "forgetting"),
         _ends("forgetting"),
         "ICL and Flip both end higher than in the untreated twin, by .1 or more.",
         _kept("forgetting"),
         "forgetting",
-        after=("Recall returns faster than these resets come. A shorter period may still keep ICL and was not run.",),
+        after=("Recall comes back between two resets. A shorter period may still keep ICL; we did not run one.",),
     ),
     Treated(
         "8.11",
         "ICL comes back when the in-weights signal is taken away",
-        "Ours, to be tested: if ICL's end is a matter of the data, taking the in-weights signal away in the middle of "
-        "training brings ICL back or keeps it.",
+        "Ours, to be tested: if the data end ICL, then removing the in-weights signal in the middle of training brings "
+        "ICL back or keeps it.",
         ("mixed", "mixed-then-icl"),
         (("mixed-then-icl", "icl", "final_value"), ("mixed-then-icl", "flip", "final_value")),
         "after a switch from the mixture to ICL-only data at 768k sequences ICL and Flip end higher than without it, "

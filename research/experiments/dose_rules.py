@@ -21,7 +21,7 @@ def depth(runs: Runs) -> list[Part]:
 def width(runs: Runs) -> list[Part]:
     wide, base = "width_d_model-128", "demo"
     return [
-        effect("ICL's end, 128 less 64 dimensions", runs.minus(wide, base, "icl", "final_value"), above=SMALLEST),
+        effect("ICL's end, 128 minus 64 dimensions", runs.minus(wide, base, "icl", "final_value"), above=SMALLEST),
         effect(
             "ICL's half-decay, 128 against 64 dimensions (log2)",
             runs.minus(wide, base, "icl", "half_decay"),
@@ -33,15 +33,15 @@ def width(runs: Runs) -> list[Part]:
 def data(runs: Runs) -> list[Part]:
     many, few = "classes_n_classes-4096", "classes_n_classes-256"
     return [
-        effect("ICL's highest, 4,096 less 256 classes", runs.minus(many, few, "icl", "highest"), above=SMALLEST),
-        effect("ICL's end, 4,096 less 256 classes", runs.minus(many, few, "icl", "final_value"), above=SMALLEST),
+        effect("ICL's highest, 4,096 minus 256 classes", runs.minus(many, few, "icl", "highest"), above=SMALLEST),
+        effect("ICL's end, 4,096 minus 256 classes", runs.minus(many, few, "icl", "final_value"), above=SMALLEST),
         effect(
-            "ICL's highest, 100 less 5 exemplars",
+            "ICL's highest, 100 minus 5 exemplars",
             above=SMALLEST,
             values=runs.minus("exemplars_n_exemplars-100", "exemplars_n_exemplars-5", "icl", "highest"),
         ),
         effect(
-            "ICL's end, Zipf exponent 1 less none",
+            "ICL's end, Zipf exponent 1 minus uniform classes",
             runs.minus("zipf_zipf-1", "demo", "icl", "final_value"),
             above=SMALLEST,
         ),
@@ -78,7 +78,7 @@ def drawings(runs: Runs) -> list[Part]:
 
 def encoder(runs: Runs) -> list[Part]:
     more = runs.minus("classes_n_classes-1856", "classes_n_classes-464", "icl", "highest")
-    return [*drawings(runs), effect("ICL's highest, 1,856 less 464 classes", more, above=SMALLEST)]
+    return [*drawings(runs), effect("ICL's highest, 1,856 minus 464 classes", more, above=SMALLEST)]
 
 
 def strengths(runs: Runs) -> list[Part]:

@@ -76,13 +76,16 @@ class Dose:
             figures = {f"{self.sweep}-first": plots.curves(drawn, first)} if first else {}
             figures[self.sweep] = plots.curves(drawn, ran)
             text = [
-                f"What became of the runs: {_summary(everything.kinds)}.",
+                f"{_summary(everything.kinds)}.",
                 condition_table(everything.phases, everything.kinds, ran),
                 *against(everything.phases, self.base, ran),
             ]
         text += [self.note] if self.note else []
         if few:
-            text.append(f"Unfinished, and left out of the verdict: {', '.join(f'`{name}`' for name in few)}.")
+            text.append(
+                "These conditions are not finished, and the verdict leaves them out: "
+                f"{', '.join(f'`{name}`' for name in few)}."
+            )
         if left := [name for name in names if name not in ran]:
             text.append("Not run yet: " + ", ".join(f"`{name}`" for name in left) + ".")
         said, more = self.more(data) if self.more else ([], {})
@@ -129,9 +132,9 @@ _ENDED = {
 
 
 def _summary(kinds: pd.Series) -> str:
-    """'of 5 runs, ICL never formed in 2, formed and faded in 3'"""
+    """'Of 5 runs: ICL never formed in 2, formed and faded in 3'"""
     found = [f"{words} in {(kinds == kind).sum()}" for kind, words in _ENDED.items() if (kinds == kind).any()]
-    return f"of {len(kinds)} runs: " + ", ".join(found)
+    return f"Of {len(kinds)} runs: " + ", ".join(found)
 
 
 DOSES = (
@@ -160,7 +163,7 @@ DOSES = (
         "3",
         "Classes, exemplars and skew change ICL's rise and fade",
         "Transience holds across data: more classes give a higher peak and slower decay; more exemplars a higher "
-        "peak; Zipfian skew weakens it (Singh et al. 2023; T3).",
+        "peak; Zipfian skew weakens the transience (Singh et al. 2023; T3).",
         "data",
         "with 4,096 classes ICL's highest value and its end are higher than with 256 by .1 or more; with 100 "
         "exemplars a class ICL's highest value is higher than with 5 by .1 or more; with a Zipf exponent of 1 ICL's "
@@ -171,17 +174,17 @@ DOSES = (
     Dose(
         "3.1",
         "The dimension of the features decides whether ICL forms",
-        "Ours: the dimension of the features decides whether ICL forms, since in many dimensions classes are far "
-        "apart and each is learned at once. So in 48 dimensions ICL never forms, and in 12 it does with 1,024 "
+        "Ours: the dimension of the features decides whether ICL forms, because in many dimensions classes are far "
+        "apart and each is learned at once. So with 48 dimensions ICL never forms, and with 12 it forms with 1,024 "
         "classes or more.",
         "dimension",
-        "in no run with 48 dimensions ICL forms (one is enough to contradict it); with 12 dimensions and 1,024 or "
+        "ICL forms in no run with 48 dimensions (one such run contradicts the claim); with 12 dimensions and 1,024 or "
         "4,096 classes it forms in more than half of the runs.",
         rules.dimension,
-        "Dimension and scale were not separate here: the features have norm 1 at any dimension, so an exemplar's "
-        "embedding starts at a norm of 8 / sqrt(dimension). In single runs of `demo` scale alone switched ICL on and "
-        "off (half: Flip at most .47; as it is: .95; six times: .14). So what this diagram calls dimension may be "
-        "scale.",
+        "Dimension and scale were not separate here. The features have norm 1 at any dimension, so an exemplar's "
+        "embedding starts at a norm of 8 / sqrt(dimension). In single runs of `demo` scale alone switched ICL on "
+        "and off: Flip reached .47 at half the scale, .95 at the scale of `demo` and .14 at six times. So what this "
+        "diagram calls dimension may be scale.",
         base="dim-12_n_classes-1024",
         more=phase,
     ),
@@ -194,8 +197,8 @@ DOSES = (
         "on all 256 features ICL forms in more than one run of five; and of all runs in which it formed, "
         "also of those on the twelve leading features, more than half lost it again, at least in Flip.",
         rules.tokens,
-        "The claim is about all features, and there ICL formed in no run: whether it would be transient there is not "
-        "known. That it was on twelve features is another setting, found by looking.",
+        "The claim is about all features. There ICL formed in no run, so it is not known whether it would be "
+        "transient. With twelve features it was; that is another setting, which we found by trying.",
     ),
     Dose(
         "5",
@@ -206,8 +209,8 @@ DOSES = (
         "with all 1,856 classes and 12 features ICL forms in more than half of the runs; and of those in which it "
         "formed, more than half lost it again, at least in Flip.",
         rules.drawings,
-        "1,856 classes are a seventh of the published 12,800: CIWL needs fewer sequences to learn them, so that ICL "
-        "has less time to form.",
+        "1,856 classes are a seventh of the published 12,800. CIWL needs fewer sequences to learn them, so ICL has "
+        "less time to form.",
         " --data DIR_OF_OMNIGLOT",
         base="classes_n_classes-1856",
     ),
@@ -221,23 +224,23 @@ DOSES = (
         "with all 1,856 classes ICL forms in more than half of the runs; of those in which it formed, more than half "
         "lost it again, at least in Flip; and ICL's highest value is higher than with 464 classes by .1 or more.",
         rules.encoder,
-        "The setting was found on seed 0 alone, with all classes and with smaller evaluation sets; other seeds and "
-        "class counts in this setting were first seen here.",
+        "The setting was found on seed 0 alone, with all classes and with smaller evaluation sets. Other seeds and "
+        "numbers of classes were first run here.",
         " --data DIR_OF_OMNIGLOT",
         base="classes_n_classes-1856",
     ),
     Dose(
         "6.1",
         "L2 up to 1e-4 keeps ICL, more does not",
-        "L2 up to about 1e-4 removes the decay; above it over-regularizes: transience returns (Singh et al. 2023; "
-        "T5). Nguyen & Reddy 2024: regularization is what ends ICL.",
+        "An L2 penalty up to about 1e-4 removes the decay. A stronger one over-regularizes: transience returns (Singh "
+        "et al. 2023; T5). In Nguyen & Reddy 2024 regularization ends ICL.",
         "regularization",
         "at one of three strengths up to 1e-4 on all parameters (1e-6, 1e-5, 1e-4) ICL forms and stays in more than "
         "half of the runs; at 1e-2 it does so in less than half.",
         rules.strengths,
-        "The penalty adds (l2/2) * sum of squares to the loss, so that its gradient passes through Adam's moments; "
-        "the decoupled form shrinks parameters by lr * l2 beside Adam's step (AdamW). The published form is not "
-        "settled, so a strength of theirs need not be the same strength here.",
+        "The penalty adds (l2/2) * sum of squares to the loss, so its gradient passes through Adam's moments. The "
+        "decoupled form (AdamW) shrinks parameters by lr * l2 beside Adam's step. The published form is not known, so "
+        "a published strength need not be the same strength here.",
         base="none",
     ),
     Dose(
@@ -249,8 +252,8 @@ DOSES = (
         "at one of three strengths (1e-5, 1e-4, 1e-3) on the MLPs ICL forms and stays in more than half of the "
         "runs; at every strength on attention it does so in less than half.",
         rules.groups,
-        "Without a penalty (`none`) they are the runs of `iwl` (1.1): the same training, at those steps at which the "
-        "others were evaluated.",
+        "The runs without a penalty (`none`) are those of `iwl` (1.1). The training is the same, and the table has the "
+        "steps at which the others were evaluated.",
         base="none",
         untreated="iwl",
         panels={

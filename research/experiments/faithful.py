@@ -72,7 +72,8 @@ def _faithful() -> Claim:
         command,
         [
             table(["", "published", *(TITLES[c] for c in shown)], peaks),
-            "*match*, *recall* and *crowding* say how easy each strategy's task is, without a model (3.1).",
+            "*match*, *recall* and *crowding* are computed from the features, without a model. They say how easy each "
+            "strategy's task is (3.1).",
             "In-context accuracy at the published points:",
             table(["", "sequences", "published", *(TITLES[c] for c in shown)], rows),
         ],
@@ -83,10 +84,10 @@ def _faithful() -> Claim:
 
 
 def _longer() -> Claim:
-    key, title = "0.3", "The published setting, gone on with to 40 million sequences"
+    key, title = "0.3", "The published setting, continued to 40 million sequences"
     says = (
         "In the published curve ICL is at .57 to .61 and Flip at .03 by 20M sequences (Singh et al. 2025, "
-        "Fig. 1b). In 0.1 our fades were slower: do they come to the same end?"
+        "Fig. 1b). In 0.1 ICL faded more slowly. Does it come to the same end?"
     )
     command = "mechicl sweep research/sweeps/faithful-longer.toml"
     data = tables.read("faithful-longer")
@@ -101,9 +102,10 @@ def _longer() -> Claim:
         title,
         says,
         f"`coopetition`, Gaussian, 12,800 classes, 24 dimensions, one seed, to "
-        f"{short(data.sequences.max())}: the run of 0.1, gone on with",
+        f"{short(data.sequences.max())}: the run of 0.1, continued",
         "ICL falls from its highest value to the end by .1 or more, and Flip ends at .1 or less. 24 dimensions were "
-        "chosen since Flip was lowest there at 20M. One seed: an observation (ICL stays in another to 20M: 0.4).",
+        "chosen because Flip was lowest there at 20M. This is one seed, so it is an observation (in another seed ICL "
+        "stays to 20M: 0.4).",
         [
             Part(
                 "one run",
@@ -123,8 +125,8 @@ def _longer() -> Claim:
 def _seeds() -> Claim:
     key, title = "0.4", "The published setting with other seeds"
     says = (
-        "The published curve is of one seed (Singh et al. 2025, Fig. 1b), as is each of 0.1: how far do such "
-        "numbers reach?"
+        "The published curve is of one seed (Singh et al. 2025, Fig. 1b), and so is each curve of 0.1. Do other "
+        "seeds give such numbers, too?"
     )
     command = (
         "mechicl sweep research/sweeps/faithful.toml --data DIR_OF_OMNIGLOT && "
@@ -202,9 +204,9 @@ def _peak(found: pd.DataFrame, which: str | int, evaluator: str) -> str:
 def _same_shape() -> Claim:
     key, title = "0.2", "Is `demo` the same phenomenon? Its curve against the published one"
     says = (
-        "The published curve has four marks: Flip peaks and decays before ICL does; ICL outlives Flip by several "
-        "of its rise times; CIWL rises all along and takes over; the end state is CIWL, not recall "
-        "(Singh et al. 2025, Fig. 1b)."
+        "The published curve has four features. Flip peaks and decays before ICL does. ICL lasts longer than Flip, "
+        "by several times as long as it took to rise. CIWL rises throughout and takes over. The end state is CIWL, "
+        "not recall (Singh et al. 2025, Fig. 1b)."
     )
     command = "mechicl train demo --seeds 0..4"
     data = tables.read("demo")
@@ -223,7 +225,7 @@ def _same_shape() -> Claim:
         ["ICL, highest", ".89", spread(value["highest"].icl)],
     ]
     twice = (
-        f"One mark misses by a factor of {life.median() / 1.6:.1f}: Flip lives longer after ICL's onset than in "
+        f"One feature differs, by a factor of {life.median() / 1.6:.1f}: after ICL's onset Flip lasts longer than in "
         "the published curve."
     )
     return Claim(
@@ -231,9 +233,9 @@ def _same_shape() -> Claim:
         title,
         says,
         f"`demo`, {len(value)} seeds",
-        "Flip's half-decay comes before ICL's in more than half of all seeds (a seed in which Flip never rose is one "
-        "in which it does not); each ratio of times is within a factor of 1.4 of the published one; CIWL ends above "
-        ".9 with recall below .5.",
+        "Flip's half-decay comes before ICL's in more than half of all seeds (a seed in which Flip never rose "
+        "counts as one in which it does not); each ratio of times is within a factor of 1.4 of the published one; "
+        "CIWL ends above .9 with recall below .5.",
         [
             share("Flip decayed before ICL", decay.flip < decay.icl, above=0.5),
             effect("ICL's half-decay over Flip's", ratio, above=1.7 / 1.4, below=1.7 * 1.4, text="{:.2f}"),
@@ -243,11 +245,11 @@ def _same_shape() -> Claim:
         ],
         command,
         [
-            table(["mark", "published (read off Fig. 1b)", "`demo`, median (range over seeds)"], rows),
+            table(["feature", "published (read off Fig. 1b)", "`demo`, median (range over seeds)"], rows),
             twice,
-            "Half-way levels by the rule of mechicl/measures/phases.py; the published ones from figure "
-            "readings. `demo` "
-            "has another rate, batch and number of classes, and was chosen among regimes for a rise and a fade.",
+            "The half-way levels follow the rule of mechicl/measures/phases.py. The published ones are read off the "
+            "figure. `demo` has another learning rate, batch size and number of classes. It was chosen among many "
+            "settings because ICL rises and fades there.",
         ],
         {},
         "not comparable",

@@ -28,9 +28,9 @@ RULE = (
     "million sequences lie within .1 of the published .75 and .70, and ICL peaks at .8 or more in at least four seeds "
     "of five. The fade is supported where at 15 million the median of Flip is at most .15 (published .045), that of "
     "ICL at most .72 (.62), and that of CIWL at least .90 (.95); it is contradicted where ICL and Flip both are still "
-    "within .05 of their peaks in at least four seeds; between the two, the fade is there and its speed differs. "
-    "Added with this page, before the runs were looked at: the rise is contradicted where at least four seeds miss "
-    "it one by one."
+    "within .05 of their peaks in at least four seeds. Between the two, the fade is there and its speed differs. "
+    "Added with this page, before the runs were looked at: the rise is contradicted where at least four seeds, each "
+    "taken alone, miss it."
 )
 
 
@@ -39,9 +39,9 @@ def claims() -> list[Claim]:
     count = len(read_plan(_file(SWEEP)).seeds)
     says = (
         "In the published run (two layers of attention, 12,800 classes of real drawings, Adam at a constant 1e-5) "
-        "in-context learning (ICL) forms at 3.5 to 4 million sequences, peaks at .89 and falls to .59; Flip, its "
-        "score against the weights, goes .71 to .03; CIWL, in-weights learning among the context's labels, rises "
-        "to .97 (Singh et al. 2025, Fig. 1b; one seed)."
+        "in-context learning (ICL) forms at 3.5 to 4 million sequences, peaks at .89 and falls to .59. Flip, its "
+        "score where the context contradicts the weights, falls from .71 to .03. CIWL, in-weights learning among the "
+        "context's labels, rises to .97 (Singh et al. 2025, Fig. 1b; one seed)."
     )
     points = (
         [] if data is None else ["At the published points, over the seeds that have reached them:", point_table(data)]
@@ -74,9 +74,9 @@ def awaited(data: pd.DataFrame | None) -> str:
         else ("a verdict, and our numbers at the points that no seed has reached")
     )
     return (
-        f"Not there yet: {missing}. The runs are going on. "
+        f"Still missing: {missing}. The runs continue. "
         f"`python -m research collect research/sweeps/{SWEEP}.toml "
-        f"checkpoints/{SWEEP}` makes the table of what they have reached, also before they end; `make findings` "
+        f"checkpoints/{SWEEP}` makes the table of what they have reached so far, also before they end. `make findings` "
         "then builds these pages from it."
     )
 
@@ -174,7 +174,7 @@ def point_table(data: pd.DataFrame) -> str:
                     str(len(ours)),
                 ]
             )
-    return table(["", "sequences", "published", "ours", "ours less published", "n"], rows)
+    return table(["", "sequences", "published", "ours", "ours minus published", "n"], rows)
 
 
 def _spread(values: pd.Series, text: str = "{:.3f}") -> str:

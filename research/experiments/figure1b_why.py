@@ -229,9 +229,9 @@ WHY = (
         _OURS + "with inputs of norm 1 the embedding is too small to be learned from at a rate of 1e-5.",
         "figure-1b-input",
         _INPUTS,
-        "(comments of the sweep) ICL reaches .8 in each of three seeds raw and centred, "
-        "and in none scaled to norm 1. Contradicted where it does so raw and scaled and in none that is centred. Other "
-        "patterns: inconclusive.",
+        "(comments of the sweep) ICL reaches .8 in each of three seeds on raw and on centred inputs, and in none on "
+        "inputs scaled to norm 1. Contradicted where it does so on raw and on scaled inputs and in no seed on "
+        "centred ones. All other patterns are inconclusive.",
         _decides(SIZE, MEAN),
     ),
     Why(
@@ -240,15 +240,15 @@ WHY = (
         _OURS + "the large mean that all raw features share moves every embedding at once.",
         "figure-1b-input",
         _INPUTS,
-        "(comments of the sweep) ICL reaches .8 in each of three seeds raw and scaled to "
-        "norm 1, and in none that is centred. Contradicted where it does so raw and centred and in none that is "
-        "scaled. Other patterns: inconclusive.",
+        "(comments of the sweep) ICL reaches .8 in each of three seeds on raw inputs and on inputs scaled to norm "
+        "1, and in none on centred ones. Contradicted where it does so on raw and on centred inputs and in no seed "
+        "on scaled ones. All other patterns are inconclusive.",
         _decides(MEAN, SIZE),
     ),
     Why(
         "0.8",
         "Is it the geometry? Gaussian clusters in place of drawings",
-        _OURS + "beyond norm, common mean and participation ratio, what the drawings look like does not matter.",
+        _OURS + "beyond norm, common mean and participation ratio, the look of the drawings does not matter.",
         "figure-1b-input",
         (RAW, "gaussian"),
         "(comments of the sweep) on Gaussian clusters of the same norm, mean and "
@@ -262,9 +262,9 @@ WHY = (
         _OURS + "the worse two exemplars of a class match, the sooner Flip decays.",
         "figure-1b-speed",
         ("spread-0.8", RAW, "spread-1.3", "spread-1.6"),
-        "(comments of the sweep) Flip's half-decay "
-        "comes sooner the wider the spread, in order in at least two of three seeds, and in all three sooner with "
-        "1.6 than with .8. Contradicted where it comes later in all three.",
+        "(comments of the sweep) the wider the spread, the sooner comes Flip's half-decay: in this order in at "
+        "least two of three seeds, and in all three sooner with 1.6 than with .8. Contradicted where it comes later "
+        "in all three.",
         matching,
     ),
     Why(
@@ -283,9 +283,8 @@ WHY = (
         _OURS + "an initial normal that is not cut at two standard deviations changes little.",
         "figure-1b-speed",
         (RAW, "model.init-normal"),
-        "(comments of the sweep) it changes Flip's half-decay in "
-        "every seed by less than the seeds of the published initialisation differ by. Contradicted where it changes "
-        "it by as much or more in all three.",
+        "(comments of the sweep) in every seed it changes Flip's half-decay by less than the seeds with the published "
+        "initialisation differ. Contradicted where it changes it by as much or more in all three.",
         initialisation,
     ),
 )

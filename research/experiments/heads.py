@@ -12,10 +12,10 @@ from research.statistics import p_text, phases, spread, spread_times
 
 TITLES = {
     "mixed": "untreated",
-    "icl-heads-start": "ICL heads out from the start",
-    "random-heads-start": "random heads out from the start",
-    "icl-heads-peak": "ICL heads out from Flip's peak",
-    "random-heads-peak": "random heads out from Flip's peak",
+    "icl-heads-start": "without ICL heads from the start",
+    "random-heads-start": "without random heads from the start",
+    "icl-heads-peak": "without ICL heads from Flip's peak",
+    "random-heads-peak": "without random heads from Flip's peak",
 }
 ASKED = (
     ("icl", "highest"),
@@ -30,8 +30,8 @@ ASKED = (
 def claims() -> list[Claim]:
     key, title = "8.5", "Without ICL's own heads, in-weights learning comes sooner"
     says = (
-        "If heads that carry ICL hold resources that in-weights learning waits for, a training without them should "
-        "learn in-weights sooner than one without as many random heads. No lottery ticket: ablating the heads with "
+        "If the heads that carry ICL hold resources that in-weights learning needs, then training without them should "
+        "learn in weights sooner than training without as many random heads. In the paper, ablating the heads with "
         "previous-token behaviour only delays ICL (Singh et al. 2025, Fig. 4)."
     )
     command = (
@@ -78,12 +78,12 @@ def claims() -> list[Claim]:
     )
     judged = [
         verdicts.effect(
-            "ICL's highest, own less random heads out from the start",
+            "ICL's highest, own heads minus random heads removed from the start",
             own["highest"] - random["highest"],
             below=-verdicts.SMALLEST,
         ),
         verdicts.effect(
-            "CIWL's onset, own against random heads out from the start (log2)",
+            "CIWL's onset, own against random heads removed from the start (log2)",
             np.log2(own["onset"].fillna(np.inf) / random["onset"]),
             below=-verdicts.FACTOR,
         ),
@@ -95,15 +95,16 @@ def claims() -> list[Claim]:
             says,
             f"`demo`, seeds {', '.join(map(str, seeds))} (those in which Flip rose), 4 of 16 heads; "
             "control: one random set of others per seed",
-            "without its own ICL heads from the start a seed's ICL peaks lower by .1 or more, and CIWL's onset comes "
-            "sooner by a factor of 1.4 or more, than without as many random heads of the same layers. Only seeds in "
-            "which Flip rose have such heads, and four are too few for an exact interval.",
+            "if a seed is trained without its own ICL heads from the start, its ICL peaks lower by .1 or more, and "
+            "CIWL's onset comes sooner by a factor of 1.4 or more, than without as many random heads of the same "
+            "layers. Only seeds in which Flip rose have such heads, and four are too few for an exact interval.",
             judged,
             command,
             [
                 table(["condition", *(f"{e.upper()} {q.replace('_', ' ')}" for e, q in ASKED)], rows),
-                "ICL heads against random heads of the same seed (paired; p Holm-corrected over this table):",
-                table(["taken out", "difference in", "n", "ICL heads minus random heads", "p"], lines),
+                "ICL heads against random heads of the same seed (paired; p corrected for this table by Holm's "
+                "method):",
+                table(["removed", "difference in", "n", "ICL heads minus random heads", "p"], lines),
             ],
             {"heads": plots.curves(data, TITLES)},
         )

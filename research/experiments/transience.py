@@ -83,7 +83,8 @@ def how_often(runs: dict[str, Runs]) -> list[Part]:
 def _how_often() -> Claim:
     key, title = "1.2", "ICL forms in most runs"
     says = (
-        "ICL rises before it falls (Singh et al. 2023, Fig. 1), in some settings not in every seed (their section 4.3)."
+        "ICL rises before it falls (Singh et al. 2023, Fig. 1). In some settings it does not rise in every seed "
+        "(section 4.3)."
     )
     found = _tables()
     if len(found) < len(RECIPES):
@@ -196,10 +197,10 @@ def _early_stopping() -> Claim:
         judged,
         COMMAND,
         [
-            "The validation set is `icl_holdout`: ICL on classes never trained on. Stopped at its highest checkpoint, "
-            "against the end of the run (mean difference over seeds with its 95% t-interval):",
+            "The validation set is `icl_holdout`: ICL on classes never trained on. The table compares its highest "
+            "checkpoint with the end of the run (mean difference over seeds with its 95% t-interval):",
             table(["recipe", "", "stopped", "trained on", "stopped minus trained on"], rows),
-            "What it costs is the in-weights knowledge that was still to come, and the loss on the training data; the "
+            "Stopping costs the in-weights knowledge that was still to come, and it leaves a higher training loss. The "
             "training accuracy says how much of that matters for the task itself.",
         ],
     )

@@ -2,7 +2,8 @@
 
 The loss is the mean squared error of the accuracies of icl, flip, ciwl and train on GRID, points evenly spaced in
 log-sequences, where the measured curves are interpolated linearly. In a fit of several seeds each has its own
-start of the flow (`Account.initial`), for a seed draws the initial weights; everything else is one value for all.
+start of the flow (`Account.initial`), because a seed draws the initial weights. Everything else has one value for all
+seeds.
 
 Starts of the search are drawn log-uniformly from the account's ranges, or given; each is refined by least squares
 (scipy's trust region, within the ranges, in logarithms).
@@ -93,7 +94,7 @@ def _errors(account: Account, parameters: Parameters, runs: Mapping[int, Curves]
 
 
 class _Space:
-    """Parameters as a point: logarithms of what seeds share, then of each seed's start."""
+    """Parameters as a point: logarithms of the shared ones, then of each seed's start."""
 
     def __init__(self, account: Account, seeds: tuple[int, ...]):
         self.seeds, ranges = seeds, account.all_ranges

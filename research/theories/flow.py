@@ -43,8 +43,8 @@ class Account:
 def trajectory(account: Account, p: Params, condition: Condition, times: np.ndarray) -> np.ndarray:
     """States [t, k] at ascending times (million sequences).
 
-    A time at which something changes belongs to what comes after it, but for memory lost there: a
-    checkpoint is scored before the loss.
+    At a time of change the new offer holds already. The exception is memory that is lost there: a checkpoint is scored
+    before the memory is lost.
     """
     end = float(times[-1])
     lost = set(condition.forgets(end))

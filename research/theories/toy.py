@@ -52,7 +52,7 @@ def train(
         clamped: which of a, b, c are held at their targets.
 
     Raises:
-        ConfigError: a name that is none of the three.
+        ConfigError: a name is not one of the three.
     """
     unknown = sorted(set(clamped) - set(KEYS))
     if unknown:

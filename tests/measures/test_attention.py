@@ -12,15 +12,16 @@ from known_series import write_series
 
 from mechicl.measures import tables
 from mechicl.measures.attention import (
-    SCORES,
     attention_scores,
     scores,
     standing_out,
     uniform_scores,
     untrained_scores,
 )
+from mechicl.tasks.exemplar_label.attention_scores import OWN
 from mechicl.tasks.exemplar_label.batch import Batch
 
+ALL = ("previous_token", *OWN)
 EVALUATORS = ("icl", "flip", "ciwl")  # those whose context holds the right label
 NAN = math.nan
 
@@ -45,7 +46,7 @@ def one_hot(targets: list[int]) -> torch.Tensor:
 def read(pattern: torch.Tensor, batch: Batch) -> list[dict[str, float]]:
     """Scores of the only head, one dict per sequence."""
     got = scores(pattern.expand(len(batch), 1, *pattern.shape[-2:]), batch)
-    assert tuple(got) == tuple(SCORES)
+    assert set(got) == set(ALL)
     assert {x.shape for x in got.values()} == {(len(batch), 1)}
     return [{name: x[i, 0].item() for name, x in got.items()} for i in range(len(batch))]
 
@@ -102,7 +103,7 @@ def test_uniform_attention_with_four_pairs_of_which_two_are_correct():
 def test_one_hot_attention(targets, ones):
     """The matching pair is second: its exemplar at 2, its label at 3. Position 0 sees itself."""
     (got,) = read(one_hot(targets), a_batch([[7, 3, 3]], [[0, 1]]))
-    assert got == pytest.approx(dict.fromkeys(SCORES, 0.0) | {"query_to_own": NAN} | ones, nan_ok=True)
+    assert got == pytest.approx(dict.fromkeys(ALL, 0.0) | {"query_to_own": NAN} | ones, nan_ok=True)
 
 
 def test_a_split_query_with_two_correct_pairs_and_its_own_label_elsewhere():
@@ -144,7 +145,7 @@ def test_heads_and_checkpoints_keep_their_places():
         for q in patterns:
             for head, pattern in enumerate((p, q)):
                 for b, alone in enumerate(read(pattern, batch)):
-                    for name in SCORES:
+                    for name in ALL:
                         want = torch.tensor(alone[name], dtype=torch.float64)
                         torch.testing.assert_close(got[name][i, b, head], want, equal_nan=True)
             i += 1
@@ -280,7 +281,7 @@ def test_every_row_has_what_uniform_attention_scores(table, tiny_series):
     for evaluator, rows in table.groupby("evaluator"):
         want = uniform_scores(tiny_series.evaluation_set(evaluator))
         assert rows.groupby("metric").uniform.unique().map(list).to_dict() == {k: [x] for k, x in want.items()}
-        assert set(want) <= set(SCORES)
+        assert set(want) <= set(ALL)
 
 
 def test_uniform_scores_are_exact_and_of_the_same_sequences():

@@ -9,18 +9,17 @@ from mechicl.engine.forward import forward
 from mechicl.interventions import apply
 from mechicl.measures.removal import remove_directions, without_directions
 from mechicl.measures.subspaces import (
-    VARIATIONS,
     block_squares,
     carried,
     compare,
     directions,
-    exchanged,
     random_pairs,
     subspaces,
     writes,
 )
 from mechicl.measures.tables import COLUMNS
 from mechicl.models.params import pack
+from mechicl.tasks.exemplar_label.variations import VARIATIONS
 
 
 def spanned(columns: list[int], d: int = 8) -> np.ndarray:
@@ -43,7 +42,7 @@ def test_random_subspaces_overlap_by_their_share_of_the_space():
 
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_what_an_exchange_changes(known_series, name):
-    first, second = exchanged(known_series.evaluation_set(name), name)
+    first, second = known_series.evaluation_set(name).varied(name)
     assert len(first) == len(second) > 100
     own, new = first.trained_labels[:, -1], second.trained_labels[:, -1]
     assert torch.equal(first.exemplars[:, :-1], second.exemplars[:, :-1])

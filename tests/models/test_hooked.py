@@ -178,7 +178,7 @@ def test_load_weights_names_what_is_wrong_and_changes_nothing(model, config, dam
 
 
 def test_it_reads_batches_and_says_so(model):
-    with pytest.raises(TypeError, match="reads a mechicl Batch, not Tensor"):
+    with pytest.raises(TypeError, match="reads a mechicl Batch of the task 'exemplar_label', not Tensor"):
         model(torch.zeros(2, 5, dtype=torch.long))
 
 

@@ -13,7 +13,7 @@ from mechicl.figures.attention import patterns
 from mechicl.figures.scales import fitted
 from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import effects, evaluate
-from mechicl.measures.attention import SCORES, attention_scores
+from mechicl.measures.attention import attention_scores
 from mechicl.measures.attribution import attribute, logit_attribution
 from mechicl.page.compare import compare
 from mechicl.page.figures import attention_figure
@@ -25,6 +25,7 @@ from mechicl.page.sequence import answers, picture, tokens
 from mechicl.page.state import View
 from mechicl.page.texts import signed
 from mechicl.page.view import Number, paired
+from mechicl.tasks.attention_scores import SCORES
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 
 

@@ -62,7 +62,7 @@ def test_the_table_marks_what_differs():
     names = {"plain": "untreated", "kept": "L2", "same": "nothing", "later": "not run"}
     note, table = against(phases(DATA), "plain", names)
     lines = table.splitlines()
-    assert note.startswith("Against untreated: ")
+    assert note.startswith("Difference to untreated: ")
     assert "all 8 comparisons" in note
     assert len(lines) == 4  # head, rule, and two conditions
     assert "| L2 | +0.00 [+0.00, +0.00] | **+0.40** [+0.39, +0.42] |" in lines[2]

@@ -358,4 +358,4 @@ def test_a_markdown_table():
 def test_the_page_says_which_numbers_its_claims_have_in_the_appendices():
     *most, last = page.FIRST
     text = " ".join((page.DOCS / "findings.md").read_text(encoding="utf-8").split())
-    assert f"claims 1 to 5 of this page are there {', '.join(most)} and {last}." in text
+    assert f"claims 1 to 5 of this page are {', '.join(most)} and {last} there." in text

@@ -1,4 +1,4 @@
-"""Adam on the CPU, compiled with numba: one pass over flat arrays (three times torch's fused one)."""
+"""Adam on the CPU, compiled with numba: one pass over flat arrays (three times as fast as torch's fused Adam)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PIECE = 2**18  # numbers that are one piece of work: a quarter of a millisecond
 
 
 def pieces(bounds: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-    """Arrays that lie from start to stop in one memory, cut for `share`: small ones together, large
-    ones in slices. Each piece is `adam`'s segments [n, 3]: which array, start, stop."""
+    """Arrays from start to stop in one block of memory, cut for `share`: small ones together, large ones in slices.
+    Each piece is `adam`'s segments [n, 3]: which array, start, stop."""
     small, out = [], []
     for k, (start, stop) in enumerate(bounds):
         if stop - start <= PIECE:

@@ -1,9 +1,9 @@
 """The loops of a training step on the CPU, compiled with numba: forward and backward.
 
 Training lays activations out with the batch last: [s, d, t, b]. A sequence has a handful of
-positions and a head a handful of dimensions, too few to fill a vector register; the batch
-has plenty, so every inner loop runs along it, whatever the sizes of the model. Models (axis
-s) are computed one by one: a stacked model's numbers are, bit for bit, those it gets alone.
+positions and a head a handful of dimensions, too few to fill a vector register. The batch has plenty, so every inner
+loop runs along it, whatever the sizes of the model. Models (axis s) are computed one by one, so a model in a stack
+gets the same numbers, bit for bit, as alone.
 
 Legend: s models, d d_model, h heads, k d_head, t key positions, q query positions (the last q
 of the t), b sequences, v labels, C context pairs, n columns: positions x sequences.

@@ -1,10 +1,9 @@
 """Attention and LayerNorm of the forward pass on the CPU, compiled with numba.
 
 A sequence here has a handful of positions and a head a handful of dimensions. Torch's batched
-matmuls and softmax over such shapes spend their time on bookkeeping (docs/speed.md has the
-numbers); these loops keep one sequence in registers. Pure numpy in and out, nothing is
-allocated for the caller, and every sequence is computed on its own, so what a batch or a
-stack of models contains never changes a sequence's bits.
+matmuls and softmax over such shapes spend their time on bookkeeping (docs/speed.md has the numbers). These loops keep
+one sequence in registers. They take and return numpy arrays and allocate nothing for the caller. Every sequence is
+computed on its own, so the other sequences of a batch, or the other models of a stack, never change a sequence's bits.
 
 Legend: n sequences, t key positions, q query positions (the last q of the t), h heads,
 k d_head, d d_model, s models, r rows.

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 from mechicl.config import ModelConfig
 from mechicl.engine.fast.batch_last import layer_norm, layer_norm_backward
-from mechicl.engine.ops import EPS, GELU, matmul_arrays
+from mechicl.engine.fast.gelu import gelu_tanh, times_slope
+from mechicl.engine.ops import EPS, matmul_arrays
 
 Array = np.ndarray
 Arrays = dict[str, np.ndarray]
@@ -45,13 +46,35 @@ def norm(params: Arrays, name: str, x: Array, grads: Arrays) -> tuple[Array, Pul
     return y, back
 
 
+def activation(pre: Array, bias: Array, model: ModelConfig, d_bias: Array) -> tuple[Array, Pullback]:
+    """gelu(pre + bias), and its pullback. pre, which is overwritten, [s, m, t, b]; bias [s, m] and its gradient."""
+    flat = pre.reshape(*pre.shape[:2], -1)
+    if model.activation == "gelu_tanh":
+        post = np.empty_like(pre)
+        gelu_tanh(pre.dtype == np.float64)(flat, bias, post.reshape(flat.shape))  # flat is its slope now
+
+        def back(d_post: Array) -> Array:
+            times_slope(d_post.reshape(flat.shape), flat, d_bias)
+            return d_post
+
+        return post, back
+
+    pre += bias[:, :, None, None]  # the exact form is torch's: its bits are those of committed runs
+    x = torch.from_numpy(pre)
+
+    def exact_back(d_post: Array) -> Array:
+        d_pre = torch.ops.aten.gelu_backward(torch.from_numpy(d_post), x).numpy()
+        d_pre.sum((2, 3), out=d_bias)
+        return d_pre
+
+    return F.gelu(x).numpy(), exact_back
+
+
 def mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):
     w_in, w_out = params[f"{block}.mlp.W_in"], params[f"{block}.mlp.W_out"]
     y, norm_back = norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, None)
     pre = linear(w_in, y)
-    pre += params[f"{block}.mlp.b_in"][:, :, None, None]
-    form = GELU[model.activation]
-    post = F.gelu(torch.from_numpy(pre), approximate=form).numpy()
+    post, act_back = activation(pre, params[f"{block}.mlp.b_in"], model, grads[f"{block}.mlp.b_in"])
     out = linear(w_out, post)
     out += params[f"{block}.mlp.b_out"][:, :, None, None]
     out += x
@@ -59,10 +82,8 @@ def mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays)
     def back(d_out: Array) -> Array:
         outer(post, d_out, grads[f"{block}.mlp.W_out"])
         d_out.sum((2, 3), out=grads[f"{block}.mlp.b_out"])
-        d_post = torch.from_numpy(linear(w_out.mT, d_out))
-        d_pre = torch.ops.aten.gelu_backward(d_post, torch.from_numpy(pre), approximate=form).numpy()
+        d_pre = act_back(linear(w_out.mT, d_out))
         outer(y, d_pre, grads[f"{block}.mlp.W_in"])
-        d_pre.sum((2, 3), out=grads[f"{block}.mlp.b_in"])
         dy = linear(w_in.mT, d_pre)
         dx = dy if norm_back is None else norm_back(dy)
         dx += d_out

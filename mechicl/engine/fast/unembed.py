@@ -1,4 +1,4 @@
-"""The unembedding's ends on the CPU, compiled with numba: cross-entropy, scores, chosen logits.
+"""What follows the unembedding on the CPU, compiled with numba: cross-entropy, scores, chosen logits.
 
 Legend: s models, c conditions, b sequences, r rows, v labels, d d_model, C context labels.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from mechicl.engine.fast.kernels import compiled, exp_double, exp_single
 from mechicl.system import compiling
 
-_LANES = 64  # a maximum is kept in so many lanes: one alone would wait for itself at every number
+_LANES = 64  # so many running maxima side by side: with one alone, each comparison would wait for the one before
 
 
 @compiled
@@ -110,9 +110,9 @@ def score_rows(double: bool, with_loss: bool):
     z [r, v] + bias [v] logits; right [r] = argmax == target; loss [r] = -log softmax[target], only
     `with_loss`. z is not changed. A row with a nan is not right.
 
-    With the loss it is one pass over z: exponents are taken from the target's own logit, so that no
-    maximum must be known before; where another logit is so much higher that this overflows, the row
-    is done again. Their sum often tells whether the answer is right: it is 1 / softmax[target].
+    With the loss it is one pass over z. Exponents are relative to the target's own logit, so no maximum has to be
+    known first. If another logit is so much higher that this overflows, the row is computed again. The sum of the
+    exponentials is 1 / softmax[target], so it often tells whether the answer is right.
     """
     single = not double
 

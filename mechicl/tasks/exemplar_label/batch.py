@@ -22,6 +22,7 @@ class Batch(TaskBatch):
     exemplar_ids [b, C+1], trained_labels [b, C+1] (every slot's class's own label): int64
     """
 
+    task: ClassVar[str | None] = "exemplar_label"
     everywhere: ClassVar[bool] = False  # only the query's answer counts
     recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
     counterfactuals: ClassVar[tuple[str, ...]] = ("labels", "next")
@@ -77,6 +78,9 @@ class Batch(TaskBatch):
         """Cross-entropy over all labels at the query (docs/references.md#sequences), of logits [b, v]."""
         return F.cross_entropy(z, self.target)
 
+    def losses(self, z: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(z, self.target, reduction="none")
+
     def score(
         self, params: dict[str, torch.Tensor], final: torch.Tensor, wanted: Iterable[str]
     ) -> dict[str, torch.Tensor]:
@@ -124,6 +128,11 @@ class Batch(TaskBatch):
         labels = torch.where(self.labels == one, other, torch.where(self.labels == other, one, self.labels))
         in_context = (self.classes[:, :-1] == self.classes[:, -1:]).any(1) & shown[:, 0]
         return replace(self, labels=labels, target=torch.where(in_context, other[:, 0], self.target))
+
+    def varied(self, variation: str) -> tuple[Batch, Batch]:
+        from mechicl.tasks.exemplar_label.variations import VARIATIONS, exchanged
+
+        return exchanged(self, variation) if variation in VARIATIONS else super().varied(variation)
 
     def relations(self) -> dict[str, torch.Tensor]:
         """Of places alone: classes and labels are not one vocabulary."""

@@ -9,7 +9,7 @@ import numpy as np
 from mechicl.config import Config, SequenceConfig
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 
-_MAPS = 3  # stream of the data seed for label maps (banks.py has the others)
+_MAPS = 3  # stream of the data seed for label maps (banks/bank.py has the others)
 
 
 def sequences_at(config: Config, update: int) -> SequenceConfig:

@@ -13,12 +13,17 @@ from mechicl.tasks.exemplar_label.banks.kinds import BANKS, Made, checked_option
 LOUDEST = 1e15  # of noise against a signal of 1: its square is still a float32
 
 
+OF_DEFAULT_TASK = ("bank", "sequences", "eval_first", "eval_exemplars")  # this task's settings: fields of Config
+TREATMENTS = ("data", "relabel", "clamp_match", "clamp_layer", "clamp_copy")  # kinds of treatments of this task alone
+PATTERNS = ("forbid_previous",)  # and patterns that heads are given
+
+
 @dataclass(frozen=True, kw_only=True)
 class BankConfig:
     """Where exemplars come from. `n_classes` and `n_exemplars` are what is trained on;
     the held-out classes and exemplars are drawn beside them and never trained on."""
 
-    kind: str = "gaussian"  # gaussian, omniglot, tokens, features, file (data/kinds.py), or a plugin's
+    kind: str = "gaussian"  # gaussian, omniglot, tokens, features, file (banks/kinds.py), or a plugin's
     n_classes: int = 4096
     n_exemplars: int = 20
     n_holdout_classes: int = 256
@@ -28,13 +33,13 @@ class BankConfig:
     spectrum: float = 0.0  # gaussian: coordinate i (from 1) has variance ~ i^-spectrum; 0 is isotropic
     image_size: int = 28  # omniglot: pixels per side before the encoder
     transforms: Literal[1, 2, 4, 8] = 8  # omniglot: how many flips and rotations count as classes
-    encoder: Literal["pca", "pixels"] = "pca"  # omniglot: pixels -> features (data/omniglot.py says why);
+    encoder: Literal["pca", "pixels"] = "pca"  # omniglot: pixels -> features (banks/omniglot.py says why);
     # 'pixels': the pictures themselves, dim = image_size**2, for a model that encodes them (ModelConfig.encoder)
     n_labels: int | None = None  # None: one label per class; fewer: classes share labels
     path: str | None = None  # features, file: the file; --data FILE goes before it
-    layout: Literal["as_stored", "released"] = "as_stored"  # features: how classes are dealt out (data/features.py)
+    layout: Literal["as_stored", "released"] = "as_stored"  # features: how classes are dealt out (banks/features.py)
     offset: float = 0.0  # gaussian: norm of a vector that all exemplars share, before `scale`
-    # What is done to any bank's exemplars, in this order, each measured on the training part (data/shaping.py):
+    # What is done to any bank's exemplars, in this order, each measured on the training part (banks/shaping.py):
     spread: float = 1.0  # distances from the own class's mean, times this
     centre: bool = False  # the common mean is taken off (Omniglot's components and tokens have none left)
     scale: float | None = None  # root mean square norm; None: as made (1, but features raw: as the encoder gives them)

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from mechicl.config import Config, ModelConfig, SequenceConfig
+from mechicl.errors import ConfigError
+from mechicl.loading import to_dict
+from mechicl.registry import applying
 from mechicl.tasks.base import Circuit, Task
 from mechicl.tasks.exemplar_label.evaluators import part_shown
 
@@ -28,6 +31,10 @@ class ExemplarLabel(Task):
 
     kind: str = "exemplar_label"
     circuit: ClassVar[Circuit] = Circuit("flip", "induction_strength", "label_to_exemplar", "query_to_match")
+    outputs: ClassVar[str] = "labels"
+    accuracies: ClassVar[bool] = True
+    alignment: ClassVar[str] = "that show the matching pair first"
+    has_bank: ClassVar[bool] = True
     config: Config
 
     @property
@@ -87,6 +94,39 @@ class ExemplarLabel(Task):
         from mechicl.tasks.exemplar_label.caption import caption
 
         return caption(self.config.bank, recorded.get("bank_geometry"))
+
+    def check(self, config: Config) -> None:
+        from mechicl.tasks.exemplar_label.sequences import check
+
+        bank = config.bank
+        check(config.sequences, n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels)
+        first = config.eval_first
+        if first is not None and not (2 <= first[0] <= bank.n_classes and 1 <= first[1] <= bank.n_exemplars):
+            raise ConfigError(
+                f"eval_first={first}: expected (classes, exemplars) of those trained on, from "
+                f"(2, 1) to ({bank.n_classes}, {bank.n_exemplars}), or None for all."
+            )
+        if config.model.encoder == "conv":
+            bank.check_pictures()
+
+    def hooks(self, model: ModelConfig) -> tuple[str, ...]:
+        return ("hook_encoder",) if model.encoder == "conv" else ()
+
+    def writes(self, model: ModelConfig) -> tuple[str, ...]:
+        return "exemplar_embed.W", "exemplar_embed.b"
+
+    def variations(self, config: Config) -> tuple[str, ...]:
+        from mechicl.tasks.exemplar_label.variations import VARIATIONS
+
+        return tuple(name for name in VARIATIONS if name in applying(config))
+
+    def follows(self, config: Config) -> dict:
+        return to_dict(config.sequences)
+
+    def uses(self, config: Config) -> tuple[str, str]:
+        from mechicl.tasks.exemplar_label.banks.kinds import BANKS
+
+        return BANKS.what, config.bank.kind
 
     def details(self, model: ModelConfig) -> list[str]:
         bank, sequences = self.config.bank, self.config.sequences

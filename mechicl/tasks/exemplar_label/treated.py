@@ -40,7 +40,7 @@ class LayerTreatment:
 
     match: (head, strength), whose query looks at the right label with that strength (`match_row`).
     moved: for each position, that whose query and key it takes (`clamped_layer`).
-    reads: the head whose scores at the labels are the answer (engine/copied.py).
+    reads: the head whose scores at the labels are the answer (copied.py).
     """
 
     keep: Tensor | None

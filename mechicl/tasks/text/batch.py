@@ -36,6 +36,7 @@ _AT_ONCE = 2**24  # logits at a time: a vocabulary of 50,000 at every position o
 class TokenBatch(TaskBatch):
     """tokens [b, t + 1]; scored [b, t] bool: positions whose next token counts, as many in each sequence."""
 
+    task: ClassVar[str | None] = "text"
     tokens: Tensor
     scored: Tensor
 

@@ -1,6 +1,7 @@
 """A run of Markov chains is a run as any: trained, continued, verified, measured, ablated, drawn, reported, shown."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from mechicl.series import open_series
 from mechicl.tasks.markov import Markov
 from mechicl.training.ensemble import train_seeds
 from mechicl.training.loop import densify, resume, train
+
+DEMO = Path(__file__).parents[3] / "checkpoints" / "demo"
 
 CONFIG = Config(
     name="chains",
@@ -80,6 +83,23 @@ def test_the_engine_is_the_hooked_transformer(run, evaluator):
     for name in hooks:
         assert torch.allclose(cache[name], ours.acts[name], atol=1e-5)
     assert float(model(batch, return_type="loss").detach()) == pytest.approx(float(batch.loss(z).detach()), abs=1e-6)
+
+
+def test_a_folded_model_gives_the_same_answers(run):
+    model, folded, batch = run.model(60), run.model(60, fold_ln=True), run.evaluation_set("recall", 16)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(batch).log_softmax(-1), model(batch).log_softmax(-1), rtol=0, atol=1e-5)
+
+
+def test_its_loss_is_one_number_and_its_sequences_are_its_own(run):
+    model, batch = run.model(60), run.evaluation_set("recall", 4)
+    with pytest.raises(ConfigError, match="one number"):
+        model(batch, return_type="loss", loss_per_token=True)
+    other = open_series(DEMO).evaluation_set("icl", 4)
+    with pytest.raises(TypeError, match="of the task 'markov', not Batch"):
+        model(other)
+    with pytest.raises(TypeError, match="of the task 'exemplar_label', not MarkovBatch"):
+        open_series(DEMO).model(0)(batch)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ _NOT_OF_ALL = {"path": None, "layout": "as_stored", "offset": 0.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What a bank's exemplars are, before the config spreads, centres or scales them (data/shaping.py)."""
+    """What a bank's exemplars are, before the config spreads, centres or scales them (shaping.py)."""
 
     numbers: str  # in a caption: '12 Gaussian features'
     unit_norm: bool = False  # of norm about 1

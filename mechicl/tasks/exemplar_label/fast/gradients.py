@@ -59,7 +59,7 @@ def loss_and_gradients(
         batch: of each model [s, b, ...]; of a single one also [b, ...].
         grads: arrays of the parameters' shapes, filled in. Only the label embedding's is
             added to, in the few rows that the batch shows: it must come as zeros.
-        treated: layers whose heads are ablated or clamped (engine/treated.py).
+        treated: layers whose heads are ablated or clamped (treated.py).
         unembedded: called when the unembedding's gradients are filled in and its weights not
             needed any more, long before the rest.
 
@@ -230,7 +230,7 @@ def _project(
 def _copied(
     params: Arrays, x: Array, model: ModelConfig, grads: Arrays, treated: LayerTreatment, labels: Array, target: Array
 ) -> tuple[Array, Pullback]:
-    """The loss [s] of a copied answer (engine/copied.py), and its pullback to x: it takes nothing. What comes after the
+    """The loss [s] of a copied answer (copied.py), and its pullback to x: it takes nothing. What comes after the
     head's scores has a gradient of 0."""
     block, head = f"blocks.{model.n_layers - 1}", treated.reads
     unused = (f"{block}.attn.W_O", f"{block}.ln2", f"{block}.mlp", "ln_final", "unembed")

@@ -23,7 +23,8 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
 
     For checkpoints that mechicl did not write, such as a folder of Hugging Face's Trainer or `hub:USER/NAME@step*`, it
     first makes a light series, checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all
-    settings). If there is one already, it uses that. A published series, `hub:USER/NAME`, is fetched to checkpoints/NAME.
+    settings). If there is one already, it uses that. A published series, `hub:USER/NAME`, is fetched to
+    checkpoints/NAME.
 
     Args:
         path: the run's directory, or such a folder or address. `~` and relative paths are resolved here, once.

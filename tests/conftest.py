@@ -232,3 +232,31 @@ def opened(trainer_folder, tmp_path_factory: pytest.TempPathFactory):
         return made[family]
 
     return series
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A hub on loopback (hub_server.py), which huggingface_hub's own client asks; an empty cache; nobody logged in."""
+    from hub_server import HubServer
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+
+    monkeypatch.setenv("MECHICL_HUB_CACHE", str(tmp_path / "hub-cache"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with HubServer() as server:
+        address = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        said = {
+            "ENDPOINT": server.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": address,
+            "HF_TOKEN_PATH": str(tmp_path / "token"),
+            "HF_STORED_TOKENS_PATH": str(tmp_path / "tokens"),
+            "HF_HUB_DISABLE_TELEMETRY": True,
+            "HF_HUB_DISABLE_XET": True,  # large files by HTTP: the server does not speak xet
+            "HF_HUB_OFFLINE": False,
+        }
+        for name, value in said.items():
+            monkeypatch.setattr(constants, name, value)
+        yield server
+        close_session()
+        assert not server.leaked

@@ -77,6 +77,7 @@ def test_every_command_parses(command, monkeypatch):
         "densify",
         "verify",
         "show",
+        "publish",
     )
     for name in verbs:
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))

@@ -27,6 +27,7 @@ HEAVY = (
     "safetensors",
     "dash",
     "flask",
+    "huggingface_hub",
 )
 
 

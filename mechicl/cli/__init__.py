@@ -9,8 +9,10 @@ from tyro.conf import DisallowNone
 
 import mechicl
 from mechicl import plugins
-from mechicl.cli.create import densify, features, open_checkpoints, recipes, sweep, train
+from mechicl.cli.create import densify, features, recipes, sweep, train
 from mechicl.cli.look import ablate, analyze, measure, open_app, report, show, verify
+from mechicl.cli.opening import open_checkpoints
+from mechicl.cli.publishing import publish
 from mechicl.cli.verbs import app
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.output import never_crash
@@ -25,6 +27,7 @@ __all__ = [
     "measure",
     "open_app",
     "open_checkpoints",
+    "publish",
     "recipes",
     "report",
     "show",

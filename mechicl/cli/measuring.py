@@ -10,6 +10,7 @@ import pandas as pd
 
 from mechicl import measures
 from mechicl.errors import ConfigError
+from mechicl.loading import parse_steps
 from mechicl.measures.door import Measure
 from mechicl.measures.tables import checked_file, keep
 from mechicl.series import open_series
@@ -45,7 +46,14 @@ def run(
     if out is not None:
         out = checked_file(out)
     table = _measured(
-        measure, roots, {"steps": _numbers(steps), "evaluators": evaluators and evaluators.split(","), "n": n}, progress
+        measure,
+        roots,
+        {
+            "steps": None if steps is None else list(parse_steps(steps)),
+            "evaluators": evaluators and evaluators.split(","),
+            "n": n,
+        },
+        progress,
     )
     lines = [
         f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}",
@@ -85,10 +93,3 @@ def _short(table: pd.DataFrame) -> str:
     """The first and the last rows, without columns that say the same in every row."""
     same = [c for c in table.columns if c != "value" and len(table) > 1 and table[c].astype(str).nunique() == 1]
     return table.drop(columns=same).to_string(index=False, max_rows=_SHOWN, float_format=lambda x: f"{x:.4g}") + "\n"
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    try:
-        return None if text is None else [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--steps {text}: expected checkpoints' steps, such as --steps 0,500.") from None

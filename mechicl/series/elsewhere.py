@@ -5,11 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechicl.errors import SeriesError
 from mechicl.series.storage import Entry, file_problem, load_tensors
+from mechicl.system.commands import command
+from mechicl.system.disk import is_file
+from mechicl.system.files import read_json
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
     from mechicl.series.series import Series
+
+
+ORIGIN = "hub.json"  # in a series that was fetched from a hub: which, and whether it is whole
+
+
+def check_fetched(root: Path) -> None:
+    """See that a folder is not a published series that has come only in part.
+
+    Raises:
+        SeriesError: it is; how to go on.
+    """
+    if is_file(root / ORIGIN) and not is_file(root / "manifest.json"):
+        again = command("open", f"hub:{read_json(root / ORIGIN).get('repository')}", "--out", root)
+        raise SeriesError(f"{root} is not a run yet: it was not fetched to its end. {again} goes on.")
 
 
 def is_source(root: Path) -> bool:
@@ -19,8 +37,13 @@ def is_source(root: Path) -> bool:
     return root.is_dir() and any(source.claims(str(root)) for source in SOURCES.values())
 
 
+def is_address(path: object) -> bool:
+    """Whether it names a repository on the Hugging Face hub, hub:USER/NAME or hub:USER/NAME@PATTERN."""
+    return str(path).startswith("hub:")
+
+
 def opened(path: str | Path) -> Series:
-    """A light series of such a folder; it is made now if there is none yet."""
+    """The series of such a folder or address; it is made now if there is none yet."""
     from mechicl.sources.opening import open_source
 
     return open_source(path)

@@ -21,12 +21,13 @@ FORMAT = 1
 def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
 
-    For checkpoints that mechicl did not write, such as a folder of Hugging Face's Trainer, it first makes a light
-    series, checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all settings). If there is one
-    already, it uses that.
+    For checkpoints that mechicl did not write, such as a folder of Hugging Face's Trainer or `hub:USER/NAME@step*`, it
+    first makes a light series, checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all
+    settings). If there is one already, it uses that. A published series, `hub:USER/NAME`, is fetched to
+    checkpoints/NAME.
 
     Args:
-        path: the run's directory, or such a folder. `~` and relative paths are resolved here, once.
+        path: the run's directory, or such a folder or address. `~` and relative paths are resolved here, once.
         data: where the images are, for banks built from images (default: as in training).
 
     Returns:
@@ -36,7 +37,10 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
         SeriesError: this is not a run, its format is newer, its config is broken, a plugin is not loaded, or this user
         may not read it.
     """
+    if elsewhere.is_address(path):
+        return elsewhere.opened(path)
     root, data = given(path), given_or_none(data)
+    elsewhere.check_fetched(root)
     if not is_file(root / "manifest.json") and elsewhere.is_source(root):
         return elsewhere.opened(path)
     if not is_file(root / "manifest.json"):

@@ -10,6 +10,7 @@ from mechicl.schedule import checkpoint_steps, evaluated_steps
 from mechicl.series import Series, elsewhere, open_series
 from mechicl.series.extend import disagreement
 from mechicl.series.reevaluate import disagreements, sample
+from mechicl.series.storage import Entry
 from mechicl.system.commands import command
 from mechicl.system.files import read_jsonl
 
@@ -31,7 +32,8 @@ def verify(
     """
     series = open_series(root, data)
     root = series.root
-    problems = [p for e in series.entries if (p := elsewhere.problem(series, e))]
+    entries = [] if elsewhere.is_light(series) else _kept(series, [] if notes is None else notes)
+    problems = [p for e in entries if (p := elsewhere.problem(series, e))]  # files elsewhere: once, as they are read
     problems += _manifest(series)
     problems += _twins(series)
     broken = {p.split(":")[0] for p in problems}
@@ -43,10 +45,19 @@ def verify(
     return problems + _strays(series)
 
 
+def _kept(series: Series, notes: list[str]) -> list[Entry]:
+    """The files that must be there: not states of a run that somebody passed on without any, to save space."""
+    weights = [entry for entry in series.entries if entry.kind == "weights"]
+    if len(weights) == len(series.entries) or (series.root / "state").exists():
+        return list(series.entries)
+    notes.append("it is without states: a run is resumed or densified by a replay from step 0.")
+    return weights
+
+
 def _manifest(series: Series) -> list[str]:
     planned, source = series.manifest["schedule"], series.manifest.get("source")
     wanted = checkpoint_steps(series.config) if source is None else planned  # somebody else planned those
-    if problem := disagreement(series):
+    if source is None and (problem := disagreement(series)):
         return [problem]
     if planned != wanted:
         return ["manifest.json: its schedule is not the one that config.json describes."]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -35,12 +35,41 @@ class Asked:
     """What a user says of a source.
 
     pattern: how its files are called, with {step} where the number stands. model: a JSON file that describes the model.
-    pickles: whether torch's pickles may be read.
+    pickles: whether torch's pickles may be read. steps: only these; every: only multiples of it; both: of either.
+    cache: bytes that fetched files may take on this machine, where they are fetched.
+
+    Raises:
+        ConfigError: every is below 1.
     """
 
     pattern: str | None = None
     model: Path | None = None
     pickles: bool = False
+    steps: tuple[int, ...] | None = None
+    every: int | None = None
+    cache: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.every < 1:
+            raise ConfigError(f"--every {self.every}: expected a number of steps, such as 1000.")
+
+    def chosen(self, there: Iterable[int], place: object) -> list[int]:
+        """Which steps are asked for, of those that are there, ascending.
+
+        Raises:
+            ConfigError: one is not there, or none is left.
+        """
+        have = sorted(there)
+        if lacking := sorted(set(self.steps or ()) - set(have)):
+            near = sorted(have, key=lambda step: abs(step - lacking[0]))[:3]
+            raise ConfigError(f"--steps: {place} has no step {lacking[0]}; the nearest are {sorted(near)}.")
+        if self.steps is None and self.every is None:
+            return have
+        multiples = {step for step in have if self.every is not None and step % self.every == 0}
+        found = sorted(multiples | set(self.steps or ()))
+        if not found:
+            raise ConfigError(f"--steps, --every: no step of {place} is chosen; it has {have[:8]}, ...")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +83,8 @@ class Found:
     losses: step -> the training loss, where it was recorded
     batch_size: sequences per step, where it was recorded
     tokenizer: a tokenizer.json
-    more: anything else that `fetch` needs, plain data
+    cache: bytes that fetched files may take here; None: as before, or as many as the source's default
+    more: anything else that `fetch` needs, plain data; of a step under its number as text
     """
 
     place: str
@@ -65,6 +95,7 @@ class Found:
     batch_size: int | None = None
     tokenizer: Path | None = None
     pickles: bool = False
+    cache: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -90,7 +121,7 @@ class Source(ABC):
         """The files of a step on this machine, in their order.
 
         Args:
-            record: what the manifest says of the source (`opening.record_of`).
+            record: what the manifest says of the source (`record.record_of`).
         """
         return [Path(record["place"]) / name for name in record["files"][str(step)]]
 
@@ -109,7 +140,9 @@ class Source(ABC):
         return self.fetch(record, step)
 
 
-SOURCES: Door[Source] = Door("source", built_in=("mechicl.sources.trainer", "mechicl.sources.files"))
+SOURCES: Door[Source] = Door(
+    "source", built_in=tuple(f"mechicl.sources.{name}" for name in ("trainer", "files", "hub"))
+)
 Some = TypeVar("Some", bound=Source)
 
 

@@ -6,6 +6,7 @@ metrics.jsonl. So opening goes on where it was interrupted, and takes up checkpo
 manifest.json has, under `source`:
 
     kind, place, layout, settings, files, pickles, more    as in `base.Found`; files by step
+    cache     bytes that fetched files may take on this machine, where it was said
     copied    whether the weights were converted and lie in weights/; else files stay where they are
 """
 
@@ -24,8 +25,10 @@ from mechicl.config import Config, ModelConfig, ScheduleConfig, to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import Series, open_series
 from mechicl.series.storage import Entry, Writer, locked
+from mechicl.sources import published
 from mechicl.sources.base import Asked, Found, Source, source_of
 from mechicl.sources.layouts import LAYOUTS, model_of
+from mechicl.sources.record import continued, only, record_of
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import append_line, read_json, write_json
 from mechicl.system.paths import given, shown
@@ -68,7 +71,8 @@ def open_source(
     settings: Settings | None = None,
     progress: bool = True,
 ) -> Series:
-    """The series over a source's checkpoints: made, gone on with, or used as it is.
+    """The series over a source's checkpoints: made, gone on with, or used as it is. One that `mechicl publish` put on
+    the hub is fetched whole, and checked.
 
     Args:
         place: the source, as `mechicl open` takes it.
@@ -82,10 +86,14 @@ def open_source(
         ConfigError: it is no source, or of no model that can be opened.
         SeriesError: a file is torn; the directory holds another run, or cannot be written to.
     """
-    text, settings = str(place), settings or Settings()
+    text, settings, asked = str(place), settings or Settings(), asked or Asked()
+    if published.is_published(text):
+        if (asked, settings) != (Asked(), Settings()):
+            raise ConfigError(f"{text} was published, and opens as it is: of the settings, only --out goes with it.")
+        return published.fetch(text, given(default_place(text) if out is None else out), progress)
     source = source_of(text, kind)
-    found = source.find(text, asked or Asked())
-    root = given(Path("checkpoints") / _name(Path(found.place).name) if out is None else out)
+    found = only(source.find(text, asked), asked)
+    root = given(default_place(found.place) if out is None else out)
     opening = _Opening(root, source, found, settings, _model(found))
     check_writable(root, "Open it elsewhere with --out DIR.")
     with explained(root):
@@ -112,7 +120,7 @@ class _Opening:
         record = record_of(self.source.kind, self.found, self.settings.copy)
         before = read_json(self.root / "manifest.json") if there else {}
         if there:
-            record = _continued(self.root, before, record)
+            record = continued(self.root, before, record)
         corpus_ids = self._corpus()
         steps = sorted(map(int, record["files"]))
         config = self._config(steps, corpus_ids)
@@ -160,7 +168,7 @@ class _Opening:
             return
         steps, checked = sorted(map(int, record["files"])), {}
         batch = series.evaluation_set("repeat", n=2)
-        for step in dict.fromkeys((steps[0], steps[-1])):
+        for step in dict.fromkeys((steps[-1], steps[0])):  # the first is read next: a small cache still has it
             paths = self.source.fetch(record, step)
             tensors = self.source.tensors(paths, self.found.pickles)
             with reading():
@@ -221,36 +229,9 @@ class _Opening:
                 shown_bar.update(1)
 
 
-def record_of(kind: str, found: Found, copied: bool) -> dict[str, Any]:
-    """What the manifest says of a source."""
-    return {
-        "kind": kind,
-        "place": found.place,
-        "layout": found.layout,
-        "settings": dict(found.settings),
-        "files": {str(step): list(files) for step, files in found.files.items()},
-        "pickles": found.pickles,
-        "more": dict(found.more),
-        "copied": copied,
-    }
-
-
-def _continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    """The record of a series that is there, with the checkpoints that came since.
-
-    Raises:
-        SeriesError: the directory holds another run.
-    """
-    before = manifest.get("source")
-    if before is None:
-        raise SeriesError(
-            f"{shown(root)} holds a run already, which mechicl trained: open the source elsewhere with --out DIR."
-        )
-    for key in ("kind", "place", "layout", "settings"):
-        if before[key] != record[key]:
-            what = f"of {before['place']}" if key == "place" else f"whose {key} differ"
-            raise SeriesError(f"{shown(root)} holds another series, {what}: open this one elsewhere with --out DIR.")
-    return before | {"files": before["files"] | record["files"], "more": before["more"] | record["more"]}
+def default_place(place: str) -> Path:
+    """The directory of a source's series, unless it is said: checkpoints/NAME, without the pattern of revisions."""
+    return Path("checkpoints") / _name(Path(place).name.partition("@")[0])
 
 
 def _weights(record: Mapping[str, Any], paths: Sequence[Path]) -> Params:

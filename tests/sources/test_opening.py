@@ -274,3 +274,21 @@ def test_the_command_says_the_losses_and_what_is_odd(trainer_folder, tmp_path, c
     out = capsys.readouterr().out
     assert "ODD: steps 0, 7 have the same weights" in out
     assert "3.1" in out
+
+
+def test_only_the_steps_that_are_asked_for(trainer_folder, tmp_path, capsys):
+    run = ["--out", str(tmp_path / "run"), "--length", "24", "--n", "8", "--quiet"]
+    cli.main(["open", str(trainer_folder("neox")), "--steps", f"0,{EVERY}", *run])
+    assert open_series(tmp_path / "run").steps == [0, EVERY]
+    cli.main(["open", str(trainer_folder("neox")), "--every", str(2 * EVERY), *run])
+    assert open_series(tmp_path / "run").steps == [0, EVERY, 2 * EVERY, STEPS]
+    assert verify(tmp_path / "run") == []
+    for words, said in (
+        (["--steps", "7"], "no step 7"),
+        (["--steps", "x"], "--steps x"),
+        (["--every", "0"], "--every 0"),
+        (["--cache", "1GB"], "--cache"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["open", str(trainer_folder("neox")), *words, *run])
+        assert said in capsys.readouterr().err

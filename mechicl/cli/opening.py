@@ -1,0 +1,92 @@
+"""`mechicl open`: checkpoints of anybody's as a series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from mechicl.cli.verbs import app
+from mechicl.system.commands import command
+
+
+@app.command(name="open")
+def open_checkpoints(
+    source: Annotated[
+        Positional[str], arg(metavar="SOURCE", help="a trainer's folder, one of .safetensors, or hub:...")
+    ],
+    *,
+    out: Path | None = None,
+    kind: str | None = None,
+    pattern: str | None = None,
+    model: Annotated[Path | None, arg(metavar="FILE")] = None,
+    pickles: bool = False,
+    steps: str | None = None,
+    every: int | None = None,
+    cache: Annotated[str | None, arg(metavar="SIZE")] = None,
+    copy: bool = False,
+    tokens: Annotated[Path | None, arg(metavar="FILE")] = None,
+    batch_size: int | None = None,
+    length: int | None = None,
+    n: int | None = None,
+    quiet: bool = False,
+) -> None:
+    """Make a series of checkpoints that you have: all other verbs then take it.
+
+    $ mechicl open ~/runs/gpt2-small --out checkpoints/mine
+    $ mechicl open ~/runs/mine --pattern 'ckpt_{{step}}.safetensors' --model config.json --out checkpoints/mine
+    $ mechicl open ~/runs/gpt2-small --tokens validation.npy --out checkpoints/mine
+    $ mechicl open 'hub:EleutherAI/pythia-14m@step*' --every 10000 --cache 2GB --out checkpoints/pythia
+    $ mechicl open hub:me/demo --out checkpoints/demo-again
+
+    Checkpoints stay where they are. The same line goes on after an interruption, and takes up checkpoints that were
+    written since.
+
+    Args:
+        out: the series' directory (default checkpoints/NAME, of the source's name).
+        kind: which source it is, where several could be: trainer, files, hub.
+        pattern: how files are called, with {{step}} where the step stands.
+        model: a JSON file that describes the model, where its folder has none.
+        pickles: read torch's pickles, tensors only (weights_only=True).
+        steps: only these steps, such as 0,1000,2000; a later line adds others.
+        every: only steps that are a multiple of this (with --steps: and those).
+        cache: what files from the hub may take on this machine, such as 500MB (default 20GB). The one that was read
+            longest ago is dropped, and fetched again when it is needed.
+        copy: convert the weights into the series, so that it needs the source no longer.
+        tokens: a text, or token ids (.npy, .safetensors): the loss and accuracy on it are recorded, too.
+        batch_size: sequences per training step (default: as the trainer recorded it, or 1).
+        length: positions of an evaluated sequence (default 64, or as many as the model reads).
+        n: sequences per evaluator (default 128).
+        quiet: no progress bar.
+    """
+    from mechicl.loading import parse_steps
+    from mechicl.sources import hub_cache, odd
+    from mechicl.sources.base import Asked
+    from mechicl.sources.opening import SEQUENCES, Settings, open_source
+    from mechicl.system.paths import shown
+
+    settings = Settings(copy=copy, tokens=tokens, batch_size=batch_size, length=length, n=SEQUENCES if n is None else n)
+    series = open_source(
+        source,
+        out,
+        kind=kind,
+        asked=Asked(
+            pattern=pattern,
+            model=model,
+            pickles=pickles,
+            steps=None if steps is None else parse_steps(steps),
+            every=every,
+            cache=None if cache is None else hub_cache.parse_bytes(cache),
+        ),
+        settings=settings,
+        progress=not quiet,
+    )
+    if "source" in series.manifest:
+        print("step, loss on the same sequences:")
+        print("\n".join(f"{step:>12,}  {loss:.3f}" for step, loss in odd.fixed_losses(series)))
+        print("".join(f"ODD: {line}\n" for line in odd.remarks(series)), end="")
+    print(
+        f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}. Look at it with "
+        f"{command('show', series.root)}; analyse it with {command('report', series.root)}."
+    )

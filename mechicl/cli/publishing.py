@@ -1,0 +1,46 @@
+"""`mechicl publish`: a run as a repository on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from mechicl.cli.verbs import Run, app
+from mechicl.system.commands import command
+
+
+@app.command
+def publish(
+    run: Run,
+    to: Annotated[Positional[str], arg(metavar="HUB", help="the repository, as hub:USER/NAME")],
+    *,
+    states: bool = False,
+    private: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Put a run on the Hugging Face hub as one repository: weights, index, curves, settings and a card.
+
+    $ mechicl publish checkpoints/demo hub:me/demo --dry-run
+    $ mechicl publish checkpoints/demo hub:me/demo
+
+    `mechicl open hub:USER/NAME` fetches it again and checks every file. The same line goes on after an interruption,
+    and brings the repository up to date when the run has grown.
+
+    Args:
+        run: the run's directory.
+        states: optimiser states too, with which a run resumes without a replay.
+        private: make the repository private.
+        dry_run: list the files and their sizes; send nothing.
+    """
+    from mechicl.reporting.publish import listing, paths_in, uploads
+    from mechicl.reporting.publish import publish as send
+    from mechicl.series import open_series
+
+    series = open_series(run)
+    if dry_run:
+        print(listing(uploads(series, to, states)))
+    for path in paths_in(series):
+        print(f"note: config.json names a place on this machine, which others will see: {path}")
+    if not dry_run:
+        print(f"{send(series, to, states=states, private=private)}: open it with {command('open', to)}.")

@@ -1,0 +1,74 @@
+"""What a series' manifest says of its source, and how it grows when the source is opened again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.sources.base import Asked, Found
+from mechicl.system.paths import shown
+
+_log = logging.getLogger("mechicl")
+
+
+def record_of(kind: str, found: Found, copied: bool) -> dict[str, Any]:
+    """What the manifest says of a source."""
+    return {
+        "kind": kind,
+        "place": found.place,
+        "layout": found.layout,
+        "settings": dict(found.settings),
+        "files": {str(step): list(files) for step, files in found.files.items()},
+        "pickles": found.pickles,
+        "more": dict(found.more),
+        "copied": copied,
+        **({} if found.cache is None else {"cache": found.cache}),
+    }
+
+
+def only(found: Found, asked: Asked) -> Found:
+    """Without the steps that nobody asked for.
+
+    Raises:
+        ConfigError: none is left, or a setting does not go with such a source.
+    """
+    if asked.cache is not None and found.cache is None:
+        raise ConfigError(f"--cache: it goes with checkpoints that are fetched from a hub, not with {found.place}.")
+    steps = set(asked.chosen(found.files, found.place))
+    others = {str(step) for step in found.files if step not in steps}
+    return replace(
+        found,
+        files={step: files for step, files in found.files.items() if step in steps},
+        more={key: value for key, value in found.more.items() if key not in others},
+    )
+
+
+def continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a series that is there, with the checkpoints that came since.
+
+    Raises:
+        SeriesError: the directory holds another run.
+    """
+    before = manifest.get("source")
+    if before is None:
+        raise SeriesError(
+            f"{shown(root)} holds a run already, which mechicl trained: open the source elsewhere with --out DIR."
+        )
+    for key in ("kind", "place", "layout", "settings"):
+        if before[key] != record[key]:
+            what = f"of {before['place']}" if key == "place" else f"whose {key} differ"
+            raise SeriesError(f"{shown(root)} holds another series, {what}: open this one elsewhere with --out DIR.")
+    for step in sorted(before["files"].keys() & record["files"].keys(), key=int):
+        if before["more"].get(step) != record["more"].get(step):
+            _log.warning(
+                "mechicl: step %s of %s is no longer what it was when it was opened: the series goes on with what it "
+                "was then. To take the new one, open the source elsewhere with --out DIR.",
+                step,
+                record["place"],
+            )
+    cache = {key: at["cache"] for at in (before, record) for key in ("cache",) if key in at}
+    return before | cache | {key: record[key] | before[key] for key in ("files", "more")}

@@ -46,7 +46,7 @@ from mechicl.system.files import write_atomic
 from research.tables import TABLES
 
 TABLE = TABLES / "mechanism-2025.csv"
-ASKED = ("train", "icl", "flip", "ciwl", "iwl")
+ASKED = ("train", "icl", "flip", "ciwl")
 HALVES = ("icl", "flip", "ciwl")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 APART = 500_000  # sequences between the checkpoints of curves

@@ -191,8 +191,9 @@ def _by_hand(runs: dict[int, pd.DataFrame]) -> str:
 HEAD = """# The mechanism of Figure 1b's run
 
 Singh et al. 2025 (["Strategy coopetition"](../references.md#singh-2025), sections 4 and 5) take one run apart, in which
-in-context learning (ICL) gives way to in-weights learning among the context's labels (CIWL). This page does the same to
-our runs of that setting on features of real drawings (`research/sweeps/figure-1b.toml`).
+in-context learning (ICL) gives way to in-weights learning among the context's labels (CIWL). Flip is ICL's score where
+the context contradicts the weights. This page does the same to our runs of that setting on features of real drawings
+(`research/sweeps/figure-1b.toml`).
 
 The rules stand in `research/mechanism_2025.py`. They were committed before any of these numbers was measured; the
 curves of seed 0 had been seen. Layers are counted from 0: the paper's layers 1 and 2 are 0 and 1 here. The paper's

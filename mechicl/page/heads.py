@@ -8,19 +8,21 @@ run's first look and at its end, and in what is shown, so that it stays while on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mechicl.engine.forward import forward
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.scales import Meaning, about, fitted
-from mechicl.interventions import AblateHeads
+from mechicl.interventions.baselines import Plain
 from mechicl.measures.attention import NAMED, scores, uniform_scores
 from mechicl.measures.attribution import attribute
-from mechicl.page.inside import edits_of
+from mechicl.page.inside import Edited, edited_model, packed
 from mechicl.page.runs import Run
 from mechicl.page.state import Head, View
 from mechicl.page.view import Number, Workbench, paired
@@ -61,6 +63,7 @@ class Grid:
     middle: float
     high: float
     uniform: float | None = None
+    mlps: dict[int, Number] = field(default_factory=dict)  # by layer: effects and logits; MLPs attend to nothing
 
     def place(self, value: float) -> float:
         """Where a value lies on its colours, 0 to 1."""
@@ -105,8 +108,10 @@ def head_grid(bench: Workbench, run: Run, view: View) -> Grid:
     assert view.step is not None
     measure, values = MEASURES[view.measure], head_scores(bench, run, view)
     if measure.limits is None:
-        limit = fitted([n.value for n in (*values.values(), *_elsewhere(bench, run, view))], measure.least)
-        return Grid(measure, values, -limit, 0.0, limit)
+        mlps = mlp_scores(bench, run, view)
+        shown = (*values.values(), *mlps.values(), *_elsewhere(bench, run, view))
+        limit = fitted([n.value for n in shown], measure.least)
+        return Grid(measure, values, -limit, 0.0, limit, mlps=mlps)
     low, high = measure.limits
     uniform = even(run, view.evaluator).get(view.measure)
     return Grid(measure, values, low, (low + high) / 2 if uniform is None else uniform, high, uniform)
@@ -131,16 +136,45 @@ def head_scores(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     assert view.step is not None
     if view.measure.startswith("effect"):
         return _effects(bench, run, view)
-    key = ("heads", run.series.entry(view.step).sha256, run.sets_id, view.measure, view.evaluator, view.ablation)
+    key = ("heads", run.series.entry(view.step).sha256, run.sets_id, view.measure, view.evaluator, view.intervention)
     return bench.results.remember(key, lambda: _measure(bench, run, view), lambda found: 300 * len(found) + 500)
+
+
+def mlp_scores(bench: Workbench, run: Run, view: View) -> dict[int, Number]:
+    """layer -> the measure of its MLP, as `head_scores`; of those that are not out already. Attention is no measure
+    of an MLP, and no MLP is ablated by a kind that is for heads."""
+    assert view.step is not None
+    model = run.series.config.model
+    layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
+    if not layers:
+        return {}
+    if view.measure.startswith("effect"):
+        if view.kind not in get_args(Plain):
+            return {}
+        on = view.measure.removeprefix("effect_")
+        before = bench.right(run, view.step, on, view.intervention)
+        also = {la: view.also(mlp=(la,)).intervention for la in layers if la not in view.mlp}
+        return {la: paired(before, bench.right(run, view.step, on, out)) for la, out in also.items()}
+    if view.measure != "logit":
+        return {}
+    key = ("mlps", run.series.entry(view.step).sha256, run.sets_id, view.evaluator, view.intervention)
+
+    def compute() -> dict[int, Number]:
+        parts = _attributed(bench, run, view)
+        rows = normal_interval(np.stack([parts[f"L{la} MLP"][0].numpy() for la in layers]))
+        columns = zip(*(x.tolist() for x in rows), strict=True)
+        n = len(run.sets[view.evaluator])
+        return {la: Number(value, low, high, n) for la, (value, low, high) in zip(layers, columns, strict=True)}
+
+    return bench.results.remember(key, compute, lambda found: 300 * len(found) + 500)
 
 
 def _effects(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     assert view.step is not None
     on, model = view.measure.removeprefix("effect_"), run.series.config.model
-    before = bench.right(run, view.step, on, view.ablation)
+    before = bench.right(run, view.step, on, view.intervention)
     heads = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads) if (la, h) not in view.heads]
-    also = {head: AblateHeads(heads=(*view.heads, head), kind=view.kind) for head in heads}
+    also = {head: view.also(heads=(head,)).intervention for head in heads}
     return {head: paired(before, bench.right(run, view.step, on, out)) for head, out in also.items()}
 
 
@@ -150,7 +184,7 @@ def _elsewhere(bench: Workbench, run: Run, view: View) -> list[Number]:
     found: list[Number] = []
     for step in (run.first_look(), run.steps[-1]):
         try:
-            found += head_scores(bench, run, replace(view, step=step, heads=())).values()
+            found += head_scores(bench, run, replace(view, step=step).untouched()).values()
         except SeriesError:
             continue
     return found
@@ -159,17 +193,16 @@ def _elsewhere(bench: Workbench, run: Run, view: View) -> list[Number]:
 @torch.inference_mode()
 def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     assert view.step is not None
-    params = {name: p[None] for name, p in bench.params(run, view.step).items()}
     batch, model = run.sets[view.evaluator], run.series.config.model
-    edited = edits_of(params, batch, view.ablation, run, query_only=view.measure == "logit")
     if view.measure == "logit":
-        parts = attribute(params, batch, model, next(iter(batch.answers().values())), edited)
+        parts = _attributed(bench, run, view)
         layers = [
             np.stack([parts[f"L{la}H{h}"][0].numpy() for h in range(model.n_heads)]) for la in range(model.n_layers)
         ]
     else:
+        on = _as_edited(bench, run, view, query_only=False)
         hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
-        acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts
+        acts = forward(on.params, batch, model, capture=hooks, edits=on.edits, query_only=False).acts
         found = (scores(acts[hook][0, 0], batch)[view.measure].numpy() for hook in hooks)  # [b, h]
         layers = [np.moveaxis(x[~np.isnan(x[:, 0])], 0, -1) for x in found]
     out: dict[Head, Number] = {}
@@ -180,3 +213,18 @@ def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
         for h, (value, low, high) in enumerate(zip(*columns, strict=True)):
             out[layer, h] = Number(value, low, high, values.shape[-1])
     return out
+
+
+def _as_edited(bench: Workbench, run: Run, view: View, query_only: bool) -> Edited:
+    assert view.step is not None
+    if view.intervention is None:
+        return Edited(packed(bench, run, view.step))
+    return edited_model(bench, run, view.step, run.sets[view.evaluator], view.intervention, query_only)
+
+
+@torch.inference_mode()
+def _attributed(bench: Workbench, run: Run, view: View) -> dict[str, Tensor]:
+    """Component -> [1, b] what it adds to the right answer's logit."""
+    batch, on = run.sets[view.evaluator], _as_edited(bench, run, view, query_only=True)
+    right = next(iter(batch.answers().values()))
+    return attribute(on.params, batch, run.series.config.model, right, on.edits)

@@ -39,17 +39,16 @@ def effects_table(bench: Workbench, run: Run, steps: Iterable[int], view: View) 
     """`view.table`, whose ablated rows also say the change from intact on the same sequences: change,
     change_ci_low, change_ci_high (Agresti and Min's paired interval, as on the page)."""
     steps = list(steps)
-    out = table(bench, run, steps, view.ablation)
-    changes = {
-        (step, e.evaluator): e.change for step in steps for e in bench.effects(run, step, view.ablation, hurry=False)
-    }
+    done = view.intervention
+    out = table(bench, run, steps, done)
+    changes = {(step, e.evaluator): e.change for step in steps for e in bench.effects(run, step, done, hurry=False)}
     rows = zip(out["step"], out["evaluator"], out["intervention"], strict=True)
-    found = [None if done == "intact" else changes[int(step), str(evaluator)] for step, evaluator, done in rows]
+    found = [None if name == "intact" else changes[int(step), str(evaluator)] for step, evaluator, name in rows]
     return out.assign(**_columns("change", found))
 
 
 def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
-    """The head grid: one row per head, by the chosen measure, in the intact model."""
+    """The head grid: one row per head, by the chosen measure, in the model as it is edited."""
     assert view.step is not None
     effect = view.measure.startswith("effect_")
     rows = [
@@ -60,6 +59,7 @@ def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
             "measure": view.measure,
             "evaluator": view.measure.removeprefix("effect_") if effect else view.evaluator,
             "kind": view.kind if effect else "",
+            "intervention": str(view.intervention or "intact"),
             "layer": layer,
             "head": head,
             "value": number.value,

@@ -7,7 +7,7 @@ from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 from mechicl.cli.ablation import asked
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
-from mechicl.interventions import CutEdges, edits
+from mechicl.interventions import CutEdges, Together, edits
 from mechicl.interventions.edges import edge_mask
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import pack
@@ -89,3 +89,12 @@ def test_the_command_line_cuts_edges(known_series, capsys):
 
     cli.main(["ablate", str(known_series.root), "--edge", "query->match_label", "--step", "5"])
     assert "cut query->match_label" in capsys.readouterr().out
+
+
+def test_what_several_parts_cut_together_leaves_a_position_something_to_see(known_series):
+    """Each of them alone does."""
+    parts = (CutEdges(edges=("query->exemplar",)), CutEdges(edges=("query->label",), layers=(1,)))
+    known_series.evaluate([5], ["icl"], [*parts, Together(parts=parts)], n=20)  # itself is left
+    blind = Together(parts=(*parts, CutEdges(edges=("query->query",), layers=(1,))))
+    with pytest.raises(ConfigError, match="would see nothing"):
+        known_series.evaluate([5], ["icl"], blind, n=20)

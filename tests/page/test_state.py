@@ -38,7 +38,7 @@ def test_a_url_holds_the_whole_view(view):
 
 def test_a_plain_url_is_short():
     assert View(run="demo").query() == "run=demo"
-    assert View(run="demo", step=3, heads=((0, 5), (1, 3))).query() == "run=demo&step=3&heads=0.5,1.3"
+    assert View(run="demo", step=3, heads=((0, 5), (1, 3))).query() == "run=demo&step=3&heads=L0H5,L1H3"
 
 
 def test_what_a_url_leaves_out_is_as_by_default():
@@ -56,8 +56,17 @@ def test_what_a_url_leaves_out_is_as_by_default():
         ("?step=1e3", "expected a whole number"),
         ("?step=٣", "expected a whole number"),
         ("?step=" + "9" * 13, "expected a whole number"),
-        ("?heads=05", r"expected LAYER\.HEAD, as 0\.5"),
-        ("?heads=0.x", "expected a whole number"),
+        ("?heads=05", "expected layers and heads, counted from 0, as L0H5,L1H3"),
+        ("?heads=0.x", "as L0H5,L1H3"),
+        ("?head=05", r"expected LAYER\.HEAD, as 0\.5"),
+        ("?head=0.x", "expected a whole number"),
+        ("?mlp=L1", "mlp 1 or mlp 0,1"),
+        ("?edge=a:b", "expected edges, as query->match_label"),
+        ("?position=:1", "as match_label:1"),
+        ("?patch=query", "query->match_label:1"),
+        ("?graft=qk.1", "as qk.1@1400"),
+        ("?hold=x", "expected one of pattern, q, k, v"),
+        ("?without_subspace=icl", "flip, ciwl, iwl"),
         ("?kind=one", "kind='one': expected one of zero, mean, resample"),
         ("?measure=", "expected one of previous_token"),
         ("?evaluator=icl2", "expected one of train, icl, flip"),
@@ -75,6 +84,6 @@ def test_a_bad_url_says_what_is_wrong_with_it(query, says):
 
 
 def test_the_ablation_is_the_same_object_as_in_code():
-    assert View(run="x").ablation is None
-    assert View(run="x", heads=((1, 0),), kind="mean").ablation == mechicl.AblateHeads(heads=((1, 0),), kind="mean")
-    assert isinstance(View(run="x", heads=((1, 0),)).ablation, AblateHeads)
+    assert View(run="x").intervention is None
+    assert View(run="x", heads=((1, 0),), kind="mean").intervention == mechicl.AblateHeads(heads=((1, 0),), kind="mean")
+    assert isinstance(View(run="x", heads=((1, 0),)).intervention, AblateHeads)

@@ -151,7 +151,14 @@ def _after(first: Edit, then: Edit) -> Edit:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor):
             raise ConfigError("a clamped layer moves keys, so it stands before other parts that change them.")
         return Edit(first.keep * then.keep, first.add * then.keep + then.add, _twice(first.at, then.at))
-    return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, first.off)
+    return Edit(first.keep * then.keep, _kept(first.add, then.keep) + then.add, first.at, first.off)
+
+
+def _kept(add: Tensor | float, keep: Tensor | float) -> Tensor | float:
+    """What is left of an addition. Where nothing is kept, nothing is: also of the -inf of an edge that was cut."""
+    if isinstance(add, Tensor) and isinstance(keep, Tensor):
+        return torch.where(keep == 0, 0.0, add * keep)
+    return add * keep
 
 
 def _twice(first: tuple[int, ...] | None, then: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,8 +11,8 @@
     graft             qk.1,embeddings@1400: weights of step 1400
     without_subspace  flip: without the directions in which the last layer writes one answer
 
-A name without a layer has that of the next name that has one: 'match_label,query:1' is both before layer 1. At the
-end of a list, edges are then cut in all layers, and positions replaced before layer 0.
+An edge without a layer is cut in all layers. A position without one has that of the next position that has one:
+'match_label,query:1' is both before layer 1; at the end of the list it is before layer 0.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Words:
         if self.graft:
             names, _, step = self.graft.partition("@")
             parts.append(Graft(parts=tuple(names.split(",")), source=int(step)))
+        parts += _patches(self.patch)  # what is also taken out or cut is so after the patch
         if self.heads:
             parts.append(AblateHeads(heads=self.heads, kind=self.kind, hold=self.hold))
         elif self.hold:
@@ -92,7 +93,6 @@ class Words:
             parts.append(CutEdges(edges=names, layers=None if layer is None else (layer,)))
         for layer, names in _by_layer(self.position):
             parts.append(AblatePositions(positions=names, layers=(layer or 0,), kind=self._plain("positions")))
-        parts += _patches(self.patch)
         if self.without_subspace:
             parts.append(RemoveCarried(variation=self.without_subspace, n=n))
         if len(parts) < 2:
@@ -194,8 +194,9 @@ def _placed(text: str, otherwise: int | None, message: str) -> tuple[Placed, ...
         name, colon, number = (part.strip() for part in each.partition(":"))
         if not name or (colon and not re.fullmatch(r"[0-9]+", number)):
             raise ConfigError(message)
-        layer = int(number) if colon else layer
-        out.append((name, layer))
+        here = int(number) if colon else layer
+        layer = otherwise if otherwise is None else here  # a position's goes on to those before it
+        out.append((name, here))
     return tuple(sorted(set(out), key=lambda placed: (placed[1] is None, placed[1] or 0, placed[0])))
 
 

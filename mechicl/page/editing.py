@@ -25,6 +25,7 @@ def editing(run: Run) -> Component:
     """The rows, folded away until somebody asks for them."""
     batch, model = run.sets[run.leading], run.series.config.model
     places = list(batch[:1].roles()) or [str(i) for i in range(batch.shape[-1])]
+    second = places[min(1, len(places) - 1)]  # an edge from a position to itself is a rare wish
     layers = [str(layer) for layer in range(model.n_layers)]
     mlps = [layer for layer in range(model.n_layers) if model.has_mlp(layer)]
     heads = [f"L{la}H{h}" for la in range(model.n_layers) for h in range(model.n_heads)]
@@ -36,7 +37,7 @@ def editing(run: Run) -> Component:
             [
                 _pick("from", "Edge from", _named(places), _named(batch[:1].relations())),
                 html.Span("→", className="arrow"),
-                _pick("to", "Edge to", _named(places)),
+                _pick("to", "Edge to", _named(places), chosen=second),
                 _pick("edge-layer", "Layer of the edge", {"": "all layers"} | {la: f"layer {la}" for la in layers}),
             ],
             {"cut-edge": "Cut", "patch-edge": "Patch"},
@@ -44,7 +45,7 @@ def editing(run: Run) -> Component:
         _row(
             "Position",
             [
-                _pick("place", "Position", _named(places)),
+                _pick("place", "Position", _named(places), chosen=second),
                 _pick("place-layer", "Layer before which", {la: f"before layer {la}" for la in layers}),
             ],
             {"replace-position": "Replace", "patch-position": "Patch"},
@@ -92,16 +93,18 @@ def _row(title: str, choices: list, buttons: dict[str, str]) -> Component:
         html.Button(text, **data(do=name), **aria(label=f"{text} {title.lower()}")) for name, text in buttons.items()
     ]
     return html.Div(
-        [html.Span(title, className="what"), *choices, *actions],
-        className="controls edit",
+        [html.Span(title, className="what"), html.Span([*choices, *actions], className="controls")],
+        className="edit",
         role="group",
         **aria(label=title),
     )
 
 
-def _pick(name: str, label: str, options: dict[str, str], more: dict[str, str] | None = None) -> Component:
+def _pick(
+    name: str, label: str, options: dict[str, str], more: dict[str, str] | None = None, chosen: str = ""
+) -> Component:
     """A select; `more` are options of another kind, in a group of their own."""
-    listed: list = [html.Option(text, value=value) for value, text in options.items()]
+    listed: list = [html.Option(text, value=value, selected=value == chosen) for value, text in options.items()]
     if more:
         relations = [html.Option(text, value=value) for value, text in more.items()]
         listed = [html.Optgroup(listed, label="from"), html.Optgroup(relations, label="whole edges")]

@@ -65,7 +65,7 @@ def test_what_each_names():
     assert asked(edge="query -> match_label,previous") == CutEdges(edges=("previous", "query->match_label"))
     assert asked(edge="query->match_label:1") == CutEdges(edges=("query->match_label",), layers=(1,))
     assert asked(edge="self,previous:0,query->label") == Together(
-        parts=(CutEdges(edges=("previous", "self"), layers=(0,)), CutEdges(edges=("query->label",)))
+        parts=(CutEdges(edges=("previous",), layers=(0,)), CutEdges(edges=("query->label", "self")))
     )
     both = AblatePositions(positions=("match_label", "query"), layers=(1,), kind="mean")
     assert asked(position="match_label,query:1", kind="mean") == both

@@ -251,12 +251,9 @@
   M.toggleMlp = (layer) => M.set(toggledMlp(layer));
   M.perhapsMlp = (layer) => M.perhaps(toggledMlp(layer));
 
-  /* One more entry of a part's list. Those of a layer stand before those of all layers (measures/words.py). */
-  M.add = (part, item) => {
-    const listed = [...new Set([...M.items(part), item])];
-    const placed = (x) => (part === "edge" && !x.includes(":") ? 1 : 0);
-    M.set({ [part]: listed.sort((a, b) => placed(a) - placed(b)).join(","), ...(part === "position" ? plainKind() : {}) });
-  };
+  /* One more entry of a part's list. */
+  M.add = (part, item) =>
+    M.set({ [part]: [...new Set([...M.items(part), item])].join(","), ...(part === "position" ? plainKind() : {}) });
   M.drop = (part, item) => M.set({ [part]: M.items(part).filter((x) => x !== item).join(",") });
 
   /* ---- playing ---- */

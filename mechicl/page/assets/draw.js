@@ -100,7 +100,7 @@
     $("ablated-now").classList.toggle("some", names.length > 0);
     const kind = base.kinds[view.kind];
     put($("kind-note"), kind.meaning);
-    put($("baseline-note"), `Baseline: ${kind.baseline}. Applied at hook_z, the head's output before W_O.`);
+    put($("baseline-note"), `Baseline: ${kind.baseline}. Applied at hook_z, a head's output before W_O${$("grid").querySelector(".mlp") ? ", and at an MLP's hook_mlp_out" : ""}.`);
     const m = base.measures[view.measure];
     const model = done ? `the model ${D.doneText()}` : "the intact model";
     put($("measure-note"), `${m.meaning} In ${model}` + (m.on ? `, on ${named(view.evaluator)} sequences.` : `; kind: ${view.kind.replaceAll("_", " ")}.`));

@@ -73,7 +73,9 @@ class Together(Intervention):
 
     def same_pattern(self, layer: int, head: int) -> str:
         why = [part.same_pattern(layer, head) for part in self.parts]
-        return why[0] if all(why) else ""
+        if not all(why):
+            return ""
+        return why[0] if len(set(why)) == 1 else "nothing before it is changed"
 
     @property
     def of_step(self) -> bool:

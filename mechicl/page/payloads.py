@@ -65,11 +65,11 @@ def effect_rows(effects: list[Effect]) -> dict[str, dict[str, Any]]:
 
 def control_rows(others: list[Intervention], done: Intervention, changes: dict[str, list[float]]) -> dict[str, Any]:
     """By evaluator, the range of what random others change; and what they are, in words."""
-    rows = {
-        name: f"random {signed(min(found))} to {signed(max(found))}" if len(found) > 1 else f"other {signed(found[0])}"
-        for name, found in changes.items()
-        if found
-    }
+    rows = {}
+    for name, found in changes.items():
+        ends = dict.fromkeys(signed(x) for x in (min(found), max(found))) if found else {}
+        if ends:
+            rows[name] = f"{'random' if len(found) > 1 else 'the other'} {' to '.join(ends)}"
     return {"rows": rows, "says": f"Controls: {said(done, others)}.", "partial": bool(others) and not rows}
 
 

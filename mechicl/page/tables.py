@@ -9,7 +9,7 @@ import pandas as pd
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.page.compare import compare, fitting
-from mechicl.page.heads import head_scores
+from mechicl.page.heads import head_scores, mlp_scores
 from mechicl.page.runs import Library, Run
 from mechicl.page.state import View
 from mechicl.page.view import Number, Workbench, table
@@ -48,9 +48,12 @@ def effects_table(bench: Workbench, run: Run, steps: Iterable[int], view: View) 
 
 
 def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
-    """The head grid: one row per head, by the chosen measure, in the model as it is edited."""
+    """The head grid: one row per head, and per MLP (no head) where the measure is of MLPs too, by the chosen measure, in
+    the model as it is edited."""
     assert view.step is not None
     effect = view.measure.startswith("effect_")
+    numbers: dict[tuple[int, int | None], Number] = dict(sorted(head_scores(bench, run, view).items()))
+    numbers |= {(layer, None): number for layer, number in mlp_scores(bench, run, view).items()}
     rows = [
         {
             "run": run.series.name,
@@ -62,14 +65,15 @@ def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
             "intervention": str(view.intervention or "intact"),
             "layer": layer,
             "head": head,
+            "component": f"L{layer} MLP" if head is None else f"L{layer}H{head}",
             "value": number.value,
             "n": number.n,
             "ci_low": number.low,
             "ci_high": number.high,
         }
-        for (layer, head), number in sorted(head_scores(bench, run, view).items())
+        for (layer, head), number in numbers.items()
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"head": "Int64"} if rows else {})
 
 
 def comparison_table(bench: Workbench, library: Library, run: Run, view: View) -> pd.DataFrame:

@@ -18,9 +18,10 @@ from mechicl.interventions.heads import HELD
 from mechicl.measures import words
 from mechicl.page import figures, payloads, timelines
 from mechicl.page.compare import compare
-from mechicl.page.heads import MEASURES, even, head_grid
+from mechicl.page.heads import even, head_grid, measures
 from mechicl.page.inside import attention, logit_view
 from mechicl.page.runs import Library, Run
+from mechicl.page.sequence import answer_noun
 from mechicl.page.sequence import answers as sequence_answers
 from mechicl.page.state import View
 from mechicl.page.texts import plain
@@ -99,9 +100,10 @@ class Answers:
                     "meaning": m.meaning,
                     "unit": m.unit,
                     "on": m.on_evaluator,
+                    "edited": m.edited,
                     "undefined": [e for e, has in uniform.items() if m.colours == "change" and k not in has],
                 }
-                for k, m in MEASURES.items()
+                for k, m in measures().items()
             },
             "relations": list(run.sets[run.leading][:1].relations()),
             "held": HELD,
@@ -174,6 +176,7 @@ class Answers:
             "labels": payloads.label_rows(found),
             "what": found.what,
             "limit": plain(found.limit, 1),
+            "answer": answer_noun(run),
         }
 
     def compare(self, query: str) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import numpy as np
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.interventions import Intervention
-from mechicl.page.heads import MEASURES, Grid, alike, head_grid
+from mechicl.page.heads import Grid, alike, head_grid
 from mechicl.page.inside import Attention, attention
 from mechicl.page.runs import Library, Run
-from mechicl.page.state import View
+from mechicl.page.state import View, effect_of
 from mechicl.page.view import Number, Workbench, mean, paired, unpaired
 
 
@@ -76,7 +76,7 @@ def _side(bench: Workbench, run: Run, view: View) -> Side:
     on = view if view.evaluator in run.sets else replace(view, evaluator=run.leading)
     if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):
         on = replace(on, sequence=None)  # `Attention.what` says so
-    has = view.measure.removeprefix("effect_") in (*run.sets, *MEASURES)
+    has = effect_of(view.measure) in (None, *run.sets)
     on = on if ablation else on.untouched()
     grid = head_grid(bench, run, on) if has else None
     return Side(run, view.step, numbers, grid, ablation, attention(bench, run, on), note)

@@ -22,9 +22,12 @@ from mechicl.figures.scales import Meaning, about, fitted
 from mechicl.interventions.baselines import Plain
 from mechicl.measures.attention import NAMED, scores, uniform_scores
 from mechicl.measures.attribution import attribute
+from mechicl.measures.door import Measure as Registered
+from mechicl.measures.door import own_of_heads
 from mechicl.page.inside import Edited, edited_model, packed
+from mechicl.page.plugged import per_head
 from mechicl.page.runs import Run
-from mechicl.page.state import Head, View
+from mechicl.page.state import Head, View, effect_of
 from mechicl.page.view import Number, Workbench, paired
 from mechicl.registry import main
 from mechicl.statistics import normal_interval
@@ -35,7 +38,7 @@ class Measure:
     """How a measure is named, read and coloured.
 
     limits: fixed, or None: fitted, and then at least `least`. on_evaluator: it is measured on the sequences of
-    the view's evaluator; else its name says on which.
+    the view's evaluator; else its name says on which. edited: it is measured in the model as it is edited.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Measure:
     limits: tuple[float, float] | None = None
     least: float = 0.0
     on_evaluator: bool = True
+    edited: bool = True
 
     @property
     def signed(self) -> bool:
@@ -103,10 +107,28 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+def measures() -> dict[str, Measure]:
+    """All that the grid can show: the page's own, and those of plugins whose rows are of heads."""
+    return MEASURES | {name: _plugged(entry) for name, entry in own_of_heads().items() if name not in MEASURES}
+
+
+def _plugged(entry: Registered) -> Measure:
+    meaning = f"{entry.value[:1].upper()}{entry.value[1:]}. To compare with: {entry.against}."
+    return Measure(
+        entry.name.replace("_", " "),
+        meaning,
+        entry.value,
+        "effect",
+        least=1e-6,
+        on_evaluator="evaluators" in entry.takes,
+        edited="ablate" in entry.takes,
+    )
+
+
 def head_grid(bench: Workbench, run: Run, view: View) -> Grid:
     """The measure at the view's checkpoint, with its colours' range."""
     assert view.step is not None
-    measure, values = MEASURES[view.measure], head_scores(bench, run, view)
+    measure, values = measures()[view.measure], head_scores(bench, run, view)
     if measure.limits is None:
         mlps = mlp_scores(bench, run, view)
         shown = (*values.values(), *mlps.values(), *_elsewhere(bench, run, view))
@@ -134,8 +156,11 @@ def head_scores(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     """(layer, head) -> the measure at the view's checkpoint under its ablation. Heads for which the evaluator's
     sequences do not define it are left out, and from effects those that are out already."""
     assert view.step is not None
-    if view.measure.startswith("effect"):
+    if effect_of(view.measure):
         return _effects(bench, run, view)
+    entry = own_of_heads().get(view.measure)
+    if entry is not None and view.measure not in MEASURES:
+        return per_head(entry, run, view.step, view.evaluator, view.intervention)
     key = ("heads", run.series.entry(view.step).sha256, run.sets_id, view.measure, view.evaluator, view.intervention)
     return bench.results.remember(key, lambda: _measure(bench, run, view), lambda found: 300 * len(found) + 500)
 
@@ -148,10 +173,10 @@ def mlp_scores(bench: Workbench, run: Run, view: View) -> dict[int, Number]:
     layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
     if not layers:
         return {}
-    if view.measure.startswith("effect"):
+    on = effect_of(view.measure)
+    if on is not None:
         if view.kind not in get_args(Plain):
             return {}
-        on = view.measure.removeprefix("effect_")
         before = bench.right(run, view.step, on, view.intervention)
         also = {la: view.also(mlp=(la,)).intervention for la in layers if la not in view.mlp}
         return {la: paired(before, bench.right(run, view.step, on, out)) for la, out in also.items()}
@@ -171,7 +196,7 @@ def mlp_scores(bench: Workbench, run: Run, view: View) -> dict[int, Number]:
 
 def _effects(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     assert view.step is not None
-    on, model = view.measure.removeprefix("effect_"), run.series.config.model
+    on, model = effect_of(view.measure) or "", run.series.config.model
     before = bench.right(run, view.step, on, view.intervention)
     heads = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads) if (la, h) not in view.heads]
     also = {head: view.also(heads=(head,)).intervention for head in heads}

@@ -15,10 +15,10 @@ from mechicl.page.answers import KINDS
 from mechicl.page.controls import aria, data, menu, panel, select, switch
 from mechicl.page.editing import editing
 from mechicl.page.grid import head_grid
-from mechicl.page.heads import MEASURES, even
+from mechicl.page.heads import MEASURES, even, measures
 from mechicl.page.looking import look
 from mechicl.page.runs import Library, Run
-from mechicl.page.state import View
+from mechicl.page.state import View, effect_of
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, quantity
 
@@ -249,7 +249,7 @@ def _effect_row(run: Run, name: str) -> Component:
 
 
 def _heads(run: Run, view: View) -> Component:
-    names = {key: scale.name for key, scale in MEASURES.items() if _has(run, key)}
+    names = {key: scale.name for key, scale in measures().items() if _has(run, key)}
     return panel(
         "heads",
         "Heads",
@@ -299,8 +299,10 @@ def _heads(run: Run, view: View) -> Component:
 
 def _has(run: Run, measure: str) -> bool:
     """Whether a measure says something of this run: its evaluator is the run's, or some evaluator defines the score."""
-    if measure.startswith("effect_"):
-        return measure.removeprefix("effect_") in run.sets
+    if on := effect_of(measure):
+        return on in run.sets
+    if measure not in MEASURES:  # a plugin's
+        return True
     if MEASURES[measure].colours == "logit":
         return bool(run.sets[run.leading][:1].answers())
     return any(measure in even(run, name) for name in run.sets)

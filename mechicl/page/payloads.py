@@ -14,7 +14,7 @@ from mechicl.figures.style import NAMES
 from mechicl.interventions import Intervention
 from mechicl.measures.controls import said
 from mechicl.page.compare import Comparison
-from mechicl.page.heads import MEASURES, Grid
+from mechicl.page.heads import Grid, measures
 from mechicl.page.inside import Attention, Logits
 from mechicl.page.runs import Run
 from mechicl.page.sequence import MARKS, Answers, Token
@@ -261,6 +261,6 @@ def comparison(found: Comparison, view: View) -> dict[str, Any]:
         "difference": {k: [signed(n.value), interval(n, sign=True)] for k, n in found.difference.items()},
         "clear": [k for k, n in found.difference.items() if n.low > 0 or n.high < 0],
         "names": {k: NAMES[k] for k in found.difference},
-        "measure": MEASURES[view.measure].name,
+        "measure": measures()[view.measure].name,
         "figure": figure.to_plotly_json(),
     }

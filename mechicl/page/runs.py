@@ -18,7 +18,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS, chance, evaluation_sets
 from mechicl.interventions import AblateHeads, Intervention
 from mechicl.measures.phases import Phases, leading_phases, series_phases
-from mechicl.page.state import View, ViewError
+from mechicl.page.state import View, ViewError, effect_of
 from mechicl.registry import leading, on_page
 from mechicl.series import Series, open_series
 from mechicl.system.commands import command
@@ -122,8 +122,8 @@ class Run:
             raise ViewError(str(error)) from None
         if view.evaluator not in self.sets:
             raise ViewError(f"{self.series.name} has no evaluator {view.evaluator!r}: it has {', '.join(self.sets)}.")
-        effect_on = view.measure.removeprefix("effect_")
-        if effect_on != view.measure and effect_on not in self.sets:
+        effect_on = effect_of(view.measure)
+        if effect_on is not None and effect_on not in self.sets:
             raise ViewError(
                 f"measure={view.measure}: {self.series.name} has no evaluator {effect_on!r}: it has "
                 f"{', '.join(self.sets)}."

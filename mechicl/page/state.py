@@ -20,6 +20,7 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import Intervention, Kind
 from mechicl.interventions.heads import Held
 from mechicl.measures import words
+from mechicl.measures.door import own_of_heads
 from mechicl.measures.words import Placed, Words
 from mechicl.registry import main
 
@@ -131,6 +132,12 @@ class View:
         )
 
 
+def effect_of(measure: str) -> str | None:
+    """The evaluator whose change a measure is, where it is one of ablations."""
+    name = measure.removeprefix("effect_")
+    return name if measure in MEASURES and name != measure else None
+
+
 def _one_of(*names: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in names:
@@ -186,7 +193,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "step": _whole,
     "heads": _heads,
     "kind": _one_of(*get_args(Kind)),
-    "measure": _one_of(*MEASURES),
+    "measure": lambda text: _one_of(*MEASURES, *own_of_heads())(text),
     "evaluator": _one_of(*EVALUATORS),
     "sequence": _whole,
     "head": _head,

@@ -11,7 +11,7 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_scores, mlp_scores
 from mechicl.page.runs import Library, Run
-from mechicl.page.state import View
+from mechicl.page.state import View, effect_of
 from mechicl.page.view import Number, Workbench, table
 
 TABLES = ("table", "curve", "grid", "comparison")
@@ -48,10 +48,10 @@ def effects_table(bench: Workbench, run: Run, steps: Iterable[int], view: View) 
 
 
 def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
-    """The head grid: one row per head, and per MLP (no head) where the measure is of MLPs too, by the chosen measure, in
-    the model as it is edited."""
+    """The head grid: one row per head, and per MLP (no head) where the measure is of MLPs too, by the chosen measure,
+    in the model as it is edited."""
     assert view.step is not None
-    effect = view.measure.startswith("effect_")
+    effect = effect_of(view.measure)
     numbers: dict[tuple[int, int | None], Number] = dict(sorted(head_scores(bench, run, view).items()))
     numbers |= {(layer, None): number for layer, number in mlp_scores(bench, run, view).items()}
     rows = [
@@ -60,7 +60,7 @@ def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
             "step": view.step,
             "sequences": run.series.sequences_seen(view.step),
             "measure": view.measure,
-            "evaluator": view.measure.removeprefix("effect_") if effect else view.evaluator,
+            "evaluator": effect or view.evaluator,
             "kind": view.kind if effect else "",
             "intervention": str(view.intervention or "intact"),
             "layer": layer,

@@ -102,7 +102,7 @@
     put($("kind-note"), kind.meaning);
     put($("baseline-note"), `Baseline: ${kind.baseline}. Applied at hook_z, a head's output before W_O${$("grid").querySelector(".mlp") ? ", and at an MLP's hook_mlp_out" : ""}.`);
     const m = base.measures[view.measure];
-    const model = done ? `the model ${D.doneText()}` : "the intact model";
+    const model = done && m.edited ? `the model ${D.doneText()}` : "the intact model";
     put($("measure-note"), `${m.meaning} In ${model}` + (m.on ? `, on ${named(view.evaluator)} sequences.` : `; kind: ${view.kind.replaceAll("_", " ")}.`));
     // A control that does nothing is not shown.
     const on = document.querySelector('#heads-panel [data-set="evaluator"]');

@@ -179,7 +179,7 @@ def open_app(
     allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
     browser: bool = True,
 ) -> None:
-    """Open a page to move through training, ablate heads and watch ICL change. Ctrl-C ends it.
+    """Open a page to move through training, take parts of the model out and watch ICL change. Ctrl-C ends it.
 
     $ mechicl app
     $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser

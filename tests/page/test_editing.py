@@ -1,5 +1,8 @@
 """Every kind of intervention on the page: its numbers, its pictures, its lines and its choices are the library's."""
 
+import html
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +23,7 @@ from mechicl.page.payloads import mlp_cells
 from mechicl.page.python import WIDTH, as_python
 from mechicl.page.runs import Library
 from mechicl.page.sequence import answer_noun, choose_one
+from mechicl.page.server import build
 from mechicl.page.state import View, ViewError
 from mechicl.page.tables import effects_table, grid_table
 from mechicl.page.view import Workbench, paired
@@ -195,6 +199,24 @@ def test_a_run_that_has_not_all_of_it_is_compared_intact(recall, view_of, bench)
     assert both.b.ablation == both.a.ablation is not None
     want = patterns(both.b.run.series, [5], "icl", ablate=both.b.ablation).values[0].numpy()
     np.testing.assert_allclose(both.b.patterns, want)
+
+
+def test_what_is_taken_along_is_under_the_same(recall, view_of):
+    client = build(recall, "recall").server.test_client()
+    query = "run=recall&step=10&mlp=1&edge=query->match_label:1&patch=L1H0&graft=qk.0@5&measure=effect_flip&with_step=5"
+    done = str(view_of(query.split("step=10&")[1]).intervention)
+    for name in ("timeline", "effect", "heads", "attention", "logits", "compare", "compare_attention"):
+        answer = client.get(f"/figure/{name}.json?{query}")
+        assert answer.status_code == 200, answer.text
+        said = html.unescape(json.loads(answer.text)["layout"]["title"]["text"])
+        if name not in ("timeline", "compare"):  # those name it where it is drawn
+            assert done in said
+    for name in ("table", "curve", "grid", "comparison"):
+        answer = client.get(f"/export/{name}.csv?{query}")
+        assert answer.status_code == 200
+        assert done in answer.text
+    assert "cut query" in html.unescape(client.get(f"/circuitsvis?{query}").text)
+    assert "CutEdges(" in client.get(f"/python?{query}").text
 
 
 def elements(component) -> list:

@@ -7,17 +7,17 @@ from collections.abc import Collection
 import pandas as pd
 
 from mechicl.config import ModelConfig
-from mechicl.interventions import AblateHeads, matched_sets
+from mechicl.interventions import AblateHeads
 
 CONTROLS = 20  # random sets, where there are as many
-_DRAWS = 100 * CONTROLS  # enough to meet every set where there are fewer
 
 
 def random_sets(model: ModelConfig, like: tuple[tuple[int, int], ...]) -> list[AblateHeads]:
     """CONTROLS distinct random sets of as many other heads, of the same layers where those have enough others
     (`interventions.matched_heads`), from a fixed seed; all that exist where they are fewer, none where `like` is
     the whole model."""
-    return [AblateHeads(heads=heads) for heads in sorted(matched_sets(model, like, CONTROLS, _DRAWS))]
+    drawn = AblateHeads(heads=like).controls(model, CONTROLS)
+    return sorted((one for one in drawn if isinstance(one, AblateHeads)), key=lambda one: one.heads)
 
 
 def described(chosen: str, controls: Collection[str]) -> str:

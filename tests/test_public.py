@@ -170,7 +170,10 @@ def test_circuitsvis_stays_in_the_figures():
 
 def test_only_the_wiring_of_the_app_imports_dash():
     """The view model and the figures are tested, and can be used, without a page."""
-    wiring = {f"mechicl/page/{name}.py" for name in ("callbacks", "controls", "grid", "layout", "looking", "server")}
+    wiring = {
+        f"mechicl/page/{name}.py"
+        for name in ("callbacks", "controls", "editing", "grid", "layout", "looking", "server")
+    }
     assert importers("dash") == wiring
     assert importers("flask") == {f"mechicl/page/{name}.py" for name in ("guard", "routes", "server")}
     served = wiring | {"mechicl/page/routes.py", "mechicl/page/guard.py"}

@@ -72,13 +72,14 @@ def ablate(
     n: int | None = None,
     out: Path | None = None,
 ) -> None:
-    """Intervene on a checkpoint and see what each evaluator loses. Heads and directions stand beside random others.
+    """Intervene on a checkpoint and see what each evaluator loses, beside the same done to random others.
 
     Several options together are one intervention.
 
     $ mechicl ablate checkpoints/demo --heads L0H5,L1H3
     $ mechicl ablate checkpoints/demo --edge 'query->match_label'
     $ mechicl ablate checkpoints/demo --patch L1H3
+    $ mechicl ablate checkpoints/demo --patch match_label:1
     $ mechicl ablate checkpoints/demo --graft qk.1@1400
     $ mechicl ablate checkpoints/demo --heads L0H0,L0H1 --hold k,v --step 2000 --out ablated.csv
 
@@ -88,25 +89,34 @@ def ablate(
         kind: what takes their place: zero, mean or resample; for heads also pattern_preserving and value_preserving.
         hold: what later layers keep at its intact value: pattern, q, k, v, or several of them.
         mlp: which layers' MLPs, as 1 or 0,1.
-        edge: which attention edges to cut in all heads, by roles, as 'query->match_label' or 'previous'; several with
-            commas. A role that there is not is answered with those there are.
+        edge: which attention edges to cut, by roles, as 'query->match_label' or 'previous' in all heads, or
+            'query->match_label:1' in those of layer 1; several with commas. A role that there is not is answered with
+            those there are.
         position: which positions of the residual stream, by role or number, and before which layer, as match_label:1.
-        patch: heads whose outputs come from a counterfactual sequence (labels exchanged), as L1H3.
+        patch: what comes from a counterfactual sequence (of exemplars and labels: labels exchanged): heads, MLPs,
+            positions before a layer, the attention scores along edges, as L1H3,mlp.1,match_label:1,query->match_label.
         graft: parts of the weights that come from another step, as qk.1@1400; docs/interventions.md names the parts.
         without_subspace: take off the directions in which the last layer writes one answer: flip, ciwl or iwl.
         step: which checkpoint (default: the last).
         n: sequences per evaluator (default: as the run was evaluated).
         out: keep the table, as FILE.csv or FILE.parquet.
     """
-    from mechicl.cli.ablation import asked, subspace
+    from mechicl.cli.ablation import asked
     from mechicl.cli.ablation import run as measure
-    from mechicl.series import open_series
 
-    also = None
-    if without_subspace:
-        series = open_series(run)
-        also = subspace(series, series.steps[-1] if step is None else step, without_subspace, n)
-    print(measure(run, asked(heads, kind, hold, mlp, edge, position, patch, graft, also), step, n, out))
+    condition = asked(
+        n,
+        heads=heads,
+        kind=kind,
+        hold=hold,
+        mlp=mlp,
+        edge=edge,
+        position=position,
+        patch=patch,
+        graft=graft,
+        without_subspace=without_subspace,
+    )
+    print(measure(run, condition, step, n, out))
 
 
 @app.command
@@ -169,7 +179,7 @@ def open_app(
     allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
     browser: bool = True,
 ) -> None:
-    """Open a page to move through training, ablate heads and watch ICL change. Ctrl-C ends it.
+    """Open a page to move through training, take parts of the model out and watch ICL change. Ctrl-C ends it.
 
     $ mechicl app
     $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser

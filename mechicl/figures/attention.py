@@ -86,7 +86,15 @@ def patterns(
             continue
         # A baseline is the evaluation set's, not that of the sequences looked at: the mean over
         # one sequence would be the head itself.
-        acts = apply(params, batch, model, [ablate], capture=hooks, query_only=False, checkpoint=series.weights).acts
+        acts = apply(
+            params,
+            batch,
+            model,
+            [ablate.at_step(series, step)],
+            capture=hooks,
+            query_only=False,
+            checkpoint=series.weights,
+        ).acts
         out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
     if ablate is not None:
         what += f", {ablate}"

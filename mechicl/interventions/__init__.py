@@ -11,7 +11,8 @@
     positions  AblatePositions: what layers read at some positions replaced
     patching   PatchActivations: activations taken from counterfactual sequences
     together   Together: several at once
-    base       Intervention, the protocol of all of them; `edits`, many conditions in one pass
+    base       Intervention, the protocol of all of them, their controls too; `edits`, many conditions in one pass
+    baselines  what takes the place of an output; others: what controls are drawn from
     apply      `apply`: what a model does under them; `intact` and `under`, its two halves
 
 docs/interventions.md has an example of each, and of one of your own.
@@ -26,12 +27,12 @@ from mechicl.interventions.attention import Temper as Temper
 from mechicl.interventions.base import Intervention as Intervention
 from mechicl.interventions.base import as_interventions as as_interventions
 from mechicl.interventions.base import edits as edits
+from mechicl.interventions.baselines import BASELINES as BASELINES
+from mechicl.interventions.baselines import Kind as Kind
 from mechicl.interventions.clamps import ClampCopy as ClampCopy
 from mechicl.interventions.clamps import ClampLayer as ClampLayer
 from mechicl.interventions.edges import CutEdges as CutEdges
-from mechicl.interventions.heads import BASELINES as BASELINES
 from mechicl.interventions.heads import AblateHeads as AblateHeads
-from mechicl.interventions.heads import Kind as Kind
 from mechicl.interventions.heads import every_head as every_head
 from mechicl.interventions.heads import matched_heads as matched_heads
 from mechicl.interventions.heads import matched_sets as matched_sets

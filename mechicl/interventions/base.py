@@ -17,7 +17,7 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ from mechicl.engine.forward import rank as rank
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params
 from mechicl.tasks.batch import TaskBatch
+
+if TYPE_CHECKING:
+    from mechicl.series import Series
 
 Checkpoint = Callable[[int], Params]  # a step of the series -> its weights, in TransformerLens names and shapes
 
@@ -76,6 +79,9 @@ class Intervention(ABC):
     def check(self, model: ModelConfig) -> None:  # noqa: B027 (nothing to check is the rule)
         """Raise ConfigError if the model has not what is to be changed."""
 
+    def check_on(self, batch: TaskBatch) -> None:  # noqa: B027 (nothing to check is the rule)
+        """Raise ConfigError if the sequences have not what is to be changed, as a role."""
+
     @property
     def first_layer(self) -> int:
         """A layer up to whose input everything is as in the intact model. (0 is always right, later is quicker.)"""
@@ -96,6 +102,26 @@ class Intervention(ABC):
     def place(self) -> tuple[int | None, int | None]:
         """(layer, head), where it is at one: the tables' columns of that name."""
         return None, None
+
+    alike = "random others"  # what its controls are, in words: 'as many other heads of the same layers'
+
+    def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        """The same done to random others: as many components of the same layers, from a fixed seed. Up to `count`
+        different ones; fewer where there are no more, none where nothing else could be chosen."""
+        return []
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        """Why a head's attention pattern is that of the intact model, in words; '' where it may differ."""
+        return "nothing before it is changed" if layer < self.first_layer else ""
+
+    @property
+    def of_step(self) -> bool:
+        """Whether it is another one at every step: then only `at_step(series, step)` can be applied."""
+        return False
+
+    def at_step(self, series: Series, step: int) -> Intervention:
+        """What it is at one checkpoint: itself, unless `of_step`."""
+        return self
 
     @property
     def note(self) -> str:

@@ -10,7 +10,7 @@ relation (`TaskBatch.relations`) is an edge by itself: 'previous', 'self', 'firs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import check_heads, head_pairs, names
+from mechicl.interventions.others import as_random, random_names, random_others
 from mechicl.interventions.positions import check_layers, position_mask
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
@@ -64,6 +65,18 @@ class CutEdges(Intervention):
         check_layers(self.layers or (), model)
         check_heads(self.heads, model)
 
+    def check_on(self, batch: TaskBatch) -> None:
+        for edge in self.edges:
+            edge_mask(batch[:1], edge)
+
+    alike = "as many other positions that the same ones see"
+
+    def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        return [replace(self, edges=names) for names in random_names(self.edges, count)]
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        return "nothing before it is cut" if layer < self.first_layer else ""
+
     def needs(self, model: ModelConfig) -> list[str]:
         """Patterns, which say how many positions ask: in the last layer it may be the query alone."""
         return [f"blocks.{layer}.attn.hook_pattern" for layer in self._by_layer(model)]
@@ -100,12 +113,17 @@ class CutEdges(Intervention):
 
 
 def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
-    """Where an edge runs, bool [b, t, t]: from the first position to the second.
+    """Where an edge runs, bool [b, t, t]: from the first position to the second. 'random 3 for query->match_label' is
+    draw 3 of as many other edges from the same positions (`others.py`).
 
     Raises:
         ConfigError: there is no such role or relation; the message lists those there are.
     """
     roles, relations = batch.roles(), batch.relations()
+    if (random := as_random(edge)) is not None:
+        own = torch.stack([edge_mask(batch, each) for each in random[1]]).any(0)
+        seen = torch.ones_like(own).tril()
+        return random_others(own & seen, seen, random[0])
     if "->" not in edge:
         if edge not in relations:
             raise ConfigError(

@@ -7,7 +7,7 @@ keys or values as in the intact model, so that a head acts through the rest alon
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,22 +18,14 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
+from mechicl.interventions.baselines import BASELINES as BASELINES
+from mechicl.interventions.baselines import Kind as Kind
+from mechicl.interventions.baselines import of_others
 from mechicl.loading import check_types, whole
 from mechicl.tasks.batch import TaskBatch
 
-Kind = Literal["zero", "mean", "resample", "pattern_preserving", "value_preserving"]
-
-BASELINES: dict[str, str] = {
-    "zero": "0",
-    "mean": "mean over the evaluation set, per position",
-    "resample": "the same head on the next sequence of the evaluation set",
-    "pattern_preserving": "0, with every attention pattern held at its intact value",
-    "value_preserving": "0, with every layer's values held at their intact ones",
-}
-
-
 Held = Literal["pattern", "q", "k", "v"]
-_HELD = {"pattern": "attention patterns", "q": "queries", "k": "keys", "v": "values"}
+HELD = {"pattern": "attention patterns", "q": "queries", "k": "keys", "v": "values"}
 _HOLDS: dict[str, tuple[Held, ...]] = {"pattern_preserving": ("pattern",), "value_preserving": ("v",)}
 
 
@@ -54,6 +46,12 @@ class OfHeads(Intervention):
     def check(self, model: ModelConfig) -> None:
         """Raise if a head is not one of the model's."""
         check_heads(self.heads, model)
+
+    alike = "as many other heads of the same layers"
+
+    def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        sets = matched_sets(model, self.heads, count, 100 * count)
+        return [replace(self, heads=heads) for heads in sets]  # type: ignore[type-var] (subclasses are dataclasses)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -101,12 +99,21 @@ class AblateHeads(OfHeads):
         if not self.hold:
             return BASELINES[self.kind]
         what = BASELINES["zero" if self.kind in _HOLDS else self.kind]
-        held = _listing([_HELD[part] for part in self.held])
+        held = _listing([HELD[part] for part in self.held])
         return f"{what}, with the {held} of later layers held at their intact values"
 
     @property
     def family(self) -> str:
         return self.kind + (f", {' '.join(self.hold)} held" if self.hold else "")
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        """An ablated head is no exception: its output is removed, behind its pattern."""
+        if "pattern" in self.held:
+            return "patterns are held"
+        if layer > self.first_layer:
+            return ""
+        its = (layer, head) in self.heads
+        return "its output is removed, not its pattern" if its else "nothing before it is removed"
 
     @property
     def note(self) -> str:
@@ -133,7 +140,7 @@ class AblateHeads(OfHeads):
             name = f"blocks.{layer}.attn.hook_z"
             # By kind, not by what `intact` happens to hold: other kinds' needs may be in it too.
             replaced = self.kind in ("mean", "resample")
-            out[name] = Edit(keep, _replacement(self.kind, intact[name]) * (1 - keep) if replaced else 0.0)
+            out[name] = Edit(keep, of_others(intact[name], self.kind, -4) * (1 - keep) if replaced else 0.0)
         # Up to the first ablated layer everything is intact: nothing to hold there.
         later = [name for part in self.held for name in _hooks(part, model)[self.first_layer + 1 :]]
         return out | {name: Edit(0.0, intact[name]) for name in later}
@@ -277,10 +284,3 @@ def needs(kind: Kind, model: ModelConfig) -> list[str]:
     """Hooks whose intact activations a kind of `AblateHeads` must be given."""
     part = {"mean": "z", "resample": "z", "pattern_preserving": "pattern", "value_preserving": "v"}.get(kind)
     return [] if part is None else _hooks(part, model)
-
-
-def _replacement(kind: Kind, z: Tensor) -> Tensor:
-    """What takes the place of z [*lead, b, t, h, k]."""
-    if kind == "mean":
-        return z.mean(-4, keepdim=True)
-    return z.roll(1, dims=-4)  # sequences are independent draws: the next one is a random other

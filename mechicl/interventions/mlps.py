@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -12,25 +11,21 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
+from mechicl.interventions.baselines import Plain, baseline, of_others
+from mechicl.interventions.others import other_sets
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
-
-MLP_BASELINES: dict[str, str] = {
-    "zero": "0",
-    "mean": "mean over the evaluation set, per position",
-    "resample": "the same MLP on the next sequence of the evaluation set",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblateMLPs(Intervention):
     """Replace the output of whole MLPs (`hook_mlp_out`) by a baseline.
 
-    layers: whose MLPs, counted from 0; kind: which baseline (MLP_BASELINES).
+    layers: whose MLPs, counted from 0; kind: which baseline (`BASELINES`; not the preserving ones).
     """
 
     layers: tuple[int, ...]
-    kind: Literal["zero", "mean", "resample"] = "zero"
+    kind: Plain = "zero"
 
     def __post_init__(self) -> None:
         check_types(self, "AblateMLPs")
@@ -41,7 +36,7 @@ class AblateMLPs(Intervention):
 
     @property
     def baseline(self) -> str:
-        return MLP_BASELINES[self.kind]
+        return baseline(self.kind, "MLP")
 
     @property
     def first_layer(self) -> int:
@@ -62,6 +57,15 @@ class AblateMLPs(Intervention):
                 where = f"layers {', '.join(map(str, have))} have one" if have else "none has one (mlp_ratio = 0)"
                 raise ConfigError(f"there is no MLP in layer {layer}: of the model's {model.n_layers} layers, {where}.")
 
+    alike = "as many other MLPs"
+
+    def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        have = [layer for layer in range(model.n_layers) if model.has_mlp(layer)]
+        return [replace(self, layers=layers) for layers in other_sets(self.layers, have, count)]
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        return "nothing before it is removed" if layer <= self.first_layer else ""
+
     def needs(self, model: ModelConfig) -> list[str]:
         return [] if self.kind == "zero" else [f"blocks.{layer}.hook_mlp_out" for layer in self.layers]
 
@@ -70,9 +74,3 @@ class AblateMLPs(Intervention):
     ) -> dict[str, Edit]:
         hooks = [f"blocks.{layer}.hook_mlp_out" for layer in self.layers]
         return {hook: Edit(0.0, 0.0 if self.kind == "zero" else of_others(intact[hook], self.kind)) for hook in hooks}
-
-
-def of_others(x: Tensor, kind: str) -> Tensor:
-    """What 'mean' or 'resample' puts in the place of an activation [*lead, b, t, d]: over all sequences, or of the
-    next one."""
-    return x.mean(-3, keepdim=True) if kind == "mean" else x.roll(1, dims=-3)

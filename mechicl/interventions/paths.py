@@ -37,6 +37,9 @@ class RemoveDirectPath(Intervention):
     def baseline(self) -> str:
         return "0 in place of the embedding in the final residual stream"
 
+    def same_pattern(self, layer: int, head: int) -> str:
+        return "only what is read out changes"
+
     def needs(self, model: ModelConfig) -> list[str]:
         return [_EMBEDDED, _final(model)]
 

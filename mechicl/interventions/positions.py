@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,15 +12,10 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
-from mechicl.interventions.mlps import of_others
+from mechicl.interventions.baselines import Plain, baseline, of_others
+from mechicl.interventions.others import as_random, random_names, random_others
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
-
-POSITION_BASELINES: dict[str, str] = {
-    "zero": "0",
-    "mean": "mean over the evaluation set, per position",
-    "resample": "the same position of the next sequence of the evaluation set",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +23,12 @@ class AblatePositions(Intervention):
     """Replace the residual stream at some positions, where layers read it (`hook_resid_pre`), by a baseline.
 
     positions: roles, as 'match_label', or numbers, as '1'; layers: before which (0: the embeddings); kind: which
-    baseline (POSITION_BASELINES). From there on the layers, and what is read out, have the baseline there.
+    baseline (`BASELINES`; not the preserving ones). From there on the layers, and what is read out, have it there.
     """
 
     positions: tuple[str, ...]
     layers: tuple[int, ...] = (0,)
-    kind: Literal["zero", "mean", "resample"] = "zero"
+    kind: Plain = "zero"
 
     def __post_init__(self) -> None:
         check_types(self, "AblatePositions")
@@ -50,7 +44,7 @@ class AblatePositions(Intervention):
 
     @property
     def baseline(self) -> str:
-        return POSITION_BASELINES[self.kind]
+        return baseline(self.kind, "position")
 
     @property
     def family(self) -> str:
@@ -66,6 +60,17 @@ class AblatePositions(Intervention):
 
     def check(self, model: ModelConfig) -> None:
         check_layers(self.layers, model)
+
+    def check_on(self, batch: TaskBatch) -> None:
+        position_mask(batch[:1], self.positions)
+
+    alike = "as many other positions of the same sequences"
+
+    def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        return [replace(self, positions=names) for names in random_names(self.positions, count)]
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        return "nothing before it is replaced" if layer < self.layers[0] else ""
 
     def needs(self, model: ModelConfig) -> list[str]:
         return [] if self.kind == "zero" else [f"blocks.{layer}.hook_resid_pre" for layer in self.layers]
@@ -103,7 +108,8 @@ def given(batch: TaskBatch | None, asked: Intervention) -> TaskBatch:
 
 
 def position_mask(batch: TaskBatch, names: tuple[str, ...]) -> Tensor:
-    """Which positions of each sequence have one of these roles or numbers: bool [b, t].
+    """Which positions of each sequence have one of these roles or numbers: bool [b, t]. 'random 3 for match_label' is
+    draw 3 of as many others (`others.py`), the one whose answer is read left out where answers are read at the last.
 
     Raises:
         ConfigError: there is no such role or position; the message lists those there are.
@@ -112,6 +118,10 @@ def position_mask(batch: TaskBatch, names: tuple[str, ...]) -> Tensor:
     for name in names:
         if name in roles:
             out |= roles[name]
+        elif (random := as_random(name)) is not None:
+            among = torch.ones_like(out)
+            among[:, -1] = batch.everywhere
+            out |= random_others(position_mask(batch, random[1]), among, random[0])
         elif name.isdecimal() and int(name) < batch.shape[-1]:
             out[:, int(name)] = True
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -98,8 +98,23 @@ class RemoveSubspace(Intervention):
                 f"has {model.d_model} dimensions: expected [d_model, count]."
             )
 
+    alike = "as many random directions"
+
+    def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        drawn = random_directions(model, self.count, count)
+        return [replace(self, directions=x, name=f"random {i}") for i, x in enumerate(drawn)]
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        before = layer < self.layer if self.at == "input" else layer <= self.layer
+        return "nothing before it is removed" if before else ""
+
     def edits(
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
         basis = np.linalg.qr(np.asarray(self.directions))[0]
         return {f"blocks.{self.layer}.{_HOOKS[self.at]}": Edit(off=torch.from_numpy(basis))}
+
+
+def random_directions(model: ModelConfig, count: int, draws: int) -> np.ndarray:
+    """[draw, d, count] directions at random, from a fixed seed: the controls of `count` others."""
+    return np.random.default_rng(0).standard_normal((draws, model.d_model, count))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
@@ -13,6 +15,9 @@ from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention
 from mechicl.models.params import Params
 from mechicl.tasks.batch import TaskBatch
+
+if TYPE_CHECKING:
+    from mechicl.series import Series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,35 @@ class Together(Intervention):
         return next((part.reads for part in self.parts if part.reads is not None), None)
 
     @property
+    def alike(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return ", ".join(dict.fromkeys(part.alike for part in self.parts))
+
+    def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        """Every part beside its own random others; a part that has none stays."""
+        drawn = [part.controls(model, count) for part in self.parts]
+        most = max(map(len, drawn))
+        made = [
+            Together(
+                parts=tuple(own[i % len(own)] if own else part for part, own in zip(self.parts, drawn, strict=True))
+            )
+            for i in range(most)
+        ]
+        return list(dict.fromkeys(made))
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        why = [part.same_pattern(layer, head) for part in self.parts]
+        if not all(why):
+            return ""
+        return why[0] if len(set(why)) == 1 else "nothing before it is changed"
+
+    @property
+    def of_step(self) -> bool:
+        return any(part.of_step for part in self.parts)
+
+    def at_step(self, series: Series, step: int) -> Intervention:
+        return Together(parts=tuple(part.at_step(series, step) for part in self.parts)) if self.of_step else self
+
+    @property
     def note(self) -> str:
         return " ".join(part.note for part in self.parts)
 
@@ -73,6 +107,10 @@ class Together(Intervention):
         if len(read := {part.reads for part in self.parts} - {None}) > 1:
             raise ConfigError(f"the answer is read from one head, not from {len(read)}: give one ClampCopy.")
 
+    def check_on(self, batch: TaskBatch) -> None:
+        for part in self.parts:
+            part.check_on(batch)
+
     def needs(self, model: ModelConfig) -> list[str]:
         return list(dict.fromkeys(hook for part in self.parts for hook in part.needs(model)))
 
@@ -83,7 +121,17 @@ class Together(Intervention):
         for part in self.parts:
             for hook, edit in part.edits(model, intact, batch).items():
                 out[hook] = _after(out[hook], edit) if hook in out else edit
+        for hook, edit in out.items():
+            if hook.endswith("hook_attn_scores") and isinstance(edit.add, Tensor):
+                self._check_sight(edit.add)
         return out
+
+    def _check_sight(self, add: Tensor) -> None:
+        """Raise ConfigError if edges that several parts cut leave a position nothing to see. add: to scores."""
+        asking, t = add.shape[-2:]
+        seen = torch.ones(t, t, dtype=torch.bool, device=add.device).tril()[-asking:]
+        if (torch.isinf(add) | ~seen).all(-1).any():
+            raise ConfigError(f"{self}: some position would see nothing. Leave it something to look at, as itself.")
 
 
 def _is_one(part: object) -> bool:
@@ -105,7 +153,14 @@ def _after(first: Edit, then: Edit) -> Edit:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor):
             raise ConfigError("a clamped layer moves keys, so it stands before other parts that change them.")
         return Edit(first.keep * then.keep, first.add * then.keep + then.add, _twice(first.at, then.at))
-    return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, first.off)
+    return Edit(first.keep * then.keep, _kept(first.add, then.keep) + then.add, first.at, first.off)
+
+
+def _kept(add: Tensor | float, keep: Tensor | float) -> Tensor | float:
+    """What is left of an addition. Where nothing is kept, nothing is: also of the -inf of an edge that was cut."""
+    if isinstance(add, Tensor) and isinstance(keep, Tensor):
+        return torch.where(keep == 0, 0.0, add * keep)
+    return add * keep
 
 
 def _twice(first: tuple[int, ...] | None, then: tuple[int, ...]) -> tuple[int, ...]:

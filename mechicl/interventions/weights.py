@@ -19,8 +19,12 @@ same parts from another step.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError
@@ -56,6 +60,27 @@ class Graft(Intervention):
     def donors(self) -> tuple[int, ...]:
         return (self.source,)
 
+    alike = "as many other parts of the same layers, from the same step"
+
+    def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        listed = [_others_like(part, model) for part in self.parts]
+        made = {tuple(dict.fromkeys(parts)): None for parts in itertools.product(*listed)}
+        free = [parts for parts in made if not set(parts) & set(self.parts)]
+        chosen = np.random.default_rng(0).permutation(len(free))[:count]
+        return [replace(self, parts=free[int(i)]) for i in chosen]
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        first = min((_first_pattern(part) for part in self.parts), default=0.0)
+        return "" if self.rest or layer >= first else "no weights before it are changed"
+
+    def check(self, model: ModelConfig) -> None:
+        for part in self.parts:
+            name, dot, layer = part.partition(".")
+            by_layer = name in _HALVES or f"{name}.L" in GROUPS
+            there = by_layer and layer.isdigit() and int(layer) < model.n_layers
+            if not (there if dot else part in (*_TABLES, *_HALVES, *GROUPS[:5])):
+                raise _no_part(part, model.n_layers)
+
     def takes(self, name: str) -> bool:
         """Whether a parameter (its TransformerLens name) is the donor's."""
         return self.rest != in_parts(name, self.parts)
@@ -69,11 +94,7 @@ class Graft(Intervention):
         layers = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
         for part in self.parts:
             if not any(in_parts(name, (part,)) for name in weights):
-                names = (*GROUPS, *_HALVES, *(f"{half}.L" for half in _HALVES), *_TABLES)
-                raise ConfigError(
-                    f"graft: this model has no part {part!r}: expected one of {', '.join(names)}, with L "
-                    f"a layer, 0..{layers - 1}."
-                )
+                raise _no_part(part, layers)
         donor = checkpoint(self.source)
         return {name: donor[name] if self.takes(name) else w for name, w in weights.items()}
 
@@ -92,6 +113,43 @@ def _in_part(name: str, part: str) -> bool:
         return name.endswith(ends) and (not layer or name.startswith(f"blocks.{layer}."))
     known = part in GROUPS[:5] or (f"{half}.L" in GROUPS and layer.isdigit())
     return known and in_groups(name, (part,))
+
+
+def _no_part(part: str, layers: int) -> ConfigError:
+    names = (*GROUPS, *_HALVES, *(f"{half}.L" for half in _HALVES), *_TABLES)
+    return ConfigError(
+        f"graft: this model has no part {part!r}: expected one of {', '.join(names)}, with L a layer, 0..{layers - 1}."
+    )
+
+
+_ALIKE = (("qk", "ov"), ("attention", "mlp"), ("layer",), ("embeddings", "unembedding"), _TABLES)
+
+
+def _others_like(part: str, model: ModelConfig) -> list[str]:
+    """Parts of a part's own kind: of the same layer, else of other layers. ('encoder' only where a model has one is not
+    known here: it is left out.)"""
+    name, dot, layer = part.partition(".")
+    kinds = next((group for group in _ALIKE if name in group), ())
+    if dot and not layer.isdigit():
+        return []
+    if not dot:
+        return [other for other in kinds if other not in (name, "encoder")]
+
+    def there(kind: str, la: int) -> bool:
+        return kind != "mlp" or model.has_mlp(la)
+
+    beside = [f"{other}.{layer}" for other in kinds if other != name and there(other, int(layer))]
+    return beside or [f"{name}.{la}" for la in range(model.n_layers) if la != int(layer) and there(name, la)]
+
+
+def _first_pattern(part: str) -> float:
+    """The first layer whose attention patterns a part can change."""
+    name, _, layer = part.partition(".")
+    if name == "unembedding":
+        return math.inf
+    if not layer:
+        return 1.0 if name in ("ov", "mlp") else 0.0
+    return int(layer) + (name in ("ov", "mlp"))
 
 
 def first_half(model: ModelConfig) -> tuple[str, ...]:

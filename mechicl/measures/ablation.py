@@ -68,6 +68,12 @@ def evaluate(
     conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
+    if any(condition.of_step for condition in conditions):  # another one at every step
+        by_step = [
+            evaluate(series, [at], evaluators, [c.at_step(series, at) for c in conditions], n, metrics, fold, progress)
+            for at in chosen_steps(series, steps)
+        ]
+        return by_step[0] if len(by_step) == 1 else pd.concat(by_step, ignore_index=True)
     donors = {str(step): series.entry(step).sha256 for c in conditions for step in c.donors}
     sets = _sets(series, evaluators, n, fold)
     chosen = chosen_steps(series, steps)
@@ -250,6 +256,7 @@ def answers(
     for condition in conditions:
         condition.check(model)
     batch, (chosen,) = series.evaluation_set(evaluator, n, fold), chosen_steps(series, step)
+    conditions = [condition.at_step(series, chosen) for condition in conditions]
     wanted = metric or EVALUATORS[evaluator].primary_metric
     *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1, series.weights)
     return scored[wanted].reshape(-1).numpy()

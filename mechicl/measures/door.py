@@ -12,11 +12,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mechicl.doors import Door
+from mechicl.doors import Door, foreign
 from mechicl.errors import ConfigError
 
 __all__ = ["measure"]
@@ -50,6 +51,14 @@ class Measure:
 
 
 MEASURES: Door[Measure] = Door("measure")
+
+
+def own_of_heads() -> dict[str, Measure]:
+    """Name -> the measure, of all that are not mechicl's own and have a row per head, as `rows` says."""
+    uses = [use for names in foreign().values() for use in names]
+    names = [use.removeprefix("measure ") for use in uses if use.startswith("measure ")]
+    found = [MEASURES[name] for name in names if name in MEASURES]
+    return {one.name: one for one in found if re.search(r"\bheads?\b", one.rows) and one.takes[0] == "series"}
 
 
 def measure(name: str, *, rows: str, value: str, against: str = "-") -> Callable[[F], F]:

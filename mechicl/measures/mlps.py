@@ -31,7 +31,7 @@ KINDS: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
     "ablate_mlps",
     rows="step, evaluator, layer, kind",
     value="the primary metric without a layer's MLP",
-    against="the row 'intact'",
+    against="the row 'intact'; the other layers' MLPs",
 )
 def ablate_mlps(
     series: Series,

@@ -9,25 +9,32 @@ random directions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from mechicl.config import ModelConfig
+from mechicl.engine.forward import Edit
+from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS
-from mechicl.interventions import RemoveSubspace
+from mechicl.interventions import Intervention, RemoveSubspace
+from mechicl.interventions.subspaces import random_directions
 from mechicl.measures.ablation import ordered_rows
 from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
 from mechicl.measures.subspaces import carried
 from mechicl.measures.tables import chosen_steps, one_by_one, tidy
 from mechicl.models.params import pack
-from mechicl.registry import main
+from mechicl.registry import applying, main
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.exemplar_label.variations import VARIATIONS
 
-__all__ = ["remove_directions"]
+__all__ = ["RemoveCarried", "remove_directions"]
 
 RANDOM = 20  # sets of random directions
 
@@ -37,9 +44,51 @@ def without_directions(basis: np.ndarray, model: ModelConfig, name: str) -> Remo
     return RemoveSubspace(directions=basis, layer=model.n_layers - 1, name=name)
 
 
-def random_directions(model: ModelConfig, count: int, draws: int) -> np.ndarray:
-    """[draw, d, count] directions at random, from a fixed seed: the controls of `count` others."""
-    return np.random.default_rng(0).standard_normal((draws, model.d_model, count))
+@dataclass(frozen=True, kw_only=True)
+class RemoveCarried(Intervention):
+    """The last layer's heads cannot write along the directions that carry one answer, each step's own: at a step it is
+    the `RemoveSubspace` of the directions found there, on `n` sequences of their own (fold 1).
+
+    variation: of VARIATIONS; n: default the run's `n_eval`.
+    """
+
+    variation: str
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.variation not in VARIATIONS:
+            raise ConfigError(f"RemoveCarried.variation={self.variation!r}: expected one of {', '.join(VARIATIONS)}.")
+
+    def __str__(self) -> str:
+        return f"without {self.variation}"
+
+    @property
+    def baseline(self) -> str:
+        return f"0 along the directions in which the last layer's heads write the answer of {self.variation}"
+
+    @property
+    def of_step(self) -> bool:
+        return True
+
+    def same_pattern(self, layer: int, head: int) -> str:
+        return "only what the last layer writes is changed"
+
+    def check_on(self, batch: TaskBatch) -> None:
+        if self.variation not in batch.variations:
+            raise ConfigError(
+                f"{self}: expected a run of exemplars and labels, of which it is known which directions carry an "
+                f"answer, not one whose sequences are a {type(batch).__name__}."
+            )
+
+    def at_step(self, series: Series, step: int) -> Intervention:
+        self.check_on(series.evaluation_set(next(iter(applying(series.config))), 2))
+        basis = carried(series, pack(series.weights(step)), self.variation, self.n, fold=1)
+        return without_directions(basis, series.config.model, self.variation)
+
+    def edits(
+        self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
+    ) -> dict[str, Edit]:
+        raise ConfigError(f"{self}: the directions are a checkpoint's: apply what .at_step(series, step) gives.")
 
 
 @reading()

@@ -4,12 +4,14 @@
     runs.py       the runs that may be shown; cache.py: results, remembered
     view.py       behaviour: intact and ablated numbers, curves under an ablation
     heads.py inside.py sequence.py compare.py    mechanism, one sequence, two checkpoints
-    texts.py payloads.py figures.py answers.py    numbers to texts and plotly figures; a panel's question to them
-    grid.py layout.py callbacks.py routes.py server.py    the page, its wiring and its server
+    plugged.py    measures of one's own, by head
+    texts.py payloads.py figures.py timelines.py answers.py    numbers to texts and figures; a panel's question to them
+    grid.py editing.py looking.py controls.py layout.py    the page's elements
+    callbacks.py routes.py server.py    its wiring and its server
     address.py guard.py    where the page is reached, also through a proxy, and who is answered
     assets/       how it looks and reacts
 
-Only grid, layout, callbacks and server import dash; everything above them is pure and tested without.
+Only its elements, callbacks and server import dash; everything above them is pure and tested without.
 """
 
 from __future__ import annotations

@@ -9,30 +9,34 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.interventions import BASELINES
+from mechicl.interventions.baselines import Plain
+from mechicl.interventions.heads import HELD
+from mechicl.measures import words
 from mechicl.page import figures, payloads, timelines
 from mechicl.page.compare import compare
-from mechicl.page.heads import MEASURES, even, head_grid
+from mechicl.page.heads import even, head_grid, measures
 from mechicl.page.inside import attention, logit_view
 from mechicl.page.runs import Library, Run
+from mechicl.page.sequence import answer_noun
 from mechicl.page.sequence import answers as sequence_answers
 from mechicl.page.state import View
 from mechicl.page.texts import plain
 from mechicl.page.view import Chunk, Workbench, shown
 
-PANELS = ("timeline", "effect", "ahead", "heads", "curve", "attention", "logits", "compare")
+PANELS = ("timeline", "effect", "ahead", "controls", "heads", "curve", "attention", "logits", "compare")
 SLICE = 0.25  # seconds of a curve computed per question
 UNFORESEEN = "Something went wrong. The terminal in which the app runs shows the details."
 _log = logging.getLogger(__name__)
 
 KINDS = {
-    "zero": "The head's output is replaced by 0.",
-    "mean": "The head's output is replaced by its mean over the evaluator's sequences, position by position. What "
+    "zero": "The output is replaced by 0.",
+    "mean": "The output is replaced by its mean over the evaluator's sequences, position by position. What "
     "is the same in all sequences stays; what depends on this sequence is removed.",
-    "resample": "The head's output is replaced by its output on another sequence. It has its usual size, but is "
+    "resample": "The output is replaced by that on another sequence. It has its usual size, but is "
     "about the wrong sequence.",
     "pattern_preserving": "The head's values are zeroed while every attention pattern is held as in the intact model. "
     "What the head writes is removed; where other heads look does not change.",
@@ -96,26 +100,42 @@ class Answers:
                     "meaning": m.meaning,
                     "unit": m.unit,
                     "on": m.on_evaluator,
+                    "edited": m.edited,
                     "undefined": [e for e, has in uniform.items() if m.colours == "change" and k not in has],
                 }
-                for k, m in MEASURES.items()
+                for k, m in measures().items()
             },
+            "relations": list(run.sets[run.leading][:1].relations()),
+            "held": HELD,
             "colours": payloads.colours(),
-            "kinds": {kind: {"meaning": text, "baseline": BASELINES[kind]} for kind, text in KINDS.items()},
+            "kinds": {
+                kind: {"meaning": text, "baseline": BASELINES[kind], "plain": kind in get_args(Plain)}
+                for kind, text in KINDS.items()
+            },
         }
 
     def effect(self, query: str) -> dict[str, Any]:
         """The numbers of a checkpoint, intact and ablated."""
         run, view = self.view(query)
         assert view.step is not None
-        effects = self.bench.effects(run, view.step, view.ablation)
+        effects = self.bench.effects(run, view.step, view.intervention)
         return {"rows": payloads.effect_rows(effects), "place": payloads.place(view.step, run)}
 
     def ahead(self, query: str) -> dict[str, Any]:
         """Nothing to show: a reader may ask for this view's numbers next."""
         run, view = self.view(query)
         assert view.step is not None
-        return {"ready": self.bench.prepare(run, view.step, view.ablation)}
+        return {"ready": self.bench.prepare(run, view.step, view.intervention)}
+
+    def controls(self, query: str) -> dict[str, Any]:
+        """What the same done to random others changes."""
+        run, view = self.view(query)
+        assert view.step is not None
+        if view.intervention is None:
+            return {"rows": {}, "says": "", "partial": False}
+        done = self.bench.at_step(run, view.step, view.intervention)
+        others, changes = self.bench.controls(run, view.step, done)
+        return payloads.control_rows(others, done, changes)
 
     def heads(self, query: str) -> dict[str, Any]:
         """The head grid's numbers and colours."""
@@ -124,6 +144,7 @@ class Answers:
         grid = head_grid(self.bench, run, view)
         return {
             "cells": payloads.head_cells(grid, view, model.n_layers, model.n_heads),
+            "mlps": payloads.mlp_cells(grid, view, [la for la in range(model.n_layers) if model.has_mlp(la)]),
             "scale": payloads.scale(grid),
             "n": next(iter(grid.values.values())).n if grid.values else 0,
         }
@@ -131,9 +152,9 @@ class Answers:
     def curve(self, query: str, start: int = 0) -> dict[str, Any]:
         """The next piece of the curves under the view's ablation."""
         run, view = self.view(query)
-        if view.ablation is None:
+        if view.intervention is None:
             return payloads.curve_points(Chunk(0, 0, []))
-        return payloads.curve_points(self.bench.curve(run, view.ablation, start, SLICE))
+        return payloads.curve_points(self.bench.curve(run, view.intervention, start, SLICE))
 
     def timeline(self, query: str) -> Any:
         """The figure of the curves; the page lays its own cursor over it."""
@@ -144,7 +165,7 @@ class Answers:
         """Patterns, and the tokens they are of."""
         run, view = self.view(query)
         right = None if view.sequence is None else sequence_answers(run, view.evaluator, view.sequence)
-        return payloads.attention_cells(attention(self.bench, run, view), right, view.ablation)
+        return payloads.attention_cells(attention(self.bench, run, view), right, view.intervention)
 
     def logits(self, query: str) -> dict[str, Any]:
         """Who adds what to which label, as a figure, and the labels' probabilities."""
@@ -155,6 +176,7 @@ class Answers:
             "labels": payloads.label_rows(found),
             "what": found.what,
             "limit": plain(found.limit, 1),
+            "answer": answer_noun(run),
         }
 
     def compare(self, query: str) -> dict[str, Any]:
@@ -172,7 +194,7 @@ def _defaults() -> dict[str, str]:
         "axis": blank.axis,
         "unit": blank.unit,
         "tab": blank.tab,
-        "heads": "",
+        **{name: "" for name in words.NAMES if name != "kind"},
         "sequence": "",
         "head": "",
         "with_run": "",

@@ -6,25 +6,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mechicl.errors import ConfigError
-from mechicl.interventions import AblateHeads
-from mechicl.page.heads import MEASURES, Grid, alike, head_grid
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.interventions import Intervention
+from mechicl.page.heads import Grid, alike, head_grid
 from mechicl.page.inside import Attention, attention
 from mechicl.page.runs import Library, Run
-from mechicl.page.state import View
+from mechicl.page.state import View, effect_of
 from mechicl.page.view import Number, Workbench, mean, paired, unpaired
 
 
 @dataclass(frozen=True)
 class Side:
     """One of the two: its numbers by evaluator, its head grid and its attention, all under the view's
-    ablation, and what is done to it. heads: None where it has not what the measure is about."""
+    intervention, and what is done to it. heads: None where it has not what the measure is about."""
 
     run: Run
     step: int
     numbers: dict[str, Number]
     heads: Grid | None
-    ablation: AblateHeads | None
+    ablation: Intervention | None
     attention: Attention
     note: str  # why the ablation is not applied here, or ''
 
@@ -71,23 +71,23 @@ def compare(bench: Workbench, library: Library, run: Run, view: View) -> Compari
 def _side(bench: Workbench, run: Run, view: View) -> Side:
     assert view.step is not None
     ablation = fitting(run, view)
-    note = "" if ablation == view.ablation else "intact: it has not all of the ablated heads"
+    note = "" if ablation == view.intervention else "intact: it has not all that is changed"
     numbers = {n: mean(bench.right(run, view.step, n, ablation)) for n in run.shown}
     on = view if view.evaluator in run.sets else replace(view, evaluator=run.leading)
     if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):
         on = replace(on, sequence=None)  # `Attention.what` says so
-    has = view.measure.removeprefix("effect_") in (*run.sets, *MEASURES)
-    on = on if ablation else replace(on, heads=())
+    has = effect_of(view.measure) in (None, *run.sets)
+    on = on if ablation else on.untouched()
     grid = head_grid(bench, run, on) if has else None
     return Side(run, view.step, numbers, grid, ablation, attention(bench, run, on), note)
 
 
-def fitting(run: Run, view: View) -> AblateHeads | None:
-    """The view's ablation, if the run's model has those heads."""
-    if view.ablation is None:
+def fitting(run: Run, view: View) -> Intervention | None:
+    """The view's intervention, if the run has all that it changes."""
+    if view.intervention is None:
         return None
     try:
-        view.ablation.check(run.series.config.model)
-    except ConfigError:
+        run.check_fits(view.intervention)
+    except (ConfigError, SeriesError):
         return None
-    return view.ablation
+    return view.intervention

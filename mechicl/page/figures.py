@@ -69,11 +69,14 @@ def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figur
 def heads_figure(grid: Grid, layers: int, heads: int, subtitle: str) -> go.Figure:
     """Layers x heads, coloured by a measure in its range."""
     measure = grid.measure
-    z = np.full((layers, heads), np.nan)
+    across = heads + bool(grid.mlps)
+    z = np.full((layers, across), np.nan)
     write = signed if measure.signed else plain
-    text = [["" for _ in range(heads)] for _ in range(layers)]
+    text = [["" for _ in range(across)] for _ in range(layers)]
     for (layer, head), number in grid.values.items():
         z[layer, head], text[layer][head] = number.value, write(number.value, 2)
+    for layer, number in grid.mlps.items():
+        z[layer, heads], text[layer][heads] = number.value, write(number.value, 2)
     ticks = [grid.low, grid.middle, grid.high]
     words = [plain(x, 2) for x in ticks]
     if grid.uniform is not None:
@@ -81,7 +84,7 @@ def heads_figure(grid: Grid, layers: int, heads: int, subtitle: str) -> go.Figur
     fig = go.Figure(
         go.Heatmap(
             z=z,
-            x=[f"head {h}" for h in range(heads)],
+            x=[*(f"head {h}" for h in range(heads)), *["MLP"] * bool(grid.mlps)],
             y=[f"layer {la}" for la in range(layers)],
             zmin=grid.low,
             zmax=grid.high,

@@ -8,21 +8,26 @@ run's first look and at its end, and in what is shown, so that it stays while on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mechicl.engine.forward import forward
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.scales import Meaning, about, fitted
-from mechicl.interventions import AblateHeads
+from mechicl.interventions.baselines import Plain
 from mechicl.measures.attention import NAMED, scores, uniform_scores
 from mechicl.measures.attribution import attribute
-from mechicl.page.inside import edits_of
+from mechicl.measures.door import Measure as Registered
+from mechicl.measures.door import own_of_heads
+from mechicl.page.inside import Edited, edited_model, packed
+from mechicl.page.plugged import per_head
 from mechicl.page.runs import Run
-from mechicl.page.state import Head, View
+from mechicl.page.state import Head, View, effect_of
 from mechicl.page.view import Number, Workbench, paired
 from mechicl.registry import main
 from mechicl.statistics import normal_interval
@@ -33,7 +38,7 @@ class Measure:
     """How a measure is named, read and coloured.
 
     limits: fixed, or None: fitted, and then at least `least`. on_evaluator: it is measured on the sequences of
-    the view's evaluator; else its name says on which.
+    the view's evaluator; else its name says on which. edited: it is measured in the model as it is edited.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Measure:
     limits: tuple[float, float] | None = None
     least: float = 0.0
     on_evaluator: bool = True
+    edited: bool = True
 
     @property
     def signed(self) -> bool:
@@ -61,6 +67,7 @@ class Grid:
     middle: float
     high: float
     uniform: float | None = None
+    mlps: dict[int, Number] = field(default_factory=dict)  # by layer: effects and logits; MLPs attend to nothing
 
     def place(self, value: float) -> float:
         """Where a value lies on its colours, 0 to 1."""
@@ -100,13 +107,33 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+def measures() -> dict[str, Measure]:
+    """All that the grid can show: the page's own, and those of plugins whose rows are of heads."""
+    return MEASURES | {name: _plugged(entry) for name, entry in own_of_heads().items() if name not in MEASURES}
+
+
+def _plugged(entry: Registered) -> Measure:
+    meaning = f"{entry.value[:1].upper()}{entry.value[1:]}. To compare with: {entry.against}."
+    return Measure(
+        entry.name.replace("_", " "),
+        meaning,
+        entry.value,
+        "effect",
+        least=1e-6,
+        on_evaluator="evaluators" in entry.takes,
+        edited="ablate" in entry.takes,
+    )
+
+
 def head_grid(bench: Workbench, run: Run, view: View) -> Grid:
     """The measure at the view's checkpoint, with its colours' range."""
     assert view.step is not None
-    measure, values = MEASURES[view.measure], head_scores(bench, run, view)
+    measure, values = measures()[view.measure], head_scores(bench, run, view)
     if measure.limits is None:
-        limit = fitted([n.value for n in (*values.values(), *_elsewhere(bench, run, view))], measure.least)
-        return Grid(measure, values, -limit, 0.0, limit)
+        mlps = mlp_scores(bench, run, view)
+        shown = (*values.values(), *mlps.values(), *_elsewhere(bench, run, view))
+        limit = fitted([n.value for n in shown], measure.least)
+        return Grid(measure, values, -limit, 0.0, limit, mlps=mlps)
     low, high = measure.limits
     uniform = even(run, view.evaluator).get(view.measure)
     return Grid(measure, values, low, (low + high) / 2 if uniform is None else uniform, high, uniform)
@@ -129,18 +156,50 @@ def head_scores(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     """(layer, head) -> the measure at the view's checkpoint under its ablation. Heads for which the evaluator's
     sequences do not define it are left out, and from effects those that are out already."""
     assert view.step is not None
-    if view.measure.startswith("effect"):
+    if effect_of(view.measure):
         return _effects(bench, run, view)
-    key = ("heads", run.series.entry(view.step).sha256, run.sets_id, view.measure, view.evaluator, view.ablation)
+    entry = own_of_heads().get(view.measure)
+    if entry is not None and view.measure not in MEASURES:
+        return per_head(entry, run, view.step, view.evaluator, view.intervention)
+    key = ("heads", run.series.entry(view.step).sha256, run.sets_id, view.measure, view.evaluator, view.intervention)
     return bench.results.remember(key, lambda: _measure(bench, run, view), lambda found: 300 * len(found) + 500)
+
+
+def mlp_scores(bench: Workbench, run: Run, view: View) -> dict[int, Number]:
+    """layer -> the measure of its MLP, as `head_scores`; of those that are not out already. Attention is no measure
+    of an MLP, and no MLP is ablated by a kind that is for heads."""
+    assert view.step is not None
+    model = run.series.config.model
+    layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
+    if not layers:
+        return {}
+    on = effect_of(view.measure)
+    if on is not None:
+        if view.kind not in get_args(Plain):
+            return {}
+        before = bench.right(run, view.step, on, view.intervention)
+        also = {la: view.also(mlp=(la,)).intervention for la in layers if la not in view.mlp}
+        return {la: paired(before, bench.right(run, view.step, on, out)) for la, out in also.items()}
+    if view.measure != "logit":
+        return {}
+    key = ("mlps", run.series.entry(view.step).sha256, run.sets_id, view.evaluator, view.intervention)
+
+    def compute() -> dict[int, Number]:
+        parts = _attributed(bench, run, view)
+        rows = normal_interval(np.stack([parts[f"L{la} MLP"][0].numpy() for la in layers]))
+        columns = zip(*(x.tolist() for x in rows), strict=True)
+        n = len(run.sets[view.evaluator])
+        return {la: Number(value, low, high, n) for la, (value, low, high) in zip(layers, columns, strict=True)}
+
+    return bench.results.remember(key, compute, lambda found: 300 * len(found) + 500)
 
 
 def _effects(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     assert view.step is not None
-    on, model = view.measure.removeprefix("effect_"), run.series.config.model
-    before = bench.right(run, view.step, on, view.ablation)
+    on, model = effect_of(view.measure) or "", run.series.config.model
+    before = bench.right(run, view.step, on, view.intervention)
     heads = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads) if (la, h) not in view.heads]
-    also = {head: AblateHeads(heads=(*view.heads, head), kind=view.kind) for head in heads}
+    also = {head: view.also(heads=(head,)).intervention for head in heads}
     return {head: paired(before, bench.right(run, view.step, on, out)) for head, out in also.items()}
 
 
@@ -150,7 +209,7 @@ def _elsewhere(bench: Workbench, run: Run, view: View) -> list[Number]:
     found: list[Number] = []
     for step in (run.first_look(), run.steps[-1]):
         try:
-            found += head_scores(bench, run, replace(view, step=step, heads=())).values()
+            found += head_scores(bench, run, replace(view, step=step).untouched()).values()
         except SeriesError:
             continue
     return found
@@ -159,17 +218,16 @@ def _elsewhere(bench: Workbench, run: Run, view: View) -> list[Number]:
 @torch.inference_mode()
 def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     assert view.step is not None
-    params = {name: p[None] for name, p in bench.params(run, view.step).items()}
     batch, model = run.sets[view.evaluator], run.series.config.model
-    edited = edits_of(params, batch, view.ablation, run, query_only=view.measure == "logit")
     if view.measure == "logit":
-        parts = attribute(params, batch, model, next(iter(batch.answers().values())), edited)
+        parts = _attributed(bench, run, view)
         layers = [
             np.stack([parts[f"L{la}H{h}"][0].numpy() for h in range(model.n_heads)]) for la in range(model.n_layers)
         ]
     else:
+        on = _as_edited(bench, run, view, query_only=False)
         hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
-        acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts
+        acts = forward(on.params, batch, model, capture=hooks, edits=on.edits, query_only=False).acts
         found = (scores(acts[hook][0, 0], batch)[view.measure].numpy() for hook in hooks)  # [b, h]
         layers = [np.moveaxis(x[~np.isnan(x[:, 0])], 0, -1) for x in found]
     out: dict[Head, Number] = {}
@@ -180,3 +238,18 @@ def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
         for h, (value, low, high) in enumerate(zip(*columns, strict=True)):
             out[layer, h] = Number(value, low, high, values.shape[-1])
     return out
+
+
+def _as_edited(bench: Workbench, run: Run, view: View, query_only: bool) -> Edited:
+    assert view.step is not None
+    if view.intervention is None:
+        return Edited(packed(bench, run, view.step))
+    return edited_model(bench, run, view.step, run.sets[view.evaluator], view.intervention, query_only)
+
+
+@torch.inference_mode()
+def _attributed(bench: Workbench, run: Run, view: View) -> dict[str, Tensor]:
+    """Component -> [1, b] what it adds to the right answer's logit."""
+    batch, on = run.sets[view.evaluator], _as_edited(bench, run, view, query_only=True)
+    right = next(iter(batch.answers().values()))
+    return attribute(on.params, batch, run.series.config.model, right, on.edits)

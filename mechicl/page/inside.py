@@ -14,8 +14,8 @@ import torch
 from mechicl.engine.forward import Edit, forward, logits
 from mechicl.figures.attention import patterns
 from mechicl.figures.scales import fitted
-from mechicl.interventions import AblateHeads
-from mechicl.interventions.apply import edit_rows, planned
+from mechicl.interventions import Intervention, edits, intact
+from mechicl.interventions.apply import changing, edit_rows, reweighted
 from mechicl.measures.attribution import attribute
 from mechicl.models.params import Params
 from mechicl.page.runs import Run
@@ -73,41 +73,30 @@ def attention(bench: Workbench, run: Run, view: View) -> Attention:
     """Patterns at the view's checkpoint, on its sequence or averaged over aligned ones."""
     assert view.step is not None
 
-    def compute(ablation: AblateHeads | None):
+    def compute(ablation: Intervention | None):
         assert view.step is not None
         return patterns(run.series, [view.step], view.evaluator, view.sequence, ablation)
 
-    def remembered(ablation: AblateHeads | None):
+    def remembered(ablation: Intervention | None):
         sha = run.series.entry(view.step or 0).sha256
         key = ("patterns", sha, run.sets_id, view.evaluator, view.sequence, ablation)
         return bench.results.remember(key, lambda: compute(ablation), lambda p: p.values.nbytes + 2000)
 
     intact = remembered(None)
-    ablated = remembered(view.ablation).values[0].numpy() if view.ablation else None
+    ablated = remembered(view.intervention).values[0].numpy() if view.intervention else None
     if view.sequence is None:
         named = [Token(*_split(name), label=None) for name in intact.tokens]
     else:
         named = tokens(run, view.evaluator, view.sequence)
-    same = unmoved(run, view.ablation) if view.ablation else {}
+    same = unmoved(run, view.intervention) if view.intervention else {}
     return Attention(intact.what, named, intact.values[0].numpy(), ablated, same)
 
 
-def unmoved(run: Run, ablation: AblateHeads) -> dict[tuple[int, int], str]:
-    """(layer, head) -> why an ablation cannot change its pattern: patterns are held, or everything before its
-    layer is intact. An ablated head is no exception: its output is removed, behind its pattern."""
-    model, out = run.series.config.model, {}
-    for layer in range(model.n_layers):
-        for head in range(model.n_heads):
-            if "pattern" in ablation.held:
-                why = "patterns are held"
-            elif layer > ablation.first_layer:
-                continue
-            elif (layer, head) in ablation.heads:
-                why = "its output is removed, not its pattern"
-            else:
-                why = "nothing before it is removed"
-            out[layer, head] = why
-    return out
+def unmoved(run: Run, ablation: Intervention) -> dict[tuple[int, int], str]:
+    """(layer, head) -> why an intervention cannot change its pattern (`Intervention.same_pattern`)."""
+    model = run.series.config.model
+    every = [(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
+    return {each: why for each in every if (why := ablation.same_pattern(*each))}
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -120,18 +109,19 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     """Contributions to the labels that matter: of the chosen sequence, its own labels and the
     highest; for the average, the answers that are scored as right and that the weights hold."""
     assert view.step is not None
-    params = {name: p[None] for name, p in bench.params(run, view.step).items()}
     batch, model = run.sets[view.evaluator], run.series.config.model
+    # Baselines are means over the evaluation set or other sequences of it: edits are of the whole set.
+    intact_model, edited = Edited(packed(bench, run, view.step)), None
+    if view.intervention is not None:
+        edited = edited_model(bench, run, view.step, batch, view.intervention)
     if view.sequence is None:
-        edited = edits_of(params, batch, view.ablation, run)
-        return (_average_logits if isinstance(batch, Batch) else _answered)(params, batch, run, edited, view)
+        return (_average_logits if isinstance(batch, Batch) else _answered)(intact_model, batch, run, edited, view)
     one = batch[[view.sequence]]
+    edited = None if edited is None else edited.of_one(view.sequence)
     if not isinstance(one, Batch):
-        return _answered(params, one, run, _of_one(edits_of(params, batch, view.ablation, run), view.sequence), view)
-    # Baselines are means over the evaluation set or other sequences of it: its own edit, then.
-    edited = _of_one(edits_of(params, batch, view.ablation, run), view.sequence)
-    before = _softmax(params, one, run, None)[0]
-    after = _softmax(params, one, run, edited)[0] if edited else None
+        return _answered(intact_model, one, run, edited, view)
+    before = _softmax(intact_model, one, run)[0]
+    after = _softmax(edited, one, run)[0] if edited else None
     right = answers(run, view.evaluator, view.sequence)
     assert right is not None
     chosen = dict.fromkeys([right.true, right.in_weights, *one.labels[0].tolist()])
@@ -144,15 +134,15 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
         f"{view.evaluator} sequence {view.sequence}",
         [f"label {y}" for y in label],
         [right.marks(y) for y in label],
-        [*attribute(params, one, model, one.target)],
-        _contributions(params, one, run, columns, None),
-        _contributions(params, one, run, columns, edited) if edited else None,
+        [*attribute(intact_model.params, one, model, one.target)],
+        _contributions(intact_model, one, run, columns),
+        _contributions(edited, one, run, columns) if edited else None,
         before[label],
         None if after is None else after[label],
     )
 
 
-def _answered(params: Params, batch: TaskBatch, run: Run, edited: dict[str, Edit] | None, view: View) -> Logits:
+def _answered(intact_model: Edited, batch: TaskBatch, run: Run, edited: Edited | None, view: View) -> Logits:
     """For the answers that the task names, at the last position."""
     columns = {f"right {name.removeprefix('logit_').replace('_', ' ')}": x for name, x in batch.answers().items()}
     if not columns:
@@ -162,7 +152,7 @@ def _answered(params: Params, batch: TaskBatch, run: Run, edited: dict[str, Edit
         f"{view.evaluator} {what}, at the last position",
         columns,
         [() for _ in columns],
-        params,
+        intact_model,
         batch,
         run,
         edited,
@@ -170,7 +160,7 @@ def _answered(params: Params, batch: TaskBatch, run: Run, edited: dict[str, Edit
     )
 
 
-def _average_logits(params: Params, batch: Batch, run: Run, edited: dict[str, Edit] | None, view: View) -> Logits:
+def _average_logits(intact_model: Edited, batch: Batch, run: Run, edited: Edited | None, view: View) -> Logits:
     """For the label that is scored as right and the one that is right in the weights, where they differ."""
     columns, marks = {"scored as right": batch.target}, [("true",)]
     if bool((batch.target == batch.trained_labels[:, -1]).all()):
@@ -179,7 +169,14 @@ def _average_logits(params: Params, batch: Batch, run: Run, edited: dict[str, Ed
         columns["right in weights"] = batch.trained_labels[:, -1]
         marks.append(("in weights",))
     return _named(
-        f"mean over {len(batch):,} {view.evaluator} sequences", columns, marks, params, batch, run, edited, average=True
+        f"mean over {len(batch):,} {view.evaluator} sequences",
+        columns,
+        marks,
+        intact_model,
+        batch,
+        run,
+        edited,
+        average=True,
     )
 
 
@@ -187,16 +184,16 @@ def _named(
     what: str,
     columns: dict[str, torch.Tensor],
     marks: list[tuple[str, ...]],
-    params: Params,
+    intact_model: Edited,
     batch: TaskBatch,
     run: Run,
-    edited: dict[str, Edit] | None,
+    edited: Edited | None,
     average: bool,
 ) -> Logits:
     """Means over a batch for outputs [b] that have names, rather than a place in the vocabulary."""
 
-    def chance(of: dict[str, Edit] | None) -> np.ndarray:
-        every = _softmax(params, batch, run, of)  # [b, v]
+    def chance(of: Edited) -> np.ndarray:
+        every = _softmax(of, batch, run)  # [b, v]
         return np.array([every[np.arange(len(batch)), outputs.numpy()].mean() for outputs in columns.values()])
 
     listed = list(columns.values())
@@ -204,42 +201,59 @@ def _named(
         what,
         list(columns),
         marks,
-        [*attribute(params, batch[:1], run.series.config.model, listed[0][:1])],
-        _contributions(params, batch, run, listed, None),
-        _contributions(params, batch, run, listed, edited) if edited else None,
-        chance(None),
+        [*attribute(intact_model.params, batch[:1], run.series.config.model, listed[0][:1])],
+        _contributions(intact_model, batch, run, listed),
+        _contributions(edited, batch, run, listed) if edited else None,
+        chance(intact_model),
         chance(edited) if edited else None,
         average=average,
     )
 
 
-def edits_of(
-    params: Params, batch: TaskBatch, ablation: AblateHeads | None, run: Run, query_only: bool = True
-) -> dict[str, Edit] | None:
-    """An ablation as the engine's edits, its baselines those of the batch; None where nothing is ablated.
+@dataclass(frozen=True)
+class Edited:
+    """A model as an intervention leaves it: its parameters, stacked, one step, and the engine's edits."""
+
+    params: Params
+    edits: dict[str, Edit] | None = None
+
+    def of_one(self, i: int) -> Edited:
+        """For the i-th sequence alone."""
+        rows = slice(i, i + 1)
+        made = None if self.edits is None else {hook: edit_rows(e, hook, rows) for hook, e in self.edits.items()}
+        return Edited(self.params, made)
+
+
+def packed(bench: Workbench, run: Run, step: int) -> Params:
+    """Parameters of a checkpoint, stacked, one step."""
+    return {name: p[None] for name, p in bench.params(run, step).items()}
+
+
+def edited_model(
+    bench: Workbench, run: Run, step: int, batch: TaskBatch, ablation: Intervention, query_only: bool = True
+) -> Edited:
+    """A checkpoint under an intervention, its baselines those of the batch.
 
     Args:
-        params: stacked, one step.
-        query_only: as of the `forward` that they are for.
+        query_only: as of the `forward` that it is for.
     """
-    if ablation is None:
-        return None
-    return planned([ablation], params, batch, run.series.config.model, query_only)
+    done, model = bench.at_step(run, step, ablation), run.series.config.model
+    params = packed(bench, run, step)
+    on = intact(params, batch, model, [done], query_only=query_only, checkpoint=run.series.weights)
+    if changing([done], on):
+        (on,) = reweighted(done, on)
+        params = {name: p[None] for name, p in on.params.items()}
+    return Edited(params, edits([done], model, on.acts, batch))
 
 
-def _of_one(edited: dict[str, Edit] | None, i: int) -> dict[str, Edit] | None:
-    """Edits of a batch, for its i-th sequence alone."""
-    return None if edited is None else {hook: edit_rows(e, hook, slice(i, i + 1)) for hook, e in edited.items()}
-
-
-def _contributions(params, batch: TaskBatch, run: Run, columns: list[torch.Tensor], edited) -> np.ndarray:
+def _contributions(of: Edited, batch: TaskBatch, run: Run, columns: list[torch.Tensor]) -> np.ndarray:
     """[parts, k] mean contributions to each column's labels [b]."""
-    found = [attribute(params, batch, run.series.config.model, labels, edited) for labels in columns]
+    found = [attribute(of.params, batch, run.series.config.model, labels, of.edits) for labels in columns]
     return np.array([[float(x[0].mean()) for x in parts.values()] for parts in found]).T
 
 
-def _softmax(params: Params, batch: TaskBatch, run: Run, edited) -> np.ndarray:
+def _softmax(of: Edited, batch: TaskBatch, run: Run) -> np.ndarray:
     """[b, v] probabilities of all outputs, at the last position."""
-    final = forward(params, batch, run.series.config.model, edits=edited).final
+    final = forward(of.params, batch, run.series.config.model, edits=of.edits).final
     final = final[..., -1, :] if batch.everywhere else final
-    return logits(params, final).flatten(0, -3)[0].softmax(-1).double().numpy()
+    return logits(of.params, final).flatten(0, -3)[0].softmax(-1).double().numpy()

@@ -13,11 +13,12 @@ from mechicl.figures.caption import caption
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, short
 from mechicl.page.answers import KINDS
 from mechicl.page.controls import aria, data, menu, panel, select, switch
+from mechicl.page.editing import editing
 from mechicl.page.grid import head_grid
-from mechicl.page.heads import MEASURES, even
+from mechicl.page.heads import MEASURES, even, measures
 from mechicl.page.looking import look
 from mechicl.page.runs import Library, Run
-from mechicl.page.state import View
+from mechicl.page.state import View, effect_of
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, quantity
 
@@ -154,7 +155,7 @@ def _timeline(view: View) -> Component:
         ],
         "The score of each evaluator over training, as it was recorded. Bands are 95% intervals. Grey lines "
         "mark ICL's onset, peak and half-decay. Drag the slider above, click in the plot, or press ← and →. "
-        "If heads are ablated, dashed curves with open markers show the same checkpoints without them.",
+        "If something is ablated, dashed curves with open markers show the same checkpoints under it.",
     )
 
 
@@ -198,15 +199,15 @@ def _effects(run: Run) -> Component:
             ),
         ],
         "The scores of this checkpoint, intact and ablated. Brackets are 95% intervals over sequences: Wilson's, and "
-        "for the change Agresti and Min's, paired on the same sequences. They say nothing about other seeds." + warning,
+        "for the change Agresti and Min's, paired on the same sequences. They say nothing about other seeds. Below "
+        "the change stands what the same done to random others changes." + warning,
     )
 
 
 def _effect_row(run: Run, name: str) -> Component:
-    def cell(what: str) -> Component:
-        return html.Td(
-            [html.Span("–", **data(cell=f"{name}.{what}")), html.Small("", **data(cell=f"{name}.{what}_ci"))]
-        )
+    def cell(what: str, *more: Component) -> Component:
+        said = [html.Span("–", **data(cell=f"{name}.{what}")), html.Small("", **data(cell=f"{name}.{what}_ci"))]
+        return html.Td([*said, *more])
 
     chance = run.chance[name]
     guess = f"guessing {chance:.3g}"
@@ -241,14 +242,14 @@ def _effect_row(run: Run, name: str) -> Component:
             ),
             cell("intact"),
             cell("ablated"),
-            cell("change"),
+            cell("change", html.Small("", **data(cell=f"{name}.controls_ci"))),
         ],
         **data(row=name),
     )
 
 
 def _heads(run: Run, view: View) -> Component:
-    names = {key: scale.name for key, scale in MEASURES.items() if _has(run, key)}
+    names = {key: scale.name for key, scale in measures().items() if _has(run, key)}
     return panel(
         "heads",
         "Heads",
@@ -272,32 +273,36 @@ def _heads(run: Run, view: View) -> Component:
                             html.Div(
                                 [
                                     select("kind", "kind", {k: k.replace("_", " ") for k in KINDS}, view.kind),
-                                    html.Button("Clear", title="Put every head back (Escape)", **data(do="clear")),
+                                    html.Button("Clear", title="Put everything back (Escape)", **data(do="clear")),
                                 ],
                                 className="controls",
                             ),
                             html.P(id="ablated-now"),
+                            html.Div(id="chips", role="group", **aria(label="What else is changed: press to put back")),
                             html.P(id="kind-note", className="note"),
                             html.P(id="baseline-note", className="note"),
                         ],
                         className="ablation",
                     ),
+                    editing(run),
                 ],
                 className="two",
             ),
         ],
         "Every button is a head. Its colour and number show the chosen measure under the present ablation. A "
         "score equal to that of uniform attention has no colour. Press a head to ablate it; press it again to put it "
-        "back. Shift-press keeps only that head of its layer. The layer's name ablates the whole layer. Arrow "
-        "keys move "
-        "between heads, Enter presses the head. Comma and full stop go to the checkpoint before and after.",
+        "back. Shift-press keeps only that head of its layer. The layer's name ablates all its heads. A layer's MLP, "
+        "where there is one, stands behind its heads. Edges, positions, patches and grafts are below the grid. Arrow "
+        "keys move between heads, Enter presses the head. Comma and full stop go to the checkpoint before and after.",
     )
 
 
 def _has(run: Run, measure: str) -> bool:
     """Whether a measure says something of this run: its evaluator is the run's, or some evaluator defines the score."""
-    if measure.startswith("effect_"):
-        return measure.removeprefix("effect_") in run.sets
+    if on := effect_of(measure):
+        return on in run.sets
+    if measure not in MEASURES:  # a plugin's
+        return True
     if MEASURES[measure].colours == "logit":
         return bool(run.sets[run.leading][:1].answers())
     return any(measure in even(run, name) for name in run.sets)

@@ -8,12 +8,12 @@ from dash.development.base_component import Component
 from mechicl.figures.style import NAMES
 from mechicl.page.controls import aria, data, hint, select, switch
 from mechicl.page.runs import Library, Run
-from mechicl.page.sequence import MARKS
+from mechicl.page.sequence import answer_noun, choose_one
 from mechicl.page.state import View
 
 
 def look(library: Library, run: Run, view: View) -> Component:
-    model = run.series.config.model
+    model, noun = run.series.config.model, answer_noun(run)
     every = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads)]
     heads = {"": "all heads"} | {f"{la}.{h}": f"L{la}H{h}" for la, h in every}
     others = [x for x in library.names() if x != view.run]
@@ -33,12 +33,10 @@ def look(library: Library, run: Run, view: View) -> Component:
         [
             hint(
                 "attention",
-                "Rows attend to columns; a stronger colour is more attention. If heads are ablated, you see "
+                "Rows attend to columns; a stronger colour is more attention. If something is ablated, you see "
                 "the intact pattern, the ablated one and their difference side by side. A pattern that cannot "
                 "change is "
-                "drawn once. Choose one sequence to see its tokens: "
-                + "; ".join(f"‘{k}’ is {v}" for k, v in MARKS.items())
-                + ".",
+                "drawn once. " + choose_one(run),
             ),
             html.Div(
                 [
@@ -68,9 +66,9 @@ def look(library: Library, run: Run, view: View) -> Component:
         [
             hint(
                 "logits",
-                "What each part adds directly to the logit of each label, relative to the mean logit, with the "
-                "final LayerNorm held at its value. Green raises a label, magenta lowers it. A column sums to the "
-                "label's logit. Effects through later heads are not included; ablate the head to see them.",
+                f"What each part adds directly to the logit of each {noun}, relative to the mean logit, with the final "
+                f"LayerNorm held at its value. Green raises it, magenta lowers it. A column sums to the {noun}'s "
+                "logit. Effects through later heads are not included; ablate the head to see them.",
             ),
             html.Div(id="logits-labels"),
             html.Div(id="logits"),

@@ -11,9 +11,10 @@ import numpy as np
 
 from mechicl.figures.scales import SCALES, SHADES, Meaning, colorscale, ink, shades
 from mechicl.figures.style import NAMES
-from mechicl.interventions import AblateHeads
+from mechicl.interventions import Intervention
+from mechicl.measures.controls import said
 from mechicl.page.compare import Comparison
-from mechicl.page.heads import MEASURES, Grid
+from mechicl.page.heads import Grid, measures
 from mechicl.page.inside import Attention, Logits
 from mechicl.page.runs import Run
 from mechicl.page.sequence import MARKS, Answers, Token
@@ -62,6 +63,16 @@ def effect_rows(effects: list[Effect]) -> dict[str, dict[str, Any]]:
     return out
 
 
+def control_rows(others: list[Intervention], done: Intervention, changes: dict[str, list[float]]) -> dict[str, Any]:
+    """By evaluator, the range of what random others change; and what they are, in words."""
+    rows = {}
+    for name, found in changes.items():
+        ends = dict.fromkeys(signed(x) for x in (min(found), max(found))) if found else {}
+        if ends:
+            rows[name] = f"{'random' if len(found) > 1 else 'the other'} {' to '.join(ends)}"
+    return {"rows": rows, "says": f"Controls: {said(done, others)}.", "partial": bool(others) and not rows}
+
+
 def _bar(number: Number) -> list[float]:
     return [round(100 * min(1.0, max(0.0, x)), 2) for x in (number.value, number.low, number.high)]
 
@@ -69,33 +80,44 @@ def _bar(number: Number) -> list[float]:
 def head_cells(grid: Grid, view: View, layers: int, heads: int) -> list[dict[str, Any]]:
     """One entry per head of the grid: its text, its colours, and a sentence for a tooltip. beside: what uniform
     attention scores; clear: whether the interval of a change excludes 0."""
-    measure, cells = grid.measure, []
-    write = signed if measure.signed else plain
-    beside = "" if grid.uniform is None else write(grid.uniform, 2)
+    cells = []
     for head in ((la, h) for la in range(layers) for h in range(heads)):
-        number, name = grid.values.get(head), f"L{head[0]}H{head[1]}"
-        cell = {"head": f"{head[0]}.{head[1]}", "text": "–", "ground": "", "ink": "", "beside": "", "clear": False}
-        if number is None:
-            out = head in view.heads and not measure.on_evaluator
-            why = "it is ablated already" if out else f"not defined on {view.evaluator} sequences"
-            cells.append(cell | {"says": f"{name}: {measure.name}: {why}"})
-            continue
-        ground, over = shade(grid.place(number.value), measure.colours)
-        says = f"{name}: {measure.name} {write(number.value)} {interval(number, sign=measure.signed)} {measure.unit}, "
-        says += f"n = {number.n:,}" + (f"; uniform attention: {beside}" if beside else "")
-        clear = grid.uniform is None and (number.low > 0 or number.high < 0)
-        cells.append(
-            cell
-            | {
-                "text": write(number.value, 2),
-                "ground": ground,
-                "ink": over,
-                "beside": beside,
-                "says": says,
-                "clear": clear,
-            }
-        )
+        out = head in view.heads and not grid.measure.on_evaluator
+        why = "it is ablated already" if out else f"not defined on {view.evaluator} sequences"
+        cell = _cell(grid, grid.values.get(head), f"L{head[0]}H{head[1]}", why)
+        cells.append(cell | {"head": f"{head[0]}.{head[1]}"})
     return cells
+
+
+def mlp_cells(grid: Grid, view: View, layers: list[int]) -> list[dict[str, Any]]:
+    """As `head_cells`, of the MLPs of these layers."""
+    cells = []
+    for layer in layers:
+        why = "an MLP has none" if grid.measure.limits is not None else "none under a kind that is for heads"
+        if layer in view.mlp and not grid.measure.on_evaluator:
+            why = "it is ablated already"
+        cells.append(_cell(grid, grid.mlps.get(layer), f"L{layer} MLP", why) | {"mlp": layer})
+    return cells
+
+
+def _cell(grid: Grid, number: Number | None, name: str, why: str) -> dict[str, Any]:
+    """What a cell shows. why: there is no number, where there is none."""
+    measure, write = grid.measure, (signed if grid.measure.signed else plain)
+    if number is None:
+        says = f"{name}: {measure.name}: {why}"
+        return {"text": "–", "ground": "", "ink": "", "beside": "", "clear": False, "says": says}
+    beside = "" if grid.uniform is None else write(grid.uniform, 2)
+    ground, over = shade(grid.place(number.value), measure.colours)
+    says = f"{name}: {measure.name} {write(number.value)} {interval(number, sign=measure.signed)} {measure.unit}, "
+    says += f"n = {number.n:,}" + (f"; uniform attention: {beside}" if beside else "")
+    return {
+        "text": write(number.value, 2),
+        "ground": ground,
+        "ink": over,
+        "beside": beside,
+        "says": says,
+        "clear": grid.uniform is None and (number.low > 0 or number.high < 0),
+    }
 
 
 def shade(place: float, meaning: Meaning) -> tuple[str, str]:
@@ -154,7 +176,7 @@ def _thousandths(x: np.ndarray | None) -> list | None:
     return None if x is None else (np.round(x, 3) * 1000).astype(int).tolist()
 
 
-def attention_cells(found: Attention, right: Answers | None, ablation: AblateHeads | None) -> dict[str, Any]:
+def attention_cells(found: Attention, right: Answers | None, ablation: Intervention | None) -> dict[str, Any]:
     """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers. same: by
     head, why the ablation cannot change its pattern; note: what an ablation does to patterns."""
     # 'match' is not a class's name here: those begin with 'class'.
@@ -234,11 +256,11 @@ def comparison(found: Comparison, view: View) -> dict[str, Any]:
         "paired": found.same_sequences,
         "aligned": found.aligned,
         "chosen": view.sequence is not None,
-        "note": view.ablation.note if view.ablation else "",
+        "note": view.intervention.note if view.intervention else "",
         "sequences": [found.b.run.series.sequences_seen(s) for s in found.b.run.steps],
         "difference": {k: [signed(n.value), interval(n, sign=True)] for k, n in found.difference.items()},
         "clear": [k for k, n in found.difference.items() if n.low > 0 or n.high < 0],
         "names": {k: NAMES[k] for k in found.difference},
-        "measure": MEASURES[view.measure].name,
+        "measure": measures()[view.measure].name,
         "figure": figure.to_plotly_json(),
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
-from mechicl.interventions import AblateHeads
+from mechicl import interventions
+from mechicl.interventions import AblateHeads, Intervention, Together
 from mechicl.page.state import View
 
 WIDTH = 88  # characters of a line, as code is usually set
@@ -16,17 +18,18 @@ def as_python(view: View, folder: str, other_intact: bool = False) -> str:
 
     Args:
         folder: where the run's directory lies.
-        other_intact: the run compared with has not all of the ablated heads: it is left intact.
+        other_intact: the run compared with has not all that is changed: it is left intact.
     """
     root = Path(folder).absolute()
     compared = view.tab == "compare"
     other = view.with_run if compared else None
-    ablate = ", ablate=ablation" if view.ablation else ""
-    lines = ["import mechicl", "", f"series = mechicl.open_series({str(root / view.run)!r})"]
+    done = view.intervention
+    ablate = ", ablate=ablation" if done else ""
+    imports, assigned = _written(done) if done else ([], [])
+    lines = ["import mechicl", *imports, "", f"series = mechicl.open_series({str(root / view.run)!r})"]
     if other is not None:
         lines.append(f"other = mechicl.open_series({str(root / other)!r})")
-    if view.ablation:
-        lines += _ablation(view.ablation)
+    lines += assigned
     lines.append("")
     if other is not None:
         lines += [
@@ -49,14 +52,69 @@ def as_python(view: View, folder: str, other_intact: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _ablation(done: AblateHeads) -> list[str]:
-    """The ablation by name; with many heads, a line per layer."""
-    one = f"ablation = mechicl.{done!r}"
-    if len(one) <= WIDTH:
-        return [one]
-    lines = ["ablation = mechicl.AblateHeads(", "    heads=("]
-    for _, heads in itertools.groupby(done.heads, key=lambda head: head[0]):
-        its = list(heads)
-        rows = [its[i : i + 9] for i in range(0, len(its), 9)]
-        lines += ["        " + " ".join(f"{head}," for head in row) for row in rows]
-    return [*lines, "    ),", f"    kind={done.kind!r},", ")"]
+def _written(done: Intervention) -> tuple[list[str], list[str]]:
+    """What must be imported, and the intervention by name."""
+    if isinstance(done, AblateHeads):
+        return [], _assigned("ablation = mechicl.", done)
+    homes: dict[str, list[str]] = {}
+    for name in dict.fromkeys(type(part).__name__ for part in _parts(done)):
+        home = "mechicl.interventions" if hasattr(interventions, name) else "mechicl.measures"
+        homes.setdefault(home, []).append(name)
+    imports = [f"from {home} import {', '.join(sorted(names))}" for home, names in sorted(homes.items())]
+    return imports, _assigned("ablation = ", done)
+
+
+def _parts(done: Intervention) -> list[Intervention]:
+    return [done, *done.parts] if isinstance(done, Together) else [done]
+
+
+def _assigned(start: str, done: Intervention) -> list[str]:
+    first, *rest = _code(done, WIDTH - len(start))
+    return [start + first, *rest]
+
+
+def _code(value: object, room: int) -> list[str]:
+    """A value as code, on one line where it fits into the room, else on several."""
+    if isinstance(value, Intervention):
+        return _call(value, room)
+    whole = repr(value)
+    if len(whole) <= room or not isinstance(value, tuple):
+        return [whole]
+    if all(isinstance(each, tuple) for each in value):  # heads: rows of a layer
+        rows: list[str] = []
+        for _, heads in itertools.groupby(value, key=lambda head: head[0]):
+            its = list(heads)
+            rows += [" ".join(f"{head}," for head in its[i : i + 9]) for i in range(0, len(its), 9)]
+    else:
+        rows = [f"{each!r}," for each in value]
+    return ["(", *(f"    {row}" for row in rows), ")"]
+
+
+def _call(done: Intervention, room: int) -> list[str]:
+    """'AblateMLPs(layers=(1,), kind='mean')': the fields that are not as by default, and the kind."""
+    name, given = type(done).__name__, {}
+    for field in dataclasses.fields(done):  # type: ignore[arg-type] (every intervention is a dataclass)
+        value = getattr(done, field.name)
+        if field.name == "kind" or value != field.default:
+            given[field.name] = value
+    nested = any(
+        isinstance(each, Intervention) for value in given.values() if isinstance(value, tuple) for each in value
+    )
+    line = f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+    if len(line) <= room and not nested:
+        return [line]
+    lines = [f"{name}("]
+    for key, value in given.items():
+        inner = room - len(key) - 6
+        if nested and isinstance(value, tuple):
+            parts = [line for each in value for line in _ended(_code(each, room - 9))]
+            shown = ["(", *(f"    {line}" for line in parts), ")"]
+        else:
+            shown = _code(value, inner)
+        first, *rest = _ended(shown)
+        lines += [f"    {key}={first}", *(f"    {line}" for line in rest)]
+    return [*lines, ")"]
+
+
+def _ended(lines: list[str]) -> list[str]:
+    return [*lines[:-1], f"{lines[-1]},"]

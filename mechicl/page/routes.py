@@ -69,9 +69,8 @@ def add_routes(flask: Flask, answers: Answers) -> None:
     def figure_html(run: Run, view: View, name: str) -> Response:
         assert view.step is not None
         if name == "circuitsvis":
-            found = show_attention(
-                run.series, view.step, view.evaluator, view.sequence, view.head[0] if view.head else None, view.ablation
-            )
+            layer = view.head[0] if view.head else None
+            found = show_attention(run.series, view.step, view.evaluator, view.sequence, layer, view.intervention)
             return _download(found.html.encode(), _file(view, name, "html"), "text/html")
         page = _figure(answers, run, view, name).to_html(
             include_plotlyjs=True, config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
@@ -90,7 +89,7 @@ def add_routes(flask: Flask, answers: Answers) -> None:
     @routed("/circuitsvis")
     def circuitsvis(run: Run, view: View) -> Response:
         assert view.step is not None
-        shown = patterns(run.series, [view.step], view.evaluator, view.sequence, view.ablation)
+        shown = patterns(run.series, [view.step], view.evaluator, view.sequence, view.intervention)
         layers = [view.head[0]] if view.head else range(run.series.config.model.n_layers)
         body = circuitsvis_element(shown, 0, layers, "attention")
         what = html.escape(f"{shown.what}. {shown.note}")
@@ -122,14 +121,14 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
     assert view.step is not None
     bench, model = answers.bench, run.series.config.model
     at = f"{view.run}, step {view.step:,} ({short(run.series.sequences_seen(view.step))} sequences)"
-    done = f"; {view.ablation}" if view.ablation else "; intact"
+    done = f"; {view.intervention}" if view.intervention else "; intact"
     if name == "timeline":
         # As far as it is computed: a figure to take along does not start an hour's work.
-        points = bench.known_curve(run, view.ablation) if view.ablation else None
-        fig = timelines.timeline(run, view.axis, view.unit, view.step, view.ablation, points, 460)
+        points = bench.known_curve(run, view.intervention) if view.intervention else None
+        fig = timelines.timeline(run, view.axis, view.unit, view.step, view.intervention, points, 460)
         return _titled(fig, f"{view.run}: over training", f"as recorded; dashed{done}" if points else "as recorded")
     if name == "effect":
-        return figures.effects_figure(bench.effects(run, view.step, view.ablation), "This checkpoint", at + done)
+        return figures.effects_figure(bench.effects(run, view.step, view.intervention), "This checkpoint", at + done)
     if name == "heads":
         grid = head_grid(bench, run, view)
         on = NAMES[view.evaluator] if grid.measure.on_evaluator else f"kind {view.kind}"
@@ -137,7 +136,7 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         return figures.heads_figure(grid, model.n_layers, model.n_heads, f"{at}; {on}; n = {n:,}{done}")
     if name == "attention":
         found = attention(bench, run, view)
-        note = f"<br>{view.ablation.note}" if view.ablation else ""
+        note = f"<br>{view.intervention.note}" if view.intervention else ""
         return figures.attention_figure(found, f"{at}; {found.what}{done}", view.head, note=note)
     if name == "logits":
         found = logit_view(bench, run, view)

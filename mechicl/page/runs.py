@@ -16,9 +16,9 @@ import pandas as pd
 from mechicl.config import to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS, chance, evaluation_sets
-from mechicl.interventions import AblateHeads
+from mechicl.interventions import AblateHeads, Intervention
 from mechicl.measures.phases import Phases, leading_phases, series_phases
-from mechicl.page.state import View, ViewError
+from mechicl.page.state import View, ViewError, effect_of
 from mechicl.registry import leading, on_page
 from mechicl.series import Series, open_series
 from mechicl.system.commands import command
@@ -102,19 +102,28 @@ class Run:
             order |= dict.fromkeys(range(0, last + 1, stride))
         return [self.steps[i] for i in order]
 
+    def check_fits(self, intervention: Intervention) -> None:
+        """Raise ConfigError or SeriesError unless the run has what is to be changed: heads, roles, steps."""
+        intervention.check(self.series.config.model)
+        intervention.check_on(self.sets[self.leading])
+        for step in intervention.donors:
+            self.series.entry(step)
+
     def check(self, view: View) -> None:
-        """Raise ViewError unless the view's step, heads and sequence are this run's."""
+        """Raise ViewError unless the view's step, what it does to the model and its sequence are this run's."""
         model = self.series.config.model
         try:
             if view.step is not None:
                 self.series.entry(view.step)
-            AblateHeads(heads=view.heads + ((view.head,) if view.head else ())).check(model)
+            AblateHeads(heads=(view.head,) if view.head else ()).check(model)
+            if view.intervention is not None:
+                self.check_fits(view.intervention)
         except (ConfigError, SeriesError) as error:
             raise ViewError(str(error)) from None
         if view.evaluator not in self.sets:
             raise ViewError(f"{self.series.name} has no evaluator {view.evaluator!r}: it has {', '.join(self.sets)}.")
-        effect_on = view.measure.removeprefix("effect_")
-        if effect_on != view.measure and effect_on not in self.sets:
+        effect_on = effect_of(view.measure)
+        if effect_on is not None and effect_on not in self.sets:
             raise ViewError(
                 f"measure={view.measure}: {self.series.name} has no evaluator {effect_on!r}: it has "
                 f"{', '.join(self.sets)}."
@@ -182,8 +191,8 @@ class Library:
             return view
         other = self.run(view.with_run or view.run)
         if view.with_step is not None:
-            alone = replace(view, step=view.with_step, heads=(), head=None, evaluator=other.leading, sequence=None)
-            other.check(replace(alone, measure=View.measure))  # what a side lacks is left out of the comparison
+            alone = replace(view, step=view.with_step, head=None, evaluator=other.leading, sequence=None)
+            other.check(replace(alone.untouched(), measure=View.measure))
         return view
 
     def beside(self, run: Run, view: View) -> tuple[Run, int]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from PIL import Image
 
 from mechicl.page.runs import Run
+from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
 
 MARKS = {
@@ -77,6 +79,22 @@ def tokens(run: Run, evaluator: str, i: int) -> list[Token]:
             label = int(batch.labels[i, p - 1])
             out.append(Token(f"y{p}", f"label {label}", label, right.marks(label)))
     return out
+
+
+def answer_noun(run: Run) -> str:
+    """What the task calls an output: of exemplars and labels, a label."""
+    return "label" if isinstance(run.sets[run.leading], Batch) else "answer"
+
+
+def choose_one(run: Run) -> str:
+    """What one sees of a single sequence, in the task's own words: which answers its labels are, or its roles."""
+    batch = cast(TaskBatch, run.sets[run.leading])
+    if isinstance(batch, Batch):
+        marks = "; ".join(f"‘{name}’ is {meaning}" for name, meaning in MARKS.items())
+        return f"Choose one sequence to see its tokens: {marks}."
+    roles, relations = (", ".join(name.replace("_", " ") for name in x) for x in (batch.roles(), batch.relations()))
+    named = f"positions have the roles {roles}" if roles else "positions have no roles but their places"
+    return f"Choose one sequence to see its tokens. In this task {named}; they are related as {relations}."
 
 
 def picture(ink: np.ndarray) -> str:

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl, quote
 
-from mechicl.errors import SeriesError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS
-from mechicl.interventions import AblateHeads, Kind
+from mechicl.interventions import Intervention, Kind
+from mechicl.interventions.heads import Held
+from mechicl.measures import words
+from mechicl.measures.door import own_of_heads
+from mechicl.measures.words import Placed, Words
 from mechicl.registry import main
 
 Head = tuple[int, int]
@@ -33,12 +38,22 @@ class ViewError(SeriesError):
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """The state of the page. None stands for a choice that the run makes: `settled` fills it in."""
+    """The state of the page. None stands for a choice that the run makes: `settled` fills it in.
+
+    What is done to the model has the names and the texts of `mechicl ablate`'s options (`measures.words`).
+    """
 
     run: str
     step: int | None = None
     heads: tuple[Head, ...] = ()  # ablated
     kind: Kind = "zero"
+    hold: tuple[Held, ...] = ()
+    mlp: tuple[int, ...] = ()
+    edge: tuple[Placed, ...] = ()
+    position: tuple[Placed, ...] = ()
+    patch: tuple[str, ...] = ()
+    graft: str = ""
+    without_subspace: str = ""
     measure: str = MEASURES[0]
     evaluator: str = "icl"  # whose sequences the heads, patterns and logits are looked at on
     sequence: int | None = None  # None: the average
@@ -51,7 +66,8 @@ class View:
 
     @classmethod
     def from_query(cls, query: str, default_run: str = "") -> View:
-        """The view that a URL's query string names, '?run=demo&step=3000&heads=0.5,1.3'.
+        """The view that a URL's query string names, '?run=demo&step=3000&heads=L0H5,L1H3'. Heads may also be written
+        as '0.5,1.3': links were, once.
 
         Raises:
             ViewError: an unknown or repeated key, or a value that is not one of the key's.
@@ -70,6 +86,8 @@ class View:
                 raise ViewError(f"the link says {key!r} twice.")
             try:
                 given[key] = _READ[key](text)
+            except ConfigError as error:
+                raise ViewError(str(error)) from None
             except ValueError as error:
                 raise ViewError(f"{key}={text[:60]!r}: expected {error}.") from None
         if not given.get("run"):
@@ -82,13 +100,42 @@ class View:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name == "run" or value != field.default:
-                parts.append(f"{field.name}={quote(_write(value), safe=',')}")
+                parts.append(f"{field.name}={quote(_write(field.name, value), safe=',:@')}")
         return "&".join(parts)
 
     @property
-    def ablation(self) -> AblateHeads | None:
-        """What is done to the model, or None where nothing is."""
-        return AblateHeads(heads=self.heads, kind=self.kind) if self.heads else None
+    def words(self) -> Words:
+        """What is done to the model, as `mechicl ablate` says it."""
+        return Words(**{name: getattr(self, name) for name in words.NAMES})
+
+    @property
+    def intervention(self) -> Intervention | None:
+        """What is done to the model, or None where nothing is.
+
+        Raises:
+            ViewError: its parts do not go together.
+        """
+        try:
+            return self.words.intervention()
+        except ConfigError as error:
+            raise ViewError(str(error)) from None
+
+    def untouched(self) -> View:
+        """The same view of the intact model; the kind stays, for what is ablated next."""
+        blank = {name: getattr(_INTACT, name) for name in words.NAMES if name != "kind"}
+        return dataclasses.replace(self, **blank)
+
+    def also(self, *, heads: tuple[Head, ...] = (), mlp: tuple[int, ...] = ()) -> View:
+        """The same view with more ablated."""
+        return dataclasses.replace(
+            self, heads=tuple(sorted({*self.heads, *heads})), mlp=tuple(sorted({*self.mlp, *mlp}))
+        )
+
+
+def effect_of(measure: str) -> str | None:
+    """The evaluator whose change a measure is, where it is one of ablations."""
+    name = measure.removeprefix("effect_")
+    return name if measure in MEASURES and name != measure else None
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
@@ -114,7 +161,11 @@ def _head(text: str) -> Head:
 
 
 def _heads(text: str) -> tuple[Head, ...]:
-    return tuple(sorted({_head(part) for part in text.split(",") if part}))
+    named = [f"L{part.replace('.', 'H')}" if _OLD.fullmatch(part) else part for part in text.split(",") if part]
+    return words.read("heads", ",".join(named)) if named else ()
+
+
+_OLD = re.compile(r"[0-9]+\.[0-9]+")  # a head, as links had it
 
 
 def _run_name(text: str) -> str:
@@ -123,19 +174,26 @@ def _run_name(text: str) -> str:
     return text
 
 
-def _write(value: Any) -> str:
-    if isinstance(value, tuple):
-        pairs = value if value and isinstance(value[0], tuple) else (value,)
-        return ",".join(f"{layer}.{head}" for layer, head in pairs) if value else ""
-    return str(value)
+def _done(name: str) -> Callable[[str], Any]:
+    return lambda text: words.read(name, text) if text else getattr(_INTACT, name)
+
+
+def _write(name: str, value: Any) -> str:
+    if name in words.NAMES:
+        return words.write(name, value)
+    return f"{value[0]}.{value[1]}" if isinstance(value, tuple) else str(value)
+
+
+_INTACT = Words()
 
 
 _READ: dict[str, Callable[[str], Any]] = {
+    **{name: _done(name) for name in words.NAMES},
     "run": _run_name,
     "step": _whole,
     "heads": _heads,
     "kind": _one_of(*get_args(Kind)),
-    "measure": _one_of(*MEASURES),
+    "measure": lambda text: _one_of(*MEASURES, *own_of_heads())(text),
     "evaluator": _one_of(*EVALUATORS),
     "sequence": _whole,
     "head": _head,

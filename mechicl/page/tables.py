@@ -9,9 +9,9 @@ import pandas as pd
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.page.compare import compare, fitting
-from mechicl.page.heads import head_scores
+from mechicl.page.heads import head_scores, mlp_scores
 from mechicl.page.runs import Library, Run
-from mechicl.page.state import View
+from mechicl.page.state import View, effect_of
 from mechicl.page.view import Number, Workbench, table
 
 TABLES = ("table", "curve", "grid", "comparison")
@@ -39,37 +39,41 @@ def effects_table(bench: Workbench, run: Run, steps: Iterable[int], view: View) 
     """`view.table`, whose ablated rows also say the change from intact on the same sequences: change,
     change_ci_low, change_ci_high (Agresti and Min's paired interval, as on the page)."""
     steps = list(steps)
-    out = table(bench, run, steps, view.ablation)
-    changes = {
-        (step, e.evaluator): e.change for step in steps for e in bench.effects(run, step, view.ablation, hurry=False)
-    }
+    done = view.intervention
+    out = table(bench, run, steps, done)
+    changes = {(step, e.evaluator): e.change for step in steps for e in bench.effects(run, step, done, hurry=False)}
     rows = zip(out["step"], out["evaluator"], out["intervention"], strict=True)
-    found = [None if done == "intact" else changes[int(step), str(evaluator)] for step, evaluator, done in rows]
+    found = [None if name == "intact" else changes[int(step), str(evaluator)] for step, evaluator, name in rows]
     return out.assign(**_columns("change", found))
 
 
 def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
-    """The head grid: one row per head, by the chosen measure, in the intact model."""
+    """The head grid: one row per head, and per MLP (no head) where the measure is of MLPs too, by the chosen measure,
+    in the model as it is edited."""
     assert view.step is not None
-    effect = view.measure.startswith("effect_")
+    effect = effect_of(view.measure)
+    numbers: dict[tuple[int, int | None], Number] = dict(sorted(head_scores(bench, run, view).items()))
+    numbers |= {(layer, None): number for layer, number in mlp_scores(bench, run, view).items()}
     rows = [
         {
             "run": run.series.name,
             "step": view.step,
             "sequences": run.series.sequences_seen(view.step),
             "measure": view.measure,
-            "evaluator": view.measure.removeprefix("effect_") if effect else view.evaluator,
+            "evaluator": effect or view.evaluator,
             "kind": view.kind if effect else "",
+            "intervention": str(view.intervention or "intact"),
             "layer": layer,
             "head": head,
+            "component": f"L{layer} MLP" if head is None else f"L{layer}H{head}",
             "value": number.value,
             "n": number.n,
             "ci_low": number.low,
             "ci_high": number.high,
         }
-        for (layer, head), number in sorted(head_scores(bench, run, view).items())
+        for (layer, head), number in numbers.items()
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"head": "Int64"} if rows else {})
 
 
 def comparison_table(bench: Workbench, library: Library, run: Run, view: View) -> pd.DataFrame:

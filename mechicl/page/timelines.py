@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, curve, finish, name_ends, short
 from mechicl.figures.ticks import log_ticks
-from mechicl.interventions import AblateHeads
+from mechicl.interventions import Intervention
 from mechicl.measures.phases import leading_phases
 from mechicl.page.compare import Side
 from mechicl.page.runs import Run
@@ -30,7 +30,7 @@ def timeline(
     axis: Axis = "log",
     unit: Unit = "sequences",
     step: int | None = None,
-    ablation: AblateHeads | None = None,
+    ablation: Intervention | None = None,
     points: Chunk | None = None,
     height: int = 360,
 ) -> go.Figure:
@@ -211,7 +211,7 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
                 y=[side.numbers[n].value for n in held],
                 mode="markers",
                 showlegend=False,
-                name=f"{label}, {side.ablation}",
+                name=html.escape(f"{label}, {side.ablation}"),
                 **_says(side.numbers[n].value for n in held),
                 marker={
                     "size": 10,

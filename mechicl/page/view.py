@@ -23,8 +23,9 @@ import pandas as pd
 from mechicl.engine.forward import restart_hooks
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS, score
-from mechicl.interventions import AblateHeads, Intact, intact
+from mechicl.interventions import Intact, Intervention, intact
 from mechicl.measures.ablation import scores_under
+from mechicl.measures.controls import CONTROLS
 from mechicl.measures.tables import tidy
 from mechicl.models.params import Params
 from mechicl.page.cache import Cache
@@ -88,7 +89,7 @@ class Workbench:
         self._waiting = 0  # readers who wait for numbers right now
         self._count = threading.Lock()
 
-    def prepare(self, run: Run, step: int, ablation: AblateHeads | None) -> int:
+    def prepare(self, run: Run, step: int, ablation: Intervention | None) -> int:
         """What `effects` will need, computed ahead for a reader who may come; as soon as one waits
         for something else, no more of it. Returns how many evaluators are ready."""
         ready = 0
@@ -100,7 +101,7 @@ class Workbench:
             ready += 1
         return ready
 
-    def effects(self, run: Run, step: int, ablation: AblateHeads | None, hurry: bool = True) -> list[Effect]:
+    def effects(self, run: Run, step: int, ablation: Intervention | None, hurry: bool = True) -> list[Effect]:
         """Every shown evaluator at a checkpoint, intact and ablated.
 
         Args:
@@ -109,7 +110,7 @@ class Workbench:
         with self._urgent() if hurry else _nothing():
             return list(self._hands.map(lambda name: self._effect(run, step, name, ablation), shown(run)))
 
-    def curve(self, run: Run, ablation: AblateHeads, start: int, seconds: float) -> Chunk:
+    def curve(self, run: Run, ablation: Intervention, start: int, seconds: float) -> Chunk:
         """The curves over training under an ablation, from the `start`-th checkpoint of
         `Run.coarse_to_fine` on, until the time is up (after at least one checkpoint) or a reader
         waits for something shorter (at once: what was begun is remembered).
@@ -130,7 +131,7 @@ class Workbench:
                 break
         return Chunk(start + len(points) + unreadable, len(order), points, unreadable)
 
-    def known_curve(self, run: Run, ablation: AblateHeads) -> Chunk:
+    def known_curve(self, run: Run, ablation: Intervention) -> Chunk:
         """What is computed of those curves by now, for a figure that should not wait."""
         points, total = [], len(run.steps)
         for step in run.steps:
@@ -141,7 +142,7 @@ class Workbench:
                 points.append((step, run.series.sequences_seen(step), values))
         return Chunk(len(points), total, points)
 
-    def right(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
+    def right(self, run: Run, step: int, evaluator: str, ablation: Intervention | None) -> np.ndarray:
         """[n] the evaluator's primary metric of every sequence: bool where it is right or wrong."""
         key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
         return self.results.remember(key, lambda: self._answer(run, step, evaluator, ablation), _bytes)
@@ -152,7 +153,7 @@ class Workbench:
         load = lambda: {name: p[0] for name, p in run.series.params([step]).items()}  # noqa: E731
         return self._weights.remember(key, load, lambda p: sum(x.nbytes for x in p.values()))
 
-    def _effect(self, run: Run, step: int, name: str, ablation: AblateHeads | None) -> Effect:
+    def _effect(self, run: Run, step: int, name: str, ablation: Intervention | None) -> Effect:
         before = self.right(run, step, name, None)
         intact = mean(before)
         if ablation is None:
@@ -161,13 +162,39 @@ class Workbench:
         change = paired(before, after)
         return Effect(name, run.chance[name], intact, mean(after), change)
 
+    def at_step(self, run: Run, step: int, ablation: Intervention) -> Intervention:
+        """What an intervention is at one checkpoint, as with directions that are found there."""
+        if not ablation.of_step:
+            return ablation
+        key = ("at", run.series.entry(step).sha256, run.sets_id, ablation)
+        width = run.series.config.model.d_model
+        return self.results.remember(key, lambda: ablation.at_step(run.series, step), lambda _: 32 * width**2)
+
+    def controls(
+        self, run: Run, step: int, ablation: Intervention
+    ) -> tuple[list[Intervention], dict[str, list[float]]]:
+        """The same done to random others (`Intervention.controls`), and by evaluator what each of them changes; as far
+        as nobody waits for something else."""
+        others = self.at_step(run, step, ablation).controls(run.series.config.model, CONTROLS)
+        changes: dict[str, list[float]] = {}
+        for name in shown(run):
+            before = self.right(run, step, name, None).mean()
+            found = []
+            for other in others:
+                if self._waiting:
+                    return others, {}
+                found.append(float(self.right(run, step, name, other).mean() - before))
+            changes[name] = found
+        return others, changes
+
     @reading()
-    def _answer(self, run: Run, step: int, evaluator: str, ablation: AblateHeads | None) -> np.ndarray:
+    def _answer(self, run: Run, step: int, evaluator: str, ablation: Intervention | None) -> np.ndarray:
         params, batch, model = self.params(run, step), run.sets[evaluator], run.series.config.model
         key = (run.series.entry(step).sha256, run.sets_id, evaluator)
-        asked, metric = [] if ablation is None else [ablation], EVALUATORS[evaluator].primary_metric
+        done = None if ablation is None else self.at_step(run, step, ablation)
+        asked, metric = [] if done is None else [done], EVALUATORS[evaluator].primary_metric
         on = self._intact.get(key)
-        if on is None or ablation is None or not on.acts.keys() >= set(ablation.needs(model)):
+        if on is None or done is None or not on.acts.keys() >= set(done.needs(model)):
             restarts = {hook for layer in range(model.n_layers) for hook in restart_hooks(layer)}
             on = intact(params, batch, model, asked, capture=restarts, checkpoint=run.series.weights)
             self._intact.put(key, on, _held(on))
@@ -195,7 +222,7 @@ def shown(run: Run) -> Iterable[str]:
     return run.shown
 
 
-def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: AblateHeads | None) -> pd.DataFrame:
+def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: Intervention | None) -> pd.DataFrame:
     """The page's numbers as the tidy table, rows as `mechicl.evaluate` has them for the primary metric
     metrics: step, evaluator, metric, intervention, baseline, value, n, ci_low, ci_high, ..."""
     rows = []

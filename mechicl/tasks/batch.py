@@ -31,6 +31,7 @@ class TaskBatch(ABC):
     """What a model reads and what it should answer. All on one device."""
 
     everywhere: ClassVar[bool] = True  # answers are read at every position; False: at the last one alone
+    variations: ClassVar[tuple[str, ...]] = ()  # what `varied` knows
     task: ClassVar[str | None] = None  # whose sequences these are, by the task's name; None: it does not say
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
     counterfactuals: ClassVar[tuple[str, ...]] = ("next",)  # what `counterfactual` knows; the first by default

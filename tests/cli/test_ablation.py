@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from mechicl import cli
-from mechicl.cli.ablation import CONTROLS, asked, controls, parse_heads, table
-from mechicl.config import ModelConfig
+from mechicl.cli.ablation import asked, table
 from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, AblateMLPs, Together
 
@@ -16,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_what_a_line_names():
-    assert parse_heads("L0H5,l1h3") == ((0, 5), (1, 3))
     heads = AblateHeads(heads=((0, 5), (1, 3)), kind="mean", hold=("k", "v"))
-    assert asked("L0H5,L1H3", "mean", "v,k") == heads
+    assert asked(heads="L0H5,L1H3", kind="mean", hold="v,k") == heads
     assert asked(mlp="0,1") == AblateMLPs(layers=(0, 1))
-    assert asked("L0H5,L1H3", "mean", "v,k", "1") == Together(parts=(heads, AblateMLPs(layers=(1,), kind="mean")))
+    both = Together(parts=(heads, AblateMLPs(layers=(1,), kind="mean")))
+    assert asked(heads="L0H5,L1H3", kind="mean", hold="v,k", mlp="1") == both
 
 
 @pytest.mark.parametrize(
@@ -39,21 +38,8 @@ def test_what_it_cannot_name_is_refused(given, words):
         asked(**given)
 
 
-def test_controls_are_other_heads_of_the_same_layers():
-    model = ModelConfig(n_layers=2, n_heads=8, d_model=16)
-    own = asked("L0H5,L1H3", "mean", "k")
-    drawn = controls(own, model)
-    assert len(set(drawn)) == CONTROLS
-    for one in drawn:
-        assert (one.kind, one.hold, [la for la, _ in one.heads]) == ("mean", ("k",), [0, 1])
-        assert not set(one.heads) & set(own.heads)
-    both = controls(Together(parts=(own, AblateMLPs(layers=(1,)))), model)
-    assert {one.parts[1] for one in both} == {AblateMLPs(layers=(1,))}
-    assert controls(AblateMLPs(layers=(0,)), model) == []
-
-
 def test_the_numbers_are_those_of_evaluate(known_series):
-    condition = asked("L0H1")
+    condition = asked(heads="L0H1")
     printed, rows = table(known_series, condition, 5)
     want = known_series.evaluate([5], ablate=condition, metrics=None)
     for name, row in printed.iterrows():

@@ -7,7 +7,7 @@ from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 from mechicl.cli.ablation import asked
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
-from mechicl.interventions import CutEdges, edits
+from mechicl.interventions import CutEdges, PatchActivations, Together, edits
 from mechicl.interventions.edges import edge_mask
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import pack
@@ -89,3 +89,23 @@ def test_the_command_line_cuts_edges(known_series, capsys):
 
     cli.main(["ablate", str(known_series.root), "--edge", "query->match_label", "--step", "5"])
     assert "cut query->match_label" in capsys.readouterr().out
+
+
+def test_what_several_parts_cut_together_leaves_a_position_something_to_see(known_series):
+    """Each of them alone does."""
+    parts = (CutEdges(edges=("query->exemplar",)), CutEdges(edges=("query->label",), layers=(1,)))
+    known_series.evaluate([5], ["icl"], [*parts, Together(parts=parts)], n=20)  # itself is left
+    blind = Together(parts=(*parts, CutEdges(edges=("query->query",), layers=(1,))))
+    with pytest.raises(ConfigError, match="would see nothing"):
+        known_series.evaluate([5], ["icl"], blind, n=20)
+
+
+def test_an_edge_that_is_cut_and_patched_has_what_came_last(known_series):
+    cut = CutEdges(edges=("query->match_label",), layers=(1,))
+    patch = PatchActivations(edges=("query->match_label",), layers=(1,), counterfactual="labels")  # it looks alike
+    found = known_series.evaluate(
+        [5], ["icl"], [Together(parts=(patch, cut)), Together(parts=(cut, patch)), cut], n=100, metrics=["loss"]
+    ).set_index("intervention")
+    last_cut, last_patched = (found.value[" + ".join(map(str, parts))] for parts in ((patch, cut), (cut, patch)))
+    assert last_cut == pytest.approx(found.value[str(cut)])
+    assert last_patched == pytest.approx(found.value["intact"], abs=1e-5)

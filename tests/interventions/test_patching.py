@@ -9,6 +9,7 @@ from mechicl.config import Config
 from mechicl.engine.forward import forward, logits
 from mechicl.errors import ConfigError
 from mechicl.interventions import PatchActivations, Together, apply
+from mechicl.interventions.edges import edge_mask
 from mechicl.models.params import init, pack
 from mechicl.tasks.markov import Markov
 
@@ -39,6 +40,31 @@ def test_everything_patched_is_the_counterfactual_itself():
         for layer in range(config.model.n_layers):
             got = apply(params, batch, config.model, [PatchActivations(residual=(layer,), counterfactual=kind)]).final
             torch.testing.assert_close(got.reshape(want.shape), want, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("layers", [(1,), None])
+def test_along_patched_edges_the_scores_are_the_partner_s_and_rows_still_sum_to_one(tiny_series, layers):
+    edges = ("query->match_label", "previous")
+    patch = PatchActivations(edges=edges, layers=layers, counterfactual="next")
+    batch, model = tiny_series.evaluation_set("flip", 40), tiny_series.model(60)
+    masked = edge_mask(batch, edges[0]) | edge_mask(batch, edges[1])
+    hook = f"blocks.{0 if layers is None else layers[0]}.attn.hook_"
+    _, intact = model.run_with_cache(batch)
+    _, partner = model.run_with_cache(batch.counterfactual("next"))
+    with model.hooks(fwd_hooks=model.hooks_for(patch, batch)):
+        z, cache = model.run_with_cache(batch)
+    want = torch.where(masked[:, None], partner[f"{hook}attn_scores"], intact[f"{hook}attn_scores"]).softmax(-1)
+    torch.testing.assert_close(cache[f"{hook}pattern"], want)
+    params, config = pack(tiny_series.weights(60)), tiny_series.config.model
+    final = apply(params, batch, config, [patch]).final
+    torch.testing.assert_close(logits(params, final).reshape(len(batch), -1), z[:, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_layers_are_those_of_edges():
+    with pytest.raises(ConfigError, match="name edges"):
+        PatchActivations(heads=((0, 1),), layers=(1,))
+    with pytest.raises(ConfigError, match="residual or edges"):
+        PatchActivations()
 
 
 def test_parts_together_are_as_one(known_series):

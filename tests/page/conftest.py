@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mechicl.evaluators import EVALUATORS
-from mechicl.interventions import AblateHeads
+from mechicl.interventions import Intervention
 from mechicl.measures.ablation import evaluate
 from mechicl.page.answers import Answers
 from mechicl.page.runs import Library, Run
@@ -169,7 +169,7 @@ class Session:
             out.setdefault(evaluator, {})[part] = text
         return out
 
-    def check(self, series: Series, step: int, ablation: AblateHeads | None) -> None:
+    def check(self, series: Series, step: int, ablation: Intervention | None) -> None:
         """The page says what `mechicl.evaluate` says."""
         rows = evaluate(series, [step], ablate=ablation, progress=False)
         said = self.numbers()

@@ -138,7 +138,7 @@ def test_what_the_pointer_rests_on_is_computed_ahead(begin):
     one = begin()
     page = one.open("?run=known")
     page.wait_for_function("mechicl.settled('attention')")
-    with page.expect_response(lambda r: "/answer/ahead/" in r.url and "heads=1.2" in r.url) as asked:
+    with page.expect_response(lambda r: "/answer/ahead/" in r.url and "heads=L1H2" in r.url) as asked:
         one.head(1, 2).hover()
     assert asked.value.json() == {"data": {"ready": 5}}
     assert page.evaluate("mechicl.view.heads") == ""  # and nothing has changed

@@ -96,20 +96,20 @@ def test_undo_and_redo_on_screen_and_by_keys(begin, known_series):
         one.head(0, head).click()
     assert redo.get_attribute("aria-disabled") == "true"
     undo.click()
-    page.wait_for_function("mechicl.view.heads === '0.0,0.1'")
+    page.wait_for_function("mechicl.view.heads === 'L0H0,L0H1'")
     one.check(known_series, 5, AblateHeads(heads=((0, 0), (0, 1))))
     redo.click()
-    page.wait_for_function("mechicl.view.heads === '0.0,0.1,0.2'")
+    page.wait_for_function("mechicl.view.heads === 'L0H0,L0H1,L0H2'")
     for _ in range(3):
         page.keyboard.press("Control+z")  # faster than a browser travels
     page.wait_for_function("mechicl.view.heads === ''")
     one.check(known_series, 5, None)
     page.keyboard.press("Control+Shift+z")
-    page.wait_for_function("mechicl.view.heads === '0.0'")
+    page.wait_for_function("mechicl.view.heads === 'L0H0'")
     page.keyboard.press("Control+y")
-    page.wait_for_function("mechicl.view.heads === '0.0,0.1'")
+    page.wait_for_function("mechicl.view.heads === 'L0H0,L0H1'")
     one.head(1, 3).click()  # another way on: what was undone is gone
-    page.wait_for_function("mechicl.view.heads === '0.0,0.1,1.3'")
+    page.wait_for_function("mechicl.view.heads === 'L0H0,L0H1,L1H3'")
     assert redo.get_attribute("aria-disabled") == "true"
 
 

@@ -206,7 +206,7 @@ def test_the_address_holds_the_whole_view(begin):
     page.wait_for_function("location.search.includes('sequence=7') && location.search.includes('step=30')")
     address = page.url
     assert address.endswith(
-        "?run=tiny&step=30&heads=1.0&kind=resample&measure=logit&evaluator=flip&sequence=7"
+        "?run=tiny&step=30&heads=L1H0&kind=resample&measure=logit&evaluator=flip&sequence=7"
         "&axis=linear&unit=steps&tab=logits"
     )
     other = begin()

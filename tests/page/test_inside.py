@@ -131,7 +131,7 @@ def test_under_an_ablation_the_grid_is_of_the_model_as_it_is_edited(run, bench, 
     view = settle(f"?step=60&measure={measure}&evaluator=flip&heads=0.1&kind={kind}")
     found = head_scores(bench, run, view)
     series, batch = run.series, run.sets["flip"]
-    model, hooks = series.model(60), series.model(60).hooks_for(view.ablation, batch)
+    model, hooks = series.model(60), series.model(60).hooks_for(view.intervention, batch)
     if measure == "previous_token":
         with model.hooks(fwd_hooks=hooks):
             _, cache = model.run_with_cache(batch)
@@ -145,7 +145,7 @@ def test_under_an_ablation_the_grid_is_of_the_model_as_it_is_edited(run, bench, 
             assert number.value == pytest.approx(want, abs=1e-6)
     else:
         assert set(found) == {(0, 0), (1, 0), (1, 1)}  # L0H1 is out already
-        before = bench.right(run, 60, "ciwl", view.ablation)
+        before = bench.right(run, 60, "ciwl", view.intervention)
         for head, number in found.items():
             both = AblateHeads(heads=((0, 1), head), kind=kind)
             assert number == paired(before, bench.right(run, 60, "ciwl", both))
@@ -183,7 +183,7 @@ def test_a_pattern_that_cannot_change_is_drawn_once_with_the_reason(run, bench, 
 def test_patterns_intact_and_ablated(run, bench, settle, kind, sequence):
     view = settle(f"?step=60&evaluator=flip&heads=0.1&kind={kind}{sequence}")
     found = attention(bench, run, view)
-    for values, ablation in ((found.intact, None), (found.ablated, view.ablation)):
+    for values, ablation in ((found.intact, None), (found.ablated, view.intervention)):
         want = patterns(run.series, [60], "flip", view.sequence, ablation).values[0].numpy()
         assert np.array_equal(values, want)
         assert values.sum(-1) == pytest.approx(1, abs=1e-5)
@@ -206,7 +206,7 @@ def test_contributions_sum_to_the_logit_beside_the_mean(run, bench, settle, kind
     found = logit_view(bench, run, view)
     model = run.series.model(60)
     batch = run.sets["flip"]
-    hooks = model.hooks_for(view.ablation, batch)
+    hooks = model.hooks_for(view.intervention, batch)
     ablated = model.run_with_hooks(batch, fwd_hooks=hooks)[3, -1]
     intact = model(batch)[3, -1]
     label = [int(x.removeprefix("label ")) for x in found.labels]
@@ -242,7 +242,7 @@ def test_average_logits_have_the_mean_probability_of_their_labels(run, bench, se
     if evaluator in ("ciwl", "iwl"):  # the same label: one column, with both marks
         labels = labels[:1]
         assert found.marks == [("true", "in weights")]
-    hooks = model.hooks_for(view.ablation, batch)
+    hooks = model.hooks_for(view.intervention, batch)
     for z, got in (
         (model(batch), found.probability),
         (model.run_with_hooks(batch, fwd_hooks=hooks), found.probability_ablated),
@@ -295,10 +295,10 @@ def test_two_checkpoints_of_a_run_share_their_sequences(run, bench, library, set
     assert found.same_sequences
     for name, difference in found.difference.items():
         assert difference.value == pytest.approx(found.b.numbers[name].value - found.a.numbers[name].value)
-        right = [bench.right(run, s, name, view.ablation) for s in (60, 20)]
+        right = [bench.right(run, s, name, view.intervention) for s in (60, 20)]
         assert difference == paired(*right)
     for side, step in ((found.a, 60), (found.b, 20)):
-        want = patterns(run.series, [step], "icl", ablate=view.ablation).values[0].numpy()
+        want = patterns(run.series, [step], "icl", ablate=view.intervention).values[0].numpy()
         assert np.array_equal(side.patterns, want)
     assert found.aligned
     assert found.a.heads.values == head_scores(bench, run, view)  # as edited, not intact
@@ -316,7 +316,7 @@ def test_runs_of_other_shapes_compare_intact(bench, folder):
     view = library.settled(View.from_query("?run=known&step=5&heads=1.3&with_run=tiny"))
     found = compare(bench, library, library.run("known"), view)
     assert not found.same_sequences
-    assert found.b.note == "intact: it has not all of the ablated heads"
+    assert found.b.note == "intact: it has not all that is changed"
     assert found.b.run.series.name == "tiny"
     d, a, b = found.difference["ciwl"], found.a.numbers["ciwl"], found.b.numbers["ciwl"]
     assert d.value == pytest.approx(b.value - a.value)

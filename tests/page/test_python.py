@@ -15,7 +15,7 @@ def test_the_lines_reproduce_the_view(tiny_series, settle, bench, run):
     exec(as_python(view, str(tiny_series.root.parent)), names)
     table = names["table"]
     ablated = table[(table.intervention == "mean L0H1 L1H0") & (table.metric == "in_context_acc")]
-    value = {e.evaluator: e.ablated.value for e in bench.effects(run, 20, view.ablation)}
+    value = {e.evaluator: e.ablated.value for e in bench.effects(run, 20, view.intervention)}
     for row in ablated.itertuples():
         if row.evaluator in ("icl", "flip", "ciwl", "train"):
             assert row.value == value[row.evaluator]
@@ -46,7 +46,7 @@ def test_lines_are_short_and_paths_absolute(tmp_path, monkeypatch):
         made: dict = {}
         lines = text.split("ablation = ")[1].split("\n\n")[0]
         exec("import mechicl\nablation = " + lines, made)
-        assert made["ablation"] == view.ablation
+        assert made["ablation"] == view.intervention
 
 
 def test_python_names_what_is_compared_and_quotes_what_it_must(settle, tmp_path):

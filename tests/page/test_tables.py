@@ -18,12 +18,12 @@ def test_the_paired_change_is_in_the_table_with_its_interval(bench, run, settle)
     view = settle("?step=60&heads=0.1,1.0&kind=mean")
     for steps in ([60], [20, 60]):
         found = effects_table(bench, run, steps, view)
-        plain = table(bench, run, steps, view.ablation)
+        plain = table(bench, run, steps, view.intervention)
         pd.testing.assert_frame_equal(found[plain.columns.tolist()], plain)
         for step in steps:
-            for effect in bench.effects(run, step, view.ablation):
+            for effect in bench.effects(run, step, view.intervention):
                 rows = found[(found.step == step) & (found.evaluator == effect.evaluator)].set_index("intervention")
-                change = rows.loc[str(view.ablation), ["change", "change_ci_low", "change_ci_high"]].tolist()
+                change = rows.loc[str(view.intervention), ["change", "change_ci_low", "change_ci_high"]].tolist()
                 assert change == [effect.change.value, effect.change.low, effect.change.high]
                 assert rows.loc["intact", ["change", "change_ci_low", "change_ci_high"]].isna().all()
     assert effects_table(bench, run, [60], settle("?step=60")).change.isna().all()

@@ -183,6 +183,6 @@ def test_the_table_to_take_along_has_the_rows_of_evaluate(run, bench):
 
 def test_the_state_of_one_view_is_not_in_another(run, bench, settle):
     a, b = settle("?step=20&heads=0.0"), settle("?step=60")
-    bench.effects(run, a.step, a.ablation)
-    assert bench.effects(run, b.step, b.ablation)[0].ablated is None
+    bench.effects(run, a.step, a.intervention)
+    assert bench.effects(run, b.step, b.intervention)[0].ablated is None
     assert isinstance(b, View)

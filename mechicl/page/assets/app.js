@@ -13,14 +13,17 @@
   const LONG = 200; // ms more before a curve is begun
   const REST = 30; // ms of rest that make a pointer a guess at what is pressed next
   const AGAIN = 400; // ms after which a question that got no answer is asked once more
+  const CHANGED = ["heads", "hold", "mlp", "edge", "position", "patch", "graft", "without_subspace"]; // parts of the model
+  const DONE = [...CHANGED, "kind"];
   const DEPENDS = {
     timeline: ["run", "axis", "unit"],
-    effect: ["run", "step", "heads", "kind"],
-    heads: ["run", "step", "measure", "evaluator", "heads", "kind"],
-    attention: ["run", "step", "evaluator", "sequence", "heads", "kind"],
-    logits: ["run", "step", "evaluator", "sequence", "heads", "kind"],
-    compare: ["run", "step", "heads", "kind", "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
-    curve: ["run", "heads", "kind"],
+    effect: ["run", "step", ...DONE],
+    controls: ["run", "step", ...DONE],
+    heads: ["run", "step", "measure", "evaluator", ...DONE],
+    attention: ["run", "step", "evaluator", "sequence", ...DONE],
+    logits: ["run", "step", "evaluator", "sequence", ...DONE],
+    compare: ["run", "step", ...DONE, "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
+    curve: ["run", ...DONE],
   };
   const TABS = ["attention", "logits", "compare"];
   let busy = {}, again = {}, drawn = {};
@@ -32,7 +35,11 @@
   M.$ = $;
   M.all = all;
   M.index = () => M.base.steps.indexOf(Number(M.view.step));
-  M.heads = () => new Set(M.view.heads ? M.view.heads.split(",") : []);
+  /* What a part of the view lists; heads as 'LAYER.HEAD', by which the buttons call them. */
+  M.items = (part) => (M.view[part] ? String(M.view[part]).split(",") : []);
+  M.heads = () => new Set(M.items("heads").map((h) => h.slice(1).replace("H", ".")));
+  M.done = () => CHANGED.some((part) => M.view[part]);
+  M.clear = () => M.set(Object.fromEntries(CHANGED.map((part) => [part, ""])));
   const key = (name) => DEPENDS[name].map((part) => M.view[part] ?? "").join("|");
   const stale = (name) => drawn[name] !== key(name);
 
@@ -40,7 +47,7 @@
     M.base.parts
       .map((k) => [k, (change || {})[k] ?? M.view[k]])
       .filter(([k, v]) => k === "run" || (v !== "" && v != null && String(v) !== M.base.defaults[k]))
-      .map(([k, v]) => k + "=" + encodeURIComponent(v).replaceAll("%2C", ","))
+      .map(([k, v]) => k + "=" + encodeURIComponent(v).replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%40", "@"))
       .join("&");
 
   /* What is said at the foot of the page: a panel's trouble, until it has a good answer, or a notice,
@@ -102,12 +109,12 @@
     if (playing) return;
     quiet = setTimeout(() => {
       if (stepping) aheadOfStep(); // who steps goes on stepping: the next numbers first
-      for (const name of ["timeline", "heads", M.view.tab]) {
+      for (const name of ["timeline", "heads", M.view.tab, ...(M.done() ? ["controls"] : [])]) {
         if (busy[name]) return;
         if (stale(name)) return ask(name);
       }
       aheadOfStep();
-      if (!M.view.heads || busy.curve || coming) return; // a curve waits for what is computed ahead
+      if (!M.done() || busy.curve || coming) return; // a curve waits for what is computed ahead
       if (curve && curve.key === key("curve")) return more();
       quiet = setTimeout(more, LONG);
     }, drawn.timeline === undefined ? 0 : SHORT);
@@ -139,7 +146,7 @@
   };
 
   function more() {
-    if (!M.view.heads || busy.curve || busy.effect || playing) return;
+    if (!M.done() || busy.curve || busy.effect || playing) return;
     if (!curve || curve.key !== key("curve")) curve = { key: key("curve"), from: 0, total: 1, lost: 0, points: {} };
     if (curve.from < curve.total) ask("curve", curve.from);
   }
@@ -181,6 +188,7 @@
       window.location.search = "?run=" + encodeURIComponent(change.run); // another run is another page
       return;
     }
+    if (change.heads === "") change.hold = ""; // it is of the layers after the heads
     if ("with_run" in change && change.with_run !== M.view.with_run) change.with_step = "";
     if ("evaluator" in change && M.view.sequence !== "" && M.view.sequence != null)
       change.sequence = String(Math.min(Number(M.view.sequence), M.base.sizes[change.evaluator] - 1));
@@ -231,7 +239,22 @@
   };
 
   const order = (h) => h.split(".").reduce((sum, x) => sum * 1000 + Number(x), 0);
-  const inOrder = (chosen) => [...chosen].sort((a, b) => order(a) - order(b)).join(",");
+  const inOrder = (chosen) => [...chosen].sort((a, b) => order(a) - order(b)).map((h) => "L" + h.replace(".", "H")).join(",");
+
+  const toggledMlp = (layer) => {
+    const chosen = new Set(M.items("mlp"));
+    if (!chosen.delete(layer)) chosen.add(layer);
+    return { mlp: [...chosen].sort((a, b) => a - b).join(","), ...plainKind() };
+  };
+  /* MLPs and positions have no kind that is for heads. */
+  const plainKind = () => (M.base.kinds[M.view.kind].plain ? {} : { kind: M.base.defaults.kind });
+  M.toggleMlp = (layer) => M.set(toggledMlp(layer));
+  M.perhapsMlp = (layer) => M.perhaps(toggledMlp(layer));
+
+  /* One more entry of a part's list. */
+  M.add = (part, item) =>
+    M.set({ [part]: [...new Set([...M.items(part), item])].join(","), ...(part === "position" ? plainKind() : {}) });
+  M.drop = (part, item) => M.set({ [part]: M.items(part).filter((x) => x !== item).join(",") });
 
   /* ---- playing ---- */
 
@@ -283,6 +306,10 @@
     timeline: (data) => M.draw.timeline(data),
     effect: (data) => M.draw.effect(data),
     heads: (data) => M.draw.grid(data),
+    controls: (data) => {
+      if (data.partial) drawn.controls = undefined; // somebody waited for something else: asked again
+      else M.draw.random(data);
+    },
     curve: addToCurve,
     attention: (data) => M.draw.attention(data),
     logits: (data) => M.draw.logits(data),

@@ -4,7 +4,7 @@
   const M = window.mechicl, $ = M.$;
 
   const act = {
-    play: () => M.play(), undo: () => M.travel(-1), redo: () => M.travel(1), clear: () => M.set({ heads: "" }), back: () => M.go(M.index() - 1), next: () => M.go(M.index() + 1),
+    play: () => M.play(), undo: () => M.travel(-1), redo: () => M.travel(1), clear: () => M.clear(), back: () => M.go(M.index() - 1), next: () => M.go(M.index() + 1),
     theme: () => M.draw.theme(true), hints: () => M.draw.hints(true), close: () => $("code").close(),
     circuitsvis: () => M.draw.circuitsvis(true),
     skip: () => (current() || $("grid").querySelector("button")).focus(),
@@ -32,13 +32,15 @@
     if (!M.base || !(event.target instanceof Element)) return;
     const menu = document.querySelector(".menu[open]");
     if (menu && !menu.contains(event.target)) menu.open = false;
-    const hit = event.target.closest("[data-head],[data-layer],[data-set][data-to],[data-do],[data-export],[data-dismiss]");
+    const hit = event.target.closest("[data-head],[data-mlp],[data-drop],[data-layer],[data-set][data-to],[data-do],[data-export],[data-dismiss]");
     if (!hit) return;
     const d = hit.dataset;
     if (d.head !== undefined) M.toggle(d.head, event.shiftKey);
+    else if (d.mlp !== undefined) M.toggleMlp(d.mlp);
+    else if (d.drop !== undefined) M.draw.drop(hit);
     else if (d.layer !== undefined) M.toggleLayer(d.layer);
     else if (d.set !== undefined) M.set({ [d.set]: d.to });
-    else if (d.do !== undefined) act[d.do]();
+    else if (d.do !== undefined) (act[d.do] || M.edits[d.do])();
     else if (d.export !== undefined) M.draw.save(d.export, d.format);
     else if (d.dismiss !== undefined) M.draw.dismiss(d.dismiss);
   });
@@ -75,6 +77,8 @@
     if (!M.base || event.buttons || !(t instanceof Element)) return;
     const head = t.closest("button[data-head]");
     if (head) return M.perhapsToggle(head.dataset.head);
+    const mlp = t.closest("button[data-mlp]");
+    if (mlp) return M.perhapsMlp(mlp.dataset.mlp);
     if (t.id !== "slider-input") return;
     const box = t.getBoundingClientRect(), last = M.base.steps.length - 1, thumb = box.height; // app.css makes it round
     const share = (event.clientX - box.left - thumb / 2) / (box.width - thumb); // as the browser places its thumb
@@ -138,12 +142,12 @@
     } else if (event.key === "Escape") escape(typing);
   });
 
-  /* Escape closes what lies on top, and only that; with nothing open it puts the heads back. */
+  /* Escape closes what lies on top, and only that; with nothing open it puts everything back. */
   function escape(typing) {
     const menu = document.querySelector(".menu[open]");
     if (menu) {
       menu.open = false;
       menu.querySelector("summary").focus();
-    } else if (!typing && M.view.heads) act.clear();
+    } else if (!typing && M.done()) act.clear();
   }
 })();

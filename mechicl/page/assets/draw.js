@@ -86,26 +86,31 @@
       const name = "L" + button.dataset.head.replace(".", "H");
       button.setAttribute("aria-label", name + (out ? ", ablated" : ", intact"));
     });
+    all("button[data-mlp]").forEach((button) => {
+      const out = M.items("mlp").includes(button.dataset.mlp);
+      button.setAttribute("aria-pressed", String(out));
+      button.setAttribute("aria-label", `L${button.dataset.mlp} MLP` + (out ? ", ablated" : ", intact"));
+    });
     const sequence = $("sequence-input");
     sequence.max = base.sizes[view.evaluator] - 1;
     sequence.placeholder = `0–${sequence.max}`;
     if (document.activeElement !== sequence) sequence.value = view.sequence ?? "";
-    const names = [...heads].map((h) => "L" + h.replace(".", "H"));
-    put($("ablated-now"), names.length ? names.join(" ") + " ablated" : "Nothing is ablated: press a head.");
+    const names = D.out(), done = M.done();
+    put($("ablated-now"), names.length ? names.join(" ") + " ablated" : done ? "" : "Nothing is ablated: press a head.");
     $("ablated-now").classList.toggle("some", names.length > 0);
     const kind = base.kinds[view.kind];
     put($("kind-note"), kind.meaning);
-    put($("baseline-note"), `Baseline: ${kind.baseline}. Applied at hook_z, the head's output before W_O.`);
+    put($("baseline-note"), `Baseline: ${kind.baseline}. Applied at hook_z, a head's output before W_O${$("grid").querySelector(".mlp") ? ", and at an MLP's hook_mlp_out" : ""}.`);
     const m = base.measures[view.measure];
-    const model = names.length ? `the model without ${names.join(" ")} (${view.kind.replaceAll("_", " ")})` : "the intact model";
+    const model = done && m.edited ? `the model ${D.doneText()}` : "the intact model";
     put($("measure-note"), `${m.meaning} In ${model}` + (m.on ? `, on ${named(view.evaluator)} sequences.` : `; kind: ${view.kind.replaceAll("_", " ")}.`));
     // A control that does nothing is not shown.
     const on = document.querySelector('#heads-panel [data-set="evaluator"]');
     on.closest(".select").hidden = !m.on;
     all("option", on).forEach((option) => (option.disabled = m.undefined.includes(option.value)));
-    document.querySelector('[data-do="clear"]').hidden = !names.length;
+    document.querySelector('[data-do="clear"]').hidden = !done;
     all("[data-tab]").forEach((region) => (region.hidden = region.dataset.tab !== view.tab));
-    $("effect").classList.toggle("none", !heads.size);
+    $("effect").classList.toggle("none", !done);
   };
 
   D.playing = (on) => {
@@ -159,18 +164,25 @@
     put($("effect-where"), `${data.place.text} · ${data.place.sequences} sequences`);
     $("effect").dataset.step = data.place.step;
     $("effect").dataset.shown = Number($("effect").dataset.shown || 0) + 1;
-    put($("effect-note"), M.view.heads ? "" : "Press a head below to see what changes without it.");
+    put($("effect-note"), M.done() ? "" : "Press a head below to see what changes without it.");
+    for (const name in data.rows) put(cell(`${name}.controls_ci`), "");
+  };
+
+  /* What the same done to random others changes. */
+  D.random = (data) => {
+    for (const name in data.rows) put(cell(`${name}.controls_ci`), data.rows[name]);
+    put($("effect-note"), data.says);
   };
 
   D.grid = (data) => {
-    for (const c of data.cells) {
-      const button = document.querySelector(`button[data-head="${c.head}"]`);
+    for (const c of [...data.cells, ...data.mlps]) {
+      const button = document.querySelector(c.mlp === undefined ? `button[data-head="${c.head}"]` : `button[data-mlp="${c.mlp}"]`);
       put(button.querySelector(".score"), c.text);
       put(button.querySelector(".beside"), c.beside && "vs " + c.beside);
       button.classList.toggle("clear", c.clear);
       button.style.setProperty("--ground", c.ground || "transparent");
       button.style.setProperty("--ink-here", c.ink || "var(--ink)");
-      button.title = c.says + ". Press to ablate; shift-press for only this head.";
+      button.title = c.says + ". Press to ablate" + (c.mlp === undefined ? "; shift-press for only this head." : ".");
     }
     $("scale").replaceChildren(D.legend(data.scale, data.n));
   };

@@ -175,13 +175,13 @@
       make("tr", {}, make("th", { scope: "row" }, row.label + " ", ...marks(row.marks)),
         make("td", {}, bar(row.intact, "intact")), row.ablated ? make("td", {}, bar(row.ablated, "ablated")) : null));
     const compared = data.labels.some((row) => row.ablated);
-    const head = make("tr", {}, make("th", { textContent: "label" }), make("th", { textContent: "intact" }),
+    const head = make("tr", {}, make("th", { textContent: data.answer }), make("th", { textContent: "intact" }),
       compared ? make("th", { textContent: "ablated" }) : null);
     // Two columns of averages need no width of their own.
     $("logits").style.maxWidth = 22 + (compared ? 2 : 1) * Math.max(2, data.labels.length) * 11 + "rem";
     $("logits-labels").replaceChildren(make("table", { className: "labels" }, head, ...rows));
     D.plotInto($("logits"), data.figure);
-    $("logits-note").textContent = `Logits relative to the mean logit of all labels, ${data.what}; p is over all labels. ` +
-      `Green raises a label, magenta lowers it, full at ±${data.limit}: the largest part shown, rounded up. A column sums to its logit.`;
+    $("logits-note").textContent = `Logits relative to the mean logit of all ${data.answer}s, ${data.what}; p is over all ${data.answer}s. ` +
+      `Green raises ${data.answer === "answer" ? "an" : "a"} ${data.answer}, magenta lowers it, full at ±${data.limit}: the largest part shown, rounded up. A column sums to its logit.`;
   };
 })();

@@ -78,7 +78,7 @@
     const points = curve ? Object.entries(curve.points).sort((a, b) => a[0] - b[0]) : [];
     const done = points.length, [shown, total] = [done, curve?.total ?? 0].map((n) => n.toLocaleString("en"));
     put($("curve-progress"), !curve ? "" :
-      `Dashed: without ${$("ablated-now").textContent.replace(" ablated", "")} (${M.view.kind.replaceAll("_", " ")}), ` +
+      `Dashed: ${D.doneText()}, ` +
       (curve.from < curve.total ? `${shown} of ${total} checkpoints so far …` :
         curve.lost ? `${shown} checkpoints; ${curve.lost} cannot be read.` : `all ${total} checkpoints.`));
     $("curve-progress").dataset.done = done;

@@ -23,6 +23,7 @@ class Batch(TaskBatch):
     """
 
     task: ClassVar[str | None] = "exemplar_label"
+    variations: ClassVar[tuple[str, ...]] = ("flip", "ciwl", "iwl")
     everywhere: ClassVar[bool] = False  # only the query's answer counts
     recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
     counterfactuals: ClassVar[tuple[str, ...]] = ("labels", "next")
@@ -130,9 +131,9 @@ class Batch(TaskBatch):
         return replace(self, labels=labels, target=torch.where(in_context, other[:, 0], self.target))
 
     def varied(self, variation: str) -> tuple[Batch, Batch]:
-        from mechicl.tasks.exemplar_label.variations import VARIATIONS, exchanged
+        from mechicl.tasks.exemplar_label.variations import exchanged
 
-        return exchanged(self, variation) if variation in VARIATIONS else super().varied(variation)
+        return exchanged(self, variation) if variation in self.variations else super().varied(variation)
 
     def relations(self) -> dict[str, torch.Tensor]:
         """Of places alone: classes and labels are not one vocabulary."""

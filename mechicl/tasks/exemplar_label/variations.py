@@ -16,7 +16,7 @@ import torch
 
 from mechicl.tasks.exemplar_label.batch import Batch
 
-VARIATIONS = ("flip", "ciwl", "iwl")
+VARIATIONS = Batch.variations
 
 
 def exchanged(batch: Batch, variation: str) -> tuple[Batch, Batch]:

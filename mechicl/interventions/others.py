@@ -1,0 +1,59 @@
+"""Random others: what stands in the place of the changed components in a control.
+
+Every intervention says its own controls (`Intervention.controls`); here is what several of them draw from. Heads are
+drawn by `heads.matched_sets`. Positions and edges differ from sequence to sequence, so that a control of them is drawn
+in each one. It is written as a name, 'random 3 for match_label', and is an ordinary position or edge: draw 3 of as many
+random other ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+_RANDOM = re.compile(r"random (\d+) for (.+)")
+
+
+def random_names(names: Iterable[str], count: int) -> list[tuple[str, ...]]:
+    """`count` draws of as many others as these positions or edges together."""
+    whole = " ".join(names)
+    return [(f"random {draw} for {whole}",) for draw in range(count)]
+
+
+def as_random(name: str) -> tuple[int, tuple[str, ...]] | None:
+    """The draw, and the names whose others are drawn; None where a name is no random one."""
+    found = _RANDOM.fullmatch(name)
+    return None if found is None else (int(found[1]), tuple(found[2].split()))
+
+
+def random_others(own: Tensor, among: Tensor, draw: int) -> Tensor:
+    """In each row, as many random other places as it has of its own; all others, where they are fewer.
+
+    Args:
+        own: bool [..., t]; among: bool [..., t], where others may be.
+        draw: the same draw gives the same places.
+    """
+    free = among & ~own
+    order = torch.rand(own.shape, generator=torch.Generator().manual_seed(draw)).to(own.device)
+    order = order.masked_fill(~free, 2.0)  # behind all that are free
+    rank = order.argsort(-1).argsort(-1)
+    return free & (rank < own.sum(-1, keepdim=True))
+
+
+def other_sets(own: Iterable[T], of: Sequence[T], count: int) -> list[tuple[T, ...]]:
+    """`count` different random sets of as many others (fewer, where there are not as many), from a fixed seed; all
+    that exist where they are fewer, none where there is no other."""
+    listed = list(own)
+    rest = [x for x in of if x not in listed]
+    if not rest or not listed:
+        return []
+    every = list(itertools.islice(itertools.combinations(rest, min(len(listed), len(rest))), 10_000))
+    chosen = np.random.default_rng(0).permutation(len(every))[:count]
+    return [every[int(i)] for i in chosen]

@@ -1,0 +1,60 @@
+"""An intervention beside its random controls: the same done to as many others (`Intervention.controls`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from mechicl.interventions import Intervention
+from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.tables import chosen_steps
+from mechicl.series import Series
+
+__all__ = ["CONTROLS", "control_effects", "said"]
+
+CONTROLS = 8  # random sets of others
+
+
+def control_effects(
+    series: Series,
+    ablate: Intervention,
+    step: int,
+    evaluators: Iterable[str] | None = None,
+    n: int | None = None,
+    count: int = CONTROLS,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """What an intervention changes at a checkpoint, and what the same done to random others changes.
+
+    Args:
+        ablate: one intervention; it says what its random others are (`Intervention.controls`).
+        step: one checkpoint.
+        evaluators: default all. n: sequences per evaluator.
+        count: how many random sets, where there are as many.
+
+    Returns:
+        `effects` of the primary metrics, with the intact rows (their `effect` is empty) in front and a column
+        `control`: 0 for the intervention itself, 1, 2, ... for its controls; empty in intact rows.
+
+    Raises:
+        ConfigError: the model or its sequences have not what is to be changed. SeriesError: no such checkpoint.
+    """
+    (step,) = chosen_steps(series, step)
+    ablate.check(series.config.model)
+    own = ablate.at_step(series, step)
+    others = own.controls(series.config.model, count)
+    rows = evaluate(series, [step], evaluators, [own, *others], n, metrics=None, progress=progress)
+    number = {str(condition): i for i, condition in reversed([*enumerate((own, *others))])}
+    changed = effects(rows)
+    table = pd.concat([rows[rows.intervention == "intact"], changed], ignore_index=True)
+    return table.assign(control=table.intervention.map(number).astype("Int64"))
+
+
+def said(condition: Intervention, others: Sequence[Intervention | str]) -> str:
+    """What the controls of an intervention are, in words. others: those that were drawn, or their names."""
+    if not others:
+        return "none, since there is no other of its kind"
+    if len(others) == 1:
+        return f"the change of the only other of its kind, {others[0]}"
+    return f"the changes of {len(others)} random sets of {condition.alike}"

@@ -1,0 +1,244 @@
+"""An intervention in words: the same in the options of `mechicl ablate`, in a link to the page and on the page.
+
+    heads             L0H5,L1H3: outputs of heads replaced, by `kind`
+    kind              what takes the place of heads, MLPs and positions: zero, mean, resample; for heads also
+                      pattern_preserving and value_preserving
+    hold              pattern,q,k,v: what the layers after the heads keep as in the intact model
+    mlp               0,1: outputs of these layers' MLPs replaced
+    edge              query->match_label:1,previous: attention cut, in layer 1's heads, or in all heads
+    position          match_label:1: what layer 1 reads there replaced
+    patch             L1H3,mlp.1,match_label:1,query->match_label:1: taken from the counterfactual sequence
+    graft             qk.1,embeddings@1400: weights of step 1400
+    without_subspace  flip: without the directions in which the last layer writes one answer
+
+An edge without a layer is cut in all layers. A position without one has that of the next position that has one:
+'match_label,query:1' is both before layer 1; at the end of the list it is before layer 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from mechicl.errors import ConfigError
+from mechicl.interventions import (
+    AblateHeads,
+    AblateMLPs,
+    AblatePositions,
+    CutEdges,
+    Graft,
+    Intervention,
+    Kind,
+    PatchActivations,
+    Together,
+)
+from mechicl.interventions.baselines import Plain
+from mechicl.interventions.heads import Held
+from mechicl.measures.removal import RemoveCarried
+
+__all__: list[str] = []
+
+Placed = tuple[str, int | None]  # a role, a position's number or an edge, and the layer
+RELATIONS = ("previous", "self", "first", "same_token", "after_same_token")  # edges that have one name
+EXAMPLE = (
+    "--heads L0H5,L1H3, --mlp 1, --edge 'query->match_label', --position match_label:1, --patch L1H3, "
+    "--graft qk.1@1400 or --without-subspace flip"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What the options say, as data. Every field is in order, so that equal interventions are equal words."""
+
+    heads: tuple[tuple[int, int], ...] = ()
+    kind: Kind = "zero"
+    hold: tuple[Held, ...] = ()
+    mlp: tuple[int, ...] = ()
+    edge: tuple[Placed, ...] = ()
+    position: tuple[Placed, ...] = ()
+    patch: tuple[str, ...] = ()
+    graft: str = ""
+    without_subspace: str = ""
+
+    @classmethod
+    def of(cls, texts: dict[str, str]) -> Words:
+        """From a command line's options.
+
+        Raises:
+            ConfigError: one is written otherwise.
+        """
+        return cls(**{name: read(name, text, _option(name)) for name, text in texts.items() if text})
+
+    def intervention(self, n: int | None = None) -> Intervention | None:
+        """What they ask for; None where that is nothing. n: sequences from which directions are found.
+
+        Raises:
+            ConfigError: they do not go together.
+        """
+        parts: list[Intervention] = []
+        if self.graft:
+            names, _, step = self.graft.partition("@")
+            parts.append(Graft(parts=tuple(names.split(",")), source=int(step)))
+        parts += _patches(self.patch)  # what is also taken out or cut is so after the patch
+        if self.heads:
+            parts.append(AblateHeads(heads=self.heads, kind=self.kind, hold=self.hold))
+        elif self.hold:
+            raise ConfigError(f"hold {','.join(self.hold)}: it goes with --heads.")
+        if self.mlp:
+            parts.append(AblateMLPs(layers=self.mlp, kind=self._plain("MLPs")))
+        for layer, names in _by_layer(self.edge):
+            parts.append(CutEdges(edges=names, layers=None if layer is None else (layer,)))
+        for layer, names in _by_layer(self.position):
+            parts.append(AblatePositions(positions=names, layers=(layer or 0,), kind=self._plain("positions")))
+        if self.without_subspace:
+            parts.append(RemoveCarried(variation=self.without_subspace, n=n))
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        return Together(parts=tuple(parts))
+
+    def _plain(self, what: str) -> Any:
+        if self.kind not in get_args(Plain):
+            raise ConfigError(f"kind {self.kind}: it is for heads; {what} are replaced by zero, mean or resample.")
+        return self.kind
+
+
+NAMES = tuple(field.name for field in dataclasses.fields(Words))
+
+
+def read(name: str, text: str, option: str = "") -> Any:
+    """The value of one field from its text. option: how messages call it (default: its name).
+
+    Raises:
+        ConfigError: it is written otherwise.
+    """
+    option = option or name
+    if name == "heads":
+        return parse_heads(text, option)
+    if name == "hold":
+        return tuple(held for held in get_args(Held) if held in _one_of(get_args(Held), _split(text), option))
+    if name == "mlp":
+        if not re.fullmatch(r"[0-9]+(,[0-9]+)*", text):
+            raise ConfigError(f"{option} {text}: expected layers, such as {option} 1 or {option} 0,1.")
+        return tuple(sorted({int(layer) for layer in text.split(",")}))
+    if name == "edge":
+        return _placed(text, None, f"{option} {text}: expected edges, as query->match_label or previous:1.")
+    if name == "position":
+        message = f"{option} {text}: expected roles or numbers, and a layer, as match_label:1 or 0,query:1."
+        return _placed(text, 0, message)
+    if name == "patch":
+        return tuple(dict.fromkeys(_patched(each, text, option) for each in _split(text)))
+    if name == "graft":
+        parts, _, step = text.partition("@")
+        if not all(each.strip() for each in parts.split(",")) or not re.fullmatch(r"[0-9]+", step.strip()):
+            raise ConfigError(
+                f"{option} {text}: expected parts and the step they come from, as qk.1@1400 or qk.1,embeddings@1400."
+            )
+        return f"{','.join(dict.fromkeys(each.strip() for each in parts.split(',')))}@{int(step)}"
+    if name == "without_subspace":
+        return RemoveCarried(variation=text).variation
+    (chosen,) = _one_of(get_args(Kind), [text], option)
+    return chosen
+
+
+def write(name: str, value: Any) -> str:
+    """The text that `read` takes."""
+    if name == "heads":
+        return ",".join(f"L{layer}H{head}" for layer, head in value)
+    if name in ("edge", "position"):
+        return ",".join(each if layer is None else f"{each}:{layer}" for each, layer in value)
+    return value if isinstance(value, str) else ",".join(map(str, value))
+
+
+def parse_heads(text: str, option: str = "--heads") -> tuple[tuple[int, int], ...]:
+    """'L0H5,L1H3' as ((0, 5), (1, 3)).
+
+    Raises:
+        ConfigError: it is written otherwise.
+    """
+    found = [re.fullmatch(r"\s*L([0-9]+)H([0-9]+)\s*", each, flags=re.IGNORECASE) for each in text.split(",")]
+    pairs = {(int(m[1]), int(m[2])) for m in found if m}
+    if not all(found):
+        raise ConfigError(f"{option} {text}: expected layers and heads, counted from 0, as L0H5,L1H3.")
+    return tuple(sorted(pairs))
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _split(text: str) -> list[str]:
+    return [each.strip() for each in _tight(text).split(",") if each.strip()]
+
+
+def _tight(text: str) -> str:
+    """Edges without spaces around their arrows."""
+    return re.sub(r"\s*->\s*", "->", text)
+
+
+def _one_of(known: Iterable[str], given: list[str], option: str) -> list[str]:
+    listed = list(known)
+    for each in given:
+        if each not in listed:
+            raise ConfigError(f"{option} {each}: expected one of {', '.join(listed)}.")
+    return given
+
+
+def _placed(text: str, otherwise: int | None, message: str) -> tuple[Placed, ...]:
+    """Names with their layers, in order, each once; what has none last."""
+    out: list[Placed] = []
+    layer = otherwise
+    for each in reversed(_tight(text).split(",")):
+        name, colon, number = (part.strip() for part in each.partition(":"))
+        if not name or (colon and not re.fullmatch(r"[0-9]+", number)):
+            raise ConfigError(message)
+        here = int(number) if colon else layer
+        layer = otherwise if otherwise is None else here  # a position's goes on to those before it
+        out.append((name, here))
+    return tuple(sorted(set(out), key=lambda placed: (placed[1] is None, placed[1] or 0, placed[0])))
+
+
+def _by_layer(placed: Iterable[Placed]) -> list[tuple[int | None, tuple[str, ...]]]:
+    out: dict[int | None, list[str]] = {}
+    for name, layer in placed:
+        out.setdefault(layer, []).append(name)
+    return [(layer, tuple(names)) for layer, names in out.items()]
+
+
+def _patched(each: str, text: str, option: str) -> str:
+    """One entry of a list of what is patched, as it is written."""
+    if head := re.fullmatch(r"L([0-9]+)H([0-9]+)", each, flags=re.IGNORECASE):
+        return f"L{int(head[1])}H{int(head[2])}"
+    name, colon, layer = (part.strip() for part in each.partition(":"))
+    edge = "->" in name or name in RELATIONS
+    if not (re.fullmatch(r"mlp\.[0-9]+", each) or (name and re.fullmatch(r"[0-9]+", layer)) or (edge and not colon)):
+        raise ConfigError(
+            f"{option} {text}: expected heads, MLPs, positions before a layer, or edges, as L1H3, mlp.1, "
+            "match_label:1, query->match_label or query->match_label:1."
+        )
+    return f"{name}:{int(layer)}" if colon else name
+
+
+def _patches(patch: Iterable[str]) -> list[Intervention]:
+    heads: list[tuple[int, int]] = []
+    mlps: list[int] = []
+    positions: list[Placed] = []
+    edges: list[Placed] = []
+    for each in patch:
+        name, colon, layer = each.partition(":")
+        if re.fullmatch(r"L[0-9]+H[0-9]+", each):
+            heads += parse_heads(each)
+        elif each.startswith("mlp."):
+            mlps.append(int(each[4:]))
+        elif "->" in name or name in RELATIONS:
+            edges.append((name, int(layer) if colon else None))
+        else:
+            positions.append((name, int(layer)))
+    out: list[Intervention] = []
+    if heads or mlps:
+        out.append(PatchActivations(heads=tuple(heads), mlps=tuple(mlps)))
+    out += [PatchActivations(residual=(la or 0,), positions=names) for la, names in _by_layer(positions)]
+    out += [PatchActivations(edges=names, layers=None if la is None else (la,)) for la, names in _by_layer(edges)]
+    return out

@@ -1,0 +1,46 @@
+"""Measures of one's own on the head grid: those that a plugin registered and whose rows are of heads.
+
+`measures.door.own_of_heads` finds them: a module that registers one is named with --plugin, or imported in a notebook.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from mechicl import doors
+from mechicl.errors import SeriesError
+from mechicl.interventions import Intervention
+from mechicl.measures.door import Measure
+from mechicl.page.runs import Run
+from mechicl.page.view import Number
+
+
+def per_head(
+    entry: Measure, run: Run, step: int, evaluator: str, ablation: Intervention | None
+) -> dict[tuple[int, int], Number]:
+    """(layer, head) -> the measure at a checkpoint: of an evaluator, where it takes `evaluators`, and of the model as
+    it is edited, where it takes `ablate`. Of several metrics the first.
+
+    Raises:
+        SeriesError: it fails, or its table has no column that is needed.
+    """
+    asked: dict[str, Any] = {"steps": [step], "evaluators": [evaluator], "ablate": ablation, "progress": False}
+    try:
+        table = entry.function(run.series, **{name: x for name, x in asked.items() if name in entry.takes})
+        rows = table[table["head"].notna() & table["layer"].notna()]
+        for column, wanted in (("step", step), ("evaluator", evaluator if "evaluators" in entry.takes else None)):
+            if column in rows and wanted is not None:
+                rows = rows[rows[column] == wanted]
+        if "metric" in rows and len(rows):
+            rows = rows[rows["metric"].eq(rows["metric"].iloc[0]) | rows["metric"].isna()]
+        return {(int(row["layer"]), int(row["head"])): _number(row) for _, row in rows.iterrows()}
+    except Exception as error:
+        home = doors.home_of("measure", entry.name)
+        raise SeriesError(f"the measure {entry.name!r} of {home} failed: {type(error).__name__}: {error}") from error
+
+
+def _number(row: pd.Series) -> Number:
+    low, high = (float(row[name]) if pd.notna(row.get(name)) else float("nan") for name in ("ci_low", "ci_high"))
+    return Number(float(row["value"]), low, high, int(row["n"]) if pd.notna(row.get("n")) else 0)

@@ -1,0 +1,286 @@
+"""Every kind of intervention on the page: its numbers, its pictures, its lines and its choices are the library's."""
+
+import html
+import json
+
+import numpy as np
+import pytest
+import torch
+from known_series import behind_recall, rise_and_fall
+
+from mechicl.cli.ablation import asked
+from mechicl.config import Config, ModelConfig, ScheduleConfig
+from mechicl.figures.attention import patterns
+from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.controls import CONTROLS, control_effects
+from mechicl.measures.words import NAMES, write
+from mechicl.page.answers import Answers
+from mechicl.page.compare import compare
+from mechicl.page.editing import editing
+from mechicl.page.heads import head_grid, mlp_scores
+from mechicl.page.inside import attention, logit_view
+from mechicl.page.payloads import mlp_cells
+from mechicl.page.python import WIDTH, as_python
+from mechicl.page.runs import Library
+from mechicl.page.sequence import answer_noun, choose_one
+from mechicl.page.server import build
+from mechicl.page.state import View, ViewError
+from mechicl.page.tables import effects_table, grid_table
+from mechicl.page.view import Workbench, paired
+from mechicl.tasks.markov import Markov
+from mechicl.training.loop import train
+
+KINDS = [
+    "mlp=1",
+    "mlp=1&kind=mean&heads=L1H0",
+    "edge=query->match_label:1",
+    "edge=previous,label->exemplar:0",
+    "position=match_label:1&kind=resample",
+    "patch=L1H2,mlp.1,match_label:1",
+    "patch=query->label:1",
+    "patch=query->label:1&edge=query->match_label:1",
+    "graft=ov.1@0",
+    "graft=qk.1,embeddings@10&heads=L1H0&mlp=1",
+    "without_subspace=flip",
+    "without_subspace=ciwl&edge=query->query:1",
+    "heads=L0H1&hold=k,v",
+]
+
+
+@pytest.fixture(scope="module")
+def recall(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kinds")
+    rise_and_fall(root / "known")
+    return Library(behind_recall(root / "recall").root.parent)
+
+
+@pytest.fixture
+def view_of(recall):
+    return lambda query: recall.settled(View.from_query(f"?step=10&{query}", "recall"))
+
+
+@pytest.mark.parametrize("query", KINDS)
+def test_the_page_s_numbers_are_those_of_evaluate_and_of_the_command_line(recall, view_of, bench, query):
+    run, view = recall.run("recall"), view_of(query)
+    options = {name: write(name, getattr(view, name)) for name in NAMES}
+    assert asked(**options) == view.intervention
+    table = effects(evaluate(run.series, [10], ablate=view.intervention, metrics=None, progress=False))
+    want = table.set_index("evaluator")
+    for e in bench.effects(run, 10, view.intervention):
+        row = want.loc[e.evaluator]
+        assert (e.ablated.value, e.change.value) == pytest.approx((row.value, row.effect))
+        assert (e.change.low, e.change.high) == pytest.approx((row.effect_low, row.effect_high), abs=1e-6)
+    kept = effects_table(bench, run, [10], view)
+    assert set(kept.intervention) == {"intact", str(view.intervention)}
+
+
+@pytest.mark.parametrize("query", KINDS)
+def test_its_lines_give_its_numbers(recall, view_of, bench, query):
+    run, view = recall.run("recall"), view_of(query)
+    text = as_python(view, str(recall.folder))
+    assert all(len(line) <= WIDTH for line in text.splitlines() if str(recall.folder) not in line)
+    names: dict = {}
+    exec(text, names)
+    table = names["table"][names["table"].intervention != "intact"]
+    found = table[table.metric == "in_context_acc"].set_index("evaluator").value
+    want = {e.evaluator: e.ablated.value for e in bench.effects(run, 10, view.intervention)}
+    assert {name: found[name] for name in ("icl", "flip", "ciwl")} == {n: want[n] for n in ("icl", "flip", "ciwl")}
+    shown = names["attention"].html
+    assert "CircuitsVis.render" in shown
+
+
+@pytest.mark.parametrize("query", [query for query in KINDS if "graft" not in query])
+@pytest.mark.parametrize("sequence", ["", "&sequence=3"])
+def test_logits_and_patterns_are_the_model_s_under_hooks(recall, view_of, bench, query, sequence):
+    run, view = recall.run("recall"), view_of(f"{query}{sequence}&evaluator=flip")
+    model, batch = run.series.model(10), run.sets["flip"]
+    done = view.intervention.at_step(run.series, 10)
+    with model.hooks(fwd_hooks=model.hooks_for(done, batch)), torch.no_grad():
+        z, cache = model.run_with_cache(batch)
+    p = z[:, -1].softmax(-1)
+    found = logit_view(bench, run, view)
+    if sequence:
+        labels = [int(name.split()[1]) for name in found.labels]
+        want = p[3, labels]
+        rows = torch.tensor([3])
+    else:
+        want = torch.stack([p.gather(1, y[:, None]).mean() for y in (batch.target, batch.trained_labels[:, -1])])
+        rows = torch.tensor(run.series.task.aligned(batch)[0])
+    assert found.probability_ablated == pytest.approx(want.numpy(), abs=1e-5)
+    seen = attention(bench, run, view)
+    for layer in (0, 1):
+        mean = cache["pattern", layer][rows].mean(0).numpy()
+        np.testing.assert_allclose(seen.ablated[layer], mean, atol=1e-5)
+        for head in range(4):
+            if (layer, head) in seen.same:  # and it cannot have changed
+                np.testing.assert_allclose(seen.ablated[layer, head], seen.intact[layer, head], atol=1e-6)
+
+
+def test_what_is_grafted_whole_is_the_other_step_everywhere(recall, view_of, bench):
+    run, view = recall.run("recall"), view_of("graft=all@5&measure=logit")
+    other = recall.settled(View.from_query("?step=5&measure=logit", "recall"))
+    grafted, want = logit_view(bench, run, view), logit_view(bench, run, other)
+    np.testing.assert_allclose(grafted.ablated, want.intact, atol=1e-5)
+    assert grafted.probability_ablated == pytest.approx(want.probability)
+    np.testing.assert_allclose(attention(bench, run, view).ablated, attention(bench, run, other).intact, atol=1e-6)
+    a, b = head_grid(bench, run, view), head_grid(bench, run, other)
+    assert {k: x.value for k, x in a.values.items()} == pytest.approx(
+        {k: x.value for k, x in b.values.items()}, abs=1e-5
+    )
+    assert a.mlps[1].value == pytest.approx(b.mlps[1].value, abs=1e-5)
+
+
+def test_the_grid_has_mlps_and_is_of_the_model_as_it_is_edited(recall, view_of, bench):
+    run = recall.run("recall")
+    alone = view_of("measure=effect_flip")
+    assert mlp_scores(bench, run, alone)[1] == paired(
+        bench.right(run, 10, "flip", None), bench.right(run, 10, "flip", view_of("mlp=1").intervention)
+    )
+    grid = head_grid(bench, run, view_of("measure=effect_flip&mlp=1"))
+    assert grid.mlps == {}
+    assert grid.values[1, 2].value < -0.4  # without the MLP, the circuit shows, and this head carries it
+    assert grid.values[1, 0].value == 0
+    (cell,) = mlp_cells(grid, view_of("measure=effect_flip&mlp=1"), [1])
+    assert "ablated already" in cell["says"]
+    (cell,) = mlp_cells(head_grid(bench, run, view_of("")), view_of(""), [1])
+    assert (cell["text"], cell["mlp"]) == ("–", 1)
+    cut = head_grid(bench, run, view_of("measure=logit&edge=query->match_label:1&mlp=1"))
+    assert cut.mlps[1].value == 0
+    table = grid_table(bench, run, view_of("measure=effect_flip"))
+    assert table[table["head"].isna()].value.item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("query", ["edge=query->match_label:1", "graft=ov.1@0", "without_subspace=flip", "heads=L0H1"])
+def test_controls_are_those_of_measures(recall, view_of, bench, query):
+    run, view = recall.run("recall"), view_of(query)
+    others, changes = bench.controls(run, 10, view.intervention)
+    table = control_effects(run.series, view.intervention, 10)
+    random = table[table.control > 0]
+    for name, found in changes.items():
+        assert sorted(found) == pytest.approx(sorted(random[random.evaluator == name].effect))
+    assert 1 <= len(others) <= CONTROLS
+    answered = Answers(recall, bench, "recall").controls(f"?step=10&{query}")
+    assert answered["rows"].keys() == changes.keys()
+    assert not answered["partial"]
+    with bench._urgent():
+        fresh = Workbench()
+        fresh._waiting = 1
+        assert Answers(recall, fresh, "recall").controls(f"?step=10&{query}")["partial"]
+    assert Answers(recall, bench, "recall").controls("?step=10")["rows"] == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("mlp=0", "no MLP in layer 0"),
+        ("edge=query->nobody", "there is no role 'nobody'; there are query, exemplar"),
+        ("edge=same_token", "a relation: previous, self, first"),
+        ("position=match_label:7", "no layer 7"),
+        ("position=99:1", "position '99'"),
+        ("patch=L0H9", "no head L0H9"),
+        ("patch=nobody:1", "position 'nobody'"),
+        ("patch=query->nobody", "no role 'nobody'"),
+        ("graft=qk.7@0", "no part 'qk.7'"),
+        ("graft=qk.1@3", "3"),
+        ("heads=L5H0", "no head L5H0"),
+    ],
+)
+def test_a_link_that_asks_for_what_is_not_there_says_so(view_of, query, says):
+    with pytest.raises(ViewError, match=says):
+        view_of(query)
+
+
+def test_a_run_that_has_not_all_of_it_is_compared_intact(recall, view_of, bench):
+    run = recall.run("recall")
+    found = compare(bench, recall, run, view_of("mlp=1&with_run=known&with_step=5"))
+    assert found.b.ablation is None
+    assert found.b.note == "intact: it has not all that is changed"
+    both = compare(bench, recall, run, view_of("edge=query->match_label&with_run=known&with_step=5"))
+    assert both.b.ablation == both.a.ablation is not None
+    want = patterns(both.b.run.series, [5], "icl", ablate=both.b.ablation).values[0].numpy()
+    np.testing.assert_allclose(both.b.patterns, want)
+
+
+def test_what_is_taken_along_is_under_the_same(recall, view_of):
+    client = build(recall, "recall").server.test_client()
+    query = "run=recall&step=10&mlp=1&edge=query->match_label:1&patch=L1H0&graft=qk.0@5&measure=effect_flip&with_step=5"
+    done = str(view_of(query.split("step=10&")[1]).intervention)
+    for name in ("timeline", "effect", "heads", "attention", "logits", "compare", "compare_attention"):
+        answer = client.get(f"/figure/{name}.json?{query}")
+        assert answer.status_code == 200, answer.text
+        said = html.unescape(json.loads(answer.text)["layout"]["title"]["text"])
+        if name not in ("timeline", "compare"):  # those name it where it is drawn
+            assert done in said
+    for name in ("table", "curve", "grid", "comparison"):
+        answer = client.get(f"/export/{name}.csv?{query}")
+        assert answer.status_code == 200
+        assert done in answer.text
+    assert "cut query" in html.unescape(client.get(f"/circuitsvis?{query}").text)
+    assert "CutEdges(" in client.get(f"/python?{query}").text
+
+
+def elements(component) -> list:
+    found = [component]
+    children = getattr(component, "children", None)
+    for child in children if isinstance(children, (list, tuple)) else [children]:
+        if hasattr(child, "to_plotly_json"):
+            found += elements(child)
+    return found
+
+
+def values(component, pick: str) -> list[str]:
+    (chosen,) = [e for e in elements(component) if getattr(e, "data-pick", None) == pick]
+    return [e.value for e in elements(chosen) if type(e).__name__ == "Option"]
+
+
+def test_the_choices_are_the_run_s_own(recall):
+    shown = editing(recall.run("recall"))
+    assert values(shown, "to") == ["query", "exemplar", "label", "match", "match_label", "other", "other_label"]
+    assert values(shown, "from") == [*values(shown, "to"), "previous", "self", "first"]
+    assert values(shown, "component") == [*(f"L{la}H{h}" for la in (0, 1) for h in range(4)), "mlp.1"]
+    assert "mlp.1" in values(shown, "parts")
+    assert "mlp.0" not in values(shown, "parts")
+    assert values(shown, "directions") == ["flip", "ciwl", "iwl"]
+
+
+def test_the_help_of_exemplars_and_labels_says_which_answers_labels_are(recall):
+    assert "in weights" in choose_one(recall.run("recall"))
+    assert answer_noun(recall.run("recall")) == "label"
+
+
+def test_every_choice_can_be_asked_for(recall, view_of):
+    shown = editing(recall.run("recall"))
+    for pick, query in (("from", "edge={}->query"), ("component", "patch={}"), ("parts", "graft={}@0")):
+        for value in values(shown, pick):
+            relation = value in ("previous", "self", "first")
+            view_of(f"edge={value}" if relation else query.format(value))
+
+
+def test_a_task_without_roles_has_its_relations_and_places(tmp_path):
+    config = Config(
+        name="chains",
+        steps=2,
+        batch_size=4,
+        task=Markov(n_states=4, n_chains=4, length=6),
+        n_eval=16,
+        model=ModelConfig(d_model=16, n_heads=2, mlp_ratio=2),
+        checkpoint_steps=ScheduleConfig(linear_every=2),
+    )
+    run = Library(train(config, tmp_path / "chains", progress=False).root.parent).run("chains")
+    shown = editing(run)
+    assert values(shown, "place") == [str(i) for i in range(run.sets[run.leading].shape[-1])]
+    assert "after_same_token" in values(shown, "from")
+    help_text = choose_one(run)  # the task's own words: there are no labels here
+    assert "after same token" in help_text
+    assert "label" not in help_text
+    assert answer_noun(run) == "answer"
+    assert not [e for e in elements(shown) if getattr(e, "data-pick", None) == "directions"]
+    bench, library = Workbench(), Library(run.series.root.parent)
+    for query in ("edge=after_same_token", "position=2:1", "patch=mlp.0,previous", "graft=ov.1@0"):
+        view = library.settled(View.from_query(f"?step=2&{query}", "chains"))
+        want = effects(evaluate(run.series, [2], ablate=view.intervention, metrics=None, progress=False))
+        got = {e.evaluator: e.change.value for e in bench.effects(run, 2, view.intervention)}
+        table = want.set_index("evaluator").effect
+        assert got == pytest.approx({name: table[name] for name in got})
+    with pytest.raises(ViewError, match="expected a run of exemplars and labels"):
+        library.settled(View.from_query("?without_subspace=flip", "chains"))

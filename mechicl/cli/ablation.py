@@ -175,9 +175,16 @@ def table(
     return printed, pd.concat([rows[rows.intervention == "intact"], changed], ignore_index=True)
 
 
-def run(run: Path, condition: Intervention, step: int | None, n: int | None, out: Path | None) -> str:
+def run(
+    run: Path,
+    condition: Intervention,
+    step: int | None,
+    n: int | None,
+    out: Path | None,
+    device: str | None = None,
+) -> str:
     """Measure, save where asked, and say it in a few lines."""
-    series = open_series(run)
+    series = open_series(run, device=device)
     if out is not None:
         out = checked_file(out)
     printed, rows = table(series, condition, step, n)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mechicl.cli.verbs import Run, Runs, app
+from mechicl.cli.verbs import Device, Run, Runs, app
 from mechicl.errors import ConfigError
 
 
@@ -24,6 +24,7 @@ def analyze(
     run: Run,
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
     *,
+    device: Device = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -42,7 +43,7 @@ def analyze(
     from mechicl.system.disk import check_writable, own_place
     from mechicl.system.paths import given, shown
 
-    series = open_series(run)
+    series = open_series(run, device=device)
     chosen = analyses.names() if name is None else [name]
     folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
     check_writable(folder, "Write elsewhere with --out DIR.")
@@ -70,6 +71,7 @@ def ablate(
     without_subspace: str = "",
     step: int | None = None,
     n: int | None = None,
+    device: Device = None,
     out: Path | None = None,
 ) -> None:
     """Intervene on a checkpoint and see what each evaluator loses. Heads and directions stand beside random others.
@@ -104,9 +106,9 @@ def ablate(
 
     also = None
     if without_subspace:
-        series = open_series(run)
+        series = open_series(run, device=device)
         also = subspace(series, series.steps[-1] if step is None else step, without_subspace, n)
-    print(measure(run, asked(heads, kind, hold, mlp, edge, position, patch, graft, also), step, n, out))
+    print(measure(run, asked(heads, kind, hold, mlp, edge, position, patch, graft, also), step, n, out, device))
 
 
 @app.command
@@ -118,6 +120,7 @@ def measure(
     steps: str | None = None,
     evaluators: str | None = None,
     n: int | None = None,
+    device: Device = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -139,11 +142,11 @@ def measure(
     from mechicl.cli.measuring import listing
     from mechicl.cli.measuring import run as take
 
-    print(listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet))
+    print(listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet, device))
 
 
 @app.command
-def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
+def report(run: Run, *, device: Device = None, out: Path | None = None, quiet: bool = False) -> None:
     """Write one self-contained HTML page about a series; it opens offline.
 
     Args:
@@ -155,7 +158,7 @@ def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
     from mechicl.series import open_series
     from mechicl.system.paths import shown
 
-    path = write(open_series(run), out, progress=not quiet)
+    path = write(open_series(run, device=device), out, progress=not quiet)
     print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
 
 
@@ -167,6 +170,7 @@ def open_app(
     host: str = "127.0.0.1",
     root_path: str | None = None,
     allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
+    device: Device = None,
     browser: bool = True,
 ) -> None:
     """Open a page to move through training, ablate heads and watch ICL change. Ctrl-C ends it.
@@ -190,7 +194,7 @@ def open_app(
     from mechicl.page.server import open_server
 
     torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
-    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host)
+    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host, device=device)
     print(f"{run} is open at {server.url}  (Ctrl-C ends it)", flush=True)
     if server.note:
         print(server.note, flush=True)

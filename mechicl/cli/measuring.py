@@ -31,6 +31,7 @@ def run(
     n: int | None,
     out: Path | None,
     progress: bool = True,
+    device: str | None = None,
 ) -> str:
     """Measure, save where asked, and say it in a few lines.
 
@@ -44,9 +45,8 @@ def run(
     measure = measures.registered().find(name)
     if out is not None:
         out = checked_file(out)
-    table = _measured(
-        measure, roots, {"steps": _numbers(steps), "evaluators": evaluators and evaluators.split(","), "n": n}, progress
-    )
+    asked = {"steps": _numbers(steps), "evaluators": evaluators and evaluators.split(","), "n": n}
+    table = _measured(measure, roots, asked, progress, device)
     lines = [
         f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}",
         "",
@@ -59,7 +59,9 @@ def run(
     return "\n".join(lines)
 
 
-def _measured(measure: Measure, roots: Sequence[Path], asked: dict[str, Any], progress: bool) -> pd.DataFrame:
+def _measured(
+    measure: Measure, roots: Sequence[Path], asked: dict[str, Any], progress: bool, device: str | None
+) -> pd.DataFrame:
     options = {key: value for key, value in asked.items() if value is not None}
     lacking = [f"--{key}" for key in options if key not in measure.takes]
     if lacking:
@@ -71,7 +73,7 @@ def _measured(measure: Measure, roots: Sequence[Path], asked: dict[str, Any], pr
         raise ConfigError(f"the measure {measure.name!r} is of one run, but {len(roots)} were given.")
     if "progress" in measure.takes:
         options["progress"] = progress
-    runs = [open_series(root) for root in roots]
+    runs = [open_series(root, device=device) for root in roots]
     table = measure.function(runs if measure.takes[0] == "runs" else runs[0], **options)
     if not isinstance(table, pd.DataFrame):
         raise ConfigError(

@@ -15,6 +15,10 @@ from mechicl import plugins
 
 Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, such as checkpoints/demo")]
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")]
+Device = Annotated[
+    str | None,
+    arg(metavar="DEVICE", help_behavior_hint="", help="where to compute: cpu (the default), cuda, cuda:1 or mps."),
+]
 Plugins = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -228,7 +229,7 @@ def _embed(params: Params, batch: TaskBatch, model: ModelConfig, hook: _Hooks) -
     if model.positions == "learned":
         positions = params["pos_embed.W_pos"]
     elif model.positions == "sinusoidal":
-        positions = sinusoidal_positions(batch.shape[-1], model.d_model, model.position_time).to(like)
+        (positions,) = _tables(model, batch.shape[-1], like.dtype, like.device)
     else:
         positions = like.new_zeros(batch.shape[-1], model.d_model)
     if not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
@@ -300,7 +301,7 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
     k = hook(f"{name}.hook_k", k.unflatten(-1, (h, -1)))
     v = hook(f"{name}.hook_v", v.unflatten(-1, (h, -1)))
     if model.positions == "rotary":
-        cos, sin = (table.to(q)[:, None] for table in rotary_tables(model, t))
+        cos, sin = (table[:, None] for table in _tables(model, t, q.dtype, q.device))
         q = hook(f"{name}.hook_rot_q", q * cos[t - tq :] + _rotate_half(q) * sin[t - tq :])
         k = hook(f"{name}.hook_rot_k", k * cos + _rotate_half(k) * sin)
     scores = torch.einsum("...qhk,...shk->...hqs", q, k) / model.d_head**0.5
@@ -309,6 +310,16 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
         scores = scores.masked_fill(future, -torch.inf)
     pattern = hook(f"{name}.hook_pattern", _softmax(hook(f"{name}.hook_attn_scores", scores)))
     return torch.einsum("...hqs,...shk->...qhk", pattern, v)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # kept: an evaluation may ask first, and training by autograd then
+def _tables(model: ModelConfig, t: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """What says where a position is, and is never trained, on the device that asks: sinusoids [t, d], or rotary cos and
+    sin [t, k]. Kept there: a copy in every step would wait for the device."""
+    if model.positions == "rotary":
+        return tuple(table.to(device, dtype) for table in rotary_tables(model, t))
+    return (sinusoidal_positions(t, model.d_model, model.position_time).to(device, dtype),)
 
 
 def _softmax(scores: Tensor) -> Tensor:

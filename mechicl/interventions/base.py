@@ -208,7 +208,8 @@ def _joined(parts: Sequence[Tensor | float], axes: int) -> Tensor | float:
     first = parts[0]
     if all(part is first or (isinstance(part, float) and isinstance(first, float) and part == first) for part in parts):
         return first  # the same for all conditions: held once
-    tensors = [part if isinstance(part, Tensor) else torch.full((1,), part) for part in parts]
+    where = next((part.device for part in parts if isinstance(part, Tensor)), None)
+    tensors = [part if isinstance(part, Tensor) else torch.full((1,), part, device=where) for part in parts]
     wide = max(axes + 1, *(part.dim() for part in tensors))
     tensors = [part.reshape((1,) * (wide - part.dim()) + part.shape) for part in tensors]
     shape = torch.broadcast_shapes(*(part.shape for part in tensors))

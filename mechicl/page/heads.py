@@ -164,13 +164,12 @@ def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
     edited = edits_of(params, batch, view.ablation, run, query_only=view.measure == "logit")
     if view.measure == "logit":
         parts = attribute(params, batch, model, next(iter(batch.answers().values())), edited)
-        layers = [
-            np.stack([parts[f"L{la}H{h}"][0].numpy() for h in range(model.n_heads)]) for la in range(model.n_layers)
-        ]
+        heads = range(model.n_heads)
+        layers = [np.stack([parts[f"L{la}H{h}"][0].cpu().numpy() for h in heads]) for la in range(model.n_layers)]
     else:
         hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
         acts = forward(params, batch, model, capture=hooks, edits=edited, query_only=False).acts
-        found = (scores(acts[hook][0, 0], batch)[view.measure].numpy() for hook in hooks)  # [b, h]
+        found = (scores(acts[hook][0, 0], batch)[view.measure].cpu().numpy() for hook in hooks)  # [b, h]
         layers = [np.moveaxis(x[~np.isnan(x[:, 0])], 0, -1) for x in found]
     out: dict[Head, Number] = {}
     for layer, values in enumerate(layers):  # [h, b]

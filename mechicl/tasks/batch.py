@@ -31,6 +31,7 @@ class TaskBatch(ABC):
     everywhere: ClassVar[bool] = True  # answers are read at every position; False: at the last one alone
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
     counterfactuals: ClassVar[tuple[str, ...]] = ("next",)  # what `counterfactual` knows; the first by default
+    static: ClassVar[bool] = False  # `embed` and `loss` are the same kernels for every batch of a shape (on_device.py)
 
     @property
     @abstractmethod
@@ -85,7 +86,7 @@ class TaskBatch(ABC):
                 f"counterfactual={kind!r}: of a {type(self).__name__} there are "
                 f"{', '.join(map(repr, self.counterfactuals))}."
             )
-        return self[(torch.arange(len(self)) + 1) % len(self)]
+        return self[(torch.arange(len(self), device=self.device) + 1) % len(self)]
 
     def relations(self) -> dict[str, Tensor]:
         """Relation -> which positions stand in it to which before them, bool [b, t, t]."""

@@ -23,12 +23,14 @@ from mechicl.models.params import init, pack
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
 from mechicl.system.cores import cores
+from mechicl.system.devices import CPU, chosen
 from mechicl.system.disk import check_writable, is_file
 from mechicl.system.paths import given, given_or_none
 from mechicl.system.pool import Tally, run_tasks
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
 from mechicl.tasks.batch import stack_batches
+from mechicl.training.devices import trainer_on
 from mechicl.training.loop import (
     Member,
     Shown,
@@ -56,19 +58,22 @@ def train_seeds(
     *,
     data: str | Path | None = None,
     jobs: int | None = None,
+    device: str | None = None,
     progress: bool = True,
 ) -> list[Series]:
     """Train one recipe with several seeds; each becomes a series of its own, `<out>-s<seed>`.
 
     Finished runs are left as they are and interrupted ones continued, so the same call after
-    an interruption goes on. Every run is bit for bit what `train` would have made.
+    an interruption goes on. Every run is bit for bit what `train` would have made; on a GPU, where all new runs share
+    each step, up to rounding.
 
     Args:
         config: a recipe's Config; each seed replaces its init and data seeds.
         seeds: which, such as range(5).
         out: where, without the seed (default checkpoints/<config.name>).
-        jobs: processes (default: one per core that may be used, at most one per seed).
+        jobs: processes (default: one per core that may be used, at most one per seed; on a GPU one).
         data: as in `train`.
+        device: as in `train`.
         progress: as in `train`.
 
     Returns:
@@ -79,6 +84,7 @@ def train_seeds(
         SeriesError: a run could not be written; the others are whole.
     """
     check_config(config)
+    device = chosen(device)
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise ConfigError(f"seeds={seeds!r}: expected several, such as [0, 1, 2] or range(5).")
     seeds = [whole("seeds", seed, "a seed") for seed in seeds]
@@ -104,7 +110,7 @@ def train_seeds(
     for root in begun_before:
         if left[root]:
             check_writable(root)
-    workers = max(1, min(jobs or cores(), sum(map(bool, left.values()))))
+    workers = max(1, min(jobs or (cores() if device == CPU else 1), sum(map(bool, left.values()))))
     # Resumed runs stand at different steps, so each goes alone; fresh ones are shared out.
     shares = [[root] for root in begun_before if left[root]]
     shares += [fresh[i::workers] for i in range(workers) if fresh[i::workers]]
@@ -112,9 +118,9 @@ def train_seeds(
         shown.update(sum(config.steps - n for n in left.values()) * config.batch_size)
         if workers == 1:
             for share in shares:
-                _share([(root, plan[root]) for root in share], data, shown)
+                _share([(root, plan[root]) for root in share], data, shown, device)
         else:
-            _in_processes([[(root, plan[root]) for root in share] for share in shares], data, workers, shown)
+            _in_processes([[(root, plan[root]) for root in share] for share in shares], data, workers, shown, device)
     return [open_series(root) for root in plan]
 
 
@@ -123,32 +129,33 @@ def _done(root: Path) -> int:
     return resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
 
 
-def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Shown) -> None:
+def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Shown, device: str) -> None:
     """Train these runs in this process, one after another or stacked."""
     treated = any(config.treatments for _, config in share)  # each by its own seed: not in one pass
     if len(share) == 1 or treated or any((root / "manifest.json").exists() for root, _ in share):
         sources = None
     else:
         sources = [checked_source(config, data) for _, config in share]
-    if sources is None or not stacking_wins([config for _, config in share], sources):
+    # A GPU's steps are bound by launches, which all share: there is nothing to time.
+    if sources is None or (device == CPU and not stacking_wins([config for _, config in share], sources)):
         for root, config in share:
-            _alone(root, config, data, shown)
+            _alone(root, config, data, shown, device)
         return
     with ExitStack() as held:
         members = []
         for (root, config), source in zip(share, sources, strict=True):
-            held.enter_context(open_run(root, config, source, data))
+            held.enter_context(open_run(root, config, source, data, device, len(share)))
             members.append(Member(root, config, source))
         config = members[0].config
-        trainer = Trainer(config, stack(pack(init(member.config)) for member in members))
+        trainer = trainer_on(device)(config, stack(pack(init(member.config)) for member in members), device)
         advance(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
 
 
-def _alone(root: Path, config: Config, data: str | Path | None, shown: Shown) -> None:
+def _alone(root: Path, config: Config, data: str | Path | None, shown: Shown, device: str) -> None:
     if (root / "manifest.json").exists():
-        resume(root, data=data, progress=shown)
+        resume(root, data=data, device=device, progress=shown)
     else:
-        train(config, root, data=data, progress=shown)
+        train(config, root, data=data, device=device, progress=shown)
 
 
 def stacking_wins(configs: Sequence[Config], sources: Sequence[Any]) -> bool:
@@ -169,17 +176,17 @@ def stacking_wins(configs: Sequence[Config], sources: Sequence[Any]) -> bool:
     return min(spent["many"]) < _GAIN * len(configs) * min(spent["one"])
 
 
-def _work(share: list[tuple[Path, Config]], data: str | Path | None, tell: Callable) -> None:
+def _work(share: list[tuple[Path, Config]], data: str | Path | None, device: str, tell: Callable) -> None:
     tally = Tally(tell)
-    _share(share, data, tally)
+    _share(share, data, tally, device)
     tally.flush()
 
 
-def _in_processes(shares: list, data: str | Path | None, workers: int, shown: Shown) -> None:
+def _in_processes(shares: list, data: str | Path | None, workers: int, shown: Shown, device: str) -> None:
     def heard(_: int, told: str | int) -> None:
         shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
 
-    tasks = [(share, data) for share in shares]
+    tasks = [(share, data, device) for share in shares]
     failed = [error for _, error in run_tasks(_work, tasks, workers, heard) if error is not None]
     if failed:
         raise failed[0]

@@ -26,6 +26,7 @@ from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
 from mechicl.series.storage import Writer, drop_latest, file_problem, load_latest, load_tensors, locked, save_latest
 from mechicl.system.commands import command
+from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.disk import check_writable
 from mechicl.system.files import append_line
 from mechicl.system.paths import given, given_or_none
@@ -35,6 +36,7 @@ from mechicl.system.work_queue import threads
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch, stack_batches
 from mechicl.training import graft
+from mechicl.training.devices import check_replay, moved, to_go_on, trainer_on
 from mechicl.training.open_run import fresh, open_run
 from mechicl.training.step import Trainer
 from mechicl.treatments import in_force
@@ -46,6 +48,7 @@ def train(
     out: str | Path | None = None,
     *,
     data: str | Path | None = None,
+    device: str | None = None,
     progress: bool | Shown = True,
 ) -> Series:
     """Train a series from step 0.
@@ -54,20 +57,24 @@ def train(
         config: a recipe's Config (`mechicl.recipes`).
         out: the run's directory (default `checkpoints/<config.name>`).
         data: folder of images, for banks made of images.
+        device: where to compute, as torch calls it: cpu (the default), cuda, cuda:1 or mps. It is no part of the
+            config, but of the manifest. Checkpoints are the same files, and open on any machine.
         progress: show a bar with loss, speed, time left and the last evaluators; or the bar to use.
 
     Returns:
         The finished series.
 
     Raises:
+        ConfigError: this machine has no such device.
         SeriesError: the directory holds a run already or cannot be written to, or the disk is full.
     """
     check_config(config)
+    device = chosen(device)
     root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
     fresh(root)
     source = checked_source(config, data)
-    with open_run(root, config, source, data), bar(root.name, config, 0, config.steps, progress) as shown:
-        trainer = Trainer(config, graft.initial_params(config, root))
+    with open_run(root, config, source, data, device), bar(root.name, config, 0, config.steps, progress) as shown:
+        trainer = trainer_on(device)(config, graft.initial_params(config, root), device)
         advance([Member(root, config, source)], trainer, config.steps, set(checkpoint_steps(config)), shown)
     return open_series(root)
 
@@ -104,7 +111,12 @@ class Member:
 
 @own_settings()
 def resume(
-    root: str | Path, *, steps: int | None = None, data: str | Path | None = None, progress: bool | Shown = True
+    root: str | Path,
+    *,
+    steps: int | None = None,
+    data: str | Path | None = None,
+    device: str | None = None,
+    progress: bool | Shown = True,
 ) -> Series:
     """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one; or give a run,
     finished or not, more steps.
@@ -117,31 +129,39 @@ def resume(
         steps: how many the run shall have in all (default: as many as it was begun with). A run with `keep='metrics'`
             has no state at its end: it is replayed from step 0.
         data: where the images are now, if they moved.
+        device: where to compute (default: as before). Elsewhere it goes on from its last checkpoint, to other bytes
+            than an unbroken run's, and the manifest says so.
         progress: show a bar; or the bar to use.
 
     Returns:
         The series, with every scheduled checkpoint.
 
     Raises:
-        ConfigError: `steps` is less than the run has.
-        SeriesError: config.json was edited to other steps; the replay differs; the disk is full.
+        ConfigError: `steps` is less than the run has; this machine has no such device.
+        SeriesError: it cannot go on elsewhere, for want of a state at its last checkpoint; config.json was edited to
+            other steps; the replay differs; the disk is full.
     """
     series = _own(open_series(root, data))
+    device = to_go_on(series, device)
     if steps is not None:
         check_writable(series.root)
-    series = settled(series) if steps is None else extend(series, steps, _last_state(series))
+    series = settled(series) if steps is None else extend(series, steps, _last_state(series), device)
     if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
         drop_latest(series.root)  # a kill may have left it
         return series
     check_writable(series.root)
     keep = {*series.manifest["schedule"], *former_ends(series)}
-    trainer = _restore(series, series.config.steps)
+    trainer = _restore(series, series.config.steps, device)
+    with deterministic(device):
+        moved(series, device, trainer.step)
     _replay(series, trainer, series.config.steps, keep, progress)
     return open_series(series.root, data)
 
 
 @own_settings()
-def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bool = True) -> Series:
+def densify(
+    root: str | Path, start: int, stop: int, every: int, *, device: str | None = None, progress: bool = True
+) -> Series:
     """Replay steps `start`..`stop` and keep a checkpoint every `every` steps.
 
     The replay starts at the last state before `start`; every checkpoint it passes must come
@@ -152,6 +172,7 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
         start: the first step of the window.
         stop: its last step.
         every: the distance between checkpoints, in steps.
+        device: where to compute (default: where the run was trained, and nowhere else are replays exact).
         progress: show a bar.
 
     Returns:
@@ -159,9 +180,11 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
 
     Raises:
         ConfigError: the window lies outside the run.
-        SeriesError: the replay differs from the run (another machine or torch version).
+        SeriesError: the replay differs from the run (another machine, device or torch version).
     """
     series = _own(open_series(root))
+    device = to_go_on(series, device)
+    check_replay(series, device)
     window = Window(start=start, stop=stop, every=every)
     if stop > series.config.steps:
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
@@ -173,7 +196,7 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
     check_writable(series.root)
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
-    trainer = _restore(series, start)
+    trainer = _restore(series, start, device)
     _replay(series, trainer, stop, keep, progress)
     return open_series(series.root)
 
@@ -235,21 +258,28 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
     writers = [Writer(member.root) for member in members]
     evaluated = keep | set(evaluated_steps(config))
     states, resumed = state_steps(config), resume_steps(config)
+    if trainer.device != CPU:  # no replay between it and the last checkpoint, wherever the run goes on
+        resumed = evaluated
     task = task_of(config)
-    fixed = None if task.changes(config) else [evaluation_sets(member.config, member.source) for member in members]
+
+    def sets_of(member: Member, source: Any) -> dict[str, Any]:
+        sets = evaluation_sets(member.config, source)
+        return sets if trainer.device == CPU else {name: batch.to(trainer.device) for name, batch in sets.items()}
+
+    fixed = None if task.changes(config) else [sets_of(member, member.source) for member in members]
     losses: list[torch.Tensor] = []
 
     def checkpoint() -> None:
         step, saved = trainer.step, trainer.step in keep
         for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
-            sets = fixed[i] if fixed else evaluation_sets(member.config, task.source_at(config, member.source, step))
+            sets = fixed[i] if fixed else sets_of(member, task.source_at(config, member.source, step))
             _checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown)
             if step in states or writer.has("state", step):
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
             elif step in resumed:
                 save_latest(member.root, trainer.state(i))
 
-    with threads(config.threads):
+    with threads(config.threads), deterministic(trainer.device):
         if trainer.step == 0:
             checkpoint()
         for batch in _batches(members, trainer.step, stop):
@@ -281,7 +311,7 @@ def _checkpoint(
     """Evaluate run `i`, and, given a writer, save its weights."""
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)
-    loss = float(torch.stack([x.view(-1)[i] for x in losses]).double().mean()) if losses else None
+    loss = float(torch.stack([x.view(-1)[i] for x in losses]).cpu().double().mean()) if losses else None
     weights = saved_weights(params, config)
     check_checkpoint(root, step, trainer.held(i), weights, loss)
     treatments = in_force(config.treatments, step)
@@ -299,22 +329,23 @@ def _checkpoint(
 
 
 def saved_weights(params: Params, config: Config) -> Params:
-    """What goes into a checkpoint file: TransformerLens shapes, in the run's stored dtype."""
+    """What goes into a checkpoint file: TransformerLens shapes, in the run's stored dtype, on the CPU."""
     dtype = getattr(torch, config.weights_dtype)
     weights = unpack(params, config.model.n_heads)
-    return {name: w.to(dtype) for name, w in weights.items()}
+    return {name: w.to(CPU, dtype) for name, w in weights.items()}
 
 
-def _restore(series: Series, before: int) -> Trainer:
+def _restore(series: Series, before: int, device: str) -> Trainer:
     """The trainer at the last whole state at or before a step; else at step 0."""
     states = [e for e in series.entries if e.kind == "state" and e.step <= before]
+    made, latest = trainer_on(device), load_latest(series.root)
+    at = -1 if latest is None or int(latest["step"]) > before else int(latest["step"])
     for entry in sorted(states, key=lambda e: -e.step):
-        if file_problem(series.root, entry) is None:
-            return Trainer.from_state(series.config, load_tensors(series.root, entry))
-    latest = load_latest(series.root)
-    if latest is not None and int(latest["step"]) <= before:
-        return Trainer.from_state(series.config, latest)
-    return Trainer(series.config, graft.initial_params(series.config, series.root))
+        if entry.step >= at and file_problem(series.root, entry) is None:
+            return made.from_state(series.config, load_tensors(series.root, entry), device)
+    if latest is not None and at >= 0:
+        return made.from_state(series.config, latest, device)
+    return made(series.config, graft.initial_params(series.config, series.root), device)
 
 
 def resumes_from(series: Series) -> int:

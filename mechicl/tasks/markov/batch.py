@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class MarkovBatch(TaskBatch):
     """states [b, t + 1]. What follows is empty in training batches:
     true, held [b, t, n] float32: the row of the sequence's chain, and that which the weights hold, where they differ;
     predictors [b, 3, t, n] float32; scored [b, t] bool; levels [b, 3] float32: U, B, R of the whole set."""
+
+    static: ClassVar[bool] = True
 
     states: Tensor
     true: Tensor

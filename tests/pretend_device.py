@@ -65,12 +65,13 @@ class Device(TorchDispatchMode):
 @contextmanager
 def pretended(monkeypatch) -> Iterator[Device]:
     """The device is there, and can be named as any other."""
-    from mechicl.system import devices
+    from mechicl.system import devices, work_queue
 
     there = devices.present()
     monkeypatch.setattr(devices, "present", lambda: {**there, NAME: "pretended"})
     # Views of wrapped tensors are more than torch's inference mode can do; without gradients is as much.
     monkeypatch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else nullcontext())
+    monkeypatch.setattr(work_queue, "_helper", lambda: None)  # what sees the operators is a thread's own
     with Device() as device:
         yield device
 

@@ -58,6 +58,11 @@ class Edit:
         kept = x * self.keep
         return kept if isinstance(self.add, float) and self.add == 0.0 else kept + self.add
 
+    def on(self, device: torch.device) -> Edit:
+        """The same edit there."""
+        keep, add = (part.to(device) if isinstance(part, Tensor) else part for part in (self.keep, self.add))
+        return Edit(keep, add, self.at, self.off)
+
     def like(self, x: Tensor) -> Edit:
         """The same edit on the device of x and in its dtype."""
         keep, add = (part.to(x) if isinstance(part, Tensor) else part for part in (self.keep, self.add))
@@ -67,7 +72,7 @@ class Edit:
 def _moved(x: Tensor, at: tuple[int, ...]) -> Tensor:
     """x [..., t, h, k] with the activation of position at[j] at position j."""
     first = len(at) - x.shape[-3]
-    return x.index_select(-3, torch.tensor(at[first:], device=x.device) - first)
+    return x.index_select(-3, torch.tensor(at[first:]).to(x.device) - first)
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,11 @@ def patterns(
     batch = series.evaluation_set(evaluator, n)
     if sequence is None:
         listed, tokens = series.task.aligned(batch)
-        rows, what = torch.tensor(listed, device=batch.device), f"mean over {len(listed):,} {evaluator} sequences"
+        rows, what = torch.tensor(listed).to(batch.device), f"mean over {len(listed):,} {evaluator} sequences"
     else:
         if not 0 <= sequence < len(batch):
             raise SeriesError(f"sequence {sequence}: {evaluator} has sequences 0..{len(batch) - 1}.")
-        rows = torch.tensor([sequence], device=batch.device)
+        rows = torch.tensor([sequence]).to(batch.device)
         tokens = series.task.tokens(series.source, evaluator, batch, sequence)
         what = f"{evaluator} sequence {sequence}"
     chosen, model = batch[rows], series.config.model

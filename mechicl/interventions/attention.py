@@ -96,7 +96,8 @@ class Temper(OfHeads):
     ) -> dict[str, Edit]:
         out = {}
         for layer in dict.fromkeys(layer for layer, _ in self.heads):
-            keep = torch.ones(1, model.n_heads, 1, 1, device=None if batch is None else batch.device)
+            keep = torch.ones(1, model.n_heads, 1, 1)
             keep[0, [h for la, h in self.heads if la == layer]] = 1 / self.temperature
+            keep = keep if batch is None else keep.to(batch.device)
             out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(keep)
         return out

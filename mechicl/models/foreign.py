@@ -58,7 +58,7 @@ def _pass(model: ModelConfig, device: str = CPU) -> Pass:
             for name, x in list(part.named_buffers(recurse=False)):  # masks and rotary tables
                 part.register_buffer(name, x.to(device), persistent=False)
             if hasattr(part, "cfg"):
-                part.cfg.device = device  # pyright: ignore[reportAttributeAccessIssue]  (parts move to what it says)
+                part.cfg.device = device  # pyright: ignore  (parts move to what it says)
     return made
 
 

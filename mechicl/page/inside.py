@@ -139,7 +139,7 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
         if p is not None:
             chosen |= dict.fromkeys(np.argsort(-p)[:TOP].tolist())
     label = sorted(chosen, key=lambda y: -before[y])
-    columns = [torch.tensor([y], device=one.device) for y in label]
+    columns = [torch.tensor([y]).to(one.device) for y in label]
     return Logits(
         f"{view.evaluator} sequence {view.sequence}",
         [f"label {y}" for y in label],

@@ -42,7 +42,8 @@ class Run:
     @cached_property
     def sets(self) -> dict[str, Batch]:
         """Every evaluator that the run has, with its sequences."""
-        return evaluation_sets(self.series.config, self.series.source)
+        sets = evaluation_sets(self.series.config, self.series.source)
+        return {name: batch.to(self.series.device) for name, batch in sets.items()}
 
     @cached_property
     def sets_id(self) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mechicl.cli.verbs import Device, Run, app
+from mechicl.cli.verbs import Device, Log, Run, app
 from mechicl.errors import ConfigError
 from mechicl.system.commands import command
 
@@ -48,6 +48,7 @@ def train(
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
     steps: int | None = None,
     device: Device = None,
+    log: Log = None,
     changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = (),
     quiet: bool = False,
 ) -> None:
@@ -85,7 +86,7 @@ def train(
     if resume is not None:
         if changes or any(given is not None for given in (recipe, out, seed, seeds)):
             raise ConfigError("give a recipe to start a run, or --resume RUN alone to continue one, not both.")
-        series = continue_run(resume, steps=steps, data=data, device=device, progress=not quiet)
+        series = continue_run(resume, steps=steps, data=data, device=device, log=log, progress=not quiet)
         print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
     if steps is not None:
@@ -103,10 +104,12 @@ def train(
     if seeds is None:
         name = name if seed is None else f"{name}-s{seed}"
         settings, root = config if seed is None else config.with_seed(seed), out or Path("checkpoints") / name
-        runs = [trainer(settings, root, data=data, device=device, progress=not quiet)]
+        runs = [trainer(settings, root, data=data, device=device, log=log, progress=not quiet)]
     else:
         out = out or Path("checkpoints") / name
-        runs = train_seeds(config, parse_seeds(seeds), out, data=data, jobs=jobs, device=device, progress=not quiet)
+        runs = train_seeds(
+            config, parse_seeds(seeds), out, data=data, jobs=jobs, device=device, log=log, progress=not quiet
+        )
     for series in runs:
         print(f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
     roots = [series.root for series in runs]
@@ -238,6 +241,7 @@ def sweep(
     jobs: int | None = None,
     data: Path | None = None,
     device: Device = None,
+    log: Log = None,
     dry_run: bool = False,
     gather: bool = False,
     retry: bool = False,
@@ -270,6 +274,7 @@ def sweep(
         jobs=jobs,
         data=data,
         device=device,
+        log=log,
         dry_run=dry_run,
         only_gather=gather,
         retry=retry,

@@ -19,6 +19,14 @@ Device = Annotated[
     str | None,
     arg(metavar="DEVICE", help_behavior_hint="", help="where to compute: cpu (the default), cuda, cuda:1 or mps."),
 ]
+Log = Annotated[
+    str | None,
+    arg(
+        metavar="LOGGER",
+        help_behavior_hint="",
+        help="tensorboard, wandb or trackio: draw the curves there too, as they come; each is an extra of that name.",
+    ),
+]
 Plugins = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(

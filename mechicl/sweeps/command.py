@@ -24,6 +24,7 @@ def run(
     jobs: int | None,
     data: Path | None,
     device: str | None,
+    log: str | None,
     dry_run: bool,
     only_gather: bool,
     retry: bool,
@@ -43,7 +44,9 @@ def run(
     failed: dict[str, str] = {}
     if not only_gather:
         executor = Slurm(out / "slurm", plan.slurm, jobs) if slurm else Local(jobs)
-        failed = sweep(plan, out, data=data, device=device, executor=executor, retry=retry, progress=progress).failed
+        failed = sweep(
+            plan, out, data=data, device=device, log=log, executor=executor, retry=retry, progress=progress
+        ).failed
     if not out.is_dir():
         beside = [] if out == Path("checkpoints") / plan.name else ["--out", out]
         raise SeriesError(f"{shown(out)} has no runs to gather: {command('sweep', file, *beside)} trains them.")

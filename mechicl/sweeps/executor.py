@@ -20,12 +20,13 @@ from mechicl.system.pool import Tally, run_tasks
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train or to go on with. root: its directory; data, device: as in `train`."""
+    """One run to train or to go on with. root: its directory; data, device, log: as in `train`."""
 
     root: Path
     config: Config
     data: str | Path | None = None
     device: str | None = None
+    log: str | None = None
 
 
 Heard = Callable[[int, int | str], None]  # a job's number; sequences trained since, or a text
@@ -45,9 +46,9 @@ def train_job(job: Job, tell: Callable[[int | str], None] = lambda told: None) -
 
     tally = Tally(tell)
     if (job.root / "manifest.json").exists():
-        resume(job.root, data=job.data, device=job.device, progress=tally)
+        resume(job.root, data=job.data, device=job.device, log=job.log, progress=tally)
     else:
-        train(job.config, job.root, data=job.data, device=job.device, progress=tally)
+        train(job.config, job.root, data=job.data, device=job.device, log=job.log, progress=tally)
     tally.flush()
 
 

@@ -26,6 +26,7 @@ from mechicl.system.disk import check_writable, is_file
 from mechicl.system.files import append_line, read_jsonl
 from mechicl.system.paths import given, given_or_none
 from mechicl.system.progress import bar
+from mechicl.training import logs
 from mechicl.training.loop import Diverged, resumes_from
 
 FAILURES = "failures.jsonl"
@@ -76,6 +77,7 @@ def sweep(
     *,
     data: str | Path | None = None,
     device: str | None = None,
+    log: str | None = None,
     executor: Executor | None = None,
     retry: bool = False,
     progress: bool = True,
@@ -87,6 +89,7 @@ def sweep(
         out: the sweep's directory; each run is a series inside it.
         data: folder of images, for recipes that need one.
         device: as in `train`; of jobs that run elsewhere, a device that is there.
+        log: as in `train`; each run is one of the logger's.
         executor: where (default: `Local()`, a process per core).
         retry: also the runs that diverged.
 
@@ -96,6 +99,7 @@ def sweep(
         SeriesError: another process is at this sweep, or the disk is full.
     """
     out, data, executor = given(out), given_or_none(data), executor or Local()
+    logs.check(log)
     here = chosen(device) if isinstance(executor, Local) else CPU
     found = statuses(plan, out)
     todo = left(found, retry)
@@ -107,7 +111,7 @@ def sweep(
     pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress, here)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), _Progress(plan.name, todo, out, pace, len(outcome.finished), progress) as shown:
-        jobs = [Job(run.folder(out), run.config, data, device) for run in todo]
+        jobs = [Job(run.folder(out), run.config, data, device, log) for run in todo]
         for number, error in executor(jobs, shown.heard):
             run = todo[number]
             if error is None:

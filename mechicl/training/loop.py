@@ -7,7 +7,7 @@ from any saved state with exactly the updates it would have made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,7 +35,7 @@ from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch, stack_batches
-from mechicl.training import graft
+from mechicl.training import graft, logs
 from mechicl.training.devices import check_replay, moved, to_go_on, trainer_on
 from mechicl.training.open_run import fresh, open_run
 from mechicl.training.step import Trainer
@@ -49,6 +49,7 @@ def train(
     *,
     data: str | Path | None = None,
     device: str | None = None,
+    log: str | None = None,
     progress: bool | Shown = True,
 ) -> Series:
     """Train a series from step 0.
@@ -59,23 +60,25 @@ def train(
         data: folder of images, for banks made of images.
         device: where to compute, as torch calls it: cpu (the default), cuda, cuda:1 or mps. It is no part of the
             config, but of the manifest. Checkpoints are the same files, and open on any machine.
+        log: tensorboard, wandb or trackio: the curves go there too, as they come.
         progress: show a bar with loss, speed, time left and the last evaluators; or the bar to use.
 
     Returns:
         The finished series.
 
     Raises:
-        ConfigError: this machine has no such device.
+        ConfigError: this machine has no such device or logger.
         SeriesError: the directory holds a run already or cannot be written to, or the disk is full.
     """
     check_config(config)
     device = chosen(device)
+    logs.check(log)
     root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
     fresh(root)
     source = checked_source(config, data)
     with open_run(root, config, source, data, device), bar(root.name, config, 0, config.steps, progress) as shown:
         trainer = trainer_on(device)(config, graft.initial_params(config, root), device)
-        advance([Member(root, config, source)], trainer, config.steps, set(checkpoint_steps(config)), shown)
+        advance([Member(root, config, source, log)], trainer, config.steps, set(checkpoint_steps(config)), shown)
     return open_series(root)
 
 
@@ -107,6 +110,7 @@ class Member:
     root: Path
     config: Config
     source: Any  # what its sequences are drawn from
+    log: str | None = None  # where its curves go
 
 
 @own_settings()
@@ -116,6 +120,7 @@ def resume(
     steps: int | None = None,
     data: str | Path | None = None,
     device: str | None = None,
+    log: str | None = None,
     progress: bool | Shown = True,
 ) -> Series:
     """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one; or give a run,
@@ -131,6 +136,7 @@ def resume(
         data: where the images are now, if they moved.
         device: where to compute (default: as before). Elsewhere it goes on from its last checkpoint, to other bytes
             than an unbroken run's, and the manifest says so.
+        log: as in `train`. What the logger lacks of the run's points, it gets first; no point twice.
         progress: show a bar; or the bar to use.
 
     Returns:
@@ -143,18 +149,20 @@ def resume(
     """
     series = _own(open_series(root, data))
     device = to_go_on(series, device)
+    logs.check(log)
     if steps is not None:
         check_writable(series.root)
     series = settled(series) if steps is None else extend(series, steps, _last_state(series), device)
     if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
         drop_latest(series.root)  # a kill may have left it
-        return series
+        with logs.logged(log, series.root, series.config):
+            return series
     check_writable(series.root)
     keep = {*series.manifest["schedule"], *former_ends(series)}
     trainer = _restore(series, series.config.steps, device)
     with deterministic(device):
         moved(series, device, trainer.step)
-    _replay(series, trainer, series.config.steps, keep, progress)
+    _replay(series, trainer, series.config.steps, keep, progress, log)
     return open_series(series.root, data)
 
 
@@ -215,8 +223,10 @@ def _own(series: Series) -> Series:
     return series
 
 
-def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown) -> None:
-    member = Member(series.root, series.config, series.source)
+def _replay(
+    series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown, log: str | None = None
+) -> None:
+    member = Member(series.root, series.config, series.source, log)
     with locked(series.root), bar(series.name, series.config, trainer.step, stop, progress) as shown:
         advance([member], trainer, stop, keep, shown)
 
@@ -273,13 +283,14 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
         step, saved = trainer.step, trainer.step in keep
         for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
             sets = fixed[i] if fixed else sets_of(member, task.source_at(config, member.source, step))
-            _checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown)
+            told[i](_checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown))
             if step in states or writer.has("state", step):
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
             elif step in resumed:
                 save_latest(member.root, trainer.state(i))
 
-    with threads(config.threads), deterministic(trainer.device):
+    with threads(config.threads), deterministic(trainer.device), ExitStack() as stack:
+        told = [stack.enter_context(logs.logged(each.log, each.root, each.config)) for each in members]
         if trainer.step == 0:
             checkpoint()
         for batch in _batches(members, trainer.step, stop):
@@ -307,8 +318,8 @@ def _checkpoint(
     sets: dict[str, Any],
     losses: list[torch.Tensor],
     shown: Shown,
-) -> None:
-    """Evaluate run `i`, and, given a writer, save its weights."""
+) -> dict[str, Any]:
+    """Evaluate run `i`, and, given a writer, save its weights. Returns what it recorded."""
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)
     loss = float(torch.stack([x.view(-1)[i] for x in losses]).cpu().double().mean()) if losses else None
@@ -326,6 +337,7 @@ def _checkpoint(
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].primary_metric}
     text = " ".join(f"{k} {value[k]:.2f}" for k in main() if k in value)
     shown.set_postfix_str(text if loss is None else f"loss {loss:.3f} {text}")
+    return record
 
 
 def saved_weights(params: Params, config: Config) -> Params:

@@ -98,8 +98,8 @@ def test_an_analysis(away, tiny_series):
 
 @pytest.mark.parametrize("positions", ["rotary", "standard"])
 def test_a_model_from_elsewhere(positions):
-    """Through HookedTransformer's hooks, whose masks and rotary tables lie with the weights. On torch's own meta device,
-    without numbers: HookedTransformer takes no subclass of a tensor."""
+    """Through HookedTransformer's hooks, whose masks and rotary tables lie with the weights. On torch's own meta
+    device, without numbers: HookedTransformer takes no subclass of a tensor."""
     hooked = {"n_layers": 2, "d_model": 8, "n_heads": 2, "d_head": 4, "d_mlp": 8, "n_ctx": 8, "d_vocab": 7}
     hooked |= {"act_fn": "gelu", "normalization_type": "LN", "positional_embedding_type": positions}
     hooked |= {"rotary_dim": 4} if positions == "rotary" else {}

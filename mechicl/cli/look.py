@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mechicl.cli.verbs import Device, Run, Runs, app
+from mechicl.cli.verbs import Device, Every, Run, Runs, Steps, app
 from mechicl.errors import ConfigError
 
 
@@ -24,6 +24,8 @@ def analyze(
     run: Run,
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
     *,
+    steps: Steps = None,
+    every: Every = None,
     device: Device = None,
     out: Path | None = None,
     quiet: bool = False,
@@ -39,11 +41,11 @@ def analyze(
         quiet: no progress bar.
     """
     import analyses
-    from mechicl.series import open_series
+    from mechicl.series import choosing, open_series
     from mechicl.system.disk import check_writable, own_place
     from mechicl.system.paths import given, shown
 
-    series = open_series(run, device=device)
+    series = choosing.chosen(open_series(run, device=device), steps, every)
     chosen = analyses.names() if name is None else [name]
     folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
     check_writable(folder, "Write elsewhere with --out DIR.")
@@ -117,7 +119,8 @@ def measure(
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: list the measures")] = None,
     *,
     beside: Annotated[UseAppendAction[tuple[Path, ...]], arg(name="with", metavar="RUN")] = (),
-    steps: str | None = None,
+    steps: Steps = None,
+    every: Every = None,
     evaluators: str | None = None,
     n: int | None = None,
     device: Device = None,
@@ -133,7 +136,6 @@ def measure(
         run: the run's directory.
         name: which measure; docs/measures.md describes them.
         beside: another run, for measures over several runs, such as seed_bands; may be given several times.
-        steps: which checkpoints, such as 0,500 (default: all).
         evaluators: on which evaluators' sequences, such as icl,flip (default: the measure's).
         n: sequences per evaluator (default: the measure's).
         out: keep the table, as FILE.csv or FILE.parquet.
@@ -142,11 +144,21 @@ def measure(
     from mechicl.cli.measuring import listing
     from mechicl.cli.measuring import run as take
 
-    print(listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet, device))
+    print(
+        listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet, device, every)
+    )
 
 
 @app.command
-def report(run: Run, *, device: Device = None, out: Path | None = None, quiet: bool = False) -> None:
+def report(
+    run: Run,
+    *,
+    steps: Steps = None,
+    every: Every = None,
+    device: Device = None,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> None:
     """Write one self-contained HTML page about a series; it opens offline.
 
     Args:
@@ -155,10 +167,10 @@ def report(run: Run, *, device: Device = None, out: Path | None = None, quiet: b
         quiet: no progress bar.
     """
     from mechicl.reporting.report import report as write
-    from mechicl.series import open_series
+    from mechicl.series import choosing, open_series
     from mechicl.system.paths import shown
 
-    path = write(open_series(run, device=device), out, progress=not quiet)
+    path = write(choosing.chosen(open_series(run, device=device), steps, every), out, progress=not quiet)
     print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
 
 

@@ -12,7 +12,8 @@ from mechicl import measures
 from mechicl.errors import ConfigError
 from mechicl.measures.door import Measure
 from mechicl.measures.tables import checked_file, keep
-from mechicl.series import open_series
+from mechicl.series import Series, open_series
+from mechicl.series.choosing import chosen
 
 _SHOWN = 20  # rows printed; --out keeps them all
 
@@ -32,6 +33,7 @@ def run(
     out: Path | None,
     progress: bool = True,
     device: str | None = None,
+    every: int | None = None,
 ) -> str:
     """Measure, save where asked, and say it in a few lines.
 
@@ -45,8 +47,10 @@ def run(
     measure = measures.registered().find(name)
     if out is not None:
         out = checked_file(out)
-    asked = {"steps": _numbers(steps), "evaluators": evaluators and evaluators.split(","), "n": n}
-    table = _measured(measure, roots, asked, progress, device)
+    runs = [chosen(open_series(root, device=device), steps, every) for root in roots]
+    picked = None if steps is None and every is None else runs[0].steps
+    asked = {"steps": picked, "evaluators": evaluators and evaluators.split(","), "n": n}
+    table = _measured(measure, runs, asked, progress)
     lines = [
         f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}",
         "",
@@ -59,9 +63,7 @@ def run(
     return "\n".join(lines)
 
 
-def _measured(
-    measure: Measure, roots: Sequence[Path], asked: dict[str, Any], progress: bool, device: str | None
-) -> pd.DataFrame:
+def _measured(measure: Measure, runs: Sequence[Series], asked: dict[str, Any], progress: bool) -> pd.DataFrame:
     options = {key: value for key, value in asked.items() if value is not None}
     lacking = [f"--{key}" for key in options if key not in measure.takes]
     if lacking:
@@ -69,12 +71,11 @@ def _measured(
             f"{', '.join(lacking)}: the measure {measure.name!r} takes no such argument; it takes "
             f"({', '.join(measure.takes)})."
         )
-    if measure.takes[0] == "series" and len(roots) > 1:
-        raise ConfigError(f"the measure {measure.name!r} is of one run, but {len(roots)} were given.")
+    if measure.takes[0] == "series" and len(runs) > 1:
+        raise ConfigError(f"the measure {measure.name!r} is of one run, but {len(runs)} were given.")
     if "progress" in measure.takes:
         options["progress"] = progress
-    runs = [open_series(root, device=device) for root in roots]
-    table = measure.function(runs if measure.takes[0] == "runs" else runs[0], **options)
+    table = measure.function(list(runs) if measure.takes[0] == "runs" else runs[0], **options)
     if not isinstance(table, pd.DataFrame):
         raise ConfigError(
             f"the measure {measure.name!r} returned {type(table).__name__}: expected a pandas DataFrame, "
@@ -87,10 +88,3 @@ def _short(table: pd.DataFrame) -> str:
     """The first and the last rows, without columns that say the same in every row."""
     same = [c for c in table.columns if c != "value" and len(table) > 1 and table[c].astype(str).nunique() == 1]
     return table.drop(columns=same).to_string(index=False, max_rows=_SHOWN, float_format=lambda x: f"{x:.4g}") + "\n"
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    try:
-        return None if text is None else [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--steps {text}: expected checkpoints' steps, such as --steps 0,500.") from None

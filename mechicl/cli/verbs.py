@@ -19,6 +19,14 @@ Device = Annotated[
     str | None,
     arg(metavar="DEVICE", help_behavior_hint="", help="where to compute: cpu (the default), cuda, cuda:1 or mps."),
 ]
+Steps = Annotated[
+    str | None,
+    arg(help_behavior_hint="", help="which checkpoints, such as 0,500 or 0..3000 (default: all)."),
+]
+Every = Annotated[
+    int | None,
+    arg(help_behavior_hint="", help="of them at most one in so many optimiser steps; the first and the last stay."),
+]
 Log = Annotated[
     str | None,
     arg(

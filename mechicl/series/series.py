@@ -53,6 +53,7 @@ class Series:
     entries: tuple[Entry, ...]
     data: str | Path | None = None
     device: str = "cpu"  # where weights and evaluation sets are put, and with them all that is computed from them
+    only: frozenset[int] | None = None  # the checkpoints that are looked at (choosing.py); None: all
 
     def __repr__(self) -> str:
         return card.line(self)
@@ -71,7 +72,7 @@ class Series:
     @property
     def steps(self) -> list[int]:
         """Optimiser steps that have a checkpoint, ascending."""
-        return sorted(self._weights)
+        return sorted(self._weights if self.only is None else self.only & self._weights.keys())
 
     @property
     def evaluated(self) -> list[int]:

@@ -164,8 +164,15 @@ class _Trackio:
     def __init__(self, root: Path, settings: dict[str, Any], id: str):
         import trackio
 
-        alone = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
-        self.run = trackio.init("mechicl", name=f"{root.name}-{id}", config=settings, resume="allow", **alone)
+        self.run = trackio.init(
+            "mechicl",
+            name=f"{root.name}-{id}",
+            config=settings,
+            resume="allow",
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
 
     def point(self, step: int, values: dict[str, float]) -> None:
         self.run.log(values, step=step)

@@ -17,14 +17,13 @@ import torch
 from mechicl.config import Config, Window
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
-from mechicl.models.params import Params, unpack
 from mechicl.registry import main
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
 from mechicl.series.extend import extend, former_ends, settled, wanted_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
-from mechicl.series.storage import Writer, drop_latest, file_problem, load_latest, load_tensors, locked, save_latest
+from mechicl.series.storage import Writer, drop_latest, locked, save_latest
 from mechicl.system.commands import command
 from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.disk import check_writable
@@ -38,6 +37,9 @@ from mechicl.tasks.batch import TaskBatch, stack_batches
 from mechicl.training import graft, logs
 from mechicl.training.devices import check_replay, moved, to_go_on, trainer_on
 from mechicl.training.open_run import fresh, open_run
+from mechicl.training.states import last_state, own, restored
+from mechicl.training.states import resumes_from as resumes_from
+from mechicl.training.states import saved_weights as saved_weights
 from mechicl.training.step import Trainer
 from mechicl.treatments import in_force
 
@@ -147,19 +149,19 @@ def resume(
         SeriesError: it cannot go on elsewhere, for want of a state at its last checkpoint; config.json was edited to
             other steps; the replay differs; the disk is full.
     """
-    series = _own(open_series(root, data))
+    series = own(open_series(root, data))
     device = to_go_on(series, device)
     logs.check(log)
     if steps is not None:
         check_writable(series.root)
-    series = settled(series) if steps is None else extend(series, steps, _last_state(series), device)
+    series = settled(series) if steps is None else extend(series, steps, last_state(series), device)
     if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
         drop_latest(series.root)  # a kill may have left it
         with logs.logged(log, series.root, series.config):
             return series
     check_writable(series.root)
     keep = {*series.manifest["schedule"], *former_ends(series)}
-    trainer = _restore(series, series.config.steps, device)
+    trainer = restored(series, series.config.steps, device)
     with deterministic(device):
         moved(series, device, trainer.step)
     _replay(series, trainer, series.config.steps, keep, progress, log)
@@ -190,7 +192,7 @@ def densify(
         ConfigError: the window lies outside the run.
         SeriesError: the replay differs from the run (another machine, device or torch version).
     """
-    series = _own(open_series(root))
+    series = own(open_series(root))
     device = to_go_on(series, device)
     check_replay(series, device)
     window = Window(start=start, stop=stop, every=every)
@@ -204,23 +206,9 @@ def densify(
     check_writable(series.root)
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
-    trainer = _restore(series, start, device)
+    trainer = restored(series, start, device)
     _replay(series, trainer, stop, keep, progress)
     return open_series(series.root)
-
-
-def _own(series: Series) -> Series:
-    """The series, where mechicl trained it.
-
-    Raises:
-        SeriesError: it did not: how to take up checkpoints that were written since.
-    """
-    if source := series.manifest.get("source"):
-        raise SeriesError(
-            f"{series.root} is over checkpoints that mechicl did not train. What was written since is "
-            f"taken up by {command('open', source['place'], '--out', series.root)}."
-        )
-    return series
 
 
 def _replay(
@@ -338,34 +326,3 @@ def _checkpoint(
     text = " ".join(f"{k} {value[k]:.2f}" for k in main() if k in value)
     shown.set_postfix_str(text if loss is None else f"loss {loss:.3f} {text}")
     return record
-
-
-def saved_weights(params: Params, config: Config) -> Params:
-    """What goes into a checkpoint file: TransformerLens shapes, in the run's stored dtype, on the CPU."""
-    dtype = getattr(torch, config.weights_dtype)
-    weights = unpack(params, config.model.n_heads)
-    return {name: w.to(CPU, dtype) for name, w in weights.items()}
-
-
-def _restore(series: Series, before: int, device: str) -> Trainer:
-    """The trainer at the last whole state at or before a step; else at step 0."""
-    states = [e for e in series.entries if e.kind == "state" and e.step <= before]
-    made, latest = trainer_on(device), load_latest(series.root)
-    at = -1 if latest is None or int(latest["step"]) > before else int(latest["step"])
-    for entry in sorted(states, key=lambda e: -e.step):
-        if entry.step >= at and file_problem(series.root, entry) is None:
-            return made.from_state(series.config, load_tensors(series.root, entry), device)
-    if latest is not None and at >= 0:
-        return made.from_state(series.config, latest, device)
-    return made(series.config, graft.initial_params(series.config, series.root), device)
-
-
-def resumes_from(series: Series) -> int:
-    """The step from which `resume` would go on; the last, where the run is finished."""
-    return series.config.steps if series.complete else _last_state(series)
-
-
-def _last_state(series: Series) -> int:
-    latest = load_latest(series.root)
-    saved = [e.step for e in series.entries if e.kind == "state"]
-    return max([*saved, 0 if latest is None else int(latest["step"])])

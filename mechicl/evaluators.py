@@ -100,7 +100,7 @@ def evaluate_params(
 ) -> list[dict]:
     """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params), its
     heads under these treatments."""
-    treated = layer_treatments(treatments, config.model, task_of(config).n_tokens)
+    treated = layer_treatments(treatments, config.model, task_of(config).n_tokens, str(params["unembed.b_U"].device))
     reads = reading_head(treated)
     asked = [] if reads is None else [scores_hook(config.model)]
 

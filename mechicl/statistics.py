@@ -23,7 +23,7 @@ _Z = 1.959963984540054  # the normal distribution's 97.5% point
 
 def normal_interval(values: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and normal 95% interval over the last axis; NaN bounds for a single value."""
-    x = np.asarray(values, dtype=np.float64)
+    x = _array(values).astype(np.float64, copy=False)
     n, mean = x.shape[-1], x.mean(-1)
     half = _Z * x.std(-1, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(mean, np.nan)
     return mean, mean - half, mean + half
@@ -33,7 +33,7 @@ def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray,
     """Mean and 95% interval over the last axis: Wilson for accuracies, normal for all other metrics."""
     if metric not in _ACCURACIES:
         return normal_interval(values)
-    x = np.asarray(values, dtype=np.float64)
+    x = _array(values).astype(np.float64, copy=False)
     n, mean, z = x.shape[-1], x.mean(-1), _Z
     centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
@@ -49,7 +49,7 @@ def paired_interval(
     wrong, before and after. So a change that occurred in none of n sequences does not count as certainly 0. For all
     other metrics it is the normal interval.
     """
-    x, y = np.asarray(before), np.asarray(after)
+    x, y = _array(before), _array(after)
     if metric not in _ACCURACIES:
         return normal_interval(y.astype(np.float64) - x)
     n = np.broadcast_shapes(x.shape, y.shape)[-1]
@@ -57,6 +57,11 @@ def paired_interval(
     value, centre = (won - lost) / n, (won - lost) / (n + 2)
     half = _Z * np.sqrt(won + lost + 1 - (won - lost) ** 2 / (n + 2)) / (n + 2)
     return value, np.minimum(value, centre - half), np.maximum(value, centre + half)
+
+
+def _array(values: Tensor | np.ndarray) -> np.ndarray:
+    """Tensors may lie on any device."""
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def t_interval(values: Sequence[float] | np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

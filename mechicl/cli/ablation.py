@@ -53,9 +53,16 @@ def table(
     return printed, rows
 
 
-def run(run: Path, condition: Intervention, step: int | None, n: int | None, out: Path | None) -> str:
+def run(
+    run: Path,
+    condition: Intervention,
+    step: int | None,
+    n: int | None,
+    out: Path | None,
+    device: str | None = None,
+) -> str:
     """Measure, save where asked, and say it in a few lines."""
-    series = open_series(run)
+    series = open_series(run, device=device)
     if out is not None:
         out = checked_file(out)
     at = series.steps[-1] if step is None else step

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mechicl.cli.verbs import Run, app
+from mechicl.cli.verbs import Device, Log, Run, app
 from mechicl.errors import ConfigError
 from mechicl.system.commands import command
 
@@ -47,6 +47,8 @@ def train(
     data: Path | None = None,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
     steps: int | None = None,
+    device: Device = None,
+    log: Log = None,
     changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = (),
     quiet: bool = False,
 ) -> None:
@@ -55,6 +57,7 @@ def train(
     $ mechicl train demo
     $ mechicl train demo --set model.n_layers=3 --set bank.dim=16
     $ mechicl train demo --seeds 0..4
+    $ mechicl train demo --seeds 0..4 --device cuda
     $ mechicl train omniglot-small --data ~/data/omniglot
     $ mechicl train --resume checkpoints/demo
     $ mechicl train --resume checkpoints/demo --steps 48000
@@ -83,7 +86,7 @@ def train(
     if resume is not None:
         if changes or any(given is not None for given in (recipe, out, seed, seeds)):
             raise ConfigError("give a recipe to start a run, or --resume RUN alone to continue one, not both.")
-        series = continue_run(resume, steps=steps, data=data, progress=not quiet)
+        series = continue_run(resume, steps=steps, data=data, device=device, log=log, progress=not quiet)
         print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
     if steps is not None:
@@ -101,10 +104,12 @@ def train(
     if seeds is None:
         name = name if seed is None else f"{name}-s{seed}"
         settings, root = config if seed is None else config.with_seed(seed), out or Path("checkpoints") / name
-        runs = [trainer(settings, root, data=data, progress=not quiet)]
+        runs = [trainer(settings, root, data=data, device=device, log=log, progress=not quiet)]
     else:
         out = out or Path("checkpoints") / name
-        runs = train_seeds(config, parse_seeds(seeds), out, data=data, jobs=jobs, progress=not quiet)
+        runs = train_seeds(
+            config, parse_seeds(seeds), out, data=data, jobs=jobs, device=device, log=log, progress=not quiet
+        )
     for series in runs:
         print(f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
     roots = [series.root for series in runs]
@@ -174,6 +179,8 @@ def sweep(
     out: Path | None = None,
     jobs: int | None = None,
     data: Path | None = None,
+    device: Device = None,
+    log: Log = None,
     dry_run: bool = False,
     gather: bool = False,
     retry: bool = False,
@@ -205,6 +212,8 @@ def sweep(
         out,
         jobs=jobs,
         data=data,
+        device=device,
+        log=log,
         dry_run=dry_run,
         only_gather=gather,
         retry=retry,
@@ -222,6 +231,7 @@ def densify(
     start: Annotated[int, arg(name="from")],
     stop: Annotated[int, arg(name="to")],
     every: int,
+    device: Device = None,
     quiet: bool = False,
 ) -> None:
     """Replay a window of training and keep more checkpoints in it; they are bit for bit those of the run.
@@ -238,6 +248,6 @@ def densify(
     from mechicl.system.paths import shown
     from mechicl.training.loop import densify as replay
 
-    series = replay(run, start, stop, every, progress=not quiet)
+    series = replay(run, start, stop, every, device=device, progress=not quiet)
     inside = sum(start <= step <= stop for step in series.steps)
     print(f"{shown(series.root)} now has {inside} checkpoints in {start}..{stop}, {len(series.steps)} in all.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mechicl.cli.verbs import Run, Runs, app
+from mechicl.cli.verbs import Device, Every, Run, Runs, Steps, app
 from mechicl.errors import ConfigError
 
 
@@ -24,6 +24,9 @@ def analyze(
     run: Run,
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
     *,
+    steps: Steps = None,
+    every: Every = None,
+    device: Device = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -38,11 +41,11 @@ def analyze(
         quiet: no progress bar.
     """
     import analyses
-    from mechicl.series import open_series
+    from mechicl.series import choosing, open_series
     from mechicl.system.disk import check_writable, own_place
     from mechicl.system.paths import given, shown
 
-    series = open_series(run)
+    series = choosing.chosen(open_series(run, device=device), steps, every)
     chosen = analyses.names() if name is None else [name]
     folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
     check_writable(folder, "Write elsewhere with --out DIR.")
@@ -70,6 +73,7 @@ def ablate(
     without_subspace: str = "",
     step: int | None = None,
     n: int | None = None,
+    device: Device = None,
     out: Path | None = None,
 ) -> None:
     """Intervene on a checkpoint and see what each evaluator loses, beside the same done to random others.
@@ -116,7 +120,7 @@ def ablate(
         graft=graft,
         without_subspace=without_subspace,
     )
-    print(measure(run, condition, step, n, out))
+    print(measure(run, condition, step, n, out, device))
 
 
 @app.command
@@ -125,9 +129,11 @@ def measure(
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: list the measures")] = None,
     *,
     beside: Annotated[UseAppendAction[tuple[Path, ...]], arg(name="with", metavar="RUN")] = (),
-    steps: str | None = None,
+    steps: Steps = None,
+    every: Every = None,
     evaluators: str | None = None,
     n: int | None = None,
+    device: Device = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -140,7 +146,6 @@ def measure(
         run: the run's directory.
         name: which measure; docs/measures.md describes them.
         beside: another run, for measures over several runs, such as seed_bands; may be given several times.
-        steps: which checkpoints, such as 0,500 (default: all).
         evaluators: on which evaluators' sequences, such as icl,flip (default: the measure's).
         n: sequences per evaluator (default: the measure's).
         out: keep the table, as FILE.csv or FILE.parquet.
@@ -149,11 +154,21 @@ def measure(
     from mechicl.cli.measuring import listing
     from mechicl.cli.measuring import run as take
 
-    print(listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet))
+    print(
+        listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet, device, every)
+    )
 
 
 @app.command
-def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
+def report(
+    run: Run,
+    *,
+    steps: Steps = None,
+    every: Every = None,
+    device: Device = None,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> None:
     """Write one self-contained HTML page about a series; it opens offline.
 
     Args:
@@ -162,10 +177,10 @@ def report(run: Run, *, out: Path | None = None, quiet: bool = False) -> None:
         quiet: no progress bar.
     """
     from mechicl.reporting.report import report as write
-    from mechicl.series import open_series
+    from mechicl.series import choosing, open_series
     from mechicl.system.paths import shown
 
-    path = write(open_series(run), out, progress=not quiet)
+    path = write(choosing.chosen(open_series(run, device=device), steps, every), out, progress=not quiet)
     print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
 
 
@@ -177,6 +192,7 @@ def open_app(
     host: str = "127.0.0.1",
     root_path: str | None = None,
     allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
+    device: Device = None,
     browser: bool = True,
 ) -> None:
     """Open a page to move through training, take parts of the model out and watch ICL change. Ctrl-C ends it.
@@ -200,7 +216,7 @@ def open_app(
     from mechicl.page.server import open_server
 
     torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
-    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host)
+    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host, device=device)
     print(f"{run} is open at {server.url}  (Ctrl-C ends it)", flush=True)
     if server.note:
         print(server.note, flush=True)

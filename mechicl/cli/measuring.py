@@ -10,10 +10,10 @@ import pandas as pd
 
 from mechicl import measures
 from mechicl.errors import ConfigError
-from mechicl.loading import parse_steps
 from mechicl.measures.door import Measure
 from mechicl.measures.tables import checked_file, keep
-from mechicl.series import open_series
+from mechicl.series import Series, open_series
+from mechicl.series.choosing import chosen
 
 _SHOWN = 20  # rows printed; --out keeps them all
 
@@ -32,6 +32,8 @@ def run(
     n: int | None,
     out: Path | None,
     progress: bool = True,
+    device: str | None = None,
+    every: int | None = None,
 ) -> str:
     """Measure, save where asked, and say it in a few lines.
 
@@ -45,16 +47,10 @@ def run(
     measure = measures.registered().find(name)
     if out is not None:
         out = checked_file(out)
-    table = _measured(
-        measure,
-        roots,
-        {
-            "steps": None if steps is None else list(parse_steps(steps)),
-            "evaluators": evaluators and evaluators.split(","),
-            "n": n,
-        },
-        progress,
-    )
+    runs = [chosen(open_series(root, device=device), steps, every) for root in roots]
+    picked = None if steps is None and every is None else runs[0].steps
+    asked = {"steps": picked, "evaluators": evaluators and evaluators.split(","), "n": n}
+    table = _measured(measure, runs, asked, progress)
     lines = [
         f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}",
         "",
@@ -67,7 +63,7 @@ def run(
     return "\n".join(lines)
 
 
-def _measured(measure: Measure, roots: Sequence[Path], asked: dict[str, Any], progress: bool) -> pd.DataFrame:
+def _measured(measure: Measure, runs: Sequence[Series], asked: dict[str, Any], progress: bool) -> pd.DataFrame:
     options = {key: value for key, value in asked.items() if value is not None}
     lacking = [f"--{key}" for key in options if key not in measure.takes]
     if lacking:
@@ -75,12 +71,11 @@ def _measured(measure: Measure, roots: Sequence[Path], asked: dict[str, Any], pr
             f"{', '.join(lacking)}: the measure {measure.name!r} takes no such argument; it takes "
             f"({', '.join(measure.takes)})."
         )
-    if measure.takes[0] == "series" and len(roots) > 1:
-        raise ConfigError(f"the measure {measure.name!r} is of one run, but {len(roots)} were given.")
+    if measure.takes[0] == "series" and len(runs) > 1:
+        raise ConfigError(f"the measure {measure.name!r} is of one run, but {len(runs)} were given.")
     if "progress" in measure.takes:
         options["progress"] = progress
-    runs = [open_series(root) for root in roots]
-    table = measure.function(runs if measure.takes[0] == "runs" else runs[0], **options)
+    table = measure.function(list(runs) if measure.takes[0] == "runs" else runs[0], **options)
     if not isinstance(table, pd.DataFrame):
         raise ConfigError(
             f"the measure {measure.name!r} returned {type(table).__name__}: expected a pandas DataFrame, "

@@ -15,6 +15,26 @@ from mechicl import plugins
 
 Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, such as checkpoints/demo")]
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")]
+Device = Annotated[
+    str | None,
+    arg(metavar="DEVICE", help_behavior_hint="", help="where to compute: cpu (the default), cuda, cuda:1 or mps."),
+]
+Steps = Annotated[
+    str | None,
+    arg(help_behavior_hint="", help="which checkpoints, such as 0,500 or 0..3000 (default: all)."),
+]
+Every = Annotated[
+    int | None,
+    arg(help_behavior_hint="", help="of them at most one in so many optimiser steps; the first and the last stay."),
+]
+Log = Annotated[
+    str | None,
+    arg(
+        metavar="LOGGER",
+        help_behavior_hint="",
+        help="tensorboard, wandb or trackio: draw the curves there too, as they come; each is an extra of that name.",
+    ),
+]
 Plugins = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(

@@ -17,56 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import ModelConfig
+from mechicl.engine.edit import Edit as Edit
 from mechicl.engine.ops import EPS, GELU, attend, beside, compiled, layer_norm, linear, project, sequences
 from mechicl.models.params import Params, rotary_tables, sinusoidal_positions
 from mechicl.tasks.batch import TaskBatch
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Replace the activation x at a hook by x * keep + add (broadcast from the right).
-
-    Every intervention is one of these: zeroing heads is keep = mask; fixing an activation
-    is keep = 0.0, add = value. Conditions are a leading axis c of `keep` or `add`.
-    (Masked attention scores are -inf: there a tensor `keep` must not be 0.)
-
-    at: first, position j takes the activation of position at[j], for example (0, 0, 1, 4). Only for q, k, v and z. If
-    x has only the last positions, only their entries apply.
-    off: then, [..., d, count] with orthonormal columns: the part of x [..., t, d] along them is removed.
-    """
-
-    keep: Tensor | float = 1.0
-    add: Tensor | float = 0.0
-    at: tuple[int, ...] | None = None
-    off: Tensor | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.at is not None:
-            x = _moved(x, self.at)
-        if self.off is not None:
-            off = self.off.to(x)
-            x = x - x @ off @ off.mT
-        if isinstance(self.keep, float) and self.keep == 0.0:
-            return torch.zeros_like(x) + self.add  # whatever x is: -inf * 0 is nan
-        kept = x * self.keep
-        return kept if isinstance(self.add, float) and self.add == 0.0 else kept + self.add
-
-    def like(self, x: Tensor) -> Edit:
-        """The same edit on the device of x and in its dtype."""
-        keep, add = (part.to(x) if isinstance(part, Tensor) else part for part in (self.keep, self.add))
-        return Edit(keep, add, self.at, self.off)
-
-
-def _moved(x: Tensor, at: tuple[int, ...]) -> Tensor:
-    """x [..., t, h, k] with the activation of position at[j] at position j."""
-    first = len(at) - x.shape[-3]
-    return x.index_select(-3, torch.tensor(at[first:], device=x.device) - first)
 
 
 @dataclass(frozen=True)
@@ -228,7 +189,7 @@ def _embed(params: Params, batch: TaskBatch, model: ModelConfig, hook: _Hooks) -
     if model.positions == "learned":
         positions = params["pos_embed.W_pos"]
     elif model.positions == "sinusoidal":
-        positions = sinusoidal_positions(batch.shape[-1], model.d_model, model.position_time).to(like)
+        (positions,) = _tables(model, batch.shape[-1], like.dtype, like.device)
     else:
         positions = like.new_zeros(batch.shape[-1], model.d_model)
     if not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
@@ -300,7 +261,7 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
     k = hook(f"{name}.hook_k", k.unflatten(-1, (h, -1)))
     v = hook(f"{name}.hook_v", v.unflatten(-1, (h, -1)))
     if model.positions == "rotary":
-        cos, sin = (table.to(q)[:, None] for table in rotary_tables(model, t))
+        cos, sin = (table[:, None] for table in _tables(model, t, q.dtype, q.device))
         q = hook(f"{name}.hook_rot_q", q * cos[t - tq :] + _rotate_half(q) * sin[t - tq :])
         k = hook(f"{name}.hook_rot_k", k * cos + _rotate_half(k) * sin)
     scores = torch.einsum("...qhk,...shk->...hqs", q, k) / model.d_head**0.5
@@ -309,6 +270,16 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
         scores = scores.masked_fill(future, -torch.inf)
     pattern = hook(f"{name}.hook_pattern", _softmax(hook(f"{name}.hook_attn_scores", scores)))
     return torch.einsum("...hqs,...shk->...qhk", pattern, v)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # kept: an evaluation may ask first, and training by autograd then
+def _tables(model: ModelConfig, t: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """What says where a position is, and is never trained, on the device that asks: sinusoids [t, d], or rotary cos and
+    sin [t, k]. Kept there: a copy in every step would wait for the device."""
+    if model.positions == "rotary":
+        return tuple(table.to(device, dtype) for table in rotary_tables(model, t))
+    return (sinusoidal_positions(t, model.d_model, model.position_time).to(device, dtype),)
 
 
 def _softmax(scores: Tensor) -> Tensor:

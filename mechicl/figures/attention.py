@@ -69,11 +69,12 @@ def patterns(
     batch = series.evaluation_set(evaluator, n)
     if sequence is None:
         listed, tokens = series.task.aligned(batch)
-        rows, what = torch.tensor(listed), f"mean over {len(listed):,} {evaluator} sequences"
+        rows, what = torch.tensor(listed).to(batch.device), f"mean over {len(listed):,} {evaluator} sequences"
     else:
         if not 0 <= sequence < len(batch):
             raise SeriesError(f"sequence {sequence}: {evaluator} has sequences 0..{len(batch) - 1}.")
-        rows, tokens = torch.tensor([sequence]), series.task.tokens(series.source, evaluator, batch, sequence)
+        rows = torch.tensor([sequence]).to(batch.device)
+        tokens = series.task.tokens(series.source, evaluator, batch, sequence)
         what = f"{evaluator} sequence {sequence}"
     chosen, model = batch[rows], series.config.model
     hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
@@ -98,7 +99,7 @@ def patterns(
         out.append(torch.stack([acts[h][0, 0, rows].mean(0) for h in hooks]))
     if ablate is not None:
         what += f", {ablate}"
-    return Patterns(torch.stack(out), list(steps), tokens, what, ablate.note if ablate else "")
+    return Patterns(torch.stack(out).cpu(), list(steps), tokens, what, ablate.note if ablate else "")
 
 
 def attention_grid(shown: Patterns, series: Series, index: int = 0) -> go.Figure:

@@ -98,5 +98,6 @@ class Temper(OfHeads):
         for layer in dict.fromkeys(layer for layer, _ in self.heads):
             keep = torch.ones(1, model.n_heads, 1, 1)
             keep[0, [h for la, h in self.heads if la == layer]] = 1 / self.temperature
+            keep = keep if batch is None else keep.to(batch.device)
             out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(keep)
         return out

@@ -186,7 +186,9 @@ def edits(
         condition.check(model)
     made = [condition.edits(model, intact, batch) for condition in conditions]
     hooks = dict.fromkeys(hook for each in made for hook in each)
-    return {hook: _beside([each.get(hook, Edit()) for each in made], hook) for hook in hooks}
+    joined = {hook: _beside([each.get(hook, Edit()) for each in made], hook) for hook in hooks}
+    like = next(iter(intact.values()), batch)
+    return joined if like is None else {hook: edit.on(like.device) for hook, edit in joined.items()}
 
 
 def described(condition: Intervention) -> dict:
@@ -234,7 +236,8 @@ def _joined(parts: Sequence[Tensor | float], axes: int) -> Tensor | float:
     first = parts[0]
     if all(part is first or (isinstance(part, float) and isinstance(first, float) and part == first) for part in parts):
         return first  # the same for all conditions: held once
-    tensors = [part if isinstance(part, Tensor) else torch.full((1,), part) for part in parts]
+    where = next((part.device for part in parts if isinstance(part, Tensor)), torch.device("cpu"))
+    tensors = [part if isinstance(part, Tensor) else torch.full((1,), part).to(where) for part in parts]
     wide = max(axes + 1, *(part.dim() for part in tensors))
     tensors = [part.reshape((1,) * (wide - part.dim()) + part.shape) for part in tensors]
     shape = torch.broadcast_shapes(*(part.shape for part in tensors))

@@ -47,7 +47,8 @@ class ClampLayer(Intervention):
     ) -> dict[str, Edit]:
         if batch is None:
             raise ConfigError("ClampLayer depends on the length of the sequences: give the batch.")
-        return clamped_layer(model, of_exemplars(batch, self).shape[-1])
+        read = of_exemplars(batch, self)
+        return clamped_layer(model, read.shape[-1], read.device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,8 @@ class CutEdges(Intervention):
                     "Leave it something to look at, as itself."
                 )
             add = torch.zeros(len(banned), model.n_heads, asking, banned.shape[-1], device=banned.device)
-            add[:, heads] = add[:, heads].masked_fill(banned[:, None, -asking:], -torch.inf)
+            at = torch.tensor(heads).to(banned.device)
+            add[:, at] = add[:, at].masked_fill(banned[:, None, -asking:], -torch.inf)
             out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(1.0, add.to(pattern.dtype))
         return out
 

@@ -132,11 +132,13 @@ class AblateHeads(OfHeads):
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
         out: dict[str, Edit] = {}
-        device = next(iter(intact.values())).device if intact else None
+        like = next(iter(intact.values())) if intact else batch
+        device = None if like is None else like.device
         for layer in sorted({layer for layer, _ in self.heads}):
             # [c, b, t, h, k], not broadcast along k: heads and their dimensions are then one axis to torch, 4x faster
-            keep = torch.ones(1, 1, 1, model.n_heads, model.d_head, device=device)
+            keep = torch.ones(1, 1, 1, model.n_heads, model.d_head)
             keep[..., [head for la, head in self.heads if la == layer], :] = 0
+            keep = keep.to(device)
             name = f"blocks.{layer}.attn.hook_z"
             # By kind, not by what `intact` happens to hold: other kinds' needs may be in it too.
             replaced = self.kind in ("mean", "resample")

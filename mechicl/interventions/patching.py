@@ -156,8 +156,9 @@ class PatchActivations(Intervention):
             put = intact[elsewhere(self.counterfactual, hook)]  # [*lead, b, t, h, k] or [*lead, b, t, d]
             taken = put.new_ones(put.shape[-4:] if heads is not None else put.shape[-3:])
             if heads is not None:
-                taken = put.new_zeros(taken.shape)
+                taken = torch.zeros(taken.shape, dtype=put.dtype)
                 taken[..., heads, :] = 1
+                taken = taken.to(put.device)
             if there is not None:  # the last layer may be computed at the query alone
                 last = there[:, -taken.shape[1] :].to(put)
                 taken = taken * last.reshape(*last.shape, *[1] * (taken.dim() - 2))

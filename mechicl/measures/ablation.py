@@ -204,8 +204,8 @@ def _rows(
     values: torch.Tensor,
     intact: torch.Tensor,
 ) -> Iterator[dict]:
-    _, effect_low, effect_high = paired_interval(intact.cpu(), values.cpu(), metric)
-    value, low, high = (np.asarray(x) for x in mean_interval(values.cpu(), metric))  # [s, c]
+    _, effect_low, effect_high = paired_interval(intact, values, metric)
+    value, low, high = (np.asarray(x) for x in mean_interval(values, metric))  # [s, c]
     for i, step in enumerate(steps):
         for j, condition in enumerate(group):
             layer, head = condition.place if condition else (None, None)
@@ -259,7 +259,7 @@ def answers(
     conditions = [condition.at_step(series, chosen) for condition in conditions]
     wanted = metric or EVALUATORS[evaluator].primary_metric
     *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1, series.weights)
-    return scored[wanted].reshape(-1).numpy()
+    return scored[wanted].reshape(-1).cpu().numpy()
 
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:

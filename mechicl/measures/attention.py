@@ -55,7 +55,7 @@ def uniform_scores(batch: TaskBatch) -> dict[str, float]:
     of that pattern, averaged over the same sequences. Scores that no sequence defines are left out."""
     t = batch.shape[-1]
     even = torch.ones(t, t, dtype=torch.float64).tril() / torch.arange(1, t + 1, dtype=torch.float64)[:, None]
-    found = scores(even.expand(len(batch), 1, t, t), batch)
+    found = scores(even.expand(len(batch), 1, t, t), batch.to("cpu"))
     return {name: float(x.nanmean()) for name, x in found.items() if not x.isnan().all()}
 
 
@@ -66,7 +66,7 @@ def untrained_scores(series: Series, evaluator: str, n: int | None = None) -> di
     Its weights are the run's own initial draw, also where the run kept no step 0 or began from a graft.
     """
     model, batch = series.config.model, series.evaluation_set(evaluator, n)
-    params = {name: w[None] for name, w in pack(init(series.config)).items()}
+    params = {name: w[None].to(series.device) for name, w in pack(init(series.config)).items()}
     hooks = _patterns(model.n_layers)
     acts = forward(params, batch, model, capture=hooks, query_only=False).acts
     layers = [scores(acts[hook][0, 0], batch) for hook in hooks]  # [b, h]
@@ -155,7 +155,7 @@ def attention_scores(
         acts = forward(params, batch, model, capture=hooks, query_only=False).acts
         for layer, hook in enumerate(hooks):
             for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]
-                yield from _rows(chunk, layer, name, metric, values.numpy())
+                yield from _rows(chunk, layer, name, metric, values.cpu().numpy())
 
     rows = measured(series, chosen, size, "attention", sets, measure, progress)
     settings = {"n": {name: len(batch) for name, batch in sets.items()}}

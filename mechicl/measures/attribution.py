@@ -157,7 +157,7 @@ def logit_attribution(
     def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
         for metric, labels in batch.answers().items():
             for part, values in attribute(params, batch, model, labels).items():
-                yield from _rows(chunk, part, name, metric, values.numpy())
+                yield from _rows(chunk, part, name, metric, values.cpu().numpy())
 
     rows = measured(series, chosen, size, "attribution", sets, measure, progress)
     settings = {"n": {name: len(batch) for name, batch in sets.items()}}

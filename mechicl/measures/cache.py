@@ -23,6 +23,7 @@ import mechicl
 from mechicl.config import to_dict
 from mechicl.errors import SeriesError
 from mechicl.series import Series, elsewhere
+from mechicl.system.devices import CPU, kind_of
 from mechicl.system.disk import is_file, own_place
 from mechicl.system.files import read_json, write_atomic, write_json
 
@@ -45,6 +46,7 @@ def cached(
         return compute()
     files = [[step, series.entry(step).sha256] for step in steps]
     known = [_code(), measure, series.name, to_dict(series.config), series.manifest["bank"], files, settings]
+    known += [kind_of(series.device)] if series.device != CPU else []  # whose sums come in another order
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
     name, folders = f"{measure}-{key}.parquet", _folders(series.root)
     for folder in folders:

@@ -88,8 +88,8 @@ def random_pairs(dimensions: int, count: int, draws: int = _DRAWS, seed: int = 0
 
 def block_squares(differences: torch.Tensor) -> np.ndarray:
     """D^T D of BLOCKS blocks of sequences (every BLOCKS-th): [..., b, d] -> [BLOCKS, ..., d, d]."""
-    parts = [differences[..., i::BLOCKS, :].double() for i in range(BLOCKS)]
-    return torch.stack([part.mT @ part for part in parts]).numpy()
+    parts = [differences[..., i::BLOCKS, :].cpu().double() for i in range(BLOCKS)]
+    return torch.stack([part.mT @ part for part in parts]).cpu().numpy()
 
 
 @reading()

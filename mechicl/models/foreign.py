@@ -20,6 +20,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine import forward as engine
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params, unpack
+from mechicl.system.devices import CPU
 from mechicl.tasks.batch import TaskBatch
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class Pass(nn.Module):
 
 
 @lru_cache(maxsize=2)
-def _pass(model: ModelConfig) -> Pass:
-    """Without weights: its parameters are on torch's `meta` device."""
+def _pass(model: ModelConfig, device: str = CPU) -> Pass:
+    """Without weights: its parameters are on torch's `meta` device. device: where it is called."""
     from mechicl.models.lens import hooked_transformer
 
     with torch.inference_mode(False):
@@ -54,6 +55,10 @@ def _pass(model: ModelConfig) -> Pass:
         for part in made.modules():
             for name, p in list(part.named_parameters(recurse=False)):
                 part.register_parameter(name, nn.Parameter(p.to("meta"), requires_grad=False))
+            for name, x in list(part.named_buffers(recurse=False)):  # masks and rotary tables
+                part.register_buffer(name, x.to(device), persistent=False)
+            if hasattr(part, "cfg"):
+                part.cfg.device = device  # pyright: ignore  (parts move to what it says)
     return made
 
 
@@ -83,7 +88,7 @@ def forward(
     """
     if batch.stacked:
         raise ConfigError("a model from elsewhere reads one batch with all checkpoints, not one each.")
-    through = _pass(model) if through is None else through
+    through = _pass(model, str(params["unembed.b_U"].device)) if through is None else through
     edits, wanted = dict(edits or {}), set(capture)
     unknown = sorted(({*edits} | wanted) - {*through.model.hook_dict})
     if unknown:

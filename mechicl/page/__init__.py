@@ -38,7 +38,7 @@ def app(
     Run again, the cell shows the same server; with other settings it replaces it.
 
     Args:
-        series: the run to begin with.
+        series: the run to begin with; runs are evaluated on its device.
         height: of the frame, in pixels.
         port: where to listen; 0 is any free port.
         root_path: the path under which a proxy shows this machine's port, as '/user/me/proxy/{port}/'. Default:
@@ -55,4 +55,4 @@ def app(
     """
     from mechicl.page.server import show
 
-    return show(series.root, height, port, root_path, allow_hosts)
+    return show(series.root, height, port, root_path, allow_hosts, series.device)

@@ -228,7 +228,7 @@ def _measure(bench: Workbench, run: Run, view: View) -> dict[Head, Number]:
         on = _as_edited(bench, run, view, query_only=False)
         hooks = [f"blocks.{la}.attn.hook_pattern" for la in range(model.n_layers)]
         acts = forward(on.params, batch, model, capture=hooks, edits=on.edits, query_only=False).acts
-        found = (scores(acts[hook][0, 0], batch)[view.measure].numpy() for hook in hooks)  # [b, h]
+        found = (scores(acts[hook][0, 0], batch)[view.measure].cpu().numpy() for hook in hooks)  # [b, h]
         layers = [np.moveaxis(x[~np.isnan(x[:, 0])], 0, -1) for x in found]
     out: dict[Head, Number] = {}
     for layer, values in enumerate(layers):  # [h, b]

@@ -129,7 +129,7 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
         if p is not None:
             chosen |= dict.fromkeys(np.argsort(-p)[:TOP].tolist())
     label = sorted(chosen, key=lambda y: -before[y])
-    columns = [torch.tensor([y]) for y in label]
+    columns = [torch.tensor([y]).to(one.device) for y in label]
     return Logits(
         f"{view.evaluator} sequence {view.sequence}",
         [f"label {y}" for y in label],
@@ -194,7 +194,7 @@ def _named(
 
     def chance(of: Edited) -> np.ndarray:
         every = _softmax(of, batch, run)  # [b, v]
-        return np.array([every[np.arange(len(batch)), outputs.numpy()].mean() for outputs in columns.values()])
+        return np.array([every[np.arange(len(batch)), outputs.cpu().numpy()].mean() for outputs in columns.values()])
 
     listed = list(columns.values())
     return Logits(
@@ -256,4 +256,4 @@ def _softmax(of: Edited, batch: TaskBatch, run: Run) -> np.ndarray:
     """[b, v] probabilities of all outputs, at the last position."""
     final = forward(of.params, batch, run.series.config.model, edits=of.edits).final
     final = final[..., -1, :] if batch.everywhere else final
-    return logits(of.params, final).flatten(0, -3)[0].softmax(-1).double().numpy()
+    return logits(of.params, final).flatten(0, -3)[0].softmax(-1).cpu().double().numpy()

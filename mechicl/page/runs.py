@@ -22,6 +22,7 @@ from mechicl.page.state import View, ViewError, effect_of
 from mechicl.registry import leading, on_page
 from mechicl.series import Series, open_series
 from mechicl.system.commands import command
+from mechicl.system.devices import chosen
 from mechicl.system.paths import given
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 from mechicl.tasks.exemplar_label.batch import Batch
@@ -41,7 +42,8 @@ class Run:
     @cached_property
     def sets(self) -> dict[str, Batch]:
         """Every evaluator that the run has, with its sequences."""
-        return evaluation_sets(self.series.config, self.series.source)
+        sets = evaluation_sets(self.series.config, self.series.source)
+        return {name: batch.to(self.series.device) for name, batch in sets.items()}
 
     @cached_property
     def sets_id(self) -> str:
@@ -137,11 +139,13 @@ class Run:
 class Library:
     """The runs of one folder, opened when asked for. A run that has grown is opened again."""
 
-    def __init__(self, folder: Path, named: str | None = None):
+    def __init__(self, folder: Path, named: str | None = None, device: str | None = None):
         """Args:
         folder: every run shown lies directly in it, or is a link there.
         named: the run that the reader named.
+        device: where runs are evaluated (`open_series`).
         """
+        self.device = chosen(device)
         self.folder = given(folder).resolve()
         self.named = named
         self._open: dict[str, tuple[tuple, Run]] = {}
@@ -167,7 +171,7 @@ class Library:
             known = self._open.get(name)
         if known is not None and known[0] == stamp:
             return known[1]
-        run = Run(_whole(open_series(root)))
+        run = Run(_whole(open_series(root, device=self.device)))
         with self._lock:
             self._open[name] = (stamp, run)
             while len(self._open) > 8:  # each holds its bank and evaluation sets, a few MB

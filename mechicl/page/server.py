@@ -139,6 +139,7 @@ def open_server(
     height: int = 900,
     root: str | None = None,
     allow_hosts: Iterable[str] = (),
+    device: str | None = None,
 ) -> Server:
     """A server for a run and its neighbours, bound but not serving yet.
 
@@ -149,6 +150,7 @@ def open_server(
         root: the path under which a proxy shows the page, '/user/me/proxy/{port}/'; default: found out where the
             surroundings tell (`address.detect`), else none. '/' is none.
         allow_hosts: host names, other than this machine's, under which a proxy asks for the page.
+        device: where runs are evaluated (`open_series`).
 
     Raises:
         SeriesError: the run cannot be opened. ConfigError: the address cannot be listened on, or a setting is none.
@@ -158,7 +160,7 @@ def open_server(
     hosts = host_names(allow_hosts)
     named = given(run)
     name = named.name
-    library = Library(named.parent, name)
+    library = Library(named.parent, name, device)
     library.run(name)
     answers = Answers(library, bench or Workbench(), name)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line per request
@@ -219,20 +221,25 @@ _shown: dict[Path, tuple[tuple, Server]] = {}  # what notebooks show, by run: an
 
 
 def show(
-    run: Path, height: int = 900, port: int = 0, root: str | None = None, allow_hosts: Iterable[str] = ()
+    run: Path,
+    height: int = 900,
+    port: int = 0,
+    root: str | None = None,
+    allow_hosts: Iterable[str] = (),
+    device: str | None = None,
 ) -> Server:
     """A server for a notebook's run: the one that this process has, else a new one.
 
     With other settings the one that there was is stopped first, so that no run has two. Args as `open_server`.
     """
-    run, settings = run.resolve(), (port, root, host_names(allow_hosts))
+    run, settings = run.resolve(), (port, root, host_names(allow_hosts), device)
     known = _shown.get(run)
     if known is not None and known[1].running:
         if known[0] == settings:
             known[1].height = height
             return known[1]
         known[1].stop()
-    server = open_server(run, port=port, height=height, root=root, allow_hosts=settings[2]).start()
+    server = open_server(run, port=port, height=height, root=root, allow_hosts=settings[2], device=device).start()
     _shown[run] = settings, server
     return server
 

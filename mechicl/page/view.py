@@ -199,7 +199,7 @@ class Workbench:
             on = intact(params, batch, model, asked, capture=restarts, checkpoint=run.series.weights)
             self._intact.put(key, on, _held(on))
         scored = scores_under(asked, on, (metric,)) if asked else score(params, on.final, batch, (metric,))
-        return scored[metric].reshape(-1).numpy()
+        return scored[metric].reshape(-1).cpu().numpy()
 
     @contextmanager
     def _urgent(self) -> Iterator[None]:

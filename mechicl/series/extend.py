@@ -23,28 +23,31 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.schedule import checkpoint_steps, evaluated_steps, state_steps
 from mechicl.series import Series, open_series
 from mechicl.series.storage import locked
+from mechicl.system.devices import CPU, record
 from mechicl.system.files import write_json
 
 
-def made_with() -> dict:
-    """What decides the last bits of a run, for its manifest."""
+def made_with(device: str | None = None, stacked: int = 1) -> dict:
+    """What decides the last bits of a run, for its manifest. device: that it is trained on, `stacked` runs in each
+    step; None: mechicl does not train it."""
     import torch
 
+    trained = {} if device is None else {"device": record(device, stacked)}
     versions = {
         "mechicl": mechicl.__version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
     }
-    return {"versions": versions, "machine": platform.machine()}
+    return {"versions": versions, "machine": platform.machine(), **trained}
 
 
-def extend(series: Series, steps: int, at: int) -> Series:
+def extend(series: Series, steps: int, at: int, device: str = CPU) -> Series:
     """Plan more steps for a run, finished or not; train nothing.
 
     Args:
         steps: how many it will have in all.
-        at: the step of the state from which training continues.
+        at: the step of the state from which training continues; device: where.
 
     Raises:
         ConfigError: it has as many or more; or this is not a number of steps.
@@ -63,7 +66,7 @@ def extend(series: Series, steps: int, at: int) -> Series:
     if steps == planned:
         return settled(series)
     done = series.manifest.get("extended", [])
-    entry = {"from": planned, "to": steps, "at": at, "log_points": _log_points(series), **made_with()}
+    entry = {"from": planned, "to": steps, "at": at, "log_points": _log_points(series), **made_with(device)}
     after = _longer(before, steps, entry["log_points"])
     manifest = series.manifest | {"schedule": checkpoint_steps(after), "extended": [*done, entry]}
     with locked(series.root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from mechicl import plugins
@@ -11,6 +12,7 @@ from mechicl.series import elsewhere
 from mechicl.series.series import Series
 from mechicl.series.storage import read_index
 from mechicl.system.commands import UPDATE
+from mechicl.system.devices import chosen
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_json
 from mechicl.system.paths import given, given_or_none
@@ -18,7 +20,7 @@ from mechicl.system.paths import given, given_or_none
 FORMAT = 1
 
 
-def open_series(path: str | Path, data: str | Path | None = None) -> Series:
+def open_series(path: str | Path, data: str | Path | None = None, device: str | None = None) -> Series:
     """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
 
     For checkpoints that mechicl did not write, such as a folder of Hugging Face's Trainer or `hub:USER/NAME@step*`, it
@@ -29,20 +31,24 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     Args:
         path: the run's directory, or such a folder or address. `~` and relative paths are resolved here, once.
         data: where the images are, for banks built from images (default: as in training).
+        device: where to compute, as torch calls it: cpu (the default), cuda, cuda:1 or mps. It need not be the one that
+            the run was trained on.
 
     Returns:
         The series; it is read only.
 
     Raises:
+        ConfigError: this machine has no such device.
         SeriesError: this is not a run, its format is newer, its config is broken, a plugin is not loaded, or this user
-        may not read it.
+            may not read it.
     """
+    device = chosen(device)
     if elsewhere.is_address(path):
-        return elsewhere.opened(path)
+        return replace(elsewhere.opened(path), device=device)
     root, data = given(path), given_or_none(data)
     elsewhere.check_fetched(root)
     if not is_file(root / "manifest.json") and elsewhere.is_source(root):
-        return elsewhere.opened(path)
+        return replace(elsewhere.opened(path), device=device)
     if not is_file(root / "manifest.json"):
         near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
         hint = f" Runs beside it: {', '.join(near)}." if near else ""
@@ -66,4 +72,4 @@ def open_series(path: str | Path, data: str | Path | None = None) -> Series:
     recorded = manifest.get("data")
     if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
         data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
-    return Series(root, config, manifest, tuple(read_index(root)), data)
+    return Series(root, config, manifest, tuple(read_index(root)), data, device)

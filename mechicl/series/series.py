@@ -52,6 +52,8 @@ class Series:
     manifest: dict
     entries: tuple[Entry, ...]
     data: str | Path | None = None
+    device: str = "cpu"  # where weights and evaluation sets are put, and with them all that is computed from them
+    only: frozenset[int] | None = None  # the checkpoints that are looked at (choosing.py); None: all
 
     def __repr__(self) -> str:
         return card.line(self)
@@ -70,7 +72,7 @@ class Series:
     @property
     def steps(self) -> list[int]:
         """Optimiser steps that have a checkpoint, ascending."""
-        return sorted(self._weights)
+        return sorted(self._weights if self.only is None else self.only & self._weights.keys())
 
     @property
     def evaluated(self) -> list[int]:
@@ -151,7 +153,7 @@ class Series:
             self._check(weights, entry)
             weights = {name: w.float() for name, w in weights.items()}
             check_stored(self.root, weights, [step])
-            return weights
+            return self._moved(weights)
 
     def params(self, steps: Sequence[int]) -> Params:
         """Packed parameters of several steps, stacked along a first axis s (engine/forward.py).
@@ -167,10 +169,13 @@ class Series:
 
         with own_settings():
             if elsewhere.is_light(self):
-                return pack(stack_params(map(self.weights, steps)), copy=False)
+                return pack(stack_params(map(self.weights, steps)), copy=False)  # on the device already
             stacked = stack_tensors(self.root, [self.entry(step) for step in steps], self._check)
             check_stored(self.root, stacked, steps)
-            return pack(stacked, copy=False)
+            return pack(self._moved(stacked), copy=False)
+
+    def _moved(self, weights: Params) -> Params:
+        return {name: w.to(self.device) for name, w in weights.items()}
 
     def _check(self, weights: Params, entry: Entry) -> None:
         from mechicl.models.params import check_weights
@@ -192,7 +197,8 @@ class Series:
         """
         from mechicl.models.hooked import ICLTransformer
 
-        return ICLTransformer(self.config, self.weights(step), fold_ln=fold_ln)
+        model = ICLTransformer(self.config, self.weights(step), fold_ln=fold_ln)
+        return model if self.device == "cpu" else model.to(self.device, print_details=False)
 
     @property
     def task(self) -> Task:
@@ -223,7 +229,8 @@ class Series:
         from mechicl.evaluators import evaluation_set
 
         source = self.source if step is None else self.task.source_at(self.config, self.source, step)
-        return evaluation_set(name, self.config, source, n, fold)
+        found = evaluation_set(name, self.config, source, n, fold)
+        return found if self.device == "cpu" else found.to(self.device)
 
     def recorded(self) -> list[dict]:
         """Lines of metrics.jsonl by step. A replay writes a step again. The first line counts, because its training

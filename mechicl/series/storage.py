@@ -88,7 +88,7 @@ class Writer:
         if known is not None and known.sha256 != entry.sha256:
             raise SeriesError(
                 f"{self.root}: the replay came to other {kind} at step {step} than the run saved. "
-                "Replays are exact on the same machine, torch version and thread count "
+                "Replays are exact on the same machine and device, torch version and thread count "
                 "(manifest.json has the run's). Nothing was overwritten."
             )
         if known is None or file_problem(self.root, known):

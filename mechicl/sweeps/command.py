@@ -13,6 +13,7 @@ from mechicl.sweeps.run import FAILURES, describe, left, statuses, sweep
 from mechicl.sweeps.slurm import Slurm
 from mechicl.system.commands import command
 from mechicl.system.cores import cores
+from mechicl.system.devices import CPU, chosen
 from mechicl.system.paths import given, shown
 
 
@@ -22,6 +23,8 @@ def run(
     *,
     jobs: int | None,
     data: Path | None,
+    device: str | None,
+    log: str | None,
     dry_run: bool,
     only_gather: bool,
     retry: bool,
@@ -34,13 +37,16 @@ def run(
     if dry_run:
         found = statuses(plan, out)
         todo = {run.condition.name: run.condition for run in left(found, retry)}
-        pace = paces(list(todo.values()), data, progress)
-        print(describe(plan, found, pace, jobs or cores(), retry))
+        here = CPU if slurm else chosen(device)
+        pace = paces(list(todo.values()), data, progress, here)
+        print(describe(plan, found, pace, jobs or (cores() if device in (None, CPU) else 1), retry))
         return False
     failed: dict[str, str] = {}
     if not only_gather:
         executor = Slurm(out / "slurm", plan.slurm, jobs) if slurm else Local(jobs)
-        failed = sweep(plan, out, data=data, executor=executor, retry=retry, progress=progress).failed
+        failed = sweep(
+            plan, out, data=data, device=device, log=log, executor=executor, retry=retry, progress=progress
+        ).failed
     if not out.is_dir():
         beside = [] if out == Path("checkpoints") / plan.name else ["--out", out]
         raise SeriesError(f"{shown(out)} has no runs to gather: {command('sweep', file, *beside)} trains them.")

@@ -14,11 +14,12 @@ from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.models.params import init, pack
 from mechicl.schedule import evaluated_steps
 from mechicl.sweeps.plan import Condition
+from mechicl.system.devices import CPU
 from mechicl.system.progress import each
 from mechicl.system.work_queue import threads
 from mechicl.tasks.base import STEPS_PER_DRAW, task_of
+from mechicl.training.devices import trainer_on
 from mechicl.training.loop import training_batches
-from mechicl.training.step import Trainer
 
 _TIMED = 12  # of them, this many updates are timed
 
@@ -36,7 +37,9 @@ class Pace:
         return self.start + config.steps * self.step + len(evaluated_steps(config)) * self.evaluation
 
 
-def paces(conditions: Sequence[Condition], data: str | Path | None, progress: bool) -> dict[str, Pace]:
+def paces(
+    conditions: Sequence[Condition], data: str | Path | None, progress: bool, device: str = CPU
+) -> dict[str, Pace]:
     """The pace of each condition, by name; conditions of one size are measured once.
 
     Raises:
@@ -47,7 +50,7 @@ def paces(conditions: Sequence[Condition], data: str | Path | None, progress: bo
     for condition in each(conditions, "measuring", show=progress, leave=False, unit=" conditions"):
         size = _size(condition.config)
         if size not in found:
-            found[size] = pace(condition.config, data)
+            found[size] = pace(condition.config, data, device)
         out[condition.name] = found[size]
     return out
 
@@ -67,17 +70,18 @@ def _size(config: Config) -> Config:
     )
 
 
-def pace(config: Config, data: str | Path | None = None) -> Pace:
+def pace(config: Config, data: str | Path | None = None, device: str = CPU) -> Pace:
     """Measured on a fresh model of this config, which is thrown away."""
     with threads(config.threads):
         task = task_of(config)
         start, source = _timed(lambda: task.source(config, data))
         more, sets = _timed(lambda: evaluation_sets(config, task.source_at(config, source, 0)))
-        trainer = Trainer(replace(config, treatments=()), pack(init(config)))
+        sets = {name: batch.to(device) for name, batch in sets.items()}
+        trainer = trainer_on(device)(replace(config, treatments=()), pack(init(config)), device)
         drawn, batches = _timed(lambda: list(training_batches(config, source, 0, STEPS_PER_DRAW)))
         evaluate_params(trainer.params, sets, config)  # compiles
         scored, _ = _timed(lambda: evaluate_params(trainer.params, sets, config))
-        spent = [_timed(lambda batch=batch: trainer.update(batch))[0] for batch in batches[: _TIMED + 2]]
+        spent = [_timed(lambda batch=batch: float(trainer.update(batch)))[0] for batch in batches[: _TIMED + 2]]
     return Pace(float(np.mean(spent[2:])) + drawn / STEPS_PER_DRAW, scored, start + more)
 
 

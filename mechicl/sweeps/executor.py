@@ -14,16 +14,19 @@ from typing import Protocol
 
 from mechicl.config import Config
 from mechicl.system.cores import cores
+from mechicl.system.devices import CPU
 from mechicl.system.pool import Tally, run_tasks
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train or to continue. root: its directory; data: as in `train`."""
+    """One run to train or to continue. root: its directory; data, device, log: as in `train`."""
 
     root: Path
     config: Config
     data: str | Path | None = None
+    device: str | None = None
+    log: str | None = None
 
 
 Heard = Callable[[int, int | str], None]  # a job's number; sequences trained since, or a text
@@ -43,17 +46,19 @@ def train_job(job: Job, tell: Callable[[int | str], None] = lambda told: None) -
 
     tally = Tally(tell)
     if (job.root / "manifest.json").exists():
-        resume(job.root, data=job.data, progress=tally)
+        resume(job.root, data=job.data, device=job.device, log=job.log, progress=tally)
     else:
-        train(job.config, job.root, data=job.data, progress=tally)
+        train(job.config, job.root, data=job.data, device=job.device, log=job.log, progress=tally)
     tally.flush()
 
 
 @dataclass(frozen=True)
 class Local:
-    """Processes on this machine, one run at a time in each (default: one per core that may be used)."""
+    """Processes on this machine, one run at a time in each (default: one per core that may be used; of runs on a GPU
+    one)."""
 
     jobs: int | None = None
 
     def __call__(self, jobs: Sequence[Job], heard: Heard) -> Iterator[tuple[int, Exception | None]]:
-        return run_tasks(train_job, [(job,) for job in jobs], self.jobs or cores(), heard)
+        on_cpu = all(job.device in (None, CPU) for job in jobs)
+        return run_tasks(train_job, [(job,) for job in jobs], self.jobs or (cores() if on_cpu else 1), heard)

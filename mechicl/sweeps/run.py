@@ -21,10 +21,12 @@ from mechicl.series.storage import LATEST, locked
 from mechicl.sweeps.estimate import Pace, paces
 from mechicl.sweeps.executor import Executor, Job, Local
 from mechicl.sweeps.plan import Plan, Run
+from mechicl.system.devices import CPU, chosen
 from mechicl.system.disk import check_writable, is_file
 from mechicl.system.files import append_line, read_jsonl
 from mechicl.system.paths import given, given_or_none
 from mechicl.system.progress import bar
+from mechicl.training import logs
 from mechicl.training.loop import Diverged, resumes_from
 
 FAILURES = "failures.jsonl"
@@ -74,6 +76,8 @@ def sweep(
     out: str | Path,
     *,
     data: str | Path | None = None,
+    device: str | None = None,
+    log: str | None = None,
     executor: Executor | None = None,
     retry: bool = False,
     progress: bool = True,
@@ -84,15 +88,19 @@ def sweep(
         plan: `read_plan(file)`.
         out: the sweep's directory; each run is a series inside it.
         data: folder of images, for recipes that need one.
+        device: as in `train`; of jobs that run elsewhere, a device that is there.
+        log: as in `train`; each run is one of the logger's.
         executor: where (default: `Local()`, a process per core).
         retry: also the runs that diverged.
 
     Raises:
-        ConfigError: nothing was trained, because the file describes an impossible run, or a run on disk has other
-        settings.
+        ConfigError: nothing was trained, because the file describes an impossible run, a run on disk has other
+            settings, or this machine has no such device.
         SeriesError: another process works on this sweep, or the disk is full.
     """
-    out, data = given(out), given_or_none(data)
+    out, data, executor = given(out), given_or_none(data), executor or Local()
+    logs.check(log)
+    here = chosen(device) if isinstance(executor, Local) else CPU
     found = statuses(plan, out)
     todo = left(found, retry)
     outcome = Outcome(finished=[run.name for run, status in found.items() if status == "finished"])
@@ -100,11 +108,11 @@ def sweep(
         return outcome
     for root in (out, *(out / run.name for run in todo if found[run] != "new")):
         check_writable(root, "Sweep elsewhere with --out DIR.")
-    pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress)
+    pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress, here)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), _Progress(plan.name, todo, out, pace, len(outcome.finished), progress) as shown:
-        jobs = [Job(run.folder(out), run.config, data) for run in todo]
-        for number, error in (executor or Local())(jobs, shown.heard):
+        jobs = [Job(run.folder(out), run.config, data, device, log) for run in todo]
+        for number, error in executor(jobs, shown.heard):
             run = todo[number]
             if error is None:
                 outcome.finished.append(run.name)

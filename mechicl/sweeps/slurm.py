@@ -12,7 +12,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class Slurm:
         if new:
             executor = self._executor()
             files = [self._error_file(job) for _, job in new]
-            absolute = [Job(job.root.absolute(), job.config, job.data) for _, job in new]
+            absolute = [replace(job, root=job.root.absolute()) for _, job in new]
             submitted_all = executor.map_array(Task(plugins.for_workers()), absolute, files)
             for (i, job), submitted in zip(new, submitted_all, strict=True):
                 append_line(self.folder / "jobs.jsonl", {"run": job.root.name, "job": submitted.job_id})

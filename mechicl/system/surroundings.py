@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 
+from mechicl.system.devices import KINDS
+
 _lock = threading.Lock()  # settings of the whole process: the first user sets them, the last one restores them
 _inside = 0
 _theirs: tuple = ()
@@ -23,17 +25,19 @@ _theirs: tuple = ()
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Torch and numpy as mechicl needs them: float32 in full precision on the CPU, with gradients possible.
+    """Torch and numpy as mechicl needs them: float32 in full precision (no TF32, no autocast), on the CPU unless a
+    device is named, with gradients possible.
 
-    Also a decorator. What belongs to a thread (all but the default dtype, the precision of matmuls and
+    Also a decorator. What belongs to a thread (all but the default dtype, the precision of matmuls and convolutions and
     deterministic algorithms) is set for this thread only.
     """
     with ExitStack() as stack:
         stack.enter_context(_process_wide())
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        if torch.is_autocast_enabled("cpu"):
-            stack.enter_context(torch.autocast("cpu", enabled=False))
+        for kind in KINDS:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":  # where it is, each torch call is spared a detour
             stack.enter_context(torch.device("cpu"))
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))  # numpy's own
@@ -53,7 +57,7 @@ def _process_wide() -> Iterator[None]:
     with _lock:
         if not _inside:
             _theirs = _get()
-            _set((torch.float32, "highest", False, False))
+            _set((torch.float32, "highest", False, False, False))
         _inside += 1
     try:
         yield
@@ -70,16 +74,19 @@ def _get() -> tuple:
         torch.get_float32_matmul_precision(),
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.allow_tf32,  # of convolutions, where torch allows it unless told not to
     )
 
 
 def _set(settings: tuple) -> None:
     """Set only what differs: each call costs time, and torch records some of them."""
-    dtype, precision, deterministic, warn_only = settings
+    dtype, precision, deterministic, warn_only, tf32 = settings
     now = _get()
     if dtype != now[0]:
         torch.set_default_dtype(dtype)
     if precision != now[1]:
         torch.set_float32_matmul_precision(precision)
-    if (deterministic, warn_only) != now[2:]:
+    if (deterministic, warn_only) != now[2:4]:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    if tf32 != now[4]:
+        torch.backends.cudnn.allow_tf32 = tf32

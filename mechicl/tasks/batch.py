@@ -35,6 +35,7 @@ class TaskBatch(ABC):
     task: ClassVar[str | None] = None  # whose sequences these are, by the task's name; None: it does not say
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
     counterfactuals: ClassVar[tuple[str, ...]] = ("next",)  # what `counterfactual` knows; the first by default
+    static: ClassVar[bool] = False  # `embed` and `loss` are the same kernels for every batch of a shape (on_device.py)
 
     @classmethod
     def is_of(cls, kind: str) -> bool:
@@ -102,7 +103,7 @@ class TaskBatch(ABC):
                 f"counterfactual={kind!r}: of a {type(self).__name__} there are "
                 f"{', '.join(map(repr, self.counterfactuals))}."
             )
-        return self[(torch.arange(len(self)) + 1) % len(self)]
+        return self[(torch.arange(len(self), device=self.device) + 1) % len(self)]
 
     def varied(self, variation: str) -> tuple[Self, Self]:
         """Pairs of sequences that differ in what one answer depends on: (each, its partner). From the sequences of the

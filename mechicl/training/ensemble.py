@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from mechicl.models.params import init, pack
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
 from mechicl.system.cores import cores
+from mechicl.system.devices import CPU, chosen
 from mechicl.system.disk import check_writable, is_file
 from mechicl.system.paths import given, given_or_none
 from mechicl.system.pool import Tally, run_tasks
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
 from mechicl.tasks.batch import stack_batches
+from mechicl.training import logs
+from mechicl.training.devices import trainer_on
 from mechicl.training.loop import (
     Member,
     Shown,
@@ -48,6 +52,15 @@ _TRIAL = 12  # steps timed each way before choosing
 _GAIN = 0.95  # stacking must take less than this much of the time: it also delays the first results
 
 
+@dataclass(frozen=True)
+class How:
+    """What all runs share; as in `train`."""
+
+    data: str | Path | None
+    device: str
+    log: str | None
+
+
 @own_settings()
 def train_seeds(
     config: Config,
@@ -56,19 +69,24 @@ def train_seeds(
     *,
     data: str | Path | None = None,
     jobs: int | None = None,
+    device: str | None = None,
+    log: str | None = None,
     progress: bool = True,
 ) -> list[Series]:
     """Train one recipe with several seeds; each becomes a series of its own, `<out>-s<seed>`.
 
     Finished runs are left as they are and interrupted ones continued, so the same call after
-    an interruption goes on. Every run is bit for bit what `train` would have made.
+    an interruption goes on. Every run is bit for bit what `train` would have made; on a GPU, where all new runs share
+    each step, up to rounding.
 
     Args:
         config: a recipe's Config; each seed replaces its init and data seeds.
         seeds: which, such as range(5).
         out: where, without the seed (default checkpoints/<config.name>).
-        jobs: processes (default: one per core that may be used, at most one per seed).
+        jobs: processes (default: one per core that may be used, at most one per seed; on a GPU one).
         data: as in `train`.
+        device: as in `train`.
+        log: as in `train`; each run is one of the logger's.
         progress: as in `train`.
 
     Returns:
@@ -79,6 +97,8 @@ def train_seeds(
         SeriesError: a run could not be written; the others are whole.
     """
     check_config(config)
+    device = chosen(device)
+    logs.check(log)
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise ConfigError(f"seeds={seeds!r}: expected several, such as [0, 1, 2] or range(5).")
     seeds = [whole("seeds", seed, "a seed") for seed in seeds]
@@ -104,7 +124,8 @@ def train_seeds(
     for root in begun_before:
         if left[root]:
             check_writable(root)
-    workers = max(1, min(jobs or cores(), sum(map(bool, left.values()))))
+    how = How(data, device, log)
+    workers = max(1, min(jobs or (cores() if device == CPU else 1), sum(map(bool, left.values()))))
     # Resumed runs stand at different steps, so each goes alone; fresh ones are shared out.
     shares = [[root] for root in begun_before if left[root]]
     shares += [fresh[i::workers] for i in range(workers) if fresh[i::workers]]
@@ -112,9 +133,9 @@ def train_seeds(
         shown.update(sum(config.steps - n for n in left.values()) * config.batch_size)
         if workers == 1:
             for share in shares:
-                _share([(root, plan[root]) for root in share], data, shown)
+                _share([(root, plan[root]) for root in share], how, shown)
         else:
-            _in_processes([[(root, plan[root]) for root in share] for share in shares], data, workers, shown)
+            _in_processes([[(root, plan[root]) for root in share] for share in shares], how, workers, shown)
     return [open_series(root) for root in plan]
 
 
@@ -123,32 +144,33 @@ def _done(root: Path) -> int:
     return resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
 
 
-def _share(share: list[tuple[Path, Config]], data: str | Path | None, shown: Shown) -> None:
+def _share(share: list[tuple[Path, Config]], how: How, shown: Shown) -> None:
     """Train these runs in this process, one after another or stacked."""
     treated = any(config.treatments for _, config in share)  # each by its own seed: not in one pass
     if len(share) == 1 or treated or any((root / "manifest.json").exists() for root, _ in share):
         sources = None
     else:
-        sources = [checked_source(config, data) for _, config in share]
-    if sources is None or not stacking_wins([config for _, config in share], sources):
+        sources = [checked_source(config, how.data) for _, config in share]
+    # A GPU's steps are bound by launches, which all share: there is nothing to time.
+    if sources is None or (how.device == CPU and not stacking_wins([config for _, config in share], sources)):
         for root, config in share:
-            _alone(root, config, data, shown)
+            _alone(root, config, how, shown)
         return
     with ExitStack() as held:
         members = []
         for (root, config), source in zip(share, sources, strict=True):
-            held.enter_context(open_run(root, config, source, data))
-            members.append(Member(root, config, source))
+            held.enter_context(open_run(root, config, source, how.data, how.device, len(share)))
+            members.append(Member(root, config, source, how.log))
         config = members[0].config
-        trainer = Trainer(config, stack(pack(init(member.config)) for member in members))
+        trainer = trainer_on(how.device)(config, stack(pack(init(member.config)) for member in members), how.device)
         advance(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
 
 
-def _alone(root: Path, config: Config, data: str | Path | None, shown: Shown) -> None:
+def _alone(root: Path, config: Config, how: How, shown: Shown) -> None:
     if (root / "manifest.json").exists():
-        resume(root, data=data, progress=shown)
+        resume(root, data=how.data, device=how.device, log=how.log, progress=shown)
     else:
-        train(config, root, data=data, progress=shown)
+        train(config, root, data=how.data, device=how.device, log=how.log, progress=shown)
 
 
 def stacking_wins(configs: Sequence[Config], sources: Sequence[Any]) -> bool:
@@ -169,17 +191,18 @@ def stacking_wins(configs: Sequence[Config], sources: Sequence[Any]) -> bool:
     return min(spent["many"]) < _GAIN * len(configs) * min(spent["one"])
 
 
-def _work(share: list[tuple[Path, Config]], data: str | Path | None, tell: Callable) -> None:
+@own_settings()  # a process of its own has its own
+def _work(share: list[tuple[Path, Config]], how: How, tell: Callable) -> None:
     tally = Tally(tell)
-    _share(share, data, tally)
+    _share(share, how, tally)
     tally.flush()
 
 
-def _in_processes(shares: list, data: str | Path | None, workers: int, shown: Shown) -> None:
+def _in_processes(shares: list, how: How, workers: int, shown: Shown) -> None:
     def heard(_: int, told: str | int) -> None:
         shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
 
-    tasks = [(share, data) for share in shares]
+    tasks = [(share, how) for share in shares]
     failed = [error for _, error in run_tasks(_work, tasks, workers, heard) if error is not None]
     if failed:
         raise failed[0]

@@ -7,7 +7,7 @@ from any saved state with exactly the updates it would have made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,15 +17,15 @@ import torch
 from mechicl.config import Config, Window
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
-from mechicl.models.params import Params, unpack
 from mechicl.registry import main
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
 from mechicl.series.extend import extend, former_ends, settled, wanted_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
-from mechicl.series.storage import Writer, drop_latest, file_problem, load_latest, load_tensors, locked, save_latest
+from mechicl.series.storage import Writer, drop_latest, locked, save_latest
 from mechicl.system.commands import command
+from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.disk import check_writable
 from mechicl.system.files import append_line
 from mechicl.system.paths import given, given_or_none
@@ -34,8 +34,12 @@ from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch, stack_batches
-from mechicl.training import graft
+from mechicl.training import graft, logs
+from mechicl.training.devices import check_replay, moved, to_go_on, trainer_on
 from mechicl.training.open_run import fresh, open_run
+from mechicl.training.states import last_state, own, restored
+from mechicl.training.states import resumes_from as resumes_from
+from mechicl.training.states import saved_weights as saved_weights
 from mechicl.training.step import Trainer
 from mechicl.treatments import in_force
 
@@ -46,6 +50,8 @@ def train(
     out: str | Path | None = None,
     *,
     data: str | Path | None = None,
+    device: str | None = None,
+    log: str | None = None,
     progress: bool | Shown = True,
 ) -> Series:
     """Train a series from step 0.
@@ -54,21 +60,27 @@ def train(
         config: a recipe's Config (`mechicl.recipes`).
         out: the run's directory (default `checkpoints/<config.name>`).
         data: folder of images, for banks made of images.
+        device: where to compute, as torch calls it: cpu (the default), cuda, cuda:1 or mps. It is no part of the
+            config, but of the manifest. Checkpoints are the same files, and open on any machine.
+        log: tensorboard, wandb or trackio: the curves go there too, as they come.
         progress: show a bar with loss, speed, time left and the last evaluators; or the bar to use.
 
     Returns:
         The finished series.
 
     Raises:
+        ConfigError: this machine has no such device or logger.
         SeriesError: the directory holds a run already or cannot be written to, or the disk is full.
     """
     check_config(config)
+    device = chosen(device)
+    logs.check(log)
     root, data = given(Path("checkpoints") / config.name if out is None else out), given_or_none(data)
     fresh(root)
     source = checked_source(config, data)
-    with open_run(root, config, source, data), bar(root.name, config, 0, config.steps, progress) as shown:
-        trainer = Trainer(config, graft.initial_params(config, root))
-        advance([Member(root, config, source)], trainer, config.steps, set(checkpoint_steps(config)), shown)
+    with open_run(root, config, source, data, device), bar(root.name, config, 0, config.steps, progress) as shown:
+        trainer = trainer_on(device)(config, graft.initial_params(config, root), device)
+        advance([Member(root, config, source, log)], trainer, config.steps, set(checkpoint_steps(config)), shown)
     return open_series(root)
 
 
@@ -100,11 +112,18 @@ class Member:
     root: Path
     config: Config
     source: Any  # what its sequences are drawn from
+    log: str | None = None  # where its curves go
 
 
 @own_settings()
 def resume(
-    root: str | Path, *, steps: int | None = None, data: str | Path | None = None, progress: bool | Shown = True
+    root: str | Path,
+    *,
+    steps: int | None = None,
+    data: str | Path | None = None,
+    device: str | None = None,
+    log: str | None = None,
+    progress: bool | Shown = True,
 ) -> Series:
     """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one; or give a run,
     finished or not, more steps.
@@ -117,31 +136,42 @@ def resume(
         steps: how many the run shall have in all (default: as many as it was begun with). A run with `keep='metrics'`
             has no state at its end: it is replayed from step 0.
         data: where the images are now, if they moved.
+        device: where to compute (default: as before). Elsewhere it goes on from its last checkpoint, to other bytes
+            than an unbroken run's, and the manifest says so.
+        log: as in `train`. What the logger lacks of the run's points, it gets first; no point twice.
         progress: show a bar; or the bar to use.
 
     Returns:
         The series, with every scheduled checkpoint.
 
     Raises:
-        ConfigError: `steps` is less than the run has.
-        SeriesError: config.json was edited to other steps; the replay differs; the disk is full.
+        ConfigError: `steps` is less than the run has; this machine has no such device.
+        SeriesError: it cannot go on elsewhere, for want of a state at its last checkpoint; config.json was edited to
+            other steps; the replay differs; the disk is full.
     """
-    series = _own(open_series(root, data))
+    series = own(open_series(root, data))
+    device = to_go_on(series, device)
+    logs.check(log)
     if steps is not None:
         check_writable(series.root)
-    series = settled(series) if steps is None else extend(series, steps, _last_state(series))
+    series = settled(series) if steps is None else extend(series, steps, last_state(series), device)
     if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
         drop_latest(series.root)  # a kill may have left it
-        return series
+        with logs.logged(log, series.root, series.config):
+            return series
     check_writable(series.root)
     keep = {*series.manifest["schedule"], *former_ends(series)}
-    trainer = _restore(series, series.config.steps)
-    _replay(series, trainer, series.config.steps, keep, progress)
+    trainer = restored(series, series.config.steps, device)
+    with deterministic(device):
+        moved(series, device, trainer.step)
+    _replay(series, trainer, series.config.steps, keep, progress, log)
     return open_series(series.root, data)
 
 
 @own_settings()
-def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bool = True) -> Series:
+def densify(
+    root: str | Path, start: int, stop: int, every: int, *, device: str | None = None, progress: bool = True
+) -> Series:
     """Replay steps `start`..`stop` and keep a checkpoint every `every` steps.
 
     The replay starts at the last state before `start`; every checkpoint it passes must come
@@ -152,6 +182,7 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
         start: the first step of the window.
         stop: its last step.
         every: the distance between checkpoints, in steps.
+        device: where to compute (default: where the run was trained, and nowhere else are replays exact).
         progress: show a bar.
 
     Returns:
@@ -159,9 +190,11 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
 
     Raises:
         ConfigError: the window lies outside the run.
-        SeriesError: the replay differs from the run (another machine or torch version).
+        SeriesError: the replay differs from the run (another machine, device or torch version).
     """
-    series = _own(open_series(root))
+    series = own(open_series(root))
+    device = to_go_on(series, device)
+    check_replay(series, device)
     window = Window(start=start, stop=stop, every=every)
     if stop > series.config.steps:
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
@@ -173,27 +206,15 @@ def densify(root: str | Path, start: int, stop: int, every: int, *, progress: bo
     check_writable(series.root)
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}
-    trainer = _restore(series, start)
+    trainer = restored(series, start, device)
     _replay(series, trainer, stop, keep, progress)
     return open_series(series.root)
 
 
-def _own(series: Series) -> Series:
-    """The series, where mechicl trained it.
-
-    Raises:
-        SeriesError: it did not: how to take up checkpoints that were written since.
-    """
-    if source := series.manifest.get("source"):
-        raise SeriesError(
-            f"{series.root} is over checkpoints that mechicl did not train. What was written since is "
-            f"taken up by {command('open', source['place'], '--out', series.root)}."
-        )
-    return series
-
-
-def _replay(series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown) -> None:
-    member = Member(series.root, series.config, series.source)
+def _replay(
+    series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown, log: str | None = None
+) -> None:
+    member = Member(series.root, series.config, series.source, log)
     with locked(series.root), bar(series.name, series.config, trainer.step, stop, progress) as shown:
         advance([member], trainer, stop, keep, shown)
 
@@ -235,21 +256,29 @@ def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[in
     writers = [Writer(member.root) for member in members]
     evaluated = keep | set(evaluated_steps(config))
     states, resumed = state_steps(config), resume_steps(config)
+    if trainer.device != CPU:  # no replay between it and the last checkpoint, wherever the run goes on
+        resumed = evaluated
     task = task_of(config)
-    fixed = None if task.changes(config) else [evaluation_sets(member.config, member.source) for member in members]
+
+    def sets_of(member: Member, source: Any) -> dict[str, Any]:
+        sets = evaluation_sets(member.config, source)
+        return sets if trainer.device == CPU else {name: batch.to(trainer.device) for name, batch in sets.items()}
+
+    fixed = None if task.changes(config) else [sets_of(member, member.source) for member in members]
     losses: list[torch.Tensor] = []
 
     def checkpoint() -> None:
         step, saved = trainer.step, trainer.step in keep
         for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
-            sets = fixed[i] if fixed else evaluation_sets(member.config, task.source_at(config, member.source, step))
-            _checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown)
+            sets = fixed[i] if fixed else sets_of(member, task.source_at(config, member.source, step))
+            told[i](_checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown))
             if step in states or writer.has("state", step):
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
             elif step in resumed:
                 save_latest(member.root, trainer.state(i))
 
-    with threads(config.threads):
+    with threads(config.threads), deterministic(trainer.device), ExitStack() as stack:
+        told = [stack.enter_context(logs.logged(each.log, each.root, each.config)) for each in members]
         if trainer.step == 0:
             checkpoint()
         for batch in _batches(members, trainer.step, stop):
@@ -277,11 +306,11 @@ def _checkpoint(
     sets: dict[str, Any],
     losses: list[torch.Tensor],
     shown: Shown,
-) -> None:
-    """Evaluate run `i`, and, given a writer, save its weights."""
+) -> dict[str, Any]:
+    """Evaluate run `i`, and, given a writer, save its weights. Returns what it recorded."""
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)
-    loss = float(torch.stack([x.view(-1)[i] for x in losses]).double().mean()) if losses else None
+    loss = float(torch.stack([x.view(-1)[i] for x in losses]).cpu().double().mean()) if losses else None
     weights = saved_weights(params, config)
     check_checkpoint(root, step, trainer.held(i), weights, loss)
     treatments = in_force(config.treatments, step)
@@ -296,33 +325,4 @@ def _checkpoint(
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].primary_metric}
     text = " ".join(f"{k} {value[k]:.2f}" for k in main() if k in value)
     shown.set_postfix_str(text if loss is None else f"loss {loss:.3f} {text}")
-
-
-def saved_weights(params: Params, config: Config) -> Params:
-    """What goes into a checkpoint file: TransformerLens shapes, in the run's stored dtype."""
-    dtype = getattr(torch, config.weights_dtype)
-    weights = unpack(params, config.model.n_heads)
-    return {name: w.to(dtype) for name, w in weights.items()}
-
-
-def _restore(series: Series, before: int) -> Trainer:
-    """The trainer at the last whole state at or before a step; else at step 0."""
-    states = [e for e in series.entries if e.kind == "state" and e.step <= before]
-    for entry in sorted(states, key=lambda e: -e.step):
-        if file_problem(series.root, entry) is None:
-            return Trainer.from_state(series.config, load_tensors(series.root, entry))
-    latest = load_latest(series.root)
-    if latest is not None and int(latest["step"]) <= before:
-        return Trainer.from_state(series.config, latest)
-    return Trainer(series.config, graft.initial_params(series.config, series.root))
-
-
-def resumes_from(series: Series) -> int:
-    """The step from which `resume` would go on; the last, where the run is finished."""
-    return series.config.steps if series.complete else _last_state(series)
-
-
-def _last_state(series: Series) -> int:
-    latest = load_latest(series.root)
-    saved = [e.step for e in series.entries if e.kind == "state"]
-    return max([*saved, 0 if latest is None else int(latest["step"])])
+    return record

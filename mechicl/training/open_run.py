@@ -16,6 +16,7 @@ from mechicl.series.extend import made_with
 from mechicl.series.opening import FORMAT
 from mechicl.series.storage import locked
 from mechicl.system.commands import command
+from mechicl.system.devices import CPU, deterministic
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import write_json
 from mechicl.system.paths import given, shown
@@ -24,15 +25,21 @@ from mechicl.training import graft
 
 
 @contextmanager
-def open_run(root: Path, config: Config, source: Any, data: str | Path | None) -> Iterator[None]:
-    """A new run's directory, locked, with its config and manifest written."""
+def open_run(
+    root: Path, config: Config, source: Any, data: str | Path | None, device: str = CPU, stacked: int = 1
+) -> Iterator[None]:
+    """A new run's directory, locked, with its config and manifest written. device: that it is trained on, `stacked`
+    runs in each step."""
     fresh(root)
     with explained(root):
         root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         write_json(root / "config.json", to_dict(config))
         grafts = graft.begin(config, root)
-        write_json(root / "manifest.json", manifest_of(config, checkpoint_steps(config), source, data, grafts))
+        schedule = checkpoint_steps(config)
+        with deterministic(device):
+            manifest = manifest_of(config, schedule, source, data, grafts, made_with(device, stacked))
+        write_json(root / "manifest.json", manifest)
         yield
 
 
@@ -50,8 +57,16 @@ def fresh(root: Path) -> None:
     check_writable(root, "Train elsewhere with --out DIR.")
 
 
-def manifest_of(config: Config, schedule: list[int], source: Any, data: str | Path | None, grafts: list[dict]) -> dict:
-    """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them."""
+def manifest_of(
+    config: Config,
+    schedule: list[int],
+    source: Any,
+    data: str | Path | None,
+    grafts: list[dict],
+    made: dict | None = None,
+) -> dict:
+    """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them; made:
+    as `made_with`."""
     found = config.bank.path if data is None else data
     return {
         "format": FORMAT,
@@ -63,7 +78,7 @@ def manifest_of(config: Config, schedule: list[int], source: Any, data: str | Pa
         "weights_dtype": config.weights_dtype,
         **({"grafts": grafts} if grafts else {}),
         **({"plugins": needed} if (needed := doors.foreign(uses(config))) else {}),
-        **made_with(),
+        **(made_with() if made is None else made),
     }
 
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 from mechicl.config import Config, ModelConfig
 from mechicl.engine.forward import forward, logits
 from mechicl.models.params import Params, group
+from mechicl.system.devices import CPU
 from mechicl.system.work_queue import Piece, Shared
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.copied import copied_loss, label_scores, scores_hook
@@ -45,22 +47,20 @@ def loss(params: Params, batch: TaskBatch, config: Config) -> Tensor:
 
 
 class Trainer:
-    """Parameters and their Adam moments: everything that a step changes.
+    """Parameters and their Adam moments: everything that a step changes. On the CPU; `on_device` has the others.
 
     `params` are packed, plain or stacked. `step` is the number of updates done.
     """
 
-    def __init__(self, config: Config, params: Params):
-        from mechicl.engine.fast.adam import pieces
-
-        self.config = config
+    def __init__(self, config: Config, params: Params, device: str = CPU):
+        self.config, self.device = config, device
         self.step = 0
         bounds, end = [], 0
         for p in params.values():
             bounds.append((end, end + p.numel()))
             end += -(-p.numel() // _LINE) * _LINE
         # One memory for all, which Adam walks in one go: parameters, both moments, gradients.
-        self._flat = torch.zeros(4, end, dtype=params["unembed.W_U"].dtype)
+        self._flat = torch.zeros(4, end, dtype=params["unembed.W_U"].dtype, device=device)
         where = {name: (slice(*each), p.shape) for (name, p), each in zip(params.items(), bounds, strict=True)}
         self.params, first, second, grads = (
             {name: row[at].view(shape) for name, (at, shape) in where.items()} for row in self._flat
@@ -69,27 +69,41 @@ class Trainer:
             self.params[name].copy_(p.detach())
         self.moments = {name: (first[name], second[name]) for name in params}
         self._many = self.params["unembed.W_U"].dim() == 3
+        optim = config.optim
+        self._l2 = np.array([optim.l2 if optim.l2_group in ("all", group(name)) else 0.0 for name in params])
+        self._prepare(bounds, grads)
+
+    def _prepare(self, bounds: list[tuple[int, int]], grads: Params) -> None:
+        """What `_step` needs. bounds: where each parameter lies in the flat memory; grads: its gradients there."""
+        from mechicl.engine.fast.adam import pieces
+
         # The same memory, stacked, as numpy sees it. The label embedding's gradient is all zeros but in a
         # few rows, cleared after each step.
         self._arrays, self._grads = (
             {name: (x if self._many else x.unsqueeze(0)).numpy() for name, x in each.items()}
             for each in (self.params, grads)
         )
-        optim, cut, unembedding = config.optim, pieces(bounds), [*params].index("unembed.W_U")
+        optim, cut, unembedding = self.config.optim, pieces(bounds), [*self.params].index("unembed.W_U")
         self._early = [segments for segments in cut if (segments[:, 0] == unembedding).all()]
         self._rest = [segments for segments in cut if (segments[:, 0] != unembedding).any()]
         self._betas = np.array((*optim.betas, optim.adam_eps), self._flat.numpy().dtype)
-        self._l2 = np.array([optim.l2 if optim.l2_group in ("all", group(name)) else 0.0 for name in params])
 
     def update(self, batch: TaskBatch) -> Tensor:
-        """One update on one batch; returns its loss (or [s]), before the update."""
-        from mechicl.engine.fast.adam import clear_rows
-        from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients, supports
-
+        """One update on one batch, on whatever device it is; returns its loss (or [s]), before the update."""
         model, treatments, treated = self.config.model, self.config.treatments, {}
         if treatments:
             self._strike()
-            treated = layer_treatments(in_force(treatments, self.step + 1), model, batch.shape[-1])
+            treated = layer_treatments(in_force(treatments, self.step + 1), model, batch.shape[-1], self.device)
+        value = self._step(batch, treated)
+        self.step += 1
+        return value if self._many else value[0]
+
+    def _step(self, batch: TaskBatch, treated: dict[int, LayerTreatment]) -> Tensor:
+        """The loss [s] before the update."""
+        from mechicl.engine.fast.adam import clear_rows
+        from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients, supports
+
+        model = self.config.model
         of_unembedding, of_rest = self._adam()
         work = Shared(self._flat.shape[1])
         by: Callable = loss_and_gradients if supports(batch, model) else loss_and_autograd
@@ -102,8 +116,7 @@ class Trainer:
         if supports(batch, model):
             table = self._grads["embed.W_E"]
             clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
-        self.step += 1
-        return value if self._many else value[0]
+        return value
 
     def _strike(self) -> None:
         """What treatments do between two updates: draw parameters anew, clear moments."""
@@ -147,8 +160,9 @@ class Trainer:
         return {k: self._of(v, i) for k, v in self.params.items()}
 
     def state(self, i: int = 0) -> dict[str, Tensor]:
-        """All tensors that model `i` needs to go on: weights, both Adam moments, the step."""
-        return {"step": torch.tensor(self.step)} | {name: x.clone() for name, x in self.held(i).items()}
+        """All tensors that model `i` needs to go on, on the CPU: weights, both Adam moments, the step. Copies."""
+        held = {name: x.to(CPU, copy=True) for name, x in self.held(i).items()}
+        return {"step": torch.tensor(self.step)} | held
 
     def held(self, i: int = 0) -> dict[str, Tensor]:
         """What `state` has of model `i`, but for the step. Not copied."""
@@ -162,10 +176,10 @@ class Trainer:
         return x[i] if self._many else x
 
     @classmethod
-    def from_state(cls, config: Config, state: dict[str, Tensor]) -> Trainer:
+    def from_state(cls, config: Config, state: dict[str, Tensor], device: str = CPU) -> Self:
         """The inverse of `state`: the next update is the one the saved run would have made."""
         weights = {k.removeprefix("weights/"): v for k, v in state.items() if k.startswith("weights/")}
-        trainer = cls(config, weights)
+        trainer = cls(config, weights, device)
         trainer.step = int(state["step"])
         for name, moments in trainer.moments.items():
             for kind, moment in zip(("exp_avg", "exp_avg_sq"), moments, strict=True):

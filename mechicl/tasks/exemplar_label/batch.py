@@ -27,6 +27,7 @@ class Batch(TaskBatch):
     everywhere: ClassVar[bool] = False  # only the query's answer counts
     recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
     counterfactuals: ClassVar[tuple[str, ...]] = ("labels", "next")
+    static: ClassVar[bool] = True
 
     exemplars: torch.Tensor
     labels: torch.Tensor

@@ -111,7 +111,7 @@ def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, wi
 
     rows = final.reshape(-1, final.shape[-1])
     answers = target.expand(final.shape[:-1]).reshape(-1)
-    acc, loss = torch.empty(len(rows), dtype=torch.bool), rows.new_empty(len(rows))
+    acc, loss = rows.new_empty(len(rows), dtype=torch.bool), rows.new_empty(len(rows))
     blocks = [slice(i, i + _BLOCK) for i in range(0, len(rows), _BLOCK)]
     if not compiled(rows, w):
         for block in blocks:
@@ -136,7 +136,7 @@ def attention(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:
     own = (batch.labels == batch.trained_labels[:, -1:])[:, None]
     shown = torch.where(correct.any(-1), 0.0, torch.nan)  # added: NaN where there is no correct pair
     has_own = torch.where(own.any(-1), 0.0, torch.nan)
-    positions = torch.arange(2 * c + 1)
+    positions = torch.arange(2 * c + 1, device=pattern.device)
     to_exemplars, to_labels = pattern[..., -1, 0:-1:2], pattern[..., -1, 1::2]  # [*lead, b, h, C]
     at_labels = positions[1::2]
     right = (to_labels * correct).sum(-1) + shown

@@ -16,6 +16,7 @@ from torch import Tensor
 from mechicl.config import Config, ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.models.params import Params, init, pack
+from mechicl.system.devices import CPU
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
 from mechicl.treatments import Treatment, in_groups
@@ -52,8 +53,10 @@ class LayerTreatment:
 
 @cache
 @torch.inference_mode(False)  # kept: an evaluation may ask first, and training by autograd then
-def layer_treatments(treatments: tuple[Treatment, ...], model: ModelConfig, t: int) -> dict[int, LayerTreatment]:
-    """The treatments in force that change the forward pass, by layer. t: positions."""
+def layer_treatments(
+    treatments: tuple[Treatment, ...], model: ModelConfig, t: int, device: str = CPU
+) -> dict[int, LayerTreatment]:
+    """The treatments in force that change the forward pass, by layer. t: positions; device: of the model."""
     out = {}
     for layer in range(model.n_layers):
         ablated = [h for x in treatments if x.kind == "ablate" for la, h in x.heads if la == layer]
@@ -70,7 +73,8 @@ def layer_treatments(treatments: tuple[Treatment, ...], model: ModelConfig, t: i
         if ablated:
             keep = torch.ones(model.n_heads)
             keep[ablated] = 0
-        clamp = _clamp(clamps, model.n_heads, t) if clamps or match else None
+            keep = keep.to(device)
+        clamp = _clamp(clamps, model.n_heads, t, device) if clamps or match else None
         out[layer] = LayerTreatment(keep, clamp, tuple(match), moved, reads)
     return out
 
@@ -80,12 +84,12 @@ def previous(t: int) -> tuple[int, ...]:
     return (0, *range(t - 2), t - 1)
 
 
-def clamped_layer(model: ModelConfig, t: int) -> dict[str, Edit]:
+def clamped_layer(model: ModelConfig, t: int, device: torch.device | str = CPU) -> dict[str, Edit]:
     """A perfect first layer of two: its heads write nothing, so that values in layer 1 are of the embeddings, and a
     position's query and key there are of the embedding before it."""
     moved = Edit(at=previous(t))
     return {
-        "blocks.0.attn.hook_z": Edit(torch.zeros(model.n_heads, 1), 0.0),
+        "blocks.0.attn.hook_z": Edit(torch.zeros(model.n_heads, 1, device=device), 0.0),
         "blocks.1.attn.hook_q": moved,
         "blocks.1.attn.hook_k": moved,
     }
@@ -108,7 +112,7 @@ def reading_head(treated: Mapping[int, LayerTreatment]) -> int | None:
     return next((what.reads for what in treated.values() if what.reads is not None), None)
 
 
-def _clamp(clamps: list[tuple[str | None, int]], heads: int, t: int) -> Clamp:
+def _clamp(clamps: list[tuple[str | None, int]], heads: int, t: int, device: str) -> Clamp:
     held = torch.zeros(heads, dtype=torch.bool)
     pattern, banned = torch.zeros(heads, t, t), torch.zeros(heads, t, t, dtype=torch.bool)
     for name, head in clamps:
@@ -117,7 +121,7 @@ def _clamp(clamps: list[tuple[str | None, int]], heads: int, t: int) -> Clamp:
             banned[head, labels, labels - 1] = True
         else:
             held[head], pattern[head] = True, held_pattern(str(name), t)
-    return Clamp(held, pattern, banned)
+    return Clamp(held.to(device), pattern.to(device), banned.to(device))
 
 
 def held_pattern(name: str, t: int) -> Tensor:
@@ -142,12 +146,14 @@ def edits(treated: Mapping[int, LayerTreatment], model: ModelConfig, batch: Task
         if what.clamp is not None:
             held, banned = what.clamp.held[:, None, None], what.clamp.banned[:, asked]
             if banned.any():
-                out[f"{name}.hook_attn_scores"] = Edit(1.0, torch.zeros(banned.shape).masked_fill(banned, -torch.inf))
+                none = torch.zeros(banned.shape, device=banned.device)
+                out[f"{name}.hook_attn_scores"] = Edit(1.0, none.masked_fill(banned, -torch.inf))
             keep, add = (~held).float(), what.clamp.pattern[:, asked] * held
             for head, strength in what.match:
                 assert isinstance(batch, Batch)  # treatments of exemplars and labels are refused of other tasks
                 row, shows = match_row(batch, strength)
-                one = torch.eye(model.n_heads)[head][:, None, None] * shows[:, None, None, None]  # [b, h, 1, 1]
+                alone = torch.eye(model.n_heads, device=shows.device)[head]
+                one = alone[:, None, None] * shows[:, None, None, None]  # [b, h, 1, 1]
                 keep, add = keep * (1 - one), add + one * row[:, None, None]
             out[f"{name}.hook_pattern"] = Edit(keep, add)
         if what.keep is not None:

@@ -50,6 +50,8 @@ class MarkovBatch(TaskBatch):
     predictors [b, 3, t, n] float32; scored [b, t] bool; levels [b, 3] float32: U, B, R of the whole set."""
 
     task: ClassVar[str | None] = "markov"
+    static: ClassVar[bool] = True
+
     states: Tensor
     true: Tensor
     held: Tensor

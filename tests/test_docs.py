@@ -52,6 +52,7 @@ def test_the_readme_shows_commands():
         "ablate",
         "measure",
         "open",
+        "publish",
     }
     assert {"make demo", "make test"} <= set(shell_lines())
 

@@ -11,7 +11,7 @@ from mechicl.measures.ablation import effects, evaluate
 from mechicl.measures.tables import chosen_steps
 from mechicl.series import Series
 
-__all__ = ["CONTROLS", "control_effects", "said"]
+__all__ = ["control_effects"]
 
 CONTROLS = 8  # random sets of others
 

@@ -25,7 +25,7 @@ def check_fetched(root: Path) -> None:
     Raises:
         SeriesError: it is; how to go on.
     """
-    if is_file(root / ORIGIN) and not is_file(root / "manifest.json"):
+    if not is_file(root / "manifest.json") and is_file(root / ORIGIN):
         again = command("open", f"hub:{read_json(root / ORIGIN).get('repository')}", "--out", root)
         raise SeriesError(f"{root} is not a run yet: it was not fetched to its end. {again} goes on.")
 

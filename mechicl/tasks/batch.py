@@ -35,7 +35,8 @@ class TaskBatch(ABC):
     task: ClassVar[str | None] = None  # whose sequences these are, by the task's name; None: it does not say
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
     counterfactuals: ClassVar[tuple[str, ...]] = ("next",)  # what `counterfactual` knows; the first by default
-    static: ClassVar[bool] = False  # `embed` and `loss` are the same kernels for every batch of a shape (on_device.py)
+    # `embed` and `loss` are the same kernels for every batch of a shape (training/on_device.py)
+    static: ClassVar[bool] = False
 
     @classmethod
     def is_of(cls, kind: str) -> bool:

@@ -21,7 +21,7 @@ def test_every_part_is_measured(tiny_config):
 
 def test_conditions_of_one_size_are_measured_once(small, monkeypatch):
     seen = []
-    monkeypatch.setattr(estimate, "pace", lambda config, data: seen.append(config) or Pace(1.0, 1.0, 1.0))
+    monkeypatch.setattr(estimate, "pace", lambda config, data, *_: seen.append(config) or Pace(1.0, 1.0, 1.0))
     first, second = small.conditions
     same = replace(first, name="slow", config=replace(first.config, optim=replace(first.config.optim, lr=1e-4)))
     found = paces([first, same, second], None, progress=False)

@@ -121,4 +121,5 @@ def test_it_stands_for_a_bar(capsys):
 def test_every_bar_comes_from_here():
     for folder in ("mechicl", "analyses", "research"):
         for path in (ROOT / folder).rglob("*.py"):
-            assert path.name == "progress.py" or "tqdm import" not in path.read_text(encoding="utf-8"), path
+            silent = path.name == "hub_api.py"  # huggingface_hub wants a class: one that says nothing
+            assert path.name == "progress.py" or silent or "tqdm import" not in path.read_text(encoding="utf-8"), path

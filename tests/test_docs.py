@@ -97,6 +97,7 @@ def test_readme_commands_that_look_run_on_the_demo(command, monkeypatch, capsys)
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
 def test_the_report_of_the_demo_runs_its_analyses(tmp_path, monkeypatch, capsys):
     made_here = shutil.ignore_patterns("analysis", "cache", "report.html")  # as the README's commands leave them
     shutil.copytree(ROOT / "checkpoints" / "demo", tmp_path / "demo", ignore=made_here)

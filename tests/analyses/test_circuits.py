@@ -68,6 +68,7 @@ def test_what_ends_icl_in_the_known_models(found):
         assert rows[10, f"late {part}", "icl"] == 1.0, part
 
 
+@pytest.mark.slow
 def test_a_model_with_an_mlp(tmp_path):
     """The circuit of step 5 is still there at step 10, behind the recall of an MLP."""
     found = run(behind_recall(tmp_path / "mlp"), progress=False)

@@ -170,6 +170,8 @@ def test_undo_link_and_keyboard(begin, recall):
     other = begin(url)
     other.open("?" + page.evaluate("mechicl.query()"))
     other.check(series, 5, Together(parts=(head, cuts[1])))
+    for each in (page, other.page):  # the same done to random others comes after the numbers
+        each.wait_for_function("mechicl.all('[data-cell$=controls_ci]').every(e => e.textContent)")
     assert other.numbers() == one.numbers()
     page.keyboard.press("Escape")
     one.check(series, 5, None)

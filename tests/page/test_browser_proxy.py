@@ -40,8 +40,15 @@ def use(one, series) -> None:
     assert PREFIX in page.url
 
 
-@pytest.mark.parametrize("strip", [True, False], ids=["stripped", "kept"])
-@pytest.mark.parametrize("keep_host", [True, False], ids=["host kept", "host rewritten"])
+@pytest.mark.parametrize(
+    ("keep_host", "strip"),
+    [
+        pytest.param(True, False, id="host kept-kept"),
+        pytest.param(False, True, id="host rewritten-stripped"),
+        pytest.param(True, True, id="host kept-stripped", marks=pytest.mark.slow),
+        pytest.param(False, False, id="host rewritten-kept", marks=pytest.mark.slow),
+    ],
+)
 def test_the_page_works_below_a_prefix(stranger, folder, known_series, strip, keep_host):
     hosts = [NAME] if keep_host else []
     app = open_server(folder / "tiny", port=0, root="/" if strip else PREFIX, allow_hosts=hosts).start()

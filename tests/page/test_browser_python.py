@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from mechicl.evaluators import EVALUATORS
 from mechicl.page.texts import interval, plain
 from mechicl.page.view import Number
@@ -86,6 +88,7 @@ def test_the_lines_of_one_checkpoint_give_the_pages_numbers(begin):
                 assert not ablated
 
 
+@pytest.mark.slow
 def test_the_lines_of_a_comparison_give_the_pages_numbers(begin):
     """Two checkpoints of a run and two runs; head 1.2 is not in tiny, which stays intact."""
     one = begin()

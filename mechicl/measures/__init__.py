@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mechicl.measures.attribution import *  # noqa: F403
     from mechicl.measures.baselines import *  # noqa: F403
     from mechicl.measures.composition import *  # noqa: F403
+    from mechicl.measures.controls import *  # noqa: F403
     from mechicl.measures.door import *  # noqa: F403
     from mechicl.measures.grafts import *  # noqa: F403
     from mechicl.measures.mlps import *  # noqa: F403

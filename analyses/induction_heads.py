@@ -10,11 +10,12 @@ from analyses.door import analysis
 from analyses.findings import Findings
 from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.style import short
-from mechicl.measures.attention import NAMED, attention_scores, standing_out, untrained_scores
+from mechicl.measures.attention import attention_scores, standing_out, untrained_scores
 from mechicl.measures.attribution import logit_attribution
 from mechicl.measures.phases import series_phases
 from mechicl.registry import EVALUATORS
 from mechicl.series import Series
+from mechicl.tasks.attention_scores import SCORES
 
 QUESTION = (__doc__ or "").strip()
 
@@ -64,7 +65,7 @@ _READ = {  # score -> what a reader of its map must know
 
 
 def _heatmap(table: pd.DataFrame, metric: str, on: str) -> go.Figure:
-    rows, score = table[table.metric == metric], NAMED[metric]
+    rows, score = table[table.metric == metric], SCORES[metric]
     title = score.name[0].upper() + score.name[1:]
     read = _READ.get(metric, score.meaning[0].lower() + score.meaning[1:].rstrip("."))
     return heads_by_time(
@@ -106,7 +107,7 @@ def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> li
         induction += f" At the end it is {_value(same)}."
     return [
         f"At {name}'s peak ({short(series.sequences_seen(peak))} sequences, n = {strength.n.max():,}): {induction}",
-        f"The heads of the last layer have a mean {NAMED[circuit.induction].name} of {deepest.value.mean():.2f} "
+        f"The heads of the last layer have a mean {SCORES[circuit.induction].name} of {deepest.value.mean():.2f} "
         f"({deepest.value.min():.2f} to {deepest.value.max():.2f}) at the peak and {now.value.mean():.2f} "
         f"({now.value.min():.2f} to {now.value.max():.2f}) at the end; uniform attention has "
         f"{deepest.uniform.iloc[0]:.2f}.",
@@ -129,7 +130,7 @@ def _attributed(contrast: pd.DataFrame, peak: int, last: int) -> list[str]:
 def _named(table: pd.DataFrame, metric: str, step: int, what: str, untrained: dict[str, float]) -> str:
     """The strongest head of a kind, its baselines and how many others there are; or that no head is one."""
     rows, found = _at(table, metric, step), standing_out(table, metric, step, untrained)
-    name = NAMED[metric].name
+    name = SCORES[metric].name
     highest = rows.sort_values("value").iloc[-1]
     level = f"uniform attention has {highest.uniform:.2f}, the highest of the untrained heads {untrained[metric]:.2f}"
     if not len(found):

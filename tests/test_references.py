@@ -10,8 +10,8 @@ import yaml
 import mechicl
 from mechicl import doors
 from mechicl.interventions import BASELINES
-from mechicl.measures.attention import NAMED
 from mechicl.registry import EVALUATORS
+from mechicl.tasks.attention_scores import SCORES
 from mechicl.treatments import Treatment
 from research import verdicts
 
@@ -104,7 +104,7 @@ def test_every_evaluator_score_and_kind_is_in_the_glossary():
     for evaluator in ours:
         assert f"`{evaluator.name}`" in GLOSSARY, evaluator.name
         assert f"**{evaluator.short}**" in GLOSSARY, evaluator.short
-    for score in NAMED.values():
+    for score in SCORES.values():
         assert score.name.removeprefix("attention ").casefold() in text, score.name
     for kind in BASELINES:
         assert f"**{kind}**" in GLOSSARY or f"`{kind}`" in GLOSSARY, kind

@@ -28,13 +28,9 @@ from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.attention_scores import SCORES
 from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["attention_scores", "standing_out", "uniform_scores", "untrained_scores"]
-
-
-NAMED = SCORES  # what any score is called
 
 
 def scores(pattern: Tensor, batch: TaskBatch) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.scales import Meaning, about, fitted
 from mechicl.interventions.baselines import Plain
-from mechicl.measures.attention import NAMED, scores, uniform_scores
+from mechicl.measures.attention import scores, uniform_scores
 from mechicl.measures.attribution import attribute
 from mechicl.measures.door import Measure as Registered
 from mechicl.measures.door import own_of_heads
@@ -31,6 +31,7 @@ from mechicl.page.state import Head, View, effect_of
 from mechicl.page.view import Number, Workbench, paired
 from mechicl.registry import main
 from mechicl.statistics import normal_interval
+from mechicl.tasks.attention_scores import SCORES
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _effect(evaluator: str) -> Measure:
 
 
 def _score(name: str) -> Measure:
-    score = NAMED[name]
+    score = SCORES[name]
     return Measure(score.name, score.meaning, "share of attention", "change", score.limits)
 
 

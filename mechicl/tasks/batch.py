@@ -41,7 +41,7 @@ class TaskBatch(ABC):
     @classmethod
     def is_of(cls, kind: str) -> bool:
         """Whether these can be sequences of the task of that name."""
-        return kind == (cls.task or (kind if kind != DEFAULT else None))
+        return kind != DEFAULT if cls.task is None else kind == cls.task
 
     @property
     @abstractmethod

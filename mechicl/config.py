@@ -18,11 +18,11 @@ from mechicl.loading import to_dict as plain
 from mechicl.tasks.base import DEFAULT, task_of
 from mechicl.tasks.base import Task as Task
 from mechicl.tasks.exemplar_label.settings import OF_DEFAULT_TASK as OF_DEFAULT_TASK
-from mechicl.tasks.exemplar_label.settings import PATTERNS, TREATMENTS
 from mechicl.tasks.exemplar_label.settings import BankConfig as BankConfig
+from mechicl.tasks.exemplar_label.settings import OfConfig, as_recorded
 from mechicl.tasks.exemplar_label.settings import SequenceConfig as SequenceConfig
-from mechicl.treatments import Treatment as Treatment
-from mechicl.treatments import check_treatments
+from mechicl.training_interventions import TrainingIntervention as TrainingIntervention
+from mechicl.training_interventions import check_interventions
 
 GROUPS = ("all", "attention", "mlp", "embeddings")
 _SMALLEST = 2.0**-126  # of float32 without loss; Adam divides by eps where a gradient has always been 0
@@ -185,7 +185,7 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(OfConfig):
     """One run. `steps` are optimiser steps; sequences seen = steps * batch_size.
 
     Examples:
@@ -200,20 +200,13 @@ class Config:
     steps: int
     batch_size: int = 128
     task: Task | None = None  # what is trained on; None: the task whose settings stand here, beside the others
-    bank: BankConfig = field(default_factory=BankConfig)
-    sequences: SequenceConfig = field(default_factory=SequenceConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint_steps: ScheduleConfig = field(default_factory=ScheduleConfig)
     seeds: Seeds = field(default_factory=Seeds)
     n_eval: int = 2000  # sequences per evaluator
-    # evaluators draw from the first so many training classes and exemplars of each; (1600, 5) is the published
-    # evaluation's; None: from all of them
-    eval_first: tuple[int, int] | None = None
-    eval_exemplars: Literal["replacement", "as_training"] = "replacement"  # how evaluation sets draw exemplars:
-    # with replacement, or by the rule of `sequences.exemplars` (the evaluator 'train' always follows that)
     states: int = 10  # full optimiser states kept, evenly spaced: for resume and densify
-    treatments: tuple[Treatment, ...] = ()  # what is done to the model or its data during training
+    training_interventions: tuple[TrainingIntervention, ...] = ()  # what is done to the model or its data in training
     threads: int = 1  # decides the last bits of the sums; at this size a second thread gains
     # little on a quiet machine and loses much on a busy one (threads wait for one another)
     weights_dtype: Literal["float32", "float16"] = "float32"  # of the saved checkpoints
@@ -226,7 +219,7 @@ class Config:
         _check_name(self.name)
         if self.task is not None:
             _check_of_other_task(self)
-        check_treatments(self)
+        check_interventions(self)
         task_of(self).check(self)
 
     def with_seed(self, seed: int) -> Config:
@@ -254,11 +247,6 @@ def _check_of_other_task(config: Config) -> None:
             f"model.encoder={config.model.encoder!r} is a setting of the task {DEFAULT!r}, but this run's task is "
             f"{task.kind!r}: leave it out."
         )
-    for treatment in config.treatments:
-        if treatment.kind in TREATMENTS or treatment.pattern in PATTERNS:
-            raise ConfigError(
-                f"treatment '{treatment}' is one of the task {DEFAULT!r}, but this run's task is {task.kind!r}."
-            )
 
 
 def _check_name(name: str) -> None:
@@ -285,21 +273,22 @@ def to_dict(config: Any) -> dict[str, Any]:
     """Plain JSON-ready dict of a config, or of a part of one; `from_dict` inverts it. A run has the settings of its
     task alone."""
     out = plain(config)
-    if isinstance(config, Config):
-        for key in ("task",) if config.task is None else OF_DEFAULT_TASK:
-            del out[key]
-    return out
+    if not isinstance(config, Config):
+        return out
+    return {name: out[name] for name in in_order(("task",) if config.task is None else OF_DEFAULT_TASK)}
+
+
+def in_order(without: tuple[str, ...] = ()) -> list[str]:
+    """The fields of a config in the order in which people read them: the default task's after `task`."""
+    own = [f.name for f in dataclasses.fields(Config) if f.name not in OF_DEFAULT_TASK]
+    at = own.index("task") + 1
+    return [name for name in (*own[:at], *OF_DEFAULT_TASK, *own[at:]) if name not in without]
 
 
 def from_run(data: dict) -> Config:
-    """The config that a run's own config.json holds, also of runs from before a field existed: their evaluation
-    sets followed the training data's rule for exemplars.
+    """The config that a run's own config.json holds, also of runs from before a field existed.
 
     Raises:
         ConfigError: as `from_dict`.
     """
-    old = "eval_exemplars" not in data and "task" not in data
-    config = from_dict(Config, data)
-    if old and config.sequences.exemplars != "replacement":
-        return dataclasses.replace(config, eval_exemplars="as_training")
-    return config
+    return as_recorded(from_dict(Config, data), data)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mechicl.config import Config
 from mechicl.engine.forward import forward
+from mechicl.engine.held import edits, held_layers, query_scores, reading_head, scores_hook
 from mechicl.errors import ConfigError
 from mechicl.loading import whole
 from mechicl.models.params import Params
@@ -26,13 +27,11 @@ from mechicl.system.surroundings import reading
 from mechicl.system.work_queue import share_each
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.copied import label_scores, score_copied, scores_hook
 from mechicl.tasks.exemplar_label.scores import ALL_METRICS as ALL_METRICS
 from mechicl.tasks.exemplar_label.scores import METRICS as METRICS
 from mechicl.tasks.exemplar_label.scores import in_context_correct as in_context_correct
 from mechicl.tasks.exemplar_label.scores import in_context_loss as in_context_loss
-from mechicl.tasks.exemplar_label.treated import edits, layer_treatments, reading_head
-from mechicl.treatments import Treatment
+from mechicl.training_interventions import TrainingIntervention
 
 Metrics = Iterable[str] | Literal["recorded"]
 
@@ -96,19 +95,19 @@ def score(params: Params, final: Tensor, batch: TaskBatch, metrics: Metrics = "r
 
 @reading()
 def evaluate_params(
-    params: Params, sets: dict[str, Any], config: Config, treatments: tuple[Treatment, ...] = ()
+    params: Params, sets: dict[str, Any], config: Config, interventions: tuple[TrainingIntervention, ...] = ()
 ) -> list[dict]:
     """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params), its
-    heads under these treatments."""
-    treated = layer_treatments(treatments, config.model, task_of(config).n_tokens, str(params["unembed.b_U"].device))
-    reads = reading_head(treated)
+    heads under these training interventions."""
+    held = held_layers(interventions, config.model, task_of(config).n_tokens, str(params["unembed.b_U"].device))
+    reads = reading_head(held)
     asked = [] if reads is None else [scores_hook(config.model)]
 
     def measure(batch: TaskBatch) -> dict[str, Tensor]:
-        out = forward(params, batch, config.model, edits=edits(treated, config.model, batch), capture=asked)
+        out = forward(params, batch, config.model, edits=edits(held, config.model, batch), capture=asked)
         if reads is None:
             return score(params, out.final, batch)
-        return score_copied(label_scores(out.acts, config.model, reads), batch, METRICS)
+        return batch.score_copied(query_scores(out.acts, config.model, reads), batch.recorded)
 
     logits = sum(map(len, sets.values())) * params["unembed.b_U"].shape[-1]
     scored = zip(sets, share_each(measure, sets.values(), logits), strict=True)

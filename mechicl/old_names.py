@@ -8,7 +8,7 @@ from typing import Any
 from mechicl.errors import ConfigError
 
 OLD_NAMES = {
-    "Config": {"schedule": "checkpoint_steps"},
+    "Config": {"schedule": "checkpoint_steps", "treatments": "training_interventions"},
     "OptimConfig": {"schedule": "lr_schedule"},
 }  # class -> old -> present
 

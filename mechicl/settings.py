@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from mechicl.config import OF_DEFAULT_TASK, Config, from_dict, to_dict
+from mechicl.config import OF_DEFAULT_TASK, Config, from_dict, in_order, to_dict
 from mechicl.errors import ConfigError
 from mechicl.loading import Options, type_hints
 from mechicl.old_names import OLD_NAMES
@@ -43,7 +43,8 @@ def known() -> dict[str, Any]:
                 out[prefix + name] = hint
 
     walk(Config, "")
-    return out
+    order = in_order()
+    return dict(sorted(out.items(), key=lambda item: order.index(item[0].partition(".")[0])))
 
 
 def present_name(name: str) -> str:
@@ -53,6 +54,16 @@ def present_name(name: str) -> str:
         parts.append(OLD_NAMES.get(getattr(cls, "__name__", ""), {}).get(part, part))
         cls = type_hints(cls).get(parts[-1]) if dataclasses.is_dataclass(cls) else None
     return ".".join(parts)
+
+
+def former_name(name: str) -> str:
+    """A dotted name, its last part as it was called before; the name itself where it was never another."""
+    cls: Any = Config
+    *path, leaf = name.split(".")
+    for part in path:
+        cls = type_hints(cls).get(part) if dataclasses.is_dataclass(cls) else None
+    old = {new: before for before, new in OLD_NAMES.get(getattr(cls, "__name__", ""), {}).items()}
+    return ".".join((*path, old.get(leaf, leaf)))
 
 
 def flat(

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from analyses.head_ablations import icl_heads
-from mechicl.config import Config, Treatment
+from mechicl.config import Config, TrainingIntervention
 from mechicl.interventions import matched_heads
 from mechicl.measures.phases import series_phases
 from mechicl.series import Series, open_series
@@ -37,8 +37,8 @@ def conditions(series: Series) -> Iterator[Config]:
     others = matched_heads(series.config.model, chosen, np.random.default_rng([series.config.seeds.init, 4]))
     for name, heads in {"icl-heads": chosen, "random-heads": others}.items():
         for when, since in {"start": 0, "peak": start}.items():
-            treatment = Treatment(kind="ablate", heads=heads, start=since)
-            yield replace(series.config, name=f"{name}-{when}", treatments=(treatment,), keep="metrics")
+            treatment = TrainingIntervention(kind="ablate", heads=heads, start=since)
+            yield replace(series.config, name=f"{name}-{when}", training_interventions=(treatment,), keep="metrics")
 
 
 def train_all(runs: list[Path], out: Path, jobs: int | None = None) -> None:
@@ -49,7 +49,10 @@ def train_all(runs: list[Path], out: Path, jobs: int | None = None) -> None:
         series = open_series(root)
         for config in conditions(series):
             at = out / f"{config.name}-s{config.seeds.init}"
-            print(f"{at.name}: {config.treatments[0]} from step {config.treatments[0].start}", flush=True)
+            print(
+                f"{at.name}: {config.training_interventions[0]} from step {config.training_interventions[0].start}",
+                flush=True,
+            )
             if not ((at / "manifest.json").exists() and open_series(at).complete):
                 todo.append(Job(at, config))
     for number, error in Local(jobs)(todo, lambda number, told: None):

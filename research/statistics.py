@@ -1,4 +1,4 @@
-"""Over seeds: phases of every run, effects of a treatment against its own seed untreated.
+"""Over seeds: phases of every run, effects of a training intervention against its own seed without it.
 
 The unit is the seed. A treated run shares with its untreated twin the initial weights, the
 bank and the stream of sequences, so effects are paired differences. Claims are judged by exact intervals (of a median,

@@ -15,6 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from mechicl import training_interventions
+from mechicl.attention_patterns import PATTERNS
 from mechicl.config import (
     BankConfig,
     Config,
@@ -22,7 +24,7 @@ from mechicl.config import (
     OptimConfig,
     ScheduleConfig,
     SequenceConfig,
-    Treatment,
+    TrainingIntervention,
     Window,
     from_dict,
     to_dict,
@@ -48,11 +50,11 @@ TINY = Config(
     model=ModelConfig(d_model=8, n_heads=2, mlp_ratio=1, channels=(2,)),
     optim=OptimConfig(lr=1e-2, warmup_steps=1, l2=1e-3),
     checkpoint_steps=ScheduleConfig(windows=(Window(start=0, stop=1, every=1),)),
-    treatments=(Treatment(kind="ablate", heads=((0, 1),)),),
+    training_interventions=(TrainingIntervention(kind="ablate", heads=((0, 1),)),),
 )
 SOUND = {  # of each class an instance that can be
     Config: TINY,
-    Treatment: TINY.treatments[0],
+    TrainingIntervention: TINY.training_interventions[0],
     Window: TINY.checkpoint_steps.windows[0],
     AblateHeads: AblateHeads(heads=((0, 1),)),
     AblateMLPs: AblateMLPs(layers=(1,)),
@@ -145,7 +147,7 @@ def test_every_field_is_refused_by_name_or_comes_back_from_json_as_it_is(cls, na
     try:
         built = dataclasses.replace(base, **{name: value})
     except ConfigError as error:
-        assert name in str(error) or repr(value) in str(error)  # noqa: PT017 "treatment 'data' needs sequences"
+        assert name in str(error) or repr(value) in str(error)  # noqa: PT017 "training intervention 'data' needs sequences"
         return
     again = from_dict(cls, json.loads(json.dumps(to_dict(built), allow_nan=False)))
     assert again == built
@@ -174,9 +176,10 @@ LITERALS = [
 
 
 def test_the_walk_finds_the_fields_that_it_is_for():
-    assert {BankConfig, SequenceConfig, ModelConfig, OptimConfig, ScheduleConfig, Window, Treatment} <= set(CLASSES)
+    assert {BankConfig, SequenceConfig, ModelConfig, OptimConfig, ScheduleConfig, Window, TrainingIntervention} <= set(
+        CLASSES
+    )
     assert (OptimConfig, "lr_schedule", "inverse_sqrt") in LITERALS
-    assert (Treatment, "pattern", "uniform") in LITERALS
 
 
 @pytest.mark.parametrize(("cls", "name", "value"), LITERALS, ids=str)
@@ -219,20 +222,20 @@ SECTION = {BankConfig: "bank", SequenceConfig: "sequences", ModelConfig: "model"
 def source(tmp_path_factory) -> pathlib.Path:
     """A finished run, to graft from."""
     root = tmp_path_factory.mktemp("source") / "tiny"
-    train(dataclasses.replace(TINY, treatments=()), root, progress=False)
+    train(dataclasses.replace(TINY, training_interventions=()), root, progress=False)
     return root
 
 
 def settings(cls: type, name: str, value, source: pathlib.Path) -> Config:
     """A tiny config with this value of a Literal in it."""
-    plain = dataclasses.replace(TINY, treatments=())
-    if cls is Treatment:
+    plain = dataclasses.replace(TINY, training_interventions=())
+    if cls is TrainingIntervention:
         kind = value if name == "kind" else "clamp"
         given = TREATED[kind] | ({} if name == "kind" else {name: value})
         given = {k: str(source) if v == "{source}" else v for k, v in given.items()}
         if kind == "clamp_layer":  # defined for a first layer of attention alone
             plain = dataclasses.replace(plain, model=dataclasses.replace(plain.model, mlp_layers=(1,)))
-        return dataclasses.replace(plain, treatments=(Treatment(kind=kind, **given),))
+        return dataclasses.replace(plain, training_interventions=(TrainingIntervention(kind=kind, **given),))
     changes = {name: value} | WITH.get((name, value), {})
     if cls is Config:
         return dataclasses.replace(plain, **changes)
@@ -240,16 +243,21 @@ def settings(cls: type, name: str, value, source: pathlib.Path) -> Config:
     return dataclasses.replace(plain, **{section: dataclasses.replace(getattr(plain, section), **changes)})
 
 
-KINDS = [(BankConfig, "kind", kind) for kind in ("gaussian", "omniglot", "tokens", "features", "file")]
+KINDS = [
+    *((BankConfig, "kind", kind) for kind in ("gaussian", "omniglot", "tokens", "features", "file")),
+    *((TrainingIntervention, "kind", kind) for kind in TREATED),
+    *((TrainingIntervention, "pattern", pattern) for pattern in PATTERNS),
+]
 
 
-def test_every_kind_of_bank_that_comes_with_mechicl_is_trained_below():
+def test_every_kind_that_comes_with_mechicl_is_trained_below():
     own = {kind for kind in BANKS if (home_of(BANKS.what, kind) or "").startswith("mechicl.")}
-    assert own == {kind for *_, kind in KINDS}
+    assert own == {kind for cls, _, kind in KINDS if cls is BankConfig}
+    assert {*training_interventions.KINDS} == {*TREATED}
 
 
 @pytest.mark.parametrize(
-    ("cls", "name", "value"), [x for x in LITERALS if x[0] in (*SECTION, Config, Treatment)] + KINDS, ids=str
+    ("cls", "name", "value"), [x for x in LITERALS if x[0] in (*SECTION, Config, TrainingIntervention)] + KINDS, ids=str
 )
 def test_every_value_of_a_literal_trains_and_opens(cls, name, value, source, tmp_path):
     data = None

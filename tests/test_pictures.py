@@ -1,4 +1,4 @@
-"""A run whose model encodes pictures, through every verb: exact replays, treatments, analyses, page, report."""
+"""A run whose model encodes pictures, through every verb: exact replays, interventions, analyses, page, report."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import analyses
-from mechicl.config import BankConfig, Config, ModelConfig, Treatment
+from mechicl.config import BankConfig, Config, ModelConfig, TrainingIntervention
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.measures.grafts import Graft, evaluate_grafts
 from mechicl.models.params import pack
@@ -74,9 +74,9 @@ def test_it_resumes_densifies_and_trains_beside_others_to_the_same_bytes(series,
 
 
 @pytest.mark.parametrize("kind", ["freeze", "reset"])
-def test_treatments_reach_the_convolutions(config, series, tmp_path, kind):
-    treatment = Treatment(kind=kind, groups=("embeddings",), start=20)
-    treated = train(replace(config, treatments=(treatment,)), tmp_path / "run", progress=False)
+def test_training_interventions_reach_the_convolutions(config, series, tmp_path, kind):
+    intervention = TrainingIntervention(kind=kind, groups=("embeddings",), start=20)
+    treated = train(replace(config, training_interventions=(intervention,)), tmp_path / "run", progress=False)
     at, after = treated.weights(20), treated.weights(60 if kind == "freeze" else 30)
     for name in CONVOLUTIONS:
         assert torch.equal(at[name], series.weights(20)[name])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mechicl import recipes
-from mechicl.config import OF_DEFAULT_TASK, Config, SequenceConfig, Treatment
+from mechicl.config import OF_DEFAULT_TASK, Config, SequenceConfig, TrainingIntervention
 from mechicl.errors import ConfigError
 from mechicl.settings import as_lines, assignments, changed, flat, known, label, named
 from mechicl.tasks.markov import Markov
@@ -17,9 +17,9 @@ from mechicl.tasks.markov import Markov
 TREATED = Config(
     name="é-1",
     steps=100,
-    treatments=(
-        Treatment(kind="clamp", pattern="self", heads=((0, 1), (1, 2)), stop=7),
-        Treatment(kind="data", start=7, sequences=SequenceConfig(labels="random", noise=1e-9)),
+    training_interventions=(
+        TrainingIntervention(kind="clamp", pattern="self", heads=((0, 1), (1, 2)), stop=7),
+        TrainingIntervention(kind="data", start=7, sequences=SequenceConfig(labels="random", noise=1e-9)),
     ),
 )
 
@@ -51,7 +51,7 @@ def test_what_is_shown_is_the_whole_config(config):
         ("bank.n_labels=none", "none"),
         ("name=2x", "2x"),
         (
-            "treatments=[{kind='graft', groups=['mlp'], source='a/s{seed}', step=3}]",
+            "training_interventions=[{kind='graft', groups=['mlp'], source='a/s{seed}', step=3}]",
             [{"kind": "graft", "groups": ["mlp"], "source": "a/s{seed}", "step": 3}],
         ),
     ],

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit, Output, forward, restart_hooks
+from mechicl.engine.held import scores_hook
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention, by_sequences, edits, elsewhere, rank
 from mechicl.models.params import Params, pack, unpack
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.copied import scores_hook
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from mechicl.errors import ConfigError
 from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.tasks.exemplar_label.treated import match_row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +50,17 @@ class ClampMatch(OfHeads):
     def edits(
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
-        if not isinstance(batch, Batch):
-            given = "none" if batch is None else type(batch).__name__
+        if batch is None:
             raise ConfigError(
-                "ClampMatch depends on the labels of the sequences: edits(conditions, model, intact, "
-                f"batch) needs a Batch of exemplars and labels, but was given {given}."
+                "ClampMatch depends on the answers of the sequences: edits(conditions, model, intact, batch) needs a "
+                "batch, but was given none."
             )
+        batch.check_one_answer(self)
         out = {}
         for hook in self.needs(model):
             layer, pattern = int(hook.split(".")[1]), intact[hook]
             asking, t = pattern.shape[-2:]
-            row, shows = match_row(batch, self.strength, pattern.dtype)
+            row, shows = batch.match_row(self.strength, pattern.dtype)
             held = torch.zeros(len(batch), model.n_heads, asking, 1, dtype=pattern.dtype, device=pattern.device)
             for head in (h for la, h in self.heads if la == layer):
                 held[:, head, -1, 0] = shows.to(held)

@@ -2,7 +2,7 @@
 
 Here are the first layer and the copy.
 
-`ClampMatch` (attention.py) is the third. As treatments of training: docs/treatments.md.
+`ClampMatch` (attention.py) is the third. As training interventions: docs/training-interventions.md.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
+from mechicl.engine.held import clamped_layer
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.loading import check_types
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.tasks.exemplar_label.treated import clamped_layer
-from mechicl.treatments import check_layer_clamp, check_reading_head
+from mechicl.training_interventions import check_layer_clamp, check_reading_head
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class ClampLayer(Intervention):
     ) -> dict[str, Edit]:
         if batch is None:
             raise ConfigError("ClampLayer depends on the length of the sequences: give the batch.")
-        read = of_exemplars(batch, self)
-        return clamped_layer(model, read.shape[-1], read.device)
+        batch.check_one_answer(self)
+        return clamped_layer(model, batch.shape[-1], batch.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +89,5 @@ class ClampCopy(Intervention):
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
         if batch is not None:
-            of_exemplars(batch, self)
+            batch.check_one_answer(self)
         return {}
-
-
-def of_exemplars(batch: TaskBatch, asked: Intervention) -> Batch:
-    """The batch, which must be of exemplars and labels.
-
-    Raises:
-        ConfigError: it is another task's.
-    """
-    if not isinstance(batch, Batch):
-        raise ConfigError(
-            f"{asked}: an intervention on exemplars and labels, but these sequences are a {type(batch).__name__}."
-        )
-    return batch

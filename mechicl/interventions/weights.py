@@ -3,7 +3,7 @@
 
 A graft is post hoc: nothing is trained. The donor is one step, and the parts that change hands are named as data:
 
-    PARTS of `treatments.GROUPS`        'embeddings', 'unembedding' (with the final LayerNorm),
+    PARTS of `parameter_groups.GROUPS`     'embeddings', 'unembedding' (with the final LayerNorm),
                                         'attention.L', 'mlp.L', 'layer.L', 'all', ...
     'qk', 'qk.L'                        W_Q and W_K of all layers, or of layer L: where heads look
     'ov', 'ov.L'                        W_V and W_O: what heads copy
@@ -31,7 +31,7 @@ from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention
 from mechicl.loading import at_least, check_types
 from mechicl.models.params import Params
-from mechicl.treatments import GROUPS, in_groups
+from mechicl.parameter_groups import GROUPS, in_groups
 
 _HALVES = {"qk": ("W_Q", "W_K"), "ov": ("W_V", "W_O")}  # of attention
 _TABLES = ("encoder", "exemplar_embed", "embed", "pos_embed")

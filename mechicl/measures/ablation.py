@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from mechicl.config import ModelConfig
+from mechicl.engine.held import query_scores
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, Metrics, score, wanted_of
 from mechicl.interventions import Intact, Intervention, Kind, as_interventions, every_head, intact
@@ -30,7 +31,6 @@ from mechicl.series import Series
 from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.copied import label_scores, score_copied
 
 __all__ = ["answers", "effects", "evaluate", "head_effects"]
 
@@ -184,7 +184,7 @@ def scores_under(
         if reads is None:
             scored = score(on.params, out.final, batch, metrics)
         else:
-            scored = score_copied(label_scores(out.acts, on.model, reads[1]), batch, metrics)
+            scored = batch.score_copied(query_scores(out.acts, on.model, reads[1]), metrics)
         parts.append(_with_axes(scored))
     joined = {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
     # Edits that are the same for all conditions bring no axis c.

@@ -1,9 +1,9 @@
 """More steps for a run. Its files keep their bytes, and the new ones are those of one longer run.
 
-Batches, learning rate and treatments do not depend on how many steps follow. Only the schedule does (log points, which
-states are kept). So the extended run has the old schedule up to its old last step, and then the schedule of the longer
-run. `config.json` then says this, with explicit steps where needed: trained from step 0, it gives the same bytes at
-every step.
+Batches, learning rate and training interventions do not depend on how many steps follow. Only the schedule does (log
+points, which states are kept). So the extended run has the old schedule up to its old last step, and then the schedule
+of the longer run. `config.json` then says this, with explicit steps where needed: trained from step 0, it gives the
+same bytes at every step.
 
 The manifest is written before the config. Its entry in `extended` has from, to, at (the state from which training
 continues), log_points (of the first schedule) and versions. If the process is killed between the two, `settled`

@@ -34,7 +34,7 @@ def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[di
     from mechicl.models.params import pack
     from mechicl.system.work_queue import threads
     from mechicl.tasks.base import task_of
-    from mechicl.treatments import in_force
+    from mechicl.training_interventions import in_force
 
     config, recorded = series.config, {line["step"]: line for line in series.recorded()}
     task = task_of(config)
@@ -43,7 +43,9 @@ def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[di
     with threads(config.threads):
         for step in steps:
             sets = fixed or evaluation_sets(config, task.source_at(config, series.source, step))
-            rows = evaluate_params(pack(series.weights(step)), sets, config, in_force(config.treatments, step))
+            rows = evaluate_params(
+                pack(series.weights(step)), sets, config, in_force(config.training_interventions, step)
+            )
             now = {(row["evaluator"], row["metric"]): row for row in rows}
             then = {(row["evaluator"], row["metric"]): row for row in recorded[step]["evaluators"]}
             out[step] = [(then[key], now[key]) for key in then.keys() & now.keys()]

@@ -88,11 +88,11 @@ def _twins(series: Series) -> list[str]:
 
 def _all_frozen(series: Series, a: int, b: int) -> bool:
     from mechicl.models.params import shapes
-    from mechicl.tasks.exemplar_label.treated import frozen
+    from mechicl.training_interventions import frozen
 
-    treatments = series.config.treatments
-    return bool(treatments) and all(
-        frozen(treatments, update, name) for name in shapes(series.config) for update in range(a, b)
+    interventions = series.config.training_interventions
+    return bool(interventions) and all(
+        frozen(interventions, update, name) for name in shapes(series.config) for update in range(a, b)
     )
 
 

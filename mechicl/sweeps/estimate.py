@@ -65,7 +65,7 @@ def _size(config: Config) -> Config:
         seeds=Seeds(),
         states=1,
         checkpoint_steps=ScheduleConfig(),
-        treatments=(),
+        training_interventions=(),
         optim=optim,
     )
 
@@ -77,7 +77,7 @@ def pace(config: Config, data: str | Path | None = None, device: str = CPU) -> P
         start, source = _timed(lambda: task.source(config, data))
         more, sets = _timed(lambda: evaluation_sets(config, task.source_at(config, source, 0)))
         sets = {name: batch.to(device) for name, batch in sets.items()}
-        trainer = trainer_on(device)(replace(config, treatments=()), pack(init(config)), device)
+        trainer = trainer_on(device)(replace(config, training_interventions=()), pack(init(config)), device)
         drawn, batches = _timed(lambda: list(training_batches(config, source, 0, STEPS_PER_DRAW)))
         evaluate_params(trainer.params, sets, config)  # compiles
         scored, _ = _timed(lambda: evaluate_params(trainer.params, sets, config))

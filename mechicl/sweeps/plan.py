@@ -34,7 +34,7 @@ from mechicl.config import Config, to_dict
 from mechicl.errors import ConfigError
 from mechicl.loading import parse_seeds
 from mechicl.series import open_series
-from mechicl.settings import changed, flat, holds_a_list, named, near, shortest
+from mechicl.settings import changed, flat, former_name, holds_a_list, label, named, near, shortest
 from mechicl.system import paths
 
 _KEYS = ("name", "recipe", "seeds", "set", "grid", "slurm")
@@ -47,13 +47,13 @@ _OURS = {
 
 @dataclass(frozen=True)
 class Condition:
-    """One point of the grid. fields: the values here of the fields that the file varies; former: the name that earlier
-    versions gave the point, if its values are lists or long texts."""
+    """One point of the grid. fields: the values here of the fields that the file varies; former: names that earlier
+    versions gave the point, if its values are lists or long texts, or if a field was renamed."""
 
     name: str
     config: Config
     fields: dict[str, Any] = field(hash=False)
-    former: str = ""
+    former: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ class Run:
         return self.condition.config.with_seed(self.seed)
 
     def folder(self, out: Path) -> Path:
-        """The run's folder: under its name, or under the name that an earlier version gave it."""
-        here, before = out / self.name, out / f"{self.condition.former or self.condition.name}-s{self.seed}"
-        if here != before and (before / "manifest.json").is_file() and open_series(before).config == self.config:
-            return before
-        return here
+        """The run's folder: under its name, or under a name that an earlier version gave it."""
+        for name in self.condition.former:
+            before = out / f"{name}-s{self.seed}"
+            if (before / "manifest.json").is_file() and open_series(before).config == self.config:
+                return before
+        return out / self.name
 
 
 @dataclass(frozen=True)
@@ -142,16 +143,16 @@ class _Point:
     """A point of one grid: its label, now and before, its Config and the values that the grid gives it."""
 
     label: str
-    former: str
+    former: tuple[str, ...]
     config: Config
     values: dict[str, Any]
 
 
 def _points(base: Config, grid: dict[str, Any], where: str) -> list[_Point]:
     grid = dict(grid)
-    label = grid.pop("name", "")
-    if label:
-        _checked_name(label, f"{where}.name")
+    title = grid.pop("name", "")
+    if title:
+        _checked_name(title, f"{where}.name")
     lists: dict[str, list] = {}
     for name, value in flat(grid, f"{where}.", _OURS).items():
         lists[name] = value if _is_list_of_values(name, value) else [value]
@@ -160,10 +161,9 @@ def _points(base: Config, grid: dict[str, Any], where: str) -> list[_Point]:
     out = []
     for chosen in itertools.product(*lists.values()):
         values = dict(zip(lists, chosen, strict=True))
-        shown = {k: v for k, v in values.items() if len(lists[k]) > 1 or not label}
-        parts, former = [label, named(shown, lists)], [label, *(_former(k, v, lists[k]) for k, v in shown.items())]
-        name, before = ("_".join(filter(None, each)) or "base" for each in (parts, former))
-        out.append(_Point(name, before, changed(base, values, where), values))
+        shown = {k: v for k, v in values.items() if len(lists[k]) > 1 or not title}
+        name = "_".join(filter(None, (title, named(shown, lists)))) or "base"
+        out.append(_Point(name, _former(title, shown, lists), changed(base, values, where), values))
     return out
 
 
@@ -191,11 +191,24 @@ def _is_list_of_values(name: str, value: Any) -> bool:
     return not holds_a_list(name) or (bool(value) and all(isinstance(v, list) or v == "none" for v in value))
 
 
-def _former(name: str, value: Any, among: list) -> str:
-    """What earlier versions called a value: the value itself if it is short, else its place in its list."""
+def _former(point: str, values: dict[str, Any], lists: dict[str, list]) -> tuple[str, ...]:
+    """What earlier versions called a point: fields by the names that they had then, long values by their places."""
+
+    def of(name: str) -> str:
+        before = former_name(name)
+        return shortest(name) if before == name else before.rsplit(".", 1)[-1]
+
+    renamed = (f"{of(k)}-{label(v, lists[k])}" for k, v in values.items())
+    placed = (f"{shortest(k)}-{_placed(v, lists[k])}" for k, v in values.items())
+    both = (f"{of(k)}-{_placed(v, lists[k])}" for k, v in values.items())
+    return tuple(dict.fromkeys("_".join(filter(None, (point, *each))) for each in (renamed, placed, both)))
+
+
+def _placed(value: Any, among: list) -> str:
+    """A value itself if it is short, else its place in its list."""
     text = f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
     simple = isinstance(value, (int, float, str)) and re.fullmatch(r"[\w.+-]{1,24}", text)
-    return f"{shortest(name)}-{text.replace('+', '') if simple else among.index(value)}"
+    return text.replace("+", "") if simple else str(among.index(value))
 
 
 def _get(config: Any, name: str) -> Any:

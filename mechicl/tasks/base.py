@@ -71,6 +71,7 @@ class Task(ABC):
     outputs: ClassVar[str] = "outputs"  # what the model answers with, as 'labels'
     accuracies: ClassVar[bool] = False  # every evaluator's primary metric is a share of right answers
     alignment: ClassVar[str] = ""  # what the sequences of `aligned` have in common, as 'that show the match first'
+    one_answer: ClassVar[bool] = False  # a sequence has one answer, which stands in its context: clamps need it
     has_bank: ClassVar[bool] = False  # its source is a bank of exemplars (`series.bank`)
 
     @property
@@ -176,7 +177,7 @@ class Task(ABC):
         return None
 
     def draw_at(self, config: Config, source: Any, update: int, n: int, rng: np.random.Generator) -> Any:
-        """`draw`, as an update trains on it, where treatments change the data during training."""
+        """`draw`, as an update trains on it, where training interventions change the data."""
         return self.draw(source, n, rng)
 
     def changes(self, config: Config) -> bool:

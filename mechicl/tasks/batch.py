@@ -31,6 +31,7 @@ class TaskBatch(ABC):
     """What a model reads and what it should answer. All on one device."""
 
     everywhere: ClassVar[bool] = True  # answers are read at every position; False: at the last one alone
+    one_answer: ClassVar[bool] = False  # as `Task.one_answer`; then the three methods of clamps are defined
     variations: ClassVar[tuple[str, ...]] = ()  # what `varied` knows
     task: ClassVar[str | None] = None  # whose sequences these are, by the task's name; None: it does not say
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
@@ -114,6 +115,39 @@ class TaskBatch(ABC):
             ConfigError: the task has no such variation.
         """
         raise ConfigError(f"variation {variation!r}: a {type(self).__name__} has none of that name.")
+
+    def match_row(self, strength: float, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """The attention [b, t] of the position that answers, with this share of it where the right answer stands and
+        the rest where other answers do, rows sum to 1; and which sequences show the answer at all, bool [b].
+
+        Raises:
+            ConfigError: the task's sequences have no one answer, as for the two methods that follow.
+        """
+        raise self._no_answer()
+
+    def copied_loss(self, scores: Tensor) -> Tensor:
+        """The loss [*lead, b] of an answer that is read from a head's scores at the positions of the context,
+        [*lead, b, t] before the softmax, in place of the unembedding."""
+        raise self._no_answer()
+
+    def score_copied(self, scores: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
+        """`score` of such an answer."""
+        raise self._no_answer()
+
+    def _no_answer(self, asked: object = "it") -> ConfigError:
+        return ConfigError(
+            f"{asked}: it needs sequences with one answer, which stands in the context (`Task.one_answer`), but these "
+            f"are a {type(self).__name__}."
+        )
+
+    def check_one_answer(self, asked: object) -> None:
+        """Raise unless sequences have one answer, which stands in their context. asked: what needs it.
+
+        Raises:
+            ConfigError: they have not.
+        """
+        if not self.one_answer:
+            raise self._no_answer(asked)
 
     def relations(self) -> dict[str, Tensor]:
         """Relation -> which positions stand in it to which before them, bool [b, t, t]."""

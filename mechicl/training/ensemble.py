@@ -146,8 +146,8 @@ def _done(root: Path) -> int:
 
 def _share(share: list[tuple[Path, Config]], how: How, shown: Shown) -> None:
     """Train these runs in this process, one after another or stacked."""
-    treated = any(config.treatments for _, config in share)  # each by its own seed: not in one pass
-    if len(share) == 1 or treated or any((root / "manifest.json").exists() for root, _ in share):
+    alone = any(config.training_interventions for _, config in share)  # each by its own seed: not in one pass
+    if len(share) == 1 or alone or any((root / "manifest.json").exists() for root, _ in share):
         sources = None
     else:
         sources = [checked_source(config, how.data) for _, config in share]

@@ -12,9 +12,10 @@ from mechicl.config import Config
 from mechicl.errors import SeriesError
 from mechicl.models import dtypes
 from mechicl.models.params import Params, init, pack, shapes
+from mechicl.parameter_groups import in_groups
 from mechicl.series import open_series
 from mechicl.system.files import write_atomic
-from mechicl.treatments import Treatment, in_groups
+from mechicl.training_interventions import TrainingIntervention
 
 INITIAL = "initial.safetensors"
 
@@ -30,7 +31,7 @@ def begin(config: Config, root: Path) -> list[dict]:
     """
     import safetensors.torch
 
-    grafts = [t for t in config.treatments if t.kind == "graft"]
+    grafts = [t for t in config.training_interventions if t.kind == "graft"]
     if not grafts:
         return []
     weights, taken = init(config), []
@@ -48,7 +49,7 @@ def initial_params(config: Config, root: Path) -> Params:
     """
     import safetensors
 
-    if not any(t.kind == "graft" for t in config.treatments):
+    if not any(t.kind == "graft" for t in config.training_interventions):
         return pack(init(config))
     try:
         return pack(dtypes.load((root / INITIAL).read_bytes()))
@@ -59,21 +60,21 @@ def initial_params(config: Config, root: Path) -> Params:
         ) from None
 
 
-def _graft(graft: Treatment, config: Config, weights: Params) -> dict:
+def _graft(graft: TrainingIntervention, config: Config, weights: Params) -> dict:
     """Replace the weights of the graft's groups, in place."""
     path = Path(str(graft.source).replace("{seed}", str(config.seeds.init)))
     try:
         source = open_series(path)
         given, entry = source.weights(int(graft.step or 0)), source.entry(int(graft.step or 0))
     except SeriesError as error:
-        raise SeriesError(f"treatment '{graft}': {error}") from None
+        raise SeriesError(f"training intervention '{graft}': {error}") from None
     for name, shape in shapes(config).items():
         if not in_groups(name, graft.groups):
             continue
         have = tuple(given[name].shape) if name in given else None
         if have != shape:
             raise SeriesError(
-                f"treatment '{graft}': {name} has shape {have} in {path}, but {shape} in this run: "
+                f"training intervention '{graft}': {name} has shape {have} in {path}, but {shape} in this run: "
                 "graft from a run of the same size, or other groups."
             )
         weights[name] = given[name].clone()

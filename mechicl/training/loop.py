@@ -41,7 +41,7 @@ from mechicl.training.states import last_state, own, restored
 from mechicl.training.states import resumes_from as resumes_from
 from mechicl.training.states import saved_weights as saved_weights
 from mechicl.training.step import Trainer
-from mechicl.treatments import in_force
+from mechicl.training_interventions import in_force
 
 
 @own_settings()
@@ -313,14 +313,14 @@ def _checkpoint(
     loss = float(torch.stack([x.view(-1)[i] for x in losses]).cpu().double().mean()) if losses else None
     weights = saved_weights(params, config)
     check_checkpoint(root, step, trainer.held(i), weights, loss)
-    treatments = in_force(config.treatments, step)
-    rows = evaluate_params(params, sets, config, treatments)
+    interventions = in_force(config.training_interventions, step)
+    rows = evaluate_params(params, sets, config, interventions)
     check_scores(root, step, rows)
     if writer is not None:
         writer.save("weights", step, sequences, weights)
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
-    if treatments:
-        record["treatments"] = [str(t) for t in treatments]
+    if interventions:
+        record["training_interventions"] = [str(x) for x in interventions]
     append_line(root / "metrics.jsonl", record)
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].primary_metric}
     text = " ".join(f"{k} {value[k]:.2f}" for k in main() if k in value)

@@ -19,19 +19,18 @@ from torch import Tensor
 
 from mechicl.config import Config
 from mechicl.engine.forward import forward, logits
+from mechicl.engine.held import HeldLayer, edits, query_scores, reading_head, scores_hook
 from mechicl.models.params import Params
 from mechicl.system import devices
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.copied import copied_loss, label_scores, scores_hook
-from mechicl.tasks.exemplar_label.treated import LayerTreatment, edits, reading_head
 from mechicl.training.step import Trainer
 
 _WARM = 3  # steps before a graph is recorded, in which torch's libraries set themselves up
 
 
-def supports(batch: TaskBatch, treated: Mapping[int, LayerTreatment]) -> bool:
+def supports(batch: TaskBatch, held: Mapping[int, HeldLayer]) -> bool:
     """Whether a step is the same sequence of kernels every time and waits for no number: what a graph can repeat."""
-    return batch.static and not treated
+    return batch.static and not held
 
 
 class DeviceTrainer(Trainer):
@@ -40,7 +39,7 @@ class DeviceTrainer(Trainer):
     def _prepare(self, bounds: list[tuple[int, int]], grads: Params) -> None:
         config, flat = self.config, self._flat
         self._gradients = grads
-        self._frozen = any(x.kind == "freeze" for x in config.treatments)
+        self._frozen = any(x.kind == "freeze" for x in config.training_interventions)
         # Of which parameter each number of the flat memory is; what lies between two belongs to the first, and is 0.
         starts = [start for start, _ in bounds] + [flat.shape[1]]
         sizes = torch.tensor([b - a for a, b in pairwise(starts)])
@@ -48,18 +47,18 @@ class DeviceTrainer(Trainer):
         self._each = torch.ones(5, len(bounds), dtype=flat.dtype, device=self.device)
         self._repeated: Repeated | None = None
 
-    def _step(self, batch: TaskBatch, treated: dict[int, LayerTreatment]) -> Tensor:
+    def _step(self, batch: TaskBatch, held: dict[int, HeldLayer]) -> Tensor:
         """The loss [s] before the update."""
         self._each.copy_(torch.from_numpy(self._rates().T).to(self._each.dtype))
-        if not supports(batch, treated):
-            return self._update(batch.to(self.device), treated)
+        if not supports(batch, held):
+            return self._update(batch.to(self.device), held)
         if self._repeated is None or not self._repeated.takes(batch):
-            self._repeated = Repeated(partial(self._update, treated={}), batch, self._flat)
+            self._repeated = Repeated(partial(self._update, held={}), batch, self._flat)
         return self._repeated(batch)
 
-    def _update(self, batch: TaskBatch, treated: Mapping[int, LayerTreatment]) -> Tensor:
+    def _update(self, batch: TaskBatch, held: Mapping[int, HeldLayer]) -> Tensor:
         leaves = {name: p.detach().requires_grad_() for name, p in self.params.items()}
-        value = losses(leaves, batch, self.config, treated)
+        value = losses(leaves, batch, self.config, held)
         found = torch.autograd.grad(value.sum(), list(leaves.values()), materialize_grads=True)
         for name, grad in zip(leaves, found, strict=True):
             self._gradients[name].copy_(grad)
@@ -80,13 +79,13 @@ class DeviceTrainer(Trainer):
             self._flat[:3].copy_(torch.where(live > 0, self._flat[:3], before))
 
 
-def losses(params: Params, batch: TaskBatch, config: Config, treated: Mapping[int, LayerTreatment]) -> Tensor:
+def losses(params: Params, batch: TaskBatch, config: Config, held: Mapping[int, HeldLayer]) -> Tensor:
     """The task's loss of each stacked model [s]; of plain parameters [1]. Differentiable."""
-    model, reads = config.model, reading_head(treated)
+    model, reads = config.model, reading_head(held)
     asked = [] if reads is None else [scores_hook(model)]
-    out = forward(params, batch, model, edits=edits(treated, model, batch), capture=asked)
+    out = forward(params, batch, model, edits=edits(held, model, batch), capture=asked)
     if reads is not None:
-        return copied_loss(label_scores(out.acts, model, reads), batch).mean(-1, keepdim=True)
+        return batch.copied_loss(query_scores(out.acts, model, reads)).mean(-1, keepdim=True)
     z = logits(params, out.final)
     if not batch.stacked:
         return batch.loss(z)[None]

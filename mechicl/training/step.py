@@ -1,10 +1,10 @@
 """One training step: loss, gradients, Adam, on plain tensors.
 
 The loss is the task's. Exemplars and labels train by gradients that are written out
-(tasks/exemplar_label/fast/gradients.py), everything else by autograd. What treatments do to a step is a function of the
-config and the step's number (tasks/exemplar_label/treated.py). `OptimConfig` says which L2 penalty applies to which
-parameters. Parameters may be stacked over models (axis s, such as the seeds of one recipe): each model then takes its
-own step on its own batch, in one pass.
+(tasks/exemplar_label/fast/gradients.py), everything else by autograd. What training interventions do to a step is a
+function of the config and the step's number (training_interventions.py, engine/held.py). `OptimConfig` says which L2
+penalty applies to which parameters. Parameters may be stacked over models (axis s, such as the seeds of one recipe):
+each model then takes its own step on its own batch, in one pass.
 """
 
 from __future__ import annotations
@@ -21,21 +21,12 @@ from torch import Tensor
 
 from mechicl.config import Config, ModelConfig
 from mechicl.engine.forward import forward, logits
-from mechicl.models.params import Params, group
+from mechicl.engine.held import HeldLayer, edits, held_layers, query_scores, reading_head, scores_hook
+from mechicl.models.params import Params, group, init, pack
 from mechicl.system.devices import CPU
 from mechicl.system.work_queue import Piece, Shared
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.copied import copied_loss, label_scores, scores_hook
-from mechicl.tasks.exemplar_label.treated import (
-    LayerTreatment,
-    drawn_anew,
-    edits,
-    frozen,
-    layer_treatments,
-    moments_since,
-    reading_head,
-)
-from mechicl.treatments import in_force
+from mechicl.training_interventions import frozen, in_force, in_groups, moments_since
 
 _LINE = 16  # numbers in a cache line: every parameter begins one
 
@@ -44,6 +35,14 @@ def loss(params: Params, batch: TaskBatch, config: Config) -> Tensor:
     """The task's loss (of exemplars and labels the mean cross-entropy at the query), without any penalty. A scalar,
     differentiable."""
     return batch.loss(logits(params, forward(params, batch, config.model).final))
+
+
+def drawn_anew(config: Config, update: int) -> Params:
+    """The packed parameters that a reset draws just before this update; mostly none."""
+    groups = [g for x in config.training_interventions if x.kind == "reset" and x.falls_on(update) for g in x.groups]
+    if not groups:
+        return {}
+    return {name: p for name, p in pack(init(config, update)).items() if in_groups(name, tuple(groups))}
 
 
 class Trainer:
@@ -90,15 +89,15 @@ class Trainer:
 
     def update(self, batch: TaskBatch) -> Tensor:
         """One update on one batch, on whatever device it is; returns its loss (or [s]), before the update."""
-        model, treatments, treated = self.config.model, self.config.treatments, {}
-        if treatments:
+        model, interventions, held = self.config.model, self.config.training_interventions, {}
+        if interventions:
             self._strike()
-            treated = layer_treatments(in_force(treatments, self.step + 1), model, batch.shape[-1], self.device)
-        value = self._step(batch, treated)
+            held = held_layers(in_force(interventions, self.step + 1), model, batch.shape[-1], self.device)
+        value = self._step(batch, held)
         self.step += 1
         return value if self._many else value[0]
 
-    def _step(self, batch: TaskBatch, treated: dict[int, LayerTreatment]) -> Tensor:
+    def _step(self, batch: TaskBatch, held: dict[int, HeldLayer]) -> Tensor:
         """The loss [s] before the update."""
         from mechicl.engine.fast.adam import clear_rows
         from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients, supports
@@ -109,7 +108,7 @@ class Trainer:
         by: Callable = loss_and_gradients if supports(batch, model) else loss_and_autograd
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
             value = torch.from_numpy(
-                by(self._arrays, batch, model, self._grads, treated, unembedded=lambda: work.add(of_unembedding))
+                by(self._arrays, batch, model, self._grads, held, unembedded=lambda: work.add(of_unembedding))
             )
         work.add(of_rest)
         work.finish()
@@ -119,11 +118,11 @@ class Trainer:
         return value
 
     def _strike(self) -> None:
-        """What treatments do between two updates: draw parameters anew, clear moments."""
+        """What training interventions do between two updates: draw parameters anew, clear moments."""
         for name, p in drawn_anew(self.config, self.step).items():
             self.params[name].copy_(p)
         for name, moments in self.moments.items():
-            if moments_since(self.config.treatments, self.step, name) == self.step:
+            if moments_since(self.config.training_interventions, self.step, name) == self.step:
                 for moment in moments:
                     moment.zero_()
 
@@ -141,12 +140,13 @@ class Trainer:
 
     def _rates(self) -> np.ndarray:
         """What `adam` does to each parameter in the update about to be made."""
-        optim, treatments, lr = self.config.optim, self.config.treatments, self.config.optim.lr_at(self.step)
+        optim, lr = self.config.optim, self.config.optim.lr_at(self.step)
+        interventions = self.config.training_interventions
         rates = np.empty((len(self.params), 5))
         rates[:, :3] = 1, *self._corrected(lr, self.step + 1)
-        for k, name in enumerate(self.params if treatments else ()):
-            done = self.step + 1 - moments_since(treatments, self.step, name)
-            rates[k, :3] = not frozen(treatments, self.step, name), *self._corrected(lr, done)
+        for k, name in enumerate(self.params if interventions else ()):
+            done = self.step + 1 - moments_since(interventions, self.step, name)
+            rates[k, :3] = not frozen(interventions, self.step, name), *self._corrected(lr, done)
         rates[:, 3], rates[:, 4] = (self._l2, 1) if optim.l2_form == "penalty" else (0, 1 - lr * self._l2)
         return rates
 
@@ -192,7 +192,7 @@ def loss_and_autograd(
     batch: TaskBatch,
     model: ModelConfig,
     grads: dict[str, np.ndarray],
-    treated: Mapping[int, LayerTreatment] = MappingProxyType({}),
+    held: Mapping[int, HeldLayer] = MappingProxyType({}),
     unembedded: Callable[[], object] = lambda: None,
 ) -> np.ndarray:
     """As `gradients.loss_and_gradients`, for any task and model, by autograd; all gradients come at once."""
@@ -200,13 +200,13 @@ def loss_and_autograd(
     for i in range(len(like)):
         leaves = {name: torch.from_numpy(p[i]).requires_grad_() for name, p in params.items()}
         own = batch[i] if batch.stacked else batch
-        reads = reading_head(treated)
+        reads = reading_head(held)
         asked = [] if reads is None else [scores_hook(model)]
-        out = forward(leaves, own, model, edits=edits(treated, model, own), capture=asked)
+        out = forward(leaves, own, model, edits=edits(held, model, own), capture=asked)
         if reads is None:
             value = own.loss(logits(leaves, out.final))
         else:
-            value = copied_loss(label_scores(out.acts, model, reads), own).mean()
+            value = own.copied_loss(query_scores(out.acts, model, reads)).mean()
         found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)  # a copy needs no unembedding
         for name, grad in zip(leaves, found, strict=True):
             grads[name][i] = grad.numpy()

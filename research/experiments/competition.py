@@ -264,7 +264,7 @@ TREATED = (
         "icl-prevented",
         after=(
             "`demo` can form ICL without a previous-token head: the query finds its exemplar in layer 0, and layer 1 "
-            "attends to the label beside it. So the published treatment need not remove ICL here.",
+            "attends to the label beside it. So the published intervention need not remove ICL here.",
         ),
     ),
     Treated(

@@ -9,7 +9,7 @@ from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, ClampMatch, Temper, Together
 from mechicl.models.params import pack
 from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.tasks.exemplar_label.treated import match_row
+from mechicl.tasks.exemplar_label.clamped import match_row
 
 
 def row_by_hand(labels: list[int], target: int, strength: float) -> list[float] | None:

@@ -30,9 +30,9 @@ def content_matcher():
 def right(config, weights, condition, evaluator="icl", n=300) -> float:
     """Share of sequences answered right in context, under one condition."""
     from mechicl.engine.forward import forward
+    from mechicl.engine.held import query_scores, scores_hook
     from mechicl.evaluators import evaluation_set, score
     from mechicl.interventions import edits
-    from mechicl.tasks.exemplar_label.copied import label_scores, score_copied, scores_hook
 
     batch, params = evaluation_set(evaluator, config, build_bank(config), n), pack(weights)
     edited = None if condition is None else edits([condition], config.model, {}, batch)
@@ -40,8 +40,8 @@ def right(config, weights, condition, evaluator="icl", n=300) -> float:
     out = forward(params, batch, config.model, edits=edited, capture=[scores_hook(config.model)])
     if reads is None:
         return float(score(params, out.final, batch)["in_context_acc"].float().mean())
-    scores = label_scores(out.acts, config.model, reads[1])
-    return float(score_copied(scores, batch, ("in_context_acc",))["in_context_acc"].float().mean())
+    scores = query_scores(out.acts, config.model, reads[1])
+    return float(batch.score_copied(scores, ("in_context_acc",))["in_context_acc"].float().mean())
 
 
 def test_a_perfect_first_layer_completes_a_circuit():

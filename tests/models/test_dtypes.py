@@ -14,7 +14,7 @@ from mechicl.models.dtypes import FLOATS, NUMBERS, ForeignDtype, load
 from mechicl.series.storage import LATEST, load_latest
 from mechicl.tasks.exemplar_label.banks.tokens import read_table
 from mechicl.training.graft import INITIAL, initial_params
-from mechicl.treatments import Treatment
+from mechicl.training_interventions import TrainingIntervention
 
 # Bytes of a number of each dtype of the format.
 FORMAT = {
@@ -130,12 +130,12 @@ def test_states_and_initial_weights(tmp_path, tiny_config: Config):
     found = load_latest(tmp_path)
     assert found is not None
     assert (found["weights/x"].dtype, int(found["step"])) == (torch.float32, 7)
-    graft = Treatment(kind="graft", groups=("mlp",), source="x", step=1)
+    graft = TrainingIntervention(kind="graft", groups=("mlp",), source="x", step=1)
     config = tiny_config.__class__(
         **{
             **vars(tiny_config),
             "model": tiny_config.model.__class__(**{**vars(tiny_config.model), "mlp_ratio": 1}),
-            "treatments": (graft,),
+            "training_interventions": (graft,),
         }
     )
     (tmp_path / INITIAL).write_bytes(file("F64", name="embed.W_E"))

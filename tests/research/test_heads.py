@@ -12,14 +12,14 @@ def test_each_seed_loses_its_own_heads_or_as_many_others():
     series = open_series("checkpoints/demo")
     found = {c.name: c for c in conditions(series)}
     assert set(found) == {"icl-heads-start", "icl-heads-peak", "random-heads-start", "random-heads-peak"}
-    heads = {name: c.treatments[0].heads for name, c in found.items()}
+    heads = {name: c.training_interventions[0].heads for name, c in found.items()}
     assert heads["icl-heads-start"] == heads["icl-heads-peak"]
     assert len(heads["icl-heads-start"]) == len(heads["random-heads-start"]) == 4
     assert not set(heads["icl-heads-start"]) & set(heads["random-heads-start"])
     layers = [sorted(la for la, _ in heads[f"{kind}-heads-start"]) for kind in ("icl", "random")]
     assert layers[0] == layers[1]
-    assert found["icl-heads-start"].treatments[0].start == 0
-    assert found["icl-heads-peak"].treatments[0].start == 2200  # Flip's peak
+    assert found["icl-heads-start"].training_interventions[0].start == 0
+    assert found["icl-heads-peak"].training_interventions[0].start == 2200  # Flip's peak
     assert all(c.seeds == series.config.seeds and c.bank == series.config.bank for c in found.values())
 
 

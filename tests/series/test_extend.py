@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults import Fault
 
-from mechicl.config import Config, OptimConfig, ScheduleConfig, SequenceConfig, Treatment, Window, to_dict
+from mechicl.config import Config, OptimConfig, ScheduleConfig, SequenceConfig, TrainingIntervention, Window, to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.schedule import evaluated_steps
 from mechicl.series import Series, open_series
@@ -124,16 +124,20 @@ def test_twice_is_as_if_the_second_had_been_asked_first(config, tmp_path):
 
 
 TREATED = {
-    "relabelled": {"treatments": (Treatment(kind="relabel", every=5),)},
-    "relabelled until": {"treatments": (Treatment(kind="relabel", start=3, stop=10, every=2),)},
-    "reset": {"treatments": (Treatment(kind="reset", groups=("embeddings",), start=6, every=5),)},
+    "relabelled": {"training_interventions": (TrainingIntervention(kind="relabel", every=5),)},
+    "relabelled until": {"training_interventions": (TrainingIntervention(kind="relabel", start=3, stop=10, every=2),)},
+    "reset": {
+        "training_interventions": (TrainingIntervention(kind="reset", groups=("embeddings",), start=6, every=5),)
+    },
     "switched": {
-        "treatments": (Treatment(kind="data", start=10, fresh_moments=True, sequences=SequenceConfig(labels="random")),)
+        "training_interventions": (
+            TrainingIntervention(kind="data", start=10, fresh_moments=True, sequences=SequenceConfig(labels="random")),
+        )
     },
     "ablated and frozen": {
-        "treatments": (
-            Treatment(kind="ablate", heads=((0, 1),), start=10),
-            Treatment(kind="freeze", groups=("attention",), stop=11),
+        "training_interventions": (
+            TrainingIntervention(kind="ablate", heads=((0, 1),), start=10),
+            TrainingIntervention(kind="freeze", groups=("attention",), stop=11),
         )
     },
     "warming up": {"optim": OptimConfig(lr=1e-2, warmup_steps=16, lr_schedule="inverse_sqrt", l2=1e-3)},

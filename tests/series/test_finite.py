@@ -8,7 +8,7 @@ import torch
 from altered_runs import rewritten
 from safetensors.torch import save
 
-from mechicl.config import OptimConfig, ScheduleConfig, Treatment
+from mechicl.config import OptimConfig, ScheduleConfig, TrainingIntervention
 from mechicl.errors import SeriesError
 from mechicl.models.params import not_finite
 from mechicl.series import open_series
@@ -137,9 +137,9 @@ def test_an_old_run_that_diverged_is_read_up_to_there(tiny_copy):
 
 def test_no_graft_from_what_is_not_finite(tiny_copy, tmp_path):
     series = broken_at(tiny_copy, 30)
-    graft = Treatment(kind="graft", groups=("attention",), source=str(series.root), step=30)
+    graft = TrainingIntervention(kind="graft", groups=("attention",), source=str(series.root), step=30)
     with pytest.raises(SeriesError, match=r"step 30: blocks\.1\.attn\.W_K holds numbers that are not finite"):
-        train(replace(series.config, treatments=(graft,)), tmp_path / "run", progress=False)
+        train(replace(series.config, training_interventions=(graft,)), tmp_path / "run", progress=False)
 
 
 def test_not_finite_looks_at_every_number():

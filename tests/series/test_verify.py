@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mechicl.config import OptimConfig, Treatment
+from mechicl.config import OptimConfig, TrainingIntervention
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import open_series
 from mechicl.series.reevaluate import differences, sample
@@ -105,7 +105,7 @@ def test_every_pair_of_the_same_weights_is_named(tiny_copy):
     "changes",
     [
         {"optim": OptimConfig(lr=0.0)},
-        {"treatments": (Treatment(kind="freeze", groups=("all",)),)},
+        {"training_interventions": (TrainingIntervention(kind="freeze", groups=("all",)),)},
     ],
 )
 def test_where_nothing_is_trained_the_same_weights_are_no_fault(tiny_config, tmp_path, changes):
@@ -150,7 +150,12 @@ def test_metrics_that_were_changed(tiny_copy):
     "changes",
     [
         {},
-        {"treatments": (Treatment(kind="relabel", every=7), Treatment(kind="ablate", heads=((0, 1),), start=5))},
+        {
+            "training_interventions": (
+                TrainingIntervention(kind="relabel", every=7),
+                TrainingIntervention(kind="ablate", heads=((0, 1),), start=5),
+            )
+        },
         {"keep": "metrics"},
     ],
 )

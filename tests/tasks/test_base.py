@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mechicl import recipes
-from mechicl.config import BankConfig, Config, ModelConfig, Treatment, from_dict, to_dict
+from mechicl.config import BankConfig, Config, ModelConfig, TrainingIntervention, from_dict, to_dict
 from mechicl.errors import ConfigError
 from mechicl.tasks.base import TASKS, register, task_of
 from mechicl.tasks.exemplar_label.task import ExemplarLabel
@@ -51,8 +51,8 @@ def test_what_is_no_task_is_refused_with_those_there_are(value, said):
         {"bank": BankConfig(n_classes=9)},
         {"eval_first": (2, 1)},
         {"model": ModelConfig(encoder="conv")},
-        {"treatments": (Treatment(kind="relabel", every=2),)},
-        {"treatments": (Treatment(kind="clamp", heads=((0, 0),), pattern="forbid_previous"),)},
+        {"training_interventions": (TrainingIntervention(kind="relabel", every=2),)},
+        {"training_interventions": (TrainingIntervention(kind="clamp", heads=((0, 0),), pattern="forbid_previous"),)},
     ],
 )
 def test_settings_of_exemplars_are_refused_in_a_run_of_another_task(changes):

@@ -24,7 +24,7 @@ from mechicl.training.ensemble import train_seeds
 from mechicl.training.loop import checked_source, densify, resume, train, training_batches
 from mechicl.training.on_device import DeviceTrainer, Repeated
 from mechicl.training.step import Trainer
-from mechicl.treatments import Treatment
+from mechicl.training_interventions import TrainingIntervention
 
 MODELS = {
     "plain": ModelConfig(d_model=8, n_heads=2),
@@ -33,10 +33,10 @@ MODELS = {
     "conv": ModelConfig(d_model=8, n_heads=2, encoder="conv", channels=(2,), positions="sinusoidal"),
 }
 TREATED = (
-    Treatment(kind="freeze", groups=("attention",), start=2, stop=4),
-    Treatment(kind="ablate", heads=((0, 1),), start=1),
-    Treatment(kind="clamp", heads=((1, 0),), pattern="previous", start=3),
-    Treatment(kind="reset", groups=("embeddings",), start=3, stop=4),
+    TrainingIntervention(kind="freeze", groups=("attention",), start=2, stop=4),
+    TrainingIntervention(kind="ablate", heads=((0, 1),), start=1),
+    TrainingIntervention(kind="clamp", heads=((1, 0),), pattern="previous", start=3),
+    TrainingIntervention(kind="reset", groups=("embeddings",), start=3, stop=4),
 )
 
 
@@ -89,9 +89,9 @@ def test_steps_are_those_of_the_compiled_kernels(device, model, place):
     assert {x.device.type for x in two.state().values()} == {"cpu"}
 
 
-@pytest.mark.parametrize("treatment", TREATED, ids=lambda t: t.kind)
-def test_treated_steps_are_the_same(device, treatment):
-    c = config(treatments=(treatment,))
+@pytest.mark.parametrize("intervention", TREATED, ids=lambda t: t.kind)
+def test_treated_steps_are_the_same(device, intervention):
+    c = config(training_interventions=(intervention,))
     one, two = Trainer(c, pack(init(c))), DeviceTrainer(c, pack(init(c)), pretend_device.NAME)
     for batch in batches_of(c):
         assert float(two.update(batch)) == pytest.approx(float(one.update(batch)), abs=1e-5)

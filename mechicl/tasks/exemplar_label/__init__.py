@@ -10,8 +10,8 @@ label_pairs  which classes share a label
 evaluation   the evaluators' fixed sequences
 embedding    how a batch enters the residual stream
 scores       how answers are scored
-treated      training interventions within a forward pass
-copied       answers read from one head, as where a copy is clamped
+clamped      answers and attention where parts of an induction head are clamped
+training     training interventions of this task alone
 fast/        gradients written out, for the CPU
 relabelled   what the sequences and the label map are at a step, where training changes them
 caption      the setting, in words

@@ -28,6 +28,7 @@ class Batch(TaskBatch):
     recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
     counterfactuals: ClassVar[tuple[str, ...]] = ("labels", "next")
     static: ClassVar[bool] = True
+    one_answer: ClassVar[bool] = True
 
     exemplars: torch.Tensor
     labels: torch.Tensor
@@ -135,6 +136,21 @@ class Batch(TaskBatch):
         from mechicl.tasks.exemplar_label.variations import exchanged
 
         return exchanged(self, variation) if variation in self.variations else super().varied(variation)
+
+    def match_row(self, strength: float, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+        from mechicl.tasks.exemplar_label.clamped import match_row
+
+        return match_row(self, strength, dtype)
+
+    def copied_loss(self, scores: torch.Tensor) -> torch.Tensor:
+        from mechicl.tasks.exemplar_label.clamped import copied_loss
+
+        return copied_loss(scores, self)
+
+    def score_copied(self, scores: torch.Tensor, wanted: Iterable[str]) -> dict[str, torch.Tensor]:
+        from mechicl.tasks.exemplar_label.clamped import score_copied
+
+        return score_copied(scores, self, wanted)
 
     def relations(self) -> dict[str, torch.Tensor]:
         """Of places alone: classes and labels are not one vocabulary."""

@@ -14,7 +14,7 @@ _MAPS = 3  # stream of the data seed for label maps (banks/bank.py has the other
 
 def sequences_at(config: Config, update: int) -> SequenceConfig:
     """How the sequences of an update are drawn."""
-    for treatment in config.treatments:
+    for treatment in config.training_interventions:
         if treatment.sequences is not None and treatment.holds(update):
             return treatment.sequences
     return config.sequences
@@ -22,12 +22,12 @@ def sequences_at(config: Config, update: int) -> SequenceConfig:
 
 def relabels(config: Config) -> bool:
     """Whether the class -> label map changes during training."""
-    return any(treatment.kind == "relabel" for treatment in config.treatments)
+    return any(treatment.kind == "relabel" for treatment in config.training_interventions)
 
 
 def map_at(config: Config, update: int) -> tuple[int, int] | None:
     """Which label map an update trains on: a name for it, or None for the bank's own."""
-    begun = [t for t in config.treatments if t.kind == "relabel" and t.start <= update]
+    begun = [t for t in config.training_interventions if t.kind == "relabel" and t.start <= update]
     if not begun:
         return None
     last = max(begun, key=lambda t: t.start)  # they do not overlap: the latest is in force

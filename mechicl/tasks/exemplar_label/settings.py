@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 from mechicl.errors import ConfigError
 from mechicl.loading import Options, at_least, at_most, check_types
 from mechicl.tasks.exemplar_label.banks.kinds import BANKS, Made, checked_options
 
 LOUDEST = 1e15  # of noise against a signal of 1: its square is still a float32
-
-
-OF_DEFAULT_TASK = ("bank", "sequences", "eval_first", "eval_exemplars")  # this task's settings: fields of Config
-TREATMENTS = ("data", "relabel", "clamp_match", "clamp_layer", "clamp_copy")  # kinds of treatments of this task alone
-PATTERNS = ("forbid_previous",)  # and patterns that heads are given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,3 +153,38 @@ class SequenceConfig:
     def n_tokens(self) -> int:
         """Positions in a sequence: 2C + 1."""
         return 2 * self.n_pairs + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfConfig:
+    """This task's settings in a run's `Config`: a config that names no task has them beside the others."""
+
+    bank: BankConfig = field(default_factory=BankConfig)
+    sequences: SequenceConfig = field(default_factory=SequenceConfig)
+    # evaluators draw from the first so many training classes and exemplars of each; (1600, 5) is the published
+    # evaluation's; None: from all of them
+    eval_first: tuple[int, int] | None = None
+    eval_exemplars: Literal["replacement", "as_training"] = "replacement"  # how evaluation sets draw exemplars:
+    # with replacement, or by the rule of `sequences.exemplars` (the evaluator 'train' always follows that)
+
+
+OF_DEFAULT_TASK = tuple(f.name for f in fields(OfConfig))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfTrainingIntervention:
+    """This task's settings in a `TrainingIntervention`."""
+
+    sequences: SequenceConfig | None = None  # data: how sequences are drawn while it holds
+
+
+def as_recorded(config: Any, data: dict) -> Any:
+    """The config that a run's own config.json holds, also of runs from before a field existed: their evaluation
+    sets followed the training data's rule for exemplars.
+
+    Args:
+        config: the config that `data` gives.
+    """
+    if "eval_exemplars" in data or "task" in data or config.sequences.exemplars == "replacement":
+        return config
+    return replace(config, eval_exemplars="as_training")

@@ -1,7 +1,7 @@
 """Exemplars and labels, `x1 y1 ... xC yC xq`: the task of a config that names none (docs/references.md#sequences).
 
 Its settings are `Config.bank` and `Config.sequences`, from before there were other tasks; training may change its
-sequences and its label map (`Config.treatments`).
+sequences and its label map (training.py).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class ExemplarLabel(Task):
     accuracies: ClassVar[bool] = True
     alignment: ClassVar[str] = "that show the matching pair first"
     has_bank: ClassVar[bool] = True
+    one_answer: ClassVar[bool] = True
     config: Config
 
     @property

@@ -9,7 +9,7 @@ import torch
 
 import analyses
 from mechicl import cli
-from mechicl.config import Config, ModelConfig, OptimConfig, ScheduleConfig, Treatment
+from mechicl.config import Config, ModelConfig, OptimConfig, ScheduleConfig, TrainingIntervention
 from mechicl.engine.forward import forward, logits
 from mechicl.errors import ConfigError
 from mechicl.figures.attention import patterns
@@ -128,8 +128,11 @@ def test_interventions_of_exemplars_and_labels_are_refused(run):
 
 
 def test_heads_ablated_and_held_in_training_are_so_in_the_checkpoints(tmp_path):
-    treated = (Treatment(kind="ablate", heads=((0, 1),)), Treatment(kind="clamp", heads=((1, 0),), pattern="previous"))
-    series = train(dataclasses.replace(CONFIG, treatments=treated), tmp_path / "treated", progress=False)
+    treated = (
+        TrainingIntervention(kind="ablate", heads=((0, 1),)),
+        TrainingIntervention(kind="clamp", heads=((1, 0),), pattern="previous"),
+    )
+    series = train(dataclasses.replace(CONFIG, training_interventions=treated), tmp_path / "treated", progress=False)
     recorded = series.metrics.query("step == 60 and evaluator == 'recall' and metric == 'recall_gain'").value.item()
     intact = series.evaluate([60], ["recall"], metrics=None).value.item()
     assert recorded != pytest.approx(intact, abs=1e-4)

@@ -40,7 +40,7 @@ class Bank:
     names: tuple[str, ...] = ()
     images: np.ndarray | None = None
     norm: float = 1.0
-    map_known: bool = False  # for a run that relabels: these are the labels of a stated step (treated.py)
+    map_known: bool = False  # for a run that relabels: these are the labels of a stated step (relabelled.py)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -28,15 +28,16 @@ from mechicl.engine.fast.batch_last import (
 )
 from mechicl.engine.fast.layers import Array, Arrays, Pullback, linear, mlp, norm, outer
 from mechicl.engine.fast.unembed import cross_entropy
+from mechicl.engine.held import HeldLayer
 from mechicl.engine.ops import matmul_arrays
 from mechicl.models.encoder import encode_with_pullback
 from mechicl.models.params import sinusoidal_positions
 from mechicl.system.work_queue import WORTH, share
 from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.tasks.exemplar_label.copied import ELSEWHERE
+from mechicl.tasks.exemplar_label.clamped import ELSEWHERE
+from mechicl.tasks.exemplar_label.fast.clamped import ClampedAttention
 from mechicl.tasks.exemplar_label.fast.placed import clamp_rows, move, move_back, sum_and_shares, turning
-from mechicl.tasks.exemplar_label.treated import ClampedAttention, LayerTreatment
 
 
 def supports(batch: TaskBatch, model: ModelConfig) -> TypeGuard[Batch]:
@@ -49,7 +50,7 @@ def loss_and_gradients(
     batch: Batch,
     model: ModelConfig,
     grads: Arrays,
-    treated: Mapping[int, LayerTreatment] = MappingProxyType({}),
+    treated: Mapping[int, HeldLayer] = MappingProxyType({}),
     unembedded: Callable[[], object] = lambda: None,
 ) -> Array:
     """Mean cross-entropy at the query [s]; `grads` receives the gradient of every parameter.
@@ -59,7 +60,7 @@ def loss_and_gradients(
         batch: of each model [s, b, ...]; of a single one also [b, ...].
         grads: arrays of the parameters' shapes, filled in. Only the label embedding's is
             added to, in the few rows that the batch shows: it must come as zeros.
-        treated: layers whose heads are ablated or clamped (treated.py).
+        treated: layers whose heads are ablated or clamped (engine/held.py).
         unembedded: called when the unembedding's gradients are filled in and its weights not
             needed any more, long before the rest.
 
@@ -136,7 +137,7 @@ def _attention(
     block: str,
     query_only: bool,
     grads: Arrays,
-    treated: LayerTreatment | None,
+    treated: HeldLayer | None,
     batch: Batch,
 ):
     w_out, (s, d, t, b), h, size = params[f"{block}.attn.W_O"], x.shape, model.n_heads, model.d_head
@@ -187,7 +188,7 @@ def _project(
     block: str,
     query_only: bool,
     grads: Arrays,
-    treated: LayerTreatment | None,
+    treated: HeldLayer | None,
 ):
     """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `columns.attention` wants them,
     with their slots; and what takes their gradients, which it may change, to that at x."""
@@ -228,9 +229,9 @@ def _project(
 
 
 def _copied(
-    params: Arrays, x: Array, model: ModelConfig, grads: Arrays, treated: LayerTreatment, labels: Array, target: Array
+    params: Arrays, x: Array, model: ModelConfig, grads: Arrays, treated: HeldLayer, labels: Array, target: Array
 ) -> tuple[Array, Pullback]:
-    """The loss [s] of a copied answer (copied.py), and its pullback to x: it takes nothing. What comes after the
+    """The loss [s] of a copied answer (clamped.py), and its pullback to x: it takes nothing. What comes after the
     head's scores has a gradient of 0."""
     block, head = f"blocks.{model.n_layers - 1}", treated.reads
     unused = (f"{block}.attn.W_O", f"{block}.ln2", f"{block}.mlp", "ln_final", "unembed")

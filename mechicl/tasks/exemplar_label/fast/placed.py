@@ -11,7 +11,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.fast.batch_last import rotate
 from mechicl.models.params import rotary_tables
 from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.tasks.exemplar_label.treated import match_row
+from mechicl.tasks.exemplar_label.clamped import match_row
 
 Array = np.ndarray
 

@@ -1,4 +1,4 @@
-"""Treatments as recipe fields: what each does to a run, step by step; exact resume; what is refused."""
+"""Training interventions as recipe fields: what each does to a run, step by step; exact resume; what is refused."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechicl.config import Config, SequenceConfig, Treatment, from_dict, to_dict
+from mechicl.config import Config, SequenceConfig, TrainingIntervention, from_dict, to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.interventions import AblateHeads
@@ -24,11 +24,11 @@ from mechicl.tasks.exemplar_label.relabelled import bank_at, bank_of
 from mechicl.training.ensemble import train_seeds
 from mechicl.training.loop import densify, resume, train, training_batches
 from mechicl.training.step import Trainer
-from mechicl.treatments import in_force, in_groups
+from mechicl.training_interventions import in_force, in_groups
 
 
-def treated(config: Config, *treatments: dict, **changes) -> Config:
-    return replace(config, treatments=tuple(Treatment(**t) for t in treatments), **changes)
+def treated(config: Config, *interventions: dict, **changes) -> Config:
+    return replace(config, training_interventions=tuple(TrainingIntervention(**t) for t in interventions), **changes)
 
 
 ICL_ONLY = SequenceConfig(labels="random")
@@ -67,7 +67,7 @@ def test_a_treated_run_is_saved_and_differs_from_then_on(whole, tiny_series, kin
     series = whole[kind]
     assert open_series(series.root).config == series.config
     assert verify(series.root) == []
-    first = min(t.start for t in series.config.treatments)
+    first = min(t.start for t in series.config.training_interventions)
     for step in series.steps:
         same = series.entry(step).sha256 == tiny_series.entry(step).sha256
         assert same == (step <= first)
@@ -103,7 +103,7 @@ def test_densified_from_the_middle(whole, tmp_path, kind):
     assert all(torch.equal(p, saved[name]) for name, p in trainer.params.items())
 
 
-def test_a_treatment_ends(tiny_config):
+def test_an_intervention_ends(tiny_config):
     """Ablated in updates 2 and 3 only: before and after, the step is the untreated one."""
     config = treated(tiny_config, {"kind": "ablate", "heads": ((0, 0),), "start": 2, "stop": 4})
     bank = build_bank(config)
@@ -128,7 +128,7 @@ def test_frozen_parameters_and_their_moments_stay(tiny_config):
         trainer.update(batch)
     for name in trainer.params:
         held = name.startswith(("blocks.1.", "embed", "exemplar", "pos"))
-        assert in_groups(name, config.treatments[0].groups) == held
+        assert in_groups(name, config.training_interventions[0].groups) == held
         for kind in ("weights", "exp_avg", "exp_avg_sq"):
             moved = [not torch.equal(a[f"{kind}/{name}"], b[f"{kind}/{name}"]) for a, b in itertools.pairwise(history)]
             assert moved == [True] * 3 + [not held] * 3 + [True], (name, kind)
@@ -212,7 +212,7 @@ def test_relabelling_permutes_the_map(tiny_config):
 def test_recorded_evaluators_are_of_the_model_as_it_is_trained(whole):
     series = whole["ablate"]
     lines = {line["step"]: line for line in read_jsonl(series.root / "metrics.jsonl")}
-    assert {step: line.get("treatments") for step, line in lines.items()} == {
+    assert {step: line.get("training_interventions") for step, line in lines.items()} == {
         step: ["ablate L0H1"] if 14 <= step <= 37 else None for step in series.steps
     }
     gone = AblateHeads(heads=((0, 1),))
@@ -220,7 +220,7 @@ def test_recorded_evaluators_are_of_the_model_as_it_is_trained(whole):
     recorded = series.metrics
     differ = 0
     for row in recorded.itertuples():
-        ablated = str(gone) if lines[row.step].get("treatments") else "intact"
+        ablated = str(gone) if lines[row.step].get("training_interventions") else "intact"
         assert row.value == pytest.approx(table[row.step, ablated, row.evaluator, row.metric], abs=1e-5)
         other = "intact" if ablated != "intact" else str(gone)
         differ += row.value != pytest.approx(table[row.step, other, row.evaluator, row.metric], abs=1e-5)
@@ -241,8 +241,8 @@ def test_evaluators_of_a_relabelled_run_use_the_map_in_force(whole):
 
 
 def test_in_force_at_a_checkpoint_is_what_made_it():
-    a = Treatment(kind="freeze", groups=("all",), start=3, stop=5)
-    first = Treatment(kind="freeze", groups=("all",), stop=1)
+    a = TrainingIntervention(kind="freeze", groups=("all",), start=3, stop=5)
+    first = TrainingIntervention(kind="freeze", groups=("all",), stop=1)
     assert [step for step in range(8) if in_force((a,), step)] == [4, 5]
     assert [step for step in range(8) if in_force((first,), step)] == [0, 1]
 
@@ -336,12 +336,12 @@ def test_a_source_that_will_not_do(tiny_config, tiny_series, tmp_path, change, s
 
 
 @pytest.mark.parametrize(
-    ("treatments", "message"),
+    ("interventions", "message"),
     [
-        ([{"kind": "ablate"}], "treatment 'ablate' needs heads"),
+        ([{"kind": "ablate"}], "training intervention 'ablate' needs heads"),
         ([{"kind": "ablate", "heads": ((0, 0),), "pattern": "self"}], "'ablate' does not use pattern"),
         ([{"kind": "ablate", "heads": ((2, 0),)}], "there is no head L2H0: this model has layers 0..1"),
-        ([{"kind": "ablate", "heads": ((0, 2),)}], r"treatments\[0\] .*there is no head L0H2"),
+        ([{"kind": "ablate", "heads": ((0, 2),)}], r"training_interventions\[0\] .*there is no head L0H2"),
         ([{"kind": "ablate", "heads": ((0, 0),), "start": 60}], r"the run has updates 0\.\.59"),
         ([{"kind": "ablate", "heads": ((0, 0),), "stop": 61}], r"the run has updates 0\.\.59"),
         ([{"kind": "ablate", "heads": ((0, 0),), "start": 5, "stop": 5}], "expected 0 <= start < stop"),
@@ -381,9 +381,9 @@ def test_a_source_that_will_not_do(tiny_config, tiny_series, tmp_path, change, s
         ),
     ],
 )
-def test_refused(tiny_config, treatments, message):
+def test_refused(tiny_config, interventions, message):
     with pytest.raises(ConfigError, match=message):
-        treated(tiny_config, *treatments)
+        treated(tiny_config, *interventions)
 
 
 def test_relabelling_random_labels_is_refused(tiny_config):
@@ -397,21 +397,21 @@ def test_to_json_and_back(tiny_config, kind):
     assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
 
 
-def test_an_unknown_key_of_a_treatment_is_named(tiny_config):
-    data = to_dict(tiny_config) | {"treatments": [{"kind": "ablate", "head": [[0, 0]]}]}
-    with pytest.raises(ConfigError, match=r"config\.treatments\[0\]\.head: unknown key\. Did you mean 'heads'"):
+def test_an_unknown_key_is_named(tiny_config):
+    data = to_dict(tiny_config) | {"training_interventions": [{"kind": "ablate", "head": [[0, 0]]}]}
+    with pytest.raises(ConfigError, match=r"interventions\[0\]\.head: unknown key\. Did you mean 'heads'"):
         from_dict(Config, data)
 
 
-def test_the_documented_treatments_are_treatments():
-    """Every `Treatment(...)` and TOML line of docs/treatments.md, in the recipe it is shown for."""
-    text = (Path(__file__).parents[1] / "docs" / "treatments.md").read_text()
+def test_the_documented_ones_are_possible():
+    """Every `TrainingIntervention(...)` and TOML line of the page, in the recipe it is shown for."""
+    text = (Path(__file__).parents[1] / "docs" / "training-interventions.md").read_text()
     toml = text.split("```toml\n")[1].split("```")[0]
     python = "\n".join(block.split("```")[0] for block in text.split("```python\n")[1:])
     scope: dict = {}
     exec(python.replace("mechicl.train(config)", "config"), scope)
     config = scope["config"]
-    assert [t.kind for t in config.treatments] == ["ablate"]
-    replace(config, treatments=scope["treatments"])
-    listed = from_dict(Config, to_dict(config) | tomllib.loads(toml)).treatments
+    assert [t.kind for t in config.training_interventions] == ["ablate"]
+    replace(config, training_interventions=scope["training_interventions"])
+    listed = from_dict(Config, to_dict(config) | tomllib.loads(toml)).training_interventions
     assert [(t.kind, t.sequences) for t in listed] == [("data", ICL_ONLY)]

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig, Treatment
+from mechicl.attention_patterns import PATTERNS
+from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig, TrainingIntervention
 from mechicl.engine.forward import forward, logits
+from mechicl.engine.held import edits, held_layers
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import Params, init, pack, unpack
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch, stack_batches
 from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients
-from mechicl.tasks.exemplar_label.treated import edits, held_pattern, layer_treatments
 from mechicl.training.loop import training_batches
 from mechicl.training.step import Trainer, loss_and_autograd
 
@@ -48,19 +49,19 @@ def make(name: str, **model) -> Config:
         bank=BankConfig(n_classes=30, n_exemplars=4, n_holdout_classes=2, dim=6),
         sequences=SequenceConfig(n_pairs=4, burstiness=1),
         model=ModelConfig(**({"d_model": 16, "n_heads": 2, "mlp_ratio": 1} | model)),
-        treatments=tuple(Treatment(**{**t, "heads": _heads(t, last)}) for t in TREATED[name]),
+        training_interventions=tuple(TrainingIntervention(**{**t, "heads": _heads(t, last)}) for t in TREATED[name]),
     )
 
 
-def _heads(treatment: dict, last: int) -> tuple[tuple[int, int], ...]:
+def _heads(given: dict, last: int) -> tuple[tuple[int, int], ...]:
     """Its heads; of a match, in the last layer, however many there are."""
-    match = treatment["kind"] == "clamp_match"
-    return tuple((last if match else layer, head) for layer, head in treatment["heads"])
+    match = given["kind"] == "clamp_match"
+    return tuple((last if match else layer, head) for layer, head in given["heads"])
 
 
 def case(config: Config, scale: float = 3.0) -> tuple[Params, Batch, dict]:
     batch = next(iter(training_batches(config, build_bank(config), 0, 1))).to(torch.float64)
-    treated = layer_treatments(config.treatments, config.model, config.sequences.n_tokens)
+    treated = held_layers(config.training_interventions, config.model, config.sequences.n_tokens)
     # Larger than at the start, so that attention is far from uniform.
     return {k: scale * p.double() for k, p in pack(init(config)).items()}, batch, treated
 
@@ -157,7 +158,7 @@ def test_a_copied_answer_trains_what_the_head_attends_with_and_nothing_else(monk
 
 
 def oracle(config: Config, batch: Batch) -> list:
-    """The treatments as TransformerLens hooks, written from their definitions and not from our edits."""
+    """The training interventions as TransformerLens hooks, written from their definitions and not from our edits."""
 
     def zero(z, hook, head):
         z = z.clone()
@@ -192,7 +193,7 @@ def oracle(config: Config, batch: Batch) -> list:
         return pattern
 
     hooks = []
-    for t in config.treatments:
+    for t in config.training_interventions:
         for layer, head in t.heads:
             name = f"blocks.{layer}.attn.hook_{'z' if t.kind == 'ablate' else 'pattern'}"
             if t.kind == "ablate":
@@ -228,7 +229,7 @@ def test_hooked_transformer_with_the_same_done_to_it_agrees(name):
     ],
 )
 def test_held_patterns(name, want):
-    torch.testing.assert_close(held_pattern(name, 3), torch.tensor(want, dtype=torch.float32))
+    torch.testing.assert_close(PATTERNS[name].held(3), torch.tensor(want, dtype=torch.float32))
 
 
 def test_a_rotary_model_is_treated_too():

@@ -134,6 +134,7 @@ def test_pages_that_docstrings_name_are_links():
     assert shown == 'see <a href="../../references/#ih4">docs/references.md#ih4</a>, docs/none.md'
 
 
+@pytest.mark.slow
 def test_the_notebook_runs():
     notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT / "docs")}}).execute()

@@ -162,6 +162,7 @@ def test_an_analysis(run, tiny_copy):
     assert "plugins" not in tiny_copy.manifest  # a run does not need the analyses that look at it
 
 
+@pytest.mark.slow
 def test_a_run_never_loads_what_it_names(run):
     root = trained(run, "--plugin", "moons", "--set", "bank.kind=moons")
     line = [sys.executable, "-m", "mechicl.cli", "show", str(root)]
@@ -174,6 +175,7 @@ def test_a_run_never_loads_what_it_names(run):
     assert (shown.returncode, shown.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_several_processes_load_it_too(run):
     code, out = run(
         "train",
@@ -196,6 +198,7 @@ def test_several_processes_load_it_too(run):
     assert [open_series(f"many-s{seed}").complete for seed in (0, 1)] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_sweep_varies_its_settings(run):
     Path("lengths.toml").write_text(
         'recipe = "tiny-plugged"\nseeds = [0]\n[set]\nbank.kind = "moons"\n[[grid]]\nbank.options.length = [1.0, 2.0]\n'

@@ -199,6 +199,7 @@ def test_attention_over_time(found, known_series):
     assert strongest_head(known_series, flip) == INDUCTION_HEAD
 
 
+@pytest.mark.slow
 def test_where_icl_never_formed_the_moments_are_of_the_run(begun, tiny_series):
     assert moments(begun) == {"start": 0, "middle": 0, "end": 0}
     steps = list(moments(tiny_series).values())
@@ -360,6 +361,7 @@ def test_a_single_heads_loss_is_named_only_where_it_is_sure(found):
     assert "1 of 1 other sets cost as much" in _against_others(group.assign(effect_high=-0.001))
 
 
+@pytest.mark.slow
 def test_a_run_of_one_checkpoint_can_be_analysed(begun):
     for name in analyses.NAMES:
         findings = analyses.get(name)(begun, progress=False)

@@ -263,6 +263,7 @@ def test_train_seeds_beside_a_folder(run, tiny_recipe, tmp_path):
     assert open_series(tmp_path / "deep" / "mine-s1").config.seeds.init == 1
 
 
+@pytest.mark.slow
 def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
     set_two = ("train", "tiny-run", "--set", "model.n_layers=1", "--set", "optim.l2_form=decoupled", "--quiet")
     assert run(*set_two)[0] == 0
@@ -375,6 +376,7 @@ def test_an_interrupt_says_how_to_go_on(run, tiny_recipe, monkeypatch):
 # Analyze, report, densify, verify, show.
 
 
+@pytest.mark.slow
 def test_analyze_all(run, copy):
     code, out, err = run("analyze", copy, "--quiet")
     assert (code, err) == (0, "")

@@ -262,6 +262,7 @@ def test_a_control_that_does_nothing_is_not_shown(begin):
     assert not clear.is_visible()
 
 
+@pytest.mark.slow
 def test_two_users_at_once_do_not_disturb_one_another(begin, known_series):
     a, b = begin(), begin(locale="de")
     a.open("?run=known&step=5")

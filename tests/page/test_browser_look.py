@@ -7,6 +7,7 @@ FITS = """() => document.documentElement.scrollWidth <= window.innerWidth
 PLOT = "(id) => { const p = document.querySelector(id); return [p.layout.font.size, p._fullLayout.height]; }"
 
 
+@pytest.mark.slow
 def test_on_a_projector_texts_and_figures_are_larger_and_nothing_is_cut(begin):
     one = begin(viewport={"width": 1280, "height": 800})
     page = one.open("?run=known&heads=1.2&tab=logits")

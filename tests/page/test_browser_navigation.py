@@ -213,6 +213,7 @@ def test_more_heads_than_have_room_wrap(begin):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.slow
 def test_circuitsvis_is_whole_and_its_tokens_are_words(begin, width):
     one = begin(viewport={"width": width, "height": 800})
     page = one.open("?run=known&sequence=3")

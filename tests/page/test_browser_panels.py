@@ -187,6 +187,7 @@ def test_everything_can_be_taken_along(begin, tiny_series):
     assert len(page_of) > 4_000_000  # plotly is in it: it opens offline
 
 
+@pytest.mark.slow
 def test_the_address_holds_the_whole_view(begin):
     one = begin()
     page = one.open("?step=20")
@@ -266,6 +267,7 @@ def test_a_runs_name_is_text_and_nothing_else(begin, hostile):
     assert "document.title=" in page.locator("#python").inner_text()
 
 
+@pytest.mark.slow
 def test_a_walk_through_every_panel_asks_for_nothing_elsewhere(begin):
     one = begin(guard=True, color_scheme="dark")
     page = one.open("?run=known&heads=1.2", hints=True)

@@ -56,6 +56,7 @@ def rows(table: list[dict], step: int, ablated: bool) -> dict[str, tuple[str, st
     }
 
 
+@pytest.mark.slow
 def test_the_lines_of_one_checkpoint_give_the_pages_numbers(begin):
     """A head out, only one of its layer, each kind of ablation, and nothing ablated."""
     one = begin()

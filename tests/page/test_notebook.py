@@ -1,12 +1,14 @@
 """In a real notebook: the page as a frame, and attention in circuitsvis, both seen in a browser."""
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from mechicl.measures.ablation import evaluate
 from mechicl.page.texts import plain
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_page_and_attention(begin, known_series, tmp_path):
     cells = [
         f"import mechicl\nseries = mechicl.open_series({str(known_series.root)!r})",

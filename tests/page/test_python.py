@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from mechicl.page.python import WIDTH, as_python
 from mechicl.page.runs import Library
 from mechicl.page.server import build
@@ -22,6 +24,7 @@ def test_the_lines_reproduce_the_view(tiny_series, settle, bench, run):
     assert "CircuitsVis.render" in names["attention"].html
 
 
+@pytest.mark.slow
 def test_they_run_as_they_are_from_any_folder(library, tmp_path):
     text = build(library, "tiny").server.test_client().get("/python?step=20&heads=0.1").text
     (tmp_path / "view.py").write_text(text)

@@ -211,6 +211,7 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason="no chromium h
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_in_a_browser_every_figure_is_drawn(written, text, tmp_path):
     dom, log = browse(written[1], tmp_path / "profile")
     drawn = len(re.findall(r'class="[^"]*js-plotly-plot', dom))
@@ -223,6 +224,7 @@ def test_in_a_browser_every_figure_is_drawn(written, text, tmp_path):
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_in_a_browser_a_hostile_name_runs_nothing(hostile, tmp_path):
     dom, log = browse(hostile[1], tmp_path / "profile")
     assert "js-plotly-plot" in dom

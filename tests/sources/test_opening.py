@@ -107,6 +107,7 @@ def test_analyses_run(opened, name):
     assert "Skipped" not in found.text[0]
 
 
+@pytest.mark.slow
 def test_every_command_that_looks_takes_it(opened, tmp_path, capsys):
     root = str(opened("neox").root)
     for words in (

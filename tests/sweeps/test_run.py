@@ -57,6 +57,7 @@ def test_each_run_is_the_series_that_train_makes(swept, small, tmp_path):
         }
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same(swept, small, tmp_path):
     outcome = sweep(small, tmp_path / "small", executor=Local(2), progress=False)
     assert sorted(outcome.finished) == sorted(r.name for r in small.runs)

@@ -408,6 +408,7 @@ def go_on(workers, root: Path, at: int = -1, kind: str = "kill") -> int:
     return workers.run(verb, root, at, kind, config=to_dict(small()))
 
 
+@pytest.mark.slow
 def test_the_moments_are_all_there(workers, unbroken, tmp_path):
     with Fault() as fault:
         train(small(), tmp_path / "a", progress=False)

@@ -376,6 +376,7 @@ def test_the_small_sets_overlap_in_50_characters():
 
 
 @needs_real
+@pytest.mark.slow
 def test_real_drawings_of_a_new_character_are_near_each_other():
     config = BankConfig(kind="omniglot", n_classes=1600, n_exemplars=16, n_holdout_classes=336, dim=12)
     x = omniglot_bank(config, 0, REAL).holdout_classes().exemplars

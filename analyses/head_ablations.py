@@ -28,7 +28,7 @@ def run(series: Series, progress: bool = True) -> Findings:
 
     The ICL heads are the quarter of all heads whose zero-ablation costs most of the evaluator that tells the task's
     circuit (`Task.circuit`; of exemplars and labels Flip) at its peak. They are chosen on an evaluation set of their
-    own (fold 1), so what is reported (fold 0) is not inflated by the choice. Controls: the intact model, and
+    own (split 1), so what is reported (split 0) is not inflated by the choice. Controls: the intact model, and
     random sets of as many other heads of the same layers (analyses/controls.py).
     """
     model = series.config.model
@@ -56,17 +56,17 @@ def _mapped(series: Series) -> list[str]:
     return [looked_at(series.config), *[n for n in names if EVALUATORS[n].favours == "weights"][:1]]
 
 
-def icl_heads(series: Series, fold: int = 1) -> tuple[tuple[int, int], ...]:
+def icl_heads(series: Series, split: int = 1) -> tuple[tuple[int, int], ...]:
     """The quarter of the heads (at least one) whose zero-ablation lowers Flip, or what the task has in its place, most
     at its peak."""
     on = series.task.circuit.evaluator
     peak = series_phases(series)[on].peak
-    return costly_heads(series, series.step_at(peak) if peak is not None else series.end, on, fold)
+    return costly_heads(series, series.step_at(peak) if peak is not None else series.end, on, split)
 
 
-def costly_heads(series: Series, step: int, evaluator: str, fold: int = 1) -> tuple[tuple[int, int], ...]:
+def costly_heads(series: Series, step: int, evaluator: str, split: int = 1) -> tuple[tuple[int, int], ...]:
     """The quarter of the heads (at least one) whose zero-ablation lowers an evaluator most at a step."""
-    table = evaluate(series, [step], [evaluator], every_head(series.config.model), metrics=None, fold=fold)
+    table = evaluate(series, [step], [evaluator], every_head(series.config.model), metrics=None, split=split)
     drop = effects(table).sort_values("effect", kind="stable")
     count = max(1, len(drop) // 4)
     return tuple((int(la), int(h)) for la, h in drop[["layer", "head"]].head(count).to_numpy())

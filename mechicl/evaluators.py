@@ -36,14 +36,14 @@ from mechicl.training_interventions import TrainingIntervention
 Metrics = Iterable[str] | Literal["recorded"]
 
 
-def evaluation_set(name: str, config: Config, source: Any, n: int | None = None, fold: int = 0) -> Any:
+def evaluation_set(name: str, config: Config, source: Any, n: int | None = None, split: int = 0) -> Any:
     """The fixed sequences of one evaluator, a `TaskBatch`: the same for every checkpoint of a run.
 
     Args:
         name: one of EVALUATORS.
         source: what the run's sequences are drawn from, as its whole bank (`series.source`).
         n: how many sequences (default `config.n_eval`); each n is a set of its own.
-        fold: 0 is the set that is reported; others are independent of it, to select on.
+        split: 0 is the set that is reported; others are independent of it, to select on.
     """
     if not isinstance(name, str) or name not in EVALUATORS:
         raise ConfigError(f"no evaluator named {name!r}; there are {', '.join(EVALUATORS)}.")
@@ -54,9 +54,9 @@ def evaluation_set(name: str, config: Config, source: Any, n: int | None = None,
             f"run has {', '.join(applying(config))}."
         )
     size = config.n_eval if n is None else whole("n", n, "a number of sequences")
-    if size < 1 or whole("fold", fold) < 0:
-        raise ConfigError(f"n={n}, fold={fold}: expected at least one sequence, and folds counted from 0.")
-    rng = np.random.default_rng([config.seeds.eval, zlib.crc32(name.encode()), fold])
+    if size < 1 or whole("split", split) < 0:
+        raise ConfigError(f"n={n}, split={split}: expected at least one sequence, and splits counted from 0.")
+    rng = np.random.default_rng([config.seeds.eval, zlib.crc32(name.encode()), split])
     return evaluator.drawn(config, source, size, rng)
 
 

@@ -1,4 +1,4 @@
-"""Fields of a config that were renamed. Files with the old names still open."""
+"""Fields of a config, and values of fields, that were renamed. Files with the old names still open."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from mechicl.errors import ConfigError
 OLD_NAMES = {
     "Config": {"schedule": "checkpoint_steps", "treatments": "training_interventions"},
     "OptimConfig": {"schedule": "lr_schedule"},
+    "BankConfig": {"eps": "within_class_std"},
 }  # class -> old -> present
+OLD_VALUES = {
+    "SequenceConfig": {"labels": {"canonical": "trained"}},
+}  # class -> field -> old -> present
 
 
 def present_names(cls: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A table of settings under the present names.
+    """A table of settings under the present names, fields and values.
 
     Raises:
         ConfigError: a field is given under both names.
@@ -23,4 +27,8 @@ def present_names(cls: type, data: Mapping[str, Any], where: str) -> dict[str, A
     for key, name in old.items():
         if key in data and name in data:
             raise ConfigError(f"{where}.{key}: this is {where}.{name} by its old name, and both are given: leave one.")
-    return {old.get(key, key): value for key, value in data.items()}
+    found = {old.get(key, key): value for key, value in data.items()}
+    for key, values in OLD_VALUES.get(cls.__name__, {}).items():
+        if isinstance(found.get(key), str):
+            found[key] = values.get(found[key], found[key])
+    return found

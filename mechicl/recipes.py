@@ -49,7 +49,7 @@ def demo() -> Config:
     return Config(
         name="demo",
         steps=24_000,
-        bank=BankConfig(n_classes=1024, dim=12, eps=0.6, n_holdout_classes=128),
+        bank=BankConfig(n_classes=1024, dim=12, within_class_std=0.6, n_holdout_classes=128),
         optim=OptimConfig(lr=3e-3, warmup_steps=12_000),
         checkpoint_steps=ScheduleConfig(
             log_points=16, linear_every=250, windows=(Window(start=750, stop=4000, every=125),)
@@ -78,7 +78,7 @@ def iwl() -> Config:
     return Config(
         name="iwl",
         steps=50_000,
-        bank=BankConfig(n_classes=1280, dim=32, eps=0.45, n_labels=32),
+        bank=BankConfig(n_classes=1280, dim=32, within_class_std=0.45, n_labels=32),
         sequences=SequenceConfig(n_pairs=4, burstiness=2, p_bursty=0.89),
         model=ModelConfig(mlp_ratio=4, mlp_layers=(1,)),
         optim=OptimConfig(lr=1.5e-3),
@@ -137,7 +137,7 @@ def coopetition_gaussian() -> Config:
         name="coopetition-gaussian",
         steps=625_000,
         batch_size=32,
-        bank=BankConfig(n_classes=12_800, dim=512, eps=0.5, n_holdout_classes=184),
+        bank=BankConfig(n_classes=12_800, dim=512, within_class_std=0.5, n_holdout_classes=184),
         optim=OptimConfig(lr=1e-5),
         checkpoint_steps=ScheduleConfig(log_points=16, linear_every=3125),
         weights_dtype="float16",

@@ -165,7 +165,9 @@ def tiny_config() -> Config:
         name="tiny",
         steps=60,
         batch_size=16,
-        bank=BankConfig(n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=2, dim=6, eps=0.1),
+        bank=BankConfig(
+            n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=2, dim=6, within_class_std=0.1
+        ),
         model=ModelConfig(n_layers=2, d_model=16, n_heads=2),
         optim=OptimConfig(lr=1e-2),
         checkpoint_steps=ScheduleConfig(linear_every=10, steps=(1, 5)),

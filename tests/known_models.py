@@ -2,7 +2,7 @@
 
 Both share one Config (`known_config`): 2 layers of attention only, 4 heads of size 32,
 d_model 128, no LayerNorm, learned positions, 16 classes in 24 dimensions with no noise
-(eps 0, so a class is one point), 16 held-out classes, C = 2 pairs.
+(within_class_std 0, so a class is one point), 16 held-out classes, C = 2 pairs.
 
 `induction_model()`: the textbook circuit, and nothing else.
 
@@ -49,7 +49,7 @@ def known_config(n_pairs: int = 2) -> Config:
         name="known",
         steps=10,
         batch_size=8,
-        bank=BankConfig(n_classes=CLASSES, n_holdout_classes=16, n_exemplars=4, dim=DIM, eps=0.0),
+        bank=BankConfig(n_classes=CLASSES, n_holdout_classes=16, n_exemplars=4, dim=DIM, within_class_std=0.0),
         sequences=SequenceConfig(n_pairs=n_pairs),
         model=ModelConfig(n_layers=2, d_model=128, n_heads=4, layer_norm=False),
         checkpoint_steps=ScheduleConfig(linear_every=5),

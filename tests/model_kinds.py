@@ -19,7 +19,9 @@ def make(kind: str = "attention-only", steps: int = 10) -> Config:
         name="x",
         steps=steps,
         batch_size=32,
-        bank=BankConfig(n_classes=12, n_exemplars=4, n_holdout_classes=2, dim=36 if kind == "conv" else 6, eps=0.1),
+        bank=BankConfig(
+            n_classes=12, n_exemplars=4, n_holdout_classes=2, dim=36 if kind == "conv" else 6, within_class_std=0.1
+        ),
         sequences=SequenceConfig(n_pairs=2),
         model=ModelConfig(**({"d_model": 16, "n_heads": 2} | KINDS[kind])),
         optim=OptimConfig(lr=3e-3),

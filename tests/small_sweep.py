@@ -22,7 +22,7 @@ batch_size = 16
 n_eval = 50
 states = 3
 keep = "metrics"
-bank = {n_classes = 8, n_exemplars = 4, n_holdout_classes = 4, n_holdout_exemplars = 2, dim = 6, eps = 0.1}
+bank = {n_classes = 8, n_exemplars = 4, n_holdout_classes = 4, n_holdout_exemplars = 2, dim = 6, within_class_std = 0.1}
 model = {d_model = 16, n_heads = 2}
 optim = {lr = 1e-2, warmup_steps = 0}
 checkpoint_steps = {log_points = 0, linear_every = 20, windows = []}

@@ -178,11 +178,11 @@ def test_sets_are_fixed_by_the_eval_seed_alone(name):
     again = evaluation_set(name, dataclasses.replace(config, seeds=seeds), bank)
     seeds = dataclasses.replace(config.seeds, eval=5)
     other = evaluation_set(name, dataclasses.replace(config, seeds=seeds), bank)
-    fold = evaluation_set(name, config, bank, fold=1)
+    split = evaluation_set(name, config, bank, split=1)
     for field in dataclasses.fields(Batch):
         assert torch.equal(getattr(one, field.name), getattr(again, field.name))
     assert not torch.equal(one.classes, other.classes)
-    assert not torch.equal(one.classes, fold.classes)
+    assert not torch.equal(one.classes, split.classes)
 
 
 def test_evaluators_do_not_share_their_draws():

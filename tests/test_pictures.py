@@ -28,7 +28,9 @@ CONVOLUTIONS = {f"encoder.{i}.{leaf}" for i in (0, 1) for leaf in "Wb"}
 @pytest.fixture(scope="module")
 def config(tiny_config) -> Config:
     """Pictures of 6 x 6 pixels of noise: every class's are alike."""
-    bank = BankConfig(n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=2, dim=36, eps=0.1)
+    bank = BankConfig(
+        n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=2, dim=36, within_class_std=0.1
+    )
     model = ModelConfig(n_layers=2, d_model=16, n_heads=2, encoder="conv", channels=(3, 4))
     return replace(tiny_config, name="pictures", bank=bank, model=model)
 

@@ -61,7 +61,7 @@ def test_one_assignment(text, value):
 
 
 def test_tables_and_fields_are_one():
-    want = {"bank.dim": 3, "bank.eps": 0.5, "steps": 4}
+    want = {"bank.dim": 3, "bank.within_class_std": 0.5, "steps": 4}
     assert assignments(["bank={dim=3, eps=0.5}", "steps=4"]) == want
     with pytest.raises(ConfigError, match=r"--set bank\.dim is given twice: as 3 and as 4"):
         assignments(["bank={dim=3}", "bank.dim=4"])

@@ -39,7 +39,7 @@ def run(series: Series, progress: bool = True, hosts: int = HOSTS) -> Findings:
     single = heads.single_effects(series, at)
     parts = grafts.measured(series, grafts.part_grafts(model, at), later, progress)
     topics = {
-        "heads": single.drop(columns="fold").assign(condition=[f"fold {f}" for f in single.fold]),
+        "heads": single.drop(columns="split").assign(condition=[f"split {f}" for f in single.split]),
         "correlations": tidy(series, heads.correlations(single, at)),
         "crossed": heads.crossed(series, at, steps, progress),
         "subspaces": subspaces(series, steps, progress=progress),

@@ -124,7 +124,7 @@ def _timed(fig: go.Figure, title: str, subtitle: str, height: int, label: str, b
 
 def _heads(single: pd.DataFrame, correlations: pd.DataFrame, at: Moments, peak: str) -> go.Figure:
     fig = _panels([f"CIWL at the peak ({peak})", "CIWL at the end", "IWL at the end"])
-    rows = single[single.condition == "fold 0"].set_index(["evaluator", "step", "layer", "head"]).effect.sort_index()
+    rows = single[single.condition == "split 0"].set_index(["evaluator", "step", "layer", "head"]).effect.sort_index()
     x = rows.loc["flip", at.peak]
     for col, (evaluator, then) in enumerate((("ciwl", "peak"), ("ciwl", "end"), ("iwl", "end")), 1):
         y = rows.loc[evaluator, getattr(at, then)].reindex(x.index)

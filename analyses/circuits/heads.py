@@ -2,8 +2,8 @@
 
 Every head is zero-ablated alone. Its effects on Flip at the peak and on CIWL (or IWL) later are
 correlated by rank within layers, so that a layer which matters more to both is no overlap of
-heads. The ceiling is an evaluator with itself on other sequences (fold 1). Then the quarter of the
-heads that each needs most, chosen on fold 1, is taken out at every step (fold 0).
+heads. The ceiling is an evaluator with itself on other sequences (split 1). Then the quarter of the
+heads that each needs most, chosen on split 1, is taken out at every step (split 0).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ PAIRS = (  # (evaluator, moment) of one side, of the other; the same twice is th
 
 
 def single_effects(series: Series, at: Moments) -> pd.DataFrame:
-    """Ablated minus intact of every head alone, at the peak and the end; column fold: 0 or 1."""
+    """Ablated minus intact of every head alone, at the peak and the end; column split: 0 or 1."""
     parts = []
-    for fold in (0, 1):
+    for split in (0, 1):
         table = evaluate(
-            series, sorted({at.peak, at.end}), SHOWN, every_head(series.config.model), metrics=None, fold=fold
+            series, sorted({at.peak, at.end}), SHOWN, every_head(series.config.model), metrics=None, split=split
         )
-        parts.append(effects(table).assign(fold=fold))
+        parts.append(effects(table).assign(split=split))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -59,8 +59,8 @@ def correlations(single: pd.DataFrame, at: Moments) -> list[dict]:
     return out
 
 
-def _effects_of(single: pd.DataFrame, evaluator: str, step: int, fold: int) -> pd.Series:
-    rows = single[(single.evaluator == evaluator) & (single.step == step) & (single.fold == fold)]
+def _effects_of(single: pd.DataFrame, evaluator: str, step: int, split: int) -> pd.Series:
+    rows = single[(single.evaluator == evaluator) & (single.step == step) & (single.split == split)]
     return rows.set_index(["layer", "head"])["effect"].sort_index()
 
 

@@ -47,7 +47,7 @@ def evaluate(
     ablate: Intervention | Sequence[Intervention] | None = None,
     n: int | None = None,
     metrics: Metrics | None = "recorded",
-    fold: int = 0,
+    split: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """The tidy table of checkpoints x evaluators x (intact + each intervention) x metrics.
@@ -60,7 +60,7 @@ def evaluate(
         steps: default all.
         evaluators: default all.
         ablate: one intervention or several, each on its own.
-        n: sequences per evaluator; fold: which evaluation set (`evaluators.evaluation_set`).
+        n: sequences per evaluator; split: which evaluation set (`evaluators.evaluation_set`).
         metrics: which ones, of exemplars and labels any of `evaluators.ALL_METRICS` (default: those recorded in
             training); None for the primary metric of each evaluator alone, which is much cheaper: only
             `iwl` then needs the full vocabulary.
@@ -70,12 +70,12 @@ def evaluate(
         condition.check(series.config.model)
     if any(condition.of_step for condition in conditions):  # another one at every step
         by_step = [
-            evaluate(series, [at], evaluators, [c.at_step(series, at) for c in conditions], n, metrics, fold, progress)
+            evaluate(series, [at], evaluators, [c.at_step(series, at) for c in conditions], n, metrics, split, progress)
             for at in chosen_steps(series, steps)
         ]
         return by_step[0] if len(by_step) == 1 else pd.concat(by_step, ignore_index=True)
     donors = {str(step): series.entry(step).sha256 for c in conditions for step in c.donors}
-    sets = _sets(series, evaluators, n, fold)
+    sets = _sets(series, evaluators, n, split)
     chosen = chosen_steps(series, steps)
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
     rows = _measured(series, chosen, sets, wanted, conditions, progress)
@@ -86,7 +86,7 @@ def evaluate(
     settings = {
         "evaluators": wanted,
         "ablate": asked,
-        "fold": fold,
+        "split": split,
         "n": {name: len(batch) for name, batch in sets.items()},
         "donors": donors,
     }
@@ -130,12 +130,12 @@ def ordered_rows(
     return sorted(rows, key=lambda row: (place[row["intervention"]], names.index(row["evaluator"])))
 
 
-def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, fold: int) -> dict[str, TaskBatch]:
+def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, split: int) -> dict[str, TaskBatch]:
     if evaluators is None:
         names = applying(series.config)
     else:
         names = [evaluators] if isinstance(evaluators, str) or not isinstance(evaluators, Iterable) else [*evaluators]
-    return {name: series.evaluation_set(name, n, fold) for name in names}
+    return {name: series.evaluation_set(name, n, split) for name in names}
 
 
 def _bytes_per_condition(series: Series, b: int) -> float:
@@ -234,7 +234,7 @@ def answers(
     ablate: Intervention | None = None,
     metric: str | None = None,
     n: int | None = None,
-    fold: int = 0,
+    split: int = 0,
 ) -> np.ndarray:
     """One metric of every sequence of an evaluation set, intact or under an intervention: what `evaluate` averages.
 
@@ -242,10 +242,10 @@ def answers(
         step: one checkpoint.
         metric: one of `evaluators.ALL_METRICS` (default: the evaluator's primary metric).
         n: as in `evaluate`.
-        fold: as in `evaluate`.
+        split: as in `evaluate`.
 
     Returns:
-        [n], in the order of `series.evaluation_set(evaluator, n, fold)`: bool for accuracies, else float.
+        [n], in the order of `series.evaluation_set(evaluator, n, split)`: bool for accuracies, else float.
 
     Raises:
         ConfigError: several interventions, or no such evaluator, metric or head. SeriesError: no such checkpoint.
@@ -255,7 +255,7 @@ def answers(
         raise ConfigError("answers are under one intervention: give one, or Together(parts=(...)) for all at once.")
     for condition in conditions:
         condition.check(model)
-    batch, (chosen,) = series.evaluation_set(evaluator, n, fold), chosen_steps(series, step)
+    batch, (chosen,) = series.evaluation_set(evaluator, n, split), chosen_steps(series, step)
     conditions = [condition.at_step(series, chosen) for condition in conditions]
     wanted = metric or EVALUATORS[evaluator].primary_metric
     *_, (_, scored) = _scores(series.params([chosen]), batch, model, conditions, (wanted,), 1, series.weights)
@@ -300,7 +300,7 @@ def head_effects(
     evaluators: Iterable[str] | None = None,
     kind: Kind = "zero",
     n: int | None = None,
-    fold: int = 0,
+    split: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """What every head's own ablation changes: `effects` of `evaluate` with each head taken out alone.
@@ -311,7 +311,7 @@ def head_effects(
         evaluators: which evaluators (default: all).
         kind: what takes the place of the head's output (`interventions.BASELINES`).
         n: sequences per evaluator.
-        fold: which evaluation set; 0 is the one that is reported, others are independent of it.
+        split: which evaluation set; 0 is the one that is reported, others are independent of it.
         progress: show a bar over long series.
 
     Returns:
@@ -327,4 +327,4 @@ def head_effects(
         (16, 2)
     """
     singles = every_head(series.config.model, kind)
-    return effects(evaluate(series, steps, evaluators, singles, n, metrics=None, fold=fold, progress=progress))
+    return effects(evaluate(series, steps, evaluators, singles, n, metrics=None, split=split, progress=progress))

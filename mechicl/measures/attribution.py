@@ -4,7 +4,7 @@ The final LayerNorm's scale is held at its value on the sequence, so the logit i
 components. A component's direct effect on label y is its output, centred and scaled as the
 LayerNorm does, on W_U[:, y] minus the mean column: softmax ignores what all labels share.
 Reported, at the last position, for the answers that the task names (`TaskBatch.answers`): of exemplars and labels, the
-label that is right in context and the one that is right in the weights (the canonical label of the query's class),
+label that is right in context and the one that is right in the weights (the trained label of the query's class),
 where they differ or agree alike.
 """
 

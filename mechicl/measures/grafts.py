@@ -36,14 +36,14 @@ def evaluate_grafts(
     evaluators: Iterable[str] | None = None,
     n: int | None = None,
     metrics: Metrics | None = "recorded",
-    fold: int = 0,
+    split: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """The tidy table of host steps x (intact + each graft) x evaluators x metrics.
 
     Args:
         steps: the hosts, default all; evaluators: default all.
-        n: sequences per evaluator; fold: which evaluation set.
+        n: sequences per evaluator; split: which evaluation set.
         metrics: None for the primary metric of each evaluator alone.
 
     Returns:
@@ -54,12 +54,12 @@ def evaluate_grafts(
     chosen = chosen_steps(series, steps)
     donors = {str(step): series.entry(step).sha256 for step in sorted({g.source for g in grafts})}
     names = list(applying(series.config) if evaluators is None else evaluators)
-    sets = {name: series.evaluation_set(name, n, fold) for name in names}
+    sets = {name: series.evaluation_set(name, n, split) for name in names}
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
     settings = {
         "evaluators": wanted,
         "grafts": [asdict(g) for g in grafts],
-        "fold": fold,
+        "split": split,
         "n": {name: len(batch) for name, batch in sets.items()},
         "donors": donors,
     }

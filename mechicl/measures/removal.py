@@ -2,8 +2,8 @@
 
 Similar subspaces are no proof that one circuit carries two answers; taking directions out is a
 test of it. The directions of each variation (`measures.subspaces`: flip carries ICL, ciwl and iwl
-in-weights answers) are found on an evaluation set of their own (fold 1), taken off from what the last layer's heads
-write (`interventions.RemoveSubspace`), and the rest is evaluated as ever (fold 0). Controls: RANDOM sets of as many
+in-weights answers) are found on an evaluation set of their own (split 1), taken off from what the last layer's heads
+write (`interventions.RemoveSubspace`), and the rest is evaluated as ever (split 0). Controls: RANDOM sets of as many
 random directions.
 """
 
@@ -47,7 +47,7 @@ def without_directions(basis: np.ndarray, model: ModelConfig, name: str) -> Remo
 @dataclass(frozen=True, kw_only=True)
 class RemoveCarried(Intervention):
     """The last layer's heads cannot write along the directions that carry one answer, each step's own: at a step it is
-    the `RemoveSubspace` of the directions found there, on `n` sequences of their own (fold 1).
+    the `RemoveSubspace` of the directions found there, on `n` sequences of their own (split 1).
 
     variation: of VARIATIONS; n: default the run's `n_eval`.
     """
@@ -82,7 +82,7 @@ class RemoveCarried(Intervention):
 
     def at_step(self, series: Series, step: int) -> Intervention:
         self.check_on(series.evaluation_set(next(iter(applying(series.config))), 2))
-        basis = carried(series, pack(series.weights(step)), self.variation, self.n, fold=1)
+        basis = carried(series, pack(series.weights(step)), self.variation, self.n, split=1)
         return without_directions(basis, series.config.model, self.variation)
 
     def edits(
@@ -122,7 +122,7 @@ def remove_directions(
     def rows() -> Iterator[dict]:
         for step in one_by_one(chosen, "removal", progress):
             params = pack(series.weights(step))
-            own = [without_directions(carried(series, params, v, n, fold=1), model, v) for v in variations]
+            own = [without_directions(carried(series, params, v, n, split=1), model, v) for v in variations]
             short = {
                 str(c): {"intervention": f"without {c.name}", "baseline": f"{count} directions"}
                 for c in (*own, *random)

@@ -206,8 +206,8 @@ def _compared(named: dict, left: np.ndarray, right: np.ndarray) -> Iterator[dict
         yield {**named, "metric": metric, "value": value, "ci_low": low, "ci_high": high}
 
 
-def carried(series: Series, params: Params, variation: str, n: int | None = None, fold: int = 0) -> np.ndarray:
+def carried(series: Series, params: Params, variation: str, n: int | None = None, split: int = 0) -> np.ndarray:
     """The directions [d, d_model / 4] of one variation in all that the last layer's heads write. params: plain."""
-    pair = series.evaluation_set(variation, n, fold).varied(variation)
+    pair = series.evaluation_set(variation, n, split).varied(variation)
     squares = _squares({name: w[None] for name, w in params.items()}, pair, series.config.model)
     return directions(squares[:, 0, 0].sum(0), max(1, series.config.model.d_model // 4))

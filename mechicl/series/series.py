@@ -223,13 +223,13 @@ class Series:
 
         return bank_of(self)
 
-    def evaluation_set(self, name: str, n: int | None = None, fold: int = 0, step: int | None = None) -> Any:
+    def evaluation_set(self, name: str, n: int | None = None, split: int = 0, step: int | None = None) -> Any:
         """The fixed sequences of an evaluator (`mechicl.evaluators`). They are the same for every step, except in a
         run that relabels: there the step must be given."""
         from mechicl.evaluators import evaluation_set
 
         source = self.source if step is None else self.task.source_at(self.config, self.source, step)
-        found = evaluation_set(name, self.config, source, n, fold)
+        found = evaluation_set(name, self.config, source, n, split)
         return found if self.device == "cpu" else found.to(self.device)
 
     def recorded(self) -> list[dict]:

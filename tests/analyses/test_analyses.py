@@ -267,15 +267,15 @@ def test_zero_and_mean_ablations_are_their_own(found, known_series):
 def test_the_heads_are_chosen_on_other_sequences_than_are_reported(known_series, monkeypatch):
     import analyses.head_ablations as module
 
-    folds, real = [], module.evaluate
+    splits, real = [], module.evaluate
 
     def spy(series, *args, **kwargs):
-        folds.append((kwargs.get("fold", 0), args[0] if args else None))
+        splits.append((kwargs.get("split", 0), args[0] if args else None))
         return real(series, *args, **kwargs)
 
     monkeypatch.setattr(module, "evaluate", spy)
     icl_heads(known_series)
-    assert folds == [(1, [5])]  # another set, at Flip's peak alone
+    assert splits == [(1, [5])]  # another set, at Flip's peak alone
 
 
 def test_random_sets_are_distinct_fixed_and_matched_by_layer():

@@ -279,10 +279,10 @@ def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seed", "2", "--quiet")[0] == 0
     assert run("train", "tiny-run", "--set", "name=mine", "--quiet")[0] == 0
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--out", tmp_path / "here", "--quiet")[0] == 0
-    assert open_series(tmp_path / "here").config.bank.eps == 0.5
+    assert open_series(tmp_path / "here").config.bank.within_class_std == 0.5
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {
         "tiny-run_n_layers-1_l2_form-decoupled",
-        *(f"tiny-run_eps-0.5-s{s}" for s in range(3)),
+        *(f"tiny-run_within_class_std-0.5-s{s}" for s in range(3)),
         "mine",
     }
     assert open_series(tmp_path / "checkpoints" / "mine").config.name == "mine"

@@ -229,10 +229,10 @@ def test_some_metrics(tiny_series):
 
 def test_n_and_fold(tiny_series):
     got = evaluate(tiny_series, [60], ["flip"], n=200)
-    other = evaluate(tiny_series, [60], "flip", n=200, fold=1)
-    for fold, rows in ((0, got), (1, other)):
+    other = evaluate(tiny_series, [60], "flip", n=200, split=1)
+    for split, rows in ((0, got), (1, other)):
         assert (rows.n == 200).all()
-        sets = {"flip": tiny_series.evaluation_set("flip", 200, fold)}
+        sets = {"flip": tiny_series.evaluation_set("flip", 200, split)}
         params = {k: v[0] for k, v in tiny_series.params([60]).items()}
         want = evaluate_params(params, sets, tiny_series.config)
         assert {r["metric"]: pytest.approx(r["value"], rel=1e-5) for r in want} == dict(

@@ -12,7 +12,7 @@ from mechicl.tasks.markov.batch import MarkovBatch
 
 
 def by_hand(series, step, n=None):
-    basis = carried(series, pack(series.weights(step)), "flip", n, fold=1)
+    basis = carried(series, pack(series.weights(step)), "flip", n, split=1)
     return without_directions(basis, series.config.model, "flip")
 
 

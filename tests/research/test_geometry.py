@@ -17,18 +17,18 @@ def bank(**fields):
 
 
 def test_classes_without_variation_are_told_apart_by_either_rule():
-    found = geometry.geometry(bank(eps=0.0))
+    found = geometry.geometry(bank(within_class_std=0.0))
     assert (found["match"], found["recall"]) == (1.0, 1.0)
 
 
 def test_where_all_is_noise_the_rules_guess():
-    found = geometry.geometry(bank(eps=1e4, n_exemplars=1000))
+    found = geometry.geometry(bank(within_class_std=1e4, n_exemplars=1000))
     assert found["match"] == pytest.approx(0.5, abs=0.05)
     assert found["recall"] == pytest.approx(1 / 64, abs=0.05)  # a mean knows its drawings a little
 
 
 def test_more_classes_make_recall_harder_and_leave_matching_alone():
-    few, many = (geometry.geometry(bank(n_classes=n, eps=0.6, dim=8)) for n in (64, 512))
+    few, many = (geometry.geometry(bank(n_classes=n, within_class_std=0.6, dim=8)) for n in (64, 512))
     assert few["match"] == pytest.approx(many["match"], abs=0.03)
     assert few["recall"] > many["recall"] + 0.1
     assert few["crowding"] < many["crowding"] - 0.05
@@ -50,9 +50,9 @@ def test_the_table_has_the_conditions_that_change_banks(tmp_path, monkeypatch):
     made = geometry.collect(tables.Path("research/sweeps"), None)
     assert made.groupby("condition").seed.nunique().to_dict() == {
         "demo": 5,
-        "noise_eps-0.1": 5,
-        "noise_eps-0.3": 5,
-        "noise_eps-0.9": 5,
+        "noise_within_class_std-0.1": 5,
+        "noise_within_class_std-0.3": 5,
+        "noise_within_class_std-0.9": 5,
     }
     pd.testing.assert_frame_equal(tables.read("geometry"), made)
 
@@ -64,11 +64,11 @@ def test_banks_that_the_table_has_are_not_built_again(tmp_path, monkeypatch):
     first, built, honest = geometry.collect(tables.Path("research/sweeps"), None), [], geometry.geometry
 
     def counted(config, data):
-        built.append(config.bank.eps)
+        built.append(config.bank.within_class_std)
         return honest(config, data)
 
     monkeypatch.setattr(geometry, "geometry", counted)
-    monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo", "noise_eps-0.1")})
+    monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo", "noise_within_class_std-0.1")})
     second = geometry.collect(tables.Path("research/sweeps"), None)
     assert built == [0.1] * 5
     pd.testing.assert_frame_equal(second[second.condition == "demo"].reset_index(drop=True), first)

@@ -212,7 +212,7 @@ def test_curve(tiny_series):
         (lambda s: s.evaluation_set("icl", 0), "n=0"),
         (lambda s: s.evaluation_set("icl", -3), "n=-3"),
         (lambda s: s.evaluation_set("icl", "5"), "n='5'.* Write n=5"),
-        (lambda s: s.evaluation_set("icl", fold=-1), "fold=-1"),
+        (lambda s: s.evaluation_set("icl", split=-1), "split=-1"),
         (lambda s: s.evaluate([60], 5), "no evaluator named 5"),
         (lambda s: mechicl.train("demo"), "config='demo': expected a Config"),
         (lambda s: mechicl.train(mechicl.recipes.demo), "expected a Config"),

@@ -11,7 +11,7 @@ label at 2p + 1; the query is at 2C. 'Correct' pairs show the query's class.
     query_to_wrong      sum of A[2C, 2p+1] over the other pairs
     induction_strength  query_to_label - query_to_wrong; -1..1
     query_to_self       A[2C, 2C]
-    query_to_own        sum of A[2C, 2p+1] where the label is the canonical one of the
+    query_to_own        sum of A[2C, 2p+1] where the label is the trained one of the
                         query's class: what context-constrained in-weights learning looks at
 
 Those about correct pairs, or own labels, average over the sequences that have one.

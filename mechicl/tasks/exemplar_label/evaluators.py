@@ -1,12 +1,12 @@
 """The questions that are asked of a model of exemplars and labels (Chan et al. 2022; Singh et al. 2023, 2024):
 
     name         context                             labels               right answer needs
-    train        as in training                      canonical            either
+    train        as in training                      trained              either
     icl          query's class and one other, C/2    {0, 1}, random       ICL
     flip         as icl                              the two swapped      ICL; 0 = in-weights
     ciwl         C other classes                     one overwritten by   in-weights, among the
                                                      the query's          context's labels
-    iwl          C other classes                     canonical            in-weights recall
+    iwl          C other classes                     trained              in-weights recall
     icl_holdout  as icl, classes never trained on    {0, 1}, random       ICL
 
 Where few labels are dealt out anew in every sequence (Singh et al. 2024), a class has no label of its own, and a run
@@ -107,7 +107,7 @@ def _new_classes(bank: Bank) -> Bank:
     return bank.holdout_classes().first(len(bank.exemplars), bank.n_exemplars)
 
 
-_FIXED = "a label of each class's own (sequences.labels='canonical', or as many labels as classes)"
+_FIXED = "a label of each class's own (sequences.labels='trained', or as many labels as classes)"
 _DEALT = "few labels that are dealt out anew in every sequence (sequences.labels='random', bank.n_labels < n_classes)"
 
 # Okabe & Ito's palette, with IWL, CIWL and Train moved: its pink, green and grey are one to a colour-blind reader.

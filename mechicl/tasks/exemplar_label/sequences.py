@@ -109,7 +109,7 @@ def sample(
     """Draw `n` sequences.
 
     Args:
-        label_of_class: [classes] canonical label of every class that may be drawn.
+        label_of_class: [classes] trained label of every class that may be drawn.
         n_exemplars: exemplars per class that may be shown.
         n_labels: size of the label vocabulary, for `labels='random'`.
     """
@@ -213,10 +213,10 @@ def _drawings(rule: str, classes: np.ndarray, n_exemplars: int, rng) -> np.ndarr
     return drawings
 
 
-def _labels(config: SequenceConfig, classes: np.ndarray, canonical: np.ndarray, n_labels: int, rng) -> np.ndarray:
+def _labels(config: SequenceConfig, classes: np.ndarray, trained: np.ndarray, n_labels: int, rng) -> np.ndarray:
     """The label of every slot, [n, C+1]; the query's is the target."""
-    if config.labels == "canonical":
-        return canonical
+    if config.labels == "trained":
+        return trained
     query = classes[:, -1:]
     if config.labels == "binary":
         bit = rng.integers(2, size=(len(classes), 1))
@@ -224,7 +224,7 @@ def _labels(config: SequenceConfig, classes: np.ndarray, canonical: np.ndarray, 
     if config.labels == "swapped":
         rows = np.arange(len(classes))
         other = (classes != query).argmax(axis=1)  # a slot that shows the distractor
-        return np.where(classes == query, canonical[rows, other][:, None], canonical[:, -1:])
+        return np.where(classes == query, trained[rows, other][:, None], trained[:, -1:])
     if config.held_out_pairs:
         pair = label_pairs.draw(config, n_labels, len(classes), rng)
         return np.where(classes == query, pair[:, :1], pair[:, 1:])

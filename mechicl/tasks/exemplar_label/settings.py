@@ -24,7 +24,7 @@ class BankConfig:
     n_holdout_classes: int = 256
     n_holdout_exemplars: int = 4
     dim: int = 12  # features per exemplar, d_in of the model
-    eps: float = 0.7  # gaussian: within-class noise
+    within_class_std: float = 0.7  # gaussian: of a class's exemplars, beside a spread of 1 between classes
     spectrum: float = 0.0  # gaussian: coordinate i (from 1) has variance ~ i^-spectrum; 0 is isotropic
     image_size: int = 28  # omniglot: pixels per side before the encoder
     transforms: Literal[1, 2, 4, 8] = 8  # omniglot: how many flips and rotations count as classes
@@ -48,8 +48,8 @@ class BankConfig:
     def __post_init__(self) -> None:
         check_types(self, "bank")
         at_least("bank", self, n_classes=2, n_exemplars=1, n_holdout_classes=0, dim=1)
-        at_least("bank", self, n_holdout_exemplars=0, eps=0, spectrum=0, image_size=4, offset=0, spread=0)
-        at_most("bank", self, eps=LOUDEST, offset=LOUDEST, spread=LOUDEST)
+        at_least("bank", self, n_holdout_exemplars=0, within_class_std=0, spectrum=0, image_size=4, offset=0, spread=0)
+        at_most("bank", self, within_class_std=LOUDEST, offset=LOUDEST, spread=LOUDEST)
         if self.scale is not None and not 0 < self.scale < math.inf:
             raise ConfigError(f"bank.scale={self.scale}: expected a norm above 0, or None: exemplars as they are made.")
         if self.n_labels is not None and not 2 <= self.n_labels <= self.n_classes:
@@ -97,14 +97,14 @@ class SequenceConfig:
     exemplars: Literal["replacement", "no_replacement", "matched"] = "replacement"
     # 'matched': items of one class show the identical exemplar ('same exemplar'); evaluation sets do not follow
     # (Config.eval_exemplars)
-    labels: Literal["canonical", "random", "swapped", "binary"] = "canonical"
+    labels: Literal["trained", "random", "swapped", "binary"] = "trained"
     # 'random': fresh distinct labels per sequence (ICL-only data); 'swapped': the two classes
     # exchange labels (Flip); 'binary': they get {0, 1} in random order (ICL)
     held_out_pairs: int = 0  # 'random': so many unordered pairs of labels are never shown ...
     pair_seed: int = 20  # ... which, this seed decides (20 as published; its generator and so its pairs are others)
     label_pairs: Literal["trained", "held_out"] = "trained"  # 'held_out': only those are shown, to test with
     copy_query_label: bool = False  # CIWL: the query's label overwrites one random context label
-    distinct_labels: bool = False  # classes of one sequence have distinct canonical labels
+    distinct_labels: bool = False  # classes of one sequence have distinct labels (those trained on)
     noise: float = 0.0  # fresh noise per shown item: (x + noise*eta)/sqrt(1 + noise^2)
 
     def __post_init__(self) -> None:

@@ -23,23 +23,25 @@ def bank() -> Bank:
     return gaussian_bank(BANK, 0)
 
 
-@pytest.mark.parametrize("eps", [0.0, 0.1, 0.7, 2.0])
+@pytest.mark.parametrize("std", [0.0, 0.1, 0.7, 2.0])
 @pytest.mark.parametrize("dim", [12, 63])
-def test_gaussian_clusters_have_norm_1_and_reddys_variances(eps, dim):
-    config = BankConfig(n_classes=400, n_exemplars=30, n_holdout_classes=0, n_holdout_exemplars=0, dim=dim, eps=eps)
+def test_gaussian_clusters_have_norm_1_and_reddys_variances(std, dim):
+    config = BankConfig(
+        n_classes=400, n_exemplars=30, n_holdout_classes=0, n_holdout_exemplars=0, dim=dim, within_class_std=std
+    )
     x = gaussian_bank(config, 0).exemplars.astype(np.float64)
     assert x.shape == (400, 30, dim)
     assert np.mean((x**2).sum(-1)) == pytest.approx(1, abs=0.05)  # |x| is about 1
     assert x.mean() == pytest.approx(0, abs=0.01)
-    # x = (mu + eps eta)/sqrt(1 + eps^2): within a class only eta varies, between classes only mu.
+    # x = (mu + std eta)/sqrt(1 + std^2): within a class only eta varies, between classes only mu.
     within = x.var(axis=1, ddof=1).mean()
     between = x.mean(axis=1).var(axis=0, ddof=1).mean() - within / 30
-    assert within == pytest.approx(eps**2 / (1 + eps**2) / dim, rel=0.03, abs=1e-12)
-    assert between == pytest.approx(1 / (1 + eps**2) / dim, rel=0.1)
+    assert within == pytest.approx(std**2 / (1 + std**2) / dim, rel=0.03, abs=1e-12)
+    assert between == pytest.approx(1 / (1 + std**2) / dim, rel=0.1)
 
 
 def test_exemplars_are_float32_and_eps_0_makes_a_class_one_point():
-    x = gaussian_bank(dataclasses.replace(BANK, eps=0.0), 0).exemplars
+    x = gaussian_bank(dataclasses.replace(BANK, within_class_std=0.0), 0).exemplars
     assert x.dtype == np.float32
     assert (x == x[:, :1]).all()
     assert len(np.unique(x[:, 0], axis=0)) == 14
@@ -103,7 +105,7 @@ def test_label_is_the_class_unless_labels_are_shared():
 def test_fingerprint_follows_the_data(bank):
     prints = {
         gaussian_bank(BANK, 1).fingerprint,
-        gaussian_bank(dataclasses.replace(BANK, eps=0.5), 0).fingerprint,
+        gaussian_bank(dataclasses.replace(BANK, within_class_std=0.5), 0).fingerprint,
         gaussian_bank(dataclasses.replace(BANK, n_labels=5), 0).fingerprint,
         dataclasses.replace(bank, label_of_class=bank.label_of_class[::-1]).fingerprint,
         bank.train().fingerprint,
@@ -146,7 +148,7 @@ def test_gather_shows_the_drawings(bank):
 
 
 def test_noise_is_fresh_per_item_and_keeps_the_norm():
-    config = BankConfig(n_classes=50, n_holdout_classes=0, dim=20, eps=0.0)
+    config = BankConfig(n_classes=50, n_holdout_classes=0, dim=20, within_class_std=0.0)
     bank = gaussian_bank(config, 0)
     setting = SequenceConfig(noise=0.5)
     batch = bank.draw(setting, 4000, np.random.default_rng(0), 50)
@@ -187,7 +189,13 @@ def test_draw_is_a_function_of_the_generator(bank):
 
 def test_a_spectrum_gives_variances_that_fall_as_a_power_law():
     config = BankConfig(
-        n_classes=3000, n_exemplars=4, n_holdout_classes=0, n_holdout_exemplars=0, dim=16, eps=0.5, spectrum=1.0
+        n_classes=3000,
+        n_exemplars=4,
+        n_holdout_classes=0,
+        n_holdout_exemplars=0,
+        dim=16,
+        within_class_std=0.5,
+        spectrum=1.0,
     )
     x = gaussian_bank(config, 0).exemplars.reshape(-1, 16).astype(np.float64)
     want = 1 / np.arange(1, 17)

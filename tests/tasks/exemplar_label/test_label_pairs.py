@@ -136,7 +136,7 @@ def test_refusals():
 
     refused("hold out at most 9", labels="random", held_out_pairs=10)
     refused("2 labels have 1 pairs", n_labels=2, labels="random", held_out_pairs=1)
-    refused("labels = 'random' and n_pairs = 2\\*burstiness \\(given labels='canonical'", held_out_pairs=2)
+    refused("labels = 'random' and n_pairs = 2\\*burstiness \\(given labels='trained'", held_out_pairs=2)
     refused("given labels='random', n_pairs=4, burstiness=1", labels="random", n_pairs=4, held_out_pairs=2)
     refused("held_out_pairs=0: hold out at least 1", labels="random", label_pairs="held_out")
     refused("held_out_pairs=-1: expected at least 0", labels="random", held_out_pairs=-1)

@@ -1,7 +1,7 @@
 """Exemplar banks: what a class looks like.
 
 A bank is `[class, exemplar, d_in]` float32, training classes first, held-out classes
-after; the same for exemplars. Its labels map every class to a canonical label. It is
+after; the same for exemplars. Its labels map every class to the label that it is trained with. It is
 rebuilt from the config, never stored, and its fingerprint is kept in the run's manifest.
 """
 
@@ -24,7 +24,7 @@ _LABELS = 1  # a stream of the data seed; gaussian.py uses 0, training draws 2, 
 
 @dataclass(frozen=True)
 class Bank:
-    """Exemplars and canonical labels.
+    """Exemplars, and the labels that classes are trained with.
 
     exemplars [class, exemplar, d_in] float32, or float16 as a file has them: training part first on both axes
     label_of_class [class] int64; held-out classes have one too, for bookkeeping
@@ -129,7 +129,7 @@ class Bank:
 
 
 def assign_labels(config: BankConfig, classes: int, seed: int) -> np.ndarray:
-    """[classes] canonical labels: the class's own number, or, where classes share
+    """[classes] trained labels: the class's own number, or, where classes share
     `n_labels`, a random balanced map (a shuffled round robin)."""
     if config.labels == config.n_classes:
         return np.arange(classes) % config.n_classes

@@ -14,7 +14,7 @@ _BANK = 0  # a stream of the data seed
 
 
 def gaussian_bank(config: BankConfig, seed: int, data: str | Path | None = None) -> Bank:
-    """Gaussian clusters: x = (mu + eps*eta)/sqrt(1 + eps^2), mu and eta ~ N(0, 1/dim) per
+    """Gaussian clusters: x = (mu + s*eta)/sqrt(1 + s^2) with s = within_class_std, mu and eta ~ N(0, 1/dim) per
     coordinate (Reddy 2023, 2312.03002), so that |x| is about 1 whatever the dimension.
 
     With a `spectrum` the coordinates' variances fall as a power law and still sum to 1: features
@@ -28,7 +28,8 @@ def gaussian_bank(config: BankConfig, seed: int, data: str | Path | None = None)
     scale = np.sqrt(variances(config)).astype(np.float32)
     mu = rng.standard_normal((classes, 1, config.dim), dtype=np.float32) * scale
     eta = rng.standard_normal((classes, exemplars, config.dim), dtype=np.float32) * scale
-    x = (mu + np.float32(config.eps) * eta) / np.float32(np.sqrt(1 + config.eps**2))
+    s = config.within_class_std
+    x = (mu + np.float32(s) * eta) / np.float32(np.sqrt(1 + s**2))
     if config.offset:
         common = rng.standard_normal(config.dim)
         x += (config.offset * common / np.linalg.norm(common)).astype(np.float32)

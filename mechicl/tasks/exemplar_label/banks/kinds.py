@@ -155,7 +155,7 @@ def _omniglot_sizes(config: BankConfig) -> None:
 
 
 # Pictures of noise: nothing is near anything in them, but convolutions can be tested with a Gaussian bank.
-bank("gaussian", numbers="Gaussian features", unit_norm=True, settings=("eps", "spectrum", "offset"))(
+bank("gaussian", numbers="Gaussian features", unit_norm=True, settings=("within_class_std", "spectrum", "offset"))(
     _built_in("gaussian:gaussian_bank")
 )
 bank("omniglot", made=_of_omniglot, settings=("image_size", "transforms", "encoder"), check=_omniglot_sizes)(

@@ -13,7 +13,9 @@ from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.banks.gaussian import gaussian_bank
 from mechicl.tasks.exemplar_label.banks.shaping import geometry, norm, shape
 
-BANK = BankConfig(n_classes=300, n_exemplars=8, n_holdout_classes=40, n_holdout_exemplars=3, dim=6, eps=0.7, offset=2.0)
+BANK = BankConfig(
+    n_classes=300, n_exemplars=8, n_holdout_classes=40, n_holdout_exemplars=3, dim=6, within_class_std=0.7, offset=2.0
+)
 
 
 def config(**fields) -> BankConfig:

@@ -21,7 +21,6 @@ from mechicl.page.compare import compare
 from mechicl.page.heads import even, head_grid, measures
 from mechicl.page.inside import attention, logit_view
 from mechicl.page.runs import Library, Run
-from mechicl.page.sequence import answer_noun
 from mechicl.page.sequence import answers as sequence_answers
 from mechicl.page.state import View
 from mechicl.page.texts import plain
@@ -164,8 +163,8 @@ class Answers:
     def attention(self, query: str) -> dict[str, Any]:
         """Patterns, and the tokens they are of."""
         run, view = self.view(query)
-        right = None if view.sequence is None else sequence_answers(run, view.evaluator, view.sequence)
-        return payloads.attention_cells(attention(self.bench, run, view), right, view.intervention)
+        right = {} if view.sequence is None else sequence_answers(run, view.evaluator, view.sequence)
+        return payloads.attention_cells(attention(self.bench, run, view), right, view.intervention, run.series.task)
 
     def logits(self, query: str) -> dict[str, Any]:
         """Who adds what to which label, as a figure, and the labels' probabilities."""
@@ -176,7 +175,7 @@ class Answers:
             "labels": payloads.label_rows(found),
             "what": found.what,
             "limit": plain(found.limit, 1),
-            "answer": answer_noun(run),
+            "answer": run.series.task.answer,
         }
 
     def compare(self, query: str) -> dict[str, Any]:

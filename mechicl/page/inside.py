@@ -19,12 +19,12 @@ from mechicl.interventions.apply import changing, edit_rows, reweighted
 from mechicl.measures.attribution import attribute
 from mechicl.models.params import Params
 from mechicl.page.runs import Run
-from mechicl.page.sequence import Token, answers, tokens
+from mechicl.page.sequence import answers, tokens
 from mechicl.page.state import View, ViewError
 from mechicl.page.view import Workbench
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.shown import Token
 
 TOP = 4  # labels shown beside the marked ones
 
@@ -85,11 +85,13 @@ def attention(bench: Workbench, run: Run, view: View) -> Attention:
     intact = remembered(None)
     ablated = remembered(view.intervention).values[0].numpy() if view.intervention else None
     if view.sequence is None:
-        named = [Token(*_split(name), label=None) for name in intact.tokens]
+        named = [Token(*_split(name)) for name in intact.tokens]
     else:
         named = tokens(run, view.evaluator, view.sequence)
     same = unmoved(run, view.intervention) if view.intervention else {}
-    return Attention(intact.what, named, intact.values[0].numpy(), ablated, same)
+    # An average is of those sequences whose positions have one role in all of them.
+    alike = "" if view.sequence is not None else run.series.task.alignment(run.sets[view.evaluator])
+    return Attention(f"{intact.what} {alike}".rstrip(), named, intact.values[0].numpy(), ablated, same)
 
 
 def unmoved(run: Run, ablation: Intervention) -> dict[tuple[int, int], str]:
@@ -106,8 +108,8 @@ def _split(name: str) -> tuple[str, str]:
 
 @reading()
 def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
-    """Contributions to the labels that matter: of the chosen sequence, its own labels and the
-    highest; for the average, the answers that are scored as right and that the weights hold."""
+    """Contributions to the outputs that matter: of the chosen sequence, its task's candidates and the highest; for the
+    average, the answers that the task names."""
     assert view.step is not None
     batch, model = run.sets[view.evaluator], run.series.config.model
     # Baselines are means over the evaluation set or other sequences of it: edits are of the whole set.
@@ -115,68 +117,52 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     if view.intervention is not None:
         edited = edited_model(bench, run, view.step, batch, view.intervention)
     if view.sequence is None:
-        return (_average_logits if isinstance(batch, Batch) else _answered)(intact_model, batch, run, edited, view)
+        return _attributed(intact_model, batch, run, edited, view)
     one = batch[[view.sequence]]
     edited = None if edited is None else edited.of_one(view.sequence)
-    if not isinstance(one, Batch):
-        return _answered(intact_model, one, run, edited, view)
+    task = run.series.task
+    listed = task.candidates(batch, view.sequence)
+    if not listed:
+        return _attributed(intact_model, one, run, edited, view)
     before = _softmax(intact_model, one, run)[0]
     after = _softmax(edited, one, run)[0] if edited else None
     right = answers(run, view.evaluator, view.sequence)
-    assert right is not None
-    chosen = dict.fromkeys([right.true, right.in_weights, *one.labels[0].tolist()])
+    chosen = dict.fromkeys(listed)
     for p in (before, after):
         if p is not None:
             chosen |= dict.fromkeys(np.argsort(-p)[:TOP].tolist())
-    label = sorted(chosen, key=lambda y: -before[y])
-    columns = [torch.tensor([y]).to(one.device) for y in label]
+    output = sorted(chosen, key=lambda y: -before[y])
+    columns = [torch.tensor([y]).to(one.device) for y in output]
     return Logits(
         f"{view.evaluator} sequence {view.sequence}",
-        [f"label {y}" for y in label],
-        [right.marks(y) for y in label],
-        [*attribute(intact_model.params, one, model, one.target)],
+        [f"{task.answer} {y}" for y in output],
+        [tuple(mark for mark, y in right.items() if y == each) for each in output],
+        [*attribute(intact_model.params, one, model, columns[0])],
         _contributions(intact_model, one, run, columns),
         _contributions(edited, one, run, columns) if edited else None,
-        before[label],
-        None if after is None else after[label],
+        before[output],
+        None if after is None else after[output],
     )
 
 
-def _answered(intact_model: Edited, batch: TaskBatch, run: Run, edited: Edited | None, view: View) -> Logits:
-    """For the answers that the task names, at the last position."""
-    columns = {f"right {name.removeprefix('logit_').replace('_', ' ')}": x for name, x in batch.answers().items()}
+def _attributed(intact_model: Edited, batch: TaskBatch, run: Run, edited: Edited | None, view: View) -> Logits:
+    """For the answers that the task names (`Task.attributed`), at the last position."""
+    columns = run.series.task.attributed(batch)
     if not columns:
         raise ViewError(f"the task of {run.series.name} names no answers whose logits could be attributed.")
-    what = f"sequence {view.sequence}" if view.sequence is not None else f"mean over {len(batch):,} sequences"
+    if view.sequence is None:
+        what = f"mean over {len(batch):,} {view.evaluator} sequences"
+    else:
+        what = f"{view.evaluator} sequence {view.sequence}"
     return _named(
-        f"{view.evaluator} {what}, at the last position",
-        columns,
-        [() for _ in columns],
+        what + (", at the last position" if batch.everywhere else ""),
+        {column.name: column.outputs for column in columns},
+        [column.marks for column in columns],
         intact_model,
         batch,
         run,
         edited,
         average=view.sequence is None,
-    )
-
-
-def _average_logits(intact_model: Edited, batch: Batch, run: Run, edited: Edited | None, view: View) -> Logits:
-    """For the label that is scored as right and the one that is right in the weights, where they differ."""
-    columns, marks = {"scored as right": batch.target}, [("true",)]
-    if bool((batch.target == batch.trained_labels[:, -1]).all()):
-        marks = [("true", "in weights")]
-    else:
-        columns["right in weights"] = batch.trained_labels[:, -1]
-        marks.append(("in weights",))
-    return _named(
-        f"mean over {len(batch):,} {view.evaluator} sequences",
-        columns,
-        marks,
-        intact_model,
-        batch,
-        run,
-        edited,
-        average=True,
     )
 
 

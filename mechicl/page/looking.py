@@ -8,12 +8,12 @@ from dash.development.base_component import Component
 from mechicl.figures.style import NAMES
 from mechicl.page.controls import aria, data, hint, select, switch
 from mechicl.page.runs import Library, Run
-from mechicl.page.sequence import answer_noun, choose_one
+from mechicl.page.sequence import choose_one
 from mechicl.page.state import View
 
 
 def look(library: Library, run: Run, view: View) -> Component:
-    model, noun = run.series.config.model, answer_noun(run)
+    model, noun = run.series.config.model, run.series.task.answer
     every = [(la, h) for la in range(model.n_layers) for h in range(model.n_heads)]
     heads = {"": "all heads"} | {f"{la}.{h}": f"L{la}H{h}" for la, h in every}
     others = [x for x in library.names() if x != view.run]

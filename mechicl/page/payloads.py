@@ -17,11 +17,13 @@ from mechicl.page.compare import Comparison
 from mechicl.page.heads import Grid, measures
 from mechicl.page.inside import Attention, Logits
 from mechicl.page.runs import Run
-from mechicl.page.sequence import MARKS, Answers, Token
+from mechicl.page.sequence import picture
 from mechicl.page.state import View
 from mechicl.page.texts import end, interval, plain, signed
 from mechicl.page.timelines import two_timelines
 from mechicl.page.view import Chunk, Effect, Number
+from mechicl.tasks.base import Task
+from mechicl.tasks.shown import Token
 
 
 def place(step: int, run: Run) -> dict[str, Any]:
@@ -176,19 +178,17 @@ def _thousandths(x: np.ndarray | None) -> list | None:
     return None if x is None else (np.round(x, 3) * 1000).astype(int).tolist()
 
 
-def attention_cells(found: Attention, right: Answers | None, ablation: Intervention | None) -> dict[str, Any]:
+def attention_cells(
+    found: Attention, right: dict[str, int | None], ablation: Intervention | None, task: Task
+) -> dict[str, Any]:
     """Patterns in thousandths, row by row, for the page to draw; the sequence's tokens and answers. same: by
     head, why the ablation cannot change its pattern; note: what an ablation does to patterns."""
-    # 'match' is not a class's name here: those begin with 'class'.
-    aligned = any(t.name.startswith("x") and t.text == "match" for t in found.tokens)
     return {
-        "what": found.what + (" that show the matching pair first" if right is None and aligned else ""),
+        "what": found.what,
         "tokens": [token(t) for t in found.tokens],
-        "answers": []
-        if right is None
-        else [
-            [mark, "is not in the context" if label is None else f"label {label}"]
-            for mark, label in zip(MARKS, (right.true, right.in_context, right.in_weights), strict=True)
+        "answers": [
+            [mark, "is not in the context" if output is None else f"{task.answer} {output}"]
+            for mark, output in right.items()
         ],
         "intact": _thousandths(found.intact),
         "ablated": _thousandths(found.ablated),
@@ -203,8 +203,8 @@ def token(t: Token) -> dict[str, Any]:
         "text": t.text,
         "marks": list(t.marks),
         "match": t.match,
-        "image": t.image,
-        "label": t.label is not None,
+        "image": None if t.picture is None else picture(t.picture),
+        "label": t.output is not None,
     }
 
 

@@ -24,9 +24,7 @@ from mechicl.series import Series, open_series
 from mechicl.system.commands import command
 from mechicl.system.devices import chosen
 from mechicl.system.paths import given
-from mechicl.tasks.exemplar_label.banks.bank import Bank
-from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.tasks.exemplar_label.evaluators import part_shown
+from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Run:
         return self.series.steps
 
     @cached_property
-    def sets(self) -> dict[str, Batch]:
+    def sets(self) -> dict[str, TaskBatch]:
         """Every evaluator that the run has, with its sequences."""
         sets = evaluation_sets(self.series.config, self.series.source)
         return {name: batch.to(self.series.device) for name, batch in sets.items()}
@@ -74,10 +72,6 @@ class Run:
             return pd.DataFrame(columns=["step", "sequences", "value", "n", "ci_low", "ci_high"])
         table = self.metrics
         return table[(table.evaluator == evaluator) & (table.metric == EVALUATORS[evaluator].primary_metric)]
-
-    def part(self, evaluator: str) -> Bank:
-        """The part of the bank that an evaluator's sequences show."""
-        return part_shown(self.series.bank, evaluator)
 
     def first_look(self) -> int:
         """The step to begin at: ICL's peak, where there is most to see; else the last."""

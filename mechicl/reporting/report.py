@@ -100,12 +100,7 @@ def render(series: Series, found: dict) -> str:
             [
                 Section(
                     "Attention, head by head",
-                    [
-                        f"Click a head to enlarge it; rows attend to columns. Mean over the "
-                        f"{series.task.circuit.evaluator} "
-                        f"sequences {series.task.alignment}".rstrip()
-                        + "."
-                    ],
+                    [f"Click a head to enlarge it; rows attend to columns. Mean over the {_averaged(series)}."],
                     _circuitsvis(series, at),
                 )
             ]
@@ -165,6 +160,12 @@ def _summary(series: Series) -> str:
         f"{details and '; '}{details}. {short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
         f"init seed {c.seeds.init}."
     )
+
+
+def _averaged(series: Series) -> str:
+    """Over which sequences attention is averaged."""
+    name = series.task.circuit.evaluator
+    return f"{name} sequences {series.task.alignment(series.evaluation_set(name))}".rstrip()
 
 
 def _evaluators(config: Config) -> list[tuple[str, str]]:

@@ -21,9 +21,10 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from mechicl.doors import Door
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from mechicl.config import Config, ModelConfig
     from mechicl.tasks.batch import TaskBatch
+    from mechicl.tasks.shown import Column, Token
 
 DRAWS = 2  # stream of the data seed for training sequences; a task's source uses others
 STEPS_PER_DRAW = 64  # sequences are drawn for this many steps at once; part of the data's definition
@@ -69,8 +71,9 @@ class Task(ABC):
     # (names in `TaskBatch.attention`); and the evaluator on whose sequences they are looked at.
     circuit: ClassVar[Circuit]
     outputs: ClassVar[str] = "outputs"  # what the model answers with, as 'labels'
+    answer: ClassVar[str] = "answer"  # one of them, as 'label'
+    marks: ClassVar[Mapping[str, str]] = MappingProxyType({})  # answers that `marked` names -> what each is
     accuracies: ClassVar[bool] = False  # every evaluator's primary metric is a share of right answers
-    alignment: ClassVar[str] = ""  # what the sequences of `aligned` have in common, as 'that show the match first'
     one_answer: ClassVar[bool] = False  # a sequence has one answer, which stands in its context: clamps need it
     has_bank: ClassVar[bool] = False  # its source is a bank of exemplars (`series.bank`)
 
@@ -123,6 +126,33 @@ class Task(ABC):
         """The sequences over which an average pattern means something, those whose positions have one role in all of
         them, and what each position is called then. By default all, by number."""
         return list(range(len(batch))), [str(i) for i in range(batch.shape[-1])]
+
+    def alignment(self, batch: Any) -> str:
+        """What the sequences of `aligned` have in common, as 'that show the match first'. Nothing by default."""
+        return ""
+
+    def marked(self, batch: Any, i: int) -> dict[str, int | None]:
+        """The answers that sequence `i` has, in each sense of `marks`: mark -> an output, None where it has none."""
+        return {}
+
+    def shown(self, source: Any, evaluator: str, batch: Any, i: int) -> list[Token]:
+        """Sequence `i` as something to look at, position by position. By default what `tokens` says of each."""
+        from mechicl.tasks.shown import Token
+
+        parts = (each.partition(" ") for each in self.tokens(source, evaluator, batch, i))
+        return [Token(place, text) for place, _, text in parts]
+
+    def attributed(self, batch: Any) -> list[Column]:
+        """Outputs whose logits the page attributes, over a batch. By default the batch's `answers`."""
+        from mechicl.tasks.shown import Column
+
+        said = {name: name.removeprefix("logit_").replace("_", " ") for name in batch.answers()}
+        return [Column(f"right {said[name]}", outputs) for name, outputs in batch.answers().items()]
+
+    def candidates(self, batch: Any, i: int) -> list[int]:
+        """Outputs of sequence `i` that are worth seeing beside the likeliest ones, at the last position. None by
+        default: then the page shows those of `attributed` alone."""
+        return []
 
     def hooks(self, model: ModelConfig) -> tuple[str, ...]:
         """Names of the activations that the batch's `embed` passes through hooks. None by default."""

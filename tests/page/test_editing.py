@@ -22,7 +22,7 @@ from mechicl.page.inside import attention, logit_view
 from mechicl.page.payloads import mlp_cells
 from mechicl.page.python import WIDTH, as_python
 from mechicl.page.runs import Library
-from mechicl.page.sequence import answer_noun, choose_one
+from mechicl.page.sequence import choose_one
 from mechicl.page.server import build
 from mechicl.page.state import View, ViewError
 from mechicl.page.tables import effects_table, grid_table
@@ -245,7 +245,7 @@ def test_the_choices_are_the_run_s_own(recall):
 
 def test_the_help_of_exemplars_and_labels_says_which_answers_labels_are(recall):
     assert "in weights" in choose_one(recall.run("recall"))
-    assert answer_noun(recall.run("recall")) == "label"
+    assert recall.run("recall").series.task.answer == "label"
 
 
 def test_every_choice_can_be_asked_for(recall, view_of):
@@ -273,7 +273,7 @@ def test_a_task_without_roles_has_its_relations_and_places(tmp_path):
     help_text = choose_one(run)  # the task's own words: there are no labels here
     assert "after same token" in help_text
     assert "label" not in help_text
-    assert answer_noun(run) == "answer"
+    assert run.series.task.answer == "answer"
     assert not [e for e in elements(shown) if getattr(e, "data-pick", None) == "directions"]
     bench, library = Workbench(), Library(run.series.root.parent)
     for query in ("edge=after_same_token", "position=2:1", "patch=mlp.0,previous", "graft=ov.1@0"):

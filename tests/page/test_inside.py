@@ -19,13 +19,14 @@ from mechicl.page.compare import compare
 from mechicl.page.figures import attention_figure
 from mechicl.page.heads import MEASURES, Grid, head_grid, head_scores
 from mechicl.page.inside import attention, logit_view
-from mechicl.page.payloads import head_cells, label_rows, shade
+from mechicl.page.payloads import head_cells, label_rows, shade, token
 from mechicl.page.runs import Library
 from mechicl.page.sequence import answers, picture, tokens
 from mechicl.page.state import View
 from mechicl.page.texts import signed
 from mechicl.page.view import Number, paired
 from mechicl.tasks.attention_scores import SCORES
+from mechicl.tasks.exemplar_label import shown
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 
 
@@ -260,21 +261,23 @@ def test_the_three_answers_of_a_sequence(run):
     for name, batch in run.sets.items():
         for i in range(5):
             right = answers(run, name, i)
-            assert right.true == int(batch.target[i])
-            assert right.in_weights == int(batch.trained_labels[i, -1])
+            assert list(right) == list(run.series.task.marks)
+            assert right["true"] == int(batch.target[i])
+            assert right["in weights"] == int(batch.trained_labels[i, -1])
             if name in ("icl", "flip"):
-                assert right.in_context == right.true
+                assert right["in context"] == right["true"]
             if name in ("ciwl", "iwl"):
-                assert right.in_context is None
-                assert right.true == right.in_weights
+                assert right["in context"] is None
+                assert right["true"] == right["in weights"]
             listed = tokens(run, name, i)
             assert [t.name for t in listed] == ["x1", "y1", "x2", "y2", "query"]
-            marked = [t.label for t in listed if "true" in t.marks]
-            assert marked == ([] if name == "iwl" else [right.true] * len(marked))
-            assert all(t.image is None for t in listed)
+            marked = [t.output for t in listed if "true" in t.marks]
+            assert marked == ([] if name == "iwl" else [right["true"]] * len(marked))
+            assert all(t.picture is None for t in listed)
     flip = answers(run, "flip", 0)
-    assert flip.in_context != flip.in_weights
-    assert flip.marks(flip.true) == ("true", "in context")
+    assert flip["in context"] != flip["in weights"]
+    (shown,) = {t.marks for t in tokens(run, "flip", 0) if t.output == flip["true"]}
+    assert shown == ("true", "in context")
 
 
 def test_drawings_are_shown_where_the_bank_has_them(run, monkeypatch):
@@ -282,11 +285,12 @@ def test_drawings_are_shown_where_the_bank_has_them(run, monkeypatch):
     side = np.linspace(0, 1, 25).reshape(5, 5).astype(np.float32)
     images = np.broadcast_to(side, (*bank.exemplars.shape[:2], 5, 5))
     drawn = Bank(bank.exemplars, bank.label_of_class, bank.n_classes, bank.n_exemplars, images=images)
-    monkeypatch.setattr(type(run), "part", lambda self, name: drawn.train())
+    monkeypatch.setattr(shown, "part_shown", lambda source, name: drawn.train())
     listed = tokens(run, "icl", 0)
-    assert [t.image is not None for t in listed] == [True, False, True, False, True]
-    assert listed[0].image == picture(side)
-    assert listed[0].image.startswith("data:image/png;base64,iVBOR")
+    assert [t.picture is not None for t in listed] == [True, False, True, False, True]
+    image = token(listed[0])["image"]
+    assert image == picture(side)
+    assert image.startswith("data:image/png;base64,iVBOR")
 
 
 def test_two_checkpoints_of_a_run_share_their_sequences(run, bench, library, settle):

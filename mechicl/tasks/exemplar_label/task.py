@@ -7,8 +7,10 @@ sequences and its label map (training.py).
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -23,6 +25,7 @@ from mechicl.tasks.exemplar_label.evaluators import part_shown
 if TYPE_CHECKING:
     from mechicl.tasks.exemplar_label.banks.bank import Bank
     from mechicl.tasks.exemplar_label.batch import Batch
+    from mechicl.tasks.shown import Column, Token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,15 @@ class ExemplarLabel(Task):
     kind: str = "exemplar_label"
     circuit: ClassVar[Circuit] = Circuit("flip", "induction_strength", "label_to_exemplar", "query_to_match")
     outputs: ClassVar[str] = "labels"
+    answer: ClassVar[str] = "label"
+    marks: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "true": "the answer that the evaluator scores as right",
+            "in context": "the label shown with the query's class",
+            "in weights": "the label that the query's class has in training",
+        }
+    )
     accuracies: ClassVar[bool] = True
-    alignment: ClassVar[str] = "that show the matching pair first"
     has_bank: ClassVar[bool] = True
     one_answer: ClassVar[bool] = True
     config: Config
@@ -139,6 +149,31 @@ class ExemplarLabel(Task):
             f"{sequences.n_pairs} pairs per sequence, burstiness {sequences.burstiness}, p_bursty "
             f"{sequences.p_bursty:g}",
         ]
+
+    def alignment(self, batch: Batch) -> str:
+        if bool((batch.classes[:, :-1] == batch.classes[:, -1:]).any()):
+            return "that show the matching pair first"
+        return "that show the query's label first" if bool((batch.labels == batch.target[:, None]).any()) else ""
+
+    def marked(self, batch: Batch, i: int) -> dict[str, int | None]:
+        from mechicl.tasks.exemplar_label.shown import marked
+
+        return marked(batch, i)
+
+    def shown(self, source: Bank, evaluator: str, batch: Batch, i: int) -> list[Token]:
+        from mechicl.tasks.exemplar_label.shown import shown
+
+        return shown(source, evaluator, batch, i)
+
+    def attributed(self, batch: Batch) -> list[Column]:
+        from mechicl.tasks.exemplar_label.shown import attributed
+
+        return attributed(batch)
+
+    def candidates(self, batch: Batch, i: int) -> list[int]:
+        marks = self.marked(batch, i)
+        listed = [marks["true"], marks["in weights"], *batch.labels[i].tolist()]
+        return [label for label in dict.fromkeys(listed) if label is not None]
 
     def aligned(self, batch: Batch) -> tuple[list[int], list[str]]:
         """Those whose matching pairs come first."""

@@ -35,6 +35,7 @@ class Evaluator:
     needs: str = "nothing"  # what `applies` asks for, in words
     label: str  # as in a legend; what stands in brackets is left out where there is little room
     meaning: str  # what its sequences are, in a few words
+    explanation: str = ""  # the same where there is room; by default `meaning`
     favours: Literal["context", "weights", "both"]  # which strategy answers right
     colour: str
     symbol: str
@@ -64,6 +65,11 @@ class Evaluator:
             return self.draw(config, source, n, rng)
         except ConfigError as error:
             raise ConfigError(f"evaluator {self.name!r}: {error}") from None
+
+    @property
+    def explained(self) -> str:
+        """What its sequences are, at length."""
+        return self.explanation or self.meaning
 
     @property
     def short(self) -> str:

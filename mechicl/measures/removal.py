@@ -32,7 +32,6 @@ from mechicl.registry import applying, main
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.variations import VARIATIONS
 
 __all__ = ["RemoveCarried", "remove_directions"]
 
@@ -49,15 +48,14 @@ class RemoveCarried(Intervention):
     """The last layer's heads cannot write along the directions that carry one answer, each step's own: at a step it is
     the `RemoveSubspace` of the directions found there, on `n` sequences of their own (split 1).
 
-    variation: of VARIATIONS; n: default the run's `n_eval`.
+    variation: an evaluator whose sequences can be varied (`Task.variations`); n: default the run's `n_eval`.
     """
 
     variation: str
     n: int | None = None
 
     def __post_init__(self) -> None:
-        if self.variation not in VARIATIONS:
-            raise ConfigError(f"RemoveCarried.variation={self.variation!r}: expected one of {', '.join(VARIATIONS)}.")
+        EVALUATORS.find(self.variation)
 
     def __str__(self) -> str:
         return f"without {self.variation}"
@@ -75,9 +73,10 @@ class RemoveCarried(Intervention):
 
     def check_on(self, batch: TaskBatch) -> None:
         if self.variation not in batch.variations:
+            there = f"expected one of {', '.join(batch.variations)}" if batch.variations else "it has none"
             raise ConfigError(
-                f"{self}: expected a run of exemplars and labels, of which it is known which directions carry an "
-                f"answer, not one whose sequences are a {type(batch).__name__}."
+                f"{self}: a {type(batch).__name__} has no variation {self.variation!r} from which directions could be "
+                f"found: {there}."
             )
 
     def at_step(self, series: Series, step: int) -> Intervention:

@@ -170,15 +170,7 @@ def _averaged(series: Series) -> str:
 
 def _evaluators(config: Config) -> list[tuple[str, str]]:
     """The evaluators of the run: each one's name and what its sequences are."""
-    names = main(config)
-    if names == ["icl", "flip", "ciwl", "iwl"]:
-        return [
-            ("ICL", "the label shown with the query's class, relabelled 0/1"),
-            ("Flip", "the two classes' labels swapped, so the context contradicts the weights"),
-            ("CIWL", "the right label is in the context, on a wrong exemplar"),
-            ("IWL", "it is not in the context at all"),
-        ]
-    return [(EVALUATORS[n].short, EVALUATORS[n].meaning) for n in names]
+    return [(EVALUATORS[n].short, EVALUATORS[n].explained) for n in main(config)]
 
 
 def _phase_rows(series: Series) -> list[tuple[str, ...]]:

@@ -43,9 +43,11 @@ def test_it_works_sequence_by_sequence_and_with_others(known_series):
 
 def test_what_it_cannot_be_is_said(known_series):
     with pytest.raises(ConfigError, match="expected one of flip, ciwl, iwl"):
-        RemoveCarried(variation="icl")
+        RemoveCarried(variation="icl").check_on(known_series.evaluation_set("icl", 4))
+    with pytest.raises(ConfigError, match=r"no evaluator named 'filp'.* Did you mean 'flip'"):
+        RemoveCarried(variation="filp")
     with pytest.raises(ConfigError, match=r"\.at_step\(series, step\)"):
         known_series.model(5).hooks_for(RemoveCarried(variation="flip"), known_series.evaluation_set("icl", 4))
     other = object.__new__(MarkovBatch)
-    with pytest.raises(ConfigError, match="expected a run of exemplars and labels"):
+    with pytest.raises(ConfigError, match=r"no variation 'flip' .*: it has none"):
         RemoveCarried(variation="flip").check_on(other)

@@ -19,7 +19,7 @@ from mechicl.measures.subspaces import (
 )
 from mechicl.measures.tables import COLUMNS
 from mechicl.models.params import pack
-from mechicl.tasks.exemplar_label.variations import VARIATIONS
+from mechicl.tasks.exemplar_label.batch import Batch
 
 
 def spanned(columns: list[int], d: int = 8) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_random_subspaces_overlap_by_their_share_of_the_space():
     assert random_pairs(64, 16).overlap.mean() == pytest.approx(0.25, abs=0.01)
 
 
-@pytest.mark.parametrize("name", VARIATIONS)
+@pytest.mark.parametrize("name", Batch.variations)
 def test_what_an_exchange_changes(known_series, name):
     first, second = known_series.evaluation_set(name).varied(name)
     assert len(first) == len(second) > 100

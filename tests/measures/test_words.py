@@ -100,7 +100,7 @@ def test_what_each_names():
         ("patch", "mlp.x", "mlp.1"),
         ("graft", "qk.1", "as qk.1@1400"),
         ("graft", "@3", "as qk.1@1400"),
-        ("without_subspace", "icl", "flip, ciwl, iwl"),
+        ("without_subspace", "filp", "Did you mean 'flip'"),
     ],
 )
 def test_what_is_written_otherwise_is_refused(name, text, words):

@@ -127,9 +127,9 @@ class ExemplarLabel(Task):
         return "exemplar_embed.W", "exemplar_embed.b"
 
     def variations(self, config: Config) -> tuple[str, ...]:
-        from mechicl.tasks.exemplar_label.variations import VARIATIONS
+        from mechicl.tasks.exemplar_label.batch import Batch
 
-        return tuple(name for name in VARIATIONS if name in applying(config))
+        return tuple(name for name in Batch.variations if name in applying(config))
 
     def follows(self, config: Config) -> dict:
         return to_dict(config.sequences)

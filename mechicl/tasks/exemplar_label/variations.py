@@ -16,8 +16,6 @@ import torch
 
 from mechicl.tasks.exemplar_label.batch import Batch
 
-VARIATIONS = Batch.variations
-
 
 def exchanged(batch: Batch, variation: str) -> tuple[Batch, Batch]:
     """The pairs of sequences of a variation, from its evaluator's set.

@@ -133,7 +133,7 @@ class _Worker:
         self.process.join()
         code = self.process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        hint = " (out of memory? try fewer --jobs)" if code == -signal.SIGKILL else ""
+        hint = " (out of memory? try fewer processes)" if code == -signal.SIGKILL else ""
         return TaskError(f"its process {how}{hint}")
 
 

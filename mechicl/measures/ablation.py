@@ -91,6 +91,7 @@ def evaluate(
         bytes_per_step=at_once(sets) * _together(series, sets) * _bytes_per_condition(series, _widest(sets)),
         singly=any(condition.of_step for condition in conditions),  # another one at every step
         extra=EFFECT,
+        label="evaluate",
         progress=progress,
     )
 

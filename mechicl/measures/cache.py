@@ -113,7 +113,9 @@ class Parts:
                 table = pd.read_parquet(path)
                 stamps = table.attrs.pop("files")
                 if _same(self.series, steps, stamps):
-                    out.append((numbers, table[table.step.isin(steps)], stamps))
+                    if len(numbers) < len(_numbers(path)):
+                        table = table[table.step.isin(steps)].reset_index(drop=True)
+                    out.append((numbers, table, stamps))
                     left.difference_update(numbers)
                     continue
             with suppress(OSError):

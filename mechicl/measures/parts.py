@@ -63,6 +63,7 @@ def over_checkpoints(
     bytes_per_step: float = 0.0,
     singly: bool = False,
     extra: Sequence[str] = (),
+    label: str = "",
     progress: bool = True,
 ) -> pd.DataFrame:
     """The tidy table of some checkpoints: found from an earlier call, or made, and gone on with where it was begun.
@@ -75,6 +76,7 @@ def over_checkpoints(
         bytes_per_step: activations of one step.
         singly: one step at a time.
         extra: names of number columns after those of every table.
+        label: what the bar is called (default: the measure's name).
         progress: a bar over work that takes long.
 
     Raises:
@@ -86,9 +88,9 @@ def over_checkpoints(
         chunks = [[step] for step in steps]
     work = Work(series, tuple(chunks), rows, "", tuple(extra))
     if settings is None or not cache.worth(len(steps), len(chunks)):
-        return _made(work, measure, progress)
+        return _made(work, label or measure, progress)
     work = replace(work, name=named(series, measure, steps, settings))
-    return cached(series, measure, steps, settings, lambda: _made(work, measure, progress), len(chunks))
+    return cached(series, measure, steps, settings, lambda: _made(work, label or measure, progress), len(chunks))
 
 
 def _made(work: Work, label: str, progress: bool) -> pd.DataFrame:

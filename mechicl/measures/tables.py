@@ -40,7 +40,7 @@ COLUMNS = (
 BUDGET = 2 * 2**30  # bytes of activations at most, whatever the length of the series
 _ROWS = 10_000
 _FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
-_WEIGHTS = 2**28  # bytes of checkpoints that are read together at most, if they are several
+_SHARE = 8  # of the budget, what checkpoints may take that are read together, if they are several
 Measured = Callable[[list[int], Params, str, Any], Iterable[dict]]
 
 
@@ -83,7 +83,7 @@ def chunks(series: Series, steps: Sequence[int], bytes_per_step: float) -> list[
             f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator)."
         )
     weights = max((series.entry(step).bytes for step in steps), default=0)
-    size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1), _WEIGHTS // max(weights, 1))))
+    size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1), BUDGET // (_SHARE * max(weights, 1)))))
     if series.config.model.hooked:  # whose weights may be large, and which gains nothing from being stacked
         size = 1
     return [list(steps[i : i + size]) for i in range(0, len(steps), size)]

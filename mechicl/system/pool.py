@@ -23,7 +23,7 @@ from mechicl.errors import ConfigError, SeriesError
 _READABLE = (ConfigError, SeriesError)  # say themselves what happened; of others, the traceback does
 _NO_GUARD = (
     "the processes that were to share the work could not start. Each of them imports the script that was run: what "
-    "the script does must stand under `if __name__ == '__main__':`, or stay in one process (jobs=1)."
+    "the script does must stand under `if __name__ == '__main__':`, or stay in one process (jobs=1, workers=1)."
 )
 _EVERY = 1 << 14  # sequences trained between two reports of a run's progress
 

@@ -293,7 +293,7 @@ def test_chunks_fit(tiny_series, monkeypatch):
     monkeypatch.setattr(tables, "_FAST", 400)
     assert sizes(100.0) == [[0, 1, 5, 10], [20, 30, 40, 50], [60]]
     assert sizes(401.0) == [[step] for step in tiny_series.steps]
-    monkeypatch.setattr(tables, "_WEIGHTS", 2 * tiny_series.entry(0).bytes)
+    monkeypatch.setattr(tables, "_SHARE", tables.BUDGET // (2 * tiny_series.entry(0).bytes))
     assert sizes(100.0)[0] == [0, 1]  # large weights beside small activations
     monkeypatch.setattr(tables, "BUDGET", 500)
     with pytest.raises(ConfigError, match=r"one checkpoint of tiny needs about .* pass a smaller n"):

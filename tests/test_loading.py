@@ -32,7 +32,7 @@ from mechicl.config import (
 from mechicl.doors import home_of
 from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, AblateMLPs, ClampMatch, Temper
-from mechicl.loading import check_types, parse_steps, type_hints
+from mechicl.loading import check_types, type_hints
 from mechicl.measures.grafts import Graft
 from mechicl.series import open_series
 from mechicl.tasks.base import TASKS
@@ -339,10 +339,3 @@ def test_a_small_float_keeps_its_value(x):
 def test_what_is_given_as_it_is_meant_stays_the_same_object():
     pairs = ((1, 2), (3, 4))
     assert Given(pairs=pairs).pairs is pairs
-
-
-def test_steps_are_read_from_text():
-    assert parse_steps("0,500, 1000") == (0, 500, 1000)
-    for text in ("", "x", "1..5", "-1", "1,,2", "²"):
-        with pytest.raises(ConfigError, match="--steps"):
-            parse_steps(text)

@@ -66,5 +66,6 @@ def main(args: list[str] | None = None) -> None:
         print(f"mechicl: {where}{error.strerror or error}.", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("\nmechicl: stopped; what was saved is whole. Go on with `mechicl train --resume RUN`.", file=sys.stderr)
+        goes_on = "The same command goes on; training, `mechicl train --resume RUN`."
+        print(f"\nmechicl: stopped; what was saved is whole. {goes_on}", file=sys.stderr)
         raise SystemExit(130) from None

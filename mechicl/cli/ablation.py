@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from mechicl.interventions import Intervention
 from mechicl.measures.controls import control_effects, said
 from mechicl.measures.tables import checked_file, keep
 from mechicl.measures.words import EXAMPLE, Words
-from mechicl.series import Series, open_series
+from mechicl.series import Series
 
 
 def asked(n: int | None = None, **options: str) -> Intervention:
@@ -29,16 +30,18 @@ def asked(n: int | None = None, **options: str) -> Intervention:
 def table(
     series: Series, condition: Intervention, step: int | None = None, n: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is printed, and the tidy table behind it (`control_effects`).
-
-    The first has a row per evaluator: the primary metric intact and ablated, the paired change with its 95% interval,
-    n, and the range of the changes of the random controls.
-    """
+    """What is printed of one step (`summary`), and the tidy table behind it (`control_effects`)."""
     rows = control_effects(series, condition, series.steps[-1] if step is None else step, None, n)
+    return summary(rows), rows
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of `control_effects` at one step a row per evaluator: the primary metric intact and ablated, the paired change
+    with its 95% interval, n, and the range of the changes of the random controls."""
     intact = rows[rows.intervention == "intact"].set_index("evaluator").value
     own = rows[rows.control == 0].set_index("evaluator")
     random = rows[rows.control > 0].groupby("evaluator").effect
-    printed = pd.DataFrame(
+    return pd.DataFrame(
         {
             "intact": intact,
             "ablated": own.value,
@@ -50,39 +53,68 @@ def table(
             "controls_high": random.max(),
         }
     ).loc[intact.index]
-    return printed, rows
 
 
 def run(
-    run: Path,
+    series: Series,
     condition: Intervention,
-    step: int | None,
+    steps: Sequence[int],
     n: int | None,
     out: Path | None,
-    device: str | None = None,
+    progress: bool = False,
 ) -> str:
-    """Measure, save where asked, and say it in a few lines."""
-    series = open_series(run, device=device)
+    """Measure, save where asked, and say it in a few lines.
+
+    Args:
+        series: the run.
+        condition: as `asked` gives it.
+        steps: which checkpoints, at least one.
+        n: sequences per evaluator.
+        out: a file for the table.
+        progress: a bar over long work.
+    """
     if out is not None:
         out = checked_file(out)
-    at = series.steps[-1] if step is None else step
-    printed, rows = table(series, condition, at, n)
-    condition = condition.at_step(series, at)
+    rows = control_effects(series, condition, steps, None, n, progress=progress)
+    own = condition.at_step(series, steps[0])
     others = rows[rows.control > 0].drop_duplicates("control").intervention.tolist()
-    lines = [f"{series.name} at step {at:,}: {condition} ({condition.baseline})", ""]
-    lines.append(f"{'':<12}{'intact':>8}{'ablated':>9}{'change':>9}{'95% interval':>18}{'n':>7}" + _heading(others))
-    for name, row in printed.iterrows():
-        interval = f"{row.low:+.3f} .. {row.high:+.3f}"
-        control = f"{row.controls_low:+.3f} .. {row.controls_high:+.3f}" if others else ""
-        lines.append(
-            f"{name!s:<12}{row.intact:>8.3f}{row.ablated:>9.3f}{row.change:>+9.3f}{interval:>18}{int(row.n):>7}"
-            f"{control:>22}".rstrip()
-        )
-    lines += ["", f"controls: {said(condition, others)}."]
+    if len(steps) == 1:
+        lines = [f"{series.name} at step {steps[0]:,}: {own} ({own.baseline})", "", *_one(summary(rows), bool(others))]
+        lines += ["", f"controls: {said(own, others)}."]
+    else:
+        lines = [f"{series.name}, steps {steps[0]:,} to {steps[-1]:,}: {own} ({own.baseline})", "", *_several(rows)]
+        lines += ["", "each: ablated minus intact; (in brackets) where the 95% interval holds 0."]
+        lines += [] if out else ["--out FILE.csv or FILE.parquet keeps the intervals and the controls."]
     if out is not None:
         lines.append(keep(rows, out))
     return "\n".join(lines)
 
 
-def _heading(others: list[str]) -> str:
-    return f"{'controls':>22}" if others else ""
+def _one(printed: pd.DataFrame, controls: bool) -> list[str]:
+    """One step: a line per evaluator."""
+    lines = [f"{'':<12}{'intact':>8}{'ablated':>9}{'change':>9}{'95% interval':>18}{'n':>7}"]
+    lines[0] += f"{'controls':>22}" if controls else ""
+    for name, row in printed.iterrows():
+        interval = f"{row.low:+.3f} .. {row.high:+.3f}"
+        control = f"{row.controls_low:+.3f} .. {row.controls_high:+.3f}" if controls else ""
+        lines.append(
+            f"{name!s:<12}{row.intact:>8.3f}{row.ablated:>9.3f}{row.change:>+9.3f}{interval:>18}{int(row.n):>7}"
+            f"{control:>22}".rstrip()
+        )
+    return lines
+
+
+def _several(rows: pd.DataFrame) -> list[str]:
+    """Several steps: a line for each, with the change of every evaluator."""
+    own = rows[rows.control == 0]
+    names = list(dict.fromkeys(own.evaluator))
+    width = max(10, *(len(name) + 2 for name in names))
+    lines = ["step".rjust(10) + "".join(name.rjust(width) for name in names)]
+    for step, at in own.groupby("step"):
+        at = at.set_index("evaluator").loc[names]
+        cells = (
+            f"({x:+.3f})" if low <= 0 <= high else f"{x:+.3f} "
+            for x, low, high in zip(at.effect, at.effect_low, at.effect_high, strict=True)
+        )
+        lines.append(f"{step:>10,}" + "".join(cell.rjust(width) for cell in cells).rstrip())
+    return lines

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mechicl.cli.verbs import Device, Every, Run, Runs, Steps, app
+from mechicl.cli.verbs import Device, Every, Run, Runs, Slurm, Steps, Workers, app, opened
 from mechicl.errors import ConfigError
 
 
@@ -27,6 +27,8 @@ def analyze(
     steps: Steps = None,
     every: Every = None,
     device: Device = None,
+    workers: Workers = 1,
+    slurm: Slurm = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -41,11 +43,10 @@ def analyze(
         quiet: no progress bar.
     """
     import analyses
-    from mechicl.series import choosing, open_series
     from mechicl.system.disk import check_writable, own_place
     from mechicl.system.paths import given, shown
 
-    series = choosing.chosen(open_series(run, device=device), steps, every)
+    series = opened(run, steps, every, device, workers, slurm)
     chosen = analyses.names() if name is None else [name]
     folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
     check_writable(folder, "Write elsewhere with --out DIR.")
@@ -72,9 +73,14 @@ def ablate(
     graft: str = "",
     without_subspace: str = "",
     step: int | None = None,
+    steps: Steps = None,
+    every: Every = None,
     n: int | None = None,
     device: Device = None,
+    workers: Workers = 1,
+    slurm: Slurm = None,
     out: Path | None = None,
+    quiet: bool = False,
 ) -> None:
     """Intervene on a checkpoint and see what each evaluator loses, beside the same done to random others.
 
@@ -86,6 +92,7 @@ def ablate(
     $ mechicl ablate checkpoints/demo --patch match_label:1
     $ mechicl ablate checkpoints/demo --graft qk.1@1400
     $ mechicl ablate checkpoints/demo --heads L0H0,L0H1 --hold k,v --step 2000 --out ablated.csv
+    $ mechicl ablate checkpoints/demo --heads L1H3 --steps 0..3000 --every 500 --out over_time.csv
 
     Args:
         run: the run's directory.
@@ -101,9 +108,10 @@ def ablate(
             positions before a layer, the attention scores along edges, as L1H3,mlp.1,match_label:1,query->match_label.
         graft: parts of the weights that come from another step, as qk.1@1400; docs/interventions.md names the parts.
         without_subspace: take off the directions in which the last layer writes one answer: flip, ciwl or iwl.
-        step: which checkpoint (default: the last).
+        step: which checkpoint (default: the last); for several --steps or --every.
         n: sequences per evaluator (default: as the run was evaluated).
         out: keep the table, as FILE.csv or FILE.parquet.
+        quiet: no progress bar.
     """
     from mechicl.cli.ablation import asked
     from mechicl.cli.ablation import run as measure
@@ -120,7 +128,12 @@ def ablate(
         graft=graft,
         without_subspace=without_subspace,
     )
-    print(measure(run, condition, step, n, out, device))
+    several = steps is not None or every is not None
+    if several and step is not None:
+        raise ConfigError(f"give --step {step} for one checkpoint, or --steps and --every for several, not both.")
+    series = opened(run, steps, every, device, workers, slurm)
+    at = series.steps if several else [series.steps[-1] if step is None else step]
+    print(measure(series, condition, at, n, out, not quiet))
 
 
 @app.command
@@ -134,6 +147,8 @@ def measure(
     evaluators: str | None = None,
     n: int | None = None,
     device: Device = None,
+    workers: Workers = 1,
+    slurm: Slurm = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -154,9 +169,12 @@ def measure(
     from mechicl.cli.measuring import listing
     from mechicl.cli.measuring import run as take
 
-    print(
-        listing() if name is None else take([run, *beside], name, steps, evaluators, n, out, not quiet, device, every)
-    )
+    if name is None:
+        print(listing())
+        return
+    runs = [opened(root, steps, every, device, workers, slurm) for root in (run, *beside)]
+    picked = None if steps is None and every is None else runs[0].steps
+    print(take(runs, name, picked, evaluators, n, out, not quiet))
 
 
 @app.command
@@ -166,6 +184,8 @@ def report(
     steps: Steps = None,
     every: Every = None,
     device: Device = None,
+    workers: Workers = 1,
+    slurm: Slurm = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -177,10 +197,9 @@ def report(
         quiet: no progress bar.
     """
     from mechicl.reporting.report import report as write
-    from mechicl.series import choosing, open_series
     from mechicl.system.paths import shown
 
-    path = write(choosing.chosen(open_series(run, device=device), steps, every), out, progress=not quiet)
+    path = write(opened(run, steps, every, device, workers, slurm), out, progress=not quiet)
     print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
 
 
@@ -231,20 +250,25 @@ def open_app(
 
 
 @app.command
-def verify(run: Run, *, every: bool = False, data: Path | None = None) -> None:
+def verify(
+    run: Run,
+    *,
+    all_: Annotated[bool, arg(name="all", aliases=("--every",))] = False,
+    data: Path | None = None,
+) -> None:
     """Check a series: every file's sha256, the schedule, that no two steps are equal, and the recorded scores. The exit
     code is 1 if something is wrong.
 
     Args:
         run: the run's directory.
-        every: evaluate every checkpoint again, not only five of them.
+        all_: evaluate every checkpoint again, not only five of them (--every is the old name).
         data: where the images are, for recipes that need them.
     """
     from mechicl.series import open_series
     from mechicl.series.verify import verify as check
 
     notes: list[str] = []
-    problems = check(run, again=None if every else 5, data=data, notes=notes)
+    problems = check(run, again=None if all_ else 5, data=data, notes=notes)
     print("".join(f"{line}\n" for line in (*problems, *notes)), end="")
     if problems:
         raise SystemExit(1)

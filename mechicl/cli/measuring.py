@@ -12,8 +12,7 @@ from mechicl import measures
 from mechicl.errors import ConfigError
 from mechicl.measures.door import Measure
 from mechicl.measures.tables import checked_file, keep
-from mechicl.series import Series, open_series
-from mechicl.series.choosing import chosen
+from mechicl.series import Series
 
 _SHOWN = 20  # rows printed; --out keeps them all
 
@@ -25,21 +24,20 @@ def listing() -> str:
 
 
 def run(
-    roots: Sequence[Path],
+    runs: Sequence[Series],
     name: str,
-    steps: str | None,
+    steps: list[int] | None,
     evaluators: str | None,
     n: int | None,
     out: Path | None,
     progress: bool = True,
-    device: str | None = None,
-    every: int | None = None,
 ) -> str:
     """Measure, save where asked, and say it in a few lines.
 
     Args:
-        roots: the run; of a measure over several runs, each of them.
-        steps, evaluators: as on the command line, '0,500' and 'icl,flip'.
+        runs: the run; of a measure over several runs, each of them.
+        steps: which checkpoints; None: the measure's own choice.
+        evaluators: as on the command line, 'icl,flip'.
 
     Raises:
         ConfigError: no such measure, or it takes no such argument or not so many runs.
@@ -47,9 +45,7 @@ def run(
     measure = measures.registered().find(name)
     if out is not None:
         out = checked_file(out)
-    runs = [chosen(open_series(root, device=device), steps, every) for root in roots]
-    picked = None if steps is None and every is None else runs[0].steps
-    asked = {"steps": picked, "evaluators": evaluators and evaluators.split(","), "n": n}
+    asked = {"steps": steps, "evaluators": evaluators and evaluators.split(","), "n": n}
     table = _measured(measure, runs, asked, progress)
     lines = [
         f"{measure.name}: a row per {measure.rows}; value: {measure.value}; compare with: {measure.against}",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from mechicl.cli.verbs import app
+from mechicl.cli.verbs import Every, Steps, app
 from mechicl.system.commands import command
 
 
@@ -22,8 +22,8 @@ def open_checkpoints(
     pattern: str | None = None,
     model: Annotated[Path | None, arg(metavar="FILE")] = None,
     pickles: bool = False,
-    steps: str | None = None,
-    every: int | None = None,
+    steps: Steps = None,
+    every: Every = None,
     cache: Annotated[str | None, arg(metavar="SIZE")] = None,
     copy: bool = False,
     tokens: Annotated[Path | None, arg(metavar="FILE")] = None,
@@ -41,7 +41,7 @@ def open_checkpoints(
     $ mechicl open hub:me/demo --out checkpoints/demo-again
 
     Checkpoints stay where they are. The same line goes on after an interruption, and takes up checkpoints that were
-    written since.
+    written since. A line with other --steps adds those.
 
     Args:
         out: the series' directory (default checkpoints/NAME, of the source's name).
@@ -49,8 +49,6 @@ def open_checkpoints(
         pattern: how files are called, with {{step}} where the step stands.
         model: a JSON file that describes the model, where its folder has none.
         pickles: read torch's pickles, tensors only (weights_only=True).
-        steps: only these steps, such as 0,1000,2000; a later line adds others.
-        every: only steps that are a multiple of this (with --steps: and those).
         cache: what files from the hub may take on this machine, such as 500MB (default 20GB). The one that was read
             longest ago is dropped, and fetched again when it is needed.
         copy: convert the weights into the series, so that it needs the source no longer.
@@ -60,11 +58,11 @@ def open_checkpoints(
         n: sequences per evaluator (default 128).
         quiet: no progress bar.
     """
-    from mechicl.loading import parse_steps
     from mechicl.sources import hub_cache, odd
     from mechicl.sources.base import Asked
     from mechicl.sources.opening import SEQUENCES, Settings, open_source
     from mechicl.system.paths import shown
+    from mechicl.system.steps import parse_steps
 
     settings = Settings(copy=copy, tokens=tokens, batch_size=batch_size, length=length, n=SEQUENCES if n is None else n)
     series = open_source(

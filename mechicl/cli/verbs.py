@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from mechicl import plugins
+
+if TYPE_CHECKING:
+    from mechicl.series import Series
 
 Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, such as checkpoints/demo")]
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")]
@@ -26,6 +30,23 @@ Steps = Annotated[
 Every = Annotated[
     int | None,
     arg(help_behavior_hint="", help="of them at most one in so many optimiser steps; the first and the last stay."),
+]
+Workers = Annotated[
+    int,
+    arg(
+        metavar="N",
+        help_behavior_hint="",
+        help="how many processes share the checkpoints (default: 1); with --slurm, in how many jobs. The numbers are "
+        "the same.",
+    ),
+]
+Slurm = Annotated[
+    Path | None,
+    arg(
+        metavar="FILE",
+        help_behavior_hint="",
+        help="share the checkpoints among jobs of a Slurm cluster; its settings are the [slurm] table of this file.",
+    ),
 ]
 Log = Annotated[
     str | None,
@@ -45,6 +66,22 @@ Plugins = Annotated[
         "may be given several times.",
     ),
 ]
+
+
+def opened(
+    run: Path, steps: str | None, every: int | None, device: str | None, workers: int, slurm: Path | None
+) -> Series:
+    """A run as a verb that makes tables looks at it."""
+    from mechicl.series import choosing, open_series
+    from mechicl.system.executor import executor_of
+
+    series = choosing.chosen(open_series(run, device=device), steps, every)
+    executor = executor_of(workers)
+    if slurm is not None:
+        from mechicl.system.slurm import of_tables
+
+        executor = of_tables(series.root, slurm, workers)
+    return replace(series, executor=executor)
 
 
 class _Verbs(tyro.extras.SubcommandApp):

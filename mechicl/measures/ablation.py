@@ -6,8 +6,8 @@ grouped by the first layer they touch, so what an ablation leaves alone is compu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import groupby
 
 import numpy as np
@@ -22,9 +22,9 @@ from mechicl.interventions import Intact, Intervention, Kind, as_interventions, 
 from mechicl.interventions.apply import changing, in_parts, reweighted
 from mechicl.interventions.base import Checkpoint, described
 from mechicl.measures import tables
-from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
-from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.tables import at_once, by_evaluator, chosen_steps
 from mechicl.models.params import Params
 from mechicl.registry import applying
 from mechicl.series import Series
@@ -68,65 +68,81 @@ def evaluate(
     conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
-    if any(condition.of_step for condition in conditions):  # another one at every step
-        by_step = [
-            evaluate(series, [at], evaluators, [c.at_step(series, at) for c in conditions], n, metrics, split, progress)
-            for at in chosen_steps(series, steps)
-        ]
-        return by_step[0] if len(by_step) == 1 else pd.concat(by_step, ignore_index=True)
     donors = {str(step): series.entry(step).sha256 for c in conditions for step in c.donors}
     sets = _sets(series, evaluators, n, split)
     chosen = chosen_steps(series, steps)
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
-    rows = _measured(series, chosen, sets, wanted, conditions, progress)
     try:
-        asked = [described(c) for c in conditions]
+        settings = {
+            "evaluators": wanted,
+            "ablate": [described(c) for c in conditions],
+            "split": split,
+            "n": {name: len(batch) for name, batch in sets.items()},
+            "donors": donors,
+        }
     except (OSError, TypeError):  # somebody's own, whose code or fields cannot be read: another one tomorrow, maybe
-        return tidy(series, rows, EFFECT)
-    settings = {
-        "evaluators": wanted,
-        "ablate": asked,
-        "split": split,
-        "n": {name: len(batch) for name, batch in sets.items()},
-        "donors": donors,
-    }
-    return cached(series, "ablation", chosen, settings, lambda: tidy(series, rows, EFFECT))
+        settings = None
+    return over_checkpoints(
+        series,
+        "ablation",
+        chosen,
+        partial(_measured, sets=sets, wanted=wanted, conditions=conditions),
+        settings,
+        bytes_per_step=at_once(sets) * _together(series, sets) * _bytes_per_condition(series, _widest(sets)),
+        singly=any(condition.of_step for condition in conditions),  # another one at every step
+        extra=EFFECT,
+        label="evaluate",
+        progress=progress,
+    )
+
+
+def _widest(sets: Mapping[str, TaskBatch]) -> int:
+    return max(len(batch) for batch in sets.values())
+
+
+def _together(series: Series, sets: Mapping[str, TaskBatch]) -> int:
+    """How many conditions share a pass: two evaluators may be at work at once."""
+    return int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * _bytes_per_condition(series, _widest(sets))))))
 
 
 def _measured(
     series: Series,
-    chosen: list[int],
-    sets: dict[str, TaskBatch],
-    wanted: dict[str, tuple[str, ...]],
+    steps: list[int],
+    *,
+    sets: Mapping[str, TaskBatch],
+    wanted: Mapping[str, tuple[str, ...]],
     conditions: Sequence[Intervention],
-    progress: bool,
 ) -> Iterator[dict]:
-    each = _bytes_per_condition(series, max(len(b) for b in sets.values()))
-    together = int(max(1, min(_CONDITIONS, tables.BUDGET // (2 * each))))  # two evaluators may be at work at once
+    """The rows of steps that are measured together; of one step where a condition is another one at every step."""
+    model, together, here = series.config.model, _together(series, sets), conditions
+    if any(condition.of_step for condition in conditions):
+        here = [condition.at_step(series, steps[0]) for condition in conditions]
+        for condition in here:
+            condition.check(model)
     checkpoint = lru_cache(maxsize=_CONDITIONS)(series.weights)
 
     def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
-        scored = _scores(params, batch, series.config.model, conditions, wanted[name], together, checkpoint)
         before: dict[str, torch.Tensor] = {}
-        for group, values in scored:
+        for group, values in _scores(params, batch, model, here, wanted[name], together, checkpoint):
             before = before or values  # the first
             for metric, per_sequence in values.items():
                 yield from _rows(chunk, group, name, metric, per_sequence, before[metric])
 
-    return measured(series, chosen, each * together, "evaluate", sets, measure, progress)
+    size = at_once(sets) * together * _bytes_per_condition(series, _widest(sets))
+    return by_evaluator(series, steps, sets=sets, measure=measure, bytes_per_step=size)
 
 
 def ordered_rows(
     series: Series,
     step: int,
-    sets: dict[str, TaskBatch],
-    wanted: dict[str, tuple[str, ...]],
+    sets: Mapping[str, TaskBatch],
+    wanted: Mapping[str, tuple[str, ...]],
     conditions: Sequence[Intervention],
 ) -> list[dict]:
     """The rows of `evaluate` for one checkpoint: the intact model's, then each condition's in the order given; of each
     the evaluators in the order of `sets`."""
     place = {"intact": -1} | {str(c): i for i, c in enumerate(conditions)}
-    names, rows = list(sets), _measured(series, [step], sets, wanted, conditions, progress=False)
+    names, rows = list(sets), _measured(series, [step], sets=sets, wanted=wanted, conditions=conditions)
     return sorted(rows, key=lambda row: (place[row["intervention"]], names.index(row["evaluator"])))
 
 

@@ -12,17 +12,19 @@ weights alone give single heads scores far from the uniform one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.measures.baselines import joint_intervals
-from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
-from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
+from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.tables import at_once, by_evaluator, chosen_steps, encoded_bytes
 from mechicl.models.params import Params, init, pack
 from mechicl.registry import main_in_context
 from mechicl.series import Series
@@ -143,25 +145,36 @@ def attention_scores(
     widest = max(len(b) for b in sets.values())
     t = series.task.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)
-    size += encoded_bytes(series, widest)
+    size = at_once(sets) * (size + encoded_bytes(series, widest))
+    measure = partial(_measured, model=model, even={name: uniform_scores(batch) for name, batch in sets.items()})
+    return over_checkpoints(
+        series,
+        "attention",
+        chosen_steps(series, steps),
+        partial(by_evaluator, sets=sets, measure=measure, bytes_per_step=size),
+        {"n": {name: len(batch) for name, batch in sets.items()}},
+        bytes_per_step=size,
+        extra=("uniform",),
+        progress=progress,
+    )
+
+
+def _measured(
+    steps: list[int],
+    params: Params,
+    name: str,
+    batch: TaskBatch,
+    *,
+    model: ModelConfig,
+    even: Mapping[str, Mapping[str, float]],
+) -> Iterator[dict]:
+    """even: evaluator -> `uniform_scores` of its sequences."""
     hooks = _patterns(model.n_layers)
-    chosen = chosen_steps(series, steps)
-
-    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
-        acts = forward(params, batch, model, capture=hooks, query_only=False).acts
-        for layer, hook in enumerate(hooks):
-            for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]
-                yield from _rows(chunk, layer, name, metric, values.cpu().numpy())
-
-    rows = measured(series, chosen, size, "attention", sets, measure, progress)
-    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
-    even = {(name, metric): x for name, batch in sets.items() for metric, x in uniform_scores(batch).items()}
-
-    def table() -> pd.DataFrame:
-        found = tidy(series, rows)
-        return found.assign(uniform=[even[key] for key in zip(found.evaluator, found.metric, strict=True)])
-
-    return cached(series, "attention", chosen, settings, table)
+    acts = forward(params, batch, model, capture=hooks, query_only=False).acts
+    for layer, hook in enumerate(hooks):
+        for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]
+            for row in _rows(steps, layer, name, metric, values.cpu().numpy()):
+                yield row | {"uniform": even[name][metric]}
 
 
 def _patterns(n_layers: int) -> list[str]:

@@ -11,6 +11,7 @@ where they differ or agree alike.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,9 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit, forward
 from mechicl.errors import ConfigError
-from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
-from mechicl.measures.tables import chosen_steps, encoded_bytes, measured, tidy
+from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.tables import at_once, by_evaluator, chosen_steps, encoded_bytes
 from mechicl.models.params import Params
 from mechicl.registry import main_in_context
 from mechicl.series import Series
@@ -151,17 +152,22 @@ def logit_attribution(
     sets = {name: series.evaluation_set(name, n) for name in names}
     widest = max(len(b) for b in sets.values())
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
-    size += encoded_bytes(series, widest)
-    chosen = chosen_steps(series, steps)
+    size = at_once(sets) * (size + encoded_bytes(series, widest))
+    return over_checkpoints(
+        series,
+        "attribution",
+        chosen_steps(series, steps),
+        partial(by_evaluator, sets=sets, measure=partial(_measured, model=model), bytes_per_step=size),
+        {"n": {name: len(batch) for name, batch in sets.items()}},
+        bytes_per_step=size,
+        progress=progress,
+    )
 
-    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
-        for metric, labels in batch.answers().items():
-            for part, values in attribute(params, batch, model, labels).items():
-                yield from _rows(chunk, part, name, metric, values.cpu().numpy())
 
-    rows = measured(series, chosen, size, "attribution", sets, measure, progress)
-    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
-    return cached(series, "attribution", chosen, settings, lambda: tidy(series, rows))
+def _measured(steps: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig) -> Iterator[dict]:
+    for metric, labels in batch.answers().items():
+        for part, values in attribute(params, batch, model, labels).items():
+            yield from _rows(steps, part, name, metric, values.cpu().numpy())
 
 
 def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:

@@ -19,17 +19,17 @@ CONTROLS = 8  # random sets of others
 def control_effects(
     series: Series,
     ablate: Intervention,
-    step: int,
+    step: int | Iterable[int],
     evaluators: Iterable[str] | None = None,
     n: int | None = None,
     count: int = CONTROLS,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """What an intervention changes at a checkpoint, and what the same done to random others changes.
+    """What an intervention changes at a checkpoint or several, and what the same done to random others changes.
 
     Args:
         ablate: one intervention; it says what its random others are (`Intervention.controls`).
-        step: one checkpoint.
+        step: one checkpoint, or several.
         evaluators: default all. n: sequences per evaluator.
         count: how many random sets, where there are as many.
 
@@ -40,11 +40,11 @@ def control_effects(
     Raises:
         ConfigError: the model or its sequences have not what is to be changed. SeriesError: no such checkpoint.
     """
-    (step,) = chosen_steps(series, step)
+    steps = chosen_steps(series, step)
     ablate.check(series.config.model)
-    own = ablate.at_step(series, step)
-    others = own.controls(series.config.model, count)
-    rows = evaluate(series, [step], evaluators, [own, *others], n, metrics=None, progress=progress)
+    own = ablate.at_step(series, steps[0])
+    others = own.controls(series.config.model, count)  # drawn from a fixed seed: the same at every step
+    rows = evaluate(series, steps, evaluators, [ablate, *others], n, metrics=None, progress=progress)
     number = {str(condition): i for i, condition in reversed([*enumerate((own, *others))])}
     changed = effects(rows)
     table = pd.concat([rows[rows.intervention == "intact"], changed], ignore_index=True)

@@ -8,8 +8,9 @@ everything *but* the parts comes from the donor: the donor's model with the host
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import pandas as pd
 
@@ -19,11 +20,12 @@ from mechicl.interventions.weights import first_half as first_half
 from mechicl.interventions.weights import in_parts as in_parts
 from mechicl.interventions.weights import second_half as second_half
 from mechicl.measures.ablation import ordered_rows
-from mechicl.measures.cache import cached
-from mechicl.measures.tables import chosen_steps, one_by_one, tidy
+from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.tables import chosen_steps
 from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["Graft", "evaluate_grafts"]
 
@@ -63,9 +65,17 @@ def evaluate_grafts(
         "n": {name: len(batch) for name, batch in sets.items()},
         "donors": donors,
     }
+    rows = partial(_measured, sets=sets, wanted=wanted, grafts=tuple(grafts))
+    return over_checkpoints(series, "grafts", chosen, rows, settings, singly=True, progress=progress)
 
-    def rows() -> Iterator[dict]:
-        for step in one_by_one(chosen, "grafts", progress):
-            yield from ordered_rows(series, step, sets, wanted, grafts)
 
-    return cached(series, "grafts", chosen, settings, lambda: tidy(series, rows()))
+def _measured(
+    series: Series,
+    steps: list[int],
+    *,
+    sets: Mapping[str, TaskBatch],
+    wanted: Mapping[str, tuple[str, ...]],
+    grafts: Sequence[Graft],
+) -> list[dict]:
+    (step,) = steps
+    return ordered_rows(series, step, sets, wanted, grafts)

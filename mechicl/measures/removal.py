@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,10 +24,10 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import Intervention, RemoveSubspace
 from mechicl.interventions.subspaces import random_directions
 from mechicl.measures.ablation import ordered_rows
-from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
+from mechicl.measures.parts import over_checkpoints
 from mechicl.measures.subspaces import carried
-from mechicl.measures.tables import chosen_steps, one_by_one, tidy
+from mechicl.measures.tables import chosen_steps
 from mechicl.models.params import pack
 from mechicl.registry import applying, main
 from mechicl.series import Series
@@ -110,28 +111,32 @@ def remove_directions(
     `intervention` is 'without flip', ..., 'without random 0', ...; `baseline` how many directions went.
     """
     variations = series.task.variations(series.config) if variations is None else variations
-    model, chosen = series.config.model, chosen_steps(series, steps)
     names = main(series.config) if evaluators is None else evaluators
     sets = {name: series.evaluation_set(name, n) for name in names}
-    wanted = {name: (EVALUATORS[name].primary_metric,) for name in sets}
-    count = max(1, model.d_model // 4)
+    return over_checkpoints(
+        series,
+        "removal",
+        chosen_steps(series, steps),
+        partial(_measured, sets=sets, variations=tuple(variations), n=n),
+        {
+            "n": {name: len(batch) for name, batch in sets.items()},
+            "directions_n": n or series.config.n_eval,
+            "variations": list(variations),
+        },
+        singly=True,
+        progress=progress,
+    )
+
+
+def _measured(
+    series: Series, steps: list[int], *, sets: Mapping[str, TaskBatch], variations: Sequence[str], n: int | None
+) -> Iterator[dict]:
+    (step,), model = steps, series.config.model
+    count, params = max(1, model.d_model // 4), pack(series.weights(step))
     drawn = random_directions(model, count, RANDOM)
-    random = [without_directions(basis, model, f"random {i}") for i, basis in enumerate(drawn)]
-
-    def rows() -> Iterator[dict]:
-        for step in one_by_one(chosen, "removal", progress):
-            params = pack(series.weights(step))
-            own = [without_directions(carried(series, params, v, n, split=1), model, v) for v in variations]
-            short = {
-                str(c): {"intervention": f"without {c.name}", "baseline": f"{count} directions"}
-                for c in (*own, *random)
-            }
-            for row in ordered_rows(series, step, sets, wanted, [*own, *random]):
-                yield row | {"layer": pd.NA} | short.get(row["intervention"], {})
-
-    settings = {
-        "n": {name: len(batch) for name, batch in sets.items()},
-        "directions_n": n or series.config.n_eval,
-        "variations": list(variations),
-    }
-    return cached(series, "removal", chosen, settings, lambda: tidy(series, rows()))
+    own = [without_directions(carried(series, params, v, n, split=1), model, v) for v in variations]
+    conditions = [*own, *(without_directions(basis, model, f"random {i}") for i, basis in enumerate(drawn))]
+    short = {str(c): {"intervention": f"without {c.name}", "baseline": f"{count} directions"} for c in conditions}
+    wanted = {name: (EVALUATORS[name].primary_metric,) for name in sets}
+    for row in ordered_rows(series, step, sets, wanted, conditions):
+        yield row | {"layer": pd.NA} | short.get(row["intervention"], {})

@@ -26,7 +26,7 @@ subspaces of the same dimensions (for one head, inside what its W_O can write).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from typing import Literal
 
@@ -39,9 +39,9 @@ from scipy.stats import t as student
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
-from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
-from mechicl.measures.tables import chosen_steps, encoded_bytes, stream, tidy
+from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.tables import chosen_steps, encoded_bytes
 from mechicl.models.params import Params
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
@@ -125,18 +125,27 @@ def subspaces(
     widest = max(len(batch) for batch, _ in pairs.values())
     size = 4.0 * widest * model.d_model * (series.config.sequences.n_tokens * 8 + 4 * model.n_heads)
     size += encoded_bytes(series, widest)
-
-    def rows() -> Iterator[dict]:
-        for chunk, params in stream(series, chosen, size, "subspaces", progress):
-            squares = {name: _squares(params, pair, model, writer) for name, pair in pairs.items()}
-            for i, step in enumerate(chunk):
-                at = {name: (x[:, i], len(pairs[name][0])) for name, x in squares.items()}
-                for row in _rows(at, model):
-                    yield {"step": step, **row}
-
     n_pairs = {name: len(first) for name, (first, _) in pairs.items()}
-    settings = {"variations": list(variations), "writer": writer, "n": n_pairs}
-    return cached(series, "subspaces", chosen, settings, lambda: tidy(series, rows()))
+    return over_checkpoints(
+        series,
+        "subspaces",
+        chosen,
+        partial(_measured, pairs=pairs, writer=writer),
+        {"variations": list(variations), "writer": writer, "n": n_pairs},
+        bytes_per_step=size,
+        progress=progress,
+    )
+
+
+def _measured(
+    series: Series, steps: list[int], *, pairs: Mapping[str, tuple[TaskBatch, TaskBatch]], writer: Writer
+) -> Iterator[dict]:
+    params, model = series.params(steps), series.config.model
+    squares = {name: _squares(params, pair, model, writer) for name, pair in pairs.items()}
+    for i, step in enumerate(steps):
+        at = {name: (x[:, i], len(pairs[name][0])) for name, x in squares.items()}
+        for row in _rows(at, model):
+            yield {"step": step, **row}
 
 
 def _squares(

@@ -1,4 +1,4 @@
-"""The one table shape, and streaming a series through a measure within a memory budget."""
+"""The one table shape, and how many checkpoints are measured together, within a memory budget."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from mechicl.series import Series
 from mechicl.system.disk import check_writable
 from mechicl.system.files import write_atomic
 from mechicl.system.paths import given, shown
-from mechicl.system.progress import bar, each
-from mechicl.system.work_queue import share_each, threads
+from mechicl.system.work_queue import share_each
 
 __all__ = ["tidy"]
 
@@ -41,6 +40,8 @@ COLUMNS = (
 BUDGET = 2 * 2**30  # bytes of activations at most, whatever the length of the series
 _ROWS = 10_000
 _FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
+_SHARE = 8  # of the budget, what checkpoints may take that are read together, if they are several
+Measured = Callable[[list[int], Params, str, Any], Iterable[dict]]
 
 
 def tidy(series: Series, rows: Iterable[dict], extra: Sequence[str] = ()) -> pd.DataFrame:
@@ -66,10 +67,12 @@ def tidy(series: Series, rows: Iterable[dict], extra: Sequence[str] = ()) -> pd.
     return table[columns].sort_values("step", kind="stable", ignore_index=True)
 
 
-def stream(
-    series: Series, steps: Sequence[int], bytes_per_step: float, label: str, progress: bool = True
-) -> Iterator[tuple[list[int], Params]]:
-    """Chunks of (steps, their packed parameters stacked on axis s).
+def chunks(series: Series, steps: Sequence[int], bytes_per_step: float) -> list[list[int]]:
+    """The steps, as many at a time as are measured together. Which ones are together can decide the last bits of a
+    number, so it depends on nothing but the arguments.
+
+    Args:
+        bytes_per_step: what one takes in activations, beside its weights.
 
     Raises:
         ConfigError: one step alone needs more than BUDGET.
@@ -79,45 +82,35 @@ def stream(
             f"one checkpoint of {series.name} needs about {bytes_per_step / 2**30:.1f} GiB of activations, more than "
             f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator)."
         )
-    size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1))))
+    weights = max((series.entry(step).bytes for step in steps), default=0)
+    size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1), BUDGET // (_SHARE * max(weights, 1)))))
     if series.config.model.hooked:  # whose weights may be large, and which gains nothing from being stacked
         size = 1
-    with bar(len(steps), label, **_look(steps, progress)) as shown:
-        for i in range(0, len(steps), size):
-            chunk = list(steps[i : i + size])
-            yield chunk, series.params(chunk)
-            shown.update(len(chunk))
+    return [list(steps[i : i + size]) for i in range(0, len(steps), size)]
 
 
-def one_by_one(steps: Sequence[int], label: str, progress: bool = True) -> Iterator[int]:
-    """The steps, with a progress bar over long work: for measures that take checkpoints singly."""
-    return each(steps, label, **_look(steps, progress))
-
-
-def _look(steps: Sequence[int], progress: bool) -> dict[str, Any]:
-    return {"show": progress and len(steps) >= 20, "unit": " checkpoints"}
-
-
-def measured(
-    series: Series,
-    steps: Sequence[int],
-    bytes_per_step: float,
-    label: str,
-    sets: Mapping[str, Any],
-    measure: Callable[[list[int], Params, str, Any], Iterable[dict]],
-    progress: bool = True,
+def by_evaluator(
+    series: Series, steps: list[int], *, sets: Mapping[str, Any], measure: Measured, bytes_per_step: float
 ) -> Iterator[dict]:
-    """The rows that `measure(steps, params, evaluator, batch)` gives, of every evaluator at every step, in
-    order. A second core takes evaluators, not BLAS's threads, which lose a factor of ten on a busy machine."""
-    each = min(2, len(sets)) * bytes_per_step
-    with threads(1):
-        for chunk, params in stream(series, steps, each, label, progress):
+    """The rows that `measure(steps, params, evaluator, batch)` gives of every evaluator, in order.
 
-            def rows(name: str, chunk: list[int] = chunk, params: Params = params) -> list[dict]:
-                return list(measure(chunk, params, name, sets[name]))
+    A second core takes evaluators, not BLAS's threads, which lose a factor of ten on a busy machine.
 
-            for found in share_each(rows, sets, int(each * len(chunk))):
-                yield from found
+    Args:
+        bytes_per_step: of `at_once` evaluators.
+    """
+    params = series.params(steps)
+
+    def rows(name: str) -> list[dict]:
+        return list(measure(steps, params, name, sets[name]))
+
+    for found in share_each(rows, sets, int(bytes_per_step * len(steps))):
+        yield from found
+
+
+def at_once(sets: Mapping[str, Any]) -> int:
+    """How many evaluators may be at work at a time."""
+    return min(2, len(sets))
 
 
 def encoded_bytes(series: Series, n: int) -> float:

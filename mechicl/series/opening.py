@@ -14,13 +14,19 @@ from mechicl.series.storage import read_index
 from mechicl.system.commands import UPDATE
 from mechicl.system.devices import chosen
 from mechicl.system.disk import is_file
+from mechicl.system.executor import Executor, executor_of
 from mechicl.system.files import read_json
 from mechicl.system.paths import given, given_or_none
 
 FORMAT = 1
 
 
-def open_series(path: str | Path, data: str | Path | None = None, device: str | None = None) -> Series:
+def open_series(
+    path: str | Path,
+    data: str | Path | None = None,
+    device: str | None = None,
+    workers: int | Executor = 1,
+) -> Series:
     """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
 
     For checkpoints that mechicl did not write, such as a folder of Hugging Face's Trainer or `hub:USER/NAME@step*`, it
@@ -33,22 +39,24 @@ def open_series(path: str | Path, data: str | Path | None = None, device: str | 
         data: where the images are, for banks built from images (default: as in training).
         device: where to compute, as torch calls it: cpu (the default), cuda, cuda:1 or mps. It need not be the one that
             the run was trained on.
+        workers: how many processes make a table over checkpoints, each within the memory budget; the numbers are the
+            same. Or an executor (`mechicl.system.slurm.Slurm`).
 
     Returns:
         The series; it is read only.
 
     Raises:
-        ConfigError: this machine has no such device.
+        ConfigError: this machine has no such device, or `workers` is no number from 1.
         SeriesError: this is not a run, its format is newer, its config is broken, a plugin is not loaded, or this user
             may not read it.
     """
-    device = chosen(device)
+    device, executor = chosen(device), executor_of(workers)
     if elsewhere.is_address(path):
-        return replace(elsewhere.opened(path), device=device)
+        return replace(elsewhere.opened(path), device=device, executor=executor)
     root, data = given(path), given_or_none(data)
     elsewhere.check_fetched(root)
     if not is_file(root / "manifest.json") and elsewhere.is_source(root):
-        return replace(elsewhere.opened(path), device=device)
+        return replace(elsewhere.opened(path), device=device, executor=executor)
     if not is_file(root / "manifest.json"):
         near = sorted(p.parent.name for p in root.parent.glob("*/manifest.json"))
         hint = f" Runs beside it: {', '.join(near)}." if near else ""
@@ -72,4 +80,4 @@ def open_series(path: str | Path, data: str | Path | None = None, device: str | 
     recorded = manifest.get("data")
     if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
         data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
-    return Series(root, config, manifest, tuple(read_index(root)), data, device)
+    return Series(root, config, manifest, tuple(read_index(root)), data, device, executor=executor)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mechicl.interventions import Intervention
     from mechicl.models.hooked import ICLTransformer
     from mechicl.models.params import Params
+    from mechicl.system.executor import Executor
     from mechicl.tasks.exemplar_label.banks.bank import Bank
 
 
@@ -54,6 +55,7 @@ class Series:
     data: str | Path | None = None
     device: str = "cpu"  # where weights and evaluation sets are put, and with them all that is computed from them
     only: frozenset[int] | None = None  # the checkpoints that are looked at (choosing.py); None: all
+    executor: Executor | None = None  # who else makes tables over checkpoints (system/executor.py); None: nobody
 
     def __repr__(self) -> str:
         return card.line(self)

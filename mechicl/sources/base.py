@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from mechicl.doors import Door
 from mechicl.errors import ConfigError
 from mechicl.system.paths import given
+from mechicl.system.steps import Listed, apart, check
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,23 +36,23 @@ class Asked:
     """What a user says of a source.
 
     pattern: how its files are called, with {step} where the number stands. model: a JSON file that describes the model.
-    pickles: whether torch's pickles may be read. steps: only these; every: only multiples of it; both: of either.
-    cache: bytes that fetched files may take on this machine, where they are fetched.
+    pickles: whether torch's pickles may be read. steps: only these, a list or a range; every: of them at most one in so
+    many steps, the first and the last among them. cache: bytes that fetched files may take on this machine, where they
+    are fetched.
 
     Raises:
-        ConfigError: every is below 1.
+        ConfigError: every is below 1, or goes with a list.
     """
 
     pattern: str | None = None
     model: Path | None = None
     pickles: bool = False
-    steps: tuple[int, ...] | None = None
+    steps: Listed | None = None
     every: int | None = None
     cache: int | None = None
 
     def __post_init__(self) -> None:
-        if self.every is not None and self.every < 1:
-            raise ConfigError(f"--every {self.every}: expected a number of steps, such as 1000.")
+        check(self.steps, self.every)
 
     def chosen(self, there: Iterable[int], place: object) -> list[int]:
         """Which steps are asked for, of those that are there, ascending.
@@ -60,16 +61,14 @@ class Asked:
             ConfigError: one is not there, or none is left.
         """
         have = sorted(there)
-        if lacking := sorted(set(self.steps or ()) - set(have)):
+        named = () if self.steps is None or isinstance(self.steps, range) else self.steps
+        if lacking := sorted(set(named) - set(have)):
             near = sorted(have, key=lambda step: abs(step - lacking[0]))[:3]
             raise ConfigError(f"--steps: {place} has no step {lacking[0]}; the nearest are {sorted(near)}.")
-        if self.steps is None and self.every is None:
-            return have
-        multiples = {step for step in have if self.every is not None and step % self.every == 0}
-        found = sorted(multiples | set(self.steps or ()))
+        found = [step for step in have if self.steps is None or step in self.steps]
         if not found:
-            raise ConfigError(f"--steps, --every: no step of {place} is chosen; it has {have[:8]}, ...")
-        return found
+            raise ConfigError(f"--steps: no step of {place} is chosen; it has {have[:8]}, ...")
+        return apart(found, self.every)
 
 
 @dataclass(frozen=True, kw_only=True)

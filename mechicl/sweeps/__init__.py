@@ -3,7 +3,6 @@
 plan.py      the TOML file -> which runs, each with its Config
 estimate.py  how long they will take, measured from a few steps
 run.py       train them: skip what is finished, resume the rest, record what fails
-executor.py  where they run: processes here, or ...
-slurm.py     ... jobs of a cluster
+executor.py  where they run: processes here, or jobs of a cluster (system/slurm.py)
 gather.py    one tidy table, and a summary per condition over seeds
 """

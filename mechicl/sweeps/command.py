@@ -10,11 +10,11 @@ from mechicl.sweeps.executor import Local
 from mechicl.sweeps.gather import SUMMARY, TABLE, as_text, gather
 from mechicl.sweeps.plan import read_plan
 from mechicl.sweeps.run import FAILURES, describe, left, statuses, sweep
-from mechicl.sweeps.slurm import Slurm
 from mechicl.system.commands import command
 from mechicl.system.cores import cores
 from mechicl.system.devices import CPU, chosen
 from mechicl.system.paths import given, shown
+from mechicl.system.slurm import Slurm
 
 
 def run(

@@ -1,8 +1,6 @@
-"""Where a sweep's runs are trained: an interface, and processes on this machine.
+"""A sweep's runs as jobs (system/executor.py), and processes of this machine that train them.
 
-An executor is a function of jobs, as `run_tasks` is of tasks. It may run them in any order, on any machine that sees
-the same files. A job trains in its own directory and leaves everything there. So the executor only reports how far
-each job is and how it ended.
+A job trains in its own directory and leaves everything there.
 """
 
 from __future__ import annotations
@@ -13,9 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from mechicl.config import Config
+from mechicl.series import open_series
+from mechicl.series.finite import Diverged
 from mechicl.system.cores import cores
 from mechicl.system.devices import CPU
-from mechicl.system.pool import Tally, run_tasks
+from mechicl.system.executor import Heard
+from mechicl.system.files import read_jsonl
+from mechicl.system.pool import Tally, TaskError, run_tasks
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,26 @@ class Job:
     device: str | None = None
     log: str | None = None
 
+    @property
+    def name(self) -> str:
+        return self.root.name
 
-Heard = Callable[[int, int | str], None]  # a job's number; sequences trained since, or a text
+    def run(self, tell: Callable[[int | str], None]) -> None:
+        train_job(self, tell)
+
+    def finished(self) -> bool:
+        return (self.root / "manifest.json").exists() and open_series(self.root).complete
+
+    def progress(self) -> int:
+        """Sequences seen, by the last line of metrics."""
+        return max((line["sequences"] for line in read_jsonl(self.root / "metrics.jsonl")), default=0)
+
+    def failure(self, kind: str, text: str) -> Exception:
+        return (Diverged if kind == Diverged.__name__ else TaskError)(text)
 
 
 class Executor(Protocol):
-    """Runs jobs. It may call `heard` with what a job reports. It yields each job's number when the job ends, with None
-    or with the error that ended it. If it is closed early, it stops the jobs that it started, or leaves them where the
-    next sweep finds them."""
+    """As of system/executor.py, of runs."""
 
     def __call__(self, jobs: Sequence[Job], heard: Heard) -> Iterator[tuple[int, Exception | None]]: ...
 

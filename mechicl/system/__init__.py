@@ -6,6 +6,9 @@ files         small files that appear whole or not at all
 cores         how many cores there are
 work_queue    work that a second core may take, without waiting for it
 pool          worker processes: a task fails alone, and no worker outlives its parent
+executor      where jobs are done: in such processes, or ...
+slurm         ... on a cluster
+steps         what --steps and --every mean
 compiling     numba's compiler and its cache
 surroundings  torch's global settings, held while mechicl computes
 output        what is printed

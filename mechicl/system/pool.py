@@ -23,7 +23,7 @@ from mechicl.errors import ConfigError, SeriesError
 _READABLE = (ConfigError, SeriesError)  # say themselves what happened; of others, the traceback does
 _NO_GUARD = (
     "the processes that were to share the work could not start. Each of them imports the script that was run: what "
-    "the script does must stand under `if __name__ == '__main__':`, or stay in one process (jobs=1)."
+    "the script does must stand under `if __name__ == '__main__':`, or stay in one process (jobs=1, workers=1)."
 )
 _EVERY = 1 << 14  # sequences trained between two reports of a run's progress
 
@@ -133,7 +133,7 @@ class _Worker:
         self.process.join()
         code = self.process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        hint = " (out of memory? try fewer --jobs)" if code == -signal.SIGKILL else ""
+        hint = " (out of memory? try fewer processes)" if code == -signal.SIGKILL else ""
         return TaskError(f"its process {how}{hint}")
 
 

@@ -34,7 +34,7 @@ def bar(
         leave: whether the finished bar stays visible.
         log_format: the format of a line in a log file, as tqdm's `bar_format` (default: tqdm's numbers without the
         bar).
-        settings: tqdm's.
+        settings: tqdm's; `delay`: seconds of work below which nothing is shown.
     """
     if not show or is_live(sys.stderr):
         return tqdm(total=total, desc=desc, disable=not show, leave=leave, dynamic_ncols=True, **settings)
@@ -64,7 +64,7 @@ class Lines:
     def __init__(self, total: float, desc: str, leave: bool, log_format: str | None, settings: dict[str, Any]):
         shown = {key: settings[key] for key in ("unit", "unit_scale") if key in settings}
         self._meter = {"total": total, "prefix": desc, "bar_format": log_format or _FORMAT, "ncols": None, **shown}
-        self._leave, self._postfix = leave, ""
+        self._leave, self._postfix, self._delay = leave, "", settings.get("delay", 0.0)
         self._initial = self.n = self._said = settings.get("initial", 0)
         self._begun = self._said_at = time.monotonic()
         self._total = total
@@ -80,9 +80,9 @@ class Lines:
         self._postfix = s
 
     def close(self) -> None:
-        if self._leave:
+        if self._leave and time.monotonic() - self._begun >= self._delay:
             self._say()
-            self._leave = False
+        self._leave = False
 
     def __enter__(self) -> Lines:
         return self

@@ -104,6 +104,32 @@ def test_what_cannot_be_is_one_message(known_series, capsys, line, words):
     assert words in capsys.readouterr().err
 
 
+def test_several_checkpoints(known_series, tmp_path, capsys):
+    """A line each, the numbers those of one at a time, the controls the same at each, its own directions too."""
+    for words in (["--heads", "L0H1"], ["--without-subspace", "flip"]):
+        out = tmp_path / "over_time.csv"
+        line = ["ablate", str(known_series.root), *words, "--n", "100", "--quiet"]
+        cli.main([*line, "--steps", "0..10", "--every", "5", "--out", str(out)])
+        said = capsys.readouterr().out
+        assert re.search(r"^ +step .*icl", said, re.M)
+        assert [int(x) for x in re.findall(r"^ +(\d+) +[(+-]", said, re.M)] == known_series.steps
+        table = pd.read_csv(out)
+        for step in known_series.steps:
+            cli.main([*line, "--step", str(step), "--out", str(tmp_path / "one.csv")])
+            capsys.readouterr()
+            one = pd.read_csv(tmp_path / "one.csv")
+            at = table[table.step == step].reset_index(drop=True)
+            key = ["intervention", "evaluator"]
+            at, one = (t.sort_values(key, kind="stable", ignore_index=True) for t in (at, one))
+            pd.testing.assert_frame_equal(at, one, rtol=1e-5, atol=1e-6)
+
+
+def test_one_checkpoint_or_several(known_series, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["ablate", str(known_series.root), "--heads", "L0H1", "--step", "5", "--steps", "0,5"])
+    assert "not both" in capsys.readouterr().err
+
+
 def test_every_example_of_the_page_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "interventions.md").read_text(), flags=re.S)

@@ -287,13 +287,14 @@ def test_one_step_at_a_time_or_all_at_once_the_numbers_are_the_same(table, tiny_
 
 
 def test_chunks_fit(tiny_series, monkeypatch):
-    def sizes(bytes_per_step: float) -> list:
-        found = tables.stream(tiny_series, tiny_series.steps, bytes_per_step, "x", progress=False)
-        return [(steps, next(iter(p.values())).shape[0]) for steps, p in found]
+    def sizes(bytes_per_step: float) -> list[list[int]]:
+        return tables.chunks(tiny_series, tiny_series.steps, bytes_per_step)
 
     monkeypatch.setattr(tables, "_FAST", 400)
-    assert sizes(100.0) == [([0, 1, 5, 10], 4), ([20, 30, 40, 50], 4), ([60], 1)]
-    assert sizes(401.0) == [([step], 1) for step in tiny_series.steps]
+    assert sizes(100.0) == [[0, 1, 5, 10], [20, 30, 40, 50], [60]]
+    assert sizes(401.0) == [[step] for step in tiny_series.steps]
+    monkeypatch.setattr(tables, "_SHARE", tables.BUDGET // (2 * tiny_series.entry(0).bytes))
+    assert sizes(100.0)[0] == [0, 1]  # large weights beside small activations
     monkeypatch.setattr(tables, "BUDGET", 500)
     with pytest.raises(ConfigError, match=r"one checkpoint of tiny needs about .* pass a smaller n"):
         sizes(501.0)

@@ -10,6 +10,7 @@ from mechicl import measures
 from mechicl.cli.measuring import run
 from mechicl.errors import ConfigError
 from mechicl.measures.door import measure
+from mechicl.series.choosing import chosen
 
 PAGE = (Path(__file__).parents[2] / "docs" / "measures.md").read_text()
 
@@ -27,24 +28,24 @@ def test_a_measure_is_of_a_series_or_of_runs():
 
 
 def test_one_of_several_runs(tiny_series):
-    text = run([tiny_series.root, tiny_series.root], "seed_bands", None, None, None, None)
+    text = run([tiny_series, tiny_series], "seed_bands", None, None, None, None)
     assert re.search(r"^seed_bands: a row per evaluator and time", text)
     with pytest.raises(ConfigError, match="is of one run, but 2 were given"):
-        run([tiny_series.root] * 2, "attention_scores", None, None, None, None)
+        run([tiny_series] * 2, "attention_scores", None, None, None, None)
 
 
 def test_what_is_no_table_or_no_step_is_refused(plugin_folder, tiny_series):
     measure("seven", rows="none", value="7")(lambda series: 7)
     with pytest.raises(ConfigError, match="returned int: expected a pandas DataFrame"):
-        run([tiny_series.root], "seven", None, None, None, None)
+        run([tiny_series], "seven", None, None, None, None)
     with pytest.raises(ConfigError, match="--steps x: expected checkpoints' steps"):
-        run([tiny_series.root], "attention_scores", "x", None, None, None)
+        chosen(tiny_series, "x")
     with pytest.raises(ConfigError, match=r"no measure named 'attention_score'.*Did you mean 'attention_scores'"):
-        run([tiny_series.root], "attention_score", None, None, None, None)
+        run([tiny_series], "attention_score", None, None, None, None)
 
 
 def test_the_table_is_kept(tiny_series, tmp_path):
-    text = run([tiny_series.root], "attention_scores", "0,60", "icl", 10, tmp_path / "x.parquet")
+    text = run([tiny_series], "attention_scores", [0, 60], "icl", 10, tmp_path / "x.parquet")
     table = pd.read_parquet(tmp_path / "x.parquet")
     assert set(table.step) == {0, 60}
     assert f"{len(table):,} rows." in text

@@ -34,6 +34,7 @@ def test_which_checkpoints(tiny_series, steps, every, kept):
     [
         ("a", None, ConfigError, "0,500, or a range, as 0..3000"),
         ("1..2..3", None, ConfigError, "a range"),
+        ("5,20", 10, ConfigError, r"--steps 5\.\.20 --every 10"),
         ("7", None, SeriesError, "no checkpoint at step 7"),
         ("6..9", None, SeriesError, "no checkpoints there; it has 9, from step 0 to 60"),
         (None, 0, ConfigError, "--every 0: expected at least one step"),

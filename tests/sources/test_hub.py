@@ -73,10 +73,10 @@ def test_all_steps_open_with_their_sha256(pythia, made, tmp_path):
         torch.testing.assert_close(again.model(512)(batch), model(batch.ids).logits, rtol=1e-4, atol=1e-4)
 
 
-def test_some_steps_by_list_multiple_and_pattern(pythia, tmp_path):
+def test_some_steps_by_list_distance_and_pattern(pythia, tmp_path):
     assert opened(tmp_path / "a", steps=(1, 1000)).steps == [1, 1000]
     assert opened(tmp_path / "a", steps=(0,)).steps == [0, 1, 1000]  # added to those that are there
-    assert opened(tmp_path / "b", every=500).steps == [0, 1000]
+    assert opened(tmp_path / "b", every=500).steps == [0, 512, 1000]  # at most one in 500, and both ends
     assert opened(tmp_path / "c", f"hub:{NAME}@step0,step512").steps == [0, 512]
     assert set(pythia.downloads()) == {sha256(pythia, step) for step in STEPS}
     for asked, said in (({"steps": (7,)}, "no step 7"), ({"every": 0}, "--every 0"), ({"steps": ()}, "no step of")):

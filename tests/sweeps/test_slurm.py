@@ -1,6 +1,5 @@
 """The Slurm executor: its logic with a queue of our own; and, where Slurm is installed, the real thing."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -10,43 +9,16 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import Cluster, why_not
+from slurm_queue import Queue
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.sweeps import slurm
+from mechicl.sweeps import executor
 from mechicl.sweeps.executor import Job
 from mechicl.sweeps.run import statuses, sweep
-from mechicl.sweeps.slurm import Slurm, Task
+from mechicl.system import slurm
 from mechicl.system.files import append_line, read_jsonl, write_json
+from mechicl.system.slurm import Slurm, Task
 from mechicl.training.loop import Diverged, train
-
-
-class Submitted:
-    def __init__(self, job_id: str):
-        self.job_id = job_id
-
-
-class Queue:
-    """Stands for submitit and squeue: a job runs, here, when the queue has been looked at once."""
-
-    def __init__(self, monkeypatch, dying: tuple[str, ...] = ()):
-        self.jobs, self.sent, self.dying = {}, [], dying
-        monkeypatch.setattr(slurm, "queued", self.queued)
-        monkeypatch.setattr(Slurm, "_executor", lambda executor: executor.folder.mkdir(exist_ok=True) or self)
-
-    def map_array(self, task, jobs, files):
-        numbers = [f"7_{i + len(self.sent)}" for i in range(len(jobs))]
-        self.jobs |= {n: (task, job, file) for n, job, file in zip(numbers, jobs, files, strict=True)}
-        self.sent += [job.root.name for job in jobs]
-        return [Submitted(n) for n in numbers]
-
-    def queued(self) -> set[str]:
-        alive = set(self.jobs)
-        for number, (task, job, file) in list(self.jobs.items())[:1]:
-            if job.root.name not in self.dying:
-                with contextlib.suppress(SeriesError):  # it is in the error file
-                    task(job, file)
-            del self.jobs[number]
-        return alive
 
 
 @pytest.fixture
@@ -80,18 +52,18 @@ def test_jobs_that_are_still_queued_are_found_again(jobs, tmp_path, monkeypatch)
 
 def test_how_a_job_ended_is_what_it_left(jobs, tmp_path, monkeypatch):
     Queue(monkeypatch, dying=(jobs[0].root.name,))
-    train_it = slurm.train_job
+    train_it = executor.train_job
 
-    def failing(job):
+    def failing(job, tell):
         if job.root.name == jobs[1].root.name:
             raise Diverged("the training loss is nan")
         if job.root.name == jobs[2].root.name:
             raise SeriesError("the disk is full")
-        train_it(job)
+        train_it(job, tell)
 
-    monkeypatch.setattr(slurm, "train_job", failing)
+    monkeypatch.setattr(executor, "train_job", failing)
     outcomes = dict(Slurm(tmp_path / "slurm", poll=0)(jobs, lambda *_: None))
-    assert "Slurm job 7_0 ended before the run did" in str(outcomes[0])
+    assert "Slurm job 7_0 ended before its work did" in str(outcomes[0])
     assert isinstance(outcomes[1], Diverged)
     assert str(outcomes[1]) == "the training loss is nan"
     assert not isinstance(outcomes[2], Diverged)
@@ -101,7 +73,7 @@ def test_how_a_job_ended_is_what_it_left(jobs, tmp_path, monkeypatch):
 
 def test_a_task_forgets_an_earlier_failure(jobs, tmp_path):
     path = tmp_path / "x.error.json"
-    write_json(path, {"error": "x", "diverged": False})
+    write_json(path, {"error": "x", "kind": "SeriesError"})
     Task()(jobs[0], path)
     assert not path.exists()
 
@@ -180,6 +152,6 @@ def test_a_real_cluster_cancels_and_refuses(cluster, small, small_file, tmp_path
     cluster.run("scancel", read_jsonl(jobs)[0]["job"])
     text, _ = process.communicate()
     assert process.returncode == 1
-    assert "ended before the run did" in text
+    assert "ended before its work did" in text
     with pytest.raises(ConfigError, match="submitit refuses these settings"):
         Slurm(tmp_path / "slurm", {"slurm_particion": "x"})._executor()

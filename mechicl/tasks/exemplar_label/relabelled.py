@@ -1,4 +1,4 @@
-"""The data that an update trains on, where treatments change it: its sequences and its label map."""
+"""The data that an update trains on, where training interventions change it: its sequences and its label map."""
 
 from __future__ import annotations
 

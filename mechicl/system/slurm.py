@@ -1,9 +1,10 @@
-"""A sweep's runs as jobs of a Slurm cluster, submitted with submitit (`pip install --editable '.[slurm]'`).
+"""Jobs (executor.py) on a Slurm cluster, submitted with submitit (`pip install --editable '.[slurm]'`): a sweep's runs,
+or the parts of a table over checkpoints.
 
-Nothing is kept in memory. `<folder>/jobs.jsonl` says which job has which run. The run's own directory says how far it
-is; the nodes must see it under the same path. So the sweep's own process may be killed: the jobs continue, and the
-next call finds them and does not submit a second one. `squeue` says which jobs are alive, so no accounting database is
-needed. submitit queues a job again when it reaches its time limit, and the job continues from its last state.
+Nothing is kept in memory. `<folder>/jobs.jsonl` says which Slurm job has which of ours. What is on the disk says how
+far it is; the nodes must see it under the same path. So this process may be killed: the jobs continue, and the next
+call finds them and does not submit a second one. `squeue` says which jobs are alive, so no accounting database is
+needed. submitit queues a job again when it reaches its time limit, and the job continues from what it left.
 """
 
 from __future__ import annotations
@@ -11,27 +12,28 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mechicl import plugins
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.series import open_series
-from mechicl.sweeps.executor import Heard, Job, train_job
 from mechicl.system.commands import install
+from mechicl.system.disk import check_writable, own_place
+from mechicl.system.executor import Heard, Job
 from mechicl.system.files import append_line, read_json, read_jsonl, write_json
+from mechicl.system.paths import given
 from mechicl.system.pool import TaskError
-from mechicl.training.loop import Diverged
 
 DEFAULTS = {"timeout_min": 240, "mem_gb": 4, "cpus_per_task": 1, "name": "mechicl"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a job runs. At a time limit submitit asks `checkpoint` what to queue again. It is the same call, because a
-    run that is called again continues. modules: plugins that it needs, found from the directory of the sweep."""
+    """What a Slurm job does. At a time limit submitit asks `checkpoint` what to queue again. It is the same call,
+    because a job that is done again continues. modules: plugins that it needs, found from the directory of the call."""
 
     modules: tuple[str, ...] = ()
 
@@ -39,9 +41,9 @@ class Task:
         error_file.unlink(missing_ok=True)
         try:
             plugins.load(self.modules)
-            train_job(job)
+            job.run(lambda told: None)
         except Exception as error:
-            write_json(error_file, {"error": str(error), "diverged": isinstance(error, Diverged)})
+            write_json(error_file, {"error": str(error), "kind": type(error).__name__})
             raise
 
     def checkpoint(self, job: Job, error_file: Path):
@@ -58,20 +60,22 @@ class Slurm:
     settings: submitit's parameters, the file's [slurm] table: slurm_partition, timeout_min, ...
     at_once: how many jobs may run at a time (default: as many as the cluster allows).
     poll: seconds between two looks at the queue.
+    pieces: into how many jobs a table is cut.
     """
 
     folder: Path
     settings: dict[str, Any] = field(default_factory=dict)
     at_once: int | None = None
     poll: float = 10.0
+    pieces: int = 1
 
     def __call__(self, jobs: Sequence[Job], heard: Heard) -> Iterator[tuple[int, Exception | None]]:
-        running, seen = self._submit(jobs), [_sequences(job) for job in jobs]
+        running, seen = self._submit(jobs), [job.progress() for job in jobs]
         yield from ((i, None) for i in range(len(jobs)) if i not in running)
         while running:
             alive = queued()
             for i, number in list(running.items()):
-                now = _sequences(jobs[i])
+                now = jobs[i].progress()
                 if now > seen[i]:
                     heard(i, now - seen[i])
                     seen[i] = now
@@ -82,24 +86,23 @@ class Slurm:
                 time.sleep(self.poll)
 
     def _submit(self, jobs: Sequence[Job]) -> dict[int, str]:
-        """The Slurm job of each run: the one that is still queued or running, or a new one. None
-        for a run that an earlier job has just finished."""
+        """The Slurm job of each: the one that is still queued or running, or a new one. None for one that an earlier
+        job has just finished."""
         alive = queued()
         if alive is None:
             raise SeriesError(
-                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, runs are trained here."
+                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, the work is done here."
             )
         known = {line["run"]: line["job"] for line in read_jsonl(self.folder / "jobs.jsonl")}
-        numbers = {i: known[job.root.name] for i, job in enumerate(jobs) if known.get(job.root.name) in alive}
+        numbers = {i: known[job.name] for i, job in enumerate(jobs) if known.get(job.name) in alive}
         # Asked after the queue: what had left it by then, has written all that it would.
-        new = [(i, job) for i, job in enumerate(jobs) if i not in numbers and not _finished(job)]
+        new = [(i, job) for i, job in enumerate(jobs) if i not in numbers and not job.finished()]
         if new:
             executor = self._executor()
             files = [self._error_file(job) for _, job in new]
-            absolute = [replace(job, root=job.root.absolute()) for _, job in new]
-            submitted_all = executor.map_array(Task(plugins.for_workers()), absolute, files)
+            submitted_all = executor.map_array(Task(plugins.for_workers()), [job for _, job in new], files)
             for (i, job), submitted in zip(new, submitted_all, strict=True):
-                append_line(self.folder / "jobs.jsonl", {"run": job.root.name, "job": submitted.job_id})
+                append_line(self.folder / "jobs.jsonl", {"run": job.name, "job": submitted.job_id})
                 numbers[i] = submitted.job_id
         return numbers
 
@@ -118,18 +121,18 @@ class Slurm:
         return executor
 
     def _error_file(self, job: Job) -> Path:
-        return self.folder.absolute() / f"{job.root.name}.error.json"
+        return self.folder.absolute() / f"{job.name}.error.json"
 
     def _ending(self, job: Job, number: str) -> Exception | None:
         """How a job that left the queue ended, according to what it wrote."""
-        if _finished(job):
+        if job.finished():
             return None
         path = self._error_file(job)
         if path.is_file():
             found = read_json(path)
-            return (Diverged if found["diverged"] else TaskError)(found["error"])
+            return job.failure(found.get("kind", ""), found["error"])
         return TaskError(
-            f"Slurm job {number} ended before the run did (cancelled, or killed for memory or a node's "
+            f"Slurm job {number} ended before its work did (cancelled, or killed for memory or a node's "
             f"failure?): its log is {self.folder}/{number.split('_')[0]}*_log.err"
         )
 
@@ -145,11 +148,29 @@ def queued() -> set[str] | None:
     return set(done.stdout.split()) if done.returncode == 0 else None
 
 
-def _finished(job: Job) -> bool:
-    return (job.root / "manifest.json").exists() and open_series(job.root).complete
+def of_tables(root: Path, file: str | Path, jobs: int) -> Slurm:
+    """The executor of a run's tables (`open_series(..., workers=)`).
+
+    Args:
+        root: the run's directory; the nodes see it.
+        file: a TOML file whose [slurm] table has submitit's parameters, as of a sweep.
+        jobs: into how many jobs a table is cut.
+
+    Raises:
+        ConfigError: it is no such file. SeriesError: the run cannot be written to.
+    """
+    folder = own_place(root, root / "cache" / "slurm" / "x").parent
+    check_writable(folder, "The jobs leave their parts there.")
+    return Slurm(folder, _settings(given(file)), pieces=jobs)
 
 
-def _sequences(job: Job) -> int:
-    """How far a run has come, by its last line of metrics."""
-    lines = read_jsonl(job.root / "metrics.jsonl")
-    return max((line["sequences"] for line in lines), default=0)
+def _settings(file: Path) -> dict[str, Any]:
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("slurm", {})
+    except OSError as error:
+        raise ConfigError(f"--slurm {file} cannot be read ({error.strerror}): expected a TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--slurm {file} is not TOML: {error}.") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"--slurm {file}: slurm={found!r}: expected a table, written as [slurm].")
+    return found

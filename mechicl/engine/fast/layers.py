@@ -51,7 +51,7 @@ def activation(pre: Array, bias: Array, model: ModelConfig, d_bias: Array) -> tu
     flat = pre.reshape(*pre.shape[:2], -1)
     if model.activation == "gelu_tanh":
         post = np.empty_like(pre)
-        gelu_tanh(pre.dtype == np.float64)(flat, bias, post.reshape(flat.shape))  # flat is its slope now
+        gelu_tanh(flat, bias, post.reshape(flat.shape))  # flat is its slope now
 
         def back(d_post: Array) -> Array:
             times_slope(d_post.reshape(flat.shape), flat, d_bias)

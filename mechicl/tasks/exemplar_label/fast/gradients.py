@@ -20,12 +20,8 @@ from typing import TypeGuard
 import numpy as np
 
 from mechicl.config import ModelConfig
-from mechicl.engine.fast.batch_last import (
-    attention,
-    attention_backward,
-    interleave,
-    interleave_backward,
-)
+from mechicl.engine.fast.attention import attention, attention_backward
+from mechicl.engine.fast.batch_last import interleave, interleave_backward
 from mechicl.engine.fast.layers import Array, Arrays, Pullback, linear, mlp, norm, outer
 from mechicl.engine.fast.unembed import cross_entropy
 from mechicl.engine.ops import matmul_arrays
@@ -142,15 +138,14 @@ def _attention(
     w_out, (s, d, t, b), h, size = params[f"{block}.attn.W_O"], x.shape, model.n_heads, model.d_head
     *heads, slots, project_back = _project(params, x, model, block, query_only, grads, treated)
     asking = heads[0].shape[4]
-    z = np.empty((s, h, size, asking, b), x.dtype)
-    p, scale = np.empty((s, h, asking, t, b), x.dtype), x.dtype.type(size**-0.5)
+    z, scale, p = np.empty((s, h, size, asking, b), x.dtype), x.dtype.type(size**-0.5), None
     keep = None if treated is None or treated.keep is None else treated.keep.numpy().astype(x.dtype)
     clamp = None if treated is None else treated.clamp
     match = () if treated is None else treated.match
     rows = [(head, *clamp_rows(batch, strength, x.dtype)) for head, strength in match]
     clamped = None if clamp is None else ClampedAttention(heads[0], heads[1], slots, scale, clamp, rows)
     if clamped is None:
-        attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
+        p = attention(*heads, slots, scale, z)
     else:
         z = clamped.z
     if keep is not None:

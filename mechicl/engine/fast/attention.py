@@ -20,6 +20,7 @@ from mechicl.engine.fast.lanes import (
     exp_double,
     exp_single,
     fma,
+    inlined,
     largest,
     line_start,
     load,
@@ -67,7 +68,7 @@ def _pairs(queries: int, t: int) -> int:
     return queries * (t - queries) + queries * (queries + 1) // 2
 
 
-@exact
+@inlined
 def _pack(x, base, size, t, b, at, block):
     """Sequences from `at` on of x [size, t, b], which begins at base, as a block [t, size, WIDTH]; 0 after the last."""
     for e in range(size):
@@ -80,7 +81,7 @@ def _pack(x, base, size, t, b, at, block):
                     block[to + c] = x[source + c] if at + c < b else 0
 
 
-@exact
+@inlined
 def _unpack(block, size, t, b, at, x, base):
     """The inverse of `_pack`."""
     for e in range(size):
@@ -103,7 +104,7 @@ def _mix(size: int):
     """Sums of x's positions, weighted: out [size, WIDTH] at `to` = sum over j of weights [past, WIDTH] x [t, size, WIDTH]."""
     group = _group(size)
 
-    @exact
+    @inlined
     def mix(weights, at, past, zero, x, out, to):
         some = registers(zero, group)
         for e in range(0, size, group):
@@ -173,7 +174,7 @@ def _backward(double: bool, size: int):
 
     mix, group = _mix(size), _group(size)
 
-    @exact
+    @inlined
     def mix_back(weights, at, first, queries, before, zero, x, out, to):
         """As `mix`, but over queries from `first` on, each of which sees one position more than the last."""
         some = registers(zero, group)

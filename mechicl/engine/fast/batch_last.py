@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechicl.engine.fast.kernels import compiled
+from mechicl.engine.fast.lanes import exact
 
 
 @compiled
@@ -113,6 +114,16 @@ def layer_norm_backward(dy, x, w, stats, dx, dw, dbias):
             row, from_, to, gain = x[s, e], dy[s, e], dx[s, e], w[s, e]
             for i in range(n):
                 to[i] = scale[i] * (from_[i] * gain - flat[i] - (row[i] - mean[i]) * along[i])
+
+
+@exact
+def add(out, bias, x):
+    """out + bias + x, in out: one pass, in this order. out and x [s, d, n], bias [s, d]."""
+    for s in range(out.shape[0]):
+        for e in range(out.shape[1]):
+            to, row, at = out[s, e], x[s, e], bias[s, e]
+            for i in range(to.shape[0]):
+                to[i] = to[i] + at + row[i]
 
 
 @compiled

@@ -27,6 +27,7 @@ LINE = 64  # bytes of a cache line
 
 # No reordering of sums: each operation is written as it is meant.
 exact = compiling.compiled(nogil=True, error_model="numpy")
+inlined = compiling.compiled(nogil=True, error_model="numpy", forceinline=True)  # a part of an `exact` loop
 
 
 class Lanes(types.Type):

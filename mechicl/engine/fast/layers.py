@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from mechicl.config import ModelConfig
-from mechicl.engine.fast.batch_last import layer_norm, layer_norm_backward
+from mechicl.engine.fast.batch_last import add, layer_norm, layer_norm_backward
 from mechicl.engine.fast.gelu import gelu_tanh, times_slope
 from mechicl.engine.ops import EPS, matmul_arrays
 
@@ -74,8 +74,7 @@ def mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays)
     pre = linear(w_in, y)
     post, act_back = activation(pre, params[f"{block}.mlp.b_in"], model, grads[f"{block}.mlp.b_in"])
     out = linear(w_out, post)
-    out += params[f"{block}.mlp.b_out"][..., None]
-    out += x
+    add(out, params[f"{block}.mlp.b_out"], x)
 
     def back(d_out: Array) -> Array:
         outer(post, d_out, grads[f"{block}.mlp.W_out"])

@@ -87,8 +87,9 @@ def layer_norm(x, w, bias, eps, y, stats):
 
 
 @compiled
-def layer_norm_backward(dy, x, w, stats, dx, dw, dbias):
-    """Gradients of `layer_norm`, filled in: dx [s, d, n], dw and dbias [s, d]."""
+def layer_norm_backward(dy, x, w, stats, past, dx, dw, dbias):
+    """Gradients of `layer_norm`, filled in: dx [s, d, n], dw and dbias [s, d]. dx comes with the gradient `past` added
+    that goes past the norm, of the last columns [s, d, <= n]."""
     d, n = x.shape[1], x.shape[2]
     flat, along = np.empty(n, x.dtype), np.empty(n, x.dtype)
     for s in range(x.shape[0]):
@@ -114,6 +115,9 @@ def layer_norm_backward(dy, x, w, stats, dx, dw, dbias):
             row, from_, to, gain = x[s, e], dy[s, e], dx[s, e], w[s, e]
             for i in range(n):
                 to[i] = scale[i] * (from_[i] * gain - flat[i] - (row[i] - mean[i]) * along[i])
+            beside, end = past[s, e], to[n - past.shape[2] :]
+            for i in range(beside.shape[0]):
+                end[i] += beside[i]
 
 
 @exact

@@ -20,6 +20,7 @@ from mechicl.engine.ops import EPS, matmul_arrays
 Array = np.ndarray
 Arrays = dict[str, np.ndarray]
 Pullback = Callable[[Array], Array]
+NormPullback = Callable[[Array, Array], Array]  # of the gradient at y, and of that which goes past the norm
 
 
 def linear(w: Array, x: Array) -> Array:
@@ -32,17 +33,23 @@ def outer(x: Array, dy: Array, out: Array) -> None:
     matmul_arrays(x, dy.mT, out)
 
 
-def norm(params: Arrays, name: str, x: Array, grads: Arrays) -> tuple[Array, Pullback]:
+def norm(params: Arrays, name: str, x: Array, grads: Arrays) -> tuple[Array, NormPullback]:
     w, b = f"{name}.w", f"{name}.b"
     y, stats = np.empty_like(x), np.empty((x.shape[0], 2, x.shape[2]), x.dtype)
     layer_norm(x, params[w], params[b], EPS, y, stats)
 
-    def back(dy: Array) -> Array:
+    def back(dy: Array, past: Array) -> Array:
         dx = np.empty_like(x)
-        layer_norm_backward(dy, x, params[w], stats, dx, grads[w], grads[b])
+        layer_norm_backward(dy, x, params[w], stats, past, dx, grads[w], grads[b])
         return dx
 
     return y, back
+
+
+def add_last(dx: Array, past: Array) -> Array:
+    """dx [s, d, n] with `past` added to its last columns, in place: what a norm's pullback does, where there is none."""
+    dx[:, :, dx.shape[2] - past.shape[2] :] += past
+    return dx
 
 
 def activation(pre: Array, bias: Array, model: ModelConfig, d_bias: Array) -> tuple[Array, Pullback]:
@@ -70,7 +77,7 @@ def activation(pre: Array, bias: Array, model: ModelConfig, d_bias: Array) -> tu
 
 def mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):
     w_in, w_out = params[f"{block}.mlp.W_in"], params[f"{block}.mlp.W_out"]
-    y, norm_back = norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, None)
+    y, norm_back = norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, add_last)
     pre = linear(w_in, y)
     post, act_back = activation(pre, params[f"{block}.mlp.b_in"], model, grads[f"{block}.mlp.b_in"])
     out = linear(w_out, post)
@@ -81,9 +88,6 @@ def mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays)
         d_out.sum(2, out=grads[f"{block}.mlp.b_out"])
         d_pre = act_back(linear(w_out.mT, d_out))
         outer(y, d_pre, grads[f"{block}.mlp.W_in"])
-        dy = linear(w_in.mT, d_pre)
-        dx = dy if norm_back is None else norm_back(dy)
-        dx += d_out
-        return dx
+        return norm_back(linear(w_in.mT, d_pre), d_out)
 
     return out, back

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from mechicl.engine.fast.batch_last import (
+    add,
     interleave,
     interleave_backward,
     layer_norm,
@@ -24,8 +25,8 @@ def leaf(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(x.copy()).requires_grad_()
 
 
-def gradients(out: torch.Tensor, d_out: np.ndarray, *leaves: torch.Tensor) -> list[np.ndarray]:
-    return [g.numpy() for g in torch.autograd.grad(out, leaves, torch.from_numpy(d_out))]
+def gradients(out: torch.Tensor, d_out: np.ndarray, *leaves: torch.Tensor, keep: bool = False) -> list[np.ndarray]:
+    return [g.numpy() for g in torch.autograd.grad(out, leaves, torch.from_numpy(d_out), retain_graph=keep)]
 
 
 @pytest.mark.parametrize("s", [1, 3])
@@ -65,7 +66,17 @@ def test_layer_norm_and_its_gradient(s):
     np.testing.assert_allclose(stats[:, 1], 1 / np.sqrt(x.var(1) + EPS), rtol=1e-12)
 
     dy = draw(*x.shape)
-    dx, dw, d_bias = (np.full_like(z, np.nan) for z in (x, w, bias))
-    layer_norm_backward(dy, x, w, stats, dx, dw, d_bias)
-    for mine, theirs in zip((dx, dw, d_bias), gradients(want, dy, *leaves), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+    for columns in (0, 4, n):  # of a gradient that goes past the norm: none, of the last columns, of all
+        past = draw(s, d, columns)
+        dx, dw, d_bias = (np.full_like(z, np.nan) for z in (x, w, bias))
+        layer_norm_backward(dy, x, w, stats, past, dx, dw, d_bias)
+        dx[:, :, n - columns :] -= past
+        for mine, theirs in zip((dx, dw, d_bias), gradients(want, dy, *leaves, keep=True), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_bias_and_residual_are_added_in_one_pass():
+    out, bias, x = draw(2, 3, 7), draw(2, 3), draw(2, 3, 7)
+    want = out + bias[..., None] + x
+    add(out, bias, x)
+    np.testing.assert_array_equal(out, want)

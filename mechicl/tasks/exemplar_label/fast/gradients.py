@@ -22,7 +22,7 @@ import numpy as np
 from mechicl.config import ModelConfig
 from mechicl.engine.fast.attention import attention, attention_backward
 from mechicl.engine.fast.batch_last import interleave, interleave_backward
-from mechicl.engine.fast.layers import Array, Arrays, Pullback, linear, mlp, norm, outer
+from mechicl.engine.fast.layers import Array, Arrays, Pullback, add_last, linear, mlp, norm, outer
 from mechicl.engine.fast.unembed import cross_entropy
 from mechicl.engine.ops import matmul_arrays
 from mechicl.models.encoder import encode_with_pullback
@@ -84,8 +84,8 @@ def loss_and_gradients(
             pullbacks.append(back)
     else:
         if model.layer_norm:
-            x, back = norm(params, "ln_final", x, grads)
-            pullbacks.append(back)
+            x, norm_back = norm(params, "ln_final", x, grads)
+            pullbacks.append(lambda dy: norm_back(dy, dy[:, :, :0]))  # nothing goes past it
         value, dx = _head(params, x, target, grads)
         unembedded()
     for back in reversed(pullbacks):
@@ -172,12 +172,7 @@ def _attention(
             attention_backward(*heads, slots, scale, p, dz, dq, dkv)
         else:
             clamped.gradient(dz, dq, dkv)
-        dx = project_back(dq, dkv)
-        if query_only:
-            dx[:, :, -b:] += d_out
-        else:
-            dx += d_out
-        return dx
+        return project_back(dq, dkv, d_out)
 
     return out, back
 
@@ -193,9 +188,9 @@ def _project(
     treated: LayerTreatment | None,
 ):
     """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `columns.attention` wants them,
-    with their slots; and what takes their gradients, which it may change, to that at x."""
+    with their slots; and what takes their gradients, which it may change, and that which goes past them, to that at x."""
     w, dw = params[f"{block}.attn.W_QKV"], grads[f"{block}.attn.W_QKV"]
-    y, norm_back = norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, None)
+    y, norm_back = norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, add_last)
     (s, d, columns), h, size = x.shape, model.n_heads, model.d_head
     asking, t = np.ascontiguousarray(y[:, :, -b:]) if query_only else y, columns // b
     if query_only:
@@ -211,7 +206,7 @@ def _project(
     if turn is not None:
         turn(*heads, 1)
 
-    def back(dq: Array, dkv: Array) -> Array:
+    def back(dq: Array, dkv: Array, past: Array) -> Array:
         if turn is not None:
             turn(dq, dkv, -1)
         if moved is not None:
@@ -225,7 +220,7 @@ def _project(
         else:
             dy = linear(w.mT, dq)
             outer(y, dq, dw)
-        return dy if norm_back is None else norm_back(dy)
+        return norm_back(dy, past)
 
     return *heads, slots, back
 
@@ -255,7 +250,7 @@ def _copied(
         dq, dkv = np.zeros_like(q), np.zeros_like(kv)
         dq[:, slots[0], head, :, -1] = np.einsum("scb,skcb->skb", d_scores, known)
         dkv[:, slots[1], head, :, 1::2] = np.einsum("scb,skb->skcb", d_scores, asked)
-        return project_back(dq, dkv)
+        return project_back(dq, dkv, x[:, :, :0])
 
     return losses.mean(-1), back
 

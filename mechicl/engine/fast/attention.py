@@ -101,7 +101,8 @@ def _group(size: int) -> int:
 
 @cache
 def _mix(size: int):
-    """Sums of x's positions, weighted: out [size, WIDTH] at `to` = sum over j of weights [past, WIDTH] x [t, size, WIDTH]."""
+    """A sum over x's positions, weighted: out [size, WIDTH] at `to` is that of weights [past, WIDTH] at `at` times
+    x [t, size, WIDTH]."""
     group = _group(size)
 
     @inlined

@@ -5,8 +5,8 @@ positions and a head a handful of dimensions, too few to fill a vector register.
 loop runs along it, whatever the sizes of the model. Models (axis s) are computed one by one, so a model in a stack
 gets the same numbers, bit for bit, as alone.
 
-Legend: s models, d d_model, h heads, k d_head, t key positions, q query positions (the last q
-of the t), b sequences, v labels, C context pairs, n columns: positions x sequences.
+Legend: s models, d d_model, h heads, k d_head, t positions, b sequences, v labels, C context pairs, n columns:
+positions x sequences.
 """
 
 from __future__ import annotations

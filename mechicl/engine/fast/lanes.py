@@ -1,9 +1,9 @@
-"""Sixteen numbers at once, as a type of numba's: loops over a batch that do not wait for the compiler to see the vector.
+"""Sixteen numbers at once, as a type of numba's: loops over a batch whose vectors are not left to the compiler to see.
 
-LLVM vectorises the innermost loop only. Where that loop is short (32 sequences), it costs more to begin the loop than to
-run it, and every sum goes through memory. With a vector as a value, the loops over positions and dimensions are the
-inner ones, and their sums stay in registers. Each of the sixteen lanes is computed as the plain loop computes it, in the
-same order and with the same fused multiplications, so its bits are those of the plain loop.
+LLVM vectorises the innermost loop only. Where that loop is short (32 sequences), beginning it costs more than running
+it, and every sum goes through memory. With a vector as a value, the loops over positions and dimensions are the inner
+ones, and their sums stay in registers. Each of the sixteen lanes is computed as the plain loop computes it, in the same
+order and with the same fused multiplications, so its bits are those of the plain loop.
 
 A pointer to an array's numbers does not keep the array alive: only a caller's arrays may be pointed to.
 """
@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any
 
+import numba.extending
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 from mechicl.system import compiling
+
+intrinsic: Any = numba.extending.intrinsic  # its functions are called without their first argument
 
 WIDTH = 16  # two registers of AVX2: the second one's work hides the first one's latency
 LINE = 64  # bytes of a cache line
@@ -33,7 +37,7 @@ inlined = compiling.compiled(nogil=True, error_model="numpy", forceinline=True) 
 class Lanes(types.Type):
     """WIDTH numbers of one dtype."""
 
-    def __init__(self, dtype: types.Type):
+    def __init__(self, dtype: Any):  # a number's type
         self.dtype = dtype
         super().__init__(name=f"Lanes({dtype})")
 
@@ -141,7 +145,12 @@ def _infix(sign: Callable, name: str) -> None:
         return (lambda a, b: instruction(a, b)) if isinstance(a, Lanes) and isinstance(b, Lanes) else None
 
 
-for _sign, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv")):
+for _sign, _name in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
     _infix(_sign, _name)
 
 

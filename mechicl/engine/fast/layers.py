@@ -7,6 +7,7 @@ linear map is w.T @ x: weights [s, i, o] take x [s, i, n] to [s, o, n].
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +21,12 @@ from mechicl.engine.ops import EPS, matmul_arrays
 Array = np.ndarray
 Arrays = dict[str, np.ndarray]
 Pullback = Callable[[Array], Array]
-NormPullback = Callable[[Array, Array], Array]  # of the gradient at y, and of that which goes past the norm
+
+
+class NormPullback(Protocol):
+    """From the gradient at a norm's output and that which goes past it (of the last columns) to that at x."""
+
+    def __call__(self, dy: Array, past: Array) -> Array: ...
 
 
 def linear(w: Array, x: Array) -> Array:
@@ -46,10 +52,10 @@ def norm(params: Arrays, name: str, x: Array, grads: Arrays) -> tuple[Array, Nor
     return y, back
 
 
-def add_last(dx: Array, past: Array) -> Array:
-    """dx [s, d, n] with `past` added to its last columns, in place: what a norm's pullback does, where there is none."""
-    dx[:, :, dx.shape[2] - past.shape[2] :] += past
-    return dx
+def add_last(dy: Array, past: Array) -> Array:
+    """A norm's pullback where there is none: `past` is added to the last columns, in place."""
+    dy[:, :, dy.shape[2] - past.shape[2] :] += past
+    return dy
 
 
 def activation(pre: Array, bias: Array, model: ModelConfig, d_bias: Array) -> tuple[Array, Pullback]:

@@ -164,7 +164,7 @@ def edits(treated: Mapping[int, LayerTreatment], model: ModelConfig, batch: Task
 
 
 class ClampedAttention:
-    """`columns.attention` where some patterns are held, and its gradient: the same arrays
+    """`attention` of engine/fast/attention.py where some patterns are held, and its gradient: the same arrays
     q [s, slot, h, k, q, b] and kv [s, slot, h, k, t, b], z [s, h, k, q, b]."""
 
     def __init__(

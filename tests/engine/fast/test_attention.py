@@ -69,7 +69,7 @@ def test_attention_and_its_gradient_are_torchs(shape):
 @pytest.mark.parametrize("shape", [SHAPES["all ask"], SHAPES["one asks"]], ids=["all ask", "one asks"])
 def test_a_sequence_has_the_bits_that_it_has_alone(shape):
     """In the middle of a vector, at a batch's odd end, and beside nothing."""
-    s, h, k, t, tq, b = shape
+    s, h, k, _, tq, b = shape
     q, kv, slots = inputs(shape)
     dz, scale = draw(s, h, k, tq, b).astype(np.float32), np.float32(0.7)
     single = q.astype(np.float32)

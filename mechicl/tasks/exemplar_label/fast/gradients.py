@@ -85,7 +85,7 @@ def loss_and_gradients(
     else:
         if model.layer_norm:
             x, norm_back = norm(params, "ln_final", x, grads)
-            pullbacks.append(lambda dy: norm_back(dy, dy[:, :, :0]))  # nothing goes past it
+            pullbacks.append(partial(norm_back, past=x[:, :, :0]))  # nothing goes past it
         value, dx = _head(params, x, target, grads)
         unembedded()
     for back in reversed(pullbacks):
@@ -152,7 +152,7 @@ def _attention(
     rows = [(head, *clamp_rows(batch, strength, x.dtype)) for head, strength in match]
     clamped = None if clamp is None else ClampedAttention(heads[0], heads[1], slots, scale, clamp, rows)
     if clamped is None:
-        p = attention(*heads, slots, scale, z)
+        p = attention(heads[0], heads[1], slots, scale, z)
     else:
         z = clamped.z
     if keep is not None:
@@ -169,7 +169,7 @@ def _attention(
         if keep is not None:
             dz *= keep[:, None, None, None]
         if clamped is None:
-            attention_backward(*heads, slots, scale, p, dz, dq, dkv)
+            attention_backward(heads[0], heads[1], slots, scale, p, dz, dq, dkv)
         else:
             clamped.gradient(dz, dq, dkv)
         return project_back(dq, dkv, d_out)
@@ -187,8 +187,8 @@ def _project(
     grads: Arrays,
     treated: LayerTreatment | None,
 ):
-    """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `columns.attention` wants them,
-    with their slots; and what takes their gradients, which it may change, and that which goes past them, to that at x."""
+    """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `attention` wants them, with
+    their slots; and what takes their gradients, which it may change, and that which goes past them, to that at x."""
     w, dw = params[f"{block}.attn.W_QKV"], grads[f"{block}.attn.W_QKV"]
     y, norm_back = norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, add_last)
     (s, d, columns), h, size = x.shape, model.n_heads, model.d_head

@@ -62,6 +62,8 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def matmul_arrays(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """a [s, m, k] @ b [s, k, n] in numpy, into `out` if given. Either may be a transposed view."""
+    if not (_MKL or _ONEDNN):
+        return np.matmul(a, b, out=out)
     size = a.shape[1] * a.shape[2] * b.shape[2]
     if not (_MKL and size > _TINY) and not (_ONEDNN and size > _SMALL and a.dtype == np.float32):
         return np.matmul(a, b, out=out)

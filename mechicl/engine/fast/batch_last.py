@@ -5,17 +5,16 @@ positions and a head a handful of dimensions, too few to fill a vector register.
 loop runs along it, whatever the sizes of the model. Models (axis s) are computed one by one, so a model in a stack
 gets the same numbers, bit for bit, as alone.
 
-Legend: s models, d d_model, h heads, k d_head, t key positions, q query positions (the last q
-of the t), b sequences, v labels, C context pairs, n columns: positions x sequences.
+Legend: s models, d d_model, h heads, k d_head, t positions, b sequences, v labels, C context pairs, n columns:
+positions x sequences.
 """
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
-from mechicl.engine.fast.kernels import compiled, exp_double, exp_single
+from mechicl.engine.fast.kernels import compiled
+from mechicl.engine.fast.lanes import exact
 
 
 @compiled
@@ -88,8 +87,9 @@ def layer_norm(x, w, bias, eps, y, stats):
 
 
 @compiled
-def layer_norm_backward(dy, x, w, stats, dx, dw, dbias):
-    """Gradients of `layer_norm`, filled in: dx [s, d, n], dw and dbias [s, d]."""
+def layer_norm_backward(dy, x, w, stats, past, dx, dw, dbias):
+    """Gradients of `layer_norm`, filled in: dx [s, d, n], dw and dbias [s, d]. dx comes with the gradient `past` added
+    that goes past the norm, of the last columns [s, d, <= n]."""
     d, n = x.shape[1], x.shape[2]
     flat, along = np.empty(n, x.dtype), np.empty(n, x.dtype)
     for s in range(x.shape[0]):
@@ -115,6 +115,19 @@ def layer_norm_backward(dy, x, w, stats, dx, dw, dbias):
             row, from_, to, gain = x[s, e], dy[s, e], dx[s, e], w[s, e]
             for i in range(n):
                 to[i] = scale[i] * (from_[i] * gain - flat[i] - (row[i] - mean[i]) * along[i])
+            beside, end = past[s, e], to[n - past.shape[2] :]
+            for i in range(beside.shape[0]):
+                end[i] += beside[i]
+
+
+@exact
+def add(out, bias, x):
+    """out + bias + x, in out: one pass, in this order. out and x [s, d, n], bias [s, d]."""
+    for s in range(out.shape[0]):
+        for e in range(out.shape[1]):
+            to, row, at = out[s, e], x[s, e], bias[s, e]
+            for i in range(to.shape[0]):
+                to[i] = to[i] + at + row[i]
 
 
 @compiled
@@ -131,96 +144,3 @@ def rotate(x, slot, cos, sin):
                         was = low[i]
                         low[i] = was * c - high[i] * d
                         high[i] = high[i] * c + was * d
-
-
-@cache
-def attention(double: bool):
-    """`attention(q, kv, slots, scale, p, z)` for float32, or for double precision.
-
-    Causal: p [s, h, q, t, b] = softmax(scale q k) and z [s, h, k, q, b] = p v. Queries, keys
-    and values are slots[0] of q [s, slot, h, k, q, b] and slots[1], slots[2] of
-    kv [s, slot, h, k, t, b], which may be one and the same. p of the future is not touched.
-    """
-    exp = exp_double if double else exp_single
-
-    @compiled
-    def kernel(q, kv, slots, scale, p, z):
-        t, queries, n = p.shape[3], p.shape[2], p.shape[4]
-        top, norm = np.empty(n, p.dtype), np.empty(n, p.dtype)
-        for s in range(p.shape[0]):
-            for a in range(p.shape[1]):
-                asked, known, held = q[s, slots[0], a], kv[s, slots[1], a], kv[s, slots[2], a]
-                for i in range(queries):
-                    past = t - queries + i + 1
-                    top[:] = -np.inf
-                    for j in range(past):
-                        to, x, y = p[s, a, i, j], asked[0, i], known[0, j]
-                        for c in range(n):
-                            to[c] = x[c] * y[c]
-                        for e in range(1, asked.shape[0]):
-                            x, y = asked[e, i], known[e, j]
-                            for c in range(n):
-                                to[c] += x[c] * y[c]
-                        for c in range(n):
-                            to[c] *= scale
-                            top[c] = max(top[c], to[c])
-                    norm[:] = 0
-                    for j in range(past):
-                        to = p[s, a, i, j]
-                        for c in range(n):
-                            to[c] = exp(to[c] - top[c])
-                            norm[c] += to[c]
-                    for c in range(n):
-                        norm[c] = 1 / norm[c]
-                    for j in range(past):
-                        to = p[s, a, i, j]
-                        for c in range(n):
-                            to[c] *= norm[c]
-                    for e in range(held.shape[0]):
-                        to, x, y = z[s, a, e, i], p[s, a, i, 0], held[e, 0]
-                        for c in range(n):
-                            to[c] = x[c] * y[c]
-                        for j in range(1, past):
-                            x, y = p[s, a, i, j], held[e, j]
-                            for c in range(n):
-                                to[c] += x[c] * y[c]
-
-    return kernel
-
-
-@compiled
-def attention_backward(q, kv, slots, scale, p, dz, dq, dkv):
-    """From dz, the gradient at z, to those at the slots of q and kv, filled in."""
-    t, queries, n = p.shape[3], p.shape[2], p.shape[4]
-    ds, mean = np.empty((t, n), p.dtype), np.empty(n, p.dtype)
-    for s in range(p.shape[0]):
-        for a in range(p.shape[1]):
-            asked, known, held = q[s, slots[0], a], kv[s, slots[1], a], kv[s, slots[2], a]
-            to_q, to_k, to_v = dq[s, slots[0], a], dkv[s, slots[1], a], dkv[s, slots[2], a]
-            to_k[:] = 0
-            to_v[:] = 0
-            for i in range(queries):
-                past, g = t - queries + i + 1, dz[s, a]
-                mean[:] = 0
-                for j in range(past):
-                    to, w = ds[j], p[s, a, i, j]
-                    to[:] = 0
-                    for e in range(held.shape[0]):
-                        x, y, into = g[e, i], held[e, j], to_v[e, j]
-                        for c in range(n):
-                            to[c] += x[c] * y[c]
-                            into[c] += w[c] * x[c]
-                    for c in range(n):
-                        mean[c] += to[c] * w[c]
-                for j in range(past):
-                    to, w = ds[j], p[s, a, i, j]
-                    for c in range(n):
-                        to[c] = w[c] * (to[c] - mean[c]) * scale
-                for e in range(asked.shape[0]):
-                    x, into = asked[e, i], to_q[e, i]
-                    into[:] = 0
-                    for j in range(past):
-                        w, y, also = ds[j], known[e, j], to_k[e, j]
-                        for c in range(n):
-                            into[c] += w[c] * y[c]
-                            also[c] += w[c] * x[c]

@@ -14,7 +14,7 @@ from mechicl.engine.held import Clamp
 
 
 class ClampedAttention:
-    """`columns.attention` where some patterns are held, and its gradient: the same arrays
+    """`attention` of engine/fast/attention.py where some patterns are held, and its gradient: the same arrays
     q [s, slot, h, k, q, b] and kv [s, slot, h, k, t, b], z [s, h, k, q, b]."""
 
     def __init__(

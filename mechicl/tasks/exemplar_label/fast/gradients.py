@@ -6,27 +6,23 @@ a fifth of what it costs torch. Each piece returns its output and its pullback: 
 from the gradient at the output to the gradient at the input, which fills in the gradients of
 its parameters on the way.
 
-Activations are [s, d, t, b], the batch last (engine/fast/batch_last.py says why), so a linear map is
-w.T @ x: weights [s, i, o] take x [s, i, t, b] to [s, o, t, b].
+Activations are [s, d, n], their columns n all positions of all sequences, the batch last (engine/fast/batch_last.py
+says why). So a linear map is w.T @ x: weights [s, i, o] take x [s, i, n] to [s, o, n].
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TypeGuard
 
 import numpy as np
 
 from mechicl.config import ModelConfig
-from mechicl.engine.fast.batch_last import (
-    attention,
-    attention_backward,
-    interleave,
-    interleave_backward,
-)
-from mechicl.engine.fast.layers import Array, Arrays, Pullback, linear, mlp, norm, outer
+from mechicl.engine.fast.attention import attention, attention_backward
+from mechicl.engine.fast.batch_last import interleave, interleave_backward
+from mechicl.engine.fast.layers import Array, Arrays, Pullback, add_last, linear, mlp, norm, outer
 from mechicl.engine.fast.unembed import cross_entropy
 from mechicl.engine.held import HeldLayer
 from mechicl.engine.ops import matmul_arrays
@@ -50,7 +46,7 @@ def loss_and_gradients(
     batch: Batch,
     model: ModelConfig,
     grads: Arrays,
-    treated: Mapping[int, HeldLayer] = MappingProxyType({}),
+    held: Mapping[int, HeldLayer] = MappingProxyType({}),
     unembedded: Callable[[], object] = lambda: None,
 ) -> Array:
     """Mean cross-entropy at the query [s]; `grads` receives the gradient of every parameter.
@@ -60,7 +56,7 @@ def loss_and_gradients(
         batch: of each model [s, b, ...]; of a single one also [b, ...].
         grads: arrays of the parameters' shapes, filled in. Only the label embedding's is
             added to, in the few rows that the batch shows: it must come as zeros.
-        treated: layers whose heads are ablated or clamped (engine/held.py).
+        held: layers whose heads are ablated or clamped (engine/held.py).
         unembedded: called when the unembedding's gradients are filled in and its weights not
             needed any more, long before the rest.
 
@@ -70,26 +66,27 @@ def loss_and_gradients(
         x.numpy() if x.dim() == axes else x.numpy()[None]
         for x, axes in ((batch.exemplars, 4), (batch.labels, 3), (batch.target, 2))
     )
+    b = target.shape[1]
     x, back = _embed(params, features, labels, model, grads)
     pullbacks: list[Pullback] = [back]
     for layer in range(model.n_layers):
         block = f"blocks.{layer}"
-        last, what = layer == model.n_layers - 1, treated.get(layer)
+        last, what = layer == model.n_layers - 1, held.get(layer)
         if what is not None and what.reads is not None:
             value, back = _copied(params, x, model, grads, what, labels, target)
             dx = np.empty(0)
             unembedded()
             pullbacks.append(back)
             break
-        x, back = _attention(params, x, model, block, last, grads, what, batch)
+        x, back = _attention(params, x, b, model, block, last, grads, what, batch)
         pullbacks.append(back)
         if model.has_mlp(layer):
             x, back = mlp(params, x, model, block, grads)
             pullbacks.append(back)
     else:
         if model.layer_norm:
-            x, back = norm(params, "ln_final", x, grads)
-            pullbacks.append(back)
+            x, norm_back = norm(params, "ln_final", x, grads)
+            pullbacks.append(partial(norm_back, past=x[:, :, :0]))  # nothing goes past it
         value, dx = _head(params, x, target, grads)
         unembedded()
     for back in reversed(pullbacks):
@@ -107,8 +104,7 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
     if learned:
         positions = params["pos_embed.W_pos"]
     elif model.positions == "sinusoidal":
-        fixed = sinusoidal_positions(2 * pairs + 1, d, model.position_time).numpy().astype(w.dtype)
-        positions = np.repeat(fixed[None], s, axis=0)
+        positions = _sinusoids(s, 2 * pairs + 1, d, model.position_time, w.dtype)
     else:  # rotary ones turn queries and keys instead
         positions = np.zeros((s, 2 * pairs + 1, d), w.dtype)
     seen = np.ascontiguousarray(features.swapaxes(1, 2), w.dtype).reshape(s, -1, w.shape[1])  # [s, (C+1) b, i]
@@ -117,7 +113,7 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
     interleave(shown, bias, table, labels, positions, x)
 
     def back(dx: Array) -> Array:
-        d_shown = np.empty_like(shown)
+        dx, d_shown = dx.reshape(x.shape), np.empty_like(shown)
         d_positions = grads["pos_embed.W_pos"] if learned else np.empty_like(positions)
         interleave_backward(dx, labels, d_shown, grads["exemplar_embed.b"], grads["embed.W_E"], d_positions)
         d_shown = d_shown.reshape(s, d, -1)
@@ -127,56 +123,57 @@ def _embed(params: Arrays, features: Array, labels: Array, model: ModelConfig, g
             encoder_back(d_seen.swapaxes(1, 2))
         return dx
 
-    return x, back
+    return x.reshape(s, d, -1), back
+
+
+@lru_cache(maxsize=16)
+def _sinusoids(s: int, t: int, d: int, time: float, dtype: np.dtype) -> Array:
+    """[s, t, d], to be read only."""
+    return np.repeat(sinusoidal_positions(t, d, time).numpy().astype(dtype)[None], s, axis=0)
 
 
 def _attention(
     params: Arrays,
     x: Array,
+    b: int,
     model: ModelConfig,
     block: str,
     query_only: bool,
     grads: Arrays,
-    treated: HeldLayer | None,
+    held: HeldLayer | None,
     batch: Batch,
 ):
-    w_out, (s, d, t, b), h, size = params[f"{block}.attn.W_O"], x.shape, model.n_heads, model.d_head
-    *heads, slots, project_back = _project(params, x, model, block, query_only, grads, treated)
+    w_out, (s, d, _), h, size = params[f"{block}.attn.W_O"], x.shape, model.n_heads, model.d_head
+    *heads, slots, project_back = _project(params, x, b, model, block, query_only, grads, held)
     asking = heads[0].shape[4]
-    z = np.empty((s, h, size, asking, b), x.dtype)
-    p, scale = np.empty((s, h, asking, t, b), x.dtype), x.dtype.type(size**-0.5)
-    keep = None if treated is None or treated.keep is None else treated.keep.numpy().astype(x.dtype)
-    clamp = None if treated is None else treated.clamp
-    match = () if treated is None else treated.match
+    z, scale, p = np.empty((s, h, size, asking, b), x.dtype), x.dtype.type(size**-0.5), None
+    keep = None if held is None or held.keep is None else held.keep.numpy().astype(x.dtype)
+    clamp = None if held is None else held.clamp
+    match = () if held is None else held.match
     rows = [(head, *clamp_rows(batch, strength, x.dtype)) for head, strength in match]
     clamped = None if clamp is None else ClampedAttention(heads[0], heads[1], slots, scale, clamp, rows)
     if clamped is None:
-        attention(x.dtype == np.float64)(*heads, slots, scale, p, z)
+        p = attention(heads[0], heads[1], slots, scale, z)
     else:
         z = clamped.z
     if keep is not None:
         z *= keep[:, None, None, None]
-    z = z.reshape(s, d, asking, b)
+    z = z.reshape(s, d, -1)
     out = linear(w_out, z)
-    out += x[:, :, -1:] if query_only else x
+    out += x[:, :, -b:] if query_only else x
 
     def back(d_out: Array) -> Array:
         outer(z, d_out, grads[f"{block}.attn.W_O"])
         dq = np.empty_like(heads[0])
         dkv = np.empty_like(heads[1]) if query_only else dq
-        dz = linear(w_out.mT, d_out).reshape(s, h, size, -1, b)
+        dz = linear(w_out.mT, d_out).reshape(s, h, size, asking, b)
         if keep is not None:
             dz *= keep[:, None, None, None]
         if clamped is None:
-            attention_backward(*heads, slots, scale, p, dz, dq, dkv)
+            attention_backward(heads[0], heads[1], slots, scale, p, dz, dq, dkv)
         else:
             clamped.gradient(dz, dq, dkv)
-        dx = project_back(dq, dkv)
-        if query_only:
-            dx[:, :, -1:] += d_out
-        else:
-            dx += d_out
-        return dx
+        return project_back(dq, dkv, d_out)
 
     return out, back
 
@@ -184,32 +181,33 @@ def _attention(
 def _project(
     params: Arrays,
     x: Array,
+    b: int,
     model: ModelConfig,
     block: str,
     query_only: bool,
     grads: Arrays,
-    treated: HeldLayer | None,
+    held: HeldLayer | None,
 ):
-    """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `columns.attention` wants them,
-    with their slots; and what takes their gradients, which it may change, to that at x."""
+    """Queries q [s, slot, h, k, q, b], and keys and values kv [s, slot, h, k, t, b], as `attention` wants them, with
+    their slots; and what takes their gradients, which it may change, and that which goes past them, to that at x."""
     w, dw = params[f"{block}.attn.W_QKV"], grads[f"{block}.attn.W_QKV"]
-    y, norm_back = norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, None)
-    (s, d, t, b), h, size = x.shape, model.n_heads, model.d_head
-    asking = np.ascontiguousarray(y[:, :, -1:]) if query_only else y  # [s, d, q, b]
+    y, norm_back = norm(params, f"{block}.ln1", x, grads) if model.layer_norm else (x, add_last)
+    (s, d, columns), h, size = x.shape, model.n_heads, model.d_head
+    asking, t = np.ascontiguousarray(y[:, :, -b:]) if query_only else y, columns // b
     if query_only:
         q, kv, slots = linear(w[..., :d], asking), linear(w[..., d:], y), (0, 0, 1)
     else:
         q = kv = linear(w, y)
         slots = (0, 1, 2)
-    heads = q.reshape(s, -1, h, size, asking.shape[2], b), kv.reshape(s, -1, h, size, t, b)
-    moved = None if treated is None or treated.moved is None else np.array(treated.moved)
+    heads = q.reshape(s, -1, h, size, q.shape[2] // b, b), kv.reshape(s, -1, h, size, t, b)
+    moved = None if held is None or held.moved is None else np.array(held.moved)
     if moved is not None:
         move(*heads, slots, moved)
     turn = turning(model, t, x.dtype, slots) if model.positions == "rotary" else None
     if turn is not None:
         turn(*heads, 1)
 
-    def back(dq: Array, dkv: Array) -> Array:
+    def back(dq: Array, dkv: Array, past: Array) -> Array:
         if turn is not None:
             turn(dq, dkv, -1)
         if moved is not None:
@@ -217,28 +215,28 @@ def _project(
         dq, dkv = dq.reshape(q.shape), dkv.reshape(kv.shape)
         if query_only:
             dy = linear(w[..., d:].mT, dkv)
-            dy[:, :, -1:] += linear(w[..., :d].mT, dq)
+            dy[:, :, -b:] += linear(w[..., :d].mT, dq)
             outer(asking, dq, dw[..., :d])
             outer(y, dkv, dw[..., d:])
         else:
             dy = linear(w.mT, dq)
             outer(y, dq, dw)
-        return dy if norm_back is None else norm_back(dy)
+        return norm_back(dy, past)
 
     return *heads, slots, back
 
 
 def _copied(
-    params: Arrays, x: Array, model: ModelConfig, grads: Arrays, treated: HeldLayer, labels: Array, target: Array
+    params: Arrays, x: Array, model: ModelConfig, grads: Arrays, held: HeldLayer, labels: Array, target: Array
 ) -> tuple[Array, Pullback]:
     """The loss [s] of a copied answer (clamped.py), and its pullback to x: it takes nothing. What comes after the
     head's scores has a gradient of 0."""
-    block, head = f"blocks.{model.n_layers - 1}", treated.reads
+    block, head = f"blocks.{model.n_layers - 1}", held.reads
     unused = (f"{block}.attn.W_O", f"{block}.ln2", f"{block}.mlp", "ln_final", "unembed")
     for name, grad in grads.items():
         if name.startswith(unused):
             grad[:] = 0
-    q, kv, slots, project_back = _project(params, x, model, block, True, grads, treated)
+    q, kv, slots, project_back = _project(params, x, target.shape[1], model, block, True, grads, held)
     asked, known = q[:, slots[0], head, :, -1], kv[:, slots[1], head][:, :, 1::2]  # [s, k, b], [s, k, C, b]
     scale, b = x.dtype.type(model.d_head**-0.5), target.shape[1]
     scores = np.einsum("skb,skcb->scb", asked, known) * scale
@@ -253,15 +251,15 @@ def _copied(
         dq, dkv = np.zeros_like(q), np.zeros_like(kv)
         dq[:, slots[0], head, :, -1] = np.einsum("scb,skcb->skb", d_scores, known)
         dkv[:, slots[1], head, :, 1::2] = np.einsum("scb,skb->skcb", d_scores, asked)
-        return project_back(dq, dkv)
+        return project_back(dq, dkv, x[:, :, :0])
 
     return losses.mean(-1), back
 
 
 def _head(params: Arrays, x: Array, target: Array, grads: Arrays) -> tuple[Array, Array]:
-    """The loss [s], and its gradient at x [s, d, q, b]. Logits are [s, b, v]: labels are many."""
+    """The loss [s], and its gradient at x [s, d, n]. Logits are [s, b, v]: labels are many."""
     w, (s, b) = params["unembed.W_U"], target.shape
-    final = np.ascontiguousarray(x[:, :, -1])
+    final = np.ascontiguousarray(x[:, :, -b:])
     z, losses = np.empty((s, b, w.shape[2]), x.dtype), np.empty((s, b), x.dtype)
     # In halves where a second core may help, which is known from the size: a model's bits are its own.
     parts = [slice(b // 2), slice(b // 2, b)] if z[0].size > WORTH else [slice(b)]
@@ -284,8 +282,8 @@ def _head(params: Arrays, x: Array, target: Array, grads: Arrays) -> tuple[Array
     db.sum(0, out=grads["unembed.b_U"])
     d_final = np.empty_like(final)  # z has become its own gradient
     share([partial(matmul_arrays, final, z, grads["unembed.W_U"]), partial(matmul_arrays, w, z.mT, d_final)], z.size)
-    if x.shape[2] == 1:
-        return losses.mean(-1), d_final.reshape(x.shape)
+    if x.shape[2] == b:
+        return losses.mean(-1), d_final
     dx = np.zeros_like(x)
-    dx[:, :, -1] = d_final
+    dx[:, :, -b:] = d_final
     return losses.mean(-1), dx

@@ -1,6 +1,6 @@
 """What positions do to queries and keys in the written-out gradients: moved, turned, clamped to a match.
 
-Arrays are q [s, slot, h, k, q, b] and kv [s, slot, h, k, t, b], as in engine/fast/batch_last.py.
+Arrays are q [s, slot, h, k, q, b] and kv [s, slot, h, k, t, b], as in engine/fast/attention.py.
 """
 
 from __future__ import annotations

@@ -102,6 +102,9 @@ class Task(ABC):
         """What `source` is given as `data` where a run keeps it itself; None: nothing is kept."""
         return None
 
+    def keep(self, root: Path, source: Any) -> None:  # noqa: B027 (most sources are built again)
+        """Put into a new run's folder what `kept` finds there."""
+
     @abstractmethod
     def draw(self, source: Any, n: int, rng: np.random.Generator) -> TaskBatch:
         """`n` training sequences."""

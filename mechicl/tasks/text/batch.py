@@ -153,7 +153,7 @@ def to_learn(source: Corpus, n: int, t: int, rng: np.random.Generator, across: b
     tokens[:, 1:][torch.from_numpy(~real)] = 0
     if repeats:
         again = torch.from_numpy((rng.random(n) < repeats) & real.all(1))
-        tokens[again, t // 2 :] = tokens[again, : t + 1 - t // 2]
+        tokens[again] = tokens[again][:, torch.arange(t + 1) % (t // 2)]
     return TokenBatch(tokens, torch.from_numpy(real))
 
 

@@ -47,7 +47,7 @@ class Text(Task):
     patterns: tuple[str, ...] = ("*",)  # which files of a folder that --data names are documents, as '*.md'
     held_out: float = 0.1  # share of documents that are not trained on (`Corpus.part`)
     across: bool = False  # sequences run on over the ends of documents; else each is inside one
-    repeats: float = 0.0  # share of training sequences whose second half repeats the first
+    repeats: float = 0.0  # share of training sequences that are a passage and itself again, of length/4 to length/2
 
     def __post_init__(self) -> None:
         check_types(self, "task")
@@ -114,7 +114,7 @@ class Text(Task):
         if self.documents is None:
             asked = "" if self.corpus is None else f", and of a text of {tokens:,} tokens"
             return f"{self.vocabulary:,} tokens, sequences of {self.length}: random ones repeated{asked}"
-        again = f", {self.repeats:.0%} of them half repeated" if self.repeats else ""
+        again = f", {self.repeats:.0%} of them a repeated passage" if self.repeats else ""
         over = " over the ends of documents" if self.across else ""
         return (
             f"{tokens:,} tokens of {text.get('documents', 0):,} documents ({text.get('from', 'given')}), "

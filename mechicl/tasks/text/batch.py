@@ -23,6 +23,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
 from mechicl.errors import ConfigError
 from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
+from mechicl.tasks.text.loss import cross_entropy
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
@@ -51,6 +52,11 @@ class TokenBatch(TaskBatch):
 
     def loss(self, z: Tensor) -> Tensor:
         return F.cross_entropy(z[self.scored], self.tokens[:, 1:][self.scored])
+
+    def loss_of(self, params: Params, final: Tensor) -> Tensor:
+        return cross_entropy(
+            final[self.scored], params["unembed.W_U"], params["unembed.b_U"], self.tokens[:, 1:][self.scored]
+        )
 
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
         wanted = tuple(wanted)
@@ -133,7 +139,8 @@ def to_learn(source: Corpus, n: int, t: int, rng: np.random.Generator, across: b
 
     Args:
         across: windows of the documents put one after another, over their ends.
-        repeats: share of sequences whose second half repeats the first, as in `repeated`.
+        repeats: share of sequences that are a passage and itself again, of t/4 to t/2 tokens. With one length for all,
+            a head that looks back so many positions would do, and needs no match.
     """
     ids, starts = source.needed(), source.starts
     if across:
@@ -152,8 +159,10 @@ def to_learn(source: Corpus, n: int, t: int, rng: np.random.Generator, across: b
     real = np.arange(t) < (starts[document + 1] - 1 - at)[:, None]
     tokens[:, 1:][torch.from_numpy(~real)] = 0
     if repeats:
-        again = torch.from_numpy((rng.random(n) < repeats) & real.all(1))
-        tokens[again] = tokens[again][:, torch.arange(t + 1) % (t // 2)]
+        again = np.flatnonzero((rng.random(n) < repeats) & real.all(1))
+        lengths = rng.integers(t // 4, t // 2 + 1, size=len(again))
+        at = torch.from_numpy(np.arange(t + 1) % lengths[:, None])
+        tokens[again] = tokens[again].gather(1, at)
     return TokenBatch(tokens, torch.from_numpy(real))
 
 

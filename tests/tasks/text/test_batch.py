@@ -76,13 +76,16 @@ def test_sequences_run_over_the_ends_where_they_are_asked_to():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_a_share_repeats_its_first_half_where_it_has_two(share):
+def test_a_share_repeats_a_passage_of_any_length_where_it_is_whole(share):
     source = corpus([200, 6])
     batch = to_learn(source, 2000, 16, np.random.default_rng(0), False, share)
     whole = batch.scored.all(1)
-    again = (batch.tokens[:, 8:] == batch.tokens[:, :9]).all(1)
+    periods = [(batch.tokens[:, n:] == batch.tokens[:, :-n]).all(1) for n in range(4, 9)]
+    again = torch.stack(periods).any(0)
     assert float(again[whole].float().mean()) == pytest.approx(share, abs=0.05)
     assert not again[~whole].any()
+    if share == 1:
+        assert all(each[whole].any() for each in periods)
 
 
 def test_repeated_tokens_are_of_those_that_are_given():

@@ -24,11 +24,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_args
 
 from mechicl.doors import Door
 from mechicl.errors import ConfigError
-from mechicl.loading import from_dict, to_dict
+from mechicl.loading import from_dict, to_dict, type_hints
 
 if TYPE_CHECKING:
     import numpy as np
@@ -189,6 +189,13 @@ class Task(ABC):
     def source_at(self, config: Config, source: Any, step: int) -> Any:
         """The source as the checkpoint of a step was trained on it."""
         return source
+
+    @staticmethod
+    def optional_fields(kind: object) -> frozenset[str]:
+        """Settings of the task of that name that may be None; of no task, none."""
+        if not isinstance(kind, str) or kind not in TASKS:
+            return frozenset()
+        return frozenset(name for name, hint in type_hints(TASKS[kind]).items() if type(None) in get_args(hint))
 
     @classmethod
     def from_plain(cls, value: Any, where: str) -> Task:

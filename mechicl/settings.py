@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from mechicl.config import OF_DEFAULT_TASK, Config, from_dict, in_order, to_dict
+from mechicl.config import OF_DEFAULT_TASK, Config, Task, from_dict, in_order, to_dict
 from mechicl.errors import ConfigError
 from mechicl.loading import Options, type_hints
 from mechicl.old_names import OLD_NAMES
@@ -115,6 +115,9 @@ def changed(base: Config, values: Mapping[str, Any], where: str) -> Config:
         for step in path:
             inside = inside.setdefault(step, {})  # options that are empty are left out of a config's data
         inside[leaf] = None if value == "none" and is_optional(name) else value
+    if isinstance(data.get("task"), dict):
+        may = Task.optional_fields(data["task"].get("kind"))
+        data["task"] = {key: None if key in may and value == "none" else value for key, value in data["task"].items()}
     try:
         config = from_dict(Config, data)
         evaluated_steps(config)

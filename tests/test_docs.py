@@ -79,6 +79,7 @@ def test_every_command_parses(command, monkeypatch):
         "verify",
         "show",
         "publish",
+        "tokenizer",
     )
     for name in verbs:
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))

@@ -9,7 +9,7 @@ from tyro.conf import DisallowNone
 
 import mechicl
 from mechicl import plugins
-from mechicl.cli.create import densify, features, recipes, sweep, train
+from mechicl.cli.create import densify, features, recipes, sweep, tokenizer, train
 from mechicl.cli.look import ablate, analyze, measure, open_app, report, show, verify
 from mechicl.cli.opening import open_checkpoints
 from mechicl.cli.publishing import publish
@@ -32,6 +32,7 @@ __all__ = [
     "report",
     "show",
     "sweep",
+    "tokenizer",
     "train",
     "verify",
 ]

@@ -173,6 +173,52 @@ def features(
 
 
 @app.command
+def tokenizer(
+    files: Annotated[
+        Positional[tuple[Path, ...]],
+        arg(metavar="FILES...", help="texts in UTF-8, or folders of them", help_behavior_hint=""),
+    ],
+    *,
+    vocabulary: int,
+    out: Path,
+    pattern: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN")] = (),
+    quiet: bool = False,
+) -> None:
+    """Train a tokenizer on texts: byte-level BPE, the same file from the same texts.
+
+    $ mechicl tokenizer ~/novels --vocabulary 2048 --out ~/novels/tokenizer.json
+    $ mechicl tokenizer ~/code --pattern '*.py' --pattern '*.md' --vocabulary 4096 --out tokenizer.json
+
+    `mechicl train text-small --data FOLDER` uses the tokenizer.json in FOLDER, and trains one where there is none.
+    Hidden files are left out, and so are files that are no text in UTF-8, empty, very large, or there twice.
+
+    Args:
+        vocabulary: how many tokens it shall have, the 256 bytes among them.
+        out: the file to write, tokenizer.json.
+        pattern: which files of folders, such as '*.md' (default: all); may be given several times.
+        quiet: no progress bar.
+    """
+    from mechicl.system.disk import check_writable
+    from mechicl.system.files import write_atomic
+    from mechicl.system.paths import given, shown
+    from mechicl.tasks.text import documents, tokenizing
+
+    if not files:
+        raise ConfigError("say which texts: `mechicl tokenizer FOLDER --vocabulary 1024 --out tokenizer.json`.")
+    place = given(out)
+    if place.suffix != ".json":
+        raise ConfigError(f"--out {out}: expected the name of a file that ends in .json, such as tokenizer.json.")
+    check_writable(place.parent)
+    read = documents.read(files, pattern or ("*",), without=[place])
+    made = tokenizing.trained([each.text for each in read.found], vocabulary, progress=not quiet)
+    write_atomic(place, made.to_str(pretty=True).encode())
+    left = f" (left out: {documents.counted(read.left_out)})" if read.left_out else ""
+    print(
+        f"{shown(place)}: {vocabulary:,} tokens, from {len(read.found):,} documents of {read.bytes / 1e6:.1f} MB{left}."
+    )
+
+
+@app.command
 def sweep(
     file: Annotated[Positional[Path], arg(metavar="FILE", help="a TOML file: see docs/sweeps.md")],
     *,

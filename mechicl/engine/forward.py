@@ -25,7 +25,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit as Edit
-from mechicl.engine.ops import EPS, GELU, attend, beside, compiled, layer_norm, linear, project, sequences
+from mechicl.engine.ops import EPS, GELU, LONG, attend, beside, compiled, layer_norm, linear, project, sequences
 from mechicl.models.params import Params, rotary_tables, sinusoidal_positions
 from mechicl.tasks.batch import TaskBatch
 
@@ -236,19 +236,30 @@ def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: 
     w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
     normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
-    if model.positions == "rotary" or any(map(hook.uses, inside)):
+    if any(map(hook.uses, inside)):
+        return _attention_in_steps(normed, w, model, name, hook, query_only)
+    if x.shape[-2] > LONG and not query_only:
+        return _attention_at_once(normed, w, model)
+    if model.positions == "rotary":
         return _attention_in_steps(normed, w, model, name, hook, query_only)
     if not compiled(x, w):
         if query_only:
             return _attention_in_steps(normed, w, model, name, hook, query_only)
-        return _attention_at_once(normed, w, h)
+        return _attention_at_once(normed, w, model)
     return attend(*project(normed, w, query_only), h)
 
 
-def _attention_at_once(x: Tensor, w: Tensor, h: int) -> Tensor:
+def _attention_at_once(x: Tensor, w: Tensor, model: ModelConfig) -> Tensor:
     """`ops.attend` by torch's own operator, differentiable: z [*lead, t, h, k]."""
-    q, k, v = (part.unflatten(-1, (h, -1)).transpose(-2, -3) for part in linear(x, w).chunk(3, dim=-1))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(-2, -3)
+    q, k, v = (part.unflatten(-1, (model.n_heads, -1)).transpose(-2, -3) for part in linear(x, w).chunk(3, dim=-1))
+    if model.positions == "rotary":
+        cos, sin = _tables(model, x.shape[-2], x.dtype, x.device)
+        q, k = (part * cos + _rotate_half(part) * sin for part in (q, k))
+    lead = q.shape[:-3]
+    if len(lead) > 1:  # torch's quick operator takes four axes
+        q, k, v = (part.flatten(0, -4) for part in (q, k, v))
+    z = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(-2, -3)
+    return z.unflatten(0, lead) if len(lead) > 1 else z
 
 
 def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool) -> Tensor:
@@ -283,8 +294,10 @@ def _tables(model: ModelConfig, t: int, dtype: torch.dtype, device: torch.device
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last axis. This axis has only a few positions, too few for torch's vector loop over rows. With
-    the axis moved to the front, the loop runs over all rows at once (8x faster)."""
+    """Softmax over the last axis. Where it has only a few positions, they are too few for torch's vector loop over
+    rows. With the axis moved to the front, the loop runs over all rows at once (8x faster)."""
+    if scores.shape[-1] > LONG:
+        return scores.softmax(-1)
     return scores.movedim(-1, 0).softmax(0).movedim(0, -1)
 
 

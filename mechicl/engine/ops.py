@@ -21,6 +21,7 @@ from torch import Tensor
 
 EPS = 1e-5  # of every LayerNorm
 GELU = {"gelu": "none", "gelu_tanh": "tanh"}  # ModelConfig.activation -> what torch calls the form
+LONG = 64  # positions: of longer sequences torch's own operators are the faster ones, whose loops run along positions
 _SMALL = 2**20  # multiplications, below which oneDNN's 10 us of preparation are not worth it
 _TINY = 2**17  # the same for torch's 2 us, where MKL serves
 
@@ -104,6 +105,8 @@ def map_rows(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 def layer_norm(x: Tensor, w: Tensor, bias: Tensor) -> Tensor:
     """LayerNorm over the last axis. x [*lead, d]; w, bias [d], or [s, d] for x [s, *lead, d]."""
     if not compiled(x, w):
+        if w.dim() == 1 and x.shape[-2] > LONG:
+            return F.layer_norm(x, x.shape[-1:], w, bias, EPS)
         return F.layer_norm(x, x.shape[-1:], eps=EPS) * beside(w, x) + beside(bias, x)
     from mechicl.engine.fast.kernels import layer_norm as kernel
 

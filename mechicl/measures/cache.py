@@ -29,6 +29,7 @@ from mechicl.series import Series, elsewhere
 from mechicl.system.devices import CPU, kind_of
 from mechicl.system.disk import is_file, own_place
 from mechicl.system.files import read_json, write_atomic, write_json
+from mechicl.system.user_cache import user_cache
 
 _WORTH = 8  # fewer checkpoints are measured sooner than looked up; of large models a quarter as many
 Stamps = dict[str, list]  # a checkpoint's file in the index -> its sha256, and what the system says of its files
@@ -172,11 +173,8 @@ def _folders(root: Path) -> list[Path]:
     own: list[Path] = []
     with suppress(SeriesError):  # a link to elsewhere
         own.append(own_place(root, root / "cache" / "x").parent)
-    try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # a user without a home
-        return own
-    return [*own, home / "mechicl" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]]
+    home = user_cache(hashlib.sha256(os.fsencode(root)).hexdigest()[:16])
+    return own if home is None else [*own, home]
 
 
 def stamps_of(series: Series, steps: Iterable[int]) -> Stamps:

@@ -18,10 +18,15 @@ def rebuilt(series: Series) -> Any:
         SeriesError: it differs from the one that the manifest names.
     """
     task, recorded = series.task, series.manifest["bank"]
-    data = series.data or series.manifest.get("data") or task.kept(series.root)
+    kept = task.kept(series.root)  # first: what it was made from may be gone, or other files by now
+    data = kept or series.data or series.manifest.get("data")
     source = task.source(series.config, data)
     if source.fingerprint != recorded:  # written before banks were built on one thread?
         source = task.source(series.config, data, threads=None)
+    if source.fingerprint != recorded and kept is not None:
+        raise SeriesError(
+            f"{series.root}: what it keeps of the text is not what it was trained on: put the files back as they were."
+        )
     if source.fingerprint != recorded:
         raise SeriesError(
             f"{series.root}: the bank rebuilt here differs from the one it was trained on "

@@ -19,11 +19,11 @@ from mechicl.system.disk import check_writable, explained, is_file, own_place
 from mechicl.system.files import read_json, write_atomic, write_json
 from mechicl.system.paths import shown
 from mechicl.system.progress import each
-from mechicl.tasks.text.corpus import TOKENIZER, TOKENS
+from mechicl.tasks.text.corpus import FILES
 from mechicl.training.graft import INITIAL
 
 MANIFEST = "manifest.json"
-SMALL = ("config.json", "index.jsonl", "metrics.jsonl", TOKENS, TOKENIZER, INITIAL)  # of a run, beside its checkpoints
+SMALL = ("config.json", "index.jsonl", "metrics.jsonl", *FILES, INITIAL)  # of a run, beside its checkpoints
 LARGE = r"(weights|state)/step_\d+\.safetensors"
 
 

@@ -25,11 +25,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_args
 
 from mechicl.doors import Door
 from mechicl.errors import ConfigError
-from mechicl.loading import from_dict, to_dict
+from mechicl.loading import from_dict, to_dict, type_hints
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,6 +105,9 @@ class Task(ABC):
     def kept(self, root: Path) -> Path | None:
         """What `source` is given as `data` where a run keeps it itself; None: nothing is kept."""
         return None
+
+    def keep(self, root: Path, source: Any) -> None:  # noqa: B027 (most sources are built again)
+        """Put into a new run's folder what `kept` finds there."""
 
     @abstractmethod
     def draw(self, source: Any, n: int, rng: np.random.Generator) -> TaskBatch:
@@ -217,6 +220,13 @@ class Task(ABC):
     def source_at(self, config: Config, source: Any, step: int) -> Any:
         """The source as the checkpoint of a step was trained on it."""
         return source
+
+    @staticmethod
+    def optional_fields(kind: object) -> frozenset[str]:
+        """Settings of the task of that name that may be None; of no task, none."""
+        if not isinstance(kind, str) or kind not in TASKS:
+            return frozenset()
+        return frozenset(name for name, hint in type_hints(TASKS[kind]).items() if type(None) in get_args(hint))
 
     @classmethod
     def from_plain(cls, value: Any, where: str) -> Task:

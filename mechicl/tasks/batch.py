@@ -67,6 +67,13 @@ class TaskBatch(ABC):
     def loss(self, z: Tensor) -> Tensor:
         """The training loss, a scalar. z: the model's answers, [b, t, v], or [b, v] at the last position."""
 
+    def loss_of(self, params: Params, final: Tensor) -> Tensor:
+        """`loss` of the answers `engine.forward.logits(params, final)`, plain parameters, differentiable: a batch may
+        have a quicker way to it than through them all."""
+        from mechicl.engine.forward import logits
+
+        return self.loss(logits(params, final))
+
     def losses(self, z: Tensor) -> Tensor:
         """The loss of each sequence, [b], where the loss is a mean over sequences.
 

@@ -36,6 +36,7 @@ def open_run(
     with locked(root):
         write_json(root / "config.json", to_dict(config))
         grafts = graft.begin(config, root)
+        task_of(config).keep(root, source)
         schedule = checkpoint_steps(config)
         with deterministic(device):
             manifest = manifest_of(config, schedule, source, data, grafts, made_with(device, stacked))

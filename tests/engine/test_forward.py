@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
 from mechicl.engine.forward import Edit, forward, label_logits, linear, logits, stack
+from mechicl.engine.ops import LONG
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import Params, init, pack, shapes
 from mechicl.tasks.exemplar_label.batch import Batch
@@ -364,6 +365,33 @@ def test_forward_has_gradients_at_every_parameter():
     logits(params, final).logsumexp(-1).sum().backward()
     assert {n for n, p in params.items() if p.grad is None or not p.grad.abs().sum() > 0} == set()
     assert len(params) == len(shapes(config)) - 2 * 2  # q, k, v in one
+
+
+@pytest.mark.parametrize("kind", ["attention-only", "rotary", "sinusoidal"])
+def test_long_sequences_take_another_way_to_the_same(kind):
+    """Beyond ops.LONG positions torch's own operators serve, unless somebody asks for what is inside."""
+    config = make(kind, c=LONG // 2 + 8)
+    weights, batch = some_weights(config), some_batch(config, 3)
+    z, inside = "blocks.0.attn.hook_z", "blocks.0.attn.hook_pattern"
+    params = pack(weights)
+    quick = forward(params, batch, config.model, capture=[z], query_only=False)
+    steps = forward(params, batch, config.model, capture=[z, inside, "blocks.1.attn.hook_q"], query_only=False)
+    close(quick.acts[z], steps.acts[z])
+    close(quick.final, steps.final)
+    others = some_weights(config, seed=1)
+    both = forward(stack([params, pack(others)]), batch, config.model, capture=[z], query_only=False)
+    close(both.acts[z][0, 0], quick.acts[z])
+    leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
+    found = [
+        torch.autograd.grad(
+            forward(leaves, batch, config.model, capture=asked, query_only=False).final.square().sum(),
+            list(leaves.values()),
+            materialize_grads=True,
+        )
+        for asked in ([], [inside, "blocks.1.attn.hook_q"])
+    ]
+    for quickly, in_steps in zip(*found, strict=True):
+        close(quickly, in_steps)
 
 
 def test_longer_contexts_than_trained_on_need_positions_of_their_own():

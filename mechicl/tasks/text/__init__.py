@@ -1,21 +1,26 @@
-"""Tokens: what is asked of a language model whose training data mechicl does not have.
+"""Tokens: language models, trained on documents here, or opened from elsewhere.
 
-Two questions. `repeat`: random tokens, and then the same again; what comes next is in the context, for any model of any
-vocabulary (Olsson et al. 2022, 2209.11895). `text`: windows of a text or token file that the user names.
+Two questions are asked of any. `repeat`: random tokens, and then the same again; what comes next is in the context, for
+any model of any vocabulary (Olsson et al. 2022, 2209.11895). `text`: windows of text; of a model that is trained here,
+of the documents that are held out, of another, of a text or token file that the user names.
 
+    documents.py   which files are documents, and what is left out
+    tokenizing.py  a tokenizer of one's own
+    gathered.py    from documents to a corpus, once for all runs
+    corpus.py      tokens in documents, the split, and what a run keeps of them
     batch.py       what a model reads, and its metrics
-    corpus.py      a file of tokens, or a text and its tokenizer
     evaluators.py  repeat, text
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mechicl.errors import ConfigError
-from mechicl.loading import at_least, check_types
+from mechicl.loading import at_least, at_most, check_types
 from mechicl.tasks.base import Circuit, Task, register
 
 if TYPE_CHECKING:
@@ -36,16 +41,35 @@ class Text(Task):
     vocabulary: int = 256  # tokens that there are: rows of the embedding
     length: int = 64  # positions that the model reads; of `repeat`, half of them are new
     corpus: str | None = None  # sha256 of the tokens that `text` is asked on; None: there is no such file
+    # What is trained on. 'python': the library of the Python that runs this, unless --data names other documents;
+    # 'given': what --data names; None: nothing, as of a model from elsewhere.
+    documents: Literal["python", "given"] | None = None
+    patterns: tuple[str, ...] = ("*",)  # which files of a folder that --data names are documents, as '*.md'
+    held_out: float = 0.1  # share of documents that are not trained on (`Corpus.part`)
+    across: bool = False  # sequences run on over the ends of documents; else each is inside one
+    repeats: float = 0.0  # share of training sequences that are a passage and itself again, of length/4 to length/2
 
     def __post_init__(self) -> None:
         check_types(self, "task")
-        at_least("task", self, vocabulary=2, length=4)
+        at_least("task", self, vocabulary=2, length=4, repeats=0)
+        at_most("task", self, repeats=1)
         if self.kind != "text":
             raise ConfigError(f"task.kind={self.kind!r}: these are the settings of 'text'.")
         if self.length % 2:
             raise ConfigError(
                 f"task.length={self.length}: the second half of a sequence repeats the first, so it must be even."
             )
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"task.held_out={self.held_out}: expected a share between 0 and 1, such as 0.1.")
+        if self.documents is not None and self.corpus is not None:
+            raise ConfigError(
+                "task.corpus is of a model from elsewhere, task.documents is what is trained on: not both."
+            )
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is a text to ask about."""
+        return self.documents is not None or self.corpus is not None
 
     @property
     def n_tokens(self) -> int:
@@ -65,23 +89,53 @@ class Text(Task):
 
     def source(self, config: Config, data: str | Path | None = None, threads: int | None = 1) -> Corpus:
         from mechicl.tasks.text.corpus import Corpus
+        from mechicl.tasks.text.gathered import gathered
 
-        return Corpus.opened(data, self.corpus)
+        if self.documents is None:
+            return Corpus.opened(data, self.corpus)
+        return gathered(data, self, config.seeds.data)
+
+    def keep(self, root: Path, source: Corpus) -> None:
+        from mechicl.tasks.text.corpus import keep
+
+        if source.documents is not None:
+            keep(root, source.ids, source.names, source.documents)
 
     def draw(self, source: Corpus, n: int, rng: np.random.Generator) -> TokenBatch:
-        from mechicl.tasks.text.batch import windows
+        from mechicl.tasks.text.batch import to_learn
 
-        return windows(source, n, self.length, rng)
+        return to_learn(source.part("train"), n, self.length, rng, self.across, self.repeats)
 
     def tokens(self, source: Corpus, evaluator: str, batch: TokenBatch, i: int) -> list[str]:
         return [f"{at} {source.word(token)}" for at, token in enumerate(batch.ids[i].tolist())]
 
     def caption(self, recorded: dict) -> str:
-        text = "" if self.corpus is None else f", and of a text of {recorded.get('tokens', 0):,} tokens"
-        return f"{self.vocabulary:,} tokens, sequences of {self.length}: random ones repeated{text}"
+        tokens, text = recorded.get("tokens", 0), recorded.get("text", {})
+        if self.documents is None:
+            asked = "" if self.corpus is None else f", and of a text of {tokens:,} tokens"
+            return f"{self.vocabulary:,} tokens, sequences of {self.length}: random ones repeated{asked}"
+        again = f", {self.repeats:.0%} of them a repeated passage" if self.repeats else ""
+        over = " over the ends of documents" if self.across else ""
+        return (
+            f"{tokens:,} tokens of {text.get('documents', 0):,} documents ({text.get('from', 'given')}), "
+            f"{self.vocabulary:,} different, sequences of {self.length}{over}{again}"
+        )
 
     def record(self, source: Corpus) -> dict:
-        return {} if source.ids is None else {"tokens": len(source.ids)}
+        if source.ids is None:
+            return {}
+        if source.documents is None:
+            return {"tokens": len(source.ids)}
+        out = source.part("held_out")
+        text = {
+            **source.origin,
+            "documents": len(source.documents),
+            "bytes": sum(each.bytes for each in source.documents),
+            "held_out": {"documents": len(out.documents or ()), "tokens": len(out.needed())},
+            "tokens_sha256": source.tokens_sha256,
+            "tokenizer_sha256": hashlib.sha256(source.names or b"").hexdigest(),
+        }
+        return {"tokens": len(source.ids), "text": text}
 
 
 from mechicl.tasks.text import evaluators as evaluators  # noqa: E402 (they belong to the task)

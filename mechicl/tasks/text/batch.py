@@ -23,6 +23,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
 from mechicl.errors import ConfigError
 from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
+from mechicl.tasks.text.loss import cross_entropy
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
@@ -34,7 +35,7 @@ _AT_ONCE = 2**24  # logits at a time: a vocabulary of 50,000 at every position o
 
 @dataclass(frozen=True, repr=False)
 class TokenBatch(TaskBatch):
-    """tokens [b, t + 1]; scored [b, t] bool: positions whose next token counts, as many in each sequence."""
+    """tokens [b, t + 1]; scored [b, t] bool: positions whose next token counts, at least one in each sequence."""
 
     task: ClassVar[str | None] = "text"
     tokens: Tensor
@@ -51,6 +52,11 @@ class TokenBatch(TaskBatch):
 
     def loss(self, z: Tensor) -> Tensor:
         return F.cross_entropy(z[self.scored], self.tokens[:, 1:][self.scored])
+
+    def loss_of(self, params: Params, final: Tensor) -> Tensor:
+        return cross_entropy(
+            final[self.scored], params["unembed.W_U"], params["unembed.b_U"], self.tokens[:, 1:][self.scored]
+        )
 
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
         wanted = tuple(wanted)
@@ -88,27 +94,79 @@ def _mean(x: Tensor, counts: Tensor) -> Tensor:
     return (x * counts).sum(-1) / counts.sum(-1)
 
 
-def repeated(vocabulary: int, n: int, t: int, rng: np.random.Generator) -> TokenBatch:
-    """`n` sequences of t/2 random tokens, different where the vocabulary has as many, twice, and the first again."""
+def repeated(vocabulary: int | np.ndarray, n: int, t: int, rng: np.random.Generator) -> TokenBatch:
+    """`n` sequences of t/2 random tokens, different where the vocabulary has as many, twice, and the first again.
+
+    Args:
+        vocabulary: how many tokens there are, or those to choose from.
+    """
     half = t // 2
-    if vocabulary >= half:
+    if (vocabulary if isinstance(vocabulary, int) else len(vocabulary)) >= half:
         first = np.stack([rng.choice(vocabulary, half, replace=False) for _ in range(n)])
     else:
-        first = rng.integers(vocabulary, size=(n, half))
+        first = rng.choice(vocabulary, (n, half))
     tokens = np.concatenate([first, first, first[:, :1]], 1)
     scored = np.broadcast_to(np.arange(t) >= half, (n, t)).copy()
     return TokenBatch(torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(scored))
 
 
 def windows(source: Corpus, n: int, t: int, rng: np.random.Generator) -> TokenBatch:
-    """`n` windows of a corpus, from random places.
+    """`n` windows of a corpus, each whole and inside one document, every one of them equally likely: to evaluate on.
 
     Raises:
-        ConfigError: there is none, or it is shorter than a window.
+        ConfigError: there is none, as no document is as long as a window and the token that follows it.
     """
-    ids = source.needed()
-    if len(ids) < t + 1:
-        raise ConfigError(f"the text has {len(ids):,} tokens, fewer than a sequence of {t} and what follows it.")
-    starts = rng.integers(len(ids) - t, size=n)
-    tokens = torch.from_numpy(np.stack([ids[s : s + t + 1] for s in starts]).astype(np.int64))
-    return TokenBatch(tokens, torch.ones(n, t, dtype=torch.bool))
+    ids, starts = source.needed(), source.starts
+    places = np.maximum(np.diff(starts) - t, 0)
+    if not places.any():
+        raise ConfigError(
+            f"no document has more than {max(np.diff(starts), default=0):,} tokens, fewer than a sequence of {t} and "
+            "what follows it. Give longer documents, or shorter sequences."
+        )
+    ends = np.cumsum(places)
+    drawn = rng.integers(ends[-1], size=n)
+    document = np.searchsorted(ends, drawn, side="right")
+    at = starts[document] + drawn - (ends - places)[document]
+    return TokenBatch(_cut(ids, at, t), torch.ones(n, t, dtype=torch.bool))
+
+
+def to_learn(source: Corpus, n: int, t: int, rng: np.random.Generator, across: bool, repeats: float) -> TokenBatch:
+    """`n` training sequences.
+
+    A sequence is a window inside one document. First a document is drawn, so that on average each of its targets is
+    seen as often as those of any other, and then a place in it. A document that is shorter than a window is read whole,
+    and what follows it is padding, which no position before it can attend to and no loss counts.
+
+    Args:
+        across: windows of the documents put one after another, over their ends.
+        repeats: share of sequences that are a passage and itself again, of t/4 to t/2 tokens. With one length for all,
+            a head that looks back so many positions would do, and needs no match.
+    """
+    ids, starts = source.needed(), source.starts
+    if across:
+        starts = np.array([0, len(ids)])
+    targets = np.diff(starts) - 1
+    weights = np.where(targets > 0, np.maximum(targets, t), 0)  # of one token there is nothing to learn
+    if not weights.any():
+        raise ConfigError("no document has two tokens: there is nothing to learn.")
+    ends = np.cumsum(weights)
+    drawn = rng.integers(ends[-1], size=n)
+    document = np.searchsorted(ends, drawn, side="right")
+    rest = drawn - (ends - weights)[document]  # 0 .. weight - 1, of which the window's place is a function
+    places = np.maximum(targets[document] - t + 1, 1)
+    at = starts[document] + rest * places // weights[document]
+    tokens = _cut(ids, at, t)
+    real = np.arange(t) < (starts[document + 1] - 1 - at)[:, None]
+    tokens[:, 1:][torch.from_numpy(~real)] = 0
+    if repeats:
+        again = np.flatnonzero((rng.random(n) < repeats) & real.all(1))
+        lengths = rng.integers(t // 4, t // 2 + 1, size=len(again))
+        at = torch.from_numpy(np.arange(t + 1) % lengths[:, None])
+        tokens[again] = tokens[again].gather(1, at)
+    return TokenBatch(tokens, torch.from_numpy(real))
+
+
+def _cut(ids: np.ndarray, at: np.ndarray, t: int) -> Tensor:
+    """[n, t + 1] int64: t + 1 tokens from each place on; behind the last token, that again."""
+    where = np.minimum(at[:, None] + np.arange(t + 1), len(ids) - 1)
+    return torch.from_numpy(ids[where].astype(np.int64))

@@ -1,38 +1,67 @@
-"""The tokens that a series is asked on, and what they are called: from a file that the user names, kept in the run.
+"""The tokens that a series is trained or asked on, and what they are called; kept in the run.
 
-<run>/tokens.npy       token ids, int32: at most the first MOST of the file
-<run>/tokenizer.json   of Hugging Face's tokenizers, where the model's folder has one
+<run>/tokens.npy        token ids, int32: of a file that the user names at most the first MOST; of documents all
+<run>/documents.jsonl   where there are documents: file, sha256, bytes and tokens of each, in the order of their tokens
+<run>/tokenizer.json    of Hugging Face's tokenizers, where the model's folder has one, or the run was trained on text
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.disk import is_file
-from mechicl.system.files import write_atomic
+from mechicl.system.files import read_jsonl, write_atomic
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MOST = 2**20  # tokens kept in a run
-TOKENS, TOKENIZER = "tokens.npy", "tokenizer.json"
+MOST = 2**20  # tokens kept in a run of those that a user names for its evaluation
+TOKENS, TOKENIZER, DOCUMENTS = "tokens.npy", "tokenizer.json", "documents.jsonl"
+FILES = (TOKENS, TOKENIZER, DOCUMENTS)
 _NONE = "0" * 64  # the fingerprint where there is no corpus: random tokens are nobody's
+_SIGNS = str.maketrans({"\n": "⏎", "\r": "␍", "\t": "⇥"})
+Part = Literal["train", "held_out"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A document of a corpus, without its tokens: its name, the sha256 and size of its text, how many tokens it has."""
+
+    file: str
+    sha256: str
+    bytes: int
+    tokens: int
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """ids [n] int32, or None where there is no text; folder: where a tokenizer may be."""
+    """Tokens, in documents.
+
+    ids: [n] int32, or None where there is no text.
+    folder: where a tokenizer may be, unless `names` is the content of its tokenizer.json.
+    documents: one entry for each of m documents, whose tokens follow one another in ids; None: nobody said where one
+        ends, and all is one document.
+    seed, share: which documents are held out (`part`).
+    origin: where the documents are from, and what was left out of them, as plain data for the manifest.
+    """
 
     ids: np.ndarray | None
     folder: Path | None
+    documents: tuple[Entry, ...] | None = None
+    names: bytes | None = field(default=None, repr=False)
+    seed: int = 0
+    share: float = 0.0
+    origin: dict = field(default_factory=dict, compare=False)
 
     @classmethod
     def opened(cls, folder: str | Path | None, fingerprint: str | None) -> Corpus:
@@ -57,9 +86,80 @@ class Corpus:
             )
         return corpus
 
+    @classmethod
+    def with_documents(cls, folder: Path) -> Corpus:
+        """The corpus that `keep` put into a folder.
+
+        Raises:
+            SeriesError: a file is missing, or they do not belong together.
+        """
+        for name in FILES:
+            if not is_file(folder / name):
+                raise SeriesError(f"{folder}: {name}, which holds the text of this run, is missing: put it back.")
+        try:
+            entries = tuple(Entry(**line) for line in read_jsonl(folder / DOCUMENTS))
+        except TypeError as error:
+            raise SeriesError(f"{folder / DOCUMENTS} is no list of documents ({error}): put it back.") from None
+        ids = _loaded((folder / TOKENS).read_bytes(), folder / TOKENS).astype(np.int32)
+        if sum(each.tokens for each in entries) != len(ids):
+            raise SeriesError(f"{folder}: {TOKENS} and {DOCUMENTS} are not of one text: put them back.")
+        return cls(ids, folder, entries, (folder / TOKENIZER).read_bytes())
+
     @cached_property
     def fingerprint(self) -> str:
-        return _NONE if self.ids is None else hashlib.sha256(self.ids.astype("<i4").tobytes()).hexdigest()
+        if self.ids is None:
+            return _NONE
+        digest = hashlib.sha256(self.ids.astype("<i4").tobytes())
+        for each in self.documents or ():
+            digest.update(f"{each.sha256} {each.tokens}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def tokens_sha256(self) -> str:
+        """Of the ids alone."""
+        return replace(self, documents=None).fingerprint
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """[m + 1] int64: document i is ids[starts[i] : starts[i + 1]]."""
+        lengths = [len(self.needed())] if self.documents is None else [each.tokens for each in self.documents]
+        return np.cumsum([0, *lengths], dtype=np.int64)
+
+    def part(self, name: Part) -> Corpus:
+        """The documents that are trained on, or those that are held out.
+
+        Which it is depends on the data seed and on the document's own text alone: another document beside it moves
+        none. Where nobody said where documents end, there is no split, and each part is the whole.
+
+        Raises:
+            ConfigError: there is no such part, or no document in it.
+        """
+        if name not in ("train", "held_out"):
+            raise ConfigError(f"part {name!r}: expected 'train' or 'held_out'.")
+        return self._parts[name] if self.documents is not None else self
+
+    @cached_property
+    def _parts(self) -> dict[str, Corpus]:
+        assert self.documents is not None
+        out = np.array([held_out(each.sha256, self.seed, self.share) for each in self.documents], bool)
+        if out.all() or not out.any():
+            raise ConfigError(
+                f"of {len(out):,} documents {out.sum():,} are held out, by data seed {self.seed}: there must be some "
+                "of both. Give more documents (one file is one document: cut a long one into several), or set "
+                "task.held_out."
+            )
+        return {"train": self._of(~out), "held_out": self._of(out)}
+
+    def _of(self, which: np.ndarray) -> Corpus:
+        """The corpus of some documents, [m] bool."""
+        ids = self.needed()[np.repeat(which, np.diff(self.starts))]
+        documents = tuple(each for each, wanted in zip(self.documents or (), which, strict=True) if wanted)
+        return replace(self, ids=ids, documents=documents)
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """The tokens that there are in it, ascending: of others a model that was trained on it knows nothing."""
+        return np.unique(self.needed())
 
     def needed(self) -> np.ndarray:
         """ids, where there are some.
@@ -73,17 +173,41 @@ class Corpus:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer | None:
+        if self.names is not None:
+            return tokenizer_of(self.names, TOKENIZER)
         if self.folder is None or not is_file(self.folder / TOKENIZER):
             return None
         return tokenizer(self.folder / TOKENIZER)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens its tokenizer has.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        if self._tokenizer is None:
+            raise ConfigError(f"{self.folder}: there is no {TOKENIZER}.")
+        return self._tokenizer.get_vocab_size()
+
     def word(self, token: int) -> str:
-        """What a token is called: its text, or its number."""
+        """What a token is called: its text, with line ends and tabs as signs (and spaces, where there is nothing
+        else), or its number."""
         text = None if self._tokenizer is None else self._tokenizer.decode([token], skip_special_tokens=False)
-        return text if text and text.strip() and "\ufffd" not in text else str(token)
+        if not text or "\ufffd" in text:
+            return str(token)
+        text = text.translate(_SIGNS)
+        return text if text.strip() else "·" * len(text)
 
     def __repr__(self) -> str:
-        return f"Corpus({'no text' if self.ids is None else f'{len(self.ids):,} tokens'})"
+        documents = "" if self.documents is None else f" in {len(self.documents):,} documents"
+        return f"Corpus({'no text' if self.ids is None else f'{len(self.ids):,} tokens{documents}'})"
+
+
+def held_out(sha256: str, seed: int, share: float) -> bool:
+    """Whether a document is held out: `share` of all are, and which is a draw for each document on its own."""
+    draw = hashlib.sha256(f"{seed} {sha256}".encode()).digest()
+    return int.from_bytes(draw[:8], "big") < share * 2**64
 
 
 def kept(root: Path) -> Path | None:
@@ -91,14 +215,17 @@ def kept(root: Path) -> Path | None:
     return root if is_file(root / TOKENS) or is_file(root / TOKENIZER) else None
 
 
-def keep(root: Path, ids: np.ndarray | None, names: bytes | None) -> None:
-    """Put tokens, and the content of a tokenizer.json, into a run."""
+def keep(root: Path, ids: np.ndarray | None, names: bytes | None, documents: Sequence[Entry] | None = None) -> None:
+    """Put tokens, the content of a tokenizer.json, and what the documents are, into a run."""
     if ids is not None:
         buffer = io.BytesIO()
         np.save(buffer, ids.astype(np.int32))
         write_atomic(root / TOKENS, buffer.getvalue())
     if names is not None:
         write_atomic(root / TOKENIZER, names)
+    if documents is not None:
+        lines = "".join(json.dumps(asdict(each)) + "\n" for each in documents)
+        write_atomic(root / DOCUMENTS, lines.encode())
 
 
 def tokenizer(path: Path) -> Tokenizer:
@@ -107,12 +234,20 @@ def tokenizer(path: Path) -> Tokenizer:
     Raises:
         ConfigError: it is none.
     """
+    try:
+        return tokenizer_of(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} is no tokenizer.json ({error.strerror or error}).") from None
+
+
+def tokenizer_of(content: bytes, where: str) -> Tokenizer:
+    """As `tokenizer`, of a file's content; where: what to call it in an error."""
     from tokenizers import Tokenizer
 
     try:
-        return Tokenizer.from_file(str(path))
+        return Tokenizer.from_buffer(content)
     except Exception as error:  # its own kind of error is Exception
-        raise ConfigError(f"{path} is no tokenizer.json ({error}).") from None
+        raise ConfigError(f"{where} is no tokenizer.json ({error}).") from None
 
 
 def read(path: Path, names: Path | None, vocabulary: int) -> np.ndarray:

@@ -16,14 +16,16 @@ def _repeat(config: Config, source: Any, n: int, rng: np.random.Generator) -> An
     from mechicl.tasks.text.batch import repeated
 
     assert config.task is not None
-    return repeated(config.task.n_outputs, n, config.task.n_tokens, rng)
+    # Of a model that is trained here, tokens that it has seen: a byte that no document has stays as it was drawn.
+    known = config.task.n_outputs if source.documents is None else source.part("train").shown
+    return repeated(known, n, config.task.n_tokens, rng)
 
 
 def _text(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
     from mechicl.tasks.text.batch import windows
 
     assert config.task is not None
-    return windows(source, n, config.task.n_tokens, rng)
+    return windows(source.part("held_out"), n, config.task.n_tokens, rng)
 
 
 for _evaluator in (
@@ -43,7 +45,7 @@ for _evaluator in (
         name="text",
         task="text",
         draw=_text,
-        applies=lambda config: getattr(config.task, "corpus", None) is not None,
+        applies=lambda config: getattr(config.task, "has_text", False),
         needs="a text (mechicl open SOURCE --tokens FILE)",
         label="Text (next token)",
         meaning="windows of a text: the share of next tokens that is predicted",

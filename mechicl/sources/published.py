@@ -19,11 +19,12 @@ from mechicl.system.disk import check_writable, explained, is_file, own_place
 from mechicl.system.files import read_json, write_atomic, write_json
 from mechicl.system.paths import shown
 from mechicl.system.progress import each
-from mechicl.tasks.text.corpus import TOKENIZER, TOKENS
+from mechicl.tasks.text.corpus import BIGRAMS, TOKENIZER, TOKENS
 from mechicl.training.graft import INITIAL
 
 MANIFEST = "manifest.json"
-SMALL = ("config.json", "index.jsonl", "metrics.jsonl", TOKENS, TOKENIZER, INITIAL)  # of a run, beside its checkpoints
+# Of a run, beside its checkpoints.
+SMALL = ("config.json", "index.jsonl", "metrics.jsonl", TOKENS, TOKENIZER, BIGRAMS, INITIAL)
 LARGE = r"(weights|state)/step_\d+\.safetensors"
 
 

@@ -5,7 +5,12 @@ vocabulary (Olsson et al. 2022, 2209.11895). `text`: windows of a text or token 
 
     batch.py       what a model reads, and its metrics
     corpus.py      a file of tokens, or a text and its tokenizer
-    evaluators.py  repeat, text
+    spans.py       parts of a sequence that have metrics of their own: `repeat`, and the in-context score
+    last.py        sequences with one answer, at the end: `weights` and `conflict`
+    ngrams.py      what a corpus fixes: strong bigrams, continuations
+    own_bigrams.py the same of a model whose corpus nobody has
+    conflicting.py contexts that contradict it, and their controls
+    evaluators.py  repeat, text, loss, weights, and the controls of `conflict` (tasks/conflict.py)
 """
 
 from __future__ import annotations
@@ -23,7 +28,10 @@ if TYPE_CHECKING:
 
     from mechicl.config import Config, ModelConfig
     from mechicl.tasks.text.batch import TokenBatch
+    from mechicl.tasks.text.conflicting import Kind
     from mechicl.tasks.text.corpus import Corpus
+    from mechicl.tasks.text.last import ConflictBatch, LastBatch
+    from mechicl.tasks.text.ngrams import Bigrams
 
 
 @register
@@ -36,6 +44,9 @@ class Text(Task):
     vocabulary: int = 256  # tokens that there are: rows of the embedding
     length: int = 64  # positions that the model reads; of `repeat`, half of them are new
     corpus: str | None = None  # sha256 of the tokens that `text` is asked on; None: there is no such file
+    # Whose bigrams `conflict` contradicts: 'corpus': of the text that is trained on, or that a user named; a sha256: of
+    # the model itself, run on single tokens (own_bigrams.py); None: it is not asked, and neither is `weights`.
+    bigrams: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self, "task")
@@ -46,6 +57,14 @@ class Text(Task):
             raise ConfigError(
                 f"task.length={self.length}: the second half of a sequence repeats the first, so it must be even."
             )
+
+        if self.bigrams == "corpus" and not self.has_text:
+            raise ConfigError("task.bigrams='corpus': there is no text that they could be of.")
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is a text to ask about."""
+        return self.corpus is not None
 
     @property
     def n_tokens(self) -> int:
@@ -73,12 +92,47 @@ class Text(Task):
 
         return windows(source, n, self.length, rng)
 
+    def conflicts(self, config: Config) -> bool:
+        return self.bigrams is not None
+
+    def conflict(self, source: Corpus, n: int, rng: np.random.Generator, kind: Kind = "conflict") -> ConflictBatch:
+        """As `Task.conflict`; kind: or its controls, the same sequences but for one thing (conflicting.py)."""
+        from mechicl.tasks.text.conflicting import conflicting
+
+        return conflicting(kind, source, self._known(source), self.vocabulary, n, self.length, rng)
+
+    def fixed(self, source: Corpus, n: int, rng: np.random.Generator) -> LastBatch:
+        """`n` sequences whose last answer training has fixed and the context does not show (`weights`)."""
+        from mechicl.tasks.text import conflicting, ngrams, own_bigrams
+
+        if self.bigrams == "corpus":
+            known = ngrams.fixed_in(source.part("train"))
+        else:
+            known = own_bigrams.as_fixed(self._known(source))
+        return conflicting.fixed(source, known, self.vocabulary, n, self.length, rng)
+
+    def _known(self, source: Corpus) -> Bigrams:
+        from mechicl.tasks.text import ngrams, own_bigrams
+
+        if self.bigrams is None:
+            raise ConfigError("this run knows no bigrams: set task.bigrams='corpus', where it has a text.")
+        if self.bigrams == "corpus":
+            return ngrams.bigrams_in(source.part("train"), self.vocabulary)
+        return own_bigrams.kept(source.folder, self.bigrams)
+
     def tokens(self, source: Corpus, evaluator: str, batch: TokenBatch, i: int) -> list[str]:
         return [f"{at} {source.word(token)}" for at, token in enumerate(batch.ids[i].tolist())]
 
     def caption(self, recorded: dict) -> str:
         text = "" if self.corpus is None else f", and of a text of {recorded.get('tokens', 0):,} tokens"
-        return f"{self.vocabulary:,} tokens, sequences of {self.length}: random ones repeated{text}"
+        return f"{self.vocabulary:,} tokens, sequences of {self.length}: random ones repeated{text}{self._whose}"
+
+    @property
+    def _whose(self) -> str:
+        """Whose bigrams are contradicted, for a caption."""
+        if self.bigrams is None:
+            return ""
+        return "; bigrams of " + ("that text" if self.bigrams == "corpus" else "the model run on single tokens")
 
     def record(self, source: Corpus) -> dict:
         return {} if source.ids is None else {"tokens": len(source.ids)}

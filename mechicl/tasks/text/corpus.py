@@ -2,6 +2,7 @@
 
 <run>/tokens.npy       token ids, int32: at most the first MOST of the file
 <run>/tokenizer.json   of Hugging Face's tokenizers, where the model's folder has one
+<run>/bigrams.json     of the model itself, where there is no text (own_bigrams.py)
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MOST = 2**20  # tokens kept in a run
-TOKENS, TOKENIZER = "tokens.npy", "tokenizer.json"
+TOKENS, TOKENIZER, BIGRAMS = "tokens.npy", "tokenizer.json", "bigrams.json"
 _NONE = "0" * 64  # the fingerprint where there is no corpus: random tokens are nobody's
 
 
@@ -61,6 +62,15 @@ class Corpus:
     def fingerprint(self) -> str:
         return _NONE if self.ids is None else hashlib.sha256(self.ids.astype("<i4").tobytes()).hexdigest()
 
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """[m + 1] int64: document i is ids[starts[i] : starts[i + 1]]."""
+        return np.array([0, len(self.needed())], np.int64)
+
+    def part(self, name: Literal["train", "held_out"]) -> Corpus:
+        """The documents that are trained on, or those that are held out: where there is one, both are it."""
+        return self
+
     def needed(self) -> np.ndarray:
         """ids, where there are some.
 
@@ -87,8 +97,8 @@ class Corpus:
 
 
 def kept(root: Path) -> Path | None:
-    """A run's folder, where it keeps tokens or a tokenizer."""
-    return root if is_file(root / TOKENS) or is_file(root / TOKENIZER) else None
+    """A run's folder, where it keeps tokens, a tokenizer or the model's bigrams."""
+    return root if any(is_file(root / name) for name in (TOKENS, TOKENIZER, BIGRAMS)) else None
 
 
 def keep(root: Path, ids: np.ndarray | None, names: bytes | None) -> None:

@@ -78,7 +78,8 @@ def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool
 
 def heights(config: Config, fig: go.Figure) -> list[float]:
     """From where to where the first axis of a figure of primary metrics goes: as `registry.floor` and `ceiling` say."""
-    drawn = [y for trace in fig.data if trace.yaxis in (None, "y") and trace.y is not None for y in trace.y]
+    traces: Any = fig.data
+    drawn = [y for trace in traces if trace.yaxis in (None, "y") and trace.y is not None for y in trace.y]
     return [floor(config), ceiling(max((float(y) for y in drawn if y is not None and math.isfinite(y)), default=0.0))]
 
 

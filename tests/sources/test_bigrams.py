@@ -13,6 +13,7 @@ from mechicl.page.view import Workbench
 from mechicl.series import open_series
 from mechicl.series.verify import verify
 from mechicl.sources.opening import Settings, open_source
+from mechicl.tasks.text import Text
 from mechicl.tasks.text.corpus import BIGRAMS
 from mechicl.tasks.text.own_bigrams import kept
 
@@ -43,10 +44,10 @@ def folder(tmp_path_factory):
         for name, p in model.named_parameters():
             if "dense" in name:  # of attention and of MLPs: they write nothing
                 p.zero_()
-        model.get_input_embeddings().weight.copy_(torch.eye(V, 32) * 4)
+        model.get_parameter("gpt_neox.embed_in.weight").copy_(torch.eye(V, 32) * 4)
         read = torch.zeros(V, 32)
         read[12:, :12] = torch.eye(12) * 4
-        model.lm_head.weight.copy_(read)
+        model.get_parameter("lm_head.weight").copy_(read)
         model.save_pretrained(root / "checkpoint-10")
     return root
 
@@ -57,7 +58,8 @@ def series(folder, tmp_path_factory):
 
 
 def test_the_model_s_own_bigrams_are_contradicted(series):
-    known = kept(series.root, series.config.task.bigrams)
+    assert isinstance(series.config.task, Text)
+    known = kept(series.root, series.config.task.bigrams or "")
     assert (known.then == known.first + 12).all()
     assert set(series.metrics.evaluator) == {"repeat", "weights", "conflict", "agreement", "unshown"}
     assert caption(series).endswith("bigrams of the model run on single tokens")
@@ -95,6 +97,7 @@ def test_too_few_bigrams_are_said(folder, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "mechicl"):
         series = open_source(tmp_path / "mine", tmp_path / "run", settings=SETTINGS, progress=False)
     assert "'conflict' and 'weights' are not asked: of the model itself, 0 couples" in caplog.text
+    assert isinstance(series.config.task, Text)
     assert series.config.task.bigrams is None
     assert set(series.metrics.evaluator) == {"repeat"}
     assert not (series.root / BIGRAMS).exists()

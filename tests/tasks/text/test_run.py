@@ -8,6 +8,7 @@ from mechicl import cli
 from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads, CutEdges
 from mechicl.measures import attention_scores, head_effects, logit_attribution, standing_out
+from mechicl.page import layout
 from mechicl.page.answers import PANELS, Answers
 from mechicl.page.runs import Library
 from mechicl.page.view import Workbench
@@ -88,6 +89,7 @@ def test_its_report_has_the_controls(run, tmp_path):
 def test_every_panel_of_the_page_answers(run):
     page = Answers(Library(run.root.parent, run.name), Workbench(), run.name)
     assert page.base(f"run={run.name}")["evaluators"] == SHOWN
+    assert "In-context gain" in str(layout.page(page.library, *page.view(f"run={run.name}")))
     for query in (
         "&evaluator=conflict&heads=1.0&sequence=3",
         "&evaluator=conflict&measure=to_first",

@@ -16,7 +16,7 @@ from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.phases import series_phases
-from mechicl.registry import EVALUATORS, LOWEST_SHOWN, looked_at, main, quantity
+from mechicl.registry import EVALUATORS, LOWEST_SHOWN, ceiling, looked_at, main, quantity
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
@@ -131,7 +131,7 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
         f"zero-ablating {heads}, chosen at {_short(series)}'s peak on other sequences; controls: {controls}",
         420,
     )
-    fig.update_yaxes(range=[min(0.0, max(LOWEST_SHOWN, table.value.min())), 1.01])
+    fig.update_yaxes(range=[min(0.0, max(LOWEST_SHOWN, table.value.min())), ceiling(table.value.max())])
     fig.update_yaxes(title_text=quantity(series.config), col=1)
     fig.update_layout(legend={"orientation": "h", "y": -0.24}, margin={"t": 104})
     sequences_axis(fig)

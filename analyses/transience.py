@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analyses import who_wins
 from analyses.door import analysis
 from analyses.findings import Findings
 from mechicl.figures.curves import evaluator_curves
@@ -65,6 +66,7 @@ def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
         p = phases[name]
         rise = "never formed; it" if p.onset is None else f"rises through half-way at {short(p.onset)} sequences and"
         lines.append(f"{label} {rise} ends at {p.final_value:.3f} (chance {chance[name]:.3f}).")
+    lines += who_wins.sentences(series)
     led, loss = leading_phases(phases), series.training_loss
     if led is not None and led[1].peak is not None and len(loss):
         at_peak = float(loss.loss[(loss.sequences - led[1].peak).abs().idxmin()])

@@ -56,7 +56,8 @@ def evaluation_set(name: str, config: Config, source: Any, n: int | None = None,
     size = config.n_eval if n is None else whole("n", n, "a number of sequences")
     if size < 1 or whole("split", split) < 0:
         raise ConfigError(f"n={n}, split={split}: expected at least one sequence, and splits counted from 0.")
-    rng = np.random.default_rng([config.seeds.eval, zlib.crc32(name.encode()), split])
+    draws = evaluator.control_of or name
+    rng = np.random.default_rng([config.seeds.eval, zlib.crc32(draws.encode()), split])
     return evaluator.drawn(config, source, size, rng)
 
 

@@ -251,7 +251,7 @@ def text_small() -> Config:
         name="text-small",
         steps=8000,
         batch_size=8,
-        task=Text(vocabulary=1024, length=256, documents="python"),
+        task=Text(vocabulary=1024, length=256, documents="python", bigrams="corpus"),
         model=ModelConfig(d_model=128, n_heads=4, positions="rotary"),
         optim=OptimConfig(lr=3e-3, warmup_steps=200, betas=(0.9, 0.99)),
         checkpoint_steps=ScheduleConfig(log_points=10, linear_every=250),

@@ -28,7 +28,8 @@ class Evaluator:
     """How an evaluation set is drawn, what it is for, and how it is shown."""
 
     name: str
-    task: str = DEFAULT  # the kind of the task whose runs have it (tasks/base.py)
+    # The kind of the task whose runs have it (tasks/base.py); None: of every task for which `applies` says so.
+    task: str | None = DEFAULT
     # How its set is drawn: from the config, the run's source, a number of sequences and a generator.
     draw: Callable[[Config, Any, int, np.random.Generator], TaskBatch]
     applies: Callable[[Config], bool] = lambda config: True  # whether the question makes sense for a run of its task
@@ -45,15 +46,19 @@ class Evaluator:
     # 'main': shown wherever evaluators are; 'more': recorded, and in curves and tables of phases, but not on the page;
     # 'training': sequences as in training, which have no phases and come last
     role: Literal["main", "more", "training"] = "main"
+    # Whether the primary metric is a share that says who wins: above one half the context, below it the weights.
+    decides: bool = False
+    # The evaluator with which it shares random draws, so that sequence i of both differs in one thing: for controls.
+    control_of: str | None = None
 
     def asked_of(self, config: Config) -> bool:
         """Whether a run has it: it is of the run's task, and its question makes sense for the run."""
-        return self.task == kind_of(config) and self.applies(config)
+        return self.task in (None, kind_of(config)) and self.applies(config)
 
     def lacking(self, config: Config) -> str:
         """In words, what a run lacks that does not have it."""
         kind = kind_of(config)
-        return self.needs if self.task == kind else f"the task {self.task!r}, not {kind!r}"
+        return self.needs if self.task in (None, kind) else f"the task {self.task!r}, not {kind!r}"
 
     def drawn(self, config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
         """Its set, of `n` sequences.
@@ -83,6 +88,7 @@ EVALUATORS: Door[Evaluator] = Door(
         "mechicl.tasks.exemplar_label.evaluators",
         "mechicl.tasks.markov.evaluators",
         "mechicl.tasks.text.evaluators",
+        "mechicl.tasks.conflict",
     ),
 )
 
@@ -154,6 +160,16 @@ LOWEST_SHOWN = -0.5  # of gains, which have no least value: an axis goes down so
 def floor(config: Config) -> float:
     """Where the axis of a run's primary metrics begins: at 0, which is the least accuracy, or at LOWEST_SHOWN."""
     return 0.0 if all(EVALUATORS[name].quantity == "accuracy" for name in main(config)) else LOWEST_SHOWN
+
+
+def ceiling(highest: float) -> float:
+    """Where the axis of primary metrics ends: at 1, or above the highest value, of what can be more, as nats."""
+    return max(1.01, 1.02 * highest)
+
+
+def controls_of(name: str, config: Config) -> list[str]:
+    """The evaluators of a run that are controls of one."""
+    return [other for other, e in EVALUATORS.items() if e.control_of == name and e.asked_of(config)]
 
 
 def looked_at(config: Config) -> str:

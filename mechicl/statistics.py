@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEVEL = 0.9  # of exact intervals over seeds: each end is a one-sided bound of 95%
-_ACCURACIES = ("in_context_acc", "acc")  # right or wrong; of all others the interval is the normal one
+_ACCURACIES = ("in_context_acc", "acc")  # right or wrong, as all that is bool; else the interval is the normal one
 _Z = 1.959963984540054  # the normal distribution's 97.5% point
 
 
@@ -30,10 +30,11 @@ def normal_interval(values: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def mean_interval(values: Tensor | np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and 95% interval over the last axis: Wilson for accuracies, normal for all other metrics."""
-    if metric not in _ACCURACIES:
+    """Mean and 95% interval over the last axis: Wilson for accuracies and all else that is bool, normal for numbers."""
+    x = _array(values)
+    if metric not in _ACCURACIES and x.dtype != np.bool_:
         return normal_interval(values)
-    x = _array(values).astype(np.float64, copy=False)
+    x = x.astype(np.float64, copy=False)
     n, mean, z = x.shape[-1], x.mean(-1), _Z
     centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
@@ -45,12 +46,12 @@ def paired_interval(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean of after - before over the last axis, the same sequences in both, and its 95% interval.
 
-    For accuracies (bool) it is Agresti and Min's (2005). It adds half a sequence to each of the four cases right or
-    wrong, before and after. So a change that occurred in none of n sequences does not count as certainly 0. For all
-    other metrics it is the normal interval.
+    For accuracies, and all else that is bool, it is Agresti and Min's (2005). It adds half a sequence to each of the
+    four cases right or wrong, before and after. So a change that occurred in none of n sequences does not count as
+    certainly 0. For all other metrics it is the normal interval.
     """
     x, y = _array(before), _array(after)
-    if metric not in _ACCURACIES:
+    if metric not in _ACCURACIES and y.dtype != np.bool_:
         return normal_interval(y.astype(np.float64) - x)
     n = np.broadcast_shapes(x.shape, y.shape)[-1]
     won, lost = (y & ~x).sum(-1), (x & ~y).sum(-1)

@@ -206,6 +206,15 @@ def known_series(tmp_path_factory: pytest.TempPathFactory) -> Series:
 
 
 @pytest.fixture(scope="session")
+def token_series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+    """Language models by hand, of which first the weights win and then the context (known_token_series.py), at steps 0,
+    10, 20. To read, never to write."""
+    from known_token_series import bump
+
+    return bump(tmp_path_factory.mktemp("series") / "bump")
+
+
+@pytest.fixture(scope="session")
 def trainer_folder(tmp_path_factory: pytest.TempPathFactory):
     """family -> a folder that the `transformers` Trainer wrote (trained_models.py), once per session."""
     from trained_models import train

@@ -9,10 +9,21 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mechicl.evaluators import EVALUATORS
-from mechicl.figures.style import COLOURS, MARKED, NAMES, SYMBOLS, curve, finish, name_ends, sequences_axis, short
+from mechicl.figures.style import (
+    COLOURS,
+    MARKED,
+    NAMES,
+    SYMBOLS,
+    curve,
+    finish,
+    heights,
+    name_ends,
+    sequences_axis,
+    short,
+)
 from mechicl.measures.phases import Phases, leading_phases
 from mechicl.measures.seeds import aligned
-from mechicl.registry import floor, main, quantity
+from mechicl.registry import main, quantity
 from mechicl.series import Series
 
 
@@ -76,7 +87,7 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
     fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.14})
     sequences_axis(fig, log)
     fig.update_xaxes(title_text="", row=1, col=1)
-    fig.update_yaxes(title_text=quantity(series.config), range=[floor(series.config), 1.01], row=1, col=1)
+    fig.update_yaxes(title_text=quantity(series.config), range=heights(series.config, fig), row=1, col=1)
     fig.update_yaxes(title_text="loss", type="log", dtick=1, row=2, col=1)
     fig.update_layout(margin={"r": 128})
     return name_ends(fig, ends, log)
@@ -131,7 +142,7 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
             ends[name] = float(seen.index[-1]), float(seen.iloc[-1])
     seeds = ", ".join(str(s.config.seeds.init) for s in runs)
     finish(fig, f"{runs[0].config.name}: {len(runs)} seeds", f"seeds {seeds}; thick lines are medians", 460)
-    fig.update_yaxes(title_text=quantity(runs[0].config), range=[floor(runs[0].config), 1.01])
+    fig.update_yaxes(title_text=quantity(runs[0].config), range=heights(runs[0].config, fig))
     fig.update_layout(legend={"orientation": "h", "y": -0.18}, margin={"r": 64})
     return name_ends(sequences_axis(fig, log), ends, log)
 

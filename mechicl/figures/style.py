@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from mechicl.registry import EVALUATORS, Said
+from mechicl.registry import EVALUATORS, Said, ceiling, floor
+
+if TYPE_CHECKING:
+    from mechicl.config import Config
 
 MARKED = 9  # markers per curve at most
 # Evaluators' colours, symbols and names (registry.py). Curves differ in more than hue: a marker now and then, and
@@ -71,6 +74,13 @@ def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool
             font={"size": 11, "color": COLOURS[name]},
         )
     return fig
+
+
+def heights(config: Config, fig: go.Figure) -> list[float]:
+    """From where to where the first axis of a figure of primary metrics goes: as `registry.floor` and `ceiling` say."""
+    traces: Any = fig.data
+    drawn = [y for trace in traces if trace.yaxis in (None, "y") and trace.y is not None for y in trace.y]
+    return [floor(config), ceiling(max((float(y) for y in drawn if y is not None and math.isfinite(y)), default=0.0))]
 
 
 def sequences_axis(fig: go.Figure, log: bool = True) -> go.Figure:

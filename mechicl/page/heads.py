@@ -27,6 +27,7 @@ from mechicl.measures.door import own_of_heads
 from mechicl.page.inside import Edited, edited_model, packed
 from mechicl.page.plugged import per_head
 from mechicl.page.runs import Run
+from mechicl.page.state import SCORES as ATTENTION
 from mechicl.page.state import Head, View, effect_of
 from mechicl.page.view import Number, Workbench, paired
 from mechicl.registry import main
@@ -94,9 +95,7 @@ def _score(name: str) -> Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "previous_token": _score("previous_token"),
-    "induction_strength": _score("induction_strength"),
-    "prefix_matching": _score("prefix_matching"),
+    **{name: _score(name) for name in ATTENTION},
     "logit": Measure(
         "logit attribution",
         "What the head itself adds to the right answer's logit, relative to the mean logit (final LayerNorm held).",

@@ -28,7 +28,8 @@ Head = tuple[int, int]
 Axis = Literal["log", "linear"]
 Unit = Literal["sequences", "steps"]
 Tab = Literal["attention", "logits", "compare"]
-MEASURES = ("previous_token", "induction_strength", "prefix_matching", "logit", *(f"effect_{n}" for n in main()))
+SCORES = ("previous_token", "induction_strength", "prefix_matching", "to_first")  # of attention
+MEASURES = (*SCORES, "logit", *(f"effect_{n}" for n in main()))
 LONGEST = 4000  # characters of a query string; a view of 64 heads has under 600
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, curve, finish, name_ends, short
+from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, curve, finish, heights, name_ends, short
 from mechicl.figures.ticks import log_ticks
 from mechicl.interventions import Intervention
 from mechicl.measures.phases import leading_phases
@@ -18,7 +18,7 @@ from mechicl.page.runs import Run
 from mechicl.page.state import Axis, Unit
 from mechicl.page.texts import end, plain
 from mechicl.page.view import Chunk, shown
-from mechicl.registry import floor, quantity
+from mechicl.registry import quantity
 
 DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
 TICKS: Any = {"tickvals": [i / 5 for i in range(6)], "ticktext": [end(i / 5) for i in range(6)]}  # of accuracies
@@ -123,7 +123,7 @@ def timeline(
         **_ticks(axis, low, high),
     )
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
-    fig.update_yaxes(title_text=quantity(run.series.config) + n, range=[floor(run.series.config), 1.01], **TICKS)
+    fig.update_yaxes(title_text=quantity(run.series.config) + n, range=heights(run.series.config, fig), **TICKS)
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
     fig.update_layout(
         hovermode="x unified", legend=legend, uirevision="keep", margin={"l": 56, "r": 46, "t": 44, "b": 62}
@@ -233,8 +233,10 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
     )
     sizes = dict.fromkeys(f"{int(s.run.metrics.n.iloc[0]):,}" for s in (a, b) if s.run.metrics.size)
     n = f", n = {' and '.join(sizes)}" if sizes else ""
-    low = min(floor(s.run.series.config) for s in (a, b))
-    fig.update_yaxes(range=[low, 1.01], title_text=quantity(a.run.series.config) + n, **TICKS)
+    ends_at = [heights(s.run.series.config, fig) for s in (a, b)]
+    fig.update_yaxes(
+        range=[min(low for low, _ in ends_at), ends_at[0][1]], title_text=quantity(a.run.series.config) + n, **TICKS
+    )
     name_ends(fig, ends, axis == "log")
     return fig.update_layout(
         hovermode="closest",

@@ -27,6 +27,7 @@ from mechicl.series import Series, open_series
 from mechicl.series.storage import Entry, Writer, locked
 from mechicl.sources import published
 from mechicl.sources.base import Asked, Found, Source, source_of
+from mechicl.sources.bigrams import known_bigrams
 from mechicl.sources.layouts import LAYOUTS, model_of
 from mechicl.sources.record import continued, only, record_of
 from mechicl.system.disk import check_writable, explained, is_file
@@ -35,6 +36,7 @@ from mechicl.system.paths import given, shown
 from mechicl.system.progress import bar
 from mechicl.system.surroundings import own_settings, reading
 from mechicl.tasks.text import Text, corpus
+from mechicl.tasks.text.conflicting import SHORTEST
 from mechicl.training.open_run import manifest_of
 
 if TYPE_CHECKING:
@@ -123,7 +125,8 @@ class _Opening:
             record = continued(self.root, before, record)
         corpus_ids = self._corpus()
         steps = sorted(map(int, record["files"]))
-        config = self._config(steps, corpus_ids)
+        bigrams = None if there else self._bigrams(corpus_ids, record, steps[-1])
+        config = self._config(steps, corpus_ids, bigrams)
         if there:
             old = open_series(self.root).config
             config = replace(old, steps=config.steps, checkpoint_steps=config.checkpoint_steps)
@@ -140,11 +143,23 @@ class _Opening:
             return None
         return corpus.read(given(self.settings.tokens), self.found.tokenizer, self.model.hooked["d_vocab"])
 
-    def _config(self, steps: Sequence[int], ids: np.ndarray | None) -> Config:
+    def _bigrams(self, ids: np.ndarray | None, record: Mapping[str, Any], last: int) -> str | None:
+        """Whose bigrams the series is asked about (`Text.bigrams`); fixed when it is made."""
+        if self._length() < SHORTEST:
+            return None
+        vocabulary = self.model.hooked["d_vocab"]
+        return known_bigrams(
+            self.root, ids, vocabulary, self.model, lambda: _weights(record, self.source.fetch(record, last))
+        )
+
+    def _length(self) -> int:
         longest = self.model.hooked["n_ctx"] // 2 * 2
         length = min(LENGTH, longest) if self.settings.length is None else self.settings.length
         if length > longest:
             raise ConfigError(f"--length {length}: the model reads at most {longest} positions.")
+        return length
+
+    def _config(self, steps: Sequence[int], ids: np.ndarray | None, bigrams: str | None) -> Config:
         print_of = None if ids is None else corpus.Corpus(ids, None).fingerprint
         size = self.settings.batch_size or self.found.batch_size or 1
         return Config(
@@ -153,7 +168,7 @@ class _Opening:
             batch_size=size,
             model=self.model,
             n_eval=self.settings.n,
-            task=Text(vocabulary=self.model.hooked["d_vocab"], length=length, corpus=print_of),
+            task=Text(vocabulary=self.model.hooked["d_vocab"], length=self._length(), corpus=print_of, bigrams=bigrams),
             checkpoint_steps=ScheduleConfig(steps=tuple(steps)),
         )
 

@@ -171,6 +171,18 @@ class Task(ABC):
         """Evaluators of the run whose sequences can be varied in one thing (`TaskBatch.varied`). None by default."""
         return ()
 
+    def conflicts(self, config: Config) -> bool:
+        """Whether the run has sequences whose context contradicts what the weights hold (`conflict`)."""
+        return False
+
+    def conflict(self, source: Any, n: int, rng: np.random.Generator) -> Any:
+        """`n` such sequences, with the metric 'follows_context': 1 where the context wins, 0 where the weights do.
+
+        Raises:
+            ConfigError: the task has none.
+        """
+        raise ConfigError(f"the task {self.kind!r} has no sequences whose context contradicts the weights.")
+
     def follows(self, config: Config) -> dict:
         """The settings of how a run's sequences are drawn, as plain data."""
         return to_dict(self)

@@ -92,6 +92,16 @@ class TaskBatch(ABC):
             wanted: which metrics; a name that the task does not know is a ConfigError.
         """
 
+    def position_losses(self, params: Params, final: Tensor) -> Tensor:
+        """The loss at every position, [*lead, b, t], of a task whose answers are read at every position.
+
+        Args: as `score`.
+
+        Raises:
+            ConfigError: it is another task.
+        """
+        raise ConfigError(f"{type(self).__name__}: answers are not read at every position, so the loss is of none.")
+
     @abstractmethod
     def chance(self, n_outputs: int) -> dict[str, float]:
         """Metric -> what a model scores that has learned nothing, computed from the set itself."""
@@ -256,28 +266,37 @@ def token_relations(ids: Tensor) -> dict[str, Tensor]:
 def token_attention(pattern: Tensor, ids: Tensor) -> dict[str, Tensor]:
     """Scores of attention that any sequence of tokens defines, averaged over the positions that have them.
 
+    Many heads of language models put attention that they have no other use for on the first position, whatever stands
+    there (an attention sink: docs/references.md#xiao-2023). So attention to the first position counts as that alone.
+    The second position, whose previous one it is, does not count for the previous-token score, and the first position
+    is no earlier same token.
+
     Args:
         pattern: [*lead, b, h, t, t]; ids: [b, t].
     """
     at, related = torch.arange(ids.shape[-1], device=ids.device), token_relations(ids)
     before, after = related["same_token"], related["after_same_token"]
-    has = before.any(-1)  # [b, i]
+    return {
+        "prefix_matching": _over(pattern, after, before.any(-1)),
+        "same_token": _over(pattern, beyond := before & (at > 0), beyond.any(-1)),
+        "previous_token": pattern[..., at[2:], at[1:-1]].mean(-1),
+        "to_self": pattern.diagonal(dim1=-2, dim2=-1)[..., 1:].mean(-1),
+        "to_first": pattern[..., 2:, 0].mean(-1),
+    }
+
+
+def _over(pattern: Tensor, to: Tensor, has: Tensor) -> Tensor:
+    """Attention to positions `to` [b, i, j], averaged over the positions i that have any, `has` [b, i]: [*lead, b, h],
+    NaN for sequences that have none."""
     share = has[:, None] / has.sum(-1).clamp(min=1)[:, None, None]  # [b, 1, i]
     none = torch.where(has.any(-1), 0.0, torch.nan)[:, None]
-    weights = [(each[:, None] * share[..., None]).to(pattern) for each in (after, before)]
-    matched, same = ((pattern * w).sum((-1, -2)) + none for w in weights)
-    return {
-        "prefix_matching": matched,
-        "same_token": same,
-        "previous_token": pattern[..., at[1:], at[:-1]].mean(-1),
-        "to_self": pattern.diagonal(dim1=-2, dim2=-1)[..., 1:].mean(-1),
-        "to_first": pattern[..., 1:, 0].mean(-1),
-    }
+    return (pattern * (to[:, None] * share[..., None]).to(pattern)).sum((-1, -2)) + none
 
 
 _OF_TOKENS = {
     "previous_token": Score(
-        "previous-token score", "Attention from each position to the one before it, averaged over all positions."
+        "previous-token score",
+        "Attention from each position to the one before it, averaged over all positions but the first two.",
     ),
     "prefix_matching": Score(
         "prefix-matching score",
@@ -285,10 +304,14 @@ _OF_TOKENS = {
         "token was shown before.",
     ),
     "same_token": Score(
-        "same-token score", "Attention from each position to the same token before, over the same positions."
+        "same-token score",
+        "Attention from each position to the same token before, where it stood anywhere but at the first position.",
     ),
     "to_self": Score("self score", "Attention from each position but the first to itself."),
-    "to_first": Score("attention to the first position", "Attention from all other positions to the first."),
+    "to_first": Score(
+        "attention to the first position",
+        "Attention to the first position from all but the first two: of an attention sink, nearly all.",
+    ),
 }
 for _name, _score in _OF_TOKENS.items():
     SCORES.add(_name, _score, __name__)

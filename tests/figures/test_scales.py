@@ -10,7 +10,7 @@ from plotly.colors import hex_to_rgb
 from mechicl import recipes
 from mechicl.figures.scales import SCALES, colorscale, fitted, ink, luminance, shades
 from mechicl.figures.style import COLOURS, SYMBOLS, name_ends
-from mechicl.registry import applying
+from mechicl.registry import EVALUATORS, applying
 
 # Machado, Oliveira & Fernandes 2009, severity 1; they act on linear RGB.
 SEEN = {
@@ -23,7 +23,9 @@ XYZ = np.array([[0.412456, 0.357576, 0.180438], [0.212673, 0.715152, 0.072175], 
 GROUNDS = {"light": "#ffffff", "dark": "#1d2125"}  # app.css' panels
 THEMES = ("light", "dark")
 # Evaluators that one run may have: of a plain run, where few labels are dealt out anew, of chains, of a language model.
-TOGETHER = [*(applying(recipes.get(name)) for name in ("demo", "induction-2024", "markov")), ["repeat", "text"]]
+TOGETHER = [*(applying(recipes.get(name)) for name in ("demo", "induction-2024", "markov"))]
+TOGETHER.append([name for name, e in EVALUATORS.items() if e.task in (None, "text")])
+GREY = ("train", "agreement", "unshown")
 
 
 def lab(colour: str, seen: str = "normal") -> np.ndarray:
@@ -83,7 +85,7 @@ def test_a_hue_means_one_thing(theme):
     assert SCALES["change"].up == SCALES["attention"].up
     assert None not in used.values()
     for names in TOGETHER:
-        both = used | {x: hue(COLOURS[x]) for x in names if x not in ("train", "icl_holdout")}  # grey; ICL again
+        both = used | {x: hue(COLOURS[x]) for x in names if x not in (*GREY, "icl_holdout")}  # ICL again
         for a, b in itertools.combinations(both, 2):
             between = abs(both[a] - both[b]) % 360
             assert min(between, 360 - between) > 18, (a, b)

@@ -12,6 +12,7 @@ import analyses
 from mechicl import cli
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import patterns
+from mechicl.figures.caption import caption
 from mechicl.interventions import AblateHeads, AblateMLPs, CutEdges
 from mechicl.measures import attention_scores, head_effects, logit_attribution
 from mechicl.measures.attention import standing_out
@@ -240,7 +241,9 @@ def test_text_is_an_evaluator_where_tokens_are_given(trainer_folder, tmp_path):
     series = open_source(source, tmp_path / "run", settings=settings, progress=False)
     (tmp_path / "ids.npy").unlink()  # the run has its own
     series = open_series(series.root)
-    assert set(series.metrics.evaluator) == {"repeat", "text"}
+    asked = {"repeat", "text", "loss", "weights", "conflict", "agreement", "unshown"}
+    assert set(series.metrics.evaluator) == asked
+    assert "bigrams of that text" in caption(series)
     batch = series.evaluation_set("text")
     assert (batch.tokens.diff() % 24 == 1).all()
     assert verify(series.root) == []

@@ -1,5 +1,6 @@
 """Batches of any task: what the engine and TransformerLens ask of them."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,3 +77,18 @@ def test_scores_that_no_position_defines_are_not_numbers():
     found = token_attention(torch.eye(3).expand(1, 2, 3, 3), torch.tensor([[0, 1, 2]]))
     assert found["prefix_matching"].isnan().all()
     assert not found["previous_token"].isnan().any()
+
+
+def test_a_sink_counts_as_one_and_as_nothing_else():
+    """A head that attends to the first position alone, on sequences that repeat their first token."""
+    ids = torch.tensor([[0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 2, 1]])
+    sink = torch.zeros(2, 1, 6, 6)
+    sink[..., 0] = 1
+    found = {name: x[:, 0].tolist() for name, x in token_attention(sink, ids).items()}
+    zero = ["prefix_matching", "previous_token", "same_token", "to_self"]
+    assert found == {"to_first": [1, 1]} | {name: [0, 0] for name in zero}
+    even = torch.ones(6, 6).tril() / torch.arange(1, 7)[:, None]
+    found = token_attention(even.expand(1, 1, 6, 6), ids[:1])
+    assert found["previous_token"].item() == pytest.approx(np.mean([1 / 3, 1 / 4, 1 / 5, 1 / 6]))
+    assert found["to_first"].item() == pytest.approx(np.mean([1 / 3, 1 / 4, 1 / 5, 1 / 6]))
+    assert found["same_token"].item() == pytest.approx(np.mean([1 / 5, 1 / 6]))  # the first token's second place: none

@@ -7,7 +7,7 @@ induction head does (inference), which works on chains that it has never seen, t
 
     chains.py      the chains, their samples, and the exact predictors: unigram, bigram, retrieval
     batch.py       what a model reads, and its metrics
-    evaluators.py  recall, inference, conflict
+    evaluators.py  recall, inference (`conflict` is every task's: tasks/conflict.py)
 """
 
 from __future__ import annotations
@@ -68,6 +68,14 @@ class Markov(Task):
         from mechicl.tasks.markov.batch import to_learn
 
         return to_learn(source, n, self.length, rng)
+
+    def conflicts(self, config: Config) -> bool:
+        return True
+
+    def conflict(self, source: Chains, n: int, rng: np.random.Generator) -> MarkovBatch:
+        from mechicl.tasks.markov.batch import exchanged
+
+        return exchanged(source, n, self.length, rng)
 
     def tokens(self, source: Any, evaluator: str, batch: MarkovBatch, i: int) -> list[str]:
         return [f"{at} {chr(65 + s) if s < 26 else s}" for at, s in enumerate(batch.ids[i].tolist())]

@@ -93,13 +93,19 @@ class MarkovBatch(TaskBatch):
 
     def _one(self, name: str, said: Tensor) -> Tensor:
         if name == "loss":
-            after = self.states[:, 1:, None].expand(*said.shape[:-1], 1)
-            return -said.gather(-1, after)[..., 0].mean(-1)
+            return self._losses(said).mean(-1)
         if name == "kl":
             return self._mean(_divergence(self.true, said))
         if name == _FOLLOWS:
             return self._mean((_divergence(self.true, said) < _divergence(self.held, said)).to(said.dtype))
         return self._mean(_divergence(self.predictors[:, _PREDICTORS.index(name)], said))
+
+    def position_losses(self, params: Params, final: Tensor) -> Tensor:
+        return self._losses(logits(params, final).log_softmax(-1))
+
+    def _losses(self, said: Tensor) -> Tensor:
+        """[*lead, b, t], of logarithms of the model's distribution."""
+        return -said.gather(-1, self.states[:, 1:, None].expand(*said.shape[:-1], 1))[..., 0]
 
     def _mean(self, x: Tensor) -> Tensor:
         """Over the scored positions: [*lead, b, t] -> [*lead, b]."""
@@ -152,6 +158,16 @@ def to_score(
     known, other, best = (torch.from_numpy(x.astype(np.float32)) for x in (true, rows, np.stack(said, 1)))
     of_set = torch.tensor(levels, dtype=torch.float32).expand(len(states), 3).clone()
     return MarkovBatch(torch.from_numpy(states), known, other, best, torch.from_numpy(scored), of_set)
+
+
+def exchanged(source: Chains, n: int, t: int, rng: np.random.Generator) -> MarkovBatch:
+    """Of a trained chain, two states have exchanged what follows them: all other states say which chain it is, the
+    context says what follows these two."""
+    held = source.trained[rng.integers(len(source.trained), size=n)]
+    order = rng.permuted(np.tile(np.arange(source.n_states), (n, 1)), axis=1)[:, :2]
+    chains, each = held.copy(), np.arange(n)[:, None]
+    chains[each, order] = held[each, order[:, ::-1]]
+    return to_score(source, chains, t, rng, held)
 
 
 def _scored(states: np.ndarray, chains: np.ndarray, held: np.ndarray | None) -> np.ndarray:

@@ -24,20 +24,6 @@ def _new(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
     return to_score(source, source.new(n, rng), _length(config), rng)
 
 
-def _exchanged(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
-    """Of a trained chain, two states have exchanged what follows them: all other states say which chain it is, the
-    context says what follows these two."""
-    import numpy as np
-
-    from mechicl.tasks.markov.batch import to_score
-
-    held = source.trained[rng.integers(len(source.trained), size=n)]
-    order = rng.permuted(np.tile(np.arange(source.n_states), (n, 1)), axis=1)[:, :2]
-    chains, each = held.copy(), np.arange(n)[:, None]
-    chains[each, order] = held[each, order[:, ::-1]]
-    return to_score(source, chains, _length(config), rng, held)
-
-
 def _length(config: Config) -> int:
     assert config.task is not None
     return config.task.n_tokens
@@ -68,19 +54,6 @@ for _evaluator in (
         symbol="circle",
         primary_metric="inference_gain",
         quantity="gain",
-    ),
-    Evaluator(
-        name="conflict",
-        task="markov",
-        draw=_exchanged,
-        label="Conflict",
-        meaning="trained chains, of which two states have exchanged what follows them: 1 follows the context, 0 the "
-        "weights",
-        favours="context",
-        colour="#E69F00",
-        symbol="square",
-        primary_metric="follows_context",
-        quantity="share",
     ),
 ):
     register(_evaluator)

@@ -1,6 +1,6 @@
 """Tokens: language models, trained on documents here, or opened from elsewhere.
 
-Two questions are asked of any. `repeat`: random tokens, and then the same again; what comes next is in the context, for
+Questions are asked of any (evaluators.py), among them two. `repeat`: random tokens, and then the same again; what comes next is in the context, for
 any model of any vocabulary (Olsson et al. 2022, 2209.11895). `text`: windows of text; of a model that is trained here,
 of the documents that are held out, of another, of a text or token file that the user names.
 
@@ -9,7 +9,12 @@ of the documents that are held out, of another, of a text or token file that the
     gathered.py    from documents to a corpus, once for all runs
     corpus.py      tokens in documents, the split, and what a run keeps of them
     batch.py       what a model reads, and its metrics
-    evaluators.py  repeat, text
+    spans.py       parts of a sequence that have metrics of their own: `repeat`, and the in-context score
+    last.py        sequences with one answer, at the end: `weights` and `conflict`
+    ngrams.py      what a corpus fixes: strong bigrams, continuations
+    own_bigrams.py the same of a model whose corpus nobody has
+    conflicting.py contexts that contradict it, and their controls
+    evaluators.py  repeat, text, loss, weights, and the controls of `conflict` (tasks/conflict.py)
 """
 
 from __future__ import annotations
@@ -28,7 +33,10 @@ if TYPE_CHECKING:
 
     from mechicl.config import Config, ModelConfig
     from mechicl.tasks.text.batch import TokenBatch
+    from mechicl.tasks.text.conflicting import Kind
     from mechicl.tasks.text.corpus import Corpus
+    from mechicl.tasks.text.last import ConflictBatch, LastBatch
+    from mechicl.tasks.text.ngrams import Bigrams
 
 
 @register
@@ -48,6 +56,9 @@ class Text(Task):
     held_out: float = 0.1  # share of documents that are not trained on (`Corpus.part`)
     across: bool = False  # sequences run on over the ends of documents; else each is inside one
     repeats: float = 0.0  # share of training sequences that are a passage and itself again, of length/4 to length/2
+    # Whose bigrams `conflict` contradicts: 'corpus': of the text that is trained on, or that a user named; a sha256: of
+    # the model itself, run on single tokens (own_bigrams.py); None: it is not asked, and neither is `weights`.
+    bigrams: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self, "task")
@@ -65,6 +76,8 @@ class Text(Task):
             raise ConfigError(
                 "task.corpus is of a model from elsewhere, task.documents is what is trained on: not both."
             )
+        if self.bigrams == "corpus" and not self.has_text:
+            raise ConfigError("task.bigrams='corpus': there is no text that they could be of.")
 
     @property
     def has_text(self) -> bool:
@@ -106,6 +119,34 @@ class Text(Task):
 
         return to_learn(source.part("train"), n, self.length, rng, self.across, self.repeats)
 
+    def conflicts(self, config: Config) -> bool:
+        return self.bigrams is not None
+
+    def conflict(self, source: Corpus, n: int, rng: np.random.Generator, kind: Kind = "conflict") -> ConflictBatch:
+        """As `Task.conflict`; kind: or its controls, the same sequences but for one thing (conflicting.py)."""
+        from mechicl.tasks.text.conflicting import conflicting
+
+        return conflicting(kind, source, self._known(source), self.vocabulary, n, self.length, rng)
+
+    def fixed(self, source: Corpus, n: int, rng: np.random.Generator) -> LastBatch:
+        """`n` sequences whose last answer training has fixed and the context does not show (`weights`)."""
+        from mechicl.tasks.text import conflicting, ngrams, own_bigrams
+
+        if self.bigrams == "corpus":
+            known = ngrams.fixed_in(source.part("train"))
+        else:
+            known = own_bigrams.as_fixed(self._known(source))
+        return conflicting.fixed(source, known, self.vocabulary, n, self.length, rng)
+
+    def _known(self, source: Corpus) -> Bigrams:
+        from mechicl.tasks.text import ngrams, own_bigrams
+
+        if self.bigrams is None:
+            raise ConfigError("this run knows no bigrams: set task.bigrams='corpus', where it has a text.")
+        if self.bigrams == "corpus":
+            return ngrams.bigrams_in(source.part("train"), self.vocabulary)
+        return own_bigrams.kept(source.folder, self.bigrams)
+
     def tokens(self, source: Corpus, evaluator: str, batch: TokenBatch, i: int) -> list[str]:
         return [f"{at} {source.word(token)}" for at, token in enumerate(batch.ids[i].tolist())]
 
@@ -113,13 +154,20 @@ class Text(Task):
         tokens, text = recorded.get("tokens", 0), recorded.get("text", {})
         if self.documents is None:
             asked = "" if self.corpus is None else f", and of a text of {tokens:,} tokens"
-            return f"{self.vocabulary:,} tokens, sequences of {self.length}: random ones repeated{asked}"
+            return f"{self.vocabulary:,} tokens, sequences of {self.length}: random ones repeated{asked}{self._whose}"
         again = f", {self.repeats:.0%} of them a repeated passage" if self.repeats else ""
         over = " over the ends of documents" if self.across else ""
         return (
             f"{tokens:,} tokens of {text.get('documents', 0):,} documents ({text.get('from', 'given')}), "
-            f"{self.vocabulary:,} different, sequences of {self.length}{over}{again}"
+            f"{self.vocabulary:,} different, sequences of {self.length}{over}{again}{self._whose}"
         )
+
+    @property
+    def _whose(self) -> str:
+        """Whose bigrams are contradicted, for a caption."""
+        if self.bigrams is None:
+            return ""
+        return "; bigrams of " + ("that text" if self.bigrams == "corpus" else "the model run on single tokens")
 
     def record(self, source: Corpus) -> dict:
         if source.ids is None:

@@ -3,7 +3,8 @@
     loss       mean of -log q[the next token], in nats
     token_acc  share of positions whose likeliest token is the next one
 
-Of `repeat`, the second half counts: every token there has been shown once before, and so has what followed it.
+Of `repeat`, the second half counts: every token there has been shown once before, and so has what followed it. Parts of
+sequences with metrics of their own are in spans.py, sequences with one answer in last.py.
 
 Legend: b sequences, t positions, v tokens.
 """
@@ -58,35 +59,60 @@ class TokenBatch(TaskBatch):
             final[self.scored], params["unembed.W_U"], params["unembed.b_U"], self.tokens[:, 1:][self.scored]
         )
 
+    @property
+    def spans(self) -> dict[str, Tensor]:
+        """End of a metric's name -> the positions [b, t] over which that metric is the mean."""
+        return {"": self.scored}
+
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
-        wanted = tuple(wanted)
+        wanted, spans = tuple(wanted), self.spans
+        known = [metric + span for metric in METRICS for span in spans]
         for name in wanted:
-            if name not in METRICS:
-                raise ConfigError(f"metric {name!r}: expected one of {', '.join(METRICS)}.")
+            if name not in known:
+                raise ConfigError(f"metric {name!r}: expected one of {', '.join(known)}.")
+        parts = []
+        for rows in self._rows(params, final):
+            of = {span: counts[rows] for span, counts in spans.items()}
+            parts.append(self._part(params, final[..., rows, :, :], rows, wanted, of))
+        return {name: torch.cat([part[name] for part in parts], -1) for name in wanted}
+
+    def position_losses(self, params: Params, final: Tensor) -> Tensor:
+        parts = [self._losses(logits(params, final[..., rows, :, :]), rows) for rows in self._rows(params, final)]
+        return torch.cat(parts, -2)
+
+    def _rows(self, params: Params, final: Tensor) -> list[slice]:
+        """A few sequences at a time."""
         b, t = self.ids.shape
         each = final[..., 0, 0, 0].numel() * t * params["unembed.b_U"].shape[-1]
         size = max(1, _AT_ONCE // max(1, each))
-        parts = [
-            self._part(params, final[..., i : i + size, :, :], slice(i, i + size), wanted) for i in range(0, b, size)
-        ]
-        return {name: torch.cat([part[name] for part in parts], -1) for name in wanted}
+        return [slice(i, i + size) for i in range(0, b, size)]
 
-    def _part(self, params: Params, final: Tensor, rows: slice, wanted: tuple[str, ...]) -> dict[str, Tensor]:
-        said, after, counts = logits(params, final), self.tokens[rows, 1:], self.scored[rows]
-        out = {}
-        if "loss" in wanted:
-            right = said.gather(-1, after[..., None].expand(*said.shape[:-1], 1))[..., 0]
-            out["loss"] = _mean(said.logsumexp(-1) - right, counts)
-        if "token_acc" in wanted:
-            out["token_acc"] = _mean((said.argmax(-1) == after).to(said.dtype), counts)
+    def _part(
+        self, params: Params, final: Tensor, rows: slice, wanted: tuple[str, ...], spans: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        said, out = logits(params, final), {}
+        for metric in METRICS:
+            asked = {metric + span: counts for span, counts in spans.items() if metric + span in wanted}
+            if not asked:
+                continue
+            right = self.tokens[rows, 1:]
+            each = self._losses(said, rows) if metric == "loss" else (said.argmax(-1) == right).to(said.dtype)
+            out |= {name: _mean(each, counts) for name, counts in asked.items()}
         return out
+
+    def _losses(self, said: Tensor, rows: slice) -> Tensor:
+        """[*lead, b, t], of some sequences' logits."""
+        after = self.tokens[rows, 1:, None].expand(*said.shape[:-1], 1)
+        return said.logsumexp(-1) - said.gather(-1, after)[..., 0]
 
     def answers(self) -> dict[str, Tensor]:
         """The token that follows the last position."""
         return {"logit_in_context": self.tokens[:, -1]}
 
     def chance(self, n_outputs: int) -> dict[str, float]:
-        return {"loss": float(np.log(n_outputs)), "token_acc": 1 / n_outputs}
+        """Of a uniform guess."""
+        levels = {"loss": float(np.log(n_outputs)), "token_acc": 1 / n_outputs}
+        return {metric + span: level for metric, level in levels.items() for span in self.spans}
 
 
 def _mean(x: Tensor, counts: Tensor) -> Tensor:

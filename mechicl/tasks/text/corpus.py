@@ -3,6 +3,7 @@
 <run>/tokens.npy        token ids, int32: of a file that the user names at most the first MOST; of documents all
 <run>/documents.jsonl   where there are documents: file, sha256, bytes and tokens of each, in the order of their tokens
 <run>/tokenizer.json    of Hugging Face's tokenizers, where the model's folder has one, or the run was trained on text
+<run>/bigrams.json      of the model itself, where there is no text (own_bigrams.py)
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 MOST = 2**20  # tokens kept in a run of those that a user names for its evaluation
 TOKENS, TOKENIZER, DOCUMENTS = "tokens.npy", "tokenizer.json", "documents.jsonl"
-FILES = (TOKENS, TOKENIZER, DOCUMENTS)
+BIGRAMS = "bigrams.json"
+FILES = (TOKENS, TOKENIZER, DOCUMENTS, BIGRAMS)  # all that a run may keep
 _NONE = "0" * 64  # the fingerprint where there is no corpus: random tokens are nobody's
 _SIGNS = str.maketrans({"\n": "⏎", "\r": "␍", "\t": "⇥"})
 Part = Literal["train", "held_out"]
@@ -93,7 +95,7 @@ class Corpus:
         Raises:
             SeriesError: a file is missing, or they do not belong together.
         """
-        for name in FILES:
+        for name in (TOKENS, DOCUMENTS, TOKENIZER):
             if not is_file(folder / name):
                 raise SeriesError(f"{folder}: {name}, which holds the text of this run, is missing: put it back.")
         try:
@@ -211,8 +213,8 @@ def held_out(sha256: str, seed: int, share: float) -> bool:
 
 
 def kept(root: Path) -> Path | None:
-    """A run's folder, where it keeps tokens or a tokenizer."""
-    return root if is_file(root / TOKENS) or is_file(root / TOKENIZER) else None
+    """A run's folder, where it keeps tokens, a tokenizer or the model's bigrams."""
+    return root if any(is_file(root / name) for name in (TOKENS, TOKENIZER, BIGRAMS)) else None
 
 
 def keep(root: Path, ids: np.ndarray | None, names: bytes | None, documents: Sequence[Entry] | None = None) -> None:

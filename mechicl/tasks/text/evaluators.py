@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mechicl.config import Config
+    from mechicl.tasks.text.conflicting import Kind
 
 
 def _repeat(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
     from mechicl.tasks.text.batch import repeated
+    from mechicl.tasks.text.spans import RepeatBatch
 
     assert config.task is not None
     # Of a model that is trained here, tokens that it has seen: a byte that no document has stays as it was drawn.
     known = config.task.n_outputs if source.documents is None else source.part("train").shown
-    return repeated(known, n, config.task.n_tokens, rng)
+    return RepeatBatch(**vars(repeated(known, n, config.task.n_tokens, rng)))
 
 
 def _text(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
@@ -26,6 +28,33 @@ def _text(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
 
     assert config.task is not None
     return windows(source.part("held_out"), n, config.task.n_tokens, rng)
+
+
+def _loss(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
+    from mechicl.tasks.text.batch import windows
+    from mechicl.tasks.text.spans import TextBatch
+
+    assert config.task is not None
+    return TextBatch(**vars(windows(source.part("held_out"), n, config.task.n_tokens, rng)))
+
+
+def _weights(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
+    return config.task.fixed(source, n, rng)  # type: ignore[union-attr]
+
+
+def _control(kind: Kind) -> Any:
+    def draw(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
+        return config.task.conflict(source, n, rng, kind)  # type: ignore[union-attr]
+
+    return draw
+
+
+def _has_text(config: Config) -> bool:
+    return getattr(config.task, "has_text", False)
+
+
+def _has_bigrams(config: Config) -> bool:
+    return config.task is not None and config.task.conflicts(config)
 
 
 for _evaluator in (
@@ -45,7 +74,7 @@ for _evaluator in (
         name="text",
         task="text",
         draw=_text,
-        applies=lambda config: getattr(config.task, "has_text", False),
+        applies=_has_text,
         needs="a text (mechicl open SOURCE --tokens FILE)",
         label="Text (next token)",
         meaning="windows of a text: the share of next tokens that is predicted",
@@ -55,6 +84,68 @@ for _evaluator in (
         primary_metric="token_acc",
         quantity="accuracy",
         answer_shown=False,
+    ),
+    Evaluator(
+        name="loss",
+        task="text",
+        draw=_loss,
+        applies=_has_text,
+        needs="a text (mechicl open SOURCE --tokens FILE)",
+        label="In-context gain (held-out text)",
+        meaning="windows of held-out text: by how many nats late tokens are predicted better than early ones",
+        favours="context",
+        colour="#64B5D8",
+        symbol="triangle-up",
+        primary_metric="in_context_gain",
+        quantity="nats",
+        answer_shown=False,
+    ),
+    Evaluator(
+        name="weights",
+        task="text",
+        draw=_weights,
+        applies=_has_bigrams,
+        needs="known bigrams (mechicl open SOURCE --tokens FILE)",
+        label="Weights (fixed continuations)",
+        meaning="tokens that always follow others in training, but are not in the context: the share that is predicted",
+        favours="weights",
+        colour="#50A561",
+        symbol="star",
+        primary_metric="acc",
+        quantity="accuracy",
+        answer_shown=False,
+    ),
+    Evaluator(
+        name="agreement",
+        task="text",
+        draw=_control("agreement"),
+        applies=_has_bigrams,
+        needs="known bigrams (mechicl open SOURCE --tokens FILE)",
+        label="Control: no conflict",
+        meaning="as Conflict, but the context says what the weights hold: the share that prefers the other answer",
+        favours="both",
+        colour="#ACACAC",
+        symbol="x",
+        primary_metric="follows_context",
+        quantity="share",
+        role="more",
+        control_of="conflict",
+    ),
+    Evaluator(
+        name="unshown",
+        task="text",
+        draw=_control("unshown"),
+        applies=_has_bigrams,
+        needs="known bigrams (mechicl open SOURCE --tokens FILE)",
+        label="Control: not shown",
+        meaning="as Conflict, but another token stood before the context's answer: the share that prefers that answer",
+        favours="weights",
+        colour="#6C6C6C",
+        symbol="cross",
+        primary_metric="follows_context",
+        quantity="share",
+        role="more",
+        control_of="conflict",
     ),
 ):
     register(_evaluator)

@@ -1,0 +1,123 @@
+"""Copying scores: whether a head raises the logit of the token that it looks at (docs/references.md#olsson-2022).
+
+At each position j the head's value there goes through its output matrix and the unembedding, as if the head looked at j
+alone. The score is the share of the sequence's other tokens whose logit this raises less than that of the token at j;
+ties count one half. So a head that copies has 1, one that suppresses what it sees 0, and one that writes nothing, or
+anything that does not depend on the token, one half: that is the chance level, exactly. Olsson et al. take the share of
+the raised logits that falls on the token; a rank needs no scale, and is the same for every size of vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mechicl.config import ModelConfig
+from mechicl.engine.forward import forward
+from mechicl.errors import ConfigError
+from mechicl.measures.cache import cached
+from mechicl.measures.door import measure
+from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.models.params import Params
+from mechicl.series import Series
+from mechicl.statistics import normal_interval
+from mechicl.system.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
+
+__all__ = ["copying_scores"]
+
+CHANCE = 0.5
+
+
+@reading()
+@measure(
+    "copying_scores",
+    rows="step, evaluator, head",
+    value="share of other tokens whose logit the head raises less than that of the token it looks at",
+    against="0.5: a head that does not depend on the token",
+)
+def copying_scores(
+    series: Series,
+    steps: Iterable[int] | None = None,
+    evaluators: Iterable[str] | None = None,
+    n: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The copying score of every head, over training.
+
+    Args:
+        series: a run whose outputs are its input tokens.
+        steps: which checkpoints (default: all).
+        evaluators: on whose sequences (default: the one that tells the task's circuit, such as `repeat`).
+        n: sequences per evaluator (default: the run's `n_eval`).
+        progress: show a bar over long series.
+
+    Returns:
+        The tidy table, one row per step, evaluator and head: `value` from 0 to 1, one half by chance, with its normal
+        95% interval over sequences.
+
+    Raises:
+        ConfigError: the run answers with something other than its tokens. SeriesError: a step was not saved.
+    """
+    names = [series.task.circuit.evaluator] if evaluators is None else list(evaluators)
+    sets = {name: series.evaluation_set(name, n) for name in names}
+    model, chosen = series.config.model, chosen_steps(series, steps)
+    table = series.task.input_shapes(model).get("embed.W_E")
+    if series.task.has_bank or table is None or table[0] != series.task.n_outputs:
+        raise ConfigError(f"{series.name} reads other things than it answers with: copying scores are of tokens.")
+    t, widest = series.task.n_tokens, max(map(len, sets.values()))
+    size = 4.0 * widest * t * (model.n_heads * t + model.d_model * (8 + model.n_layers))
+    hooks = [f"blocks.{layer}.attn.hook_v" for layer in range(model.n_layers)]
+
+    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
+        acts = forward(params, batch, model, capture=hooks, query_only=False).acts
+        for layer, hook in enumerate(hooks):
+            found = np.stack([_scores(acts[hook][i, 0], _one(params, i), layer, batch.ids, model) for i in _of(chunk)])
+            mean, low, high = normal_interval(np.moveaxis(found, 1, -1))  # [s, h]
+            for i, step in enumerate(chunk):
+                for head in range(mean.shape[1]):
+                    yield {
+                        "step": step,
+                        "layer": layer,
+                        "head": head,
+                        "evaluator": name,
+                        "metric": "copying",
+                        "intervention": "intact",
+                        "value": float(mean[i, head]),
+                        "n": len(batch),
+                        "ci_low": float(low[i, head]),
+                        "ci_high": float(high[i, head]),
+                    }
+
+    rows = measured(series, chosen, size, "copying", sets, measure, progress)
+    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
+    return cached(series, "copying", chosen, settings, lambda: tidy(series, rows))
+
+
+def _of(chunk: list[int]) -> range:
+    return range(len(chunk))
+
+
+def _one(params: Params, i: int) -> Params:
+    return {name: p[i] for name, p in params.items()}
+
+
+def _scores(values: Tensor, params: Params, layer: int, ids: Tensor, model: ModelConfig) -> np.ndarray:
+    """[b, h], of one layer. values [b, t, h or fewer, k]: with grouped queries several heads have the same."""
+    values = values.repeat_interleave(model.n_heads // values.shape[2], 2)
+    written = params[f"blocks.{layer}.attn.W_O"].unflatten(0, (model.n_heads, -1))  # [h, k, d]
+    read = params["unembed.W_U"] * params["ln_final.w"][:, None] if model.layer_norm else params["unembed.W_U"]
+    if "ln_final.b" in params:  # a LayerNorm, which centres
+        read = read - read.mean(0)
+    out = []
+    for v, tokens in zip(values, ids, strict=True):
+        raised = torch.einsum("thk,hkd,dj->htj", v, written, read[:, tokens])  # on the sequence's own tokens
+        own = raised.diagonal(dim1=1, dim2=2)[..., None]
+        others = (tokens[:, None] != tokens[None, :]).to(raised.dtype)
+        less = ((raised < own).to(raised.dtype) + (raised == own).to(raised.dtype) / 2) * others
+        out.append((less.sum(-1) / others.sum(-1).clamp(min=1)).mean(-1))
+    return torch.stack(out).cpu().numpy()

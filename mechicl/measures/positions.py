@@ -1,0 +1,90 @@
+"""The loss at every position: what a longer context is worth, over training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from mechicl.engine.forward import forward
+from mechicl.errors import ConfigError
+from mechicl.measures.cache import cached
+from mechicl.measures.door import measure
+from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.models.params import Params
+from mechicl.registry import main
+from mechicl.series import Series
+from mechicl.statistics import normal_interval
+from mechicl.system.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
+
+__all__ = ["loss_by_position"]
+
+
+@reading()
+@measure(
+    "loss_by_position",
+    rows="step, evaluator, position",
+    value="the loss at the position, in nats",
+    against="column `chance`: of a uniform guess; the other positions",
+)
+def loss_by_position(
+    series: Series,
+    steps: Iterable[int] | None = None,
+    evaluators: Iterable[str] | None = None,
+    n: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The loss at every position of a task that is scored at every position.
+
+    Args:
+        series: the run.
+        steps: which checkpoints (default: all).
+        evaluators: on whose sequences (default: all of the run's main ones that are scored at every position).
+        n: sequences per evaluator (default: the run's `n_eval`).
+        progress: show a bar over long series.
+
+    Returns:
+        The tidy table, one row per step, evaluator and position, with `position` (from 0: the loss of the token after
+        it) and `chance` (of a uniform guess) as further columns. `value` is in nats, with n and its normal 95% interval
+        over sequences.
+
+    Raises:
+        ConfigError: no evaluator of the run is scored at every position, or one that was asked for is not.
+        SeriesError: a step was not saved.
+    """
+    names = list(main(series.config) if evaluators is None else evaluators)
+    sets = {name: series.evaluation_set(name, n) for name in names}
+    if evaluators is None:
+        sets = {name: batch for name, batch in sets.items() if batch.everywhere}
+    if lacking := [name for name, batch in sets.items() if not batch.everywhere]:
+        raise ConfigError(f"evaluator {lacking[0]!r}: its answers are read at the last position, not at every one.")
+    if not sets:
+        raise ConfigError(f"no evaluator of {series.name} is scored at every position: it has {', '.join(names)}.")
+    model, chosen = series.config.model, chosen_steps(series, steps)
+    t, widest = series.task.n_tokens, max(map(len, sets.values()))
+    size = 4.0 * widest * t * (model.d_model * (8 + 2 * model.mlp_ratio) + model.n_heads * t)
+
+    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
+        found = batch.position_losses(params, forward(params, batch, model).final)
+        values = found.reshape(len(chunk), len(batch), -1).cpu().numpy()
+        mean, low, high = normal_interval(np.moveaxis(values, 1, -1))  # [s, t]
+        for i, step in enumerate(chunk):
+            for at in range(mean.shape[1]):
+                yield {
+                    "step": step,
+                    "evaluator": name,
+                    "metric": "loss",
+                    "intervention": "intact",
+                    "position": at,
+                    "chance": batch.chance(series.task.n_outputs)["loss"],
+                    "value": float(mean[i, at]),
+                    "n": len(batch),
+                    "ci_low": float(low[i, at]),
+                    "ci_high": float(high[i, at]),
+                }
+
+    rows = measured(series, chosen, size, "losses", sets, measure, progress)
+    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
+    return cached(series, "positions", chosen, settings, lambda: tidy(series, rows, ("position", "chance")))

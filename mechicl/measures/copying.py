@@ -10,6 +10,7 @@ the raised logits that falls on the token; a rank needs no scale, and is the sam
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,9 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
-from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
-from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.tables import at_once, by_evaluator, chosen_steps
 from mechicl.models.params import Params
 from mechicl.series import Series
 from mechicl.statistics import normal_interval
@@ -70,32 +71,39 @@ def copying_scores(
     if series.task.has_bank or table is None or table[0] != series.task.n_outputs:
         raise ConfigError(f"{series.name} reads other things than it answers with: copying scores are of tokens.")
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
-    size = 4.0 * widest * t * (model.n_heads * t + model.d_model * (8 + model.n_layers))
+    size = at_once(sets) * 4.0 * widest * t * (model.n_heads * t + model.d_model * (8 + model.n_layers))
+    measure = partial(_measured, model=model)
+    return over_checkpoints(
+        series,
+        "copying",
+        chosen,
+        partial(by_evaluator, sets=sets, measure=measure, bytes_per_step=size),
+        {"n": {name: len(batch) for name, batch in sets.items()}},
+        bytes_per_step=size,
+        progress=progress,
+    )
+
+
+def _measured(chunk: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig) -> Iterator[dict]:
     hooks = [f"blocks.{layer}.attn.hook_v" for layer in range(model.n_layers)]
-
-    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
-        acts = forward(params, batch, model, capture=hooks, query_only=False).acts
-        for layer, hook in enumerate(hooks):
-            found = np.stack([_scores(acts[hook][i, 0], _one(params, i), layer, batch.ids, model) for i in _of(chunk)])
-            mean, low, high = normal_interval(np.moveaxis(found, 1, -1))  # [s, h]
-            for i, step in enumerate(chunk):
-                for head in range(mean.shape[1]):
-                    yield {
-                        "step": step,
-                        "layer": layer,
-                        "head": head,
-                        "evaluator": name,
-                        "metric": "copying",
-                        "intervention": "intact",
-                        "value": float(mean[i, head]),
-                        "n": len(batch),
-                        "ci_low": float(low[i, head]),
-                        "ci_high": float(high[i, head]),
-                    }
-
-    rows = measured(series, chosen, size, "copying", sets, measure, progress)
-    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
-    return cached(series, "copying", chosen, settings, lambda: tidy(series, rows))
+    acts = forward(params, batch, model, capture=hooks, query_only=False).acts
+    for layer, hook in enumerate(hooks):
+        found = np.stack([_scores(acts[hook][i, 0], _one(params, i), layer, batch.ids, model) for i in _of(chunk)])
+        mean, low, high = normal_interval(np.moveaxis(found, 1, -1))  # [s, h]
+        for i, step in enumerate(chunk):
+            for head in range(mean.shape[1]):
+                yield {
+                    "step": step,
+                    "layer": layer,
+                    "head": head,
+                    "evaluator": name,
+                    "metric": "copying",
+                    "intervention": "intact",
+                    "value": float(mean[i, head]),
+                    "n": len(batch),
+                    "ci_low": float(low[i, head]),
+                    "ci_high": float(high[i, head]),
+                }
 
 
 def _of(chunk: list[int]) -> range:

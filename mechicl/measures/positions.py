@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
-from mechicl.measures.cache import cached
 from mechicl.measures.door import measure
-from mechicl.measures.tables import chosen_steps, measured, tidy
+from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.tables import at_once, by_evaluator, chosen_steps
 from mechicl.models.params import Params
 from mechicl.registry import main
 from mechicl.series import Series
@@ -64,27 +66,37 @@ def loss_by_position(
         raise ConfigError(f"no evaluator of {series.name} is scored at every position: it has {', '.join(names)}.")
     model, chosen = series.config.model, chosen_steps(series, steps)
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
-    size = 4.0 * widest * t * (model.d_model * (8 + 2 * model.mlp_ratio) + model.n_heads * t)
+    size = at_once(sets) * 4.0 * widest * t * (model.d_model * (8 + 2 * model.mlp_ratio) + model.n_heads * t)
 
-    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
-        found = batch.position_losses(params, forward(params, batch, model).final)
-        values = found.reshape(len(chunk), len(batch), -1).cpu().numpy()
-        mean, low, high = normal_interval(np.moveaxis(values, 1, -1))  # [s, t]
-        for i, step in enumerate(chunk):
-            for at in range(mean.shape[1]):
-                yield {
-                    "step": step,
-                    "evaluator": name,
-                    "metric": "loss",
-                    "intervention": "intact",
-                    "position": at,
-                    "chance": batch.chance(series.task.n_outputs)["loss"],
-                    "value": float(mean[i, at]),
-                    "n": len(batch),
-                    "ci_low": float(low[i, at]),
-                    "ci_high": float(high[i, at]),
-                }
+    return over_checkpoints(
+        series,
+        "positions",
+        chosen,
+        partial(by_evaluator, sets=sets, measure=partial(_measured, model=model), bytes_per_step=size),
+        {"n": {name: len(batch) for name, batch in sets.items()}},
+        bytes_per_step=size,
+        extra=("position", "chance"),
+        label="losses",
+        progress=progress,
+    )
 
-    rows = measured(series, chosen, size, "losses", sets, measure, progress)
-    settings = {"n": {name: len(batch) for name, batch in sets.items()}}
-    return cached(series, "positions", chosen, settings, lambda: tidy(series, rows, ("position", "chance")))
+
+def _measured(chunk: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig) -> Iterator[dict]:
+    found = batch.position_losses(params, forward(params, batch, model).final)
+    chance = batch.chance(params["unembed.b_U"].shape[-1])["loss"]
+    values = found.reshape(len(chunk), len(batch), -1).cpu().numpy()
+    mean, low, high = normal_interval(np.moveaxis(values, 1, -1))  # [s, t]
+    for i, step in enumerate(chunk):
+        for at in range(mean.shape[1]):
+            yield {
+                "step": step,
+                "evaluator": name,
+                "metric": "loss",
+                "intervention": "intact",
+                "position": at,
+                "chance": chance,
+                "value": float(mean[i, at]),
+                "n": len(batch),
+                "ci_low": float(low[i, at]),
+                "ci_high": float(high[i, at]),
+            }

@@ -1,8 +1,9 @@
 """Tokens: language models, trained on documents here, or opened from elsewhere.
 
-Questions are asked of any (evaluators.py), among them two. `repeat`: random tokens, and then the same again; what comes next is in the context, for
-any model of any vocabulary (Olsson et al. 2022, 2209.11895). `text`: windows of text; of a model that is trained here,
-of the documents that are held out, of another, of a text or token file that the user names.
+Questions are asked of any (evaluators.py), among them two. `repeat`: random tokens, and then the same again; what
+comes next is in the context, for any model of any vocabulary (Olsson et al. 2022, 2209.11895). `text`: windows of text;
+of a model that is trained here, of the documents that are held out, of another, of a text or token file that the user
+names.
 
     documents.py   which files are documents, and what is left out
     tokenizing.py  a tokenizer of one's own

@@ -10,11 +10,11 @@ from mechicl.interventions import (
     AblateHeads,
     AblateMLPs,
     AblatePositions,
+    AblateSubspace,
     ClampMatch,
     Intervention,
     PatchActivations,
     RemoveDirectPath,
-    RemoveSubspace,
     Temper,
     Together,
     apply,
@@ -37,7 +37,7 @@ ALL = {  # two or more of each family, to share a pass
     "clamps": [ClampMatch(heads=((1, 1),), strength=0.2), ClampMatch(heads=((0, 0), (1, 0), (1, 1)), strength=0.7)],
     "temper": [Temper(heads=((1, 1),), temperature=0.1), Temper(heads=((0, 0), (1, 1)), temperature=3.0)],
     "together": [Together(parts=(ClampMatch(heads=((1, h),)), RemoveDirectPath())) for h in (0, 1)],
-    "subspaces": [RemoveSubspace(directions=_DRAWN[:, :n], layer=la) for n, la in ((3, 1), (1, 1), (2, 0))],
+    "subspaces": [AblateSubspace(directions=_DRAWN[:, :n], layer=la) for n, la in ((3, 1), (1, 1), (2, 0))],
     "patches": [
         PatchActivations(heads=((0, 1), (1, 2)), positions=("label", "query")),
         PatchActivations(heads=((1, 0),), part="v"),
@@ -47,7 +47,7 @@ ALL = {  # two or more of each family, to share a pass
     "positions": [AblatePositions(positions=("match",), layers=(1,)), AblatePositions(positions=("1", "query"))],
     "resampled": [AblatePositions(positions=("label",), layers=(0, 1), kind="resample")] * 2,
     "means": [AblatePositions(positions=("other", "query"), layers=(1,), kind="mean")] * 2,
-    "inputs": [RemoveSubspace(directions=_DRAWN[:, :n], layer=1, at="input") for n in (3, 1)],
+    "inputs": [AblateSubspace(directions=_DRAWN[:, :n], layer=1, at="input") for n in (3, 1)],
     "mlps": [AblateMLPs(layers=(0,), kind="mean"), AblateMLPs(layers=(0, 2), kind="mean")],
 }
 

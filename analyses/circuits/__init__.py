@@ -9,7 +9,7 @@ from analyses.circuits.moments import moments, thinned
 from analyses.door import analysis
 from analyses.findings import Findings
 from mechicl.measures.mlps import ablate_mlps
-from mechicl.measures.removal import remove_directions
+from mechicl.measures.subspace_ablation import ablate_subspaces
 from mechicl.measures.subspaces import subspaces
 from mechicl.measures.tables import tidy
 from mechicl.series import Series
@@ -22,8 +22,8 @@ HOSTS = 12  # checkpoints at which each thing is measured, unless told
     "circuits", question=QUESTION, needs=("icl", "flip", "ciwl", "iwl"), place=5, reported=False
 )  # it takes longer than all the others together
 def run(series: Series, progress: bool = True, hosts: int = HOSTS) -> Findings:
-    """Heads (heads.py), MLPs (measures/mlps.py), directions written (measures/subspaces.py, measures/removal.py) and
-    grafts (grafts.py).
+    """Heads (heads.py), MLPs (measures/mlps.py), directions written (measures/subspaces.py,
+    measures/subspace_ablation.py) and grafts (grafts.py).
 
     The table has three columns more than the tidy one: `topic` ('heads', 'correlations', 'crossed',
     'subspaces', 'removal', 'halves', 'parts', 'times'; 'mlps' where the model has any, 'mlp_subspaces' where its
@@ -43,7 +43,7 @@ def run(series: Series, progress: bool = True, hosts: int = HOSTS) -> Findings:
         "correlations": tidy(series, heads.correlations(single, at)),
         "crossed": heads.crossed(series, at, steps, progress),
         "subspaces": subspaces(series, steps, progress=progress),
-        "removal": remove_directions(series, steps, progress=progress),
+        "removal": ablate_subspaces(series, steps, progress=progress),
         "halves": grafts.measured(series, grafts.half_grafts(model, at), steps, progress),
         "parts": parts,
         "times": tidy(series, grafts.change_times(parts, at, grafts.parts(model))),

@@ -6,7 +6,7 @@
     attention  ClampMatch, Temper: where the query looks, and how sharply
     edges      CutEdges: attention from one role to another
     clamps     ClampLayer, ClampCopy: a perfect first layer, a perfect copy
-    subspaces  RemoveSubspace: directions of the residual stream taken off
+    subspaces  AblateSubspace: directions of the residual stream taken off
     weights    Graft: parts of the weights taken from another checkpoint
     positions  AblatePositions: what layers read at some positions replaced
     patching   PatchActivations: activations taken from counterfactual sequences
@@ -44,6 +44,6 @@ from mechicl.interventions.patching import PatchActivations as PatchActivations
 from mechicl.interventions.paths import RemoveDirectPath as RemoveDirectPath
 from mechicl.interventions.paths import only_direct_path as only_direct_path
 from mechicl.interventions.positions import AblatePositions as AblatePositions
-from mechicl.interventions.subspaces import RemoveSubspace as RemoveSubspace
+from mechicl.interventions.subspaces import AblateSubspace as AblateSubspace
 from mechicl.interventions.together import Together as Together
 from mechicl.interventions.weights import Graft as Graft

@@ -28,7 +28,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class RemoveSubspace(Intervention):
+class AblateSubspace(Intervention):
     """Project directions out of an activation, for every sequence and position.
 
     directions: [d_model, count], an array, a tensor or nested lists; what is removed is the part in their span, so
@@ -50,14 +50,14 @@ class RemoveSubspace(Intervention):
             table = np.zeros(0)
         if table.ndim != 2 or not table.size or not np.isfinite(table).all():
             raise ConfigError(
-                f"RemoveSubspace.directions: expected finite numbers [d_model, count], as an array, not "
+                f"AblateSubspace.directions: expected finite numbers [d_model, count], as an array, not "
                 f"{f'an array {list(table.shape)}' if table.size else repr(given)[:60]}."
             )
         rows: list[list[float]] = table.tolist()  # pyright: ignore[reportAssignmentType] (it has two axes)
         object.__setattr__(self, "directions", tuple(map(tuple, rows)))  # plain, so that it can be compared
-        object.__setattr__(self, "layer", whole("RemoveSubspace.layer", self.layer))
+        object.__setattr__(self, "layer", whole("AblateSubspace.layer", self.layer))
         if self.at not in _HOOKS:
-            raise ConfigError(f"RemoveSubspace.at={self.at!r}: expected one of {', '.join(map(repr, _HOOKS))}.")
+            raise ConfigError(f"AblateSubspace.at={self.at!r}: expected one of {', '.join(map(repr, _HOOKS))}.")
 
     @property
     def count(self) -> int:
@@ -68,7 +68,7 @@ class RemoveSubspace(Intervention):
 
     def __repr__(self) -> str:
         return (
-            f"RemoveSubspace(directions=<{len(self.directions)} x {self.count}>, layer={self.layer}, "
+            f"AblateSubspace(directions=<{len(self.directions)} x {self.count}>, layer={self.layer}, "
             f"at={self.at!r}, name={self.name!r})"
         )
 
@@ -94,7 +94,7 @@ class RemoveSubspace(Intervention):
             raise ConfigError(f"there is no MLP in layer {self.layer}: take at='heads', 'input' or 'output'.")
         if len(self.directions) != model.d_model:
             raise ConfigError(
-                f"RemoveSubspace.directions have {len(self.directions)} rows, but the residual stream "
+                f"AblateSubspace.directions have {len(self.directions)} rows, but the residual stream "
                 f"has {model.d_model} dimensions: expected [d_model, count]."
             )
 

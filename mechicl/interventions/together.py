@@ -146,7 +146,7 @@ def _after(first: Edit, then: Edit) -> Edit:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor) or first.off is not None:
             raise ConfigError(
                 "a subspace is taken off before other parts change the same activation: name it first, "
-                "and give several subspaces of one activation as one RemoveSubspace."
+                "and give several subspaces of one activation as one AblateSubspace."
             )
         return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, then.off)
     if then.at is not None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mechicl.measures.grafts import *  # noqa: F403
     from mechicl.measures.mlps import *  # noqa: F403
     from mechicl.measures.phases import *  # noqa: F403
-    from mechicl.measures.removal import *  # noqa: F403
     from mechicl.measures.seeds import *  # noqa: F403
+    from mechicl.measures.subspace_ablation import *  # noqa: F403
     from mechicl.measures.tables import *  # noqa: F403
 
 

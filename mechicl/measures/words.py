@@ -37,7 +37,7 @@ from mechicl.interventions import (
 )
 from mechicl.interventions.baselines import Plain
 from mechicl.interventions.heads import Held
-from mechicl.measures.removal import RemoveCarried
+from mechicl.measures.subspace_ablation import AblateCarried
 
 __all__: list[str] = []
 
@@ -94,7 +94,7 @@ class Words:
         for layer, names in _by_layer(self.position):
             parts.append(AblatePositions(positions=names, layers=(layer or 0,), kind=self._plain("positions")))
         if self.without_subspace:
-            parts.append(RemoveCarried(variation=self.without_subspace, n=n))
+            parts.append(AblateCarried(variation=self.without_subspace, n=n))
         if len(parts) < 2:
             return parts[0] if parts else None
         return Together(parts=tuple(parts))
@@ -138,7 +138,7 @@ def read(name: str, text: str, option: str = "") -> Any:
             )
         return f"{','.join(dict.fromkeys(each.strip() for each in parts.split(',')))}@{int(step)}"
     if name == "without_subspace":
-        return RemoveCarried(variation=text).variation
+        return AblateCarried(variation=text).variation
     (chosen,) = _one_of(get_args(Kind), [text], option)
     return chosen
 

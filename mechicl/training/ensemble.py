@@ -35,8 +35,7 @@ from mechicl.training import logs
 from mechicl.training.devices import trainer_on
 from mechicl.training.loop import (
     Member,
-    Shown,
-    advance,
+    Progress,
     bar,
     check_config,
     checked_source,
@@ -44,6 +43,7 @@ from mechicl.training.loop import (
     resumes_from,
     train,
     training_batches,
+    training_loop,
 )
 from mechicl.training.open_run import open_run
 from mechicl.training.step import Trainer
@@ -144,7 +144,7 @@ def _done(root: Path) -> int:
     return resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
 
 
-def _share(share: list[tuple[Path, Config]], how: How, shown: Shown) -> None:
+def _share(share: list[tuple[Path, Config]], how: How, shown: Progress) -> None:
     """Train these runs in this process, one after another or stacked."""
     alone = any(config.training_interventions for _, config in share)  # each by its own seed: not in one pass
     if len(share) == 1 or alone or any((root / "manifest.json").exists() for root, _ in share):
@@ -163,10 +163,10 @@ def _share(share: list[tuple[Path, Config]], how: How, shown: Shown) -> None:
             members.append(Member(root, config, source, how.log))
         config = members[0].config
         trainer = trainer_on(how.device)(config, stack(pack(init(member.config)) for member in members), how.device)
-        advance(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
+        training_loop(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
 
 
-def _alone(root: Path, config: Config, how: How, shown: Shown) -> None:
+def _alone(root: Path, config: Config, how: How, shown: Progress) -> None:
     if (root / "manifest.json").exists():
         resume(root, data=how.data, device=how.device, log=how.log, progress=shown)
     else:
@@ -198,7 +198,7 @@ def _work(share: list[tuple[Path, Config]], how: How, tell: Callable) -> None:
     tally.flush()
 
 
-def _in_processes(shares: list, how: How, workers: int, shown: Shown) -> None:
+def _in_processes(shares: list, how: How, workers: int, shown: Progress) -> None:
     def heard(_: int, told: str | int) -> None:
         shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
 

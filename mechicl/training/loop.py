@@ -52,7 +52,7 @@ def train(
     data: str | Path | None = None,
     device: str | None = None,
     log: str | None = None,
-    progress: bool | Shown = True,
+    progress: bool | Progress = True,
 ) -> Series:
     """Train a series from step 0.
 
@@ -80,7 +80,7 @@ def train(
     source = checked_source(config, data)
     with open_run(root, config, source, data, device), bar(root.name, config, 0, config.steps, progress) as shown:
         trainer = trainer_on(device)(config, graft.initial_params(config, root), device)
-        advance([Member(root, config, source, log)], trainer, config.steps, set(checkpoint_steps(config)), shown)
+        training_loop([Member(root, config, source, log)], trainer, config.steps, set(checkpoint_steps(config)), shown)
     return open_series(root)
 
 
@@ -123,7 +123,7 @@ def resume(
     data: str | Path | None = None,
     device: str | None = None,
     log: str | None = None,
-    progress: bool | Shown = True,
+    progress: bool | Progress = True,
 ) -> Series:
     """Continue an interrupted run from its last whole state, to the same bytes as an unbroken one; or give a run,
     finished or not, more steps.
@@ -212,11 +212,11 @@ def densify(
 
 
 def _replay(
-    series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Shown, log: str | None = None
+    series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Progress, log: str | None = None
 ) -> None:
     member = Member(series.root, series.config, series.source, log)
     with locked(series.root), bar(series.name, series.config, trainer.step, stop, progress) as shown:
-        advance([member], trainer, stop, keep, shown)
+        training_loop([member], trainer, stop, keep, shown)
 
 
 def training_batches(config: Config, source: Any, start: int, stop: int) -> Iterator[TaskBatch]:
@@ -224,7 +224,7 @@ def training_batches(config: Config, source: Any, start: int, stop: int) -> Iter
     return task_of(config).batches(config, source, start, stop)
 
 
-class Shown(Protocol):
+class Progress(Protocol):
     """What training reports to: a tqdm bar, or what stands for it in another process."""
 
     def update(self, n: int) -> Any: ...
@@ -232,7 +232,9 @@ class Shown(Protocol):
 
 
 @contextmanager
-def bar(name: str, config: Config, start: int, stop: int, progress: bool | Shown, runs: int = 1) -> Iterator[Shown]:
+def bar(
+    name: str, config: Config, start: int, stop: int, progress: bool | Progress, runs: int = 1
+) -> Iterator[Progress]:
     """The progress bar of `runs` runs from step `start` to `stop`, counting sequences; or the
     one that is given."""
     if not isinstance(progress, bool):
@@ -245,7 +247,7 @@ def bar(name: str, config: Config, start: int, stop: int, progress: bool | Shown
         yield shown
 
 
-def advance(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[int], shown: Shown) -> None:
+def training_loop(members: Sequence[Member], trainer: Trainer, stop: int, keep: set[int], shown: Progress) -> None:
     """Train one run, or several of one recipe stacked, up to `stop`, evaluating as scheduled and
     saving the weights of the steps in `keep`, which are evaluated too.
 
@@ -305,7 +307,7 @@ def _checkpoint(
     writer: Writer | None,
     sets: dict[str, Any],
     losses: list[torch.Tensor],
-    shown: Shown,
+    shown: Progress,
 ) -> dict[str, Any]:
     """Evaluate run `i`, and, given a writer, save its weights. Returns what it recorded."""
     config, root, step = member.config, member.root, trainer.step

@@ -9,11 +9,11 @@ from mechicl.interventions import (
     AblateHeads,
     AblateMLPs,
     AblatePositions,
+    AblateSubspace,
     CutEdges,
     Graft,
     PatchActivations,
     RemoveDirectPath,
-    RemoveSubspace,
     Together,
 )
 from mechicl.interventions.edges import edge_mask
@@ -109,5 +109,5 @@ def test_together_each_part_has_its_own_and_what_has_none_stays():
     assert [one.parts[1] for one in drawn] == [path] * 4
     assert [one.parts[0] for one in drawn] == heads.controls(MODEL, 4)
     assert Together(parts=(path, path)).controls(MODEL, 4) == []
-    directions = RemoveSubspace(directions=torch.eye(16)[:, :3], layer=1)
+    directions = AblateSubspace(directions=torch.eye(16)[:, :3], layer=1)
     assert {one.count for one in directions.controls(MODEL, 4)} == {3}

@@ -23,7 +23,7 @@ from mechicl.measures import cache, parts, tables
 from mechicl.measures.ablation import evaluate
 from mechicl.measures.attention import attention_scores
 from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.removal import RemoveCarried, remove_directions
+from mechicl.measures.subspace_ablation import AblateCarried, ablate_subspaces
 from mechicl.measures.subspaces import subspaces
 from mechicl.series import open_series
 from mechicl.system.executor import Processes
@@ -84,10 +84,10 @@ def test_every_measure_goes_on_to_the_same_bits(series, monkeypatch, tmp_path, w
     """Cut short after some chunks, as by a kill: what is on the disk then is all that the next call finds."""
     calls = {
         "heads": lambda s: evaluate(s, None, ["icl", "iwl"], AblateHeads(heads=((0, 1),)), 20, progress=False),
-        "of step": lambda s: evaluate(s, None, ["icl"], RemoveCarried(variation="flip", n=20), 20, progress=False),
+        "of step": lambda s: evaluate(s, None, ["icl"], AblateCarried(variation="flip", n=20), 20, progress=False),
         "attention": lambda s: attention_scores(s, n=20, progress=False),
         "subspaces": lambda s: subspaces(s, n=20, progress=False),
-        "removal": lambda s: remove_directions(s, None, ["icl"], ["flip"], 20, progress=False),
+        "removal": lambda s: ablate_subspaces(s, None, ["icl"], ["flip"], 20, progress=False),
     }
     name, call = list(calls.items())[when % len(calls)]
     whole = call(open_series(shutil.copytree(series.root, tmp_path / "other" / "tiny")))
@@ -172,7 +172,7 @@ class Here:
 def test_two_workers_make_the_same_table(series, tmp_path):
     """Real processes, a real measure, whose conditions differ from step to step: the same to the last bit."""
     other = open_series(shutil.copytree(series.root, tmp_path / "other" / "tiny"))
-    both = [AblateHeads(heads=((0, 1),)), RemoveCarried(variation="flip", n=20)]
+    both = [AblateHeads(heads=((0, 1),)), AblateCarried(variation="flip", n=20)]
     shared, made_by = open_series(series.root, workers=2), []
     keep = parts.Parts.read
 

@@ -7,7 +7,7 @@ from known_models import LABEL
 
 from mechicl.engine.forward import forward
 from mechicl.interventions import apply
-from mechicl.measures.removal import remove_directions, without_directions
+from mechicl.measures.subspace_ablation import ablate_subspaces, without_directions
 from mechicl.measures.subspaces import (
     block_squares,
     carried,
@@ -93,7 +93,7 @@ def test_a_layer_cannot_write_along_directions_taken_from_it(tiny_series):
 
 
 def test_taking_out_what_carries_the_label_ends_icl_in_the_circuit_alone(known_series):
-    table = remove_directions(known_series, [5, 10], progress=False)
+    table = ablate_subspaces(known_series, [5, 10], progress=False)
     values = table.set_index(["step", "intervention", "evaluator"]).value
     assert values[5, "intact", "icl"] == 1
     assert values[5, "without flip", "icl"] < 0.7

@@ -17,7 +17,7 @@ from mechicl.interventions import (
     PatchActivations,
     Together,
 )
-from mechicl.measures.removal import RemoveCarried
+from mechicl.measures.subspace_ablation import AblateCarried
 from mechicl.measures.words import NAMES, RELATIONS, Words, parse_heads, read, write
 from mechicl.tasks.batch import token_relations
 
@@ -80,8 +80,8 @@ def test_what_each_names():
     )
     graft = Graft(parts=("qk.1", "embeddings"), source=1400)
     assert asked(graft="qk.1, embeddings@1400", heads="L0H1") == Together(parts=(graft, AblateHeads(heads=((0, 1),))))
-    assert asked(without_subspace="flip") == RemoveCarried(variation="flip")
-    assert Words.of({"without_subspace": "flip"}).intervention(50) == RemoveCarried(variation="flip", n=50)
+    assert asked(without_subspace="flip") == AblateCarried(variation="flip")
+    assert Words.of({"without_subspace": "flip"}).intervention(50) == AblateCarried(variation="flip", n=50)
 
 
 @pytest.mark.parametrize(

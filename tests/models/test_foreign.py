@@ -10,6 +10,7 @@ from mechicl.interventions import (
     AblateHeads,
     AblateMLPs,
     AblatePositions,
+    AblateSubspace,
     ClampCopy,
     ClampLayer,
     ClampMatch,
@@ -17,7 +18,6 @@ from mechicl.interventions import (
     Graft,
     PatchActivations,
     RemoveDirectPath,
-    RemoveSubspace,
     Temper,
     Together,
     edits,
@@ -26,7 +26,7 @@ from mechicl.interventions import (
     only_direct_path,
 )
 from mechicl.interventions.base import Intervention
-from mechicl.measures.removal import RemoveCarried
+from mechicl.measures.subspace_ablation import AblateCarried
 from mechicl.models import foreign as hooked
 from mechicl.models.params import pack
 
@@ -51,7 +51,7 @@ GROUPS: dict[str, list] = {
     "positions": [AblatePositions(positions=("match_label",), layers=(1,), kind=kind) for kind in ("mean", "mean")],
     "patches": [PatchActivations(heads=((0, 1),)), PatchActivations(heads=((1, 2),))],
     "subspace": [
-        RemoveSubspace(directions=torch.randn(16, n, generator=torch.Generator().manual_seed(n)).numpy(), layer=1)
+        AblateSubspace(directions=torch.randn(16, n, generator=torch.Generator().manual_seed(n)).numpy(), layer=1)
         for n in (1, 3)
     ],
     "together": [Together(parts=(AblateHeads(heads=_TWO), RemoveDirectPath()))],
@@ -130,7 +130,7 @@ def test_no_intervention_is_left_out():
         return {type(condition)}.union(*(inside(x) for x in getattr(condition, "parts", ()) or ()))
 
     ours = {c for c in classes(Intervention) if c.__module__.startswith("mechicl.") and not c.__abstractmethods__}
-    assert ours - {Graft, RemoveCarried} == set().union(*(inside(c) for group in GROUPS.values() for c in group))
+    assert ours - {Graft, AblateCarried} == set().union(*(inside(c) for group in GROUPS.values() for c in group))
 
 
 def test_every_head_at_once_is_each_alone():

@@ -12,7 +12,7 @@ from mechicl.interventions import (
     PatchActivations,
     Together,
 )
-from mechicl.measures.removal import RemoveCarried
+from mechicl.measures.subspace_ablation import AblateCarried
 from mechicl.page.server import open_server
 
 
@@ -137,7 +137,7 @@ def test_each_row_does_what_the_command_line_does(begin, recall):
     assert page.locator("#patterns .card").nth(6).locator(".same").inner_text() == "no weights before it are changed"
     press(page, "Clear")
     press(page, "Remove directions")
-    one.check(series, 5, RemoveCarried(variation="flip"))
+    one.check(series, 5, AblateCarried(variation="flip"))
     press(page, "Clear")
     press(page, "Hold held")
     page.wait_for_function("document.getElementById('say').textContent.includes('Ablate a head first')")

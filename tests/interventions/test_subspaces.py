@@ -8,7 +8,7 @@ from random_models import batch_of, make, weights_of
 
 from mechicl.engine.forward import Edit, forward
 from mechicl.errors import ConfigError
-from mechicl.interventions import AblateHeads, RemoveSubspace, Together, apply, edits
+from mechicl.interventions import AblateHeads, AblateSubspace, Together, apply, edits
 from mechicl.models.params import pack
 
 
@@ -31,7 +31,7 @@ def axes(which: slice, d: int = 128) -> np.ndarray:
     ],
 )
 def test_only_the_directions_that_the_circuit_uses_matter(known_series, which, layer, at, lost):
-    icl = known_series.answers(5, "icl", RemoveSubspace(directions=axes(which), layer=layer, at=at)).mean()
+    icl = known_series.answers(5, "icl", AblateSubspace(directions=axes(which), layer=layer, at=at)).mean()
     assert 0.35 < icl < 0.65 if lost else icl == 1.0
 
 
@@ -45,13 +45,13 @@ def test_it_is_weight_surgery_of_what_writes():
     cut = {"heads": [f"{block}.attn.W_O"], "mlp": [f"{block}.mlp.W_out", f"{block}.mlp.b_out"]}
     for at, names in cut.items():
         want = forward(pack(weights | {name: weights[name] @ out for name in names}), batch, config.model).final
-        condition = RemoveSubspace(directions=torch.from_numpy(directions), layer=layer, at=at)
+        condition = AblateSubspace(directions=torch.from_numpy(directions), layer=layer, at=at)
         got = apply(pack(weights), batch, config.model, [condition]).final
         torch.testing.assert_close(got.reshape(want.shape), want, rtol=0, atol=1e-10)
 
 
 def test_it_is_compared_and_kept_by_its_numbers():
-    one, same = (RemoveSubspace(directions=axes(LABEL), layer=1, name="labels") for _ in range(2))
+    one, same = (AblateSubspace(directions=axes(LABEL), layer=1, name="labels") for _ in range(2))
     assert one == same
     assert hash(one) == hash(same)
     assert str(one) == "without labels in what L1's heads write"
@@ -73,12 +73,12 @@ def test_it_is_compared_and_kept_by_its_numbers():
 )
 def test_what_is_none_is_refused(known_series, given, said):
     with pytest.raises(ConfigError, match=said):
-        known_series.evaluate([5], ["icl"], RemoveSubspace(**given), n=10)
+        known_series.evaluate([5], ["icl"], AblateSubspace(**given), n=10)
 
 
 def test_after_another_part_has_changed_the_same_activation_it_is_refused():
-    model, gone = make().model, RemoveSubspace(directions=np.eye(16)[:, :2], layer=1)
-    with pytest.raises(ConfigError, match="one RemoveSubspace"):
+    model, gone = make().model, AblateSubspace(directions=np.eye(16)[:, :2], layer=1)
+    with pytest.raises(ConfigError, match="one AblateSubspace"):
         edits([Together(parts=(gone, gone))], model, {})
     (hook,) = gone.edits(model, {})
     heads = Together(parts=(gone, AblateHeads(heads=((1, 0),))))

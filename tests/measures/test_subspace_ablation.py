@@ -4,8 +4,8 @@ import pytest
 
 from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, Together
-from mechicl.measures import RemoveCarried
-from mechicl.measures.removal import without_directions
+from mechicl.measures import AblateCarried
+from mechicl.measures.subspace_ablation import without_directions
 from mechicl.measures.subspaces import carried
 from mechicl.models.params import pack
 from mechicl.tasks.markov.batch import MarkovBatch
@@ -17,7 +17,7 @@ def by_hand(series, step, n=None):
 
 
 def test_each_step_has_its_own_directions(known_series):
-    own = RemoveCarried(variation="flip", n=100)
+    own = AblateCarried(variation="flip", n=100)
     table = known_series.evaluate([5, 10], ["icl", "flip"], own, n=100, metrics=None)
     for step in (5, 10):
         want = known_series.evaluate([step], ["icl", "flip"], by_hand(known_series, step, 100), n=100, metrics=None)
@@ -31,7 +31,7 @@ def test_each_step_has_its_own_directions(known_series):
 
 
 def test_it_works_sequence_by_sequence_and_with_others(known_series):
-    own, head = RemoveCarried(variation="flip"), AblateHeads(heads=((0, 1),))
+    own, head = AblateCarried(variation="flip"), AblateHeads(heads=((0, 1),))
     want = known_series.answers(5, "icl", by_hand(known_series, 5))
     assert (known_series.answers(5, "icl", own) == want).all()
     both = Together(parts=(head, own))
@@ -43,11 +43,11 @@ def test_it_works_sequence_by_sequence_and_with_others(known_series):
 
 def test_what_it_cannot_be_is_said(known_series):
     with pytest.raises(ConfigError, match="expected one of flip, ciwl, iwl"):
-        RemoveCarried(variation="icl").check_on(known_series.evaluation_set("icl", 4))
+        AblateCarried(variation="icl").check_on(known_series.evaluation_set("icl", 4))
     with pytest.raises(ConfigError, match=r"no evaluator named 'filp'.* Did you mean 'flip'"):
-        RemoveCarried(variation="filp")
+        AblateCarried(variation="filp")
     with pytest.raises(ConfigError, match=r"\.at_step\(series, step\)"):
-        known_series.model(5).hooks_for(RemoveCarried(variation="flip"), known_series.evaluation_set("icl", 4))
+        known_series.model(5).hooks_for(AblateCarried(variation="flip"), known_series.evaluation_set("icl", 4))
     other = object.__new__(MarkovBatch)
     with pytest.raises(ConfigError, match=r"no variation 'flip' .*: it has none"):
-        RemoveCarried(variation="flip").check_on(other)
+        AblateCarried(variation="flip").check_on(other)

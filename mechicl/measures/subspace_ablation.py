@@ -3,7 +3,7 @@
 Similar subspaces are no proof that one circuit carries two answers; taking directions out is a
 test of it. The directions of each variation (`measures.subspaces`: flip carries ICL, ciwl and iwl
 in-weights answers) are found on an evaluation set of their own (split 1), taken off from what the last layer's heads
-write (`interventions.RemoveSubspace`), and the rest is evaluated as ever (split 0). Controls: RANDOM sets of as many
+write (`interventions.AblateSubspace`), and the rest is evaluated as ever (split 0). Controls: RANDOM sets of as many
 random directions.
 """
 
@@ -21,7 +21,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS
-from mechicl.interventions import Intervention, RemoveSubspace
+from mechicl.interventions import AblateSubspace, Intervention
 from mechicl.interventions.subspaces import random_directions
 from mechicl.measures.ablation import ordered_rows
 from mechicl.measures.door import measure
@@ -34,20 +34,20 @@ from mechicl.series import Series
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 
-__all__ = ["RemoveCarried", "remove_directions"]
+__all__ = ["AblateCarried", "ablate_subspaces"]
 
 RANDOM = 20  # sets of random directions
 
 
-def without_directions(basis: np.ndarray, model: ModelConfig, name: str) -> RemoveSubspace:
+def without_directions(basis: np.ndarray, model: ModelConfig, name: str) -> AblateSubspace:
     """The last layer's heads cannot write along the columns of `basis` [d, count]."""
-    return RemoveSubspace(directions=basis, layer=model.n_layers - 1, name=name)
+    return AblateSubspace(directions=basis, layer=model.n_layers - 1, name=name)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveCarried(Intervention):
+class AblateCarried(Intervention):
     """The last layer's heads cannot write along the directions that carry one answer, each step's own: at a step it is
-    the `RemoveSubspace` of the directions found there, on `n` sequences of their own (split 1).
+    the `AblateSubspace` of the directions found there, on `n` sequences of their own (split 1).
 
     variation: an evaluator whose sequences can be varied (`Task.variations`); n: default the run's `n_eval`.
     """
@@ -93,12 +93,12 @@ class RemoveCarried(Intervention):
 
 @reading()
 @measure(
-    "remove_directions",
+    "ablate_subspaces",
     rows="step, evaluator, directions",
     value="the primary metric without directions of the residual stream that carry an answer",
     against="the row 'intact'",
 )
-def remove_directions(
+def ablate_subspaces(
     series: Series,
     steps: Iterable[int] | None = None,
     evaluators: Sequence[str] | None = None,

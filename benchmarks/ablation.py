@@ -22,11 +22,11 @@ from long_series import long_series
 from timing import once
 
 from mechicl import recipes
-from mechicl.evaluators import METRICS, in_context_correct
 from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import evaluate
 from mechicl.series import Series, open_series
 from mechicl.system.work_queue import threads
+from mechicl.tasks.exemplar_label.scores import METRICS, in_context_correct
 from mechicl.training.loop import train
 
 EVALUATORS = ("train", "icl", "flip", "ciwl", "iwl")

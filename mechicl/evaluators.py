@@ -27,10 +27,6 @@ from mechicl.system.surroundings import reading
 from mechicl.system.work_queue import share_each
 from mechicl.tasks.base import task_of
 from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.exemplar_label.scores import ALL_METRICS as ALL_METRICS
-from mechicl.tasks.exemplar_label.scores import METRICS as METRICS
-from mechicl.tasks.exemplar_label.scores import in_context_correct as in_context_correct
-from mechicl.tasks.exemplar_label.scores import in_context_loss as in_context_loss
 from mechicl.training_interventions import TrainingIntervention
 
 Metrics = Iterable[str] | Literal["recorded"]

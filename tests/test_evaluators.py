@@ -13,13 +13,11 @@ from mechicl.engine.forward import forward, label_logits, logits, stack
 from mechicl.errors import ConfigError
 from mechicl.evaluators import (
     EVALUATORS,
-    METRICS,
     applying,
     chance,
     evaluate_params,
     evaluation_set,
     evaluation_sets,
-    in_context_correct,
     score,
 )
 from mechicl.models.params import init, pack
@@ -28,6 +26,7 @@ from mechicl.tasks.exemplar_label.banks.bank import Bank
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch
 from mechicl.tasks.exemplar_label.evaluators import part_shown
+from mechicl.tasks.exemplar_label.scores import METRICS, in_context_correct
 
 N = 300
 FIXED = ["train", "icl", "flip", "ciwl", "iwl", "icl_holdout"]  # where a class has a label of its own

@@ -61,7 +61,7 @@ def evaluate(
         evaluators: default all.
         ablate: one intervention or several, each on its own.
         n: sequences per evaluator; split: which evaluation set (`evaluators.evaluation_set`).
-        metrics: which ones, of exemplars and labels any of `evaluators.ALL_METRICS` (default: those recorded in
+        metrics: which ones the task has, as `in_context_prob` (docs/interventions.md) (default: those recorded in
             training); None for the primary metric of each evaluator alone, which is much cheaper: only
             `iwl` then needs the full vocabulary.
     """
@@ -256,7 +256,7 @@ def answers(
 
     Args:
         step: one checkpoint.
-        metric: one of `evaluators.ALL_METRICS` (default: the evaluator's primary metric).
+        metric: one that the task has (default: the evaluator's primary metric).
         n: as in `evaluate`.
         split: as in `evaluate`.
 

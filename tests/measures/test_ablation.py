@@ -11,11 +11,12 @@ from known_series import write_series
 
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.evaluators import EVALUATORS, METRICS, evaluate_params
+from mechicl.evaluators import EVALUATORS, evaluate_params
 from mechicl.interventions import BASELINES, AblateHeads, every_head
 from mechicl.measures import tables
 from mechicl.measures.ablation import effects, evaluate
 from mechicl.models.params import init
+from mechicl.tasks.exemplar_label.scores import METRICS
 
 KINDS = tuple(BASELINES)
 SIX = ["train", "icl", "flip", "ciwl", "iwl", "icl_holdout"]

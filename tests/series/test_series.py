@@ -15,10 +15,11 @@ import mechicl
 from mechicl.config import to_dict
 from mechicl.engine.forward import forward, logits
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.evaluators import METRICS, applying, evaluate_params, evaluation_sets
+from mechicl.evaluators import applying, evaluate_params, evaluation_sets
 from mechicl.models.params import init, pack, shapes
 from mechicl.series import Series, open_series
 from mechicl.system.files import write_json
+from mechicl.tasks.exemplar_label.scores import METRICS
 from mechicl.training.loop import train, training_batches
 from mechicl.training.step import loss
 

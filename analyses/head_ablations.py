@@ -13,8 +13,9 @@ from mechicl.figures.heatmaps import heads_by_time
 from mechicl.figures.scales import fitted
 from mechicl.figures.style import COLOURS, NAMES, finish, sequences_axis, short
 from mechicl.interventions import AblateHeads, every_head
-from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.ablation import evaluate
 from mechicl.measures.baselines import joint_intervals
+from mechicl.measures.paired_effects import effects
 from mechicl.measures.phases import series_phases
 from mechicl.registry import EVALUATORS, LOWEST_SHOWN, ceiling, looked_at, main, quantity
 from mechicl.series import Series

@@ -28,10 +28,10 @@ _HOME = {
     "bank_file": "tasks.exemplar_label.features.own",
     "attention_scores": "measures.attention",
     "densify": "training.loop",
-    "effects": "measures.ablation",
+    "effects": "measures.paired_effects",
     "evaluator_curves": "figures.curves",
     "every_head": "interventions",
-    "head_effects": "measures.ablation",
+    "head_effects": "measures.paired_effects",
     "logit_attribution": "measures.attribution",
     "open_series": "series",
     "phase_table": "measures.phases",
@@ -60,12 +60,12 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl.figures.save import save_figure as save_figure
     from mechicl.interventions import AblateHeads as AblateHeads
     from mechicl.interventions import every_head as every_head
-    from mechicl.measures.ablation import effects as effects
-    from mechicl.measures.ablation import head_effects as head_effects
     from mechicl.measures.attention import attention_scores as attention_scores
     from mechicl.measures.attention import standing_out as standing_out
     from mechicl.measures.attribution import logit_attribution as logit_attribution
     from mechicl.measures.mlps import ablate_mlps as ablate_mlps
+    from mechicl.measures.paired_effects import effects as effects
+    from mechicl.measures.paired_effects import head_effects as head_effects
     from mechicl.measures.phases import phase_table as phase_table
     from mechicl.measures.phases import series_phases as series_phases
     from mechicl.measures.seeds import seed_bands as seed_bands

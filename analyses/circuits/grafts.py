@@ -22,8 +22,8 @@ import pandas as pd
 
 from analyses.circuits.moments import Moments
 from mechicl.config import ModelConfig
-from mechicl.measures.ablation import effects
 from mechicl.measures.grafts import Graft, evaluate_grafts, first_half, second_half
+from mechicl.measures.paired_effects import effects
 from mechicl.series import Series
 
 MATTERS = 0.1

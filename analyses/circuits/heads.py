@@ -16,7 +16,8 @@ from analyses.circuits.moments import Moments
 from analyses.controls import random_sets
 from analyses.head_ablations import costly_heads
 from mechicl.interventions import AblateHeads, every_head
-from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.ablation import evaluate
+from mechicl.measures.paired_effects import effects
 from mechicl.series import Series
 
 SHOWN = ("icl", "flip", "ciwl", "iwl")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from mechicl.interventions import Intervention
-from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.ablation import evaluate
+from mechicl.measures.paired_effects import effects
 from mechicl.measures.tables import chosen_steps
 from mechicl.series import Series
 

@@ -51,7 +51,7 @@ def evaluate_grafts(
     Returns:
         As `measures.ablation.evaluate`; `intervention` names the graft ('intact' first), `baseline`
         the donor ('step 2500'). All are measured on the same sequences, so that
-        `measures.ablation.effects` of this table are paired.
+        `measures.effects` of this table are paired.
     """
     chosen = chosen_steps(series, steps)
     donors = {str(step): series.entry(step).sha256 for step in sorted({g.source for g in grafts})}

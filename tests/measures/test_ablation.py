@@ -14,7 +14,8 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS, evaluate_params
 from mechicl.interventions import BASELINES, AblateHeads, every_head
 from mechicl.measures import tables
-from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.ablation import evaluate
+from mechicl.measures.paired_effects import effects
 from mechicl.models.params import init
 from mechicl.tasks.exemplar_label.scores import METRICS
 
@@ -156,26 +157,6 @@ def test_no_ablation_touches_a_lookup_table(known_series, kind):
     assert value(got, evaluator="flip", metric="in_context_acc", intervention=str(everything)) == 0.0
 
 
-def test_effects_are_ablated_minus_intact():
-    rows = [
-        {"step": s, "evaluator": e, "metric": "acc", "intervention": i, "value": v}
-        for s, e, i, v in [
-            (0, "icl", "intact", 0.5),
-            (0, "icl", "zero L0H0", 0.25),
-            (0, "flip", "intact", 1.0),
-            (8, "icl", "intact", 0.75),
-            (8, "icl", "zero L0H0", 1.0),
-            (0, "flip", "zero L0H0", 0.125),
-        ]
-    ]
-    before = pd.DataFrame(rows)
-    got = effects(before)
-    assert got.intervention.unique().tolist() == ["zero L0H0"]
-    assert got.effect.tolist() == [-0.25, 0.25, -0.875]
-    assert got.value.tolist() == [0.25, 1.0, 0.125]
-    assert "effect" not in before
-
-
 def test_every_effect_has_the_interval_of_its_paired_difference(table, tiny_series):
     """Sequence by sequence, from the hooked model, with another formula for the same interval."""
     assert table[table.intervention == "intact"][["effect_low", "effect_high"]].isna().all(axis=None)
@@ -210,7 +191,7 @@ def test_effects_of_a_real_table(table):
     assert row.effect != 0
 
 
-def test_headline_alone(table, tiny_series):
+def test_primary_metrics_alone(table, tiny_series):
     ablate = AblateHeads(heads=((0, 1),))
     got = evaluate(tiny_series, ablate=ablate, metrics=None)
     assert len(got) == len(tiny_series.steps) * 6 * 2
@@ -228,7 +209,7 @@ def test_some_metrics(tiny_series):
     assert got.metric.tolist() == ["loss"]
 
 
-def test_n_and_fold(tiny_series):
+def test_n_and_split(tiny_series):
     got = evaluate(tiny_series, [60], ["flip"], n=200)
     other = evaluate(tiny_series, [60], "flip", n=200, split=1)
     for split, rows in ((0, got), (1, other)):

@@ -7,8 +7,9 @@ from known_series import write_series
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS
-from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.ablation import evaluate
 from mechicl.measures.grafts import Graft, evaluate_grafts, first_half, in_parts, second_half
+from mechicl.measures.paired_effects import effects
 from mechicl.measures.tables import COLUMNS
 from mechicl.models.params import shapes
 

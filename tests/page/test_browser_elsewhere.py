@@ -7,7 +7,8 @@ from trained_models import STEPS
 from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads
 from mechicl.measures import attention_scores
-from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.ablation import evaluate
+from mechicl.measures.paired_effects import effects
 from mechicl.page.server import open_server
 from mechicl.page.texts import plain
 

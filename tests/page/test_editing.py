@@ -11,8 +11,9 @@ from known_series import behind_recall, rise_and_fall
 from mechicl.cli.ablation import asked
 from mechicl.config import Config, ModelConfig, ScheduleConfig
 from mechicl.figures.attention import patterns
-from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.ablation import evaluate
 from mechicl.measures.controls import CONTROLS, control_effects
+from mechicl.measures.paired_effects import effects
 from mechicl.measures.words import NAMES, write
 from mechicl.page.answers import Answers
 from mechicl.page.compare import compare

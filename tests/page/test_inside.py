@@ -12,9 +12,10 @@ from mechicl.errors import SeriesError
 from mechicl.figures.attention import patterns
 from mechicl.figures.scales import fitted
 from mechicl.interventions import AblateHeads, every_head
-from mechicl.measures.ablation import effects, evaluate
+from mechicl.measures.ablation import evaluate
 from mechicl.measures.attention import attention_scores
 from mechicl.measures.attribution import attribute, logit_attribution
+from mechicl.measures.paired_effects import effects
 from mechicl.page.compare import compare
 from mechicl.page.figures import attention_figure
 from mechicl.page.heads import MEASURES, Grid, head_grid, head_scores

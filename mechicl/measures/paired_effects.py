@@ -1,0 +1,82 @@
+"""What interventions change: ablated minus intact, on the same sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from mechicl.interventions import Kind, every_head
+from mechicl.measures.ablation import evaluate
+from mechicl.measures.door import measure
+from mechicl.series import Series
+
+__all__ = ["effects", "head_effects"]
+
+
+def effects(table: pd.DataFrame) -> pd.DataFrame:
+    """Ablated minus intact, row by row: column `effect` is added, intact rows are dropped.
+
+    The two are measured on the same sequences, so most of their sampling noise cancels. `effect_low` and
+    `effect_high` are its 95% interval: a head whose interval holds 0 was not shown to do anything. To pick heads
+    out of many, `measures.joint_intervals(rows, "effect", "effect_low", "effect_high")`.
+
+    Args:
+        table: of `Series.evaluate(ablate=...)`.
+
+    Returns:
+        A copy of its ablated rows with `effect`, in the metric's own unit (accuracies are shares of 1).
+
+    Examples:
+        >>> table = series.evaluate([3000], ["icl"], mechicl.AblateHeads(heads=((0, 5),)), n=100, metrics=None)
+        >>> mechicl.effects(table)[["effect", "effect_low", "effect_high"]].shape
+        (1, 3)
+    """
+    key = ["step", "evaluator", "metric"]
+    intact = table[table.intervention == "intact"].set_index(key).value
+    ablated = table[table.intervention != "intact"].copy()
+    matched = intact.reindex(pd.MultiIndex.from_frame(ablated[key])).to_numpy()
+    ablated["effect"] = ablated.value.to_numpy() - matched
+    return ablated
+
+
+@measure(
+    "head_effects",
+    rows="step, evaluator, head",
+    value="column `effect`: ablated minus intact, with a paired interval `effect_low`, `effect_high`",
+    against="0; random sets of heads",
+)
+def head_effects(
+    series: Series,
+    steps: Iterable[int] | None = None,
+    evaluators: Iterable[str] | None = None,
+    kind: Kind = "zero",
+    n: int | None = None,
+    split: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """What every head's own ablation changes: `effects` of `evaluate` with each head taken out alone.
+
+    Args:
+        series: the run.
+        steps: which checkpoints (default: all).
+        evaluators: which evaluators (default: all).
+        kind: what takes the place of the head's output (`interventions.BASELINES`).
+        n: sequences per evaluator.
+        split: which evaluation set; 0 is the one that is reported, others are independent of it.
+        progress: show a bar over long series.
+
+    Returns:
+        One row per step, evaluator and head: layer, head, value (the ablated primary metric), effect (ablated minus
+        intact, in shares of 1) and its paired 95% interval effect_low, effect_high, of n sequences.
+
+    Raises:
+        ConfigError, SeriesError: as `evaluate`.
+
+    Examples:
+        >>> table = mechicl.head_effects(series, [3000], ["icl"], n=100, progress=False)
+        >>> table[["layer", "head"]].shape  # a row per head
+        (16, 2)
+    """
+    singles = every_head(series.config.model, kind)
+    return effects(evaluate(series, steps, evaluators, singles, n, metrics=None, split=split, progress=progress))

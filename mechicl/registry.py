@@ -164,7 +164,7 @@ def floor(config: Config) -> float:
 
 def ceiling(highest: float) -> float:
     """Where the axis of primary metrics ends: at 1, or above the highest value, of what can be more, as nats."""
-    return max(1.01, 1.02 * highest)
+    return 1.01 if highest <= 1 else 1.02 * highest
 
 
 def controls_of(name: str, config: Config) -> list[str]:

@@ -283,5 +283,5 @@ def test_a_task_without_roles_has_its_relations_and_places(tmp_path):
         got = {e.evaluator: e.change.value for e in bench.effects(run, 2, view.intervention)}
         table = want.set_index("evaluator").effect
         assert got == pytest.approx({name: table[name] for name in got})
-    with pytest.raises(ViewError, match="expected a run of exemplars and labels"):
+    with pytest.raises(ViewError, match="no variation"):
         library.settled(View.from_query("?without_subspace=flip", "chains"))

@@ -75,7 +75,7 @@ def test_what_a_url_leaves_out_is_as_by_default():
         ("?patch=query", "query->match_label:1"),
         ("?graft=qk.1", "as qk.1@1400"),
         ("?hold=x", "expected one of pattern, q, k, v"),
-        ("?without_subspace=icl", "flip, ciwl, iwl"),
+        ("?without_subspace=filp", "Did you mean 'flip'"),
         ("?kind=one", "kind='one': expected one of zero, mean, resample"),
         ("?measure=", "expected one of previous_token"),
         ("?evaluator=icl2", "expected one of train, icl, flip"),

@@ -265,7 +265,7 @@ def test_the_committed_pages_are_what_their_tables_say(built):
             committed = page.DOCS / path.relative_to(folder)
             assert committed.read_text() == path.read_text(), path.name
     here = {p.name for p in (page.DOCS / "findings").iterdir()}
-    assert {p.name for p in written[1:]} == here - {page.BESIDE}
+    assert {p.name for p in written[1:]} == here - {*page.BESIDE}
 
 
 def test_every_link_leads_somewhere_and_every_figure_exists():

@@ -134,4 +134,4 @@ def test_the_stretches_are_olsson_s_places():
 def test_conflict_on_text_is_the_same_set_every_time():
     again = evaluation_set("conflict", CONFIG, text())
     assert again.tokens.equal(evaluation_set("conflict", CONFIG, SOURCE).tokens)
-    assert not again.tokens.equal(evaluation_set("conflict", CONFIG, SOURCE, fold=1).tokens)
+    assert not again.tokens.equal(evaluation_set("conflict", CONFIG, SOURCE, split=1).tokens)

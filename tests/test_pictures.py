@@ -117,6 +117,7 @@ def test_a_graft_of_the_encoder_is_weight_surgery(series):
 
 
 @pytest.mark.parametrize("name", analyses.NAMES)
+@pytest.mark.slow
 def test_every_analysis_runs(series, name):
     findings = analyses.get(name)(series, progress=False)
     assert len(findings.table) > 0

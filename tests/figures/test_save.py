@@ -70,9 +70,7 @@ def test_without_a_browser_the_error_says_what_to_install(tmp_path, monkeypatch,
 
 
 @needs_kaleido
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k not in ("png", "svg", "pdf"))) for k in PICTURES]
-)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k not in ("png",))) for k in PICTURES])
 def test_every_picture_of_a_real_browser(tmp_path, kind):
     try:
         path = mechicl.save_figure(FIGURE, tmp_path / f"x.{kind}", scale=2)

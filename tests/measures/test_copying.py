@@ -15,6 +15,7 @@ def test_the_head_that_copies_has_one_and_all_others_chance(token_series):
     assert (table.value.drop((20, *INDUCTION)) == 0.5).all()  # the head before it writes nothing that is read out
 
 
+@pytest.mark.slow
 def test_random_heads_have_chance(opened):
     """Of an untrained model, whose heads have nothing to do with what they look at; RMSNorm, grouped queries."""
     table = copying_scores(opened("llama"), [0])

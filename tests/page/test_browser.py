@@ -33,6 +33,7 @@ def test_pressing_a_head_ablates_it_and_pressing_again_puts_it_back(begin, known
     one.check(known_series, 5, None)
 
 
+@pytest.mark.slow
 def test_every_kind_of_ablation_is_explained_and_computed(begin, tiny_series):
     one = begin()
     one.open("?step=60&heads=0.1,1.0")

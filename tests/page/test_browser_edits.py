@@ -107,6 +107,7 @@ def test_an_mlp_s_cell_takes_it_out_and_it_stands_in_the_grid(begin, recall):
     assert cell.locator(".score").inner_text() == "+1.00"  # alone
 
 
+@pytest.mark.slow
 def test_each_row_does_what_the_command_line_does(begin, recall):
     url, series = recall
     one = begin(url)

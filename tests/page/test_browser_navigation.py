@@ -86,6 +86,7 @@ def test_back_and_forward_go_through_what_was_pressed(begin, known_series):
     assert len([url for url in one.asked if "_dash-update-component" in url]) == asked + 1  # the reload's alone
 
 
+@pytest.mark.slow
 def test_undo_and_redo_on_screen_and_by_keys(begin, known_series):
     one = begin()
     page = one.open("?run=known&step=5")
@@ -163,7 +164,10 @@ def test_the_first_head_is_two_keys_away_and_arrows_go_on(begin, known_series):
     assert page.evaluate(focus) == "head-1-0"  # and remembers where one was
 
 
-@pytest.mark.parametrize("tab", ["attention", "logits", "compare"])
+SLOW_TABS = [pytest.param(tab, marks=pytest.mark.slow) for tab in ("logits", "compare")]
+
+
+@pytest.mark.parametrize("tab", ["attention", *SLOW_TABS])
 def test_on_a_telephone_everything_is_there(begin, tab):
     one = begin(**PHONE)
     page = one.open(f"?run=known&step=5&with_step=10&sequence=2&heads=0.1&tab={tab}")
@@ -188,6 +192,7 @@ def test_on_a_telephone_everything_is_there(begin, tab):
     one.shot(f"phone-{tab}", full_page=True)
 
 
+@pytest.mark.slow
 def test_on_a_telephone_the_menu_can_be_reached_whole(begin):
     one = begin(**PHONE)
     page = one.open("?run=known")

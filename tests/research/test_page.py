@@ -257,6 +257,7 @@ def test_accounts_are_judged_by_their_held_out_errors(monkeypatch, better, statu
     assert claim(accounts, "9").status == status
 
 
+@pytest.mark.slow
 def test_the_committed_pages_are_what_their_tables_say(built):
     """Nothing in docs has been edited by hand, and nothing is older than the tables."""
     folder, written = built

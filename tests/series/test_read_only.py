@@ -65,6 +65,7 @@ def listing(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_read_only_run(tiny_copy, frozen, tmp_path):
     root, work = frozen(tiny_copy.root), tmp_path / "work"
     work.mkdir()

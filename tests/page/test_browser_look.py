@@ -40,3 +40,37 @@ def test_a_view_that_cannot_be_shown_is_readable_in_the_dark(begin):
     assert boxes[0]["y"] < boxes[1]["y"] < boxes[2]["y"]  # below one another
     assert len({box["x"] for box in boxes}) == 1
     one.shot("trouble-dark")
+
+
+def test_a_long_pattern_is_one_picture_with_the_same_colours_in_light_and_dark(begin):
+    """An element for each of thousands of pairs stops a browser."""
+    one = begin()
+    page = one.open("?run=known")
+    look = """(t) => {
+        const at = (i, j) => (j > i ? 0 : (1000 * (j + 1)) / t);
+        const values = Array.from({ length: t }, (_, i) => Array.from({ length: t }, (_, j) => at(i, j)));
+        const tokens = values.map((_, i) => ({ name: String(i) }));
+        return mechicl.draw.pattern(values, tokens, mechicl.base.colours.attention.page, 0, 420, true);
+    }"""
+    kinds = page.evaluate(f"[17, 200].map({look}).map((drawn) => drawn.tagName.toLowerCase())")
+    assert kinds == ["svg", "canvas"]
+    colours = f"""() => {{
+        const drawn = document.body.appendChild(({look})(200));
+        const at = (i, j) => [...drawn.getContext("2d").getImageData(j, i, 1, 1).data];
+        const probe = document.body.appendChild(document.createElement("i"));
+        probe.style.color = mechicl.base.colours.attention.page[50];
+        const want = getComputedStyle(probe).color.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        drawn.dispatchEvent(new PointerEvent("pointermove", {{ clientX: 0, clientY: 0 }}));
+        const found = {{ half: at(150, 99), want: [...want, 255], future: at(99, 150), title: drawn.title }};
+        drawn.remove();
+        probe.remove();
+        return found;
+    }}"""
+    seen = []
+    for _ in range(2):
+        found = page.evaluate(colours)
+        assert found["half"] == found["want"]
+        assert found["future"] == [0, 0, 0, 0]
+        seen.append(found["half"])
+        page.click('[data-do="theme"]')
+    assert seen[0] != seen[1]

@@ -46,7 +46,7 @@
       stored.set("theme", theme);
     }
     root.dataset.theme = theme;
-    if (change) D.redrawn();
+    if (change) for (const again of [D.redrawn, D.drawPatterns, D.compareHeads]) again();
   };
 
   const seen = () => new Set((stored.get("hints") || "").split(","));

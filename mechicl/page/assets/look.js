@@ -12,20 +12,53 @@
     return element;
   }
 
+  const MANY = 40; // positions; more are drawn as one picture: an element for each pair would be too many for a browser
+  const shade = (v, low) => Math.round(Math.max(0, Math.min(1, (v - low) / (1 - low))) * 100);
+  const pair = (tokens, i, j, v) => `${tokens[i].name} → ${tokens[j].name}: ${D.plain(v)}`;
+
+  /* The numbers of colours, as the page shows them now: they have a light and a dark side. */
+  function resolved(colours) {
+    const probe = document.body.appendChild(make("i", { hidden: true }));
+    const found = colours.map((colour) => {
+      probe.style.color = colour;
+      return getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
+    });
+    probe.remove();
+    return found;
+  }
+
+  /* A long pattern: a pixel for each pair; what a pair is stands in the title where the pointer is. */
+  function picture(values, tokens, colours, low, size) {
+    const t = values.length, numbers = resolved(colours);
+    const drawing = make("canvas", { width: t, height: t, className: "pattern picture" });
+    drawing.style.width = size / 10 + "rem";
+    const context = drawing.getContext("2d"), pixels = context.createImageData(t, t);
+    for (let i = 0; i < t; i++) {
+      for (let j = 0; j <= i; j++) pixels.data.set([...numbers[shade(values[i][j] / 1000, low)], 255], 4 * (i * t + j));
+    }
+    context.putImageData(pixels, 0, 0);
+    drawing.addEventListener("pointermove", (event) => {
+      const [j, i] = [event.offsetX, event.offsetY].map((at) => Math.min(t - 1, Math.floor((at / drawing.clientWidth) * t)));
+      drawing.title = i < 0 || j < 0 || j > i ? "" : pair(tokens, i, j, values[i][j] / 1000);
+    });
+    return drawing;
+  }
+
   /* One pattern, t x t in thousandths; colours from a list of 101 over a fixed range, each for light and dark. */
   D.pattern = pattern;
   function pattern(values, tokens, colours, low, size, labels) {
+    if (values.length > MANY) return picture(values, tokens, colours, low, size);
     const t = values.length, small = size < 200, left = labels ? (small ? 16 : 52) : 0, below = labels ? (small ? 12 : 26) : 0;
     const each = (size - left) / t;
     const drawing = svg("svg", { viewBox: `0 0 ${size} ${t * each + below}`, width: size / 10 + "rem", class: "pattern" + (small ? " small" : "") });
     for (let i = 0; i < t; i++) {
       for (let j = 0; j <= i; j++) {
         const v = values[i][j] / 1000;
-        const colour = colours[Math.round(Math.max(0, Math.min(1, (v - low) / (1 - low))) * 100)];
+        const colour = colours[shade(v, low)];
         const box = svg("rect", { x: left + j * each + 0.5, y: i * each + 0.5, width: each - 1, height: each - 1 });
         box.style.fill = colour;
         const title = svg("title", {});
-        title.textContent = `${tokens[i].name} → ${tokens[j].name}: ${D.plain(v)}`;
+        title.textContent = pair(tokens, i, j, v);
         box.append(title);
         drawing.append(box);
       }
@@ -120,6 +153,8 @@
     $("attention-note").replaceChildren(`Attention from rows to columns, ${data.what}. ${data.note} `,
       ...D.scales(moved && "difference (ablated − intact)"));
   }
+
+  D.drawPatterns = drawPatterns;
 
   const controls = D.controls;
   let shownHead = "";

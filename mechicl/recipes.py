@@ -243,7 +243,7 @@ def text_small() -> Config:
     """A language model of two layers on the library of the Python that runs it, or on documents: `--data FOLDER`.
 
     Two layers of attention only, 128 wide, on windows of 256 tokens inside one document; a tenth of the documents are
-    held out. It learns which tokens follow which; induction heads were not seen in any try so far, the longest of 2
+    held out. It learns which tokens follow which; induction heads were not seen in any try so far, the longest of 7
     million tokens (docs/findings/in-language.md). 16 million tokens take about 25 minutes of one core's time on an AMD
     EPYC with AVX2 that other programs share.
     """

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from mechicl.measures.baselines import *  # noqa: F403
     from mechicl.measures.composition import *  # noqa: F403
     from mechicl.measures.controls import *  # noqa: F403
+    from mechicl.measures.copying import *  # noqa: F403
     from mechicl.measures.door import *  # noqa: F403
     from mechicl.measures.grafts import *  # noqa: F403
     from mechicl.measures.mlps import *  # noqa: F403
     from mechicl.measures.paired_effects import *  # noqa: F403
     from mechicl.measures.phases import *  # noqa: F403
+    from mechicl.measures.positions import *  # noqa: F403
     from mechicl.measures.seeds import *  # noqa: F403
     from mechicl.measures.subspace_ablation import *  # noqa: F403
     from mechicl.measures.tables import *  # noqa: F403

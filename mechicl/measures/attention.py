@@ -23,8 +23,8 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.door import measure
-from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import at_once, by_evaluator, chosen_steps, encoded_bytes
+from mechicl.measures.parts import over_evaluators
+from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params, init, pack
 from mechicl.registry import main_in_context
 from mechicl.series import Series
@@ -145,18 +145,9 @@ def attention_scores(
     widest = max(len(b) for b in sets.values())
     t = series.task.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)
-    size = at_once(sets) * (size + encoded_bytes(series, widest))
-    measure = partial(_measured, model=model, even={name: uniform_scores(batch) for name, batch in sets.items()})
-    return over_checkpoints(
-        series,
-        "attention",
-        chosen_steps(series, steps),
-        partial(by_evaluator, sets=sets, measure=measure, bytes_per_step=size),
-        {"n": {name: len(batch) for name, batch in sets.items()}},
-        bytes_per_step=size,
-        extra=("uniform",),
-        progress=progress,
-    )
+    size += encoded_bytes(series, widest)
+    measured = partial(_measured, model=model, even={name: uniform_scores(batch) for name, batch in sets.items()})
+    return over_evaluators(series, "attention", steps, sets, measured, size, extra=("uniform",), progress=progress)
 
 
 def _measured(
@@ -173,7 +164,7 @@ def _measured(
     acts = forward(params, batch, model, capture=hooks, query_only=False).acts
     for layer, hook in enumerate(hooks):
         for metric, values in scores(acts[hook][:, 0], batch).items():  # [s, b, h]
-            for row in _rows(steps, layer, name, metric, values.cpu().numpy()):
+            for row in head_rows(steps, layer, name, metric, values.cpu().numpy()):
                 yield row | {"uniform": even[name][metric]}
 
 
@@ -181,7 +172,9 @@ def _patterns(n_layers: int) -> list[str]:
     return [f"blocks.{layer}.attn.hook_pattern" for layer in range(n_layers)]
 
 
-def _rows(steps: list[int], layer: int, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:
+def head_rows(steps: list[int], layer: int, evaluator: str, metric: str, values: np.ndarray) -> Iterator[dict]:
+    """A row for each step and head of a layer: the mean and its interval over sequences, those without a value left
+    out. values [s, b, h]."""
     used = ~np.isnan(values[0, :, 0])  # the same sequences for every step and head
     n = int(used.sum())
     if n == 0:

@@ -22,8 +22,8 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit, forward
 from mechicl.errors import ConfigError
 from mechicl.measures.door import measure
-from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import at_once, by_evaluator, chosen_steps, encoded_bytes
+from mechicl.measures.parts import over_evaluators
+from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
 from mechicl.registry import main_in_context
 from mechicl.series import Series
@@ -152,16 +152,8 @@ def logit_attribution(
     sets = {name: series.evaluation_set(name, n) for name in names}
     widest = max(len(b) for b in sets.values())
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
-    size = at_once(sets) * (size + encoded_bytes(series, widest))
-    return over_checkpoints(
-        series,
-        "attribution",
-        chosen_steps(series, steps),
-        partial(by_evaluator, sets=sets, measure=partial(_measured, model=model), bytes_per_step=size),
-        {"n": {name: len(batch) for name, batch in sets.items()}},
-        bytes_per_step=size,
-        progress=progress,
-    )
+    size += encoded_bytes(series, widest)
+    return over_evaluators(series, "attribution", steps, sets, partial(_measured, model=model), size, progress=progress)
 
 
 def _measured(steps: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig) -> Iterator[dict]:

@@ -41,41 +41,34 @@ def worth(steps: int, chunks: int = 1) -> bool:
     return steps >= _WORTH or chunks >= max(2, _WORTH // 4)
 
 
-def cached(
-    series: Series,
-    measure: str,
-    steps: Sequence[int],
-    settings: dict[str, Any],
-    compute: Callable[[], pd.DataFrame],
-    chunks: int = 1,
-) -> pd.DataFrame:
+def cached(series: Series, name: str, steps: Sequence[int], compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """`compute()`, or the same table from an earlier call.
 
     A checkpoint file that changed since is noticed and `compute` runs (and will name it). A run
     that cannot be written to is measured all the same.
 
     Args:
-        measure: a name; steps: which checkpoints are read; settings: all else the table
-            depends on, as plain data.
-        chunks: how many pieces they are measured in.
+        name: of the table (`named`); steps: which checkpoints are read.
     """
-    if not worth(len(steps), chunks):
-        return compute()
-    name, folders = f"{named(series, measure, steps, settings)}.parquet", _folders(series.root)
+    file, folders = f"{name}.parquet", _folders(series.root)
     for folder in folders:
         with suppress(OSError, ValueError):  # torn by something other than mechicl, or not to be read: make it again
-            if is_file(folder / name) and _unchanged(series, steps, folder):
-                return pd.read_parquet(folder / name)
+            if is_file(folder / file) and _unchanged(series, steps, folder):
+                return pd.read_parquet(folder / file)
     table = compute()
     for folder in folders:
         with suppress(OSError, SeriesError):  # a full or read-only disk: the next one, or there is just no cache
-            write_atomic(folder / name, table.to_parquet())
+            write_atomic(folder / file, table.to_parquet())
             break
     return table
 
 
 def named(series: Series, measure: str, steps: Sequence[int], settings: dict[str, Any]) -> str:
-    """The name of a table's file, without its end: the same for the same call on the same checkpoints alone."""
+    """The name of a table's file, without its end: the same for the same call on the same checkpoints alone.
+
+    Args:
+        measure: a name; settings: all that the table depends on beside the run and its checkpoints, as plain data.
+    """
     files = [[step, series.entry(step).sha256] for step in steps]
     known = [_code(), measure, series.name, to_dict(series.config), series.manifest["bank"], files, settings]
     known += [kind_of(series.device)] if series.device != CPU else []  # whose sums come in another order

@@ -20,12 +20,11 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
+from mechicl.measures.attention import head_rows
 from mechicl.measures.door import measure
-from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import at_once, by_evaluator, chosen_steps
+from mechicl.measures.parts import over_evaluators
 from mechicl.models.params import Params
 from mechicl.series import Series
-from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
 from mechicl.tasks.batch import TaskBatch
 
@@ -66,52 +65,21 @@ def copying_scores(
     """
     names = [series.task.circuit.evaluator] if evaluators is None else list(evaluators)
     sets = {name: series.evaluation_set(name, n) for name in names}
-    model, chosen = series.config.model, chosen_steps(series, steps)
-    table = series.task.input_shapes(model).get("embed.W_E")
+    model, table = series.config.model, series.task.input_shapes(series.config.model).get("embed.W_E")
     if series.task.has_bank or table is None or table[0] != series.task.n_outputs:
         raise ConfigError(f"{series.name} reads other things than it answers with: copying scores are of tokens.")
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
-    size = at_once(sets) * 4.0 * widest * t * (model.n_heads * t + model.d_model * (8 + model.n_layers))
-    measure = partial(_measured, model=model)
-    return over_checkpoints(
-        series,
-        "copying",
-        chosen,
-        partial(by_evaluator, sets=sets, measure=measure, bytes_per_step=size),
-        {"n": {name: len(batch) for name, batch in sets.items()}},
-        bytes_per_step=size,
-        progress=progress,
-    )
+    size = 4.0 * widest * t * (model.n_heads * t + model.d_model * (8 + model.n_layers))
+    return over_evaluators(series, "copying", steps, sets, partial(_measured, model=model), size, progress=progress)
 
 
 def _measured(chunk: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig) -> Iterator[dict]:
     hooks = [f"blocks.{layer}.attn.hook_v" for layer in range(model.n_layers)]
     acts = forward(params, batch, model, capture=hooks, query_only=False).acts
+    singles = [{key: p[i] for key, p in params.items()} for i in range(len(chunk))]
     for layer, hook in enumerate(hooks):
-        found = np.stack([_scores(acts[hook][i, 0], _one(params, i), layer, batch.ids, model) for i in _of(chunk)])
-        mean, low, high = normal_interval(np.moveaxis(found, 1, -1))  # [s, h]
-        for i, step in enumerate(chunk):
-            for head in range(mean.shape[1]):
-                yield {
-                    "step": step,
-                    "layer": layer,
-                    "head": head,
-                    "evaluator": name,
-                    "metric": "copying",
-                    "intervention": "intact",
-                    "value": float(mean[i, head]),
-                    "n": len(batch),
-                    "ci_low": float(low[i, head]),
-                    "ci_high": float(high[i, head]),
-                }
-
-
-def _of(chunk: list[int]) -> range:
-    return range(len(chunk))
-
-
-def _one(params: Params, i: int) -> Params:
-    return {name: p[i] for name, p in params.items()}
+        found = [_scores(acts[hook][i, 0], one, layer, batch.ids, model) for i, one in enumerate(singles)]
+        yield from head_rows(chunk, layer, name, "copying", np.stack(found))
 
 
 def _scores(values: Tensor, params: Params, layer: int, ids: Tensor, model: ModelConfig) -> np.ndarray:

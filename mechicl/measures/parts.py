@@ -10,9 +10,9 @@ computed on one thread, and its rows are kept exactly.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
@@ -20,12 +20,13 @@ import pandas as pd
 from mechicl.errors import SeriesError
 from mechicl.measures import cache, tables
 from mechicl.measures.cache import Kept, Parts, Stamps, cached, named, stamps_of
-from mechicl.measures.tables import tidy
+from mechicl.measures.tables import Measured, at_once, by_evaluator, chosen_steps, tidy
 from mechicl.series import Series
 from mechicl.system.executor import READABLE, Executor, Tell
 from mechicl.system.progress import bar
 from mechicl.system.surroundings import reading
 from mechicl.system.work_queue import threads
+from mechicl.tasks.batch import TaskBatch
 
 SECONDS = 1.0  # of work that a kill may cost, where a chunk takes less
 _ROWS = 10_000  # so many are held as dicts at most
@@ -90,7 +91,40 @@ def over_checkpoints(
     if settings is None or not cache.worth(len(steps), len(chunks)):
         return _made(work, label or measure, progress)
     work = replace(work, name=named(series, measure, steps, settings))
-    return cached(series, measure, steps, settings, lambda: _made(work, label or measure, progress), len(chunks))
+    return cached(series, work.name, steps, lambda: _made(work, label or measure, progress))
+
+
+def over_evaluators(
+    series: Series,
+    measure: str,
+    steps: Iterable[int] | None,
+    sets: Mapping[str, TaskBatch],
+    measured: Measured,
+    bytes_each: float,
+    *,
+    extra: Sequence[str] = (),
+    label: str = "",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """`over_checkpoints` of what a function of steps, stacked parameters, an evaluator's name and its set gives.
+
+    Args:
+        steps: default all.
+        measured: of a module, or a `partial` of one.
+        bytes_each: activations of one step on one evaluator's set.
+    """
+    size = at_once(sets) * bytes_each
+    return over_checkpoints(
+        series,
+        measure,
+        chosen_steps(series, steps),
+        partial(by_evaluator, sets=sets, measure=measured, bytes_per_step=size),
+        {"n": {name: len(batch) for name, batch in sets.items()}},
+        bytes_per_step=size,
+        extra=extra,
+        label=label,
+        progress=progress,
+    )
 
 
 def _made(work: Work, label: str, progress: bool) -> pd.DataFrame:

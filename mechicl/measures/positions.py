@@ -12,8 +12,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
 from mechicl.measures.door import measure
-from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import at_once, by_evaluator, chosen_steps
+from mechicl.measures.parts import over_evaluators
 from mechicl.models.params import Params
 from mechicl.registry import main
 from mechicl.series import Series
@@ -64,17 +63,17 @@ def loss_by_position(
         raise ConfigError(f"evaluator {lacking[0]!r}: its answers are read at the last position, not at every one.")
     if not sets:
         raise ConfigError(f"no evaluator of {series.name} is scored at every position: it has {', '.join(names)}.")
-    model, chosen = series.config.model, chosen_steps(series, steps)
+    model = series.config.model
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
-    size = at_once(sets) * 4.0 * widest * t * (model.d_model * (8 + 2 * model.mlp_ratio) + model.n_heads * t)
+    size = 4.0 * widest * t * (model.d_model * (8 + 2 * model.mlp_ratio) + model.n_heads * t)
 
-    return over_checkpoints(
+    return over_evaluators(
         series,
         "positions",
-        chosen,
-        partial(by_evaluator, sets=sets, measure=partial(_measured, model=model), bytes_per_step=size),
-        {"n": {name: len(batch) for name, batch in sets.items()}},
-        bytes_per_step=size,
+        steps,
+        sets,
+        partial(_measured, model=model),
+        size,
         extra=("position", "chance"),
         label="losses",
         progress=progress,

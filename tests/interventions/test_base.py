@@ -102,7 +102,7 @@ def test_a_table_is_kept_under_all_that_it_depends_on():
 def test_one_whose_code_cannot_be_read_is_measured_and_not_kept(known_series, monkeypatch):
     kept = []
     monkeypatch.setattr("mechicl.measures.cache.worth", lambda steps, chunks: True)
-    monkeypatch.setattr("mechicl.measures.parts.cached", lambda *args: kept.append(args) or args[4]())
+    monkeypatch.setattr("mechicl.measures.parts.cached", lambda *args: kept.append(args) or args[3]())
     lost = dataclasses.make_dataclass("Lost", [], bases=(ScaleValues,), frozen=True)
     monkeypatch.setattr(lost, "__module__", "no.such.module")
     monkeypatch.setitem(__import__("sys").modules, "no.such.module", type(torch)("no.such.module"))

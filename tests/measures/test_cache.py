@@ -9,7 +9,7 @@ import pytest
 
 from mechicl.errors import SeriesError
 from mechicl.measures import cache
-from mechicl.measures.cache import cached
+from mechicl.measures.cache import cached, named
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_compute_runs_once_for_the_same_key(series):
         calls.append(1)
         return pd.DataFrame({"x": [len(calls)]})
 
-    got = [cached(series, "m", series.steps, {"a": 1}, compute) for _ in range(2)]
+    got = [cached(series, named(series, "m", series.steps, {"a": 1}), series.steps, compute) for _ in range(2)]
     assert calls == [1]
     assert got[0].x.tolist() == got[1].x.tolist() == [1]
-    cached(series, "m", series.steps[:-1], {"a": 1}, compute)
-    cached(series, "m", series.steps, {"a": 2}, compute)
+    cached(series, named(series, "m", series.steps[:-1], {"a": 1}), series.steps[:-1], compute)
+    cached(series, named(series, "m", series.steps, {"a": 2}), series.steps, compute)
     assert len(calls) == 3
 
 
@@ -77,13 +77,13 @@ def test_a_read_only_runs_tables_are_kept_in_the_users_cache(read_only, tmp_path
         return pd.DataFrame({"x": [len(calls)]})
 
     for _ in range(2):
-        assert cached(read_only, "m", read_only.steps, {}, compute).x.tolist() == [1]
+        assert cached(read_only, named(read_only, "m", read_only.steps, {}), read_only.steps, compute).x.tolist() == [1]
     assert calls == [1]
     assert not (read_only.root / "cache").exists()
     assert len(list((tmp_path / "home" / "mechicl").rglob("m-*.parquet"))) == 1
     path = read_only.root / read_only.entry(20).file
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    cached(read_only, "m", read_only.steps, {}, compute)
+    cached(read_only, named(read_only, "m", read_only.steps, {}), read_only.steps, compute)
     assert calls == [1, 1]  # a changed file is noticed there too
 
 

@@ -85,7 +85,7 @@ def attention(bench: Workbench, run: Run, view: View) -> Attention:
     intact = remembered(None)
     ablated = remembered(view.intervention).values[0].numpy() if view.intervention else None
     if view.sequence is None:
-        named = [Token(*_split(name)) for name in intact.tokens]
+        named = [Token.read(name) for name in intact.tokens]
     else:
         named = tokens(run, view.evaluator, view.sequence)
     same = unmoved(run, view.intervention) if view.intervention else {}
@@ -99,11 +99,6 @@ def unmoved(run: Run, ablation: Intervention) -> dict[tuple[int, int], str]:
     model = run.series.config.model
     every = [(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
     return {each: why for each in every if (why := ablation.same_pattern(*each))}
-
-
-def _split(name: str) -> tuple[str, str]:
-    position, _, text = name.partition(" ")
-    return position, text
 
 
 @reading()

@@ -41,8 +41,7 @@ class _Optional(FunctionCache):
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple:
         """What an entry is found by: types, processor, the function's code, and that of all kernels."""
-        file = self._py_func.__code__.co_filename
-        return sig, codegen.magic_tuple(), (_code(self._py_func), _kernels(), _digest(file))
+        return sig, codegen.magic_tuple(), (_code(self._py_func), _kernels())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -74,13 +73,8 @@ def _code(function: Callable) -> str:
 
 @cache
 def _kernels() -> str:
-    """A digest of all sources that a kernel may call into."""
-    return " ".join(_digest(str(path)) for path in sorted(_PACKAGE.glob("**/fast/*.py")))
-
-
-@cache
-def _digest(file: str) -> str:
-    """Of a file's contents; '' where there is none, as for what was typed in."""
-    with suppress(OSError):
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
-    return ""
+    """A digest of all sources that a kernel may call into. (Of its own file numba knows the date.)"""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.glob("**/fast/*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

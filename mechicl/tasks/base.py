@@ -142,8 +142,7 @@ class Task(ABC):
         """Sequence `i` as something to look at, position by position. By default what `tokens` says of each."""
         from mechicl.tasks.shown import Token
 
-        parts = (each.partition(" ") for each in self.tokens(source, evaluator, batch, i))
-        return [Token(place, text) for place, _, text in parts]
+        return [Token.read(each) for each in self.tokens(source, evaluator, batch, i)]
 
     def attributed(self, batch: Any) -> list[Column]:
         """Outputs whose logits the page attributes, over a batch. By default the batch's `answers`."""

@@ -31,7 +31,6 @@ class TaskBatch(ABC):
     """What a model reads and what it should answer. All on one device."""
 
     everywhere: ClassVar[bool] = True  # answers are read at every position; False: at the last one alone
-    one_answer: ClassVar[bool] = False  # as `Task.one_answer`; then the three methods of clamps are defined
     variations: ClassVar[tuple[str, ...]] = ()  # what `varied` knows
     task: ClassVar[str | None] = None  # whose sequences these are, by the task's name; None: it does not say
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
@@ -102,6 +101,18 @@ class TaskBatch(ABC):
         """
         raise ConfigError(f"{type(self).__name__}: answers are not read at every position, so the loss is of none.")
 
+    def checked(self, wanted: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+        """The metrics that are wanted.
+
+        Raises:
+            ConfigError: one is not known.
+        """
+        listed = tuple(wanted)
+        for name in listed:
+            if name not in known:
+                raise ConfigError(f"metric {name!r}: expected one of {', '.join(known)}.")
+        return listed
+
     @abstractmethod
     def chance(self, n_outputs: int) -> dict[str, float]:
         """Metric -> what a model scores that has learned nothing, computed from the set itself."""
@@ -163,7 +174,7 @@ class TaskBatch(ABC):
         Raises:
             ConfigError: they have not.
         """
-        if not self.one_answer:
+        if type(self).match_row is TaskBatch.match_row:
             raise self._no_answer(asked)
 
     def relations(self) -> dict[str, Tensor]:

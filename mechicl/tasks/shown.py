@@ -26,6 +26,16 @@ class Token:
     match: bool = False
     picture: np.ndarray | None = field(default=None, compare=False)
 
+    @classmethod
+    def read(cls, said: str) -> Token:
+        """A position as `Task.tokens` says it: 'place words'."""
+        place, _, text = said.partition(" ")
+        return cls(place, text)
+
+    def __str__(self) -> str:
+        """The inverse of `read`."""
+        return f"{self.name} {self.text}"
+
 
 @dataclass(frozen=True, eq=False)
 class Column:

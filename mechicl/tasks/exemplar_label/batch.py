@@ -28,7 +28,6 @@ class Batch(TaskBatch):
     recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
     counterfactuals: ClassVar[tuple[str, ...]] = ("labels", "next")
     static: ClassVar[bool] = True
-    one_answer: ClassVar[bool] = True
 
     exemplars: torch.Tensor
     labels: torch.Tensor

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from mechicl.engine.forward import label_logits
 from mechicl.engine.ops import compiled, linear, matmul_arrays
-from mechicl.errors import ConfigError
 from mechicl.models.params import Params
 from mechicl.tasks.exemplar_label.batch import Batch
 
@@ -77,9 +76,7 @@ def score(params: Params, final: Tensor, batch: Batch, metrics: Iterable[str] = 
     Raises:
         ConfigError: there is no such metric.
     """
-    wanted = tuple(metrics)
-    if unknown := [name for name in wanted if name not in ALL_METRICS]:
-        raise ConfigError(f"metric {unknown[0]!r}: expected one of {', '.join(ALL_METRICS)}.")
+    wanted = batch.checked(metrics, ALL_METRICS)
     out, shown = {}, None
     if any(name.startswith("in_context") for name in wanted):
         shown = label_logits(params, final, batch.labels)

@@ -6,7 +6,6 @@ sequences and its label map (training.py).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from mechicl.errors import ConfigError
 from mechicl.loading import to_dict
 from mechicl.registry import applying
 from mechicl.tasks.base import Circuit, Task
-from mechicl.tasks.exemplar_label.evaluators import part_shown
 
 if TYPE_CHECKING:
     from mechicl.tasks.exemplar_label.banks.bank import Bank
@@ -192,10 +190,4 @@ class ExemplarLabel(Task):
 
     def tokens(self, source: Bank, evaluator: str, batch: Batch, i: int) -> list[str]:
         """Class names and labels, as `x1 name` and `y1 label 3`."""
-        shown = part_shown(source, evaluator)
-        names = [shown.name(int(c)) for c in batch.classes[i]]
-        pairs = (
-            [f"x{p} {name}", f"y{p} label {int(y)}"]
-            for p, (name, y) in enumerate(zip(names[:-1], batch.labels[i], strict=True), 1)
-        )
-        return [*itertools.chain.from_iterable(pairs), f"query {names[-1]}"]
+        return [str(token) for token in self.shown(source, evaluator, batch, i)]

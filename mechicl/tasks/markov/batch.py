@@ -31,7 +31,6 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
-from mechicl.errors import ConfigError
 from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
 from mechicl.tasks.markov.chains import Chains, bigram, divergence, retrieval, sample, unigram
 
@@ -79,10 +78,7 @@ class MarkovBatch(TaskBatch):
         return F.cross_entropy(z.flatten(0, 1), self.states[:, 1:].flatten())
 
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
-        wanted = tuple(wanted)
-        for name in wanted:
-            if name not in (*METRICS, _FOLLOWS) or (name == _FOLLOWS and not self.conflicts):
-                raise ConfigError(f"metric {name!r}: expected one of {', '.join(self.recorded)}.")
+        wanted = self.checked(wanted, self.recorded)
         said = logits(params, final).log_softmax(-1)  # [*lead, b, t, n]
         found = {name: self._one(name, said) for name in wanted if name not in ("inference_gain", "recall_gain")}
         if {"inference_gain", "recall_gain"} & set(wanted):

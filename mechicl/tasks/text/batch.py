@@ -65,11 +65,8 @@ class TokenBatch(TaskBatch):
         return {"": self.scored}
 
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
-        wanted, spans = tuple(wanted), self.spans
-        known = [metric + span for metric in METRICS for span in spans]
-        for name in wanted:
-            if name not in known:
-                raise ConfigError(f"metric {name!r}: expected one of {', '.join(known)}.")
+        spans = self.spans
+        wanted = self.checked(wanted, [metric + span for metric in METRICS for span in spans])
         parts = []
         for rows in self._rows(params, final):
             of = {span: counts[rows] for span, counts in spans.items()}

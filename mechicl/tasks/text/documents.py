@@ -14,7 +14,7 @@ import os
 import platform
 import sysconfig
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -156,7 +156,3 @@ def _no_document(size: int, data: bytes) -> str | None:
 def counted(left_out: dict[str, int]) -> str:
     """'3 hidden, 1 empty'."""
     return ", ".join(f"{count:,} {why}" for why, count in left_out.items())
-
-
-def texts(documents: Iterable[Document]) -> Iterator[str]:
-    return (each.text for each in documents)

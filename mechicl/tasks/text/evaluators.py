@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mechicl.registry import Evaluator, register
@@ -42,7 +43,7 @@ def _weights(config: Config, source: Any, n: int, rng: np.random.Generator) -> A
     return config.task.fixed(source, n, rng)  # type: ignore[union-attr]
 
 
-def _control(kind: Kind) -> Any:
+def _drawn_as(kind: Kind) -> Any:
     def draw(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
         return config.task.conflict(source, n, rng, kind)  # type: ignore[union-attr]
 
@@ -57,10 +58,14 @@ def _has_bigrams(config: Config) -> bool:
     return config.task is not None and config.task.conflicts(config)
 
 
+_of_tokens = partial(Evaluator, task="text")
+_of_text = partial(_of_tokens, applies=_has_text, needs="a text (mechicl open SOURCE --tokens FILE)")
+_of_bigrams = partial(_of_tokens, applies=_has_bigrams, needs="known bigrams (mechicl open SOURCE --tokens FILE)")
+_control = partial(_of_bigrams, primary_metric="follows_context", quantity="share", role="more", control_of="conflict")
+
 for _evaluator in (
-    Evaluator(
+    _of_tokens(
         name="repeat",
-        task="text",
         draw=_repeat,
         label="Repeat (random tokens)",
         meaning="random tokens, and the same again: the share of the second half that is predicted",
@@ -70,12 +75,9 @@ for _evaluator in (
         primary_metric="token_acc",
         quantity="accuracy",
     ),
-    Evaluator(
+    _of_text(
         name="text",
-        task="text",
         draw=_text,
-        applies=_has_text,
-        needs="a text (mechicl open SOURCE --tokens FILE)",
         label="Text (next token)",
         meaning="windows of a text: the share of next tokens that is predicted",
         favours="weights",
@@ -85,12 +87,9 @@ for _evaluator in (
         quantity="accuracy",
         answer_shown=False,
     ),
-    Evaluator(
+    _of_text(
         name="loss",
-        task="text",
         draw=_loss,
-        applies=_has_text,
-        needs="a text (mechicl open SOURCE --tokens FILE)",
         label="In-context gain (held-out text)",
         meaning="windows of held-out text: by how many nats late tokens are predicted better than early ones",
         favours="context",
@@ -100,12 +99,9 @@ for _evaluator in (
         quantity="nats",
         answer_shown=False,
     ),
-    Evaluator(
+    _of_bigrams(
         name="weights",
-        task="text",
         draw=_weights,
-        applies=_has_bigrams,
-        needs="known bigrams (mechicl open SOURCE --tokens FILE)",
         label="Weights (fixed continuations)",
         meaning="tokens that always follow others in training, but are not in the context: the share that is predicted",
         favours="weights",
@@ -115,37 +111,23 @@ for _evaluator in (
         quantity="accuracy",
         answer_shown=False,
     ),
-    Evaluator(
+    _control(
         name="agreement",
-        task="text",
-        draw=_control("agreement"),
-        applies=_has_bigrams,
-        needs="known bigrams (mechicl open SOURCE --tokens FILE)",
+        draw=_drawn_as("agreement"),
         label="Control: no conflict",
         meaning="as Conflict, but the context says what the weights hold: the share that prefers the other answer",
         favours="both",
         colour="#ACACAC",
         symbol="x",
-        primary_metric="follows_context",
-        quantity="share",
-        role="more",
-        control_of="conflict",
     ),
-    Evaluator(
+    _control(
         name="unshown",
-        task="text",
-        draw=_control("unshown"),
-        applies=_has_bigrams,
-        needs="known bigrams (mechicl open SOURCE --tokens FILE)",
+        draw=_drawn_as("unshown"),
         label="Control: not shown",
         meaning="as Conflict, but another token stood before the context's answer: the share that prefers that answer",
         favours="weights",
         colour="#6C6C6C",
         symbol="cross",
-        primary_metric="follows_context",
-        quantity="share",
-        role="more",
-        control_of="conflict",
     ),
 ):
     register(_evaluator)

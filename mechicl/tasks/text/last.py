@@ -31,7 +31,6 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
-from mechicl.errors import ConfigError
 from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
 
 if TYPE_CHECKING:
@@ -68,10 +67,7 @@ class LastBatch(TaskBatch):
         return F.cross_entropy(z if z.dim() == 2 else z[:, -1], self.right, reduction="none")
 
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
-        wanted = tuple(wanted)
-        for name in wanted:
-            if name not in self.recorded:
-                raise ConfigError(f"metric {name!r}: expected one of {', '.join(self.recorded)}.")
+        wanted = self.checked(wanted, self.recorded)
         said = logits(params, final)  # [*lead, b, v]
         return {name: self._one(name, said) for name in wanted}
 

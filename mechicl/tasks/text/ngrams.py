@@ -74,15 +74,19 @@ def bigrams_of(ids: np.ndarray, starts: np.ndarray, vocabulary: int) -> Bigrams:
     seen = np.bincount(first, weights=counts, minlength=vocabulary)
     share = counts / seen[first]
     strong = np.flatnonzero((share >= STRONG) & (seen[first] >= SEEN) & (first != then))
-    strong = strong[np.lexsort((-counts[strong], -share[strong]))]
-    _, once = np.unique(then[strong], return_index=True)
-    strong = strong[np.sort(once)][:MOST]
+    strong = strongest(strong[np.lexsort((-counts[strong], -share[strong]))], then)
     a, c = first[strong], then[strong]
     asked = a[:, None] * vocabulary + c
     found = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
     cross = np.where(keys[found] == asked, share[found], 0.0) if len(keys) else np.zeros(asked.shape)
     often = np.bincount(ids, minlength=vocabulary)
     return coupled(a, c, cross, often)
+
+
+def strongest(ordered: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """The first MOST of some bigrams, of those with one successor the first alone. ordered: their places in `then`."""
+    _, once = np.unique(then[ordered], return_index=True)
+    return ordered[np.sort(once)][:MOST]
 
 
 def coupled(first: np.ndarray, then: np.ndarray, cross: np.ndarray, often: np.ndarray) -> Bigrams:

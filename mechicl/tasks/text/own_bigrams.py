@@ -25,7 +25,7 @@ from mechicl.system.disk import is_file
 from mechicl.system.files import write_atomic
 from mechicl.tasks.text.corpus import BIGRAMS
 from mechicl.tasks.text.last import LastBatch
-from mechicl.tasks.text.ngrams import MOST, STRONG, Bigrams, Fixed, coupled
+from mechicl.tasks.text.ngrams import STRONG, Bigrams, Fixed, coupled, strongest
 
 TRIED = 8192  # tokens of a vocabulary that are tried at most
 _AT_ONCE = 2**24  # numbers of logits at a time
@@ -50,9 +50,7 @@ def own_bigrams(params: Params, model: ModelConfig, vocabulary: int) -> Bigrams:
         share.append(said.max(1))
     then, shares = np.concatenate(top), np.concatenate(share)
     strong = np.flatnonzero((shares >= STRONG) & (tried != then))
-    strong = strong[np.argsort(-shares[strong], kind="stable")]
-    _, once = np.unique(then[strong], return_index=True)
-    strong = strong[np.sort(once)][:MOST]
+    strong = strongest(strong[np.argsort(-shares[strong], kind="stable")], then)
     first, then = tried[strong], then[strong]
     parts = [said[:, then] for said in _after(params, model, first, vocabulary)]
     return coupled(first, then, np.concatenate(parts) if parts else np.zeros((0, 0)), often)

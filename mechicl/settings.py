@@ -149,8 +149,10 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
                     f"--set {text}: its value is not TOML ({error}): write numbers as 3 or 1e-3, "
                     "lists as [0, 1], and text as it is."
                 ) from None
+            short = re.fullmatch(r"-?(\.\d+|\d+\.)(e-?\d+)?", value)  # .5 and 5., which TOML does not read
+            written = repr(float(value)) if short else json.dumps(value)
             try:
-                table = tomllib.loads(f"{name} = {json.dumps(value)}")
+                table = tomllib.loads(f"{name} = {written}")
             except tomllib.TOMLDecodeError:
                 raise ConfigError(f"--set {text}: {name!r} is no name of a field.") from None
         for field, given in flat(table, "--set ").items():

@@ -50,6 +50,11 @@ def test_what_is_shown_is_the_whole_config(config):
         ('optim.l2_form="decoupled"', "decoupled"),
         ("bank.n_labels=none", "none"),
         ("name=2x", "2x"),
+        ("task.repeats=.5", 0.5),
+        ("optim.lr=-.5e-3", -0.0005),
+        ("steps=5.", 5.0),
+        ("name=.", "."),
+        ("bank.path=.5x", ".5x"),
         (
             "training_interventions=[{kind='graft', groups=['mlp'], source='a/s{seed}', step=3}]",
             [{"kind": "graft", "groups": ["mlp"], "source": "a/s{seed}", "step": 3}],

@@ -30,6 +30,7 @@ def open_checkpoints(
     batch_size: int | None = None,
     length: int | None = None,
     n: int | None = None,
+    few_shot: bool = False,
     quiet: bool = False,
 ) -> None:
     """Make a series of checkpoints that you have: all other verbs then take it.
@@ -56,6 +57,7 @@ def open_checkpoints(
         batch_size: sequences per training step (default: as the trainer recorded it, or 1).
         length: positions of an evaluated sequence (default 64, or as many as the model reads).
         n: sequences per evaluator (default 128).
+        few_shot: ask for labels of small classifications too: as they are, exchanged, and as symbols. For large models.
         quiet: no progress bar.
     """
     from mechicl.sources import hub_cache, odd
@@ -64,7 +66,14 @@ def open_checkpoints(
     from mechicl.system.paths import shown
     from mechicl.system.steps import parse_steps
 
-    settings = Settings(copy=copy, tokens=tokens, batch_size=batch_size, length=length, n=SEQUENCES if n is None else n)
+    settings = Settings(
+        copy=copy,
+        tokens=tokens,
+        batch_size=batch_size,
+        length=length,
+        n=SEQUENCES if n is None else n,
+        few_shot=few_shot,
+    )
     series = open_source(
         source,
         out,

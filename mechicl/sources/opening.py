@@ -53,7 +53,8 @@ class Settings:
     """How a source is opened.
 
     copy: convert the weights into the run. tokens: a file that `text` is asked on. batch_size: sequences per training
-    step (default: as recorded, or 1). length, n: positions of a sequence, sequences per evaluator.
+    step (default: as recorded, or 1). length, n: positions of a sequence, sequences per evaluator. few_shot: ask for
+    labels of small classifications, too.
     """
 
     copy: bool = False
@@ -61,6 +62,7 @@ class Settings:
     batch_size: int | None = None
     length: int | None = None
     n: int = SEQUENCES
+    few_shot: bool = False
 
 
 @own_settings()
@@ -159,6 +161,11 @@ class _Opening:
             raise ConfigError(f"--length {length}: the model reads at most {longest} positions.")
         return length
 
+    def _labelled(self) -> bool:
+        if self.settings.few_shot and self.found.tokenizer is None:
+            raise ConfigError("--few-shot needs the model's tokenizer.json, and its folder has none: put it there.")
+        return self.settings.few_shot
+
     def _config(self, steps: Sequence[int], ids: np.ndarray | None, bigrams: str | None) -> Config:
         print_of = None if ids is None else corpus.Corpus(ids, None).fingerprint
         size = self.settings.batch_size or self.found.batch_size or 1
@@ -168,7 +175,13 @@ class _Opening:
             batch_size=size,
             model=self.model,
             n_eval=self.settings.n,
-            task=Text(vocabulary=self.model.hooked["d_vocab"], length=self._length(), corpus=print_of, bigrams=bigrams),
+            task=Text(
+                vocabulary=self.model.hooked["d_vocab"],
+                length=self._length(),
+                corpus=print_of,
+                bigrams=bigrams,
+                few_shot=self._labelled(),
+            ),
             checkpoint_steps=ScheduleConfig(steps=tuple(steps)),
         )
 

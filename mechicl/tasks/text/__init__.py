@@ -60,6 +60,7 @@ class Text(Task):
     # Whose bigrams `conflict` contradicts: 'corpus': of the text that is trained on, or that a user named; a sha256: of
     # the model itself, run on single tokens (own_bigrams.py); None: it is not asked, and neither is `weights`.
     bigrams: str | None = None
+    few_shot: bool = False  # whether labels of small classifications are asked for (few_shot.py): of large models
 
     def __post_init__(self) -> None:
         check_types(self, "task")

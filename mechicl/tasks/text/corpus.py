@@ -192,6 +192,16 @@ class Corpus:
             raise ConfigError(f"{self.folder}: there is no {TOKENIZER}.")
         return self._tokenizer.get_vocab_size()
 
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without special ones.
+
+        Raises:
+            ConfigError: there is no tokenizer.
+        """
+        if self._tokenizer is None:
+            raise ConfigError("it needs the model's tokenizer.json in its folder, and there is none.")
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
     def word(self, token: int) -> str:
         """What a token is called: its text, with line ends and tabs as signs (and spaces, where there is nothing
         else), or its number."""

@@ -50,6 +50,20 @@ def _drawn_as(kind: Kind) -> Any:
     return draw
 
 
+def _labelled(kind: Any) -> Any:
+    def draw(config: Config, source: Any, n: int, rng: np.random.Generator) -> Any:
+        from mechicl.tasks.text.few_shot import few_shot
+
+        assert config.task is not None
+        return few_shot(kind, source, n, config.task.n_tokens, rng)
+
+    return draw
+
+
+def _has_labels(config: Config) -> bool:
+    return getattr(config.task, "few_shot", False)
+
+
 def _has_text(config: Config) -> bool:
     return getattr(config.task, "has_text", False)
 
@@ -62,6 +76,13 @@ _of_tokens = partial(Evaluator, task="text")
 _of_text = partial(_of_tokens, applies=_has_text, needs="a text (mechicl open SOURCE --tokens FILE)")
 _of_bigrams = partial(_of_tokens, applies=_has_bigrams, needs="known bigrams (mechicl open SOURCE --tokens FILE)")
 _control = partial(_of_bigrams, primary_metric="follows_context", quantity="share", role="more", control_of="conflict")
+_of_labels = partial(
+    _of_tokens,
+    applies=_has_labels,
+    needs="task.few_shot=true (mechicl open SOURCE --few-shot)",
+    primary_metric="follows_context",
+    quantity="share",
+)
 
 for _evaluator in (
     _of_tokens(
@@ -128,6 +149,36 @@ for _evaluator in (
         favours="weights",
         colour="#6C6C6C",
         symbol="cross",
+    ),
+    _of_labels(
+        name="flipped_labels",
+        draw=_labelled("flipped_labels"),
+        label="Flipped labels (few-shot)",
+        meaning="sentences with labels, all of them exchanged: the share that answers as the context does",
+        favours="context",
+        colour="#CC79A7",
+        symbol="hexagon",
+    ),
+    _of_labels(
+        name="symbols",
+        draw=_labelled("symbols"),
+        label="Symbols (few-shot)",
+        meaning="sentences with 'foo' and 'bar' as labels: the share that answers as the context does",
+        favours="context",
+        colour="#8C6BB1",
+        symbol="pentagon",
+        control_of="flipped_labels",
+    ),
+    _of_labels(
+        name="labels",
+        draw=_labelled("labels"),
+        label="Control: labels as they are (few-shot)",
+        meaning="sentences with their labels: the share that prefers the right one",
+        favours="both",
+        colour="#8A8A8A",
+        symbol="bowtie",
+        role="more",
+        control_of="flipped_labels",
     ),
 ):
     register(_evaluator)

@@ -74,7 +74,7 @@ class LastBatch(TaskBatch):
     def _one(self, name: str, said: Tensor) -> Tensor:
         if name == "acc":
             return said.argmax(-1) == self.held
-        logarithm = _of(said, self.right) - said.logsumexp(-1)
+        logarithm = logit_of(said, self.right) - said.logsumexp(-1)
         return -logarithm if name == "loss" else logarithm.exp()
 
     def answers(self) -> dict[str, Tensor]:
@@ -115,7 +115,7 @@ class ConflictBatch(LastBatch):
     def _one(self, name: str, said: Tensor) -> Tensor:
         if name == "loss":
             return super()._one(name, said)
-        b, c = _of(said, self.shown), _of(said, self.held)
+        b, c = logit_of(said, self.shown), logit_of(said, self.held)
         if name in ("follows_context", "logit_difference"):
             return b > c if name == "follows_context" else b - c
         if name in ("context_prob", "weights_prob"):
@@ -147,6 +147,6 @@ class ConflictBatch(LastBatch):
         return shares | rest
 
 
-def _of(said: Tensor, tokens: Tensor) -> Tensor:
+def logit_of(said: Tensor, tokens: Tensor) -> Tensor:
     """The logits of one token per sequence: [*lead, b, v] and [b] -> [*lead, b]."""
     return said.gather(-1, tokens[:, None].expand(*said.shape[:-1], 1))[..., 0]

@@ -117,6 +117,15 @@ def test_every_panel_of_the_page_answers(run):
             assert "error" not in page.to(panel, f"run={run.name}{query}"), (panel, query)
 
 
+def test_a_run_is_asked_for_labels_where_it_says_so(folder, tmp_path):
+    task = dataclasses.replace(TASK, length=360, few_shot=True)
+    config = dataclasses.replace(CONFIG, task=task, steps=1, n_eval=8, batch_size=2)
+    series = train(config, tmp_path / "labelled", data=folder, progress=False)
+    found = series.metrics.query("metric == 'follows_context' and step == 1").set_index("evaluator").value
+    assert {"labels", "flipped_labels", "symbols"} <= set(found.index)
+    assert "same_label" in series.evaluation_set("symbols", n=2).roles()
+
+
 def test_the_recipe_is_trained_on_python_s_library_or_on_what_is_given(folder, tmp_path):
     config = recipes.get("text-small")
     assert config.task.documents == "python"

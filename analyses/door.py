@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mechicl.doors import Door
+from mechicl import unimported
+from mechicl.doors import Door, check_name
+from mechicl.errors import ConfigError
 
 if TYPE_CHECKING:
     from analyses.findings import Findings
@@ -47,14 +50,24 @@ class Analysis:
 ANALYSES: Door[Analysis] = Door("analysis")
 
 
-def analysis(name: str, *, question: str, **said: Any) -> Callable[[Callable[..., Findings]], Callable[..., Findings]]:
+Function = Callable[..., "Findings"]
+
+
+def analysis(name: str, *, question: str = "", **said: Any) -> Callable[[Function], Function]:
     """Register a function of a series as an analysis; `question` and the rest as in `Analysis`.
 
     Raises:
-        ConfigError: there is one of this name.
+        ConfigError: there is one of this name, it has no question, or it needs an evaluator that there is not.
     """
+    check_name(ANALYSES.what, name)
+    if not question:
+        raise ConfigError(
+            f"the analysis {name!r}: say what it answers, as in "
+            f'@analysis("{name}", question="When do heads look at the match?").'
+        )
 
     def register(run: Callable[..., Findings]) -> Callable[..., Findings]:
+        unimported.refuse_taken(Path(__file__).parent, "analysis", name, run.__module__)
         ANALYSES.add(name, Analysis(name=name, run=run, question=question, **said), run.__module__)
         return run
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import sys
 from collections import UserDict
 from collections.abc import Iterable
@@ -54,8 +55,9 @@ class Door(UserDict[str, T], Generic[T]):
         """Register an entry. The same module may do so again, such as a notebook cell that runs twice.
 
         Raises:
-            ConfigError: another module has registered this name.
+            ConfigError: another module has registered this name, or it is no name.
         """
+        check_name(self.what, name)
         if module in self._awaited or module not in self._built_in:
             self._load(until=module)
         home = home_of(self.what, name)
@@ -76,6 +78,21 @@ class Door(UserDict[str, T], Generic[T]):
         if name not in self:
             raise ConfigError(f"no {self.what} named {name!r}; {known(name, self)}")
         return self[name]
+
+
+def check_name(what: str, name: object) -> None:
+    """Raise unless it is a name that a user can give: one word.
+
+    Raises:
+        ConfigError: it is none; of a function, that the decorator was used without its name.
+    """
+    if callable(name):
+        raise ConfigError(
+            f"{getattr(name, '__name__', name)} is registered without a name: call the decorator with the {what}'s "
+            'name, as in @...("my_name").'
+        )
+    if not isinstance(name, str) or not re.fullmatch(r"[^\s,=]+", name):
+        raise ConfigError(f"the {what} {name!r}: expected one word as its name, such as 'my_name'.")
 
 
 def known(name: str, names: Iterable[str]) -> str:

@@ -39,6 +39,25 @@ def own_settings_of(function: Callable) -> dict[str, tuple[Any, Any]]:
     return out
 
 
+def check_takes(function: Callable, whose: str, *names: str) -> None:
+    """Raise unless a function can be called with so many arguments by place.
+
+    Args:
+        whose: what the function is of, in an error, as "the bank kind 'moons'". names: what it is given.
+
+    Raises:
+        ConfigError: it takes others.
+    """
+    try:
+        inspect.signature(function).bind(*names)
+    except TypeError:
+        takes = ", ".join(inspect.signature(function).parameters)
+        raise ConfigError(
+            f"{whose}: {getattr(function, '__name__', 'it')}({takes}) is called with {', '.join(names)}: give it these "
+            "parameters."
+        ) from None
+
+
 def filled(given: Mapping[str, Any], own: Mapping[str, tuple[Any, Any]], where: str) -> Options:
     """The given settings, checked, with the defaults of all others.
 

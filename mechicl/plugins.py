@@ -12,6 +12,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -111,6 +112,9 @@ def _well_formed(recorded: Any) -> bool:
 
 def _meant(name: str) -> str:
     """' Did you mean --plugin x?', of a file's name."""
+    path = Path(name)
+    if path.is_absolute() and path.suffix == ".py":
+        return f" Call it from the module's folder: cd {shlex.quote(str(path.parent))} and --plugin {path.stem}."
     stem = re.sub(r"\.py$", "", name).replace("/", ".").replace("\\", ".").lstrip(".")
     return f" Did you mean --plugin {stem}?" if stem not in ("", name) else ""
 

@@ -7,20 +7,39 @@ sets and scores them.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mechicl.config import Config
-from mechicl.doors import Door
+from mechicl.doors import Door, check_name
 from mechicl.errors import ConfigError
+from mechicl.options import check_takes
 from mechicl.tasks.base import DEFAULT, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from mechicl.tasks.batch import TaskBatch
+
+
+Favours = Literal["context", "weights", "both"]
+Role = Literal["main", "more", "training"]
+# Markers of curves, by plotly's names, and the sign that stands for each in a line of text.
+MARKERS = {
+    "circle": "●",
+    "square": "■",
+    "triangle-up": "▲",
+    "triangle-down": "▼",
+    "diamond": "◆",
+    "x": "✖",
+    "star": "★",
+    "cross": "✚",
+    "pentagon": "⬟",
+    "hexagon": "⬢",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +56,7 @@ class Evaluator:
     label: str  # as in a legend; what stands in brackets is left out where there is little room
     meaning: str  # what its sequences are, in a few words
     explanation: str = ""  # the same where there is room; by default `meaning`
-    favours: Literal["context", "weights", "both"]  # which strategy answers right
+    favours: Favours  # which strategy answers right
     colour: str
     symbol: str
     primary_metric: str = "in_context_acc"  # guessing is computed from the set (`evaluators.chance`)
@@ -45,11 +64,27 @@ class Evaluator:
     answer_shown: bool = True  # whether the right label stands in the context
     # 'main': shown wherever evaluators are; 'more': recorded, and in curves and tables of phases, but not on the page;
     # 'training': sequences as in training, which have no phases and come last
-    role: Literal["main", "more", "training"] = "main"
+    role: Role = "main"
     # Whether the primary metric is a share that says who wins: above one half the context, below it the weights.
     decides: bool = False
     # The evaluator with which it shares random draws, so that sequence i of both differs in one thing: for controls.
     control_of: str | None = None
+    # The evaluator whose colour it has, since it asks the same of other sequences; their markers differ.
+    like: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name("evaluator", self.name)
+        for field, possible in (("favours", get_args(Favours)), ("role", get_args(Role)), ("symbol", MARKERS)):
+            if getattr(self, field) not in possible:
+                raise ConfigError(
+                    f"evaluator {self.name!r}: {field}={getattr(self, field)!r}: expected one of {', '.join(possible)}."
+                )
+        if not (isinstance(self.colour, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour)):
+            raise ConfigError(f"evaluator {self.name!r}: colour={self.colour!r}: expected one such as '#0072B2'.")
+        for field in ("draw", "applies"):
+            if not callable(getattr(self, field)):
+                raise ConfigError(f"evaluator {self.name!r}: {field}={getattr(self, field)!r}: expected a function.")
+        check_takes(self.draw, f"evaluator {self.name!r}", "config", "source", "n", "rng")
 
     def asked_of(self, config: Config) -> bool:
         """Whether a run has it: it is of the run's task, and its question makes sense for the run."""
@@ -113,8 +148,10 @@ def register(evaluator: Evaluator) -> Evaluator:
     """Add an evaluator: everything that goes over evaluators has it from now on.
 
     Raises:
-        ConfigError: another module has registered this name.
+        ConfigError: it is no `Evaluator`, or another module has registered this name.
     """
+    if not isinstance(evaluator, Evaluator):
+        raise ConfigError(f"register({evaluator!r}): expected an Evaluator(name=..., draw=..., ...).")
     EVALUATORS.add(evaluator.name, evaluator, sys._getframe(1).f_globals["__name__"])
     return evaluator
 

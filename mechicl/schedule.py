@@ -25,7 +25,12 @@ def evaluated_steps(config: Config) -> list[int]:
         steps |= {*range(window.start, window.stop + 1, window.every), window.stop}
     wrong = [s for s in steps if not 0 <= s <= last]
     if wrong:
-        raise ConfigError(f"schedule names step {min(wrong, key=abs)}, but the run has steps 0..{last}.")
+        step = min(wrong, key=abs)
+        field = "steps" if step in plan.steps else "windows"
+        raise ConfigError(
+            f"checkpoint_steps.{field} names step {step}, but the run has steps 0..{last}. Leave out what is beyond, "
+            f"as with --set 'checkpoint_steps.{field}=[]'."
+        )
     return sorted(steps)
 
 

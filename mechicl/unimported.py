@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mechicl.errors import ConfigError
+
 
 @functools.cache
 def _bodies(folder: Path) -> dict[str, list[ast.stmt]]:
@@ -30,6 +32,18 @@ def decorated(folder: Path, decorator: str) -> Iterator[tuple[str, str, dict[str
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == decorator:
                     given = [(str(i), x) for i, x in enumerate(call.args)] + [(k.arg, k.value) for k in call.keywords]
                     yield module, node.name, dict(_literals(given))  # type: ignore[attr-defined]
+
+
+def refuse_taken(folder: Path, decorator: str, name: str, module: str) -> None:
+    """Raise if a module from elsewhere registers a name that one of a folder's has, imported or not.
+
+    Raises:
+        ConfigError: it is taken.
+    """
+    if f"{module}.".startswith(f"{folder.name}.") or module.startswith(f"mechicl.{folder.name}"):
+        return
+    if any(said.get("0") == name for _, _, said in decorated(folder, decorator)):
+        raise ConfigError(f"{module}: mechicl has a built-in {decorator} named {name!r}: choose another name.")
 
 
 def exported(folder: Path) -> dict[str, str]:

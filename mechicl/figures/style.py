@@ -52,13 +52,16 @@ def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool
     """Write evaluators' names beside the last points of their curves, moved apart where they would overlap.
 
     Args:
+        fig: its y axis has a range, or goes from 0 to 1.
         ends: evaluator -> (x, y) of the last point, in the axes' units.
-        gap: the least distance of two names, in units of y; y goes from 0 to 1.
+        gap: the least distance of two names, as a share of the y axis.
     """
+    layout: Any = fig.layout
+    low, ceiling = layout.yaxis.range or (0.0, 1.0)
+    gap *= ceiling - low
     placed: dict[str, float] = {}
     for name in sorted(ends, key=lambda name: ends[name][1]):
-        placed[name] = max(ends[name][1], max(placed.values(), default=-1.0) + gap)
-    ceiling = 1.0
+        placed[name] = max(ends[name][1], max(placed.values(), default=-math.inf) + gap)
     for name in reversed(placed):  # what was pushed over the top comes down again
         placed[name] = min(placed[name], ceiling)
         ceiling = placed[name] - gap

@@ -2,7 +2,8 @@
 user's cache folder (`~/.cache/mechicl`).
 
 A table is found by everything that it depends on: the sha256 of each checkpoint it read, the
-run's config and bank, the settings of the call, and mechicl's own code. While it is made, what there is of it lies in
+run's config and bank, the settings of the call, and the code: mechicl's own, and of the modules that registered
+something, with what else lies beside them and was imported. While it is made, what there is of it lies in
 files of its own (`Parts`), which are dropped once it is whole. Delete `RUN/cache` whenever you like.
 """
 
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -24,6 +26,7 @@ import pandas as pd
 
 import mechicl
 from mechicl.config import to_dict
+from mechicl.doors import foreign
 from mechicl.errors import SeriesError
 from mechicl.series import Series, elsewhere
 from mechicl.system.devices import CPU, kind_of
@@ -70,7 +73,16 @@ def named(series: Series, measure: str, steps: Sequence[int], settings: dict[str
         measure: a name; settings: all that the table depends on beside the run and its checkpoints, as plain data.
     """
     files = [[step, series.entry(step).sha256] for step in steps]
-    known = [_code(), measure, series.name, to_dict(series.config), series.manifest["bank"], files, settings]
+    known = [
+        _code(),
+        _code_of_plugins(),
+        measure,
+        series.name,
+        to_dict(series.config),
+        series.manifest["bank"],
+        files,
+        settings,
+    ]
     known += [kind_of(series.device)] if series.device != CPU else []  # whose sums come in another order
     return f"{measure}-{hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]}"
 
@@ -218,6 +230,18 @@ def _stamp(path: Path) -> list[int]:
     except OSError:
         return []
     return [found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _code_of_plugins() -> list[str]:
+    """sha256 of the sources of modules that registered something of their own: an evaluator, a task, a bank. What was
+    registered in a notebook has no file: its tables are never found again."""
+    named = [getattr(sys.modules.get(name), "__file__", None) for name in foreign()]
+    if None in named:
+        return [uuid.uuid4().hex]
+    folders = {Path(str(file)).parent for file in named}
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} if folders else set()
+    mine = sorted(path for path in map(Path, filter(None, files)) if folders.intersection(path.parents))
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in mine if "site-packages" not in path.parts]
 
 
 @cache

@@ -15,9 +15,11 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mechicl.doors import Door, foreign
+from mechicl import unimported
+from mechicl.doors import Door, check_name, foreign
 from mechicl.errors import ConfigError
 
 __all__ = ["measure"]
@@ -61,12 +63,19 @@ def own_of_heads() -> dict[str, Measure]:
     return {one.name: one for one in found if re.search(r"\bheads?\b", one.rows) and one.takes[0] == "series"}
 
 
-def measure(name: str, *, rows: str, value: str, against: str = "-") -> Callable[[F], F]:
+def measure(name: str, *, rows: str = "", value: str = "", against: str = "-") -> Callable[[F], F]:
     """Register a function of a series as a measure; the rest as in `Measure`.
 
     Raises:
-        ConfigError: there is one of this name, or its first argument is neither `series` nor `runs`.
+        ConfigError: there is one of this name, it does not say what a row and a value are, or its first argument is
+            neither `series` nor `runs`.
     """
+    check_name(MEASURES.what, name)
+    if not (rows and value):
+        raise ConfigError(
+            f"the measure {name!r}: say what a row of its table is of, and what its value is, as in "
+            f'@measure("{name}", rows="step", value="norm of all weights").'
+        )
 
     def register(function: F) -> F:
         entry = Measure(name=name, function=function, rows=rows, value=value, against=against)
@@ -75,6 +84,7 @@ def measure(name: str, *, rows: str, value: str, against: str = "-") -> Callable
                 f"the measure {name!r} takes ({', '.join(entry.takes)}): its first argument is `series`, "
                 "or, of several runs, `runs`."
             )
+        unimported.refuse_taken(Path(__file__).parent, "measure", name, function.__module__)
         MEASURES.add(name, entry, function.__module__)
         return function
 

@@ -20,10 +20,9 @@ from mechicl.page.looking import look
 from mechicl.page.runs import Library, Run
 from mechicl.page.state import View, effect_of
 from mechicl.page.view import shown
-from mechicl.registry import EVALUATORS, quantity
+from mechicl.registry import EVALUATORS, MARKERS, quantity
 
 # SYMBOLS as text; of a symbol that is none of them, as a plugin may have, the first.
-GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "x": "✖", "star": "★", "cross": "✚"}
 
 
 def skeleton() -> Component:
@@ -217,7 +216,7 @@ def _effect_row(run: Run, name: str) -> Component:
             html.Th(
                 [
                     html.Span(
-                        [EVALUATORS[name].short, html.I(GLYPHS.get(SYMBOLS[name], "●"), **aria(hidden="true"))],
+                        [EVALUATORS[name].short, html.I(MARKERS[SYMBOLS[name]], **aria(hidden="true"))],
                         className="name",
                     ),
                     html.Small([EVALUATORS[name].meaning, html.Br(), "n = ", html.Span("–", **data(cell=f"{name}.n"))]),

@@ -149,8 +149,11 @@ def register(cls: type[Some]) -> type[Some]:
     """Class decorator: `mechicl open` looks for such places from now on.
 
     Raises:
-        ConfigError: there is a source of that name.
+        ConfigError: there is a source of that name, or it has none.
     """
+    for lacking in ("kind", "says"):
+        if not isinstance(getattr(cls, lacking, None), str):
+            raise ConfigError(f"{cls.__name__}: a source says its {lacking}, as in {lacking} = '...' in its class.")
     SOURCES.add(cls.kind, cls(), cls.__module__)
     return cls
 

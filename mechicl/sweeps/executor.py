@@ -18,6 +18,7 @@ from mechicl.system.devices import CPU
 from mechicl.system.executor import Heard
 from mechicl.system.files import read_jsonl
 from mechicl.system.pool import Tally, TaskError, run_tasks
+from mechicl.tasks.base import task_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def train_job(job: Job, tell: Callable[[int | str], None] = lambda told: None) -
     if (job.root / "manifest.json").exists():
         resume(job.root, data=job.data, device=job.device, log=job.log, progress=tally)
     else:
-        train(job.config, job.root, data=job.data, device=job.device, log=job.log, progress=tally)
+        unread = task_of(job.config).reads_no_data(job.config)  # others of the sweep may read them
+        train(job.config, job.root, data=None if unread else job.data, device=job.device, log=job.log, progress=tally)
     tally.flush()
 
 

@@ -102,6 +102,11 @@ class Task(ABC):
             threads: of BLAS, where they decide the last bits; None: as many as the environment has.
         """
 
+    def reads_no_data(self, config: Config) -> str:
+        """Why `source` has no use for `data` with this config, and what to change for it to be read, in words; '' where
+        it may read it."""
+        return ""
+
     def kept(self, root: Path) -> Path | None:
         """What `source` is given as `data` where a run keeps it itself; None: nothing is kept."""
         return None

@@ -89,6 +89,8 @@ def checked_source(config: Config, data: str | Path | None) -> Any:
     check_config(config)
     checkpoint_steps(config)
     task = task_of(config)
+    if data is not None and (why := task.reads_no_data(config)):
+        raise ConfigError(f"data={str(data)!r}: it would be ignored: {why}.")
     source = task.source(config, data)
     evaluation_sets(config, task.source_at(config, source, 0), n=1)
     return source

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from mechicl import doors, plugins
 from mechicl.errors import SeriesError
 from mechicl.measures import cache
 from mechicl.measures.cache import cached, named
+from mechicl.registry import EVALUATORS
 
 
 @pytest.fixture
@@ -103,3 +106,34 @@ def test_nothing_is_kept_behind_a_strangers_link(series, tmp_path, monkeypatch):
     series.evaluate(n=20)
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert list((tmp_path / "home").rglob("*.parquet"))
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Somebody's own module, which registers an evaluator, and a helper that it imports. Both are forgotten after."""
+    (tmp_path / "helping.py").write_text("PART = 2\n")
+    (tmp_path / "asking.py").write_text(
+        "from helping import PART\nfrom dataclasses import replace\nfrom mechicl.registry import EVALUATORS, register\n"
+        "register(replace(EVALUATORS['icl'], name='asked'))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins.load(["asking"])
+    yield tmp_path
+    EVALUATORS._entries.pop("asked")
+    doors._HOMES.pop("evaluator asked")
+    for name in ("asking", "helping"):
+        sys.modules.pop(name)
+
+
+@pytest.mark.parametrize("file", ["asking.py", "helping.py"])
+def test_another_code_of_a_plugin_is_another_table(series, plugin, file):
+    before = named(series, "m", series.steps, {})
+    assert named(series, "m", series.steps, {}) == before
+    with (plugin / file).open("a") as f:
+        f.write("# changed\n")
+    assert named(series, "m", series.steps, {}) != before
+
+
+def test_what_a_notebook_registered_is_never_found_again(series, monkeypatch):
+    monkeypatch.setattr(cache, "foreign", lambda: {"no_file": ["evaluator asked"]})
+    assert named(series, "m", series.steps, {}) != named(series, "m", series.steps, {})

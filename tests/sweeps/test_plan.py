@@ -175,7 +175,7 @@ def test_runs_under_the_names_of_an_earlier_version_are_found(tmp_path):
         ('recipe = "demo"\n[[grid]]\nbank.dim = [4, "x"]', r"\(bank.dim = 'x'\): config.bank.dim='x': expected int"),
         ('recipe = "demo"\n[[grid]]\nbank.dim = [4, 0]', r"grid 1 \(bank.dim = 0\): bank.dim=0: expected at least 1"),
         ('recipe = "demo"\n[[grid]]\nsequences.n_pairs = [2, 1]', r"sequences.n_pairs = 1\): sequences.burstiness=1"),
-        ('recipe = "demo"\n[[grid]]\nsteps = [100]', r"steps = 100\): schedule names step"),
+        ('recipe = "demo"\n[[grid]]\nsteps = [100]', r"steps = 100\): checkpoint_steps.windows names step"),
         ('recipe = "demo"\n[[grid]]\nseeds.init = [1]', 'seeds.init is not set here: write seeds = "0..4"'),
         ('recipe = "demo"\n[set]\nname = "x"', "set.name is not set here"),
         ('recipe = "demo"\n[[grid]]\nname = "a"\nbank.dim = 4\n[[grid]]\nname = "a"\nbank.dim = 8', "called 'a'"),

@@ -70,6 +70,14 @@ class ExemplarLabel(Task):
 
         return build_bank(config, data, threads)
 
+    def reads_no_data(self, config: Config) -> str:
+        from mechicl.tasks.exemplar_label.banks.kinds import BANKS
+
+        kind = config.bank.kind
+        if BANKS.find(kind).reads_data:
+            return ""
+        return f"exemplars of bank.kind={kind!r} are drawn, not read. For a bank of yours, add --set bank.kind=file"
+
     def draw(self, source: Bank, n: int, rng: np.random.Generator) -> Batch:
         return source.train().draw(self.config.sequences, n, rng, self.config.bank.labels)
 

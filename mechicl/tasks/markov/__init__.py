@@ -59,6 +59,9 @@ class Markov(Task):
     def input_shapes(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
         return {"embed.W_E": (self.n_states, model.d_model)}
 
+    def reads_no_data(self, config: Config) -> str:
+        return "Markov chains are drawn, not read"
+
     def source(self, config: Config, data: str | Path | None = None, threads: int | None = 1) -> Chains:
         from mechicl.tasks.markov.chains import Chains
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mechicl.doors import Door
+from mechicl.doors import Door, check_name
 from mechicl.errors import ConfigError
 from mechicl.loading import Options
-from mechicl.options import filled, own_settings_of
+from mechicl.options import check_takes, filled, own_settings_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +55,7 @@ class BankKind:
     settings: which fields of BankConfig it uses, beside those of all kinds
     own: its own settings, name -> (type, default)
     check: raises ConfigError where the config asks for what this kind cannot be
+    reads_data: whether it reads what `--data` names
     """
 
     name: str
@@ -63,6 +64,7 @@ class BankKind:
     settings: tuple[str, ...] = ()
     own: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     check: Callable[[BankConfig], None] = lambda config: None
+    reads_data: bool = True
 
 
 BANKS: Door[BankKind] = Door("bank kind")
@@ -78,20 +80,24 @@ def bank(
     made: Callable[[BankConfig], Made] | None = None,
     settings: tuple[str, ...] = (),
     check: Callable[[BankConfig], None] = lambda config: None,
+    reads_data: bool = True,
 ) -> Callable[[Builder], Builder]:
     """Register a function as a kind of banks.
 
     Args:
         name: as in `bank.kind`.
         numbers, unit_norm, centred, no_pictures: as in `Made`; or `made`, where they depend on the config.
-        settings, check: as in `BankKind`.
+        settings, check, reads_data: as in `BankKind`.
 
     Raises:
-        ConfigError: there is one of this name, or one of its own settings has no type or no default.
+        ConfigError: there is one of this name, it does not take config, seed and data, or one of its own settings has
+            no type or no default.
     """
+    check_name(BANKS.what, name)
     always = Made(numbers=numbers, unit_norm=unit_norm, centred=centred, no_pictures=no_pictures)
 
     def register(build: Builder) -> Builder:
+        check_takes(build, f"the bank kind {name!r}", "config", "seed", "data")
         entry = BankKind(
             name=name,
             build=build,
@@ -99,6 +105,7 @@ def bank(
             settings=settings,
             own=own_settings_of(build),
             check=check,
+            reads_data=reads_data,
         )
         BANKS.add(name, entry, build.__module__)
         return build
@@ -155,9 +162,13 @@ def _omniglot_sizes(config: BankConfig) -> None:
 
 
 # Pictures of noise: nothing is near anything in them, but convolutions can be tested with a Gaussian bank.
-bank("gaussian", numbers="Gaussian features", unit_norm=True, settings=("within_class_std", "spectrum", "offset"))(
-    _built_in("gaussian:gaussian_bank")
-)
+bank(
+    "gaussian",
+    numbers="Gaussian features",
+    unit_norm=True,
+    settings=("within_class_std", "spectrum", "offset"),
+    reads_data=False,
+)(_built_in("gaussian:gaussian_bank"))
 bank("omniglot", made=_of_omniglot, settings=("image_size", "transforms", "encoder"), check=_omniglot_sizes)(
     _built_in("omniglot:omniglot_bank")
 )

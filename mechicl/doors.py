@@ -117,6 +117,11 @@ def home_of(what: str, name: str) -> str | None:
     return _HOMES.get(f"{what} {name}")
 
 
+def counted() -> int:
+    """How many names have been registered in this process."""
+    return len(_HOMES)
+
+
 def is_there(use: str) -> bool:
     """Whether 'bank moons' has been registered in this process."""
     return use in _HOMES

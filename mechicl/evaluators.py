@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from mechicl.config import Config
+from mechicl.doors import known
 from mechicl.engine.forward import forward
 from mechicl.engine.held import edits, held_layers, query_scores, reading_head, scores_hook
 from mechicl.errors import ConfigError
@@ -42,7 +43,7 @@ def evaluation_set(name: str, config: Config, source: Any, n: int | None = None,
         split: 0 is the set that is reported; others are independent of it, to select on.
     """
     if not isinstance(name, str) or name not in EVALUATORS:
-        raise ConfigError(f"no evaluator named {name!r}; there are {', '.join(EVALUATORS)}.")
+        raise ConfigError(f"no evaluator named {name!r}; {known(str(name), applying(config))}")
     evaluator = EVALUATORS[name]
     if not evaluator.asked_of(config):
         raise ConfigError(

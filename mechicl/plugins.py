@@ -15,6 +15,7 @@ import re
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ def load(names: Iterable[str]) -> None:
                 f"this directory.{_meant(name)}"
             )
         _look_here()
+        before = doors.counted()
+        new = name not in sys.modules
         try:
             importlib.import_module(name)
         except ConfigError as error:
@@ -55,6 +58,8 @@ def load(names: Iterable[str]) -> None:
                 f"({place.filename}, line {place.lineno})."
             ) from error
         _asked[name] = None
+        if new and doors.counted() == before:
+            warnings.warn(f"--plugin {name} registered nothing: is a decorator missing?", stacklevel=2)
 
 
 def asked() -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from mechicl.system.commands import command
 
 def test_a_module_of_this_directory_is_found_and_commands_name_it(plugin_folder):
     (plugin_folder / "found_here.py").write_text("")
-    plugins.load(["found_here"])
+    with pytest.warns(UserWarning, match="--plugin found_here registered nothing: is a decorator missing"):
+        plugins.load(["found_here"])
+    plugins.load(["found_here"])  # it was said
     assert "found_here" in plugins.asked()
     assert "found_here" in plugins.for_workers()
     assert command("report", "run").endswith("--plugin found_here`")
@@ -23,6 +25,7 @@ def test_a_module_of_this_directory_is_found_and_commands_name_it(plugin_folder)
         ("mine.py", "", "expected a module's name.* Did you mean --plugin mine?"),
         ("folder/mine.py", "", "Did you mean --plugin folder.mine?"),
         ("", None, "expected a module's name"),
+        ("/some where/mine.py", None, "cd '/some where' and --plugin mine"),
         ("needs", "import not_installed_here", r"cannot be imported: ModuleNotFoundError.*needs.py, line 1"),
         ("broken", "x = 1\nraise ValueError('why')", r"cannot be imported: ValueError: why \(.*broken.py, line 2"),
         ("unparsed", "def", "cannot be imported: SyntaxError"),

@@ -11,7 +11,13 @@ from mechicl.cli.verbs import Every, Steps, app
 from mechicl.system.commands import command
 
 
-@app.command(name="open")
+def _kinds() -> str:
+    from mechicl.sources.base import SOURCES
+
+    return ", ".join(SOURCES)
+
+
+@app.command(name="open", kinds=_kinds)
 def open_checkpoints(
     source: Annotated[
         Positional[str], arg(metavar="SOURCE", help="a trainer's folder, one of .safetensors, or hub:...")
@@ -46,7 +52,7 @@ def open_checkpoints(
 
     Args:
         out: the series' directory (default checkpoints/NAME, of the source's name).
-        kind: which source it is, where several could be: trainer, files, hub.
+        kind: which source it is, where several could be: {kinds}.
         pattern: how files are called, with {{step}} where the step stands.
         model: a JSON file that describes the model, where its folder has none.
         pickles: read torch's pickles, tensors only (weights_only=True).

@@ -62,8 +62,8 @@ Plugins = Annotated[
         name="plugin",
         metavar="MODULE",
         help_behavior_hint="",
-        help="import your own module first, so that its banks, evaluators, measures, analyses and recipes can be used; "
-        "may be given several times.",
+        help="import your own module first, so that what it registers can be used: tasks, banks, evaluators, measures, "
+        "analyses, recipes, sources; may be given several times.",
     ),
 ]
 

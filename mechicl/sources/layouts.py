@@ -7,6 +7,7 @@ centred: the numbers are the checkpoint's own.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from mechicl.models.params import Params
 
 Fields = dict[str, Any]
+
+
+# What a HookedTransformer's tensors do not show, with usual values: examples, which are never assumed.
+_USUAL = {"n_ctx": 128, "normalization_type": "LN", "positional_embedding_type": "standard", "act_fn": "gelu"}
 
 
 class Layout(ABC):
@@ -156,9 +161,10 @@ class TransformerLens(Layout):
         needed += [] if settings.get("attn_only") else ["act_fn"]
         lacking = [key for key in needed if key not in settings]
         if lacking:
+            values = json.dumps({key: _USUAL[key] for key in lacking})
             raise ConfigError(
-                f"the tensors do not tell {', '.join(lacking)} of the HookedTransformer: give its config "
-                'as a JSON file with --model FILE, as {"act_fn": "gelu"}.'
+                f"the tensors do not tell {', '.join(lacking)} of the HookedTransformer: give its config as a JSON "
+                f"file with --model FILE, and in it the model's own values of {values}."
             )
         return {
             key: value

@@ -1,6 +1,6 @@
 """Pictures for the docs: `python docs/pictures.py NAME RUN [RUN ...]` writes docs/images/NAME.png.
 
-One run: its evaluators over training. Several: every seed, and the medians. NAME app: the page of
+One run: its evaluators over training. Several: every seed, and the medians (--linear: on a linear axis). NAME app: the page of
 `mechicl app` on that run, with some heads ablated.
 
 Needs Chromium (Debian's `chromium`), which draws the same plotly figure that the report shows.
@@ -67,12 +67,12 @@ def page_of_app(run: Path, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    name, *paths = sys.argv[1:]
+    name, *paths = (word for word in sys.argv[1:] if word != "--linear")
     runs = [open_series(path) for path in paths]
     folder = Path(__file__).parent / "images"
     folder.mkdir(exist_ok=True)
     if name == "app":
         page_of_app(Path(paths[0]), folder / "app.png")
         sys.exit()
-    figure = seed_curves(runs) if len(runs) > 1 else evaluator_curves(runs[0], series_phases(runs[0]))
+    figure = seed_curves(runs, log="--linear" not in sys.argv) if len(runs) > 1 else evaluator_curves(runs[0], series_phases(runs[0]))
     picture(figure, folder / f"{name}.png")

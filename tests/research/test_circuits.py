@@ -79,4 +79,4 @@ def test_every_group_of_heads_stands_beside_its_control(claims):
     text = "\n".join(claims()["8.6"].text)
     for name in ("ICL", "CIWL"):
         assert f"without {name}'s heads |" in text
-        assert f"without as many others of {name}'s heads' layers |" in text
+        assert f"without as many other heads of the same layers as {name}'s |" in text

@@ -6,7 +6,6 @@ reader never sees a stack trace.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -20,9 +19,10 @@ from mechicl.page import figures, payloads, timelines
 from mechicl.page.compare import compare
 from mechicl.page.heads import even, head_grid, measures
 from mechicl.page.inside import attention, logit_view
+from mechicl.page.offered import known_edges, partner, partners, relations
 from mechicl.page.runs import Library, Run
 from mechicl.page.sequence import answers as sequence_answers
-from mechicl.page.state import View
+from mechicl.page.state import PARTS, View
 from mechicl.page.texts import plain
 from mechicl.page.view import Chunk, Workbench, shown
 
@@ -87,7 +87,7 @@ class Answers:
         return {
             "view": dict(part.split("=", 1) for part in view.query().split("&")),
             "defaults": dict(part.split("=", 1) for part in View(run="").query().split("&") if part) | _defaults(),
-            "parts": [field.name for field in dataclasses.fields(View)],
+            "parts": list(PARTS),
             "steps": run.steps,
             "sequences": [run.series.sequences_seen(s) for s in run.steps],
             "layers": model.n_layers,
@@ -104,7 +104,9 @@ class Answers:
                 }
                 for k, m in measures().items()
             },
-            "relations": list(run.sets[run.leading][:1].relations()),
+            "relations": relations(run),
+            "edges": known_edges(run),
+            "partners": {name: partner(name)[1] for name in partners(run)},
             "held": HELD,
             "colours": payloads.colours(),
             "kinds": {
@@ -118,7 +120,10 @@ class Answers:
         run, view = self.view(query)
         assert view.step is not None
         effects = self.bench.effects(run, view.step, view.intervention)
-        return {"rows": payloads.effect_rows(effects), "place": payloads.place(view.step, run)}
+        return {
+            "rows": payloads.effect_rows(effects, view.intervention is not None),
+            "place": payloads.place(view.step, run),
+        }
 
     def ahead(self, query: str) -> dict[str, Any]:
         """Nothing to show: a reader may ask for this view's numbers next."""

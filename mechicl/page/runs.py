@@ -103,7 +103,8 @@ class Run:
         sequences of some evaluator."""
         intervention.check(self.series.config.model)
         if not any(self.fits(name, intervention) for name in self.shown):
-            intervention.check_on(self.sets[self.leading])
+            roles = {name: len(self.sets[name][:1].roles()) for name in (self.leading, *self.shown)}
+            intervention.check_on(self.sets[max(roles, key=lambda name: roles[name])])  # its message lists them
         for step in intervention.donors:
             self.series.entry(step)
 

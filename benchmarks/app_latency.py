@@ -43,6 +43,7 @@ FLAGS = [
 WATCH = """() => {
   window.timings = [];
   let started = null;
+  window.forget = () => { started = null; };
   const start = () => { started = performance.now(); window.pressed = started; };
   document.addEventListener('click', (e) => { if (e.target.closest('[data-head],[data-do]')) start(); }, true);
   document.addEventListener('input', (e) => { if (e.target.id === 'slider-input') start(); }, true);
@@ -71,7 +72,10 @@ CHOSEN = (
 
 # Choose what is to be done, and the i-th of what each of its selects offers.
 CHOOSE = """([what, i]) => {
-  const pick = (select, value) => { select.value = value; select.dispatchEvent(new Event('change', { bubbles: true })); };
+  const pick = (select, value) => {
+    select.value = value;
+    select.dispatchEvent(new Event('change', { bubbles: true }));
+  };
   pick(document.querySelector('[data-pick="what"]'), what);
   for (const select of document.querySelectorAll('#edits .choices:not([hidden]) select')) {
     const open = [...select.options].filter((o) => !o.disabled && !o.parentElement.disabled);
@@ -117,7 +121,7 @@ def _chosen(browser, url: str, what: str, n: int, think: float) -> np.ndarray:
     steps = page.evaluate("mechicl.base.steps.length")
     done = i = 0
     while done < n:
-        page.evaluate("(i) => { mechicl.clear(); mechicl.go(i); }", (7 * i) % steps)
+        page.evaluate("(i) => { forget(); mechicl.clear(); mechicl.go(i); }", (7 * i) % steps)
         page.wait_for_function("mechicl.settled() && !mechicl.done()", polling=5)
         page.wait_for_timeout(1000 * think)
         page.evaluate(CHOOSE, [what, i])

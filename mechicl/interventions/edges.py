@@ -149,4 +149,4 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
 
 
 def _listed(roles: Mapping[str, Tensor]) -> str:
-    return ", ".join(roles) or "none in this task"
+    return ", ".join(roles) or "none in these sequences"

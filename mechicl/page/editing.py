@@ -13,14 +13,15 @@ from dash.development.base_component import Component
 
 from mechicl.interventions.heads import HELD
 from mechicl.page.controls import aria, data
-from mechicl.page.offered import choices, known_edges, partner, partners, places, relations, weights
+from mechicl.page.offered import choices, known_edges, numbers, partner, partners, relations, roles, weights
 from mechicl.page.runs import Run
 
 
 def editing(run: Run) -> Component:
     """The chooser of what to do, the choices of each, the button and what it does."""
     model, offered = run.series.config.model, choices(run)
-    there, whole, known = places(run), relations(run), known_edges(run)
+    there, whole, known = [*roles(run), *numbers(run)], relations(run), known_edges(run)
+    places = {"roles": _named(roles(run)), "by number": _named(numbers(run))}
     second = there[min(1, len(there) - 1)]  # an edge from a position to itself is a rare wish
     layers = [str(layer) for layer in range(model.n_layers)]
     mlps = [layer for layer in range(model.n_layers) if model.has_mlp(layer)]
@@ -28,9 +29,9 @@ def editing(run: Run) -> Component:
     components = {name: name for name in heads} | {f"mlp.{la}": f"L{la} MLP" for la in mlps}
     rows = {
         "edge": [
-            _pick("from", "Edge", {"circuits' edges": known, "from": _named(there), "whole edges": _named(whole)}),
+            _pick("from", "Edge", {"circuits' edges": known, **places, "whole edges": _named(whole)}),
             html.Span("→", className="arrow"),
-            _pick("to", "Edge to", {"to": _named(there), "of those that it looks from": _named(whole)}, second),
+            _pick("to", "Edge to", places | {"relative to it": _named(whole)}, second),
             html.Span("in"),
             _pick(
                 "edge-place",
@@ -43,7 +44,7 @@ def editing(run: Run) -> Component:
             ),
         ],
         "position": [
-            _pick("place", "Position", {"": _named(there)}, second),
+            _pick("place", "Position", places, second),
             html.Span("before"),
             _pick("place-layer", "Layer before which", {"": {la: f"layer {la}" for la in layers}}),
         ],

@@ -110,10 +110,17 @@ def _batches(run: Run) -> list[TaskBatch]:
     return [run.sets[name] for name in dict.fromkeys((run.leading, *shown(run)))]
 
 
-def places(run: Run) -> list[str]:
-    """Roles, where the task has any, else positions by number."""
-    roles = list(dict.fromkeys(role for batch in _batches(run) for role in batch[:1].roles()))
-    return roles or [str(i) for i in range(run.sets[run.leading].shape[-1])]
+def roles(run: Run) -> list[str]:
+    """Roles that positions play in the sequences of some evaluator."""
+    return list(dict.fromkeys(role for batch in _batches(run) for role in batch[:1].roles()))
+
+
+def numbers(run: Run) -> list[str]:
+    """Positions that every sequence has, by number; none where roles name those of all evaluators."""
+    batches = _batches(run)
+    if all(batch[:1].roles() for batch in batches):
+        return []
+    return [str(i) for i in range(min(batch.shape[-1] for batch in batches))]
 
 
 def weights(run: Run) -> list[str]:

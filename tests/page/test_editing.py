@@ -343,6 +343,8 @@ def test_in_language_an_intervention_shows_where_its_roles_are(token_series, ben
         assert all({*values} == {*named} for _, _, values in chunk.points)
     rows = Answers(library, bench, run.series.name).effect(f"?step={step}&edge=query->shown")["rows"]
     assert any(row["ablated_ci"] == "not in these sequences" for row in rows.values())
+    said = Answers(library, bench, run.series.name).to("attention", f"?step={step}&edge=query->shown&evaluator=text")
+    assert "Look at those of" in said["error"]
     assert found["conflict"].change.value < -0.5  # without what follows the same token, the context does not win
     with pytest.raises(ViewError, match="no role 'match_label'"):
         library.settled(View.from_query("?edge=query->match_label", run.series.name))

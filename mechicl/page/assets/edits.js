@@ -133,7 +133,7 @@
     const what = picker("what"), hold = what.querySelector('[value="hold"]'); // it is of the layers after ablated heads
     hold.hidden = hold.disabled = !M.heads().size;
     if (hold.disabled && what.value === "hold") what.selectedIndex = 0;
-    if (M.view.counterfactual && picker("partner")) picker("partner").value = M.view.counterfactual;
+    if (M.view.patch && picker("partner")) picker("partner").value = M.view.counterfactual || "";
     choose();
   };
 })();

@@ -115,6 +115,7 @@ def _chosen(browser, url: str, what: str, n: int, think: float) -> np.ndarray:
     """n first visits of interventions of a kind: chosen, and added at once. Those that cannot be done, as an edge
     without which a position would see nothing, are passed over."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(180_000)  # a busy machine is slow, and that is what is measured
     page.goto(url + "?step=0")
     page.wait_for_selector("#effect[data-shown]")
     page.evaluate(WATCH)
@@ -142,6 +143,7 @@ def _presses(browser, url: str, what: str, n: int, think: float, under: str = ""
     ablated."""
     rng, times = np.random.default_rng(0), []
     page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(180_000)  # a busy machine is slow, and that is what is measured
     for visit in range(n):
         start = time.perf_counter()
         done = under or f"heads=0.{visit % 8},1.{visit // 8 % 8}"

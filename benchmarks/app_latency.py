@@ -2,9 +2,12 @@
 
     python benchmarks/app_latency.py                      # checkpoints/demo
     python benchmarks/app_latency.py --checkpoints 1000   # a series as long as that, made of demo's
+    python benchmarks/app_latency.py --press cut-edge patch-position remove-directions
+    python benchmarks/app_latency.py --press jump --under 'edge=query->match_label'
 
 Every press is a first visit: a set of heads, or a checkpoint, that was not asked for before, with
-two heads ablated while the slider steps. The clock starts at the browser's own event and stops
+two heads ablated while the slider steps. An intervention of another kind is chosen and added at once, each at another
+checkpoint than the one before, where nothing was changed yet. The clock starts at the browser's own event and stops
 after the frame that shows the numbers. Between presses the page is given `--think` seconds,
 in which it fills the grid, the patterns and the ablated curve, as it would under a reader's hand;
 0 presses again as soon as the numbers are there.
@@ -40,6 +43,7 @@ FLAGS = [
 WATCH = """() => {
   window.timings = [];
   let started = null;
+  window.forget = () => { started = null; };
   const start = () => { started = performance.now(); window.pressed = started; };
   document.addEventListener('click', (e) => { if (e.target.closest('[data-head],[data-do]')) start(); }, true);
   document.addEventListener('input', (e) => { if (e.target.id === 'slider-input') start(); }, true);
@@ -56,9 +60,34 @@ WATCH = """() => {
 
 
 PRESSES = ("toggle", "step", "jump")
+CHOSEN = (
+    "cut-edge",
+    "patch-edge",
+    "patch-position",
+    "replace-position",
+    "patch-component",
+    "remove-directions",
+    "graft",
+)
+
+# Choose what is to be done, and the i-th of what each of its selects offers.
+CHOOSE = """([what, i]) => {
+  const pick = (select, value) => {
+    select.value = value;
+    select.dispatchEvent(new Event('change', { bubbles: true }));
+  };
+  pick(document.querySelector('[data-pick="what"]'), what);
+  for (const select of document.querySelectorAll('#edits .choices:not([hidden]) select')) {
+    const open = [...select.options].filter((o) => !o.disabled && !o.parentElement.disabled);
+    pick(select, open[i % open.length].value);
+    i = Math.floor(i / 2);
+  }
+}"""
 
 
-def measure(root: Path, n: int, think: float, presses: Sequence[str] = PRESSES) -> Iterator[tuple[str, np.ndarray]]:
+def measure(
+    root: Path, n: int, think: float, presses: Sequence[str] = PRESSES, under: str = ""
+) -> Iterator[tuple[str, np.ndarray]]:
     """Milliseconds from press to numbers, n of each kind of press, each kind with a server of its
     own that has computed nothing yet."""
     with sync_playwright() as p:
@@ -71,21 +100,54 @@ def measure(root: Path, n: int, think: float, presses: Sequence[str] = PRESSES) 
             )
             try:
                 assert server.stdout is not None
-                yield name, _presses(browser, server.stdout.readline().split(" at ")[1].split()[0], name, n, think)
+                url = server.stdout.readline().split(" at ")[1].split()[0]
+                if name in CHOSEN:
+                    yield name, _chosen(browser, url, name, n, think)
+                else:
+                    yield name, _presses(browser, url, name, n, think, under)
             finally:
                 server.terminate()
                 server.wait()
         browser.close()
 
 
-def _presses(browser, url: str, what: str, n: int, think: float) -> np.ndarray:
+def _chosen(browser, url: str, what: str, n: int, think: float) -> np.ndarray:
+    """n first visits of interventions of a kind: chosen, and added at once. Those that cannot be done, as an edge
+    without which a position would see nothing, are passed over."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(180_000)  # a busy machine is slow, and that is what is measured
+    page.goto(url + "?step=0")
+    page.wait_for_selector("#effect[data-shown]")
+    page.evaluate(WATCH)
+    steps = page.evaluate("mechicl.base.steps.length")
+    done = i = 0
+    while done < n:
+        page.evaluate("(i) => { forget(); mechicl.clear(); mechicl.go(i); }", (7 * i) % steps)
+        page.wait_for_function("mechicl.settled() && !mechicl.done()", polling=5)
+        page.wait_for_timeout(1000 * think)
+        page.evaluate(CHOOSE, [what, i])
+        page.locator('[data-do="add"]').click()
+        page.wait_for_function(
+            f"window.timings.length > {done} || document.getElementById('say').textContent", polling=5
+        )
+        done = page.evaluate("window.timings.length")
+        i += 1
+    times = page.evaluate("window.timings")
+    page.close()
+    return np.array(times)
+
+
+def _presses(browser, url: str, what: str, n: int, think: float, under: str = "") -> np.ndarray:
     """n first visits of a kind: 'toggle' a head, 'step' to the next checkpoint by keyboard, 'jump'
-    to one anywhere on the slider. The end of the series reached, on with other heads ablated."""
+    to one anywhere on the slider, each under an intervention. The end of the series reached, on with other heads
+    ablated."""
     rng, times = np.random.default_rng(0), []
     page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(180_000)  # a busy machine is slow, and that is what is measured
     for visit in range(n):
         start = time.perf_counter()
-        page.goto(url + ("" if what == "toggle" else f"?step=0&heads=0.{visit % 8},1.{visit // 8 % 8}"))
+        done = under or f"heads=0.{visit % 8},1.{visit // 8 % 8}"
+        page.goto(url + ("" if what == "toggle" else f"?step=0&{done}"))
         page.wait_for_selector("#effect[data-shown]")
         if not visit:
             print(f"  opened in {time.perf_counter() - start:.2f} s", file=sys.stderr)
@@ -111,7 +173,7 @@ def _presses(browser, url: str, what: str, n: int, think: float) -> np.ndarray:
             page.wait_for_function(f"window.timings.length > {i}", polling=5)
             page.wait_for_timeout(1000 * think)
         times += page.evaluate("window.timings")
-        if len(times) >= n:
+        if len(times) >= n or under:  # only heads have another set for another round
             break
     page.close()
     return np.array(times)
@@ -123,7 +185,8 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, help="on a series of this many, made of the run's")
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--think", type=float, default=0.3)
-    parser.add_argument("--press", choices=PRESSES, nargs="+", default=PRESSES)
+    parser.add_argument("--press", choices=(*PRESSES, *CHOSEN), nargs="+", default=PRESSES)
+    parser.add_argument("--under", default="", help="what is done while the slider moves, as a link says it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = options.run
@@ -131,10 +194,10 @@ def main() -> None:
             root = Path(folder) / f"long-{options.checkpoints}"
             long_series(open_series(options.run), root, options.checkpoints)
         count = len(open_series(root).steps)
-        for what, times in measure(root, options.n, options.think, options.press):
+        for what, times in measure(root, options.n, options.think, options.press, options.under):
             p50, p95 = np.percentile(times, [50, 95])
             print(
-                f"{what:<7} {count:>5} checkpoints   p50 {p50:5.0f} ms   p95 {p95:5.0f} ms   "
+                f"{what:<17} {count:>5} checkpoints   p50 {p50:5.0f} ms   p95 {p95:5.0f} ms   "
                 f"worst {times.max():5.0f} ms   n = {len(times)}   p95 / 100 ms = {p95 / 100:.2f}",
                 flush=True,
             )

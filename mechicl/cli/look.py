@@ -70,6 +70,7 @@ def ablate(
     edge: str = "",
     position: str = "",
     patch: str = "",
+    counterfactual: str = "",
     graft: str = "",
     without_subspace: str = "",
     step: int | None = None,
@@ -101,11 +102,12 @@ def ablate(
         hold: what later layers keep at its intact value: pattern, q, k, v, or several of them.
         mlp: which layers' MLPs, as 1 or 0,1.
         edge: which attention edges to cut, by roles, as 'query->match_label' or 'previous' in all heads, or
-            'query->match_label:1' in those of layer 1; several with commas. A role that there is not is answered with
-            those there are.
+            'query->match_label:1' in those of layer 1, 'query->match_label:L1H3' in one; several with commas. A role
+            that there is not is answered with those there are.
         position: which positions of the residual stream, by role or number, and before which layer, as match_label:1.
         patch: what comes from a counterfactual sequence (of exemplars and labels: labels exchanged): heads, MLPs,
             positions before a layer, the attention scores along edges, as L1H3,mlp.1,match_label:1,query->match_label.
+        counterfactual: which sequence a patch comes from: labels or next of exemplars and labels, else next.
         graft: parts of the weights that come from another step, as qk.1@1400; docs/interventions.md names the parts.
         without_subspace: take off the directions in which the last layer writes one answer: flip, ciwl or iwl.
         step: which checkpoint (default: the last); for several --steps or --every.
@@ -125,6 +127,7 @@ def ablate(
         edge=edge,
         position=position,
         patch=patch,
+        counterfactual=counterfactual,
         graft=graft,
         without_subspace=without_subspace,
     )

@@ -71,11 +71,19 @@ def intact(
     wanted |= {hook for c in listed for hook in restart_hooks(c.first_layer)}
     asked = by_sequences(wanted)
     out = forward(params, batch, model, capture=asked.pop(None, ()), query_only=query_only)
-    acts = dict(out.acts)
-    for kind, hooks in asked.items():
-        other = forward(params, batch.counterfactual(kind or ""), model, capture=hooks, query_only=query_only)
-        acts |= {elsewhere(kind or "", hook): x for hook, x in other.acts.items()}
-    return Intact(params, batch, model, out.final, acts, query_only, checkpoint)
+    on = Intact(params, batch, model, out.final, out.acts, query_only, checkpoint)
+    return with_more(on, [elsewhere(kind or "", hook) for kind, hooks in asked.items() for hook in hooks])
+
+
+def with_more(on: Intact, wanted: Iterable[str]) -> Intact:
+    """The same, with these activations, too, under the names by which interventions ask (`needs`): one pass for each
+    kind of sequences of which some are not there yet."""
+    acts = dict(on.acts)
+    for kind, hooks in by_sequences(name for name in wanted if name not in acts).items():
+        batch = on.batch if kind is None else on.batch.counterfactual(kind)
+        found = forward(on.params, batch, on.model, capture=hooks, query_only=on.query_only).acts
+        acts |= found if kind is None else {elsewhere(kind, hook): x for hook, x in found.items()}
+    return replace(on, acts=acts)
 
 
 def wanted_of(conditions: Iterable[Intervention], model: ModelConfig) -> list[str]:

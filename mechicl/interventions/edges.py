@@ -4,7 +4,8 @@ al. 2023, 2304.14767).
 An edge is written 'FROM->TO', where FROM looks at TO. Roles are the task's (`TaskBatch.roles`): of exemplars and
 labels 'query', 'exemplar', 'label', 'match' (exemplars of the query's class), 'match_label', 'other', 'other_label'. A
 relation (`TaskBatch.relations`) is an edge by itself: 'previous', 'self', 'first', and of tokens 'same_token',
-'after_same_token'.
+'after_same_token'. 'FROM->RELATION' is the part of it that begins at a role: 'label->previous' runs from a label to its
+own exemplar.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ class CutEdges(Intervention):
         return "nothing before it is cut" if layer < self.first_layer else ""
 
     def needs(self, model: ModelConfig) -> list[str]:
-        """Patterns, which say how many positions ask: in the last layer it may be the query alone."""
-        return [f"blocks.{layer}.attn.hook_pattern" for layer in self._by_layer(model)]
+        """z, which says how many positions ask (in the last layer it may be the query alone), and which a pass that
+        starts at a layer has anyway."""
+        return [f"blocks.{layer}.attn.hook_z" for layer in self._by_layer(model)]
 
     def _by_layer(self, model: ModelConfig) -> dict[int, list[int]]:
         """Layer -> its heads that do not see."""
@@ -96,10 +98,10 @@ class CutEdges(Intervention):
             raise ConfigError("CutEdges depends on the sequences: edits(conditions, model, intact, batch).")
         banned = torch.stack([edge_mask(batch, edge) for edge in self.edges]).any(0)  # [b, t, t]
         blind = (banned | torch.ones_like(banned).triu(1)).all(-1)  # a position that would see nothing
-        out = {}
+        out: dict[str, Edit] = {}
         for layer, heads in self._by_layer(model).items():
-            pattern = intact[f"blocks.{layer}.attn.hook_pattern"]
-            asking = pattern.shape[-2]
+            z = intact[f"blocks.{layer}.attn.hook_z"]  # [*lead, b, q, h, k]
+            asking = z.shape[-3]
             if blind[:, -asking:].any():
                 b, t = blind[:, -asking:].nonzero()[0].tolist()
                 raise ConfigError(
@@ -109,7 +111,7 @@ class CutEdges(Intervention):
             add = torch.zeros(len(banned), model.n_heads, asking, banned.shape[-1], device=banned.device)
             at = torch.tensor(heads).to(banned.device)
             add[:, at] = add[:, at].masked_fill(banned[:, None, -asking:], -torch.inf)
-            out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(1.0, add.to(pattern.dtype))
+            out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(1.0, add.to(z.dtype))
         return out
 
 
@@ -133,15 +135,18 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
             )
         return relations[edge]
     ends = [end.strip() for end in edge.split("->", 1)]
-    for end in ends:
+    along = relations.get(ends[1]) if ends[1] not in roles else None
+    for end in ends if along is None else ends[:1]:
         if end not in roles and not (end.isdigit() and int(end) < batch.shape[-1]):
             raise ConfigError(
                 f"edge {edge!r}: there is no role {end!r}; there are {_listed(roles)}, and positions by "
-                f"number, 0 to {batch.shape[-1] - 1}."
+                f"number, 0 to {batch.shape[-1] - 1}; relations, as {', '.join(relations)}, may stand at the end."
             )
+    if along is not None:
+        return position_mask(batch, (ends[0],))[:, :, None] & along
     looking, seen = (position_mask(batch, (end,)) for end in ends)
     return looking[:, :, None] & seen[:, None, :]
 
 
 def _listed(roles: Mapping[str, Tensor]) -> str:
-    return ", ".join(roles) or "none in this task"
+    return ", ".join(roles) or "none in these sequences"

@@ -125,7 +125,7 @@ def position_mask(batch: TaskBatch, names: tuple[str, ...]) -> Tensor:
         elif name.isdecimal() and int(name) < batch.shape[-1]:
             out[:, int(name)] = True
         else:
-            there = ", ".join(roles) or "none in this task"
+            there = ", ".join(roles) or "none in these sequences"
             raise ConfigError(
                 f"position {name!r}: expected a role, of which there are {there}, or a number, 0 to "
                 f"{batch.shape[-1] - 1}."

@@ -5,9 +5,11 @@
                       pattern_preserving and value_preserving
     hold              pattern,q,k,v: what the layers after the heads keep as in the intact model
     mlp               0,1: outputs of these layers' MLPs replaced
-    edge              query->match_label:1,previous: attention cut, in layer 1's heads, or in all heads
+    edge              query->match_label:1,previous: attention cut, in layer 1's heads, or in all heads; of one head,
+                      query->match_label:L1H3
     position          match_label:1: what layer 1 reads there replaced
     patch             L1H3,mlp.1,match_label:1,query->match_label:1: taken from the counterfactual sequence
+    counterfactual    next: which one (default: the task's first)
     graft             qk.1,embeddings@1400: weights of step 1400
     without_subspace  flip: without the directions in which the last layer writes one answer
 
@@ -41,7 +43,8 @@ from mechicl.measures.subspace_ablation import AblateCarried
 
 __all__: list[str] = []
 
-Placed = tuple[str, int | None]  # a role, a position's number or an edge, and the layer
+Head = tuple[int, int]
+Placed = tuple[str, int | Head | None]  # a role, a position's number or an edge, and its layer, or an edge's head
 RELATIONS = ("previous", "self", "first", "same_token", "after_same_token")  # edges that have one name
 EXAMPLE = (
     "--heads L0H5,L1H3, --mlp 1, --edge 'query->match_label', --position match_label:1, --patch L1H3, "
@@ -50,18 +53,24 @@ EXAMPLE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
-    """What the options say, as data. Every field is in order, so that equal interventions are equal words."""
+class Options:
+    """What is done to a model, as data: the one list of all that can be said. Every field is in order, so that equal
+    interventions are equal options."""
 
-    heads: tuple[tuple[int, int], ...] = ()
+    heads: tuple[Head, ...] = ()
     kind: Kind = "zero"
     hold: tuple[Held, ...] = ()
     mlp: tuple[int, ...] = ()
     edge: tuple[Placed, ...] = ()
     position: tuple[Placed, ...] = ()
     patch: tuple[str, ...] = ()
+    counterfactual: str = ""
     graft: str = ""
     without_subspace: str = ""
+
+
+class Words(Options):
+    """Options that are written and read, and the intervention that they ask for."""
 
     @classmethod
     def of(cls, texts: dict[str, str]) -> Words:
@@ -82,15 +91,16 @@ class Words:
         if self.graft:
             names, _, step = self.graft.partition("@")
             parts.append(Graft(parts=tuple(names.split(",")), source=int(step)))
-        parts += _patches(self.patch)  # what is also taken out or cut is so after the patch
+        if self.counterfactual and not self.patch:
+            raise ConfigError(f"counterfactual {self.counterfactual}: it goes with --patch.")
+        parts += _patches(self.patch, self.counterfactual)  # what is also taken out or cut is so after the patch
         if self.heads:
             parts.append(AblateHeads(heads=self.heads, kind=self.kind, hold=self.hold))
         elif self.hold:
             raise ConfigError(f"hold {','.join(self.hold)}: it goes with --heads.")
         if self.mlp:
             parts.append(AblateMLPs(layers=self.mlp, kind=self._plain("MLPs")))
-        for layer, names in _by_layer(self.edge):
-            parts.append(CutEdges(edges=names, layers=None if layer is None else (layer,)))
+        parts += _cuts(self.edge)
         for layer, names in _by_layer(self.position):
             parts.append(AblatePositions(positions=names, layers=(layer or 0,), kind=self._plain("positions")))
         if self.without_subspace:
@@ -105,7 +115,7 @@ class Words:
         return self.kind
 
 
-NAMES = tuple(field.name for field in dataclasses.fields(Words))
+NAMES = tuple(field.name for field in dataclasses.fields(Options))
 
 
 def read(name: str, text: str, option: str = "") -> Any:
@@ -124,7 +134,8 @@ def read(name: str, text: str, option: str = "") -> Any:
             raise ConfigError(f"{option} {text}: expected layers, such as {option} 1 or {option} 0,1.")
         return tuple(sorted({int(layer) for layer in text.split(",")}))
     if name == "edge":
-        return _placed(text, None, f"{option} {text}: expected edges, as query->match_label or previous:1.")
+        message = f"{option} {text}: expected edges, as query->match_label or previous:1, in a head self:L1H3."
+        return _placed(text, None, message)
     if name == "position":
         message = f"{option} {text}: expected roles or numbers, and a layer, as match_label:1 or 0,query:1."
         return _placed(text, 0, message)
@@ -137,6 +148,10 @@ def read(name: str, text: str, option: str = "") -> Any:
                 f"{option} {text}: expected parts and the step they come from, as qk.1@1400 or qk.1,embeddings@1400."
             )
         return f"{','.join(dict.fromkeys(each.strip() for each in parts.split(',')))}@{int(step)}"
+    if name == "counterfactual":
+        if not re.fullmatch(r"\w+", text):
+            raise ConfigError(f"{option} {text}: expected its name, as {option} next.")
+        return text
     if name == "without_subspace":
         return AblateCarried(variation=text).variation
     (chosen,) = _one_of(get_args(Kind), [text], option)
@@ -148,11 +163,11 @@ def write(name: str, value: Any) -> str:
     if name == "heads":
         return ",".join(f"L{layer}H{head}" for layer, head in value)
     if name in ("edge", "position"):
-        return ",".join(each if layer is None else f"{each}:{layer}" for each, layer in value)
+        return ",".join(each if where is None else f"{each}:{_written(where)}" for each, where in value)
     return value if isinstance(value, str) else ",".join(map(str, value))
 
 
-def parse_heads(text: str, option: str = "--heads") -> tuple[tuple[int, int], ...]:
+def parse_heads(text: str, option: str = "--heads") -> tuple[Head, ...]:
     """'L0H5,L1H3' as ((0, 5), (1, 3)).
 
     Raises:
@@ -187,24 +202,56 @@ def _one_of(known: Iterable[str], given: list[str], option: str) -> list[str]:
 
 
 def _placed(text: str, otherwise: int | None, message: str) -> tuple[Placed, ...]:
-    """Names with their layers, in order, each once; what has none last."""
+    """Names with their layers (of edges, also heads), in order, each once; what has none last."""
     out: list[Placed] = []
-    layer = otherwise
+    edges, where = otherwise is None, "" if otherwise is None else str(otherwise)
     for each in reversed(_tight(text).split(",")):
-        name, colon, number = (part.strip() for part in each.partition(":"))
-        if not name or (colon and not re.fullmatch(r"[0-9]+", number)):
+        name, colon, given = (part.strip() for part in each.partition(":"))
+        if not name or (colon and not re.fullmatch(_EITHER if edges else r"[0-9]+", given, flags=re.IGNORECASE)):
             raise ConfigError(message)
-        here = int(number) if colon else layer
-        layer = otherwise if otherwise is None else here  # a position's goes on to those before it
-        out.append((name, here))
-    return tuple(sorted(set(out), key=lambda placed: (placed[1] is None, placed[1] or 0, placed[0])))
+        here = given if colon else where
+        where = where if edges else here  # a position's layer goes on to those before it
+        head = re.fullmatch(_HEAD, here, flags=re.IGNORECASE)
+        out.append((name, (int(head[1]), int(head[2])) if head else int(here) if here else None))
+    return tuple(sorted(set(out), key=_order))
+
+
+_HEAD = r"L([0-9]+)H([0-9]+)"
+_EITHER = rf"[0-9]+|{_HEAD}"
+
+
+def _order(placed: Placed) -> tuple[bool, Head, str]:
+    """Layers, then each one's heads; what has none last."""
+    name, where = placed
+    return where is None, where if isinstance(where, tuple) else (where or 0, -1), name
+
+
+def _written(where: int | Head) -> str:
+    return f"L{where[0]}H{where[1]}" if isinstance(where, tuple) else str(where)
 
 
 def _by_layer(placed: Iterable[Placed]) -> list[tuple[int | None, tuple[str, ...]]]:
+    """Of what is not of one head."""
     out: dict[int | None, list[str]] = {}
-    for name, layer in placed:
-        out.setdefault(layer, []).append(name)
+    for name, where in placed:
+        if not isinstance(where, tuple):
+            out.setdefault(where, []).append(name)
     return [(layer, tuple(names)) for layer, names in out.items()]
+
+
+def _cuts(edges: Iterable[Placed]) -> list[Intervention]:
+    """Edges in layers, then edges in heads: those that are cut in the same heads together."""
+    listed = list(edges)
+    out: list[Intervention] = [
+        CutEdges(edges=names, layers=None if layer is None else (layer,)) for layer, names in _by_layer(listed)
+    ]
+    heads: dict[str, tuple[Head, ...]] = {}
+    for name, where in listed:
+        if isinstance(where, tuple):
+            heads[name] = (*heads.get(name, ()), where)
+    for its in dict.fromkeys(heads.values()):
+        out.append(CutEdges(edges=tuple(name for name, where in heads.items() if where == its), heads=its))
+    return out
 
 
 def _patched(each: str, text: str, option: str) -> str:
@@ -221,8 +268,9 @@ def _patched(each: str, text: str, option: str) -> str:
     return f"{name}:{int(layer)}" if colon else name
 
 
-def _patches(patch: Iterable[str]) -> list[Intervention]:
-    heads: list[tuple[int, int]] = []
+def _patches(patch: Iterable[str], other: str) -> list[Intervention]:
+    """other: which counterfactual."""
+    heads: list[Head] = []
     mlps: list[int] = []
     positions: list[Placed] = []
     edges: list[Placed] = []
@@ -236,9 +284,9 @@ def _patches(patch: Iterable[str]) -> list[Intervention]:
             edges.append((name, int(layer) if colon else None))
         else:
             positions.append((name, int(layer)))
-    out: list[Intervention] = []
+    out: list[PatchActivations] = []
     if heads or mlps:
         out.append(PatchActivations(heads=tuple(heads), mlps=tuple(mlps)))
     out += [PatchActivations(residual=(la or 0,), positions=names) for la, names in _by_layer(positions)]
     out += [PatchActivations(edges=names, layers=None if la is None else (la,)) for la, names in _by_layer(edges)]
-    return out
+    return [dataclasses.replace(part, counterfactual=other) for part in out]

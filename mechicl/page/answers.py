@@ -6,12 +6,12 @@ reader never sees a stack trace.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from mechicl.errors import ConfigError, SeriesError
+from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import BASELINES
 from mechicl.interventions.baselines import Plain
 from mechicl.interventions.heads import HELD
@@ -20,9 +20,10 @@ from mechicl.page import figures, payloads, timelines
 from mechicl.page.compare import compare
 from mechicl.page.heads import even, head_grid, measures
 from mechicl.page.inside import attention, logit_view
+from mechicl.page.offered import known_edges, partner, partners, relations
 from mechicl.page.runs import Library, Run
 from mechicl.page.sequence import answers as sequence_answers
-from mechicl.page.state import View
+from mechicl.page.state import PARTS, View, ViewError, effect_of
 from mechicl.page.texts import plain
 from mechicl.page.view import Chunk, Workbench, shown
 
@@ -87,7 +88,7 @@ class Answers:
         return {
             "view": dict(part.split("=", 1) for part in view.query().split("&")),
             "defaults": dict(part.split("=", 1) for part in View(run="").query().split("&") if part) | _defaults(),
-            "parts": [field.name for field in dataclasses.fields(View)],
+            "parts": list(PARTS),
             "steps": run.steps,
             "sequences": [run.series.sequences_seen(s) for s in run.steps],
             "layers": model.n_layers,
@@ -104,7 +105,9 @@ class Answers:
                 }
                 for k, m in measures().items()
             },
-            "relations": list(run.sets[run.leading][:1].relations()),
+            "relations": relations(run),
+            "edges": known_edges(run),
+            "partners": {name: partner(name)[1] for name in partners(run)},
             "held": HELD,
             "colours": payloads.colours(),
             "kinds": {
@@ -118,7 +121,10 @@ class Answers:
         run, view = self.view(query)
         assert view.step is not None
         effects = self.bench.effects(run, view.step, view.intervention)
-        return {"rows": payloads.effect_rows(effects), "place": payloads.place(view.step, run)}
+        return {
+            "rows": payloads.effect_rows(effects, view.intervention is not None),
+            "place": payloads.place(view.step, run),
+        }
 
     def ahead(self, query: str) -> dict[str, Any]:
         """Nothing to show: a reader may ask for this view's numbers next."""
@@ -140,6 +146,9 @@ class Answers:
         """The head grid's numbers and colours."""
         run, view = self.view(query)
         model = run.series.config.model
+        measure = measures()[view.measure]
+        if measure.edited:
+            _check_there(run, view, effect_of(view.measure) or view.evaluator)
         grid = head_grid(self.bench, run, view)
         return {
             "cells": payloads.head_cells(grid, view, model.n_layers, model.n_heads),
@@ -163,12 +172,14 @@ class Answers:
     def attention(self, query: str) -> dict[str, Any]:
         """Patterns, and the tokens they are of."""
         run, view = self.view(query)
+        _check_there(run, view, view.evaluator)
         right = {} if view.sequence is None else sequence_answers(run, view.evaluator, view.sequence)
         return payloads.attention_cells(attention(self.bench, run, view), right, view.intervention, run.series.task)
 
     def logits(self, query: str) -> dict[str, Any]:
         """Who adds what to which label, as a figure, and the labels' probabilities."""
         run, view = self.view(query)
+        _check_there(run, view, view.evaluator)
         found = logit_view(self.bench, run, view)
         return {
             "figure": figures.logits_figure(found).to_plotly_json(),
@@ -182,6 +193,14 @@ class Answers:
         """Two checkpoints or runs side by side."""
         run, view = self.view(query)
         return payloads.comparison(compare(self.bench, self.library, run, view), view)
+
+
+def _check_there(run: Run, view: View, evaluator: str) -> None:
+    """Raise ViewError if an evaluator's sequences have not what is changed: say whose have it."""
+    if not run.fits(evaluator, view.intervention):
+        have = ", ".join(EVALUATORS[name].short for name in run.shown if run.fits(name, view.intervention))
+        which = EVALUATORS[evaluator].short
+        raise ViewError(f"{view.intervention}: {which} sequences have no such positions. Look at those of {have}.")
 
 
 def _defaults() -> dict[str, str]:

@@ -62,7 +62,7 @@ def compare(bench: Workbench, library: Library, run: Run, view: View) -> Compari
         a, b = replace(a, heads=left), replace(b, heads=right)
     same = run.sets_id == other.sets_id
     difference = {}
-    for name in [n for n in run.shown if n in other.sets]:
+    for name in [n for n in run.shown if n in a.numbers and n in b.numbers]:
         right = [bench.right(s.run, s.step, name, fitting(s.run, view)) for s in (a, b)]
         difference[name] = paired(*right) if same else unpaired(*right)
     return Comparison(a, b, difference, same)
@@ -72,7 +72,8 @@ def _side(bench: Workbench, run: Run, view: View) -> Side:
     assert view.step is not None
     ablation = fitting(run, view)
     note = "" if ablation == view.intervention else "intact: it has not all that is changed"
-    numbers = {n: mean(bench.right(run, view.step, n, ablation)) for n in run.shown}
+    has_it = [name for name in run.shown if run.fits(name, ablation)]
+    numbers = {name: mean(bench.right(run, view.step, name, ablation)) for name in has_it}
     on = view if view.evaluator in run.sets else replace(view, evaluator=run.leading)
     if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):
         on = replace(on, sequence=None)  # `Attention.what` says so

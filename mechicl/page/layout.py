@@ -269,22 +269,23 @@ def _heads(run: Run, view: View) -> Component:
                     ),
                     html.Div(
                         [
-                            html.H3("Ablation"),
                             html.Div(
                                 [
-                                    select("kind", "kind", {k: k.replace("_", " ") for k in KINDS}, view.kind),
+                                    html.H3("Interventions"),
+                                    html.Span(className="space"),
                                     html.Button("Clear", title="Put everything back (Escape)", **data(do="clear")),
                                 ],
-                                className="controls",
+                                className="title",
                             ),
                             html.P(id="ablated-now"),
                             html.Div(id="chips", role="group", **aria(label="What else is changed: press to put back")),
+                            select("kind", "kind", {k: k.replace("_", " ") for k in KINDS}, view.kind),
                             html.P(id="kind-note", className="note"),
                             html.P(id="baseline-note", className="note"),
+                            editing(run),
                         ],
                         className="ablation",
                     ),
-                    editing(run),
                 ],
                 className="two",
             ),
@@ -292,7 +293,7 @@ def _heads(run: Run, view: View) -> Component:
         "Every button is a head. Its colour and number show the chosen measure under the present ablation. A "
         "score equal to that of uniform attention has no colour. Press a head to ablate it; press it again to put it "
         "back. Shift-press keeps only that head of its layer. The layer's name ablates all its heads. A layer's MLP, "
-        "where there is one, stands behind its heads. Edges, positions, patches and grafts are below the grid. Arrow "
+        "where there is one, stands behind its heads. Interventions of other kinds are chosen beside the grid. Arrow "
         "keys move between heads, Enter presses the head. Comma and full stop go to the checkpoint before and after.",
     )
 

@@ -38,8 +38,9 @@ def place(step: int, run: Run) -> dict[str, Any]:
     }
 
 
-def effect_rows(effects: list[Effect]) -> dict[str, dict[str, Any]]:
-    """evaluator -> the texts of its row and, in percent of the scale, where its marks go."""
+def effect_rows(effects: list[Effect], done: bool = False) -> dict[str, dict[str, Any]]:
+    """evaluator -> the texts of its row and, in percent of the scale, where its marks go. done: something is changed,
+    if these sequences have it."""
     out = {}
     for e in effects:
         row: dict[str, Any] = {
@@ -47,7 +48,7 @@ def effect_rows(effects: list[Effect]) -> dict[str, dict[str, Any]]:
             "intact_ci": interval(e.intact),
             "n": f"{e.intact.n:,}",
             "ablated": "–",
-            "ablated_ci": "",
+            "ablated_ci": "not in these sequences" if done else "",
             "change": "–",
             "change_ci": "",
         }

@@ -99,11 +99,23 @@ class Run:
         return [self.steps[i] for i in order]
 
     def check_fits(self, intervention: Intervention) -> None:
-        """Raise ConfigError or SeriesError unless the run has what is to be changed: heads, roles, steps."""
+        """Raise ConfigError or SeriesError unless the run has what is to be changed: heads, steps, and roles in the
+        sequences of some evaluator."""
         intervention.check(self.series.config.model)
-        intervention.check_on(self.sets[self.leading])
+        if not any(self.fits(name, intervention) for name in self.shown):
+            roles = {name: len(self.sets[name][:1].roles()) for name in (self.leading, *self.shown)}
+            intervention.check_on(self.sets[max(roles, key=lambda name: roles[name])])  # its message lists them
         for step in intervention.donors:
             self.series.entry(step)
+
+    def fits(self, evaluator: str, intervention: Intervention | None) -> bool:
+        """Whether an evaluator's sequences have what is to be changed: in some tasks each has roles of its own."""
+        try:
+            if intervention is not None:
+                intervention.check_on(self.sets[evaluator])
+        except ConfigError:
+            return False
+        return True
 
     def check(self, view: View) -> None:
         """Raise ViewError unless the view's step, what it does to the model and its sequence are this run's."""

@@ -18,13 +18,12 @@ from urllib.parse import parse_qsl, quote
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import Intervention, Kind
-from mechicl.interventions.heads import Held
 from mechicl.measures import words
 from mechicl.measures.door import own_of_heads
-from mechicl.measures.words import Placed, Words
+from mechicl.measures.words import Head as Head
+from mechicl.measures.words import Options, Words
 from mechicl.registry import main
 
-Head = tuple[int, int]
 Axis = Literal["log", "linear"]
 Unit = Literal["sequences", "steps"]
 Tab = Literal["attention", "logits", "compare"]
@@ -38,23 +37,13 @@ class ViewError(SeriesError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """The state of the page. None stands for a choice that the run makes: `settled` fills it in.
-
-    What is done to the model has the names and the texts of `mechicl ablate`'s options (`measures.words`).
+class View(Options):
+    """The state of the page: what is done to the model, as `mechicl ablate` says it (`measures.words`), and how one
+    looks at it. None stands for a choice that the run makes: `settled` fills it in.
     """
 
     run: str
     step: int | None = None
-    heads: tuple[Head, ...] = ()  # ablated
-    kind: Kind = "zero"
-    hold: tuple[Held, ...] = ()
-    mlp: tuple[int, ...] = ()
-    edge: tuple[Placed, ...] = ()
-    position: tuple[Placed, ...] = ()
-    patch: tuple[str, ...] = ()
-    graft: str = ""
-    without_subspace: str = ""
     measure: str = MEASURES[0]
     evaluator: str = "icl"  # whose sequences the heads, patterns and logits are looked at on
     sequence: int | None = None  # None: the average
@@ -98,10 +87,10 @@ class View:
     def query(self) -> str:
         """The query string, without '?'; what is as by default is left out."""
         parts = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "run" or value != field.default:
-                parts.append(f"{field.name}={quote(_write(field.name, value), safe=',:@')}")
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
+            if name == "run" or value != default:
+                parts.append(f"{name}={quote(_write(name, value), safe=',:@')}")
         return "&".join(parts)
 
     @property
@@ -131,6 +120,11 @@ class View:
         return dataclasses.replace(
             self, heads=tuple(sorted({*self.heads, *heads})), mlp=tuple(sorted({*self.mlp, *mlp}))
         )
+
+
+_FIELDS = {field.name: field.default for field in dataclasses.fields(View)}
+_DEFAULTS = {name: _FIELDS[name] for name in dict.fromkeys(("run", "step", *words.NAMES, *_FIELDS))}
+PARTS = tuple(_DEFAULTS)  # of a view, in the order of a link
 
 
 def effect_of(measure: str) -> str | None:

@@ -58,14 +58,15 @@ def timeline(
     done = [p for p in sorted(points.points) if p[0] or axis != "log"] if points else []
     mode = "lines+markers" if len(run.steps) <= DOTTED else "lines"
     for name in shown(run):
+        its = [p for p in done if name in p[2]]  # sequences that have not what is changed have no curve
         fig.add_scatter(
-            x=[step if unit == "steps" else sequences for step, sequences, _ in done],
-            y=[values[name] for _, _, values in done],
+            x=[step if unit == "steps" else sequences for step, sequences, _ in its],
+            y=[values[name] for _, _, values in its],
             name=f"{NAMES[name]}, ablated",
             legendgroup=name,
             showlegend=False,
             mode=mode,
-            **_says(values[name] for _, _, values in done),
+            **_says(values[name] for _, _, values in its),
             line={"color": COLOURS[name], "width": 1.6, "dash": "dash"},
             marker={"size": 5, "symbol": f"{SYMBOLS[name]}-open", "color": COLOURS[name]},
         )

@@ -24,6 +24,8 @@ from mechicl.engine.forward import restart_hooks
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS, score
 from mechicl.interventions import Intact, Intervention, intact
+from mechicl.interventions.apply import wanted_of, with_more
+from mechicl.interventions.base import by_sequences, elsewhere
 from mechicl.measures.ablation import scores_under
 from mechicl.measures.controls import CONTROLS
 from mechicl.measures.tables import tidy
@@ -53,7 +55,8 @@ class Number:
 @dataclass(frozen=True)
 class Effect:
     """One evaluator at one checkpoint. `change` is ablated minus intact on the same sequences,
-    with the interval of the mean difference; both are None where nothing is ablated."""
+    with the interval of the mean difference; both are None where nothing is ablated, or these sequences have not what
+    is changed."""
 
     evaluator: str
     chance: float
@@ -66,7 +69,8 @@ class Effect:
 class Chunk:
     """A piece of a curve under an ablation, as far as the time given sufficed.
 
-    points: (step, sequences seen, value of every evaluator in `Run.shown`). Done when next == total.
+    points: (step, sequences seen, value of every evaluator in `Run.shown` that has what is changed). Done when
+    next == total.
     unreadable: how many checkpoints were passed over, since their files are not what was written.
     """
 
@@ -94,7 +98,7 @@ class Workbench:
         for something else, no more of it. Returns how many evaluators are ready."""
         ready = 0
         for name in shown(run):
-            for done in dict.fromkeys((None, ablation)):
+            for done in dict.fromkeys((None, ablation if run.fits(name, ablation) else None)):
                 if self._waiting:
                     return ready
                 self.right(run, step, name, done)
@@ -116,11 +120,12 @@ class Workbench:
         waits for something shorter (at once: what was begun is remembered).
         """
         order, deadline = run.coarse_to_fine(), time.monotonic() + seconds
+        names = [name for name in shown(run) if run.fits(name, ablation)]
         points, unreadable = [], 0
         for step in order[start:]:
             values = {}
             try:
-                for name in shown(run):
+                for name in names:
                     if self._waiting:
                         return Chunk(start + len(points) + unreadable, len(order), points, unreadable)
                     values[name] = float(self.right(run, step, name, ablation).mean())
@@ -134,9 +139,10 @@ class Workbench:
     def known_curve(self, run: Run, ablation: Intervention) -> Chunk:
         """What is computed of those curves by now, for a figure that should not wait."""
         points, total = [], len(run.steps)
+        names = [name for name in shown(run) if run.fits(name, ablation)]
         for step in run.steps:
             sha = run.series.entry(step).sha256
-            right = {name: self.results.get((sha, run.sets_id, name, ablation)) for name in shown(run)}
+            right = {name: self.results.get((sha, run.sets_id, name, ablation)) for name in names}
             values = {name: float(x.mean()) for name, x in right.items() if x is not None}
             if len(values) == len(right):
                 points.append((step, run.series.sequences_seen(step), values))
@@ -156,7 +162,7 @@ class Workbench:
     def _effect(self, run: Run, step: int, name: str, ablation: Intervention | None) -> Effect:
         before = self.right(run, step, name, None)
         intact = mean(before)
-        if ablation is None:
+        if ablation is None or not run.fits(name, ablation):
             return Effect(name, run.chance[name], intact)
         after = self.right(run, step, name, ablation)
         change = paired(before, after)
@@ -177,7 +183,7 @@ class Workbench:
         as nobody waits for something else."""
         others = self.at_step(run, step, ablation).controls(run.series.config.model, CONTROLS)
         changes: dict[str, list[float]] = {}
-        for name in shown(run):
+        for name in [name for name in shown(run) if run.fits(name, ablation)]:
             before = self.right(run, step, name, None).mean()
             found = []
             for other in others:
@@ -193,10 +199,15 @@ class Workbench:
         key = (run.series.entry(step).sha256, run.sets_id, evaluator)
         done = None if ablation is None else self.at_step(run, step, ablation)
         asked, metric = [] if done is None else [done], EVALUATORS[evaluator].primary_metric
-        on = self._intact.get(key)
-        if on is None or done is None or not on.acts.keys() >= set(done.needs(model)):
-            restarts = {hook for layer in range(model.n_layers) for hook in restart_hooks(layer)}
-            on = intact(params, batch, model, asked, capture=restarts, checkpoint=run.series.weights)
+        restarts = [hook for layer in range(model.n_layers) for hook in restart_hooks(layer)]
+        on = held = None if done is None else self._intact.get(key)
+        if on is None:
+            on = intact(params, batch, model, capture=restarts, checkpoint=run.series.weights)
+        missing = [hook for hook in wanted_of(asked, model) if hook not in on.acts]
+        if missing:  # of counterfactual sequences, what else may be patched comes with it: the pass is the same
+            others = [elsewhere(kind, hook) for kind in by_sequences(missing) if kind is not None for hook in restarts]
+            on = with_more(on, [*missing, *others])
+        if on is not held:
             self._intact.put(key, on, _held(on))
         scored = scores_under(asked, on, (metric,)) if asked else score(params, on.final, batch, (metric,))
         return scored[metric].reshape(-1).cpu().numpy()

@@ -8,7 +8,8 @@ answers are read at every position or at the last one (`everywhere`), and the lo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
@@ -35,6 +36,7 @@ class TaskBatch(ABC):
     task: ClassVar[str | None] = None  # whose sequences these are, by the task's name; None: it does not say
     recorded: ClassVar[tuple[str, ...]] = ("loss",)  # metrics that training records
     counterfactuals: ClassVar[tuple[str, ...]] = ("next",)  # what `counterfactual` knows; the first by default
+    known_edges: ClassVar[Mapping[str, str]] = MappingProxyType({})  # edges that circuits are made of -> in words
     # `embed` and `loss` are the same kernels for every batch of a shape (training/on_device.py)
     static: ClassVar[bool] = False
 

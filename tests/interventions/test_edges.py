@@ -12,10 +12,18 @@ from mechicl.interventions.edges import edge_mask
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import pack
 
-SPARED = ["query->match", "query->other", "query->other_label", "exemplar->label", "label->label", "first"]
+SPARED = [
+    "query->match",
+    "query->other",
+    "query->other_label",
+    "exemplar->label",
+    "exemplar->previous",
+    "label->label",
+    "first",
+]
 
 
-@pytest.mark.parametrize("edge", [*SPARED, "label->exemplar", "previous", "query->match_label"])
+@pytest.mark.parametrize("edge", [*SPARED, "label->exemplar", "label->previous", "previous", "query->match_label"])
 def test_only_the_circuit_s_own_edges_carry_icl(known_series, edge):
     icl = known_series.evaluate([5], ["icl"], CutEdges(edges=(edge,)), metrics=None).value
     assert icl.iloc[0] == 1.0
@@ -23,7 +31,8 @@ def test_only_the_circuit_s_own_edges_carry_icl(known_series, edge):
     if needed and edge == "query->match_label":
         assert icl.iloc[1] < 0.1  # what is left to copy is the other label
     elif needed:
-        assert 0.35 < icl.iloc[1] < 0.65
+        # A label that does not see its own exemplar sees the pair before it, so that it looks like the other's.
+        assert (0.1 if edge == "label->previous" else 0.35) < icl.iloc[1] < 0.65
     elif edge == "first":
         assert icl.iloc[1] < 1.0  # the first label's exemplar stands there
     else:
@@ -43,6 +52,16 @@ def test_where_it_is_cut_matters(known_series):
     assert own < 0.1
     assert beside == before == 1.0
     assert previous < 0.65
+
+
+def test_an_edge_from_a_role_along_a_relation_is_that_part_of_it(tiny_series):
+    batch = tiny_series.evaluation_set("flip", 30)
+    own, whole, roles = edge_mask(batch, "label->previous"), batch.relations()["previous"], batch.roles()
+    assert torch.equal(own, whole & roles["label"][:, :, None])
+    assert torch.equal(own.sum(-1), roles["label"].long())  # every label has one exemplar, and no other has
+    assert set(type(batch).known_edges) >= {"label->previous", "query->match_label"}
+    for edge in type(batch).known_edges:
+        assert edge_mask(batch, edge).any()
 
 
 def test_hooks_and_engine_agree_and_rows_still_sum_to_one(tiny_series):

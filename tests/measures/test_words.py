@@ -30,9 +30,10 @@ WORDS = st.fixed_dictionaries(
         "kind": st.sampled_from(["zero", "mean", "resample"]),
         "hold": st.lists(st.sampled_from(["pattern", "q", "k", "v"])).map(",".join),
         "mlp": st.lists(LAYERS, max_size=3).map(lambda x: ",".join(map(str, x))),
-        "edge": st.lists(st.tuples(EDGES, LAYERS | st.none()), max_size=4),
+        "edge": st.lists(st.tuples(EDGES, LAYERS | st.none() | st.just("L1H3") | st.just("l0h12")), max_size=4),
         "position": st.lists(st.tuples(PLACES, LAYERS | st.none()), max_size=4),
         "patch": st.lists(st.sampled_from(["L1H3", "mlp.2", "query:1", "previous", "query->label:0"])).map(",".join),
+        "counterfactual": st.sampled_from(["", "next", "labels"]),
         "graft": st.sampled_from(["", "qk.1@1400", "embeddings, ov.0@0"]),
         "without_subspace": st.sampled_from(["", "flip", "ciwl"]),
     }
@@ -78,6 +79,21 @@ def test_what_each_names():
             PatchActivations(edges=("query->label",), layers=(1,)),
         )
     )
+    assert asked(patch="L1H3,query:0", counterfactual="next") == Together(
+        parts=(
+            PatchActivations(heads=((1, 3),), counterfactual="next"),
+            PatchActivations(residual=(0,), positions=("query",), counterfactual="next"),
+        )
+    )
+    assert asked(edge="self:L1H2,previous:l0h1,self:L0H1") == Together(
+        parts=(CutEdges(edges=("previous",), heads=((0, 1),)), CutEdges(edges=("self",), heads=((0, 1), (1, 2))))
+    )
+    assert asked(edge="self:L1H2,label->previous:L1H2,previous:1") == Together(
+        parts=(
+            CutEdges(edges=("previous",), layers=(1,)),
+            CutEdges(edges=("label->previous", "self"), heads=((1, 2),)),
+        )
+    )
     graft = Graft(parts=("qk.1", "embeddings"), source=1400)
     assert asked(graft="qk.1, embeddings@1400", heads="L0H1") == Together(parts=(graft, AblateHeads(heads=((0, 1),))))
     assert asked(without_subspace="flip") == AblateCarried(variation="flip")
@@ -94,6 +110,9 @@ def test_what_each_names():
         ("mlp", "L1", "mlp 1 or mlp 0,1"),
         ("edge", "query->label:x", "as query->match_label"),
         ("edge", "a,,b", "expected edges"),
+        ("edge", "self:L1", "in a head self:L1H3"),
+        ("position", "query:L1H3", "as match_label:1"),
+        ("counterfactual", "a b", "as counterfactual next"),
         ("position", ":1", "as match_label:1"),
         ("patch", "L1", "as L1H3, mlp.1, match_label:1"),
         ("patch", "match_label", "before a layer"),
@@ -112,6 +131,7 @@ def test_what_is_written_otherwise_is_refused(name, text, words):
     ("texts", "words"),
     [
         ({"hold": "k", "mlp": "1"}, "goes with --heads"),
+        ({"counterfactual": "next", "mlp": "1"}, "goes with --patch"),
         ({"kind": "pattern_preserving", "mlp": "1"}, "MLPs are replaced by zero, mean or resample"),
         ({"kind": "value_preserving", "heads": "L0H1", "position": "query"}, "positions are replaced by"),
     ],

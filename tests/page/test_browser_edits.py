@@ -27,7 +27,10 @@ def recall(tmp_path_factory):
     running.stop()
 
 
-def choose(page, **picks: str) -> None:
+def choose(page, what: str = "", **picks: str) -> None:
+    """What is to be done (`page.offered`), and its choices."""
+    if what:
+        page.locator("[data-pick='what']").select_option(what)
     for name, value in picks.items():
         page.locator(f"[data-pick='{name.replace('_', '-')}']").select_option(value)
 
@@ -43,13 +46,12 @@ def chips(page) -> list[str]:
 def test_the_edge_that_carries_the_copy_takes_icl_and_another_does_not(begin, known_series):
     one = begin()
     page = one.open("?run=known&step=5")
-    page.locator("#edits summary").click()
-    choose(page, **{"from": "query", "to": "match_label", "edge_layer": "1"})
+    choose(page, **{"from": "query", "to": "match_label", "edge_place": "1"})
     press(page, "Cut edge")
     cut = CutEdges(edges=("query->match_label",), layers=(1,))
     one.check(known_series, 5, cut)
     assert float("0" + one.number("icl.ablated")) < 0.1
-    assert chips(page) == ["query → match label cut in layer 1"]
+    assert chips(page) == ["query → matching label cut in layer 1"]  # the task's words for it
     assert "edge=query-%3Ematch_label:1" in page.evaluate("mechicl.query()")
     page.wait_for_function("mechicl.settled('controls')")
     assert one.number("icl.controls_ci") == "random 0.000"
@@ -70,7 +72,7 @@ def test_the_edge_that_carries_the_copy_takes_icl_and_another_does_not(begin, kn
     assert one.number("icl.ablated") == "1.000"
     choose(page, **{"from": "previous"})
     assert page.locator("[data-pick='to']").is_hidden()  # a whole edge has no other end
-    choose(page, edge_layer="")
+    choose(page, edge_place="")
     press(page, "Cut edge")
     one.check(
         known_series,
@@ -112,15 +114,15 @@ def test_each_row_does_what_the_command_line_does(begin, recall):
     url, series = recall
     one = begin(url)
     page = one.open("?run=recall&step=5")
-    page.locator("#edits summary").click()
-    choose(page, place="match_label", place_layer="1")
+    choose(page, "replace-position", place="match_label", place_layer="1")
     press(page, "Replace position")
     one.check(series, 5, AblatePositions(positions=("match_label",), layers=(1,)))
     press(page, "Clear")
+    choose(page, "patch-position")
     press(page, "Patch position")
     one.check(series, 5, PatchActivations(residual=(1,), positions=("match_label",)))
     press(page, "Clear")
-    choose(page, component="L1H2")
+    choose(page, "patch-component", component="L1H2")
     press(page, "Patch component")
     one.check(series, 5, PatchActivations(heads=((1, 2),)))
     assert one.number("icl.ablated") == "0.000"
@@ -129,7 +131,7 @@ def test_each_row_does_what_the_command_line_does(begin, recall):
     one.check(series, 5, PatchActivations(heads=((1, 2),), mlps=(1,)))
     assert chips(page) == ["L1H2 patched", "L1 MLP patched"]
     press(page, "Clear")
-    choose(page, parts="ov.1")
+    choose(page, "graft", parts="ov.1")
     page.locator("#graft-step").select_option("0")
     press(page, "Graft weights")
     one.check(series, 5, Graft(parts=("ov.1",), source=0))
@@ -137,26 +139,28 @@ def test_each_row_does_what_the_command_line_does(begin, recall):
     page.wait_for_function("mechicl.settled('attention')")
     assert page.locator("#patterns .card").nth(6).locator(".same").inner_text() == "no weights before it are changed"
     press(page, "Clear")
+    choose(page, "remove-directions")
     press(page, "Remove directions")
     one.check(series, 5, AblateCarried(variation="flip"))
     press(page, "Clear")
-    press(page, "Hold held")
-    page.wait_for_function("document.getElementById('say').textContent.includes('Ablate a head first')")
+    hold = page.locator("[data-pick='what'] [value='hold']")
+    assert hold.is_disabled()  # nothing is after a head that is not out
     one.head(0, 1).click()
-    choose(page, hold="k")
-    press(page, "Hold held")
+    choose(page, "hold", hold="k")
+    press(page, "Hold it")
     one.check(series, 5, AblateHeads(heads=((0, 1),), hold=("k",)))
     assert one.number("icl.ablated") == "1.000"  # the two heads compose through keys
     one.head(0, 1).click()  # with the head goes what is held
     one.check(series, 5, None)
+    assert hold.is_disabled()
+    assert page.get_by_role("button", name="Cut edge").is_visible()
 
 
 def test_undo_link_and_keyboard(begin, recall):
     url, series = recall
     one = begin(url)
     page = one.open("?run=recall&step=5&edge=query->match_label,label->exemplar:0&heads=1.0")
-    assert page.locator("#edits").get_attribute("open") is not None  # a link that has one shows the rows
-    assert chips(page) == ["label → exemplar cut in layer 0", "query → match label cut in all layers"]
+    assert chips(page) == ["label → exemplar cut in layer 0", "query → matching label cut in all layers"]
     cuts = [CutEdges(edges=("label->exemplar",), layers=(0,)), CutEdges(edges=("query->match_label",))]
     head = AblateHeads(heads=((1, 0),))
     one.check(series, 5, Together(parts=(head, *cuts)))
@@ -181,13 +185,72 @@ def test_undo_link_and_keyboard(begin, recall):
 def test_what_would_leave_a_position_nothing_to_see_is_said_and_can_be_put_back(begin, known_series):
     one = begin()
     page = one.open("?run=known&step=5")
-    page.locator("#edits summary").click()
     choose(page, **{"from": "exemplar", "to": "exemplar"})
     press(page, "Cut edge")
     page.wait_for_function("document.getElementById('say').textContent.includes('would see nothing')")
     assert one.number("icl.ablated") == "–"
     page.locator("#chips button").click()
     one.check(known_series, 5, None)
+
+
+def test_an_edge_in_chosen_heads_and_the_other_counterfactual(begin, known_series):
+    """By keys alone: the one head that copies, then another head, taken back and done again; then a patch."""
+    one = begin()
+    page = one.open("?run=known&step=5")
+    what = page.get_by_role("combobox", name="Add an intervention")
+    assert "do not look along" in page.locator("#edit-note").inner_text()
+    choose(page, **{"from": "query->match_label", "edge_place": "L1H1"})
+    assert page.locator("[data-pick='to']").is_hidden()
+    page.get_by_role("button", name="Cut edge").focus()
+    page.keyboard.press("Enter")
+    edge = ("query->match_label",)
+    one.check(known_series, 5, CutEdges(edges=edge, heads=((1, 1),)))
+    assert one.number("icl.ablated") == "1.000"
+    choose(page, edge_place="L1H2")
+    press(page, "Cut edge")
+    both = CutEdges(edges=edge, heads=((1, 1), (1, 2)))
+    one.check(known_series, 5, both)
+    assert float("0" + one.number("icl.ablated")) < 0.1
+    assert chips(page) == ["query → matching label cut in L1H1", "query → matching label cut in L1H2"]
+    page.go_back()
+    one.check(known_series, 5, CutEdges(edges=edge, heads=((1, 1),)))
+    page.go_forward()
+    one.check(known_series, 5, both)
+    what.select_option("patch-edge")
+    assert page.locator("[data-pick='edge-place']").input_value() == ""  # patched in all heads of a layer
+    assert page.locator("[data-pick='edge-place'] optgroup[label='heads']").is_hidden()
+    press(page, "Clear")
+    choose(page, "patch-position", place="match_label", place_layer="1", partner="next")
+    press(page, "Patch position")
+    patch = PatchActivations(residual=(1,), positions=("match_label",), counterfactual="next")
+    one.check(known_series, 5, patch)
+    assert chips(page) == ["match label patched from the next sequence before layer 1"]
+    assert "counterfactual=next" in page.evaluate("mechicl.query()")
+    page.locator("#chips button").click()
+    one.check(known_series, 5, None)
+    assert "counterfactual" not in page.evaluate("mechicl.query()")
+
+
+def test_in_language_the_page_asks_the_task(begin, token_series):
+    running = open_server(token_series.root, port=0).start()
+    try:
+        one = begin(running.url)
+        page = one.open("?step=20")
+        assert page.locator("[data-pick='what'] [value='remove-directions']").count() == 0
+        assert page.locator("[data-pick='partner']").count() == 0
+        choose(page, **{"from": "query", "to": "shown"})
+        press(page, "Cut edge")
+        one.settled()
+        assert chips(page) == ["query → shown cut in all layers"]
+        assert one.number("conflict.ablated") == "0.000"
+        page.wait_for_function(
+            "mechicl.settled('timeline') && document.getElementById('curve-progress').dataset.done == 3"
+        )
+        others = [name for name, row in one.numbers().items() if row["ablated_ci"] == "not in these sequences"]
+        assert others
+        assert "conflict" not in others
+    finally:
+        running.stop()
 
 
 @pytest.mark.parametrize("width", [390, 1280])

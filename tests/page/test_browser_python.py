@@ -113,3 +113,42 @@ def test_the_lines_of_a_comparison_give_the_pages_numbers(begin):
             for name, row in numbers.items():
                 value, ci, n = want[name]
                 assert row[side] == [value, f"{ci}, n = {n}"], (text, name)
+
+
+EDITS = {
+    "cut-edge": {"from": "label->previous", "edge-place": "0"},
+    "patch-edge": {"from": "query", "to": "label", "edge-place": "1"},
+    "patch-position": {"place": "match_label", "place-layer": "1", "partner": "next"},
+    "replace-position": {"place": "match_label", "place-layer": "1"},
+    "patch-component": {"component": "L1H2"},
+    "remove-directions": {"directions": "ciwl"},
+    "graft": {"parts": "ov.1"},
+    "hold": {"hold": "k"},
+}
+
+
+@pytest.mark.slow
+def test_the_lines_of_every_kind_give_the_pages_numbers(begin):
+    """Chosen by hand, one kind after the other, alone; held is what comes after a head; at last an edge in heads."""
+    one = begin()
+    page = one.open("?run=known&evaluator=flip")
+    offered = page.locator("[data-pick='what'] option").evaluate_all("(all) => all.map((o) => o.value)")
+    assert set(offered) == set(EDITS)
+    texts, said = [], []
+    heads = {"from": "query->match_label", "edge-place": "L1H2"}
+    for what, picks in [*EDITS.items(), ("cut-edge", heads)]:
+        if what == "hold":
+            page.get_by_test_id("head-0-1").click()
+        page.locator("[data-pick='what']").select_option(what)
+        for name, value in picks.items():
+            page.locator(f"[data-pick='{name}']").select_option(value)
+        page.locator("[data-do='add']").click()
+        said.append(one.numbers())
+        texts.append(copied(page))
+        page.get_by_role("button", name="Clear").click()
+    assert len(set(texts)) == len(texts)
+    for numbers, text, (tables, drawn) in zip(said, texts, fresh(texts), strict=True):
+        ablated = rows(tables[0], 5, True)
+        assert drawn
+        for name, row in numbers.items():
+            assert (row["ablated"], row["ablated_ci"], row["n"]) == ablated[name], text

@@ -37,7 +37,10 @@ KINDS = [
     "edge=query->match_label:1",
     "edge=previous,label->exemplar:0",
     "position=match_label:1&kind=resample",
+    "edge=query->match_label:L1H2,previous:L0H1,query->match_label:L1H0",
+    "edge=label->previous&heads=L1H0",
     "patch=L1H2,mlp.1,match_label:1",
+    "patch=match_label:1&counterfactual=next",
     "patch=query->label:1",
     "patch=query->label:1&edge=query->match_label:1",
     "graft=ov.1@0",
@@ -178,6 +181,10 @@ def test_controls_are_those_of_measures(recall, view_of, bench, query):
         ("edge=same_token", "a relation: previous, self, first"),
         ("position=match_label:7", "no layer 7"),
         ("position=99:1", "position '99'"),
+        ("edge=query->match_label:L7H0", "no head L7H0"),
+        ("edge=previous->label", "no role 'previous'"),
+        ("patch=L1H0&counterfactual=other", "counterfactual='other'"),
+        ("counterfactual=next", "goes with"),
         ("patch=L0H9", "no head L0H9"),
         ("patch=nobody:1", "position 'nobody'"),
         ("patch=query->nobody", "no role 'nobody'"),
@@ -236,8 +243,18 @@ def values(component, pick: str) -> list[str]:
 
 def test_the_choices_are_the_run_s_own(recall):
     shown = editing(recall.run("recall"))
-    assert values(shown, "to") == ["query", "exemplar", "label", "match", "match_label", "other", "other_label"]
-    assert values(shown, "from") == [*values(shown, "to"), "previous", "self", "first"]
+    roles = ["query", "exemplar", "label", "match", "match_label", "other", "other_label"]
+    whole, heads = ["previous", "self", "first"], [f"L{la}H{h}" for la in (0, 1) for h in range(4)]
+    known = ["label->previous", "query->match_label", "query->match"]
+    assert values(shown, "place") == roles
+    assert values(shown, "to") == [*roles, *whole]
+    assert values(shown, "from") == [*known, *roles, *whole]
+    assert values(shown, "edge-place") == ["", "0", "1", *heads]
+    assert values(shown, "partner") == ["", "next"]
+    assert values(shown, "what") == [
+        *("cut-edge", "patch-edge", "patch-position", "replace-position"),
+        *("patch-component", "remove-directions", "graft", "hold"),
+    ]
     assert values(shown, "component") == [*(f"L{la}H{h}" for la in (0, 1) for h in range(4)), "mlp.1"]
     assert "mlp.1" in values(shown, "parts")
     assert "mlp.0" not in values(shown, "parts")
@@ -251,10 +268,20 @@ def test_the_help_of_exemplars_and_labels_says_which_answers_labels_are(recall):
 
 def test_every_choice_can_be_asked_for(recall, view_of):
     shown = editing(recall.run("recall"))
-    for pick, query in (("from", "edge={}->query"), ("component", "patch={}"), ("parts", "graft={}@0")):
+    for value in values(shown, "from"):
+        for end in [""] if "->" in value or value in ("previous", "self", "first") else values(shown, "to"):
+            view_of(f"edge={value}->{end}" if end else f"edge={value}")
+    for pick, query in (
+        ("edge-place", "edge=previous:{}"),
+        ("place", "patch={}:1"),
+        ("partner", "patch=L1H0&counterfactual={}"),
+        ("component", "patch={}"),
+        ("parts", "graft={}@0"),
+        ("directions", "without_subspace={}"),
+        ("hold", "heads=L0H0&hold={}"),
+    ):
         for value in values(shown, pick):
-            relation = value in ("previous", "self", "first")
-            view_of(f"edge={value}" if relation else query.format(value))
+            view_of(query.format(value).removesuffix(":"))
 
 
 def test_a_task_without_roles_has_its_relations_and_places(tmp_path):
@@ -271,13 +298,17 @@ def test_a_task_without_roles_has_its_relations_and_places(tmp_path):
     shown = editing(run)
     assert values(shown, "place") == [str(i) for i in range(run.sets[run.leading].shape[-1])]
     assert "after_same_token" in values(shown, "from")
+    assert "remove-directions" not in values(shown, "what")
+    with pytest.raises(ValueError, match="unpack"):  # one counterfactual is no choice
+        values(shown, "partner")
     help_text = choose_one(run)  # the task's own words: there are no labels here
     assert "after same token" in help_text
     assert "label" not in help_text
     assert run.series.task.answer == "answer"
     assert not [e for e in elements(shown) if getattr(e, "data-pick", None) == "directions"]
     bench, library = Workbench(), Library(run.series.root.parent)
-    for query in ("edge=after_same_token", "position=2:1", "patch=mlp.0,previous", "graft=ov.1@0"):
+    cuts = ("edge=after_same_token", "edge=5->previous:L1H0")
+    for query in (*cuts, "position=2:1", "patch=mlp.0,previous", "graft=ov.1@0"):
         view = library.settled(View.from_query(f"?step=2&{query}", "chains"))
         want = effects(evaluate(run.series, [2], ablate=view.intervention, metrics=None, progress=False))
         got = {e.evaluator: e.change.value for e in bench.effects(run, 2, view.intervention)}
@@ -285,3 +316,55 @@ def test_a_task_without_roles_has_its_relations_and_places(tmp_path):
         assert got == pytest.approx({name: table[name] for name in got})
     with pytest.raises(ViewError, match="no variation"):
         library.settled(View.from_query("?without_subspace=flip", "chains"))
+
+
+def test_in_language_an_intervention_shows_where_its_roles_are(token_series, bench):
+    """Roles are an evaluator's own: the others say so, and the relations of tokens are everywhere."""
+    library = Library(token_series.root.parent)
+    run = library.run(token_series.root.name)
+    shown = editing(run)
+    assert {"query", "shown"} <= {*values(shown, "place")}
+    assert "after_same_token" in values(shown, "to")
+    step = run.steps[-1]
+    for query in ("edge=query->shown", "edge=query->after_same_token:1", "patch=shown:1", "edge=after_same_token"):
+        view = library.settled(View.from_query(f"?step={step}&{query}", run.series.name))
+        found = {e.evaluator: e for e in bench.effects(run, step, view.intervention)}
+        named = [name for name in found if run.fits(name, view.intervention)]
+        assert named
+        assert {name for name, e in found.items() if e.change is not None} == {*named}
+        table = effects(
+            evaluate(run.series, [step], named, ablate=view.intervention, metrics=None, progress=False)
+        ).set_index("evaluator")
+        assert {name: found[name].change.value for name in named} == pytest.approx(
+            {name: table.effect[name] for name in named}
+        )
+        chunk = bench.curve(run, view.intervention, 0, 60)
+        assert chunk.next == chunk.total
+        assert all({*values} == {*named} for _, _, values in chunk.points)
+    rows = Answers(library, bench, run.series.name).effect(f"?step={step}&edge=query->shown")["rows"]
+    assert any(row["ablated_ci"] == "not in these sequences" for row in rows.values())
+    said = Answers(library, bench, run.series.name).to("attention", f"?step={step}&edge=query->shown&evaluator=text")
+    assert "Look at those of" in said["error"]
+    assert found["conflict"].change.value < -0.5  # without what follows the same token, the context does not win
+    with pytest.raises(ViewError, match="no role 'match_label'"):
+        library.settled(View.from_query("?edge=query->match_label", run.series.name))
+
+
+def test_what_is_patched_is_computed_once_for_a_checkpoint(recall, view_of, bench, monkeypatch):
+    """Another patch of the same kind, or a cut, starts from what is held: no pass on other sequences, none intact."""
+    run, asked = recall.run("recall"), []
+    batch = type(run.sets["icl"])
+    real = batch.counterfactual
+
+    def counted(its, kind: str = ""):
+        asked.extend([kind] * (len(its) > 2))  # two are asked whether there is such a kind
+        return real(its, kind)
+
+    monkeypatch.setattr(batch, "counterfactual", counted)
+    bench.effects(run, 10, None)
+    monkeypatch.setattr("mechicl.page.view.intact", None)  # not again
+    for query in ("patch=match_label:1", "patch=query:0", "patch=L1H2", "edge=query->match_label", "heads=L0H1"):
+        done = view_of(query).intervention
+        asked.clear()
+        bench.effects(run, 10, done)
+        assert len(asked) == (5 if query == "patch=match_label:1" else 0)

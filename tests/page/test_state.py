@@ -13,14 +13,18 @@ HEAD = st.tuples(st.integers(0, 99), st.integers(0, 99))
 NAME = st.text(st.characters(exclude_characters="/\\\0", exclude_categories=("Cs",)), min_size=1, max_size=20).filter(
     lambda name: name not in (".", "..")
 )
+CUT = st.lists(
+    st.tuples(st.sampled_from(["query->label", "label->previous", "self"]), st.integers(0, 9) | st.none() | HEAD)
+)
 PLACED = st.lists(st.tuples(st.sampled_from(["query->label", "previous", "3"]), st.integers(0, 9) | st.none()))
 VIEWS = st.builds(
     View,
     hold=st.lists(st.sampled_from(["pattern", "q", "k", "v"])).map(lambda x: read("hold", ",".join(x))),
     mlp=st.lists(st.integers(0, 9)).map(lambda x: tuple(sorted(set(x)))),
-    edge=PLACED.map(lambda x: read("edge", write("edge", x)) if x else ()),
+    edge=CUT.map(lambda x: read("edge", write("edge", x)) if x else ()),
     position=PLACED.map(lambda x: read("position", write("position", x)) if x else ()),
     patch=st.lists(st.sampled_from(["L1H3", "mlp.0", "query:1", "query->label"]), unique=True).map(tuple),
+    counterfactual=st.sampled_from(["", "next"]),
     graft=st.sampled_from(["", "qk.1@3", "embeddings,ov.0@1400"]),
     without_subspace=st.sampled_from(["", "flip"]),
     run=NAME,
@@ -43,6 +47,8 @@ VIEWS = st.builds(
 def test_a_url_holds_the_whole_view(view):
     assert View.from_query("?" + view.query()) == view
     assert View.from_query(view.query(), "another") == view
+    assert view.query().startswith("run=")
+    assert view.words == Words(**{name: getattr(view, name) for name in NAMES})
 
 
 def test_a_plain_url_is_short():

@@ -13,7 +13,7 @@
   const LONG = 200; // ms more before a curve is begun
   const REST = 30; // ms of rest that make a pointer a guess at what is pressed next
   const AGAIN = 400; // ms after which a question that got no answer is asked once more
-  const CHANGED = ["heads", "hold", "mlp", "edge", "position", "patch", "graft", "without_subspace"]; // parts of the model
+  const CHANGED = ["heads", "hold", "mlp", "edge", "position", "patch", "counterfactual", "graft", "without_subspace"]; // parts of the model
   const DONE = [...CHANGED, "kind"];
   const DEPENDS = {
     timeline: ["run", "axis", "unit"],
@@ -189,6 +189,7 @@
       return;
     }
     if (change.heads === "") change.hold = ""; // it is of the layers after the heads
+    if (change.patch === "") change.counterfactual = "";
     if ("with_run" in change && change.with_run !== M.view.with_run) change.with_step = "";
     if ("evaluator" in change && M.view.sequence !== "" && M.view.sequence != null)
       change.sequence = String(Math.min(Number(M.view.sequence), M.base.sizes[change.evaluator] - 1));
@@ -251,9 +252,8 @@
   M.toggleMlp = (layer) => M.set(toggledMlp(layer));
   M.perhapsMlp = (layer) => M.perhaps(toggledMlp(layer));
 
-  /* One more entry of a part's list. */
-  M.add = (part, item) =>
-    M.set({ [part]: [...new Set([...M.items(part), item])].join(","), ...(part === "position" ? plainKind() : {}) });
+  /* What changes with one more entry of a part's list. */
+  M.added = (part, item) => ({ [part]: [...new Set([...M.items(part), item])].join(","), ...(part === "position" ? plainKind() : {}) });
   M.drop = (part, item) => M.set({ [part]: M.items(part).filter((x) => x !== item).join(",") });
 
   /* ---- playing ---- */

@@ -1,27 +1,30 @@
-/* What is done to the model besides heads and MLPs: added by rows of choices (editing.py), shown as chips, and put back
-   by a press on its chip. Every entry is written as `mechicl ablate` takes it. */
+/* What is done to the model besides heads and MLPs: chosen in one place (editing.py), shown as chips, and put back by a
+   press on its chip. Every entry is written as `mechicl ablate` takes it. */
 (function () {
   "use strict";
   const M = window.mechicl, D = M.draw, $ = M.$, all = M.all, make = D.make;
-  const picked = (name) => document.querySelector(`[data-pick="${name}"]`);
-  const arrow = (name) => name.replace("->", " → ").replaceAll("_", " ");
+  const picker = (name) => document.querySelector(`[data-pick="${name}"]`);
+  const picked = (name) => picker(name)?.value ?? "";
+  const words = (name) => M.base.edges[name] ?? name.replace("->", " → ").replaceAll("_", " ");
   const component = (name) => (name.startsWith("mlp.") ? `L${name.slice(4)} MLP` : name);
 
   /* 'match_label:1' as ['match label', '1']; without a layer, the second is ''. */
   const placed = (item) => {
     const at = item.lastIndexOf(":");
-    return at < 0 ? [arrow(item), ""] : [arrow(item.slice(0, at)), item.slice(at + 1)];
+    return at < 0 ? [words(item), ""] : [words(item.slice(0, at)), item.slice(at + 1)];
   };
-  const isEdge = (item) => item.includes("->") || M.base.relations.includes(item.split(":")[0]);
-  const inLayer = (layer) => (layer === "" ? " in all layers" : ` in layer ${layer}`);
+  const whole = (name) => name.includes("->") || M.base.relations.includes(name);
+  const isEdge = (item) => whole(item.split(":")[0]);
+  const inPlace = (place) => (place === "" ? " in all layers" : place.startsWith("L") ? ` in ${place}` : ` in layer ${place}`);
+  const patched = () => " patched" + (M.view.counterfactual ? ` from ${M.base.partners[M.view.counterfactual]}` : "");
   const SAYS = {
     hold: (item) => `later ${M.base.held[item]} held`,
-    edge: (item) => placed(item)[0] + " cut" + inLayer(placed(item)[1]),
+    edge: (item) => placed(item)[0] + " cut" + inPlace(placed(item)[1]),
     position: (item) => `${placed(item)[0]} replaced before layer ${placed(item)[1]} (${M.view.kind})`,
     patch: (item) => {
-      if (/^(L\d+H\d+|mlp\.\d+)$/.test(item)) return component(item) + " patched";
+      if (/^(L\d+H\d+|mlp\.\d+)$/.test(item)) return component(item) + patched();
       const [name, layer] = placed(item);
-      return `${name} patched` + (isEdge(item) ? inLayer(layer) : ` before layer ${layer}`);
+      return name + patched() + (isEdge(item) ? inPlace(layer) : ` before layer ${layer}`);
     },
     without_subspace: (item) => `directions of ${item} removed`,
   };
@@ -50,30 +53,35 @@
       M.set({ graft: left.length ? `${left.join(",")}@${step}` : "" });
     } else M.drop(drop, item);
     const left = all("#chips button"); // the keyboard stays where it was
-    (left[Math.min(at, left.length - 1)] || $("edits").querySelector("summary")).focus();
+    (left[Math.min(at, left.length - 1)] || picker("what")).focus();
   };
 
-  /* ---- what the rows' buttons do ---- */
+  /* ---- what a press on the button would change ---- */
 
   const edge = () => {
-    const from = picked("from").value, layer = picked("edge-layer").value;
-    return (M.base.relations.includes(from) ? from : `${from}->${picked("to").value}`) + (layer === "" ? "" : ":" + layer);
+    const from = picked("from"), place = picked("edge-place");
+    return (whole(from) ? from : `${from}->${picked("to")}`) + (place === "" ? "" : ":" + place);
   };
-  const place = () => `${picked("place").value}:${picked("place-layer").value}`;
-  M.edits = {
-    "cut-edge": () => M.add("edge", edge()),
-    "patch-edge": () => M.add("patch", edge()),
-    "replace-position": () => M.add("position", place()),
-    "patch-position": () => M.add("patch", place()),
-    "patch-component": () => M.add("patch", picked("component").value),
-    "remove-directions": () => M.set({ without_subspace: picked("directions").value }),
-    hold: () => (M.heads().size ? M.add("hold", picked("hold").value) : M.say("Ablate a head first: what is held is in the layers after it.")),
+  const place = () => `${picked("place")}:${picked("place-layer")}`;
+  const patch = (item) => ({ ...M.added("patch", item), counterfactual: picked("partner") });
+  const CHANGE = {
+    "cut-edge": () => M.added("edge", edge()),
+    "patch-edge": () => patch(edge()),
+    "replace-position": () => M.added("position", place()),
+    "patch-position": () => patch(place()),
+    "patch-component": () => patch(picked("component")),
+    "remove-directions": () => ({ without_subspace: picked("directions") }),
+    hold: () => M.added("hold", picked("hold")),
     graft: () => {
       const [parts, step] = (M.view.graft || "").split("@"), from = $("graft-step").value;
       const kept = step === from ? parts.split(",") : []; // weights come from one step
-      M.set({ graft: [...new Set([...kept, picked("parts").value])].join(",") + "@" + from });
+      return { graft: [...new Set([...kept, picked("parts")])].join(",") + "@" + from };
     },
   };
+  const change = () => CHANGE[picked("what")]();
+  M.edits = { add: () => M.set(change()) };
+  /* Who chooses is about to press: the numbers are computed meanwhile. */
+  const ahead = () => M.perhaps(change());
 
   /* ---- once, and with every change ---- */
 
@@ -84,17 +92,32 @@
       make("option", { value: s, textContent: s.toLocaleString("en") })));
     step.setAttribute("aria-label", "Step that the weights come from");
     step.value = steps[steps.length - 1];
-    $("graft-place").replaceChildren(step);
-    $("edits").open = entries().length > 0;
-    picked("from").addEventListener("change", ends);
-    ends();
+    $("graft-place")?.replaceChildren(step);
+    $("edits").addEventListener("change", () => {
+      choose();
+      ahead();
+    });
+    const button = document.querySelector('[data-do="add"]');
+    button.addEventListener("pointerenter", ahead);
+    button.addEventListener("focus", ahead);
   };
 
-  /* A whole edge has no other end. */
-  function ends() {
-    const whole = M.base.relations.includes(picked("from").value);
-    picked("to").hidden = whole;
-    document.querySelector("#edits .arrow").hidden = whole;
+  /* The choices of what is chosen, and what it does. */
+  function choose() {
+    const what = picker("what"), { row, verb, what: object, says } = what.selectedOptions[0].dataset;
+    const patches = what.value.startsWith("patch");
+    all("#edits [data-row].choices").forEach((choices) => (choices.hidden = choices.dataset.row !== row));
+    all("#edits [data-partners]").forEach((choices) => (choices.hidden = !patches));
+    const button = document.querySelector('[data-do="add"]');
+    D.put(button, verb);
+    button.setAttribute("aria-label", `${verb} ${object}`);
+    D.put($("edit-note"), says);
+    const end = whole(picked("from")); // a whole edge has no other end
+    picker("to").hidden = document.querySelector("#edits .arrow").hidden = end;
+    // An edge is patched in all heads of a layer.
+    const heads = picker("edge-place").querySelector('optgroup[label="heads"]');
+    heads.hidden = heads.disabled = patches;
+    if (patches && picked("edge-place").startsWith("L")) picker("edge-place").value = "";
   }
 
   const controls = D.controls;
@@ -107,5 +130,10 @@
     }));
     const plain = M.view.mlp || M.view.position;
     all('[data-set="kind"] option').forEach((option) => (option.disabled = Boolean(plain) && !M.base.kinds[option.value].plain));
+    const what = picker("what"), hold = what.querySelector('[value="hold"]'); // it is of the layers after ablated heads
+    hold.hidden = hold.disabled = !M.heads().size;
+    if (hold.disabled && what.value === "hold") what.selectedIndex = 0;
+    if (M.view.patch && picker("partner")) picker("partner").value = M.view.counterfactual || "";
+    choose();
   };
 })();

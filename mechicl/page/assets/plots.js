@@ -90,8 +90,8 @@
       // Step 0 is nowhere on a log axis: plotly would draw its neighbour's value to the left edge.
       const at = ([step, p]) => (M.view.unit === "steps" ? Number(step) : p.sequences);
       x.push(points.map((point) => at(point) || (M.view.axis === "log" ? null : 0)));
-      y.push(points.map(([, p]) => p.values[name]));
-      text.push(y[i].map((v) => D.plain(v)));
+      y.push(points.map(([, p]) => p.values[name] ?? null)); // sequences that have not what is changed have no curve
+      text.push(y[i].map((v) => (v === null ? "" : D.plain(v))));
       traces.push(3 * names.length + i);
     });
     window.Plotly.restyle(plot, { x, y, text }, traces);

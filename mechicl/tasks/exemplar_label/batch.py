@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -27,6 +28,13 @@ class Batch(TaskBatch):
     everywhere: ClassVar[bool] = False  # only the query's answer counts
     recorded: ClassVar[tuple[str, ...]] = ("in_context_acc", "acc", "loss")
     counterfactuals: ClassVar[tuple[str, ...]] = ("labels", "next")
+    known_edges: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "label->previous": "label → its exemplar",
+            "query->match_label": "query → matching label",
+            "query->match": "query → matching exemplar",
+        }
+    )
     static: ClassVar[bool] = True
 
     exemplars: torch.Tensor

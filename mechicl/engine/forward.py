@@ -16,7 +16,7 @@ Legend: s checkpoint, c condition, b batch, t position, h head, d d_model, k d_h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit as Edit
+from mechicl.engine.edit import Taken as Taken
 from mechicl.engine.ops import EPS, GELU, LONG, attend, beside, compiled, layer_norm, linear, project, sequences
 from mechicl.models.params import Params, rotary_tables, sinusoidal_positions
 from mechicl.tasks.batch import TaskBatch
@@ -47,7 +48,7 @@ def stack(params: Iterable[Params]) -> Params:
 
 def rank(hook: str) -> int:
     """How many axes an activation has from b on."""
-    return 4 if ".attn." in hook else 3
+    return 4 if ".attn." in hook or hook.endswith("_input") else 3
 
 
 def forward(
@@ -85,6 +86,7 @@ def forward(
 
         return through_hooks(params, batch, model, edits=edits, capture=capture, query_only=query_only)
     hook, query_only = _Hooks(dict(edits or {}), set(capture), {}), query_only and not batch.everywhere
+    hook.written |= {name: known[name] for name in hook.sources if known and name in known}
     first = _first_layer(hook, model, known) if known else None
     x = _embed(params, batch, model, hook) if first is None or known is None else known[restart_hooks(first)[0]]
     for layer in range(first or 0, model.n_layers):
@@ -108,7 +110,7 @@ def restart_hooks(layer: int) -> tuple[str, str]:
 
 def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) -> int | None:
     """The last layer with a known z and no edit or capture before it; None if there is none."""
-    found, asked = None, [*hook.edits, *hook.wanted]
+    found, asked = None, [*hook.edits, *hook.wanted, *(hook.sources - known.keys())]
     if not all(name.startswith(("blocks.", "ln_final.")) for name in asked):
         return None
     for layer in range(model.n_layers):
@@ -124,8 +126,10 @@ def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) 
 
 _AFTER_Z = (
     "attn.hook_z",
+    "attn.hook_result",
     "hook_attn_out",
     "hook_resid_mid",
+    "hook_mlp_in",
     ".ln2.",
     ".mlp.",
     "hook_mlp_out",
@@ -140,17 +144,23 @@ class _Hooks:
     edits: dict[str, Edit]  # those not applied yet
     wanted: set[str]
     acts: dict[str, Tensor]
+    written: dict[str, Tensor] = field(default_factory=dict)  # of `sources`, those that were met
+
+    def __post_init__(self) -> None:
+        self.sources = {taken.source for edit in self.edits.values() for taken in edit.less}
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
         edit = self.edits.pop(name, None)
         if edit is not None:
-            x = edit(x)
+            x = edit(x, self.written)
         if name in self.wanted:
             self.acts[name] = x
+        if name in self.sources:
+            self.written[name] = x
         return x
 
     def uses(self, name: str) -> bool:
-        return name in self.edits or name in self.wanted
+        return name in self.edits or name in self.wanted or name in self.sources
 
 
 def logits(params: Params, final: Tensor) -> Tensor:
@@ -211,17 +221,30 @@ def _block(
     if z is None:
         x = hook(f"{block}.hook_resid_pre", x)
         z = _attention(params, x, model, block, hook, query_only)
-    out = linear(hook(f"{block}.attn.hook_z", z).flatten(-2), params[f"{block}.attn.W_O"])
+    out = _written(hook(f"{block}.attn.hook_z", z), params[f"{block}.attn.W_O"], f"{block}.attn.hook_result", hook)
     x = _add(x[..., -1:, :] if query_only else x, out, hook, f"{block}.hook_attn_out")
     if model.has_mlp(layer):
         x = hook(f"{block}.hook_resid_mid", x)
-        normed = _layer_norm(params, f"{block}.ln2", x, hook) if model.layer_norm else x
+        read = hook(f"{block}.hook_mlp_in", x)
+        normed = _layer_norm(params, f"{block}.ln2", read, hook) if model.layer_norm else read
         pre = linear(normed, params[f"{block}.mlp.W_in"], params[f"{block}.mlp.b_in"])
         active = F.gelu(hook(f"{block}.mlp.hook_pre", pre), approximate=GELU[model.activation])
         post = hook(f"{block}.mlp.hook_post", active)
         out = linear(post, params[f"{block}.mlp.W_out"], params[f"{block}.mlp.b_out"])
         x = _add(x, out, hook, f"{block}.hook_mlp_out")
     return hook(f"{block}.hook_resid_post", x)
+
+
+def _written(z: Tensor, w: Tensor, name: str, hook: _Hooks) -> Tensor:
+    """[*lead, t, d]: what heads write together. Each one's [*lead, t, h, d] is made where it is asked for."""
+    edited = name in hook.edits
+    if hook.uses(name):
+        own = w.unflatten(-2, z.shape[-2:])
+        letters = "s...hk,shkd->s...hd" if w.dim() == 3 else "...hk,hkd->...hd"
+        each = hook(name, torch.einsum(letters, z, own))
+        if edited:
+            return each.sum(-2)
+    return linear(z.flatten(-2), w)
 
 
 def _add(x: Tensor, out: Tensor, hook: _Hooks, name: str) -> Tensor:
@@ -234,6 +257,8 @@ def _add(x: Tensor, out: Tensor, hook: _Hooks, name: str) -> Tensor:
 def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool) -> Tensor:
     """z [*lead, q, h, k]."""
     w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
+    if any(hook.uses(f"{block}.hook_{part}_input") for part in "qkv"):
+        return _attend_in_steps(*_read_apart(params, x, model, block, hook, query_only), model, name, hook)
     normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
     if any(map(hook.uses, inside)):
@@ -266,11 +291,34 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
     """`ops.attend` with every activation at its hook: z [*lead, q, h, k]."""
     h, d = model.n_heads, model.d_model
     q, kv = project(x, w, query_only)
-    t, tq = kv.shape[-2], q.shape[-2]
-    k, v = kv[..., -2 * d :].chunk(2, dim=-1)
-    q = hook(f"{name}.hook_q", q[..., :d].unflatten(-1, (h, -1)))
-    k = hook(f"{name}.hook_k", k.unflatten(-1, (h, -1)))
-    v = hook(f"{name}.hook_v", v.unflatten(-1, (h, -1)))
+    parts = (q[..., :d], *kv[..., -2 * d :].chunk(2, dim=-1))
+    return _attend_in_steps(*(part.unflatten(-1, (h, -1)) for part in parts), model, name, hook)
+
+
+def _read_apart(
+    params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool
+) -> list[Tensor]:
+    """Queries, keys and values [*lead, t, h, k] where each head may read another residual stream for each of them, as
+    HookedTransformer has it with `use_split_qkv_input`. Each has its LayerNorm, which is at no hook here."""
+    w = params[f"{block}.attn.W_QKV"].unflatten(-1, (3, model.n_heads, -1))
+    out = []
+    for i, part in enumerate("qkv"):
+        read, name = x[..., -1:, :] if query_only and part == "q" else x, f"{block}.hook_{part}_input"
+        if hook.uses(name):
+            read = hook(name, read.unsqueeze(-2).expand(*read.shape[:-1], model.n_heads, -1))
+        else:
+            read = read.unsqueeze(-2)
+        if model.layer_norm:
+            read = layer_norm(read, params[f"{block}.ln1.w"], params[f"{block}.ln1.b"])
+        letters = "s...hd,sdhk->s...hk" if w.dim() == 5 else "...hd,dhk->...hk"
+        out.append(torch.einsum(letters, read.expand(*read.shape[:-2], model.n_heads, -1), w[..., i, :, :]))
+    return out
+
+
+def _attend_in_steps(q: Tensor, k: Tensor, v: Tensor, model: ModelConfig, name: str, hook: _Hooks) -> Tensor:
+    """z [*lead, q, h, k] of queries [*lead, q, h, k], keys and values [*lead, t, h, k], each at its hook."""
+    t, tq = k.shape[-3], q.shape[-3]
+    q, k, v = (hook(f"{name}.hook_{part}", each) for part, each in zip("qkv", (q, k, v), strict=True))
     if model.positions == "rotary":
         cos, sin = (table[:, None] for table in _tables(model, t, q.dtype, q.device))
         q = hook(f"{name}.hook_rot_q", q * cos[t - tq :] + _rotate_half(q) * sin[t - tq :])

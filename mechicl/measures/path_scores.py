@@ -1,0 +1,142 @@
+"""Every path of one checkpoint cut, each by itself: what each sequence then scores.
+
+Paths into heads go through `engine.paths`, many at a time; all others, and those of models from elsewhere, through
+`CutPaths`. The results are equal (tests/measures/test_path_scores.py).
+
+Legend: p paths, c conditions, b sequences, t positions, n senders, h heads, k d_head, d d_model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mechicl.config import ModelConfig
+from mechicl.engine.forward import Edit, forward, restart_hooks
+from mechicl.engine.paths import heads_without
+from mechicl.evaluators import score
+from mechicl.interventions import CutPaths, intact
+from mechicl.interventions.components import Component, Path, parse, reaches, senders
+from mechicl.interventions.cut_paths import source
+from mechicl.measures.ablation import scores_under
+from mechicl.models.params import Params
+from mechicl.tasks.batch import TaskBatch
+
+__all__: list[str] = []
+
+_SEQUENCES = 128  # at a time
+_CONDITIONS = 16  # of CutPaths at a time
+_NUMBERS = 2**24  # of activations at a time, at most
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """Paths of one checkpoint to cut. params: packed and plain; like: the kind of cut, whose own paths do not count."""
+
+    params: Params
+    batch: TaskBatch
+    model: ModelConfig
+    like: CutPaths
+    metrics: tuple[str, ...]
+
+    def scores(self, paths: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Metric -> [b] of the intact model, and [p, b] with each path cut by itself."""
+        final = forward(self.params, self.batch, self.model).final
+        before = score(self.params, final, self.batch, self.metrics)
+        out = {name: x.new_empty(len(paths), len(self.batch)) for name, x in before.items()}
+        ends = [parse(path) for path in paths]
+        quick = [i for i, path in enumerate(ends) if path.receiver.kind == "head" and not self.model.hooked]
+        for layer in sorted({ends[i].receiver.layer for i in quick}):
+            self._into_heads(layer, {ends[i]: i for i in quick if ends[i].receiver.layer == layer}, out)
+        rest = sorted({*range(len(paths))}.difference(quick), key=lambda i: ends[i].receiver.kind)
+        for i in range(0, len(rest), _CONDITIONS):
+            self._one_by_one(rest[i : i + _CONDITIONS], paths, out)
+        return before, out
+
+    def _one_by_one(self, numbers: list[int], paths: Sequence[str], out: dict[str, Tensor]) -> None:
+        """Of CutPaths: any path."""
+        conditions = [replace(self.like, paths=(paths[i],)) for i in numbers]
+        on = intact(self.params, self.batch, self.model, conditions)
+        for name, values in scores_under(conditions, on, self.metrics, self._rows(len(numbers))).items():
+            out[name][numbers] = values[0]
+
+    def _into_heads(self, layer: int, numbers: dict, out: dict[str, Tensor]) -> None:
+        """Paths to the queries, keys and values of one layer's heads. numbers: path -> its number in `out`."""
+        model, query_only = self.model, not self.batch.everywhere and layer == self.model.n_layers - 1
+        writing = list(dict.fromkeys(path.sender for path in numbers))
+        size = self._rows(len(writing) * model.n_heads)
+        head = torch.eye(model.n_heads, dtype=torch.bool, device=self.batch.device)[:, None, None, :, None]
+        which = {
+            part: [numbers.get(Path(sender, Component("head", layer, h, part))) for sender in writing for h in range(model.n_heads)]
+            for part in "qkv"
+        }
+        for rows, batch in self._parts(size):
+            stream, mix = restart_hooks(layer)
+            known = forward(self.params, batch, model, capture=[stream, mix, *_sources(writing)]).acts
+            taken = self._written(known, writing) - self._instead(writing, rows)
+            found = heads_without(self.params, known[stream], taken, model, layer, query_only)
+            for part, z in found.items():
+                asked = [c for c, number in enumerate(which[part]) if number is not None]
+                if not asked:
+                    continue
+                each = torch.where(head, z[:, None], known[mix]).flatten(0, 1)  # [n * h, b, q, h, k]
+                each = each if len(asked) == len(each) else each[asked]
+                edits = {mix: Edit(0.0, each)}
+                final = forward(self.params, batch, model, edits=edits, known=_only(known, layer)).final
+                scored = score(self.params, final, batch, self.metrics)
+                to = [which[part][c] for c in asked]
+                for name, values in scored.items():
+                    out[name][to, rows] = values
+
+    def _instead(self, writing: list[Component], rows: slice) -> Tensor | float:
+        """What comes in the place of what components write, [n, b or 1, t, d]."""
+        if self.like.kind == "zero":
+            return 0.0
+        if self.like.kind == "mean":
+            return torch.stack([self._means[component] for component in writing])
+        acts = forward(self.params, self._partners[rows], self.model, capture=_sources(writing)).acts
+        return self._written(acts, writing)
+
+    @cached_property
+    def _partners(self) -> TaskBatch:
+        return self.batch.counterfactual(self.like.counterfactual)
+
+    @cached_property
+    def _means(self) -> dict[Component, Tensor]:
+        """[1, t, d] of every component that a head may read, over the whole set."""
+        last = Component("head", self.model.n_layers - 1, 0, "q")
+        writing = [component for component in senders(self.model) if reaches(component, last, self.model)]
+        total: Tensor | float = 0.0
+        for _, batch in self._parts(self._rows(len(writing))):
+            acts = forward(self.params, batch, self.model, capture=_sources(writing)).acts
+            total = total + self._written(acts, writing).double().sum(1, keepdim=True)
+        means = (total / len(self.batch)).to(self.params["unembed.b_U"])  # type: ignore[union-attr]
+        return dict(zip(writing, means, strict=True))
+
+    def _written(self, acts: dict[str, Tensor], writing: list[Component]) -> Tensor:
+        """[n, b, t, d]: what components write."""
+        return torch.stack(
+            [acts[source(c)][:, :, c.head] if c.kind == "head" else acts[source(c)] for c in writing]
+        )
+
+    def _rows(self, conditions: int) -> int:
+        """How many sequences at a time, under so many conditions."""
+        each = conditions * self.batch.shape[-1] * self.model.d_model
+        return max(1, min(_SEQUENCES, _NUMBERS // each))
+
+    def _parts(self, size: int) -> Iterator[tuple[slice, TaskBatch]]:
+        for i in range(0, len(self.batch), size):
+            rows = slice(i, i + size)
+            yield rows, self.batch[rows]
+
+
+def _sources(writing: Sequence[Component]) -> list[str]:
+    return list(dict.fromkeys(source(component) for component in writing))
+
+
+def _only(known: dict[str, Tensor], layer: int) -> dict[str, Tensor]:
+    return {hook: known[hook] for hook in restart_hooks(layer)}

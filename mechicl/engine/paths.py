@@ -40,7 +40,9 @@ def heads_without(
     n, out = len(taken), {}
     quick = compiled(x, w) and model.positions != "rotary" and x.shape[-2] <= LONG
     for i, part in enumerate("qkv"):
-        q, k, v = (new if i == j else old.expand(n, *old.shape) for j, (old, new) in enumerate(zip(own, changed, strict=True)))
+        q, k, v = (
+            new if i == j else old.expand(n, *old.shape) for j, (old, new) in enumerate(zip(own, changed, strict=True))
+        )
         if quick:
             out[part] = attend(q.contiguous(), torch.cat([k, v], -1), h)
         else:

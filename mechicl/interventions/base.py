@@ -231,7 +231,9 @@ def _taken(parts: Sequence[tuple[Taken, ...]]) -> tuple[Taken, ...]:
     for by in found.values():
         like = next(iter(by.values()))
         none = torch.zeros_like(like.share)
-        out.append(dataclasses.replace(like, share=torch.stack([by[i].share if i in by else none for i in range(len(parts))])))
+        out.append(
+            dataclasses.replace(like, share=torch.stack([by[i].share if i in by else none for i in range(len(parts))]))
+        )
     return tuple(out)
 
 

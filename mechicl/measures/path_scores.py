@@ -31,6 +31,7 @@ __all__: list[str] = []
 _SEQUENCES = 128  # at a time
 _CONDITIONS = 16  # of CutPaths at a time
 _NUMBERS = 2**24  # of activations at a time, at most
+ROOM = 8.0 * 4 * _NUMBERS  # bytes that they take together, at most
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,11 @@ class Cutting:
         size = self._rows(len(writing) * model.n_heads)
         head = torch.eye(model.n_heads, dtype=torch.bool, device=self.batch.device)[:, None, None, :, None]
         which = {
-            part: [numbers.get(Path(sender, Component("head", layer, h, part))) for sender in writing for h in range(model.n_heads)]
+            part: [
+                numbers.get(Path(sender, Component("head", layer, h, part)))
+                for sender in writing
+                for h in range(model.n_heads)
+            ]
             for part in "qkv"
         }
         for rows, batch in self._parts(size):
@@ -119,9 +124,7 @@ class Cutting:
 
     def _written(self, acts: dict[str, Tensor], writing: list[Component]) -> Tensor:
         """[n, b, t, d]: what components write."""
-        return torch.stack(
-            [acts[source(c)][:, :, c.head] if c.kind == "head" else acts[source(c)] for c in writing]
-        )
+        return torch.stack([acts[source(c)][:, :, c.head] if c.kind == "head" else acts[source(c)] for c in writing])
 
     def _rows(self, conditions: int) -> int:
         """How many sequences at a time, under so many conditions."""

@@ -147,7 +147,11 @@ class _Run:
 
 def _one(weights: Params, packed: Params, batch: TaskBatch, model: ModelConfig, run: _Run, through: Pass) -> Tensor:
     """[b, t, d]: what the unembedding reads."""
-    asked = [name for name in {*run.inner.edits} | run.inner.wanted | run.inner.sources if name.startswith(("blocks.", "ln_final."))]
+    asked = [
+        name
+        for name in {*run.inner.edits} | run.inner.wanted | run.inner.sources
+        if name.startswith(("blocks.", "ln_final."))
+    ]
     t = batch.shape[-1]
     if "pos_embed.W_pos" in packed:  # of a model that can read longer sequences, the first positions
         packed = packed | {"pos_embed.W_pos": packed["pos_embed.W_pos"][:t]}

@@ -310,7 +310,7 @@ def test_conditions_of_patterns_and_of_added_values():
         "blocks.0.hook_resid_mid",
         "hook_embde",
         "blocks.0.attn.hook_rot_q",
-        "blocks.0.attn.hook_result",
+        "blocks.0.hook_attn_in",
         "",
     ],
 )

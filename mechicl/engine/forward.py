@@ -225,7 +225,8 @@ def _block(
     x = _add(x[..., -1:, :] if query_only else x, out, hook, f"{block}.hook_attn_out")
     if model.has_mlp(layer):
         x = hook(f"{block}.hook_resid_mid", x)
-        read = hook(f"{block}.hook_mlp_in", x)
+        read = f"{block}.hook_mlp_in"
+        read = hook(read, x.view_as(x)) if hook.uses(read) else x  # to autograd apart from what goes on in the stream
         normed = _layer_norm(params, f"{block}.ln2", read, hook) if model.layer_norm else read
         pre = linear(normed, params[f"{block}.mlp.W_in"], params[f"{block}.mlp.b_in"])
         active = F.gelu(hook(f"{block}.mlp.hook_pre", pre), approximate=GELU[model.activation])

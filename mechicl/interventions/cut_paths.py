@@ -1,5 +1,5 @@
-"""Paths between components cut: one component reads the residual stream without what another wrote there, and all others
-read it as before (path patching, Wang et al. 2022, 2211.00593; Goldowsky-Dill et al. 2023, 2304.05969).
+"""Paths between components cut: one component reads the residual stream without what another wrote there, and all
+others read it as before (path patching, Wang et al. 2022, 2211.00593; Goldowsky-Dill et al. 2023, 2304.05969).
 
 The receiver's LayerNorm is computed anew. The receiver then changes, and passes its change on. Where several paths are
 cut, each receiver lacks what its senders write in the same pass, so nothing comes through a path that is cut.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mechicl.measures.grafts import *  # noqa: F403
     from mechicl.measures.mlps import *  # noqa: F403
     from mechicl.measures.paired_effects import *  # noqa: F403
-    from mechicl.measures.path_effects import *  # noqa: F403
+    from mechicl.measures.path_ablation import *  # noqa: F403
     from mechicl.measures.phases import *  # noqa: F403
     from mechicl.measures.positions import *  # noqa: F403
     from mechicl.measures.seeds import *  # noqa: F403

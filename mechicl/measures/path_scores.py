@@ -1,7 +1,7 @@
 """Every path of one checkpoint cut, each by itself: what each sequence then scores.
 
 Paths into heads go through `engine.paths`, many at a time; all others, and those of models from elsewhere, through
-`CutPaths`. The results are equal (tests/measures/test_path_scores.py).
+`CutPaths`. The results are equal (tests/measures/test_path_ablation.py).
 
 Legend: p paths, c conditions, b sequences, t positions, n senders, h heads, k d_head, d d_model.
 """

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import ModelConfig
+from mechicl.engine.apart import read_apart, written
 from mechicl.engine.edit import Edit as Edit
 from mechicl.engine.edit import Taken as Taken
 from mechicl.engine.ops import EPS, GELU, LONG, attend, beside, compiled, layer_norm, linear, project, sequences
@@ -124,17 +125,8 @@ def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) 
     return found
 
 
-_AFTER_Z = (
-    "attn.hook_z",
-    "attn.hook_result",
-    "hook_attn_out",
-    "hook_resid_mid",
-    "hook_mlp_in",
-    ".ln2.",
-    ".mlp.",
-    "hook_mlp_out",
-    "hook_resid_post",
-)
+_AFTER_Z = ("attn.hook_z", "attn.hook_result", "hook_attn_out", "hook_resid_mid", "hook_mlp_in")
+_AFTER_Z += (".ln2.", ".mlp.", "hook_mlp_out", "hook_resid_post")
 
 
 @dataclass
@@ -221,7 +213,7 @@ def _block(
     if z is None:
         x = hook(f"{block}.hook_resid_pre", x)
         z = _attention(params, x, model, block, hook, query_only)
-    out = _written(hook(f"{block}.attn.hook_z", z), params[f"{block}.attn.W_O"], f"{block}.attn.hook_result", hook)
+    out = written(hook(f"{block}.attn.hook_z", z), params[f"{block}.attn.W_O"], f"{block}.attn.hook_result", hook)
     x = _add(x[..., -1:, :] if query_only else x, out, hook, f"{block}.hook_attn_out")
     if model.has_mlp(layer):
         x = hook(f"{block}.hook_resid_mid", x)
@@ -236,18 +228,6 @@ def _block(
     return hook(f"{block}.hook_resid_post", x)
 
 
-def _written(z: Tensor, w: Tensor, name: str, hook: _Hooks) -> Tensor:
-    """[*lead, t, d]: what heads write together. Each one's [*lead, t, h, d] is made where it is asked for."""
-    edited = name in hook.edits
-    if hook.uses(name):
-        own = w.unflatten(-2, z.shape[-2:])
-        letters = "s...hk,shkd->s...hd" if w.dim() == 3 else "...hk,hkd->...hd"
-        each = hook(name, torch.einsum(letters, z, own))
-        if edited:
-            return each.sum(-2)
-    return linear(z.flatten(-2), w)
-
-
 def _add(x: Tensor, out: Tensor, hook: _Hooks, name: str) -> Tensor:
     """x + out. It reuses out's memory if nothing else needs out."""
     if hook.uses(name) or (torch.is_grad_enabled() and out.requires_grad):
@@ -259,7 +239,7 @@ def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: 
     """z [*lead, q, h, k]."""
     w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
     if any(hook.uses(f"{block}.hook_{part}_input") for part in "qkv"):
-        return _attend_in_steps(*_read_apart(params, x, model, block, hook, query_only), model, name, hook)
+        return _attend_in_steps(*read_apart(params, x, model, block, hook, query_only), model, name, hook)
     normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
     if any(map(hook.uses, inside)):
@@ -294,26 +274,6 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
     q, kv = project(x, w, query_only)
     parts = (q[..., :d], *kv[..., -2 * d :].chunk(2, dim=-1))
     return _attend_in_steps(*(part.unflatten(-1, (h, -1)) for part in parts), model, name, hook)
-
-
-def _read_apart(
-    params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool
-) -> list[Tensor]:
-    """Queries, keys and values [*lead, t, h, k] where each head may read another residual stream for each of them, as
-    HookedTransformer has it with `use_split_qkv_input`. Each has its LayerNorm, which is at no hook here."""
-    w = params[f"{block}.attn.W_QKV"].unflatten(-1, (3, model.n_heads, -1))
-    out = []
-    for i, part in enumerate("qkv"):
-        read, name = x[..., -1:, :] if query_only and part == "q" else x, f"{block}.hook_{part}_input"
-        if hook.uses(name):
-            read = hook(name, read.unsqueeze(-2).expand(*read.shape[:-1], model.n_heads, -1))
-        else:
-            read = read.unsqueeze(-2)
-        if model.layer_norm:
-            read = layer_norm(read, params[f"{block}.ln1.w"], params[f"{block}.ln1.b"])
-        letters = "s...hd,sdhk->s...hk" if w.dim() == 5 else "...hd,dhk->...hk"
-        out.append(torch.einsum(letters, read.expand(*read.shape[:-2], model.n_heads, -1), w[..., i, :, :]))
-    return out
 
 
 def _attend_in_steps(q: Tensor, k: Tensor, v: Tensor, model: ModelConfig, name: str, hook: _Hooks) -> Tensor:

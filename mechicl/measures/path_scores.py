@@ -62,14 +62,16 @@ class Cutting:
         """Of CutPaths: any path."""
         conditions = [replace(self.like, paths=(paths[i],)) for i in numbers]
         on = intact(self.params, self.batch, self.model, conditions)
-        for name, values in scores_under(conditions, on, self.metrics, self._rows(len(numbers))).items():
+        for name, values in scores_under(
+            conditions, on, self.metrics, sequences_at_once(len(numbers), self.batch, self.model)
+        ).items():
             out[name][numbers] = values[0]
 
     def _into_heads(self, layer: int, numbers: dict, out: dict[str, Tensor]) -> None:
         """Paths to the queries, keys and values of one layer's heads. numbers: path -> its number in `out`."""
         model, query_only = self.model, not self.batch.everywhere and layer == self.model.n_layers - 1
         writing = list(dict.fromkeys(path.sender for path in numbers))
-        size = self._rows(len(writing) * model.n_heads)
+        size = sequences_at_once(len(writing) * model.n_heads, self.batch, model)
         head = torch.eye(model.n_heads, dtype=torch.bool, device=self.batch.device)[:, None, None, :, None]
         which = {
             part: [
@@ -116,7 +118,7 @@ class Cutting:
         last = Component("head", self.model.n_layers - 1, 0, "q")
         writing = [component for component in senders(self.model) if reaches(component, last, self.model)]
         total: Tensor | float = 0.0
-        for _, batch in self._parts(self._rows(len(writing))):
+        for _, batch in self._parts(sequences_at_once(len(writing), self.batch, self.model)):
             acts = forward(self.params, batch, self.model, capture=_sources(writing)).acts
             total = total + self._written(acts, writing).double().sum(1, keepdim=True)
         means = (total / len(self.batch)).to(self.params["unembed.b_U"])  # type: ignore[union-attr]
@@ -125,11 +127,6 @@ class Cutting:
     def _written(self, acts: dict[str, Tensor], writing: list[Component]) -> Tensor:
         """[n, b, t, d]: what components write."""
         return torch.stack([acts[source(c)][:, :, c.head] if c.kind == "head" else acts[source(c)] for c in writing])
-
-    def _rows(self, conditions: int) -> int:
-        """How many sequences at a time, under so many conditions."""
-        each = conditions * self.batch.shape[-1] * self.model.d_model
-        return max(1, min(_SEQUENCES, _NUMBERS // each))
 
     def _parts(self, size: int) -> Iterator[tuple[slice, TaskBatch]]:
         for i in range(0, len(self.batch), size):
@@ -143,3 +140,8 @@ def _sources(writing: Sequence[Component]) -> list[str]:
 
 def _only(known: dict[str, Tensor], layer: int) -> dict[str, Tensor]:
     return {hook: known[hook] for hook in restart_hooks(layer)}
+
+
+def sequences_at_once(conditions: int, batch: TaskBatch, model: ModelConfig) -> int:
+    """How many sequences are computed together under so many conditions: what they need stays in the caches."""
+    return max(1, min(_SEQUENCES, _NUMBERS // (conditions * batch.shape[-1] * model.d_model)))

@@ -39,14 +39,14 @@ def test_many_at_once_are_cut_paths_one_by_one(shape, kind, monkeypatch):
     torch.testing.assert_close(alone["loss"], got["loss"].flip(0)[::5], rtol=0, atol=1e-12)
 
 
-def test_where_every_position_answers(kind="mean"):
+def test_where_every_position_answers():
     task = Markov(n_states=4, n_chains=3, length=8)
     config = Config(name="m", steps=1, task=task, model=ModelConfig(n_layers=3, d_model=16, n_heads=2, mlp_ratio=1))
     batch = next(task.batches(config, task.source(config), 0, 1))[:5]
     params, paths = pack(init(config)), every_path(config.model)
     with torch.inference_mode():
-        got = Cutting(params, batch, config.model, CutPaths(paths=(), kind=kind), ("loss",)).scores(paths)[1]["loss"]
-        conditions = [CutPaths(paths=(path,), kind=kind) for path in paths]
+        got = Cutting(params, batch, config.model, CutPaths(paths=(), kind="mean"), ("loss",)).scores(paths)[1]["loss"]
+        conditions = [CutPaths(paths=(path,), kind="mean") for path in paths]
         want = score(params, apply(params, batch, config.model, conditions).final, batch, ("loss",))["loss"]
     torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
 
@@ -93,7 +93,7 @@ def test_it_is_kept_and_gone_on_with(tiny_copy, monkeypatch):
         return scores(self, paths)
 
     monkeypatch.setattr(Cutting, "scores", watched)
-    ask = dict(steps=tiny_copy.steps[:4], evaluators=["icl"], paths=["L0H1->L1H0.k", "embed->out"], n=20)
+    ask = {"steps": tiny_copy.steps[:4], "evaluators": ["icl"], "paths": ["L0H1->L1H0.k", "embed->out"], "n": 20}
     with pytest.raises(KeyboardInterrupt):
         path_effects(tiny_copy, **ask, progress=False)
     seen.clear()

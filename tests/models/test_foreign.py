@@ -49,8 +49,8 @@ GROUPS: dict[str, list] = {
     "direct": [RemoveDirectPath()],
     **{
         f"paths, {kind}": [
-            CutPaths(paths=("L0H1->L1H2.k", "embed->L1H0.q"), kind=kind),
-            CutPaths(paths=("L0H0->L1H1.v", "L1H3->out"), kind=kind),
+            CutPaths(paths=("L0H1->L1H2.v", "L0H2->out"), kind=kind),
+            CutPaths(paths=("L0H0->L1H1.k", "L1H3->out"), kind=kind),
         ]
         for kind in ("zero", "mean", "counterfactual")
     },

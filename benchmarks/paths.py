@@ -2,7 +2,7 @@
 
     python benchmarks/paths.py [--checkpoints 44] [--total 2000]
 
-The series is `checkpoints/demo` (44 checkpoints); what 125 take is scaled from it. `--total` sequences are divided among
+The series is `checkpoints/demo` (44 checkpoints); what 125 take is scaled from it. `--total` sequences are divided over
 all evaluators that the run has. TransformerLens' way caches what each head writes (`hook_result`), once for each
 evaluator, and then calls `run_with_hooks` for each path with `use_split_qkv_input`, on one thread. It is timed on one
 checkpoint and some of the paths, and its numbers must equal ours.

@@ -1,5 +1,5 @@
 """What cutting each path would do to the loss, estimated for all paths at once from one backward pass: attribution
-patching (Nanda 2023; Syed, Rager and Conmy 2023, 2310.10348).
+patching (Syed et al. 2023, 2310.10348).
 
 To first order, a receiver that loses what a sender wrote, e, changes the loss by -e times the gradient at what the
 receiver reads. The estimate fails where the model is far from linear, as in a saturated softmax, so the strongest paths

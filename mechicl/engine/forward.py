@@ -239,7 +239,7 @@ def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: 
     """z [*lead, q, h, k]."""
     w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
     if any(hook.uses(f"{block}.hook_{part}_input") for part in "qkv"):
-        return _attend_in_steps(*read_apart(params, x, model, block, hook, query_only), model, name, hook)
+        return _attend_in_steps(read_apart(params, x, model, block, hook, query_only), model, name, hook)
     normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
     if any(map(hook.uses, inside)):
@@ -273,13 +273,13 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
     h, d = model.n_heads, model.d_model
     q, kv = project(x, w, query_only)
     parts = (q[..., :d], *kv[..., -2 * d :].chunk(2, dim=-1))
-    return _attend_in_steps(*(part.unflatten(-1, (h, -1)) for part in parts), model, name, hook)
+    return _attend_in_steps([part.unflatten(-1, (h, -1)) for part in parts], model, name, hook)
 
 
-def _attend_in_steps(q: Tensor, k: Tensor, v: Tensor, model: ModelConfig, name: str, hook: _Hooks) -> Tensor:
+def _attend_in_steps(parts: Iterable[Tensor], model: ModelConfig, name: str, hook: _Hooks) -> Tensor:
     """z [*lead, q, h, k] of queries [*lead, q, h, k], keys and values [*lead, t, h, k], each at its hook."""
+    q, k, v = (hook(f"{name}.hook_{part}", each) for part, each in zip("qkv", parts, strict=True))
     t, tq = k.shape[-3], q.shape[-3]
-    q, k, v = (hook(f"{name}.hook_{part}", each) for part, each in zip("qkv", (q, k, v), strict=True))
     if model.positions == "rotary":
         cos, sin = (table[:, None] for table in _tables(model, t, q.dtype, q.device))
         q = hook(f"{name}.hook_rot_q", q * cos[t - tq :] + _rotate_half(q) * sin[t - tq :])

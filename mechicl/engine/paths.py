@@ -46,8 +46,8 @@ def heads_without(
         if quick:
             out[part] = attend(q.contiguous(), torch.cat([k, v], -1), h)
         else:
-            parts = (each.unflatten(-1, (h, -1)) for each in (q, k, v))
-            out[part] = engine._attend_in_steps(*parts, model, f"{block}.attn", engine._Hooks({}, set(), {}))
+            parts = [each.unflatten(-1, (h, -1)) for each in (q, k, v)]
+            out[part] = engine._attend_in_steps(parts, model, f"{block}.attn", engine._Hooks({}, set(), {}))
     return out
 
 

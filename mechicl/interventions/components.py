@@ -71,16 +71,16 @@ def parse(text: str) -> Path:
             f"path {text!r}: expected SENDER->RECEIVER, as L0H5->L1H3.k. Senders are embed, heads (L0H5) and MLPs "
             "(mlp.0); receivers the queries, keys or values of heads (L1H3.q, L1H3.k, L1H3.v), MLPs (mlp.1) and out."
         )
-    embed, *head, mlp = found[0].groups()
-    sender = Component("embed") if embed else Component("head", *map(int, head)) if head[0] else _mlp(mlp)
-    out, layer, number, part, mlp = found[1].groups()
-    if out:
-        return Path(sender, Component("out"))
-    return Path(sender, Component("head", int(layer), int(number), part.lower()) if layer else _mlp(mlp))
+    embed, layer, head, mlp = found[0].groups()
+    sender = Component("embed") if embed else _numbered(layer, head, "", mlp)
+    out, layer, head, part, mlp = found[1].groups()
+    return Path(sender, Component("out") if out else _numbered(layer, head, part, mlp))
 
 
-def _mlp(layer: str) -> Component:
-    return Component("mlp", int(layer))
+def _numbered(layer: str | None, head: str, part: str | None, mlp: str) -> Component:
+    return (
+        Component("mlp", int(mlp)) if layer is None else Component("head", int(layer), int(head), (part or "").lower())
+    )
 
 
 def senders(model: ModelConfig) -> list[Component]:

@@ -123,7 +123,7 @@ def path_composition(series: Series, steps: Iterable[int] | None = None, progres
 def _composed(series: Series, steps: list[int]) -> Iterator[dict]:
     layers = range(series.config.model.n_layers)
     for step in steps:
-        weights = series.weights(step)
+        weights = {name: w.cpu() for name, w in series.weights(step).items() if ".attn.W_" in name}
         for early, late in combinations(layers, 2):
             for through in _THROUGH:
                 score = composition_scores(weights, through, (early, late))

@@ -47,7 +47,7 @@ class Cutting:
     def scores(self, paths: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Metric -> [b] of the intact model, and [p, b] with each path cut by itself."""
         final = forward(self.params, self.batch, self.model).final
-        before = score(self.params, final, self.batch, self.metrics)
+        before = {name: x.cpu() for name, x in score(self.params, final, self.batch, self.metrics).items()}
         out = {name: x.new_empty(len(paths), len(self.batch)) for name, x in before.items()}
         ends = [parse(path) for path in paths]
         quick = [i for i, path in enumerate(ends) if path.receiver.kind == "head" and not self.model.hooked]
@@ -65,7 +65,7 @@ class Cutting:
         for name, values in scores_under(
             conditions, on, self.metrics, sequences_at_once(len(numbers), self.batch, self.model)
         ).items():
-            out[name][numbers] = values[0]
+            out[name][numbers] = values[0].cpu()
 
     def _into_heads(self, layer: int, numbers: dict, out: dict[str, Tensor]) -> None:
         """Paths to the queries, keys and values of one layer's heads. numbers: path -> its number in `out`."""
@@ -91,13 +91,13 @@ class Cutting:
                 if not asked:
                     continue
                 each = torch.where(head, z[:, None], known[mix]).flatten(0, 1)  # [n * h, b, q, h, k]
-                each = each if len(asked) == len(each) else each[asked]
+                each = each if len(asked) == len(each) else each.index_select(0, torch.tensor(asked).to(each.device))
                 edits = {mix: Edit(0.0, each)}
                 final = forward(self.params, batch, model, edits=edits, known=_only(known, layer)).final
                 scored = score(self.params, final, batch, self.metrics)
                 to = [which[part][c] for c in asked]
                 for name, values in scored.items():
-                    out[name][to, rows] = values
+                    out[name][to, rows] = values.cpu()
 
     def _instead(self, writing: list[Component], rows: slice) -> Tensor | float:
         """What comes in the place of what components write, [n, b or 1, t, d]."""

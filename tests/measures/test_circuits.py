@@ -13,7 +13,7 @@ CIRCUIT = ("embed->L0H1.v", "embed->L1H2.q", "L0H1->L1H2.k", "embed->L1H2.v", "L
 
 
 def test_the_known_circuit_is_faithful_and_complete_and_random_ones_are_not(known_series):
-    table = circuit_shares(known_series, [5], ["icl", "flip"], paths=[*CIRCUIT, *PLACES], n=200, progress=False)
+    table = circuit_shares(known_series, [5], ["icl", "flip"], paths=[*CIRCUIT, *PLACES], n=80, progress=False)
     for _, rows in table.groupby("evaluator"):
         rows = rows.set_index("intervention")
         assert rows.value["intact"] == rows.value["circuit alone"] == 1.0
@@ -27,7 +27,7 @@ def test_the_known_circuit_is_faithful_and_complete_and_random_ones_are_not(know
 
 
 def test_a_circuit_is_found_at_each_step(known_series):
-    table = circuit_shares(known_series, evaluators=["icl"], threshold=0.2, n=200, progress=False)
+    table = circuit_shares(known_series, evaluators=["icl"], threshold=0.2, n=80, progress=False)
     size = table.dropna(subset="size").groupby("step")["size"].first()
     assert size.to_dict() == {0: 0.0, 5: 5.0, 10: 0.0}
     lookup = table[(table.step == 10) & (table.intervention == "circuit alone")]
@@ -35,7 +35,7 @@ def test_a_circuit_is_found_at_each_step(known_series):
 
 
 def test_the_threshold_decides(known_series):
-    table = path_effects(known_series, [5], ["icl"], n=200, progress=False)
+    table = path_effects(known_series, [5], ["icl"], n=80, progress=False)
     for threshold in (0.01, 0.1, 0.35):
         assert set(circuit_of(table, 5, "icl", threshold)) == set(CIRCUIT)
     assert circuit_of(table, 5, "icl", 0.9) == ()

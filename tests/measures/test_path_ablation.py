@@ -53,7 +53,7 @@ def test_where_every_position_answers():
 
 def test_in_the_known_circuit_exactly_its_paths_are_found_at_every_threshold(known_series):
     """At step 5 the circuit, at step 10 the lookup table, which no path that crosses positions serves."""
-    table = path_effects(known_series, [5, 10], n=200, progress=False)
+    table = path_effects(known_series, [5, 10], ["icl", "flip", "ciwl", "iwl"], n=100, progress=False)
     paths = every_path(known_series.config.model)
     assert len(table) == 2 * table.evaluator.nunique() * len(paths)
     for name in ("icl", "flip"):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit, forward, restart_hooks
+from mechicl.engine.ops import layer_norm
 from mechicl.engine.paths import heads_without
 from mechicl.evaluators import score
 from mechicl.interventions import CutPaths, intact
@@ -72,7 +73,6 @@ class Cutting:
         model, query_only = self.model, not self.batch.everywhere and layer == self.model.n_layers - 1
         writing = list(dict.fromkeys(path.sender for path in numbers))
         size = sequences_at_once(len(writing) * model.n_heads, self.batch, model)
-        head = torch.eye(model.n_heads, dtype=torch.bool, device=self.batch.device)[:, None, None, :, None]
         which = {
             part: [
                 numbers.get(Path(sender, Component("head", layer, h, part)))
@@ -82,22 +82,49 @@ class Cutting:
             for part in "qkv"
         }
         for rows, batch in self._parts(size):
-            stream, mix = restart_hooks(layer)
-            known = forward(self.params, batch, model, capture=[stream, mix, *_sources(writing)]).acts
+            (stream, mix), after = restart_hooks(layer), f"blocks.{layer}.hook_resid_post"
+            known = forward(self.params, batch, model, capture=[stream, mix, after, *_sources(writing)]).acts
             taken = self._written(known, writing) - self._instead(writing, rows)
             found = heads_without(self.params, known[stream], taken, model, layer, query_only)
             for part, z in found.items():
                 asked = [c for c, number in enumerate(which[part]) if number is not None]
                 if not asked:
                     continue
-                each = torch.where(head, z[:, None], known[mix]).flatten(0, 1)  # [n * h, b, q, h, k]
-                each = each if len(asked) == len(each) else each.index_select(0, torch.tensor(asked).to(each.device))
-                edits = {mix: Edit(0.0, each)}
-                final = forward(self.params, batch, model, edits=edits, known=_only(known, layer)).final
+                change = (z - known[mix]).movedim(-2, 1).flatten(0, 1)  # [n * h, b, q, k], of one head each
+                if len(asked) < len(change):
+                    change = change.index_select(0, torch.tensor(asked).to(change.device))
+                final = self._final(layer, change, [c % model.n_heads for c in asked], known, batch)
                 scored = score(self.params, final, batch, self.metrics)
                 to = [which[part][c] for c in asked]
                 for name, values in scored.items():
                     out[name][to, rows] = values.cpu()
+
+    def _final(
+        self, layer: int, change: Tensor, heads: list[int], known: dict[str, Tensor], batch: TaskBatch
+    ) -> Tensor:
+        """The final stream [c, b, d] (or [c, b, t, d]) where one head's z changes under each condition.
+
+        Args:
+            change: [c, b, q, k], of that head; heads: which it is.
+            known: the intact activations of the layer.
+        """
+        model, (_, mix) = self.model, restart_hooks(layer)
+        at = torch.tensor(heads).to(change.device)
+        if layer < model.n_layers - 1 or model.has_mlp(layer):
+            alone = torch.nn.functional.one_hot(at, model.n_heads).to(change)[:, None, None, :, None]
+            edits = {mix: Edit(1.0, alone * change.unsqueeze(-2))}
+            restart = {hook: known[hook] for hook in restart_hooks(layer)}
+            return forward(self.params, batch, model, edits=edits, known=restart).final
+        w = self.params[f"blocks.{layer}.attn.W_O"].unflatten(
+            0, (model.n_heads, -1)
+        )  # nothing reads it but what is read out
+        x = (
+            torch.bmm(change.flatten(1, 2), w[at])
+            .view(*change.shape[:-1], -1)
+            .add_(known[f"blocks.{layer}.hook_resid_post"])
+        )
+        x = x if batch.everywhere else x[..., -1, :]
+        return layer_norm(x, self.params["ln_final.w"], self.params["ln_final.b"]) if model.layer_norm else x
 
     def _instead(self, writing: list[Component], rows: slice) -> Tensor | float:
         """What comes in the place of what components write, [n, b or 1, t, d]."""
@@ -136,10 +163,6 @@ class Cutting:
 
 def _sources(writing: Sequence[Component]) -> list[str]:
     return list(dict.fromkeys(source(component) for component in writing))
-
-
-def _only(known: dict[str, Tensor], layer: int) -> dict[str, Tensor]:
-    return {hook: known[hook] for hook in restart_hooks(layer)}
 
 
 def sequences_at_once(conditions: int, batch: TaskBatch, model: ModelConfig) -> int:

@@ -47,7 +47,8 @@ def attributed(params: Params, batch: TaskBatch, model: ModelConfig, like: CutPa
         for i in range(0, len(batch), size):
             rows = slice(i, min(i + size, len(batch)))
             part = _cloned(batch[rows])
-            out = forward(params, part, model, capture={*places, *sources})
+            # All positions: of a model from elsewhere those left out would be cut off behind what gradients reach.
+            out = forward(params, part, model, capture={*places, *sources}, query_only=False)
             loss = part.loss_of(params, out.final) * (len(part) / len(batch))
             read = [out.acts[hook] for hook in places]
             gradients = torch.autograd.grad(loss, read, allow_unused=True)
@@ -72,11 +73,11 @@ def _instead(params: Params, batch: TaskBatch, model: ModelConfig, like: CutPath
         if like.kind == "counterfactual":
             partners = batch.counterfactual(like.counterfactual)
             return lambda wrote, rows: (
-                forward(params, _cloned(partners[rows]), model, capture=[wrote]).acts[wrote].detach()
+                forward(params, _cloned(partners[rows]), model, capture=[wrote], query_only=False).acts[wrote].detach()
             )
         total: dict[str, Tensor] = {}
         for i in range(0, len(batch), size):
-            acts = forward(params, batch[i : i + size], model, capture=sources).acts
+            acts = forward(params, batch[i : i + size], model, capture=sources, query_only=False).acts
             total = {name: total.get(name, 0.0) + acts[name].double().sum(0, keepdim=True) for name in sources}
         means = {name: (x / len(batch)).to(params["unembed.b_U"].dtype) for name, x in total.items()}
         return lambda wrote, rows: means[wrote]

@@ -1,9 +1,11 @@
 """What every path does: against CutPaths one by one, in models whose circuit is known, kept and gone on with."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from random_models import MODELS, batch_of, make, weights_of
+from random_models import MODELS, batch_of, hooked, make, weights_of
 
 from mechicl.config import Config, ModelConfig
 from mechicl.errors import ConfigError
@@ -13,6 +15,7 @@ from mechicl.measures import path_effects
 from mechicl.measures import path_scores as quick
 from mechicl.measures.path_attribution import attributed
 from mechicl.measures.path_scores import Cutting
+from mechicl.models import foreign
 from mechicl.models.params import init, pack
 from mechicl.tasks.markov import Markov
 
@@ -123,6 +126,19 @@ def test_the_estimate_is_the_derivative():
         effect = (after["loss"] - before["loss"]).mean(-1)
         assert effect.abs().max() > 1e-7
         torch.testing.assert_close(estimate, effect, rtol=1e-3, atol=1e-11)
+
+
+def test_the_estimate_is_the_same_through_hooks(monkeypatch):
+    """As for models from elsewhere."""
+    config = make("three-layers-mlp")
+    weights = weights_of(config, torch.float64)
+    params, batch, paths = pack(weights), batch_of(config, torch.float64, 6), every_path(config.model)
+    want = attributed(params, batch, config.model, CutPaths(paths=(), kind="mean"), paths)
+    through = partial(foreign.forward, through=foreign.Pass(hooked(config, weights)))
+    monkeypatch.setattr("mechicl.measures.path_attribution.forward", through)
+    got = attributed(params, batch, config.model, CutPaths(paths=(), kind="mean"), paths)
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
+    assert (want.abs() > 1e-9).double().mean() > 0.9
 
 
 def test_of_many_the_strongest_are_cut_and_the_error_is_shown(tiny_series):

@@ -18,6 +18,7 @@ import ablation
 import growth
 import numba
 import numpy as np
+import paths
 import storage
 import torch
 import training
@@ -52,6 +53,7 @@ def main() -> None:
     for name, run in {
         "training": lambda: training.main(rounds=7 if quick else 20),
         "ablation": lambda: ablation.main(checkpoints=10 if quick else 100),
+        "paths": lambda: paths.main(checkpoints=5 if quick else 44),
         "storage": lambda: storage.main(checkpoints=100 if quick else 1000),
         "growth": growth.main,
     }.items():

@@ -60,6 +60,19 @@ def paired_interval(
     return value, np.minimum(value, centre - half), np.maximum(value, centre + half)
 
 
+def ratio_interval(part: Tensor | np.ndarray, whole: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean of `part` over that of `whole`, both over the last axis and of the same sequences, and its 95% interval
+    to first order (delta method). All are NaN where the interval of `whole` holds 0: there is nothing to share.
+    """
+    x, y = _array(whole).astype(np.float64), _array(part).astype(np.float64)
+    mean, low, high = normal_interval(x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = y.mean(-1) / mean
+        _, below, above = normal_interval((y - share[..., None] * x) / mean[..., None])
+    none = ~((low > 0) | (high < 0))
+    return tuple(np.where(none, np.nan, each) for each in (share, share + below, share + above))  # type: ignore[return-value]
+
+
 def _array(values: Tensor | np.ndarray) -> np.ndarray:
     """Tensors may lie on any device."""
     return np.asarray(values.cpu() if hasattr(values, "cpu") else values)  # pyright: ignore[reportAttributeAccessIssue]

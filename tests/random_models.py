@@ -12,6 +12,7 @@ from mechicl.interventions import (
     AblatePositions,
     AblateSubspace,
     ClampMatch,
+    CutPaths,
     Intervention,
     PatchActivations,
     RemoveDirectPath,
@@ -48,6 +49,18 @@ ALL = {  # two or more of each family, to share a pass
     "resampled": [AblatePositions(positions=("label",), layers=(0, 1), kind="resample")] * 2,
     "means": [AblatePositions(positions=("other", "query"), layers=(1,), kind="mean")] * 2,
     "inputs": [AblateSubspace(directions=_DRAWN[:, :n], layer=1, at="input") for n in (3, 1)],
+    "paths": [
+        CutPaths(paths=("L0H1->L1H2.k", "embed->L1H0.q", "embed->L0H3.v")),
+        CutPaths(paths=("L0H0->L1H1.v", "L0H2->L1H1.v", "L1H3->out", "embed->out")),
+    ],
+    "paths, mean": [
+        CutPaths(paths=("L0H1->L1H2.k", "L0H1->L1H0.q"), kind="mean"),
+        CutPaths(paths=("embed->L1H2.v", "L0H1->out"), kind="mean"),
+    ],
+    "paths, counterfactual": [
+        CutPaths(paths=("embed->L0H2.q", "L0H2->L1H1.k"), kind="counterfactual"),
+        CutPaths(paths=("L0H0->L1H0.v", "L0H1->L1H0.v", "L1H1->out"), kind="counterfactual"),
+    ],
     "mlps": [AblateMLPs(layers=(0,), kind="mean"), AblateMLPs(layers=(0, 2), kind="mean")],
 }
 

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import binomtest, norm
 
-from mechicl.statistics import holm, mean_interval, median_interval, several, share_interval, t_interval, t_test
+from mechicl.statistics import (
+    holm,
+    mean_interval,
+    median_interval,
+    ratio_interval,
+    several,
+    share_interval,
+    t_interval,
+    t_test,
+)
 
 
 @given(st.integers(1, 3000), st.data())
@@ -68,3 +77,16 @@ def test_exact_intervals_over_seeds():
 def test_intervals_of_several_hold_together():
     assert several(1) == pytest.approx(1.0)
     assert several(16) == pytest.approx(norm.ppf(1 - 0.025 / 16) / norm.ppf(0.975))
+
+
+def test_the_interval_of_a_share_covers_it_and_is_none_of_nothing():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        whole = rng.normal(2.0, 1.0, 200)
+        part = 0.4 * whole + rng.normal(0.0, 0.5, 200)
+        share, low, high = map(float, ratio_interval(part, whole))
+        assert low < share < high
+        hits += low <= 0.4 <= high
+    assert 0.92 < hits / 400 < 0.98
+    assert np.isnan(ratio_interval(np.ones(100), rng.normal(0, 1, 100))).all()
+    assert ratio_interval(np.ones((2, 9)), np.full(9, 2.0))[0].tolist() == [0.5, 0.5]

@@ -11,7 +11,7 @@ from mechicl.errors import ConfigError
 from mechicl.interventions import Intervention
 from mechicl.measures.controls import control_effects, said
 from mechicl.measures.tables import checked_file, keep
-from mechicl.measures.words import EXAMPLE, Words
+from mechicl.measures.words import EXAMPLE, Line
 from mechicl.series import Series
 
 
@@ -21,7 +21,7 @@ def asked(n: int | None = None, **options: str) -> Intervention:
     Raises:
         ConfigError: nothing is named, or it is written otherwise.
     """
-    found = Words.of(options).intervention(n)
+    found = Line.of(options).intervention(n)
     if found is None:
         raise ConfigError(f"say what to ablate: {EXAMPLE}.")
     return found

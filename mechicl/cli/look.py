@@ -68,6 +68,7 @@ def ablate(
     hold: str = "",
     mlp: str = "",
     edge: str = "",
+    path: str = "",
     position: str = "",
     patch: str = "",
     counterfactual: str = "",
@@ -89,6 +90,7 @@ def ablate(
 
     $ mechicl ablate checkpoints/demo --heads L0H5,L1H3
     $ mechicl ablate checkpoints/demo --edge 'query->match_label'
+    $ mechicl ablate checkpoints/demo --path 'L0H5->L1H3.k'
     $ mechicl ablate checkpoints/demo --patch L1H3
     $ mechicl ablate checkpoints/demo --patch match_label:1
     $ mechicl ablate checkpoints/demo --graft qk.1@1400
@@ -98,12 +100,16 @@ def ablate(
     Args:
         run: the run's directory.
         heads: which heads, as L0H5,L1H3; layers and heads count from 0.
-        kind: what takes their place: zero, mean or resample; for heads also pattern_preserving and value_preserving.
+        kind: what takes their place: zero, mean or resample; for heads also pattern_preserving and value_preserving;
+            for paths zero, mean or counterfactual.
         hold: what later layers keep at its intact value: pattern, q, k, v, or several of them.
         mlp: which layers' MLPs, as 1 or 0,1.
         edge: which attention edges to cut, by roles, as 'query->match_label' or 'previous' in all heads, or
             'query->match_label:1' in those of layer 1, 'query->match_label:L1H3' in one; several with commas. A role
             that there is not is answered with those there are.
+        path: which paths from one component to another to cut, as L0H5->L1H3.k (the keys of L1H3 are computed without
+            what L0H5 wrote) or embed->out; several with commas. Senders: embed, heads, mlp.0. Receivers: heads' q, k
+            and v, mlp.1, out.
         position: which positions of the residual stream, by role or number, and before which layer, as match_label:1.
         patch: what comes from a counterfactual sequence (of exemplars and labels: labels exchanged): heads, MLPs,
             positions before a layer, the attention scores along edges, as L1H3,mlp.1,match_label:1,query->match_label.
@@ -125,6 +131,7 @@ def ablate(
         hold=hold,
         mlp=mlp,
         edge=edge,
+        path=path,
         position=position,
         patch=patch,
         counterfactual=counterfactual,

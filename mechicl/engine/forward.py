@@ -16,7 +16,7 @@ Legend: s checkpoint, c condition, b batch, t position, h head, d d_model, k d_h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -24,7 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import ModelConfig
+from mechicl.engine.apart import read_apart, written
 from mechicl.engine.edit import Edit as Edit
+from mechicl.engine.edit import Taken as Taken
 from mechicl.engine.ops import EPS, GELU, LONG, attend, beside, compiled, layer_norm, linear, project, sequences
 from mechicl.models.params import Params, rotary_tables, sinusoidal_positions
 from mechicl.tasks.batch import TaskBatch
@@ -47,7 +49,7 @@ def stack(params: Iterable[Params]) -> Params:
 
 def rank(hook: str) -> int:
     """How many axes an activation has from b on."""
-    return 4 if ".attn." in hook else 3
+    return 4 if ".attn." in hook or hook.endswith("_input") else 3
 
 
 def forward(
@@ -85,6 +87,7 @@ def forward(
 
         return through_hooks(params, batch, model, edits=edits, capture=capture, query_only=query_only)
     hook, query_only = _Hooks(dict(edits or {}), set(capture), {}), query_only and not batch.everywhere
+    hook.written |= {name: known[name] for name in hook.sources if known and name in known}
     first = _first_layer(hook, model, known) if known else None
     x = _embed(params, batch, model, hook) if first is None or known is None else known[restart_hooks(first)[0]]
     for layer in range(first or 0, model.n_layers):
@@ -108,7 +111,7 @@ def restart_hooks(layer: int) -> tuple[str, str]:
 
 def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) -> int | None:
     """The last layer with a known z and no edit or capture before it; None if there is none."""
-    found, asked = None, [*hook.edits, *hook.wanted]
+    found, asked = None, [*hook.edits, *hook.wanted, *(hook.sources - known.keys())]
     if not all(name.startswith(("blocks.", "ln_final.")) for name in asked):
         return None
     for layer in range(model.n_layers):
@@ -122,15 +125,8 @@ def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) 
     return found
 
 
-_AFTER_Z = (
-    "attn.hook_z",
-    "hook_attn_out",
-    "hook_resid_mid",
-    ".ln2.",
-    ".mlp.",
-    "hook_mlp_out",
-    "hook_resid_post",
-)
+_AFTER_Z = ("attn.hook_z", "attn.hook_result", "hook_attn_out", "hook_resid_mid", "hook_mlp_in")
+_AFTER_Z += (".ln2.", ".mlp.", "hook_mlp_out", "hook_resid_post")
 
 
 @dataclass
@@ -140,17 +136,23 @@ class _Hooks:
     edits: dict[str, Edit]  # those not applied yet
     wanted: set[str]
     acts: dict[str, Tensor]
+    written: dict[str, Tensor] = field(default_factory=dict)  # of `sources`, those that were met
+
+    def __post_init__(self) -> None:
+        self.sources = {taken.source for edit in self.edits.values() for taken in edit.less}
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
         edit = self.edits.pop(name, None)
         if edit is not None:
-            x = edit(x)
+            x = edit(x, self.written)
         if name in self.wanted:
             self.acts[name] = x
+        if name in self.sources:
+            self.written[name] = x
         return x
 
     def uses(self, name: str) -> bool:
-        return name in self.edits or name in self.wanted
+        return name in self.edits or name in self.wanted or name in self.sources
 
 
 def logits(params: Params, final: Tensor) -> Tensor:
@@ -211,11 +213,13 @@ def _block(
     if z is None:
         x = hook(f"{block}.hook_resid_pre", x)
         z = _attention(params, x, model, block, hook, query_only)
-    out = linear(hook(f"{block}.attn.hook_z", z).flatten(-2), params[f"{block}.attn.W_O"])
+    out = written(hook(f"{block}.attn.hook_z", z), params[f"{block}.attn.W_O"], f"{block}.attn.hook_result", hook)
     x = _add(x[..., -1:, :] if query_only else x, out, hook, f"{block}.hook_attn_out")
     if model.has_mlp(layer):
         x = hook(f"{block}.hook_resid_mid", x)
-        normed = _layer_norm(params, f"{block}.ln2", x, hook) if model.layer_norm else x
+        read = f"{block}.hook_mlp_in"
+        read = hook(read, x.view_as(x)) if hook.uses(read) else x  # to autograd apart from what goes on in the stream
+        normed = _layer_norm(params, f"{block}.ln2", read, hook) if model.layer_norm else read
         pre = linear(normed, params[f"{block}.mlp.W_in"], params[f"{block}.mlp.b_in"])
         active = F.gelu(hook(f"{block}.mlp.hook_pre", pre), approximate=GELU[model.activation])
         post = hook(f"{block}.mlp.hook_post", active)
@@ -234,6 +238,8 @@ def _add(x: Tensor, out: Tensor, hook: _Hooks, name: str) -> Tensor:
 def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool) -> Tensor:
     """z [*lead, q, h, k]."""
     w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
+    if any(hook.uses(f"{block}.hook_{part}_input") for part in "qkv"):
+        return _attend_in_steps(read_apart(params, x, model, block, hook, query_only), model, name, hook)
     normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
     if any(map(hook.uses, inside)):
@@ -266,11 +272,14 @@ def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hoo
     """`ops.attend` with every activation at its hook: z [*lead, q, h, k]."""
     h, d = model.n_heads, model.d_model
     q, kv = project(x, w, query_only)
-    t, tq = kv.shape[-2], q.shape[-2]
-    k, v = kv[..., -2 * d :].chunk(2, dim=-1)
-    q = hook(f"{name}.hook_q", q[..., :d].unflatten(-1, (h, -1)))
-    k = hook(f"{name}.hook_k", k.unflatten(-1, (h, -1)))
-    v = hook(f"{name}.hook_v", v.unflatten(-1, (h, -1)))
+    parts = (q[..., :d], *kv[..., -2 * d :].chunk(2, dim=-1))
+    return _attend_in_steps([part.unflatten(-1, (h, -1)) for part in parts], model, name, hook)
+
+
+def _attend_in_steps(parts: Iterable[Tensor], model: ModelConfig, name: str, hook: _Hooks) -> Tensor:
+    """z [*lead, q, h, k] of queries [*lead, q, h, k], keys and values [*lead, t, h, k], each at its hook."""
+    q, k, v = (hook(f"{name}.hook_{part}", each) for part, each in zip("qkv", parts, strict=True))
+    t, tq = k.shape[-3], q.shape[-3]
     if model.positions == "rotary":
         cos, sin = (table[:, None] for table in _tables(model, t, q.dtype, q.device))
         q = hook(f"{name}.hook_rot_q", q * cos[t - tq :] + _rotate_half(q) * sin[t - tq :])

@@ -5,6 +5,7 @@
     paths      RemoveDirectPath, only_direct_path: the embed-unembed path
     attention  ClampMatch, Temper: where the query looks, and how sharply
     edges      CutEdges: attention from one role to another
+    cut_paths  CutPaths: what one component reads of another; components: which there are, and the paths between them
     clamps     ClampLayer, ClampCopy: a perfect first layer, a perfect copy
     subspaces  AblateSubspace: directions of the residual stream taken off
     weights    Graft: parts of the weights taken from another checkpoint
@@ -31,6 +32,8 @@ from mechicl.interventions.baselines import BASELINES as BASELINES
 from mechicl.interventions.baselines import Kind as Kind
 from mechicl.interventions.clamps import ClampCopy as ClampCopy
 from mechicl.interventions.clamps import ClampLayer as ClampLayer
+from mechicl.interventions.components import every_path as every_path
+from mechicl.interventions.cut_paths import CutPaths as CutPaths
 from mechicl.interventions.edges import CutEdges as CutEdges
 from mechicl.interventions.heads import AblateHeads as AblateHeads
 from mechicl.interventions.heads import every_head as every_head

@@ -202,7 +202,11 @@ def planned(
 def edit_rows(edit: Edit, hook: str, rows: slice) -> Edit:
     """An edit of a batch, for some of its sequences."""
     keep, add = (rows_of(x, hook, rows) if isinstance(x, Tensor) else x for x in (edit.keep, edit.add))
-    return replace(edit, keep=keep, add=add)
+    less = tuple(
+        taken if taken.instead is None else replace(taken, instead=rows_of(taken.instead, taken.source, rows))
+        for taken in edit.less
+    )
+    return replace(edit, keep=keep, add=add, less=less)
 
 
 def rows_of(x: Tensor, hook: str, rows: slice) -> Tensor:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit
+from mechicl.engine.forward import Edit, Taken
 from mechicl.engine.forward import rank as rank
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params
@@ -215,7 +215,26 @@ def _beside(parts: Sequence[Edit], hook: str) -> Edit:
     if len({edit.at for edit in parts}) > 1:
         raise ConfigError(f"conditions of one forward pass move the positions of {hook} alike.")
     keep, add = (_joined([getattr(edit, name) for edit in parts], rank(hook)) for name in ("keep", "add"))
-    return Edit(keep, add, parts[0].at, _subspaces([edit.off for edit in parts]))
+    less = _taken([edit.less for edit in parts])
+    return Edit(keep, add, parts[0].at, _subspaces([edit.off for edit in parts]), less)
+
+
+def _taken(parts: Sequence[tuple[Taken, ...]]) -> tuple[Taken, ...]:
+    """What each condition takes off, next to each other on axis c: of one source and label together."""
+    if len(parts) == 1:
+        return parts[0]
+    found: dict[tuple[str, str], dict[int, Taken]] = {}
+    for i, each in enumerate(parts):
+        for taken in each:
+            found.setdefault(taken.key, {})[i] = taken
+    out = []
+    for by in found.values():
+        like = next(iter(by.values()))
+        none = torch.zeros_like(like.share)
+        out.append(
+            dataclasses.replace(like, share=torch.stack([by[i].share if i in by else none for i in range(len(parts))]))
+        )
+    return tuple(out)
 
 
 def _subspaces(parts: Sequence[Tensor | None]) -> Tensor | None:

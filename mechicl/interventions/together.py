@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit
+from mechicl.engine.forward import Edit, Taken
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention
 from mechicl.models.params import Params
@@ -142,18 +142,37 @@ def _after(first: Edit, then: Edit) -> Edit:
     """One edit that does both: (x k + a) k' + a'."""
     if isinstance(then.keep, float) and then.keep == 0.0:
         return then
+    if then.less and (isinstance(first.keep, Tensor) or first.keep != 1.0 or first.off is not None):
+        raise ConfigError("paths are cut before other parts change what the same component reads: name CutPaths first.")
+    less = _less(first, then)
     if then.off is not None:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor) or first.off is not None:
             raise ConfigError(
                 "a subspace is taken off before other parts change the same activation: name it first, "
                 "and give several subspaces of one activation as one AblateSubspace."
             )
-        return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, then.off)
+        return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, then.off, less)
     if then.at is not None:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor):
             raise ConfigError("a clamped layer moves keys, so it stands before other parts that change them.")
         return Edit(first.keep * then.keep, first.add * then.keep + then.add, _twice(first.at, then.at))
-    return Edit(first.keep * then.keep, _kept(first.add, then.keep) + then.add, first.at, first.off)
+    return Edit(first.keep * then.keep, _kept(first.add, then.keep) + then.add, first.at, first.off, less)
+
+
+def _less(first: Edit, then: Edit) -> tuple[Taken, ...]:
+    """What both take off of what components wrote. A path that both cut is cut once.
+
+    Raises:
+        ConfigError: they put different things in its place.
+    """
+    found = {taken.key: taken for taken in first.less}
+    for taken in then.less:
+        same = [one for one in found.values() if one.source == taken.source]
+        if any(one.key != taken.key and (one.share * taken.share).any() for one in same):
+            raise ConfigError("two parts cut the same path and put different things in its place: name it once.")
+        own = found.get(taken.key)
+        found[taken.key] = taken if own is None else replace(own, share=torch.maximum(own.share, taken.share))
+    return tuple(found.values())
 
 
 def _kept(add: Tensor | float, keep: Tensor | float) -> Tensor | float:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mechicl.measures.attention import *  # noqa: F403
     from mechicl.measures.attribution import *  # noqa: F403
     from mechicl.measures.baselines import *  # noqa: F403
+    from mechicl.measures.circuits import *  # noqa: F403
     from mechicl.measures.composition import *  # noqa: F403
     from mechicl.measures.controls import *  # noqa: F403
     from mechicl.measures.copying import *  # noqa: F403
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mechicl.measures.grafts import *  # noqa: F403
     from mechicl.measures.mlps import *  # noqa: F403
     from mechicl.measures.paired_effects import *  # noqa: F403
+    from mechicl.measures.path_ablation import *  # noqa: F403
     from mechicl.measures.phases import *  # noqa: F403
     from mechicl.measures.positions import *  # noqa: F403
     from mechicl.measures.seeds import *  # noqa: F403

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import Edit, forward
-from mechicl.errors import ConfigError
+from mechicl.interventions.components import check_sums
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.measures.tables import encoded_bytes
@@ -34,7 +34,6 @@ from mechicl.tasks.batch import TaskBatch
 __all__ = ["logit_attribution"]
 
 METRICS = ("logit_in_context", "logit_in_weights")
-_NORM_AFTER = ("Olmo2ForCausalLM", "Olmo3ForCausalLM")
 
 
 def components(
@@ -53,12 +52,7 @@ def components(
     Raises:
         ConfigError: a norm stands between heads and the residual stream.
     """
-    theirs = model.hooked
-    if theirs.get("original_architecture") in _NORM_AFTER or theirs.get("use_normalization_before_and_after"):
-        raise ConfigError(
-            "in this model a norm follows the sum over heads, before the residual stream: what a single "
-            "head adds to an answer's logit is not defined."
-        )
+    check_sums(model)
     hooks = ["hook_embed", *([] if model.positions == "rotary" else ["hook_pos_embed"])]
     hooks += [f"blocks.{la}.attn.hook_z" for la in range(model.n_layers)]
     hooks += [f"blocks.{la}.hook_mlp_out" for la in range(model.n_layers) if model.has_mlp(la)]

@@ -13,6 +13,11 @@
     graft             qk.1,embeddings@1400: weights of step 1400
     without_subspace  flip: without the directions in which the last layer writes one answer
 
+`mechicl ablate` alone also says (`Line`):
+
+    path              L0H5->L1H3.k,embed->out: what a component reads without what another wrote; `kind` says what
+                      takes its place: zero, mean or counterfactual
+
 An edge without a layer is cut in all layers. A position without one has that of the next position that has one:
 'match_label,query:1' is both before layer 1; at the end of the list it is before layer 0.
 """
@@ -31,6 +36,7 @@ from mechicl.interventions import (
     AblateMLPs,
     AblatePositions,
     CutEdges,
+    CutPaths,
     Graft,
     Intervention,
     Kind,
@@ -38,6 +44,8 @@ from mechicl.interventions import (
     Together,
 )
 from mechicl.interventions.baselines import Plain
+from mechicl.interventions.components import parse
+from mechicl.interventions.cut_paths import PATH_KINDS, PathKind
 from mechicl.interventions.heads import Held
 from mechicl.measures.subspace_ablation import AblateCarried
 
@@ -47,8 +55,8 @@ Head = tuple[int, int]
 Placed = tuple[str, int | Head | None]  # a role, a position's number or an edge, and its layer, or an edge's head
 RELATIONS = ("previous", "self", "first", "same_token", "after_same_token")  # edges that have one name
 EXAMPLE = (
-    "--heads L0H5,L1H3, --mlp 1, --edge 'query->match_label', --position match_label:1, --patch L1H3, "
-    "--graft qk.1@1400 or --without-subspace flip"
+    "--heads L0H5,L1H3, --mlp 1, --edge 'query->match_label', --path 'L0H5->L1H3.k', --position match_label:1, "
+    "--patch L1H3, --graft qk.1@1400 or --without-subspace flip"
 )
 
 
@@ -118,6 +126,39 @@ class Words(Options):
 NAMES = tuple(field.name for field in dataclasses.fields(Options))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Line(Words):
+    """What a command line says: all that `Words` do, and paths."""
+
+    kind: Kind | PathKind = "zero"  # type: ignore[assignment]
+    path: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, texts: dict[str, str]) -> Line:
+        if texts.get("kind") != "counterfactual":
+            return super().of(texts)  # type: ignore[return-value]
+        return dataclasses.replace(super().of(texts | {"kind": ""}), kind="counterfactual")  # type: ignore[return-value]
+
+    def intervention(self, n: int | None = None) -> Intervention | None:
+        if not self.path:
+            if self.kind == "counterfactual":
+                raise ConfigError("kind counterfactual: it goes with --path; --patch takes all else from there.")
+            return super().intervention(n)
+        if self.kind not in PATH_KINDS:
+            raise ConfigError(f"kind {self.kind}: paths are cut by {', '.join(PATH_KINDS)}.")
+        cut = CutPaths(paths=self.path, kind=self.kind)  # type: ignore[arg-type]
+        if self.kind == "counterfactual" and (self.heads or self.mlp or self.position):
+            raise ConfigError(
+                "kind counterfactual: it is for paths; heads, MLPs and positions come from the counterfactual sequence "
+                "by --patch."
+            )
+        rest = dataclasses.replace(self, path=(), kind="zero" if self.kind == "counterfactual" else self.kind)
+        others = rest.intervention(n)
+        if others is None:
+            return cut
+        return Together(parts=(cut, *(others.parts if isinstance(others, Together) else (others,))))
+
+
 def read(name: str, text: str, option: str = "") -> Any:
     """The value of one field from its text. option: how messages call it (default: its name).
 
@@ -154,6 +195,8 @@ def read(name: str, text: str, option: str = "") -> Any:
         return text
     if name == "without_subspace":
         return AblateCarried(variation=text).variation
+    if name == "path":
+        return tuple(str(parse(each)) for each in _split(text))
     (chosen,) = _one_of(get_args(Kind), [text], option)
     return chosen
 

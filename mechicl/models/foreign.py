@@ -9,6 +9,7 @@ run mechicl's own models both ways.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine import forward as engine
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params, unpack
+from mechicl.models.switches import running
 from mechicl.system.devices import CPU
 from mechicl.tasks.batch import TaskBatch
 
@@ -145,14 +147,18 @@ class _Run:
 
 def _one(weights: Params, packed: Params, batch: TaskBatch, model: ModelConfig, run: _Run, through: Pass) -> Tensor:
     """[b, t, d]: what the unembedding reads."""
-    asked = [name for name in {*run.inner.edits} | run.inner.wanted if name.startswith(("blocks.", "ln_final."))]
+    asked = [
+        name
+        for name in {*run.inner.edits} | run.inner.wanted | run.inner.sources
+        if name.startswith(("blocks.", "ln_final."))
+    ]
     t = batch.shape[-1]
     if "pos_embed.W_pos" in packed:  # of a model that can read longer sequences, the first positions
         packed = packed | {"pos_embed.W_pos": packed["pos_embed.W_pos"][:t]}
     x = engine._embed(packed, batch, model, run)  # type: ignore[arg-type]
     hooks: list[tuple[str | Callable, Callable]] = [(name, lambda x, hook: run(hook.name, x)) for name in asked]
     own = {f"model.{name}": w for name, w in weights.items()}
-    with through.lock, through.model.hooks(fwd_hooks=hooks):
+    with through.lock, running(through.model, asked), through.model.hooks(fwd_hooks=hooks):
         return torch.func.functional_call(through, own, (x,))
 
 
@@ -161,6 +167,7 @@ def _conditions(edit: engine.Edit, name: str) -> int | None:
     axes = engine.rank(name)
     sizes = [x.shape[-axes - 1] for x in (edit.keep, edit.add) if isinstance(x, Tensor) and x.dim() > axes]
     sizes += [edit.off.shape[-4]] if edit.off is not None and edit.off.dim() > 3 else []
+    sizes += [len(taken.share) for taken in edit.less if taken.share.dim() > 2]
     return max(sizes, default=None)
 
 
@@ -171,9 +178,8 @@ def _alike(edits: Mapping[str, engine.Edit]) -> set[str]:
 
 def _part(edit: engine.Edit, name: str, i: int, j: int) -> engine.Edit:
     """The edit of checkpoint i under condition j."""
-    axes = engine.rank(name)
 
-    def part(x: Tensor | float) -> Tensor | float:
+    def part(x: Tensor | float, axes: int = engine.rank(name)) -> Tensor | float:
         if not isinstance(x, Tensor):
             return x
         while x.dim() > axes:
@@ -185,7 +191,15 @@ def _part(edit: engine.Edit, name: str, i: int, j: int) -> engine.Edit:
     while off is not None and off.dim() > 3:  # [s, c, 1, d, count]
         first = i if off.dim() == 5 else j
         off = off[first if len(off) > 1 else 0]
-    return engine.Edit(part(edit.keep), part(edit.add), edit.at, off)
+    less = tuple(
+        replace(
+            taken,
+            share=taken.share[j] if taken.share.dim() > 2 else taken.share,
+            instead=None if taken.instead is None else part(taken.instead, engine.rank(taken.source)),
+        )
+        for taken in edit.less
+    )
+    return engine.Edit(part(edit.keep), part(edit.add), edit.at, off, less)
 
 
 def _gathered(found: list[list[Tensor]], stacked: bool, parted: bool) -> Tensor:
@@ -202,4 +216,4 @@ def _at_query(name: str, x: Tensor, n_layers: int) -> Tensor:
         return x
     if name.endswith(_QUERIES_LAST):
         return x[..., -1:, :]
-    return x[..., -1:, :, :] if ".attn." in name else x[..., -1:, :]
+    return x[..., -1:, :, :] if engine.rank(name) == 4 else x[..., -1:, :]

@@ -31,6 +31,7 @@ from mechicl.models.lens import (
     own_config,
 )
 from mechicl.models.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
+from mechicl.models.switches import running, switched
 from mechicl.registry import looked_at
 from mechicl.system.surroundings import own_settings
 from mechicl.tasks.base import kind_of, task_of
@@ -212,15 +213,23 @@ class ICLTransformer(HookedTransformer):
         intact: dict[str, Tensor] = {}
         for kind, asked in (by_sequences(wanted) or {None: []}).items():
             read = batch if kind is None else batch.counterfactual(kind)
-            with torch.no_grad():
+            with torch.no_grad(), running(self, asked):
                 _, cache = self.run_with_cache(read, names_filter=lambda name, asked=asked: name in asked)
             intact |= {name if kind is None else elsewhere(kind, name): cache[name] for name in asked}
         planned = edits([intervention], self.run_config.model, intact, batch)
 
-        def hook(edit: Edit) -> Callable:
-            return lambda x, hook: edit.like(x)(x).reshape(x.shape)  # the one condition's axis goes
+        written: dict[str, Tensor] = {}  # in the pass that is under way: what edits take off where others read it
 
-        return [(name, hook(edit)) for name, edit in planned.items()]
+        def hook(edit: Edit) -> Callable:
+            return lambda x, hook: edit.like(x)(x, written).reshape(x.shape)  # the one condition's axis goes
+
+        def keep(x: Tensor, hook: HookPoint) -> None:
+            written[str(hook.name)] = x
+
+        sources = {taken.source for edit in planned.values() for taken in edit.less}
+        hooks: list[tuple[str, Callable]] = [(name, hook(edit)) for name, edit in planned.items()]
+        hooks += [(name, keep) for name in sources]  # behind the edits: what was written after they changed it
+        return switched(self, [name for name, _ in hooks], hooks)
 
     def __repr__(self) -> str:
         """One line; `print(torch.nn.Module.__repr__(model))` has every part."""

@@ -13,6 +13,7 @@ from mechicl.engine.forward import Edit, forward, label_logits, linear, logits, 
 from mechicl.engine.ops import LONG
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import Params, init, pack, shapes
+from mechicl.models.switches import running
 from mechicl.tasks.exemplar_label.batch import Batch
 
 MODELS = {
@@ -95,6 +96,29 @@ def test_parity_at_every_hook_point(kind, dtype):
     for name in want:
         close(out.acts[name], want[name].expand_as(out.acts[name]), name)
     close(logits(pack(weights), out.final), model(batch)[:, -1], "logits")
+
+
+@pytest.mark.parametrize("kind", ["mlp-in-last-layer", "rotary", "no-layer-norm", "three-layers"])
+def test_what_each_head_reads_and_writes_is_as_in_a_hooked_transformer(kind):
+    """Hooks that both run only where they are asked for; and an edit at each of them."""
+    config = make(kind)
+    weights, batch = some_weights(config), some_batch(config)
+    model, params = hooked(config, weights), pack(weights)
+    names = [f"blocks.{la}.{x}" for la in range(config.model.n_layers) for x in ("hook_q_input", "hook_k_input")]
+    names += [f"blocks.{la}.{x}" for la in range(config.model.n_layers) for x in ("hook_v_input", "attn.hook_result")]
+    names += [f"blocks.{la}.hook_mlp_in" for la in range(config.model.n_layers) if config.model.has_mlp(la)]
+    with running(model, names):
+        _, want = model.run_with_cache(batch)
+        got = forward(params, batch, config.model, capture=names, query_only=False)
+        query = forward(params, batch, config.model, capture=names)
+        close(logits(params, query.final), model(batch)[:, -1])
+        for name in names:
+            close(got.acts[name], want[name], name)
+            close(query.acts[name], want[name][:, -query.acts[name].shape[1] :], name)
+            edit = Edit(0.5, torch.linspace(-1, 1, want[name].shape[-1], dtype=torch.float64))
+            edited = model.run_with_hooks(batch, fwd_hooks=[(name, lambda x, hook, edit=edit: edit(x))])[:, -1]
+            close(logits(params, forward(params, batch, config.model, edits={name: edit}).final), edited, name)
+            assert (edited - model(batch)[:, -1]).abs().max() > 1e-6
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -310,7 +334,7 @@ def test_conditions_of_patterns_and_of_added_values():
         "blocks.0.hook_resid_mid",
         "hook_embde",
         "blocks.0.attn.hook_rot_q",
-        "blocks.0.attn.hook_result",
+        "blocks.0.hook_attn_in",
         "",
     ],
 )

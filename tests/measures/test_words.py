@@ -13,12 +13,13 @@ from mechicl.interventions import (
     AblateMLPs,
     AblatePositions,
     CutEdges,
+    CutPaths,
     Graft,
     PatchActivations,
     Together,
 )
 from mechicl.measures.subspace_ablation import AblateCarried
-from mechicl.measures.words import NAMES, RELATIONS, Words, parse_heads, read, write
+from mechicl.measures.words import NAMES, RELATIONS, Line, Words, parse_heads, read, write
 from mechicl.tasks.batch import token_relations
 
 EDGES = st.sampled_from(["query->match_label", "label->exemplar", "previous", "3->0", "self"])
@@ -144,3 +145,30 @@ def test_what_does_not_go_together_is_refused(texts, words):
 def test_every_relation_of_tokens_is_an_edge_of_one_name():
     assert set(RELATIONS) == set(token_relations(torch.zeros(1, 2)))
     assert [field.name for field in dataclasses.fields(Words)] == [*NAMES]
+
+
+def test_a_line_also_says_paths():
+    def asked(**texts: str):
+        return Line.of(texts).intervention()
+
+    assert asked(path="L0H5 -> L1H3.k, embed->out") == CutPaths(paths=("L0H5->L1H3.k", "embed->out"))
+    assert asked(path="mlp.0->out", kind="counterfactual") == CutPaths(paths=("mlp.0->out",), kind="counterfactual")
+    both = (CutPaths(paths=("embed->out",), kind="mean"), AblateHeads(heads=((0, 1),), kind="mean"))
+    assert asked(path="embed->out", heads="L0H1", kind="mean") == Together(parts=both)
+    assert asked(heads="L0H1", kind="mean") == both[1]
+    assert asked() is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        ({"path": "L0H5->L1H3"}, "as L0H5->L1H3.k"),
+        ({"path": "embed->out", "kind": "resample"}, "paths are cut by zero, mean, counterfactual"),
+        ({"path": "embed->out", "kind": "counterfactual", "mlp": "0"}, "by --patch"),
+        ({"heads": "L0H1", "kind": "counterfactual"}, "goes with --path"),
+        ({"path": "embed->out", "hold": "k"}, "goes with --heads"),
+    ],
+)
+def test_what_does_not_go_with_paths_is_refused(texts, words):
+    with pytest.raises(ConfigError, match=words):
+        Line.of(texts).intervention()

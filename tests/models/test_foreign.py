@@ -15,6 +15,7 @@ from mechicl.interventions import (
     ClampLayer,
     ClampMatch,
     CutEdges,
+    CutPaths,
     Graft,
     PatchActivations,
     RemoveDirectPath,
@@ -46,6 +47,14 @@ GROUPS: dict[str, list] = {
     "layer": [ClampLayer()],
     "edges": [CutEdges(edges=("query->match_label",)), CutEdges(edges=("previous",), heads=((0, 1),))],
     "direct": [RemoveDirectPath()],
+    **{
+        f"paths, {kind}": [
+            CutPaths(paths=("L0H1->L1H2.v", "L0H2->out"), kind=kind),
+            CutPaths(paths=("L0H0->L1H1.k", "L1H3->out"), kind=kind),
+        ]
+        for kind in ("zero", "mean", "counterfactual")
+    },
+    "paths of MLPs": [CutPaths(paths=(path,), kind="mean") for path in ("mlp.0->L2H0.q", "L2H1->mlp.2")],
     "temper": [Temper(heads=_TWO, temperature=x) for x in (0.3, 3.0)],
     "direct path alone": [only_direct_path(make("three-layers-mlp").model)],
     "positions": [AblatePositions(positions=("match_label",), layers=(1,), kind=kind) for kind in ("mean", "mean")],

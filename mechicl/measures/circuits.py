@@ -1,0 +1,208 @@
+"""Circuits: sets of paths, and how much of an evaluator they carry.
+
+With F the evaluator's metric, M the whole model, C the circuit and 0 the model with every path cut:
+
+    faithfulness = (F(C alone) - F(0)) / (F(M) - F(0))       all other paths cut
+    completeness = (F(M) - F(M without C)) / (F(M) - F(0))   the circuit's own paths cut
+
+Both are 1 of a circuit that is all there is, and about as large of random circuits where many paths do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from mechicl.config import ModelConfig
+from mechicl.errors import ConfigError
+from mechicl.evaluators import EVALUATORS
+from mechicl.interventions import CutPaths, every_path, intact
+from mechicl.interventions.components import parse
+from mechicl.interventions.cut_paths import PathKind
+from mechicl.measures.ablation import scores_under
+from mechicl.measures.door import measure
+from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.path_scores import ROOM, Cutting, sequences_at_once
+from mechicl.measures.tables import at_once, by_evaluator, chosen_steps, encoded_bytes
+from mechicl.models.params import Params
+from mechicl.registry import main
+from mechicl.series import Series
+from mechicl.statistics import mean_interval, ratio_interval
+from mechicl.system.surroundings import reading
+from mechicl.tasks.batch import TaskBatch
+
+__all__ = ["circuit_of", "circuit_shares"]
+
+RANDOM = 8  # circuits
+THRESHOLD = 0.05
+_SHARES = ("size", "share", "share_low", "share_high")
+_DEEP = 3  # layers, from which on too many paths would have to be cut to find a circuit
+
+
+def circuit_of(table: pd.DataFrame, step: int, evaluator: str, threshold: float = THRESHOLD) -> tuple[str, ...]:
+    """The paths whose effect on an evaluator is at least `threshold` in size, at one step.
+
+    Args:
+        table: of `path_effects`.
+        threshold: in the unit of the evaluator's primary metric (accuracies are shares of 1), above 0.
+
+    Raises:
+        ConfigError: the table has no such step or evaluator; or the threshold is not above 0.
+
+    Examples:
+        >>> table = mechicl.path_effects(series, [3000], ["icl"], n=100, progress=False)
+        >>> isinstance(mechicl.measures.circuit_of(table, 3000, "icl", 0.2), tuple)
+        True
+    """
+    rows = table[(table.step == step) & (table.evaluator == evaluator)]
+    if rows.empty:
+        there = f"steps {sorted(set(table.step))[:10]} and evaluators {sorted(set(table.evaluator))}"
+        raise ConfigError(f"step {step}, evaluator {evaluator!r}: the table of paths has {there}.")
+    _check(threshold)
+    primary = EVALUATORS[evaluator].primary_metric
+    rows = rows[(rows.metric == primary) & (rows.effect.abs() >= threshold)]
+    return tuple(rows.intervention)
+
+
+def _check(threshold: float) -> None:
+    if not threshold > 0:
+        raise ConfigError(f"threshold={threshold}: expected an effect above 0, such as {THRESHOLD}.")
+
+
+def random_circuits(circuit: Sequence[str], model: ModelConfig, count: int) -> list[tuple[str, ...]]:
+    """Circuits with as many paths of each kind of component and each layer, drawn from all there are, those of the
+    circuit too, from a fixed seed."""
+    rng, every = np.random.default_rng(0), every_path(model)
+    of: dict[tuple, list[str]] = {}
+    for path in every:
+        of.setdefault(parse(path).like, []).append(path)
+    wanted = [parse(path).like for path in circuit]
+    drawn = []
+    for _ in range(count):
+        found: set[str] = set()
+        for like in dict.fromkeys(wanted):
+            chosen = rng.choice(len(of[like]), wanted.count(like), replace=False)
+            found |= {of[like][int(i)] for i in chosen}
+        drawn.append(tuple(path for path in every if path in found))
+    return drawn
+
+
+@reading()
+@measure(
+    "circuit_shares",
+    rows="step, evaluator, circuit (the circuit, random ones; alone and without it)",
+    value="the primary metric; column `share`: faithfulness of a circuit alone, completeness without it",
+    against="random circuits of the same size; 1",
+)
+def circuit_shares(
+    series: Series,
+    steps: Iterable[int] | None = None,
+    evaluators: Iterable[str] | None = None,
+    paths: Sequence[str] | None = None,
+    threshold: float = THRESHOLD,
+    kind: PathKind = "zero",
+    n: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Faithfulness and completeness of circuits over training, beside random circuits of the same size.
+
+    Args:
+        series: the run.
+        steps: which checkpoints (default: all).
+        evaluators: which evaluators (default: the main ones).
+        paths: the circuit, the same for all (default: of each step and evaluator its own, the paths whose effect is at
+            least `threshold` in size on other sequences than those reported, split 1).
+        threshold: in the unit of the primary metric, above 0.
+        kind: what is read in the place of what is cut, as in `path_effects`.
+        n: sequences per evaluator.
+        progress: show a bar over long series.
+
+    Returns:
+        Rows per step and evaluator: `intervention` is 'intact', 'nothing' (every path cut), 'circuit alone', 'without
+        circuit', and 'random 0 alone', 'without random 0', ... `value` is the primary metric, with its interval; `size`
+        the number of paths; `share` the faithfulness of what is alone, and the completeness of what is left out, with
+        its 95% interval share_low, share_high over sequences. It is empty where the model does no better than with
+        every path cut.
+
+    Raises:
+        ConfigError: there is no such path or evaluator, or the model has more than two layers and `paths` is not given.
+
+    Examples:
+        >>> table = mechicl.measures.circuit_shares(series, [3000], ["icl"], n=100, progress=False)
+        >>> table.intervention[2:4].tolist()
+        ['circuit alone', 'without circuit']
+    """
+    model = series.config.model
+    _check(threshold)
+    if paths is None and model.n_layers >= _DEEP:
+        raise ConfigError(
+            f"{series.root}: to find circuits in {model.n_layers} layers every path would be cut: give paths=, as "
+            "circuit_of(path_effects(series, [step]), step, evaluator)."
+        )
+    like = CutPaths(paths=tuple(paths or ()), kind=kind)
+    like.check(model)
+    names = main(series.config) if evaluators is None else list(evaluators)
+    sets = {name: series.evaluation_set(name, n) for name in names}
+    others = {name: series.evaluation_set(name, n, 1) for name in names} if paths is None else {}
+    widest = max(map(len, sets.values()))
+    size = at_once(sets) * (ROOM + encoded_bytes(series, widest))
+    measured = partial(_measured, model=model, like=like, others=others, threshold=threshold)
+    return over_checkpoints(
+        series,
+        "circuits",
+        chosen_steps(series, steps),
+        partial(by_evaluator, sets=sets, measure=measured, bytes_per_step=size),
+        {
+            "n": {name: len(batch) for name, batch in sets.items()},
+            "kind": kind,
+            "paths": None if paths is None else list(like.paths),
+            "threshold": threshold,
+        },
+        bytes_per_step=size,
+        singly=True,
+        extra=_SHARES,
+        progress=progress,
+    )
+
+
+def _measured(
+    steps: list[int],
+    params: Params,
+    name: str,
+    batch: TaskBatch,
+    *,
+    model: ModelConfig,
+    like: CutPaths,
+    others: dict[str, TaskBatch],
+    threshold: float,
+) -> Iterator[dict]:
+    every, metric = tuple(every_path(model)), EVALUATORS[name].primary_metric
+    for i, step in enumerate(steps):
+        one = {key: p[i] for key, p in params.items()}
+        circuit = like.paths
+        if name in others:
+            before, after = Cutting(one, others[name], model, like, (metric,)).scores(every)
+            effect = after[metric].double().mean(-1) - before[metric].double().mean(-1)
+            circuit = tuple(path for path, x in zip(every, effect.tolist(), strict=True) if abs(x) >= threshold)
+        cut: dict[str, tuple[str, ...]] = {"intact": (), "nothing": every}
+        named = {"circuit": circuit} | {f"random {j}": c for j, c in enumerate(random_circuits(circuit, model, RANDOM))}
+        for what, chosen in named.items():
+            cut |= {f"{what} alone": tuple(p for p in every if p not in chosen), f"without {what}": chosen}
+        conditions = [CutPaths(paths=paths, kind=like.kind) for paths in cut.values()]
+        on = intact(one, batch, model, conditions)
+        rows = sequences_at_once(len(conditions) * model.n_heads, batch, model)  # each head reads for itself
+        found = scores_under(conditions, on, (metric,), rows)[metric][0].cpu().numpy()  # [condition, b]
+        value, low, high = mean_interval(found, metric)
+        numbers = found.astype(np.float64)
+        whole = numbers[0] - numbers[1]
+        for j, what in enumerate(cut):
+            row = {"step": step, "evaluator": name, "metric": metric, "intervention": what, "baseline": like.baseline}
+            row |= {"value": float(value[j]), "ci_low": float(low[j]), "ci_high": float(high[j]), "n": len(batch)}
+            if j > 1:
+                part = numbers[j] - numbers[1] if what.endswith("alone") else numbers[0] - numbers[j]
+                shares = (float(x) for x in ratio_interval(part, whole))
+                row |= {"size": float(len(circuit))} | dict(zip(_SHARES[1:], shares, strict=True))
+            yield row

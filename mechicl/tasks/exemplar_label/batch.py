@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from mechicl.config import ModelConfig
 from mechicl.tasks.batch import Hook, TaskBatch
 from mechicl.tasks.batch import stack_batches as stack_batches
+
+if TYPE_CHECKING:
+    from mechicl.tasks.shipped import Shipped
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,6 +97,11 @@ class Batch(TaskBatch):
         from mechicl.tasks.exemplar_label.scores import chance
 
         return chance(self, n_outputs)
+
+    def shipped(self, model: ModelConfig, metric: str) -> Shipped:
+        from mechicl.tasks.exemplar_label.shipped import shipped
+
+        return shipped(self, model, metric)
 
     def roles(self) -> dict[str, torch.Tensor]:
         """query, exemplar (of the context), label; match, other: exemplars of the query's class or not; match_label,

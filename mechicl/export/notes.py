@@ -42,5 +42,5 @@ def _missing(series: Series, n: int) -> list[str]:
         f"Tokens are here for the first {min(LOOKED_AT, n):,} sequences of each evaluator; numbers are of {n:,}.",
         "Not in this file: metrics other than those shown, evaluators of held-out classes, queries and keys that are "
         "held, edges, positions, patches, grafts, subspaces, random controls, scores of attention, and comparisons of "
-        f"runs. {command('app', series.name)} has them.",
+        f"runs. With Python, {command('app', series.name)} has them.".replace("`", ""),
     ]

@@ -1,11 +1,17 @@
 """What the exported page computes is what mechicl computes, under every ablation that it offers."""
 
+import numpy as np
 import pytest
 from model_kinds import KINDS
 
 from mechicl.evaluators import EVALUATORS
+from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads, AblateMLPs, Together
+from mechicl.page.inside import logit_view
+from mechicl.page.runs import Run
+from mechicl.page.state import View
 from mechicl.page.texts import plain, signed
+from mechicl.page.view import Workbench
 
 MODELS = {
     **{kind: (kind, {}) for kind in KINDS if kind != "conv"},
@@ -59,6 +65,17 @@ def check(shown, rows, condition):
         assert row["change_ci"] == f"[{signed(ablated.effect_low)}, {signed(ablated.effect_high)}]"
 
 
+def heard(text):
+    """A number as the page writes it."""
+    return float(text.replace("−", "-").replace("+", ""))
+
+
+def close(shown, wanted):
+    """To the digits that the page shows."""
+    assert np.allclose([heard(x) for x in shown], np.asarray(wanted).ravel(), atol=1.1e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_under_every_ablation(name, series_of, file_of, reader):
     kind, changed = MODELS[name]
@@ -70,3 +87,40 @@ def test_scores_under_every_ablation(name, series_of, file_of, reader):
     for (how, heads, mlps), condition in asked.items():
         one.go(f"step={step}&{said(heads, mlps, how)}")
         check(one.numbers(), rows, condition)
+
+
+def test_one_model_with_everything(series_of, file_of, reader):
+    """MLPs in some layers, several kinds, heads and MLPs together: the quick part of the test above; then where heads
+    look and what adds to which logit, of the average and of one sequence."""
+    series = series_of("mlp-last", n_layers=3)
+    one, step = reader(file_of(series)), series.steps[-1]
+    one.open()
+    for how, heads, mlps in [
+        ("mean", ((0, 1), (2, 0)), (1,)),
+        ("value_preserving", ((0, 1),), ()),
+        ("zero", ((1, 0),), ()),
+    ]:
+        condition = done(how, heads, mlps)
+        one.go(f"step={step}&{said(heads, mlps, how)}")
+        check(one.numbers(), primary(series.evaluate([step], ablate=condition, metrics=None)), condition)
+    run, bench = Run(series), Workbench()
+    condition, view = done("mean", ((0, 1),), ()), f"step={step}&{said(((0, 1),), (), 'mean')}&evaluator=flip"
+    for sequence in (None, 7):
+        chosen = "" if sequence is None else f"&sequence={sequence}"
+        one.go(view + chosen, "look")
+        for side, ablation in (("intact", None), ("ablated", condition)):
+            wanted = patterns(series, [step], "flip", sequence, ablation).values[0, 2, 1]
+            figure = one.page.locator(f'#patterns svg[aria-label="L2H1, {side}"] title')
+            shown = [text.rsplit(": ", 1)[1] for text in figure.all_text_contents()]
+            close(shown, wanted[np.tril_indices(len(wanted))])
+        one.go(f"{view}{chosen}&tab=logits", "look")
+        found = logit_view(
+            bench, run, View(run="x", step=step, heads=((0, 1),), kind="mean", evaluator="flip", sequence=sequence)
+        )
+        for side, chances in (("intact", found.probability), ("ablated", found.probability_ablated)):
+            bars = one.page.locator(f"#logits-labels .{side} span").all_text_contents()
+            close([text.split("p = ")[1].split(",")[0] for text in bars], chances)
+        cells = one.page.locator("#logits tbody td").all_text_contents()
+        assert one.page.locator("#logits tbody th").all_text_contents() == found.parts
+        wide = np.array([heard(x) for x in cells]).reshape(len(found.parts), -1)
+        assert np.allclose(wide, np.concatenate([found.intact, found.ablated], 1), atol=6e-3)

@@ -87,10 +87,12 @@ function guesses() {
     const at = plot.y(each[0].chance), line = svg("line", { x1: plot.left, x2: plot.right, y1: at, y2: at, class: "guess" });
     const title = svg("title");
     title.textContent = `guessing: ${each.map((e) => `${e.short} ${plain(e.chance)}`).join(", ")}`;
-    const text = svg("text", { x: plot.left + 4, y: at - 5, class: "guess" });
-    text.textContent = "guessing";
     line.append(title);
-    group.append(line, text);
+    group.append(line);
+    if (each[0].chance < 0.05) continue; // on the axis: no room, and nothing to compare with
+    const text = svg("text", { x: plot.right - 3, y: at + 12, "text-anchor": "end", class: "guess" });
+    text.textContent = "guessing";
+    group.append(text);
   }
   return group;
 }

@@ -39,11 +39,13 @@ export class Engine {
   /* The primary metric of every sequence: 1 right, 0 wrong. keep: the same checkpoint may be asked for again soon. */
   right({ step, evaluator, ablation, keep }) {
     const { arena, shape } = this, set = this.sets[evaluator], bits = new Uint8Array(set.n);
-    const known = this.intact(step, evaluator, keep), edit = ablation && editOf(ablation, shape, known, set.n);
+    // Zeros need nothing of the intact model: where it is not kept either, one pass does.
+    const known = keep || ablation?.kind !== "zero" ? this.intact(step, evaluator, keep) : null;
+    const edit = ablation && editOf(ablation, shape, known, set.n), start = known && edit ? edit.start : -1;
     this.passes(step, chunks(set.n), (p, from, to) => {
       let final = null;
       if (edit === null) final = arena.put(known.final.subarray(from * shape.width, to * shape.width));
-      else run(arena, p, shape, set, from, to, { edit, start: edit.start, known, each: (name, _, x) => name === "final" && (final = x) });
+      else run(arena, p, shape, set, from, to, { edit, start, known, each: (name, _, x) => name === "final" && (final = x) });
       bits.set(correct(arena, p, shape, set, from, to, final), from);
     });
     return bits;

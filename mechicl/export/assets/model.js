@@ -23,38 +23,43 @@ export function bind(arena, shape, numbers) {
 
 /* Run some sequences of a set.
 
-   from, to: which. whole: all positions in the last layer, too. edit: what is done (below), or null. start: the first
-   layer to be computed; what comes before is taken from `known`, the intact activations of all sequences of the set.
+   from, to: which. whole: all positions in the last layer, too. edit: what is done (below), or null. start: the layer at
+   whose z the pass begins, with what `known` has, the intact activations of all sequences of the set; -1: with embedding.
    each(name, layer, values): called with every activation, whose memory later passes take. 'x' goes into a layer; 'z' and
    'mlp' are as they were before the edit, 'heads' and 'mlps' as they are after it; 'residual' leaves the last layer.
 
    An edit: heads {layer: [head, ...]}, mlps {layer: true}, kind; first, the first layer with a head in it; held, what
    later layers keep of the intact model ('pattern', 'v' or ''); known, the intact activations, and means {layer: {z,
    mlp}} [t, d], their means over the set.*/
-export function run(arena, p, shape, set, from, to, { whole = false, edit = null, start = 0, known = null, each }) {
+export function run(arena, p, shape, set, from, to, { whole = false, edit = null, start = -1, known = null, each }) {
   const b = to - from, d = shape.width, t = shape.positions;
-  let x = start ? rowsOf(arena, known.x[start], from, to, t * d) : embed(arena, p, shape, set, from, to);
-  for (let layer = start; layer < shape.layers; layer++) {
+  let x = start < 0 ? embed(arena, p, shape, set, from, to) : rowsOf(arena, known.x[start], from, to, t * d);
+  for (let layer = Math.max(0, start); layer < shape.layers; layer++) {
     const last = layer === shape.layers - 1 && !whole, tq = last ? 1 : t, name = `blocks.${layer}`;
     each("x", layer, x);
     let z;
-    if (start && layer === start && known.z[layer].length === set.n * tq * d) z = rowsOf(arena, known.z[layer], from, to, tq * d);
+    if (layer === start) z = rowsOf(arena, known.z[layer], from, to, tq * d);
     else {
       const held = edit && layer > edit.first ? edit.held : "";
       z = attention(arena, p, shape, layer, x, b, tq, held, { known, from, to }, (pattern) => each("pattern", layer, pattern));
     }
     each("z", layer, z);
-    for (const head of edit?.heads[layer] || []) replaceHead(z, shape, edit, layer, head, b, tq, from, set.n);
+    const heads = edit?.heads[layer] || [], out = p[`${name}.attn.W_O`], k = d / shape.heads;
+    const least = layer === start && !last && !shape.mlps[layer]; // what follows is known but for what these heads write
+    const before = least ? arena.put(z) : null;
+    for (const head of heads) replaceHead(z, shape, edit, layer, head, b, tq, from, set.n);
     each("heads", layer, z);
-    let next = last ? lastRows(arena, x, b, t, d) : x;
-    if (next === x) next = arena.put(x);
-    arena.gemm(z, d, p[`${name}.attn.W_O`], d, next, d, b * tq, d, d, true);
+    const next = least ? rowsOf(arena, known.x[layer + 1], from, to, t * d) : last ? lastRows(arena, x, b, t, d) : arena.put(x);
+    if (least) {
+      for (let i = 0; i < z.length; i++) z[i] -= before[i];
+      for (const head of heads) arena.gemm(z.subarray(head * k), d, out.subarray(head * k * d), d, next, d, b * tq, k, d, true);
+    } else arena.gemm(z, d, out, d, next, d, b * tq, d, d, true);
     if (shape.mlps[layer]) {
-      const out = mlp(arena, p, shape, name, next, b * tq);
-      each("mlp", layer, out);
-      if (edit?.mlps[layer]) replaceMlp(out, d, edit, layer, b, tq, from, set.n);
-      each("mlps", layer, out);
-      for (let i = 0; i < out.length; i++) next[i] += out[i];
+      const added = mlp(arena, p, shape, name, next, b * tq);
+      each("mlp", layer, added);
+      if (edit?.mlps[layer]) replaceMlp(added, d, edit, layer, b, tq, from, set.n);
+      each("mlps", layer, added);
+      for (let i = 0; i < added.length; i++) next[i] += added[i];
     }
     x = next;
   }
@@ -100,7 +105,7 @@ function layerNorm(arena, p, name, x, d) {
     let mean = 0, square = 0;
     for (let i = 0; i < d; i++) mean += x[at + i];
     mean /= d;
-    for (let i = 0; i < d; i++) square += (x[at + i] - mean) ** 2;
+    for (let i = 0; i < d; i++) square += (x[at + i] - mean) * (x[at + i] - mean);
     const scale = 1 / Math.sqrt(square / d + EPS);
     for (let i = 0; i < d; i++) out[at + i] = (x[at + i] - mean) * scale * w[i] + bias[i];
   }
@@ -125,17 +130,23 @@ function attention(arena, p, shape, layer, x, b, tq, held, on, seen) {
   if (held !== "pattern") softmaxed(pattern, q, keys, b, t, tq, h, k);
   seen(pattern);
   const z = arena.floats(b * tq * d);
-  z.fill(0);
+  mixed(z, pattern, v, b, t, tq, h, k);
+  return z;
+}
+
+/* What each head reads, z [b, tq, h, k]: values in the shares of its attention. */
+function mixed(z, pattern, v, b, t, tq, h, k) {
+  const d = h * k;
   for (let i = 0; i < b; i++)
-    for (let head = 0; head < h; head++)
-      for (let a = 0; a < tq; a++) {
-        const row = ((i * h + head) * tq + a) * t, to = (i * tq + a) * d + head * k;
-        for (let s = 0; s <= a + t - tq; s++) {
-          const share = pattern[row + s], of = (i * t + s) * d + head * k;
-          for (let j = 0; j < k; j++) z[to + j] += share * v[of + j];
+    for (let a = 0; a < tq; a++)
+      for (let head = 0; head < h; head++) {
+        const row = ((i * h + head) * tq + a) * t, to = (i * tq + a) * d + head * k, of = i * t * d + head * k, see = a + t - tq;
+        for (let j = 0; j < k; j++) {
+          let sum = 0;
+          for (let s = 0; s <= see; s++) sum += pattern[row + s] * v[of + s * d + j];
+          z[to + j] = sum;
         }
       }
-  return z;
 }
 
 /* Each head's attention [b, h, tq, t], of queries to keys that are not after them. */

@@ -66,7 +66,8 @@ async function look(now, ablation, wanted) {
     drawPatterns(now, intact, ablated || null);
   } else {
     const found = await ask("logits", { step, evaluator, sequence, ablation, ...logitsAsked(now) }, RANK.look, wanted);
-    if (wanted() && found) drawLogits(now, found);
+    if (!wanted() || !found) return;
+    drawLogits(now, found);
   }
   $("look").dataset.shown = written(now) || "start";
 }
@@ -284,7 +285,6 @@ function listen() {
     } else if (event.key === "Escape" && !typing && isDone(view)) clear();
   });
   addEventListener("hashchange", fromAddress);
-  addEventListener("popstate", fromAddress);
   new ResizeObserver(() => drawCurves(view, curve.points)).observe($("graph"));
   followPointer(go, () => (isDone(view) ? curve.points : null));
 }

@@ -16,6 +16,12 @@ const names = DATA.evaluators.map((e) => e.name);
 let view = { ...START }, turn = 0, playing = null, moved = 1;
 let curve = { key: "", points: new Map() }; // under the ablation, step -> {evaluator: value}
 
+const PANELS = ["effect", "grid", "look"]; // each says in data-shown which view its numbers are of
+function upToDate(id, now) {
+  $(id).dataset.shown = written(now) || "start";
+  $(id).removeAttribute("aria-busy");
+}
+
 const say = (text) => put($("say"), text);
 
 /* ---- what is computed ---- */
@@ -24,6 +30,7 @@ const say = (text) => put($("say"), text);
 async function refresh() {
   const mine = ++turn, now = view, wanted = () => mine === turn, begun = performance.now(), ablation = ablationOf(now);
   drawControls();
+  for (const id of PANELS) $(id).setAttribute("aria-busy", "true"); // what stands there is of another view
   try {
     await numbers(now, ablation, wanted);
     if (!wanted()) return;
@@ -39,6 +46,7 @@ async function refresh() {
     if (!wanted()) return;
     say(`This view could not be computed: ${error.message}`);
     noEffects(), noPatterns(), noLogits();
+    for (const id of PANELS) $(id).removeAttribute("aria-busy");
   }
 }
 
@@ -53,7 +61,7 @@ async function numbers(now, ablation, wanted) {
   put($("effect-note"), ablation ? "" : "Press a head below to see what changes without it.");
   $("effect").classList.toggle("none", !ablation);
   $("effect").dataset.step = now.step;
-  $("effect").dataset.shown = written(now) || "start";
+  upToDate("effect", now);
 }
 
 /* The open tab. */
@@ -69,7 +77,7 @@ async function look(now, ablation, wanted) {
     if (!wanted() || !found) return;
     drawLogits(now, found);
   }
-  $("look").dataset.shown = written(now) || "start";
+  upToDate("look", now);
 }
 
 /* What every head changes that is not out already; the colours' range also has the intact model's at two checkpoints, so
@@ -90,7 +98,7 @@ async function grid(now, wanted) {
   for (const step of new Set([DATA.first, DATA.steps[LAST]])) others.push(...(await effects({ ...now, step, heads: [], mlp: [] }, RANK.grid)).map(([, x]) => x));
   if (!wanted()) return;
   drawGrid(now, shown, others);
-  $("grid").dataset.shown = written(now) || "start";
+  upToDate("grid", now);
 }
 
 /* The next checkpoint the way one moves, before it is asked for. */

@@ -18,7 +18,20 @@ from markupsafe import Markup
 
 ASSETS = files("mechicl.export") / "assets"
 WORKER = ("numbers", "arena", "answers", "model", "engine", "worker")  # the model, off the page's own thread
-PAGE = ("numbers", "data", "state", "pool", "dom", "effects", "curves", "heads", "attention", "logits", "main")
+PAGE = (
+    "numbers",
+    "data",
+    "state",
+    "pool",
+    "dom",
+    "effects",
+    "curves",
+    "heads",
+    "controls",
+    "attention",
+    "logits",
+    "main",
+)
 STYLES = (("mechicl.page", "app.css"), ("mechicl.page", "narrow.css"), ("mechicl.export", "export.css"))
 _IMPORT = re.compile(r'^import \{(?P<names>[^}]*)\} from "\./(?P<of>\w+)\.js";\n', flags=re.M)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let) (?P<name>[\w$]+))", flags=re.M)

@@ -158,7 +158,7 @@ export function moveCursor(view) {
 }
 
 /* Under the pointer: the recorded scores there, and the ablated ones. A press goes to that checkpoint. */
-export function followPointer(go, ablated, view) {
+export function followPointer(go, ablated) {
   const place = $("graph"), box = $("hover");
   const nearest = (event) => {
     const at = event.clientX - place.getBoundingClientRect().left;

@@ -35,9 +35,7 @@ export function select(part, label, options) {
 export function choices(part, label, options) {
   const buttons = Object.entries(options).map(([to, textContent]) =>
     make("button", { className: "choice", type: "button", textContent, data: { set: part, to }, aria: { pressed: "false" } }));
-  const group = make("span", { className: "switch", role: "group", aria: { label } }, ...buttons);
-  group.setAttribute("role", "group");
-  return group;
+  return make("span", { className: "switch", role: "group", aria: { label } }, ...buttons);
 }
 
 /* A colour of a scale at a place 0..1, and black or white, whichever reads better on it, for light and dark. */

@@ -2,13 +2,14 @@
    once, everything else waits until they are shown. What an older view asked for is dropped. */
 
 import { change, whole } from "./numbers.js";
-import { DATA, EVALUATORS, LAST, looked, seen } from "./data.js";
+import { DATA, LAST, looked, seen } from "./data.js";
 import { HEADS, MLPS, START, ablationOf, commandOf, indexOf, isDone, readView, settled, written } from "./state.js";
 import { RANK, ask, right } from "./pool.js";
 import { $, all, choices, make, put, select } from "./dom.js";
-import { drawCurves, followPointer, moveCursor } from "./curves.js";
+import { drawCurves, followPointer } from "./curves.js";
+import { doneText, drawControls, theme } from "./controls.js";
 import { buildEffects, drawEffect, noEffects } from "./effects.js";
-import { buildGrid, drawGrid, drawPressed } from "./heads.js";
+import { buildGrid, drawGrid } from "./heads.js";
 import { drawPatterns, drawTokens, noPatterns } from "./attention.js";
 import { drawLogits, logitsAsked, noLogits } from "./logits.js";
 
@@ -29,7 +30,7 @@ const say = (text) => put($("say"), text);
 /* Everything of the view, numbers first. */
 async function refresh() {
   const mine = ++turn, now = view, wanted = () => mine === turn, begun = performance.now(), ablation = ablationOf(now);
-  drawControls();
+  drawControls(view);
   for (const id of PANELS) $(id).setAttribute("aria-busy", "true"); // what stands there is of another view
   try {
     await numbers(now, ablation, wanted);
@@ -133,45 +134,6 @@ function coarse() {
     for (let i = 0; i <= LAST; i += stride) order.add(i);
   }
   return [...order].map((i) => DATA.steps[i]);
-}
-
-/* ---- what is shown at once ---- */
-
-const doneText = (of) => `${of.kind.replaceAll("_", " ")} ablation of ${[...of.heads, ...of.mlp.map((layer) => `L${layer} MLP`)].join(" ")}`;
-
-function drawControls() {
-  const i = indexOf(view), slider = $("slider-input"), where = `step ${whole(view.step)} · ${whole(seen(view.step))} sequences`;
-  slider.value = i;
-  slider.style.setProperty("--at", `${(100 * i) / Math.max(1, LAST)}%`);
-  slider.setAttribute("aria-valuetext", where);
-  put($("where"), `${where} · ${whole(i + 1)} of ${whole(LAST + 1)}`);
-  for (const button of all("[data-set][data-to]")) button.setAttribute("aria-pressed", String(String(view[button.dataset.set] ?? "") === button.dataset.to));
-  for (const choice of all("select[data-set]")) choice.value = view[choice.dataset.set] ?? "";
-  all('select[data-set="kind"] option').forEach((option) => (option.disabled = view.mlp.length > 0 && !DATA.kinds[option.value].plain));
-  drawPressed(view);
-  const done = isDone(view), out = [...view.heads, ...view.mlp.map((layer) => `L${layer} MLP`)];
-  put($("ablated-now"), done ? `${out.join(" ")} ablated` : "Nothing is ablated: press a head.");
-  $("ablated-now").classList.toggle("some", done);
-  all('[data-do="clear"]').forEach((button) => (button.hidden = !done));
-  put($("kind-note"), DATA.kinds[view.kind].meaning);
-  put($("baseline-note"), `Baseline: ${DATA.kinds[view.kind].baseline}. Applied to a head's output before W_O${MLPS.length ? ", and to what an MLP adds" : ""}.`);
-  const measured = EVALUATORS[view.measure.replace("effect_", "")];
-  put($("measure-note"), `${measured.label}: ${DATA.quantity} without this head minus with it, on the same sequences. Below 0, the head helped; above 0, it did harm. ` +
-    `In ${done ? "the model as it is ablated" : "the intact model"}; kind: ${view.kind.replaceAll("_", " ")}.`);
-  for (const region of all("[data-tab]")) region.hidden = region.dataset.tab !== view.tab;
-  const sequence = $("sequence-input");
-  sequence.max = looked(view.evaluator) - 1;
-  sequence.placeholder = `0–${sequence.max}`;
-  if (document.activeElement !== sequence) sequence.value = view.sequence ?? "";
-  put($("command"), commandOf(view));
-  moveCursor(view);
-}
-
-/* Light, dark, or as the system says. */
-function theme(turnOver) {
-  const root = document.documentElement, dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const now = root.dataset.theme || (dark ? "dark" : "light");
-  root.dataset.theme = turnOver ? (now === "dark" ? "light" : "dark") : now;
 }
 
 /* ---- changing the view ---- */

@@ -80,6 +80,7 @@ def test_every_command_parses(command, monkeypatch):
         "show",
         "publish",
         "tokenizer",
+        "export",
     )
     for name in verbs:
         fresh.command(functools.wraps(getattr(cli, name))(record(name)))

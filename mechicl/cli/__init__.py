@@ -13,6 +13,7 @@ from mechicl.cli.create import densify, features, recipes, sweep, tokenizer, tra
 from mechicl.cli.look import ablate, analyze, measure, open_app, report, show, verify
 from mechicl.cli.opening import open_checkpoints
 from mechicl.cli.publishing import publish
+from mechicl.cli.sharing import export
 from mechicl.cli.verbs import app
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.output import never_crash
@@ -22,6 +23,7 @@ __all__ = [
     "analyze",
     "app",
     "densify",
+    "export",
     "features",
     "main",
     "measure",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from mechicl.figures.caption import caption
-from mechicl.figures.style import COLOURS, NAMES, SYMBOLS, short
+from mechicl.figures.caption import facts
+from mechicl.figures.style import COLOURS, NAMES, SYMBOLS
 from mechicl.page.answers import KINDS
 from mechicl.page.controls import aria, data, menu, panel, select, switch
 from mechicl.page.editing import editing
@@ -77,20 +77,13 @@ def page(library: Library, run: Run, view: View) -> list[Component]:
 
 
 def _header(library: Library, run: Run, view: View) -> Component:
-    c = run.series.config
-    body = "attention only" if not c.model.mlp_ratio else f"MLP ratio {c.model.mlp_ratio}"
-    facts = (
-        f"{c.model.n_layers} layers × {c.model.n_heads} heads, width {c.model.d_model}, {body} · "
-        f"{caption(run.series)} · {short(run.series.seen)} sequences seen · seed "
-        f"{c.seeds.init}" + ("" if run.series.complete else " · not finished")
-    )
     return html.Header(
         [
             html.Div(
                 [
                     html.Strong("mechicl", className="brand"),
                     select("run", "Run", {name: name for name in library.names()}, view.run),
-                    html.Span(facts, className="facts"),
+                    html.Span(facts(run.series), className="facts"),
                     html.Span(className="space"),
                     html.Button(
                         "↶", title="Undo (Ctrl-Z, or the browser's Back)", **data(do="undo"), **aria(label="Undo")

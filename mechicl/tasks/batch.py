@@ -23,6 +23,7 @@ from mechicl.tasks.base import DEFAULT
 
 if TYPE_CHECKING:
     from mechicl.config import ModelConfig
+    from mechicl.tasks.shipped import Shipped
 
 Hook = Callable[[str, Tensor], Tensor]
 Params = dict[str, Tensor]
@@ -118,6 +119,18 @@ class TaskBatch(ABC):
     @abstractmethod
     def chance(self, n_outputs: int) -> dict[str, float]:
         """Metric -> what a model scores that has learned nothing, computed from the set itself."""
+
+    def shipped(self, model: ModelConfig, metric: str) -> Shipped:
+        """These sequences as plain arrays, scored by this metric, for `mechicl export`.
+
+        Raises:
+            ConfigError: the task, its model or the metric is none that such a page can compute.
+        """
+        raise ConfigError(
+            f"a {type(self).__name__} cannot be exported: `mechicl export` needs sequences whose one answer, at the "
+            "last position, is right or wrong, such as those of exemplars and labels. `mechicl report` writes a page "
+            "of any run."
+        )
 
     def roles(self) -> dict[str, Tensor]:
         """Role -> which positions of each sequence play it, bool [b, t]. None by default."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from mechicl.config import ModelConfig
 from mechicl.tasks.batch import Hook, TaskBatch
 from mechicl.tasks.batch import stack_batches as stack_batches
+
+if TYPE_CHECKING:
+    from mechicl.tasks.shipped import Shipped
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,6 +105,11 @@ class Batch(TaskBatch):
         from mechicl.tasks.exemplar_label.scores import chance
 
         return chance(self, n_outputs)
+
+    def shipped(self, model: ModelConfig, metric: str) -> Shipped:
+        from mechicl.tasks.exemplar_label.shipped import shipped
+
+        return shipped(self, model, metric)
 
     def roles(self) -> dict[str, torch.Tensor]:
         """query, exemplar (of the context), label; match, other: exemplars of the query's class or not; match_label,

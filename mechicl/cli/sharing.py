@@ -1,0 +1,43 @@
+"""`mechicl export`: a run as one HTML file that computes in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechicl.cli.verbs import Every, Run, Steps, app
+
+
+@app.command
+def export(
+    run: Run,
+    *,
+    out: Path | None = None,
+    max_mb: float = 25.0,
+    n: int | None = None,
+    steps: Steps = None,
+    every: Every = None,
+    quiet: bool = False,
+) -> None:
+    """Write one HTML file in which a run can be explored without Python: from a disk, on any static host, on a phone.
+
+    $ mechicl export checkpoints/demo --out demo.html
+    $ mechicl export checkpoints/demo --every 1000 --max-mb 10 --out small.html
+
+    The models run in the browser. One moves through training, ablates heads and MLPs, and sees scores with intervals,
+    attention and logits. The file loads nothing from anywhere. It says what it leaves out. Runs of exemplars and labels
+    can be exported; `mechicl report` writes a page of any run.
+
+    Args:
+        run: the run's directory.
+        out: the file (default RUN/page.html), for example if the run is read-only.
+        max_mb: how many megabytes the file may have. If not all checkpoints fit, an even choice of them is in it.
+        n: sequences per evaluator (default: as the run was evaluated).
+        quiet: no progress bar.
+    """
+    from mechicl.export import export as write
+    from mechicl.series import choosing, open_series
+    from mechicl.system.paths import shown
+
+    series = choosing.chosen(open_series(run), steps, every)
+    path = write(series, out, max_mb=max_mb, n=n, progress=not quiet)
+    print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")

@@ -1,0 +1,89 @@
+/* Attention patterns of one sequence or the average, and the sequence's tokens. */
+
+import { plain, whole } from "./numbers.js";
+import { DATA, EVALUATORS } from "./data.js";
+import { $, gradient, make, marks, put, shade, svg } from "./dom.js";
+import { HEADS, ablationOf } from "./state.js";
+
+const { layers, heads: across, positions: t } = DATA.shape;
+
+/* What stands at each position: of the chosen sequence, or what those of the average have in common. */
+export const tokensOf = (view) => {
+  const { look } = EVALUATORS[view.evaluator];
+  return view.sequence === null ? look.named : look.sequences[view.sequence].map((i) => look.tokens[i]);
+};
+
+export function drawTokens(view) {
+  const { look } = EVALUATORS[view.evaluator];
+  $("tokens").replaceChildren(...tokensOf(view).map((token) =>
+    make("div", { className: "token" + (token.label ? " label" : "") + (token.match ? " match" : "") }, make("small", { textContent: token.name }),
+      token.image ? make("img", { src: token.image, alt: token.text, title: token.text }) : make("span", { textContent: token.text || "·" }), ...marks(token.marks))));
+  const answers = view.sequence === null ? {} : look.answers[view.sequence];
+  $("answers").replaceChildren(...Object.entries(answers).map(([mark, output]) =>
+    make("span", { title: DATA.marks[mark] || "" }, ...marks([mark]), output === null ? " is not in the context" : ` ${DATA.answer} ${output}`)));
+}
+
+/* Why an ablation cannot change a head's pattern, in words; '' where it can. */
+function same(view, layer, name) {
+  const done = ablationOf(view);
+  if (view.kind === "pattern_preserving" && done.heads.length) return "patterns are held";
+  if (layer > Math.min(...done.heads.map(([la]) => la), ...done.mlps)) return "";
+  return view.heads.includes(name) ? "its output is removed, not its pattern" : "nothing before it is removed";
+}
+
+/* intact, ablated: [layers, heads, t, t], one after another; ablated null: nothing is. */
+export function drawPatterns(view, intact, ablated) {
+  const names = tokensOf(view).map((token) => token.name), cards = [];
+  const of = (x, i) => x.subarray(i * t * t, (i + 1) * t * t);
+  HEADS.forEach((name, i) => {
+    if (view.head && view.head !== name) return;
+    const big = Boolean(view.head), size = big ? (ablated ? 330 : 420) : 142, why = ablated ? same(view, Math.floor(i / across), name) : "";
+    const sides = [[why ? "intact and ablated" : "intact", of(intact, i), "attention"]];
+    if (ablated && !why) {
+      const after = of(ablated, i);
+      sides.push(["ablated", after, "attention"], ["difference", after.map((v, j) => v - intact[i * t * t + j]), "change"]);
+    }
+    const figures = sides.map(([says, values, meaning]) =>
+      make("figure", {}, pattern(values, names, meaning, size, big || t <= 9, `${name}, ${says}`), ablated || big ? make("figcaption", { textContent: says }) : null));
+    const out = view.heads.includes(name);
+    cards.push(make("button", { type: "button", className: "card" + (out ? " out" : ""), title: big ? "Back to all heads" : `Enlarge ${name}`, data: { set: "head", to: big ? "" : name } },
+      make("strong", { textContent: name + (out ? " (ablated)" : "") }), make("div", { className: "sides" }, ...figures), why ? make("p", { className: "same", textContent: why }) : null));
+  });
+  const place = $("patterns"), compared = ablated !== null;
+  place.className = "patterns" + (view.head ? " one" : "") + (compared ? " compared" : "") + (across > 4 ? " stacked" : "");
+  place.style.gridTemplateColumns = across <= 8 && !view.head ? `repeat(${across}, minmax(0, 1fr))` : "";
+  place.replaceChildren(...cards);
+  const bar = (meaning, low, high, says) => {
+    const ground = make("i");
+    ground.style.background = gradient(meaning);
+    return make("span", { className: "colours" }, low, ground, `${high} ${says}`);
+  };
+  const what = view.sequence === null ? EVALUATORS[view.evaluator].look.what : `${view.evaluator} sequence ${whole(view.sequence)}`;
+  $("attention-note").replaceChildren(`Attention from rows to columns, ${what}. `, bar("attention", "0", "1", "attention"), compared ? bar("change", "−1", "+1", "difference (ablated − intact)") : "");
+}
+
+export function noPatterns() {
+  $("patterns").replaceChildren();
+  put($("attention-note"), "");
+}
+
+function pattern(values, names, meaning, size, labels, says) {
+  const small = size < 200, left = labels ? (small ? 16 : 52) : 0, below = labels ? (small ? 12 : 26) : 0, each = (size - left) / t;
+  const drawing = svg("svg", { viewBox: `0 0 ${size} ${t * each + below}`, width: `${size / 10}rem`, class: "pattern" + (small ? " small" : ""), role: "img", "aria-label": says });
+  for (let i = 0; i < t; i++) {
+    for (let j = 0; j <= i; j++) {
+      const v = values[i * t + j], box = svg("rect", { x: left + j * each + 0.5, y: i * each + 0.5, width: Math.max(0.5, each - 1), height: Math.max(0.5, each - 1) }), title = svg("title");
+      box.style.fill = shade(meaning, meaning === "change" ? (v + 1) / 2 : v)[0];
+      title.textContent = `${names[i]} → ${names[j]}: ${plain(v)}`;
+      box.append(title);
+      drawing.append(box);
+    }
+    if (!labels) continue;
+    const row = svg("text", { x: left - (small ? 3 : 6), y: (i + 0.62) * each, "text-anchor": "end" });
+    const column = svg("text", { x: left + (i + 0.5) * each, y: t * each + (small ? 9 : 16), "text-anchor": "middle" });
+    row.textContent = column.textContent = small && names[i] === "query" ? "q" : names[i];
+    drawing.append(row);
+    if (each >= 14 || i % 2 === 0) drawing.append(column);
+  }
+  return drawing;
+}

@@ -1,0 +1,69 @@
+/* The table of this checkpoint: every evaluator intact and ablated, with intervals. */
+
+import { change, interval, plain, share, signed, whole } from "./numbers.js";
+import { DATA } from "./data.js";
+import { $, make, put } from "./dom.js";
+
+const GLYPHS = { circle: "●", square: "■", "triangle-up": "▲", diamond: "◆", x: "✖", star: "★", cross: "✚" };
+export const glyph = (symbol) => GLYPHS[symbol] || "●";
+const rows = {};
+
+export function buildEffects() {
+  const ends = make("div", { className: "ends" }, ...["0", DATA.quantity, "1"].map((textContent) => make("span", { textContent })));
+  const head = ["evaluator", ends, "intact", "ablated", "change"].map((what) => {
+    const cell = make("th", { scope: "col", className: what === ends ? "wide" : "" });
+    cell.append(what);
+    return cell;
+  });
+  $("effect").append(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...DATA.evaluators.map(row)));
+}
+
+function row(e) {
+  const mark = (tag, className) => make(tag, { className });
+  const parts = { ranges: [mark("i", "range intact"), mark("i", "range ablated")], dots: [mark("b", "dot intact"), mark("b", "dot ablated")], cells: {} };
+  const chance = make("i", { className: "chance", title: `guessing ${plain(e.chance)}` });
+  chance.style.left = `${100 * e.chance}%`;
+  const bar = (parts.bar = make("div", { className: "bar" }, chance, ...parts.ranges, ...parts.dots));
+  bar.setAttribute("role", "img");
+  bar.style.setProperty("--own", e.colour);
+  const cell = (what) => {
+    const value = make("span", { textContent: "–", data: { cell: `${e.name}.${what}` } });
+    const range = make("small", { data: { cell: `${e.name}.${what}_ci` } });
+    parts.cells[what] = [value, range];
+    return make("td", {}, value, range);
+  };
+  const n = make("span", { textContent: whole(e.set.n), data: { cell: `${e.name}.n` } });
+  const name = make("th", { scope: "row", title: e.explained }, make("span", { className: "name" }, e.short, make("i", { textContent: glyph(e.symbol), aria: { hidden: "true" } })),
+    make("small", {}, e.meaning, make("br"), "n = ", n));
+  name.style.setProperty("--own", e.colour);
+  rows[e.name] = parts;
+  parts.line = make("tr", { data: { row: e.name } }, name, make("td", { className: "wide" }, bar), cell("intact"), cell("ablated"), cell("change"));
+  return parts.line;
+}
+
+/* One evaluator's row. before, after: right or wrong of every sequence; after null: nothing is ablated. */
+export function drawEffect(name, before, after) {
+  const parts = rows[name], sides = [share(before), after && share(after)], gap = after && change(before, after);
+  const write = (what, text, range) => [text, range].forEach((said, i) => put(parts.cells[what][i], said));
+  write("intact", plain(sides[0].value), interval(sides[0]));
+  write("ablated", after ? plain(sides[1].value) : "–", after ? interval(sides[1]) : "");
+  write("change", gap ? signed(gap.value) : "–", gap ? interval(gap, signed) : "");
+  parts.line.classList.toggle("clear", Boolean(gap) && (gap.low > 0 || gap.high < 0));
+  sides.forEach((side, i) => {
+    parts.ranges[i].hidden = parts.dots[i].hidden = !side;
+    if (!side) return;
+    parts.dots[i].style.left = `${100 * side.value}%`;
+    parts.ranges[i].style.left = `${100 * side.low}%`;
+    parts.ranges[i].style.width = `${100 * (side.high - side.low)}%`;
+  });
+  parts.bar.setAttribute("aria-label", `intact ${plain(sides[0].value)}` + (after ? `, ablated ${plain(sides[1].value)}` : ""));
+}
+
+/* No number of another view stands where one has failed. */
+export function noEffects() {
+  for (const { cells, ranges, dots, line } of Object.values(rows)) {
+    for (const [value, range] of Object.values(cells)) put(value, "–"), put(range, "");
+    for (const mark of [...ranges, ...dots]) mark.hidden = true;
+    line.classList.remove("clear");
+  }
+}

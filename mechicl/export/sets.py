@@ -1,0 +1,127 @@
+"""The sequences that an exported page ships: as arrays that its model runs on, and as something to look at."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mechicl.errors import ConfigError
+from mechicl.evaluators import chance
+from mechicl.measures.phases import leading_phases, series_phases
+from mechicl.page import payloads
+from mechicl.registry import EVALUATORS, on_page
+from mechicl.series import Series
+from mechicl.tasks.batch import TaskBatch
+from mechicl.tasks.shipped import Shipped
+from mechicl.tasks.shown import Token
+
+LOOKED_AT = 200  # sequences of each evaluator whose tokens are shipped
+
+
+def shown_sets(series: Series, n: int | None) -> dict[str, TaskBatch]:
+    """The evaluation sets of the evaluators that the page has.
+
+    Raises:
+        ConfigError: the run has none of them.
+    """
+    names = [name for name in on_page() if EVALUATORS[name].asked_of(series.config)]
+    if not names:
+        raise ConfigError(f"{series.name} has no evaluator that a page shows.")
+    return {name: series.evaluation_set(name, n) for name in names}
+
+
+def shipped_sets(series: Series, sets: dict[str, TaskBatch]) -> dict[str, Shipped]:
+    """The same as plain arrays.
+
+    Raises:
+        ConfigError: the task has no such arrays (`TaskBatch.shipped`).
+    """
+    model = series.config.model
+    return {name: batch.shipped(model, EVALUATORS[name].primary_metric) for name, batch in sets.items()}
+
+
+def evaluators(series: Series, sets: dict[str, TaskBatch], shipped: dict[str, Shipped]) -> list[dict[str, Any]]:
+    """Everything that the page says of each evaluator, as plain data."""
+    return [
+        {
+            "name": name,
+            "short": EVALUATORS[name].short,
+            "label": EVALUATORS[name].label,
+            "meaning": EVALUATORS[name].meaning,
+            "explained": EVALUATORS[name].explained,
+            "colour": EVALUATORS[name].colour,
+            "symbol": EVALUATORS[name].symbol,
+            "metric": (metric := EVALUATORS[name].primary_metric),
+            "chance": chance(name, batch, series.task.n_outputs)[metric],
+            "curve": _curve(series, name, metric),
+            "set": _arrays(shipped[name]),
+            "look": _look(series, name, batch),
+        }
+        for name, batch in sets.items()
+    ]
+
+
+def moments(series: Series) -> list[dict[str, Any]]:
+    """When ICL forms, peaks and has half gone, in sequences seen: lines of the timeline."""
+    led = leading_phases(series_phases(series)) if series.metrics.size else None
+    if led is None:
+        return []
+    named = (("onset", led[1].onset), ("peak", led[1].peak), ("half-decay", led[1].half_decay))
+    return [{"says": f"{led[0]} {label}", "label": label, "at": when} for label, when in named if when]
+
+
+def text(array: Tensor | np.ndarray, kind: str) -> str:
+    """Numbers as base64 of this type, little-endian."""
+    return base64.b64encode(np.ascontiguousarray(np.asarray(array)).astype(kind).tobytes()).decode()
+
+
+def _arrays(sequences: Shipped) -> dict[str, Any]:
+    return {
+        "n": len(sequences.target),
+        "tokens": text(sequences.tokens, "<i4"),
+        "shown": text(sequences.shown, "<i4"),
+        "inputs": text(sequences.inputs, "<f4"),
+        "target": text(sequences.target, "<i4"),
+        "choices": None if sequences.choices is None else text(sequences.choices, "<i4"),
+    }
+
+
+def _curve(series: Series, name: str, metric: str) -> dict[str, list[float]]:
+    """The recorded scores over training, with their intervals."""
+    if not series.metrics.size:
+        return {key: [] for key in ("sequences", "value", "low", "high", "n")}
+    rows = series.metrics
+    rows = rows[(rows.evaluator == name) & (rows.metric == metric)]
+    return {
+        "sequences": rows.sequences.tolist(),
+        "value": rows.value.round(5).tolist(),
+        "low": rows.ci_low.round(5).tolist(),
+        "high": rows.ci_high.round(5).tolist(),
+        "n": rows.n.tolist(),
+    }
+
+
+def _look(series: Series, name: str, batch: TaskBatch) -> dict[str, Any]:
+    """The first sequences token by token; the answers of each; and over which sequences an average means something."""
+    task, source = series.task, series.source
+    several = range(min(LOOKED_AT, len(batch)))
+    tokens = [[payloads.token(t) for t in task.shown(source, name, batch, i)] for i in several]
+    rows, names = task.aligned(batch)
+    known: dict[str, int] = {}  # many tokens are the same: each once
+    places = [[known.setdefault(repr(token), len(known)) for token in row] for row in tokens]
+    each = {known[repr(token)]: token for row in tokens for token in row}
+    return {
+        "tokens": [each[i] for i in range(len(each))],
+        "sequences": places,
+        "answers": [task.marked(batch, i) for i in several],
+        "candidates": [list(dict.fromkeys(task.candidates(batch, i))) for i in several],
+        "aligned": text(np.array(sorted(rows)), "<i4"),
+        "named": [payloads.token(Token.read(each)) for each in names],
+        "what": f"mean over {len(rows):,} {name} sequences {task.alignment(batch)}".rstrip(),
+        "columns": [
+            {"name": c.name, "marks": list(c.marks), "outputs": text(c.outputs, "<i4")} for c in task.attributed(batch)
+        ],
+    }

@@ -1,0 +1,125 @@
+"""What the tests of exported pages share: series of every kind of model, and a browser that opens files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from known_series import write_series
+from model_kinds import make
+from random_models import weights_of
+
+from mechicl.export import export
+from mechicl.series import Series
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+
+
+@pytest.fixture(scope="session")
+def series_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Series]:
+    """kind (model_kinds.py) -> a series of two checkpoints of random weights, in which every head matters."""
+    made: dict[str, Series] = {}
+
+    def series(kind: str, **model: Any) -> Series:
+        import torch
+
+        key = f"{kind} {model}"
+        if key not in made:
+            config = replace(make(kind), n_eval=60, weights_dtype="float16")
+            config = replace(config, model=replace(config.model, **model))
+            weights = {step: weights_of(config, torch.float32, step) for step in (0, config.steps)}
+            made[key] = write_series(tmp_path_factory.mktemp("series") / kind, config, weights)
+        return made[key]
+
+    return series
+
+
+@pytest.fixture(scope="session")
+def file_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A series -> its exported page."""
+    made: dict[Path, Path] = {}
+
+    def file(series: Series) -> Path:
+        if series.root not in made:
+            made[series.root] = export(series, tmp_path_factory.mktemp("pages") / "page.html", progress=False)
+        return made[series.root]
+
+    return file
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if not CHROMIUM.exists():
+        pytest.skip("no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Reader:
+    """Somebody who opens an exported page from a disk: a page that records what it asks for and what goes wrong."""
+
+    def __init__(self, page: Any, path: Path):
+        self.page, self.address = page, path.as_uri()
+        self.asked: list[str] = []
+        self.wrong: list[str] = []
+        page.set_default_timeout(90_000)  # a busy machine is no failure
+        page.on("request", lambda r: self.asked.append(r.url))
+        page.on("console", lambda m: self.wrong.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: self.wrong.append(str(e)))
+
+    def open(self, view: str = "") -> None:
+        """A view, as the address has it after '#'."""
+        self.page.goto(f"{self.address}#{view}")
+        self.page.wait_for_selector("#effect[data-shown]")
+        self.settled()
+
+    def go(self, view: str, panel: str = "effect") -> None:
+        """Another view, by its address."""
+        self.page.evaluate("view => { location.hash = view; }", view)
+        self.settled(panel)
+
+    def settled(self, panel: str = "effect") -> None:
+        """Wait until the numbers of a panel are the view's."""
+        self.page.wait_for_function(
+            "panel => (document.getElementById(panel).dataset.shown ?? '') === (location.hash.slice(1) || 'start')",
+            arg=panel,
+        )
+
+    def numbers(self) -> dict[str, dict[str, str]]:
+        """evaluator -> what its row says."""
+        cells = self.page.evaluate(
+            "() => Object.fromEntries([...document.querySelectorAll('[data-cell]')].map(e =>"
+            " [e.dataset.cell, e.textContent]))"
+        )
+        out: dict[str, dict[str, str]] = {}
+        for name, text in cells.items():
+            evaluator, part = name.split(".")
+            out.setdefault(evaluator, {})[part] = text
+        return out
+
+
+@pytest.fixture
+def reader(chromium):
+    """Call it with a page's path. In the end it must have asked for nothing but itself, and nothing went wrong."""
+    opened: list[Reader] = []
+    contexts = []
+
+    def call(path: Path, **options: Any) -> Reader:
+        contexts.append(chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options)))
+        opened.append(Reader(contexts[-1].new_page(), path))
+        return opened[-1]
+
+    yield call
+    for context in contexts:
+        context.close()
+    for one in opened:
+        assert [url for url in one.asked if url.split("#")[0] != one.address and not url.startswith("blob:")] == []
+        assert one.wrong == []

@@ -1,0 +1,156 @@
+"""Somebody opens the exported page from a disk: by keyboard, by links, in the dark, on a phone."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from analyses.head_ablations import icl_heads
+from mechicl import AblateHeads, open_series
+from mechicl.export import export
+from mechicl.measures.phases import series_phases
+from mechicl.page.texts import plain
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "artefacts" / "export"  # git-ignored
+
+
+def shot(reader, name):
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    reader.page.screenshot(path=SHOTS / f"{name}.png", full_page=True, caret="initial")
+
+
+def hash_of(reader):
+    return reader.page.evaluate("location.hash")
+
+
+def pressed(reader):
+    return reader.page.locator('#grid [aria-pressed="true"] small:first-child').all_text_contents()
+
+
+def test_keyboard_links_and_history(known_series, file_of, reader):
+    """All by keyboard, and the address follows; a link opens the same view, and Back undoes."""
+    one = reader(file_of(known_series))
+    one.open()
+    page, key = one.page, one.page.keyboard
+    key.press("Tab")
+    key.press("Enter")  # skip to the heads
+    assert page.evaluate("document.activeElement.dataset.part") == "L0H0"
+    key.press("ArrowDown")
+    key.press("Enter")
+    one.settled()
+    assert pressed(one) == ["L1H0"]
+    assert hash_of(one) == "#heads=L1H0"
+    key.press(".")
+    one.settled()
+    assert hash_of(one) == "#step=10&heads=L1H0"
+    assert page.input_value("#slider-input") == "2"
+    key.press(",")
+    key.press("Shift+Enter")  # only this head of its layer
+    one.settled()
+    others = [f"L1H{h}" for h in range(1, known_series.config.model.n_heads)]
+    assert pressed(one) == others
+    numbers = one.numbers()
+    again = reader(file_of(known_series), color_scheme="dark", viewport={"width": 390, "height": 800})
+    again.open(hash_of(one)[1:])
+    assert (pressed(again), again.numbers()) == (others, numbers)
+    assert again.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert again.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.go_back()
+    one.settled()
+    assert pressed(one) == ["L1H0"]
+    key.press("Escape")
+    one.settled()
+    assert pressed(one) == []
+    assert one.numbers()["icl"]["ablated"] == "–"
+
+
+def test_a_link_that_names_what_is_not_there(known_series, file_of, reader):
+    """It is said, and the rest of the link counts; nothing in it becomes markup."""
+    one = reader(file_of(known_series))
+    one.open("step=7&heads=L9H9&kind=mean&measure=<img src=x onerror=alert(1)>&nothing=1&constructor=2")
+    said = one.page.inner_text("#say")
+    assert all(part in said for part in ("step=7", "heads=L9H9", "<img src=x", "nothing=1", "constructor=2"))
+    assert "kind" not in said
+    assert one.page.input_value('[data-set="kind"]') == "mean"
+    assert one.page.locator("img").count() == 0
+
+
+def test_every_control_has_a_name_and_every_curve_is_drawn(known_series, file_of, reader):
+    one = reader(file_of(known_series))
+    one.open("tab=logits&sequence=2&evaluator=flip&axis=linear&unit=steps&heads=L0H0&kind=mean")
+    one.page.wait_for_function("() => document.querySelectorAll('.curve .line.ablated').length === 5")
+    assert one.page.locator(".curve .line:not(.ablated)").count() == 5
+    nameless = """() => [...document.querySelectorAll('button,select,input,[role=img]')].filter(e =>
+        !(e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')?.textContent.trim()))"""
+    assert one.page.evaluate(f"({nameless})().length") == 0
+    assert "highest 1.000" in one.page.get_attribute("#graph svg", "aria-label")
+    one.page.hover("#graph", position={"x": 120, "y": 120})
+    assert "ICL" in one.page.inner_text("#hover")
+    one.page.click('[data-do="theme"]')
+    assert one.page.locator("#patterns").is_hidden()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The committed series, exported."""
+    return export(
+        open_series(ROOT / "checkpoints" / "demo"), tmp_path_factory.mktemp("demo") / "demo.html", progress=False
+    )
+
+
+@pytest.mark.slow
+def test_the_readmes_numbers_without_python(demo, reader):
+    """Four heads carry ICL: a reader takes them out, at Flip's peak, and reads what the README says. The file has all
+    checkpoints and at most 25 MB."""
+    series = open_series(ROOT / "checkpoints" / "demo")
+    assert demo.stat().st_size <= 25e6
+    heads, peak = icl_heads(series), series.nearest(series_phases(series)["flip"].peak)
+    intact, without = re.search(
+        r"carry ICL \((\.\d+) at Flip's peak\): without them it is (\.\d+)", (ROOT / "README.md").read_text()
+    ).groups()
+    one = reader(demo)
+    one.open()
+    assert int(one.page.get_attribute("#slider-input", "max")) == len(series.steps) - 1
+    slider = one.page.locator("#slider-input")
+    slider.focus()
+    while int(one.page.get_attribute("#effect", "data-step")) != peak:
+        one.page.keyboard.press("ArrowLeft")
+        one.settled()
+    for layer, head in heads:
+        one.page.click(f'[data-part="L{layer}H{head}"]')
+    one.settled()
+    numbers = one.numbers()
+    assert (numbers["icl"]["intact"], numbers["icl"]["ablated"]) == (intact, without)
+    shot(one, "demo-1280")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["zero", "mean", "resample", "pattern_preserving", "value_preserving"])
+def test_demo_says_what_mechicl_says(demo, reader, kind):
+    """At three checkpoints, to 1e-3: one sequence of 1,000 may fall to the other side of a tie."""
+    series = open_series(ROOT / "checkpoints" / "demo")
+    heads, steps = ((0, 1), (0, 4), (1, 3)), [series.steps[i] for i in (9, 17, -1)]
+    table = series.evaluate(steps, ablate=AblateHeads(heads=heads, kind=kind), metrics=None)
+    one = reader(demo)
+    one.open()
+    for step in steps:
+        one.go(f"step={step}&heads=L0H1,L0H4,L1H3&kind={kind}")
+        for name, row in one.numbers().items():
+            rows = table[(table.step == step) & (table.evaluator == name)].set_index("intervention").value
+            for side, value in zip(("intact", "ablated"), (rows["intact"], rows.drop("intact").item()), strict=True):
+                assert abs(float(row[side]) - value) <= 1.001e-3, (step, name, side, plain(value))
+
+
+@pytest.mark.slow
+def test_pictures_to_look_at(demo, reader):
+    for width in (390, 800, 1280, 1920):
+        for scheme in ("light", "dark"):
+            one = reader(demo, color_scheme=scheme, viewport={"width": width, "height": 900})
+            one.open(
+                "step=2200&heads=L0H1,L0H4&evaluator=flip&sequence=3" + ("&tab=logits" if scheme == "dark" else "")
+            )
+            one.settled("look")
+            one.settled("grid")
+            assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+            shot(one, f"{width}-{scheme}")

@@ -1,0 +1,126 @@
+"""What the exported page computes is what mechicl computes, under every ablation that it offers."""
+
+import numpy as np
+import pytest
+from model_kinds import KINDS
+
+from mechicl.evaluators import EVALUATORS
+from mechicl.figures.attention import patterns
+from mechicl.interventions import AblateHeads, AblateMLPs, Together
+from mechicl.page.inside import logit_view
+from mechicl.page.runs import Run
+from mechicl.page.state import View
+from mechicl.page.texts import plain, signed
+from mechicl.page.view import Workbench
+
+MODELS = {
+    **{kind: (kind, {}) for kind in KINDS if kind != "conv"},
+    "odd widths": ("mlp", {"d_model": 18, "n_heads": 3, "n_layers": 3}),  # columns that do not come in fours
+    "one layer": ("rotary", {"n_layers": 1}),
+}
+KINDS_OF_HEADS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
+
+
+def done(kind, heads, mlps):
+    parts = [AblateHeads(heads=heads, kind=kind)] if heads else []
+    parts += [AblateMLPs(layers=mlps, kind=kind)] if mlps else []
+    return parts[0] if len(parts) == 1 else Together(parts=tuple(parts))
+
+
+def conditions(model):
+    """kind, heads, MLPs: each kind on heads of the first and of several layers, and on MLPs with and without heads."""
+    mlps = tuple(la for la in range(model.n_layers) if model.has_mlp(la))
+    last = model.n_layers - 1
+    for kind in KINDS_OF_HEADS:
+        yield kind, ((0, 1),), ()
+        yield kind, tuple(sorted({(0, 0), (last, 1)})), ()
+        if mlps and not kind.endswith("preserving"):
+            yield kind, (), mlps[:1]
+            yield kind, ((last, 0),), mlps
+
+
+def said(heads, mlps, kind):
+    parts = {"heads": ",".join(f"L{la}H{h}" for la, h in heads), "mlp": ",".join(map(str, mlps))}
+    return "&".join(f"{k}={v}" for k, v in parts.items() if v) + (f"&kind={kind}" if kind != "zero" else "")
+
+
+def primary(table):
+    return {
+        name: {r.intervention: r for r in rows[rows.metric == EVALUATORS[name].primary_metric].itertuples()}
+        for name, rows in table.groupby("evaluator")
+    }
+
+
+def check(shown, rows, condition):
+    """The rows of the page's table are those of `series.evaluate`."""
+    assert set(shown) == {name for name in rows if EVALUATORS[name].role != "more"}
+    for name, row in shown.items():
+        intact, ablated = rows[name]["intact"], rows[name][str(condition)]
+        assert row["n"] == f"{intact.n:,}"
+        assert row["intact"] == plain(intact.value)
+        assert row["intact_ci"] == f"[{plain(intact.ci_low)}, {plain(intact.ci_high)}]"
+        assert row["ablated"] == plain(ablated.value), (name, str(condition))
+        assert row["ablated_ci"] == f"[{plain(ablated.ci_low)}, {plain(ablated.ci_high)}]"
+        assert row["change"] == signed(ablated.value - intact.value)
+        assert row["change_ci"] == f"[{signed(ablated.effect_low)}, {signed(ablated.effect_high)}]"
+
+
+def heard(text):
+    """A number as the page writes it."""
+    return float(text.replace("−", "-").replace("+", ""))
+
+
+def close(shown, wanted):
+    """To the digits that the page shows."""
+    assert np.allclose([heard(x) for x in shown], np.asarray(wanted).ravel(), atol=1.1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_under_every_ablation(name, series_of, file_of, reader):
+    kind, changed = MODELS[name]
+    series = series_of(kind, **changed)
+    one = reader(file_of(series))
+    one.open()
+    step, asked = series.steps[-1], {c: done(*c) for c in conditions(series.config.model)}
+    rows = primary(series.evaluate([step], ablate=list(asked.values()), metrics=None))
+    for (how, heads, mlps), condition in asked.items():
+        one.go(f"step={step}&{said(heads, mlps, how)}")
+        check(one.numbers(), rows, condition)
+
+
+def test_one_model_with_everything(series_of, file_of, reader):
+    """MLPs in some layers, several kinds, heads and MLPs together: the quick part of the test above; then where heads
+    look and what adds to which logit, of the average and of one sequence."""
+    series = series_of("mlp-last", n_layers=3)
+    one, step = reader(file_of(series)), series.steps[-1]
+    one.open()
+    for how, heads, mlps in [
+        ("mean", ((0, 1), (2, 0)), (1,)),
+        ("value_preserving", ((0, 1),), ()),
+        ("zero", ((1, 0),), ()),
+    ]:
+        condition = done(how, heads, mlps)
+        one.go(f"step={step}&{said(heads, mlps, how)}")
+        check(one.numbers(), primary(series.evaluate([step], ablate=condition, metrics=None)), condition)
+    run, bench = Run(series), Workbench()
+    condition, view = done("mean", ((0, 1),), ()), f"step={step}&{said(((0, 1),), (), 'mean')}&evaluator=flip"
+    for sequence in (None, 7):
+        chosen = "" if sequence is None else f"&sequence={sequence}"
+        one.go(view + chosen, "look")
+        for side, ablation in (("intact", None), ("ablated", condition)):
+            wanted = patterns(series, [step], "flip", sequence, ablation).values[0, 2, 1]
+            figure = one.page.locator(f'#patterns svg[aria-label="L2H1, {side}"] title')
+            shown = [text.rsplit(": ", 1)[1] for text in figure.all_text_contents()]
+            close(shown, wanted[np.tril_indices(len(wanted))])
+        one.go(f"{view}{chosen}&tab=logits", "look")
+        found = logit_view(
+            bench, run, View(run="x", step=step, heads=((0, 1),), kind="mean", evaluator="flip", sequence=sequence)
+        )
+        for side, chances in (("intact", found.probability), ("ablated", found.probability_ablated)):
+            bars = one.page.locator(f"#logits-labels .{side} span").all_text_contents()
+            close([text.split("p = ")[1].split(",")[0] for text in bars], chances)
+        cells = one.page.locator("#logits tbody td").all_text_contents()
+        assert one.page.locator("#logits tbody th").all_text_contents() == found.parts
+        wide = np.array([heard(x) for x in cells]).reshape(len(found.parts), -1)
+        assert np.allclose(wide, np.concatenate([found.intact, found.ablated], 1), atol=6e-3)

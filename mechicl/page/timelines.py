@@ -62,6 +62,7 @@ def timeline(
             x=[step if unit == "steps" else sequences for step, sequences, _ in done],
             y=[values[name] for _, _, values in done],
             name=f"{NAMES[name]}, ablated",
+            uid=f"ablated-{name}",  # a part of its element's class: the page hides it by that
             legendgroup=name,
             showlegend=False,
             mode=mode,

@@ -84,6 +84,12 @@ def branch(
         ConfigError: such a branch is impossible; the message says why.
         SeriesError: the parent never came to that step, was not trained by mechicl, or cannot be replayed here; or the
             folder holds a run already.
+
+    Examples:
+        >>> series = mechicl.open_series("checkpoints/demo")
+        >>> made = mechicl.branch(series, 24_000, steps=24_002, without=[(0, 5)], out="made", progress=False)
+        >>> made.steps, made.origin.parent
+        ([24000, 24002], 'demo')
     """
     series = parent if isinstance(parent, Series) else open_series(parent, data)
     _check_parent(series, at)

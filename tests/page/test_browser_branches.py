@@ -17,6 +17,11 @@ TRACES = (
     ".filter((t) => String(t.meta ?? '').startsWith('branch ')).map((t) => [t.name, t.line.dash, t.x.length])"
 )
 
+LINES = (
+    "mechicl.all('#timeline .scatterlayer .trace path.js-line')"
+    ".map((e) => [getComputedStyle(e).visibility, e.style.strokeDasharray])"
+)
+
 
 @pytest.fixture
 def laboratory(tiny_series, tmp_path):
@@ -43,6 +48,9 @@ def test_branches_are_listed_and_drawn_beside_their_parent(laboratory, begin):
     page = session.open("?run=tiny&step=20")
     page.wait_for_function(f"document.querySelector('#timeline .js-plotly-plot')?.data && {TRACES}.length")
     drawn = page.evaluate(TRACES)
+    seen = page.evaluate(LINES)
+    dashed = [look for look, dash in seen if dash.count(",") == 3]  # dash, gap, dot, gap
+    assert dashed == ["visible"] * len(drawn)
     assert {dash for _, dash, _ in drawn} == {"dashdot"}
     assert {length for _, _, length in drawn} == {len(treated.evaluated)}
     assert page.locator("#train-on > summary").inner_text() == "Train on from here · 2 branches"

@@ -25,6 +25,7 @@ _HOME = {
     "Series": "series",
     "ablate_mlps": "measures.mlps",
     "app": "page",
+    "branch": "training.branching",
     "bank_file": "tasks.exemplar_label.features.own",
     "attention_scores": "measures.attention",
     "densify": "training.loop",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl.series import open_series as open_series
     from mechicl.tasks.exemplar_label.batch import Batch as Batch
     from mechicl.tasks.exemplar_label.features.own import bank_file as bank_file
+    from mechicl.training.branching import branch as branch
     from mechicl.training.ensemble import train_seeds as train_seeds
     from mechicl.training.loop import densify as densify
     from mechicl.training.loop import resume as resume

@@ -6,7 +6,8 @@ and the step, so that such a run resumes and densifies bit for bit as any other.
 
     kind      what                                                              needs
     ablate    heads' outputs are 0, forward and backward                        heads
-    clamp     heads' attention patterns are held (PATTERNS)                     heads, pattern
+    clamp     heads' attention patterns are held (PATTERNS), all of the         heads, pattern
+              attention or a share of it                                        [strength]
     clamp_match  heads of the last layer attend from the query to the right     heads [strength]
               label with a given strength, to the others with the rest
               (interventions.ClampMatch)
@@ -17,6 +18,8 @@ and the step, so that such a run resumes and densifies bit for bit as any other.
     reset     parameters are drawn anew from the init distribution, their       groups [every]
               moments cleared: at `start`, then every `every` updates
               (active forgetting: Anand et al. 2024, 2406.00053)
+    fresh_moments  Adam's moments are cleared at `start`, as a new optimiser
+              would have them
     graft     the initial weights of groups are another run's (Singh et al. 2025)  groups, source, step
 
 A task adds kinds and patterns of its own (`KINDS`, `PATTERNS`): those of the default task are in
@@ -82,7 +85,7 @@ class TrainingIntervention(OfTrainingIntervention):
     stop: int | None = None
     heads: tuple[tuple[int, int], ...] = ()  # (layer, head), from 0
     pattern: str | None = None  # clamp: one of PATTERNS
-    strength: float = 1.0  # clamp_match: the share of attention on the right label, 0 to 1
+    strength: float = 1.0  # clamp: the share of attention that is held; clamp_match: that on the right label; 0 to 1
     groups: tuple[str, ...] = ()
     every: int | None = None
     fresh_moments: bool = False  # data: clear Adam's moments at `start`, as a new optimiser would have them
@@ -114,6 +117,8 @@ class TrainingIntervention(OfTrainingIntervention):
             raise ConfigError(
                 f"{self._called} at step 0 would only draw the initial weights again: start at 1 or later."
             )
+        if self.kind == "fresh_moments" and self.start == 0:
+            raise ConfigError(f"{self._called} at step 0: a run begins with fresh moments. Start at 1 or later.")
         if self.kind == "graft" and (self.start or self.stop is not None):
             raise ConfigError(f"{self._called} sets the initial weights: it has no start and no stop.")
 
@@ -134,7 +139,8 @@ class TrainingIntervention(OfTrainingIntervention):
         heads = " ".join(f"L{la}H{h}" for la, h in self.heads)
         every = f"every {self.every}" if self.every else ""
         source = f"from {self.source} step {self.step}" if self.source else ""
-        strength = f"{self.strength:g}" if self.kind == "clamp_match" else ""
+        said = self.kind == "clamp_match" or self.strength != 1
+        strength = f"{self.strength:g}" if said else ""
         return " ".join(filter(None, (self.kind, self.pattern, strength, heads, *self.groups, every, source)))
 
 
@@ -158,7 +164,9 @@ def moments_since(interventions: Several, update: int, name: str) -> int:
 
 
 def _clears(intervention: TrainingIntervention, name: str) -> bool:
-    return intervention.fresh_moments or (intervention.kind == "reset" and in_groups(name, intervention.groups))
+    if intervention.fresh_moments or intervention.kind == "fresh_moments":
+        return True
+    return intervention.kind == "reset" and in_groups(name, intervention.groups)
 
 
 def _last(intervention: TrainingIntervention, update: int) -> int:
@@ -228,6 +236,14 @@ def check_reading_head(head: tuple[int, int], model: ModelConfig) -> None:
         )
 
 
+def _check_clamp(intervention: TrainingIntervention, config: Config) -> None:
+    if intervention.strength != 1 and PATTERNS.find(str(intervention.pattern)).held is None:
+        raise ConfigError(
+            f"strength={intervention.strength}: {intervention.pattern!r} masks attention, which has no strength; "
+            f"patterns that do: {', '.join(name for name, each in PATTERNS.items() if each.held is not None)}."
+        )
+
+
 def _check_match(intervention: TrainingIntervention, config: Config) -> None:
     for head in intervention.heads:
         check_reading_head(head, config.model)
@@ -257,11 +273,12 @@ def _overlap(one: TrainingIntervention, other: TrainingIntervention) -> bool:
 
 for _name, _kind in {
     "ablate": Kind(needs=("heads",)),
-    "clamp": Kind(needs=("heads", "pattern")),
+    "clamp": Kind(needs=("heads", "pattern"), takes=("strength",), check=_check_clamp),
     "clamp_match": Kind(needs=("heads",), takes=("strength",), check=_check_match, one_answer=True),
     "clamp_layer": Kind(check=lambda _, config: check_layer_clamp(config.model), alone=True, one_answer=True),
     "clamp_copy": Kind(needs=("heads",), check=_check_copy, alone=True, one_answer=True),
     "freeze": Kind(needs=("groups",)),
+    "fresh_moments": Kind(),
     "reset": Kind(needs=("groups",), takes=("every",)),
     "graft": Kind(needs=("groups", "source", "step")),
 }.items():

@@ -84,7 +84,7 @@ class Fault:
 
 
 class Workers:
-    """Processes that train, resume or densify, and may be killed on the way."""
+    """Processes that train, branch, resume or densify, and may be killed on the way."""
 
     def __enter__(self) -> Workers:
         import mechicl
@@ -121,12 +121,15 @@ class Workers:
 
 def _work(job: dict) -> None:
     from mechicl.config import Config, from_dict
+    from mechicl.training.branching import branch
     from mechicl.training.loop import densify, resume, train
 
     with Fault(job["at"], job["kind"]):
         root = Path(job["root"])
         if job["verb"] == "train":
             train(from_dict(Config, job["config"]), root, progress=False)
+        elif job["verb"] == "branch":
+            branch(job["parent"], job["step"], without=job["without"], out=root, progress=False)
         elif job["verb"] == "resume":
             resume(root, steps=job.get("steps"), progress=False)
         else:

@@ -76,6 +76,7 @@ def test_every_command_parses(command, monkeypatch):
         "analyze",
         "report",
         "densify",
+        "branch",
         "verify",
         "show",
         "publish",

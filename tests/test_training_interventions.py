@@ -35,6 +35,7 @@ ICL_ONLY = SequenceConfig(labels="random")
 EVERY_KIND = {
     "ablate": [{"kind": "ablate", "heads": ((0, 1),), "start": 13, "stop": 37}],
     "clamp": [{"kind": "clamp", "heads": ((0, 0),), "pattern": "forbid_previous", "start": 7}],
+    "fresh_moments": [{"kind": "fresh_moments", "start": 23}],
     "clamp_match": [{"kind": "clamp_match", "heads": ((1, 1),), "strength": 0.8, "start": 7}],
     "clamp_copy": [{"kind": "clamp_copy", "heads": ((1, 0),), "start": 3, "stop": 41}],
     "clamp_layer": [{"kind": "clamp_layer", "start": 11}],

@@ -9,6 +9,7 @@ from tyro.conf import DisallowNone
 
 import mechicl
 from mechicl import plugins
+from mechicl.cli.branching import branch
 from mechicl.cli.create import densify, features, recipes, sweep, tokenizer, train
 from mechicl.cli.look import ablate, analyze, measure, open_app, report, show, verify
 from mechicl.cli.opening import open_checkpoints
@@ -22,6 +23,7 @@ __all__ = [
     "ablate",
     "analyze",
     "app",
+    "branch",
     "densify",
     "export",
     "features",

@@ -221,6 +221,7 @@ def open_app(
     host: str = "127.0.0.1",
     root_path: str | None = None,
     allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
+    out: Path | None = None,
     device: Device = None,
     browser: bool = True,
 ) -> None:
@@ -238,6 +239,8 @@ def open_app(
             by itself on JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; / is none.
         allow_host: behind a proxy, host names under which it asks for the page, such as hub.example.org, or
             .example.org for all names that end so.
+        out: where branches that the page trains are put (default: beside the run; if that is read-only, the user's
+            cache folder).
         browser: open it in the browser.
     """
     import torch
@@ -245,7 +248,7 @@ def open_app(
     from mechicl.page.server import open_server
 
     torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
-    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host, device=device)
+    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host, device=device, out=out)
     print(f"{run} is open at {server.url}  (Ctrl-C ends it)", flush=True)
     if server.note:
         print(server.note, flush=True)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Clamp:
     """Attention patterns of one layer that are held.
 
-    held [h]: these heads' patterns are `pattern` [h, t, t], whatever their queries and keys.
+    held [h]: the share of the attention, 0 to 1, that is `pattern` [h, t, t], whatever queries and keys; the rest is as
+    learned.
     banned [h, t, t]: never attended to, by heads that are not held.
     """
 
@@ -61,7 +62,9 @@ def held_layers(
     out = {}
     for layer in range(model.n_layers):
         ablated = [h for x in interventions if x.kind == "ablate" for la, h in x.heads if la == layer]
-        clamps = [(x.pattern, h) for x in interventions if x.kind == "clamp" for la, h in x.heads if la == layer]
+        clamps = [
+            (x.pattern, h, x.strength) for x in interventions if x.kind == "clamp" for la, h in x.heads if la == layer
+        ]
         match = [(h, x.strength) for x in interventions if x.kind == "clamp_match" for la, h in x.heads if la == layer]
         perfect = any(x.kind == "clamp_layer" for x in interventions)
         if perfect and layer == 0:
@@ -111,15 +114,15 @@ def query_scores(acts: Mapping[str, Tensor], model: ModelConfig, head: int) -> T
     return acts[scores_hook(model)][..., head, -1, :]
 
 
-def _clamp(clamps: list[tuple[str | None, int]], heads: int, t: int, device: str) -> Clamp:
-    held = torch.zeros(heads, dtype=torch.bool)
+def _clamp(clamps: list[tuple[str | None, int, float]], heads: int, t: int, device: str) -> Clamp:
+    held = torch.zeros(heads)
     pattern, banned = torch.zeros(heads, t, t), torch.zeros(heads, t, t, dtype=torch.bool)
-    for name, head in clamps:
+    for name, head, strength in clamps:
         given = PATTERNS[str(name)]
         if given.banned is not None:
             banned[head] |= given.banned(t)
         if given.held is not None:
-            held[head], pattern[head] = True, given.held(t)
+            held[head], pattern[head] = strength, given.held(t)
     return Clamp(held.to(device), pattern.to(device), banned.to(device))
 
 
@@ -139,7 +142,7 @@ def edits(held: Mapping[int, HeldLayer], model: ModelConfig, batch: TaskBatch | 
             if banned.any():
                 none = torch.zeros(banned.shape, device=banned.device)
                 out[f"{name}.hook_attn_scores"] = Edit(1.0, none.masked_fill(banned, -torch.inf))
-            keep, add = (~fixed).float(), what.clamp.pattern[:, asked] * fixed
+            keep, add = 1 - fixed, what.clamp.pattern[:, asked] * fixed
             for head, strength in what.match:
                 assert batch is not None  # given wherever a match is clamped
                 row, shows = batch.match_row(strength)

@@ -12,6 +12,7 @@ from dash.development.base_component import Component
 from mechicl.figures.caption import facts
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS
 from mechicl.page.answers import KINDS
+from mechicl.page.branch_panel import train_on
 from mechicl.page.controls import aria, data, menu, panel, select, switch
 from mechicl.page.editing import editing
 from mechicl.page.grid import head_grid
@@ -58,7 +59,7 @@ def page(library: Library, run: Run, view: View) -> list[Component]:
         _header(library, run, view),
         html.Main(
             [
-                _timeline(view),
+                _timeline(run, view),
                 _effects(run),
                 _heads(run, view),
                 look(library, run, view),
@@ -133,7 +134,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
     )
 
 
-def _timeline(view: View) -> Component:
+def _timeline(run: Run, view: View) -> Component:
     return panel(
         "timeline",
         "Over training",
@@ -145,6 +146,7 @@ def _timeline(view: View) -> Component:
             # The script adds the graph once the numbers stand: plotly takes a second to load.
             html.Div([html.Div(id="graph"), html.Div(id="cursor", hidden=True)], className="plot"),
             html.P(id="curve-progress", className="note"),
+            train_on(run),
         ],
         "The score of each evaluator over training, as it was recorded. Bands are 95% intervals. Grey lines "
         "mark ICL's onset, peak and half-decay. Drag the slider above, click in the plot, or press ← and →. "

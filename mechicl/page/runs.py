@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -140,6 +141,12 @@ class Run:
             raise ViewError(
                 f"sequence={view.sequence}: {view.evaluator} has sequences 0 to {len(self.sets[view.evaluator]) - 1}."
             )
+
+
+def followed(run: Run) -> dict[str, Any]:
+    """How far a run is, for a page that follows it while it is trained."""
+    last = run.steps[-1]
+    return {"checkpoints": len(run.steps), "last": last, "of": run.series.config.steps, "complete": run.series.complete}
 
 
 class Library:

@@ -21,8 +21,11 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from mechicl.errors import ConfigError
 from mechicl.page.address import Reach, detect, host_names, in_url, is_loopback, openable, root_path
 from mechicl.page.answers import Answers
+from mechicl.page.branch_routes import add_branch_routes
+from mechicl.page.branches import Branches, place_for
 from mechicl.page.callbacks import wire
 from mechicl.page.guard import HEALTH, Door, UnderPrefix, guard
+from mechicl.page.jobs import Jobs
 from mechicl.page.layout import skeleton
 from mechicl.page.routes import add_routes
 from mechicl.page.runs import Library
@@ -45,15 +48,18 @@ class Server:
         ready: Callable[[], object] = bool,
         local: str = "",
         note: str = "",
+        jobs: Jobs | None = None,
     ):
         self._http, self.url, self.height = http, url, height
         self.local, self.note = local or url, note
+        self._jobs = jobs
         self._thread: threading.Thread | None = None
         self._ready = threading.Thread(target=ready, name="mechicl-ready", daemon=True)
 
     def start(self) -> Server:
         """Serve from a thread of its own; returns self."""
         self._ready.start()
+        self._begin_jobs()
         self._thread = threading.Thread(target=self._http.serve_forever, name="mechicl-app", daemon=True)
         self._thread.start()
         return self
@@ -61,18 +67,29 @@ class Server:
     def serve(self) -> None:
         """Serve until interrupted."""
         self._ready.start()
+        self._begin_jobs()
         try:
             self._http.serve_forever()
         finally:
+            self._end_jobs()
             self._http.server_close()
 
     def stop(self) -> None:
         """End a server that `start` began, and free its port. A page that is still open is told so
         by its browser: connections that wait to be accepted are reset."""
+        self._end_jobs()
         self._http.shutdown()
         if self._thread is not None:
             self._thread.join(5)
         self._http.server_close()
+
+    def _begin_jobs(self) -> None:
+        if self._jobs is not None:
+            self._jobs.begin()  # what an earlier server left unfinished
+
+    def _end_jobs(self) -> None:
+        if self._jobs is not None:
+            self._jobs.end()
 
     @property
     def running(self) -> bool:
@@ -99,7 +116,8 @@ def build(library: Library, default_run: str, bench: Workbench | None = None, do
         default_run: which one a bare address opens.
         door: who is answered; default: requests that name a loopback host.
     """
-    return _app(Answers(library, bench or Workbench(), default_run), door or Door())
+    answers = Answers(library, bench or Workbench(), default_run)
+    return _app(answers, door or Door(), Jobs(place_for(library.folder)))
 
 
 class _Page(dash.Dash):
@@ -110,7 +128,7 @@ class _Page(dash.Dash):
         return page.replace(_HERE, "./").replace(_HERE.replace("/", "\\u002f"), "./")  # in addresses and in JSON
 
 
-def _app(answers: Answers, door: Door) -> dash.Dash:
+def _app(answers: Answers, door: Door, jobs: Jobs) -> dash.Dash:
     app = _Page(
         __name__,
         title="mechicl",
@@ -126,6 +144,7 @@ def _app(answers: Answers, door: Door) -> dash.Dash:
     wire(app, answers)
     flask: Flask = app.server  # type: ignore[assignment]
     add_routes(flask, answers)
+    add_branch_routes(flask, answers, Branches(answers.library, jobs))
     guard(flask, door)
     flask.wsgi_app = UnderPrefix(flask.wsgi_app, door.root)  # type: ignore[method-assign]
     return app
@@ -140,6 +159,7 @@ def open_server(
     root: str | None = None,
     allow_hosts: Iterable[str] = (),
     device: str | None = None,
+    out: Path | None = None,
 ) -> Server:
     """A server for a run and its neighbours, bound but not serving yet.
 
@@ -151,6 +171,7 @@ def open_server(
             surroundings tell (`address.detect`), else none. '/' is none.
         allow_hosts: host names, other than this machine's, under which a proxy asks for the page.
         device: where runs are evaluated (`open_series`).
+        out: where branches are put (default: beside the run, or in the user's cache folder).
 
     Raises:
         SeriesError: the run cannot be opened. ConfigError: the address cannot be listened on, or a setting is none.
@@ -171,11 +192,13 @@ def open_server(
     else:
         reach = (None if public else detect(http.server_port)) or Reach("/")
     door = Door(secrets.token_urlsafe(24), public, (*hosts, *reach.hosts), reach.root)
-    http.app = _app(answers, door).server
+    jobs = Jobs(place_for(library.folder, out))
+    http.app = _app(answers, door, jobs).server
     # Compiled loops load while the reader's browser starts, and the first page has its numbers.
     return Server(
         http,
         height=height,
+        jobs=jobs,
         ready=lambda: answers.to("ahead", ""),
         **_addresses(library, host, http.server_port, reach, door),
     )

@@ -63,6 +63,7 @@ def timeline(
             x=[step if unit == "steps" else sequences for step, sequences, _ in its],
             y=[values[name] for _, _, values in its],
             name=f"{NAMES[name]}, ablated",
+            uid=f"ablated-{name}",  # a part of its element's class: the page hides it by that
             legendgroup=name,
             showlegend=False,
             mode=mode,

@@ -21,6 +21,7 @@ from mechicl.figures.style import FONT, NAMES, short
 from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series
+from mechicl.series.family import family
 from mechicl.system.commands import command
 from mechicl.system.disk import check_writable, own_place
 from mechicl.system.files import write_atomic
@@ -120,6 +121,7 @@ def render(series: Series, found: dict) -> str:
         scripts=[Markup(get_plotlyjs()), Markup(circuitsvis_bundle())],
         summary=_summary(series),
         complete=series.complete,
+        family=family(series),
         evaluators=_evaluators(series.config),
         sections=sections,
         config=json.dumps(to_dict(series.config), indent=1),

@@ -12,6 +12,7 @@ from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, s
 from mechicl.registry import quantity as measured
 from mechicl.registry import with_phases
 from mechicl.series import Series
+from mechicl.series.family import family
 from mechicl.system.commands import command
 from mechicl.system.paths import shown
 from mechicl.tasks.base import task_of
@@ -32,6 +33,7 @@ def one(series: Series) -> str:
         f"seeds init {c.seeds.init} data {c.seeds.data}",
         f"  {caption(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
+        *(f"  {line}" for line in family(series)),
         "",
     ]
     phases = series_phases(series)

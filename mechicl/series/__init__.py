@@ -8,6 +8,8 @@ bulk        many checkpoints' weights at once
 source      what the sequences are drawn from, built again and checked
 finite      refuses NaN and infinite numbers
 extend      more steps for a run
+origin      where a branch of another run begins
+family      a branch's parent, a run's branches
 verify      whether every file is what its index says, and scores what was recorded
 reevaluate  the recorded curves measured again
 """

@@ -20,8 +20,9 @@ import numpy as np
 import mechicl
 from mechicl.config import Config, to_dict
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.schedule import checkpoint_steps, evaluated_steps, state_steps
+from mechicl.schedule import evaluated_steps, state_steps
 from mechicl.series import Series, open_series
+from mechicl.series.origin import first_step, planned
 from mechicl.series.storage import locked
 from mechicl.system.devices import CPU, record
 from mechicl.system.files import write_json
@@ -54,21 +55,21 @@ def extend(series: Series, steps: int, at: int, device: str = CPU) -> Series:
         SeriesError: config.json is not what the run was trained with.
     """
     series = _finished_writing(series)
-    planned = _planned(series)
-    if type(steps) is not int or steps < planned:
-        raise ConfigError(f"--steps {steps}: {series.root} has {planned} steps, and can be given more, not fewer.")
-    before = replace(series.config, steps=planned)  # config.json may have been edited to more steps already
-    if checkpoint_steps(before) != series.manifest["schedule"]:
+    last, begins = _planned(series), first_step(series.manifest)
+    if type(steps) is not int or steps < last:
+        raise ConfigError(f"--steps {steps}: {series.root} has {last} steps, and can be given more, not fewer.")
+    before = replace(series.config, steps=last)  # config.json may have been edited to more steps already
+    if planned(before, begins) != series.manifest["schedule"]:
         raise SeriesError(
             f"{series.root / 'config.json'} describes another schedule than the run was trained with "
             "(manifest.json): put it back as it was; --steps alone gives more steps."
         )
-    if steps == planned:
+    if steps == last:
         return settled(series)
     done = series.manifest.get("extended", [])
-    entry = {"from": planned, "to": steps, "at": at, "log_points": _log_points(series), **made_with(device)}
-    after = _longer(before, steps, entry["log_points"])
-    manifest = series.manifest | {"schedule": checkpoint_steps(after), "extended": [*done, entry]}
+    entry = {"from": last, "to": steps, "at": at, "log_points": log_points_of(series), **made_with(device)}
+    after = longer(before, steps, entry["log_points"])
+    manifest = series.manifest | {"schedule": planned(after, begins), "extended": [*done, entry]}
     with locked(series.root):
         write_json(series.root / "manifest.json", manifest)
         write_json(series.root / "config.json", to_dict(after))
@@ -89,18 +90,18 @@ def settled(series: Series) -> Series:
 
 def disagreement(series: Series) -> str | None:
     """How config.json and the manifest disagree on the number of steps and what to do; None if they agree."""
-    given, planned, resume = series.config.steps, _planned(series), f"mechicl train --resume {series.root}"
-    if given == planned:
+    given, last, resume = series.config.steps, _planned(series), f"mechicl train --resume {series.root}"
+    if given == last:
         return None
     if _cut_short(series):
-        return f"{series.root} was being extended from {given} to {planned} steps: `{resume}` continues."
-    found = f"{series.root / 'config.json'} asks for {given} steps, but the run was begun with {planned}"
-    return f"{found}: " + (f"`{resume} --steps {given}` extends it." if given > planned else "put steps back.")
+        return f"{series.root} was being extended from {given} to {last} steps: `{resume}` continues."
+    found = f"{series.root / 'config.json'} asks for {given} steps, but the run was begun with {last}"
+    return f"{found}: " + (f"`{resume} --steps {given}` extends it." if given > last else "put steps back.")
 
 
 def wanted_states(series: Series) -> set[int]:
     """Steps whose state a finished run has. An extended run keeps its earlier states."""
-    since = max((entry["at"] for entry in series.manifest.get("extended", ())), default=0)
+    since = max((entry["at"] for entry in series.manifest.get("extended", ())), default=first_step(series.manifest))
     return {step for step in state_steps(series.config) if step > since}
 
 
@@ -124,16 +125,17 @@ def _finished_writing(series: Series) -> Series:
         return series
     last = series.manifest["extended"][-1]
     with locked(series.root):
-        write_json(series.root / "config.json", to_dict(_longer(series.config, last["to"], last["log_points"])))
+        write_json(series.root / "config.json", to_dict(longer(series.config, last["to"], last["log_points"])))
     return open_series(series.root, series.data)
 
 
-def _log_points(series: Series) -> int:
+def log_points_of(series: Series) -> int:
+    """The log points that a run's schedule was begun with."""
     first = series.manifest.get("extended", [])[:1]
     return first[0]["log_points"] if first else series.config.checkpoint_steps.log_points
 
 
-def _longer(config: Config, steps: int, log_points: int) -> Config:
+def longer(config: Config, steps: int, log_points: int) -> Config:
     """The config with more steps; its schedule up to the present last step does not change."""
     plan = config.checkpoint_steps
     regular = replace(config, steps=steps, checkpoint_steps=replace(plan, log_points=0))

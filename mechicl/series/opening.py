@@ -9,6 +9,7 @@ from mechicl import plugins
 from mechicl.config import from_run
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import elsewhere
+from mechicl.series.origin import origin_of
 from mechicl.series.series import Series
 from mechicl.series.storage import read_index
 from mechicl.system.commands import UPDATE
@@ -72,6 +73,10 @@ def open_series(
     lacking = [key for key in ("schedule", "bank", "versions") if key not in manifest]
     if lacking:
         raise SeriesError(f"{root / 'manifest.json'} lacks {', '.join(lacking)}: it was not written by mechicl.")
+    try:
+        origin_of(manifest)
+    except SeriesError as error:
+        raise SeriesError(f"{root}: {error}") from None
     plugins.check(root, manifest)
     try:
         config = from_run(read_json(root / "config.json"))

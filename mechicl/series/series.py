@@ -6,6 +6,7 @@
     <run>/metrics.jsonl    one line per checkpoint: training loss and every evaluator
     <run>/weights/         step_00000512.safetensors, TransformerLens 3 names
     <run>/state/           weights, Adam moments, step: for resume and densify
+    <run>/start.safetensors  of a branch: the state that it began with (origin.py)
 
 A run with `keep='metrics'` has the weights of its first and last step only, and no states but `latest.safetensors`
 until it ends. `densify` makes any others again by a replay from step 0. Files appear whole or not at all (storage.py),
@@ -27,6 +28,7 @@ from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
 from mechicl.series import elsewhere
+from mechicl.series.origin import Origin, origin_of
 from mechicl.series.storage import Entry
 from mechicl.system.commands import command
 from mechicl.system.files import read_jsonl
@@ -70,6 +72,11 @@ class Series:
     @cached_property
     def _weights(self) -> dict[int, Entry]:
         return {e.step: e for e in self.entries if e.kind == "weights"}
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it branched off, if it is a branch of another run (`mechicl.branch`); None: trained from step 0."""
+        return origin_of(self.manifest)
 
     @property
     def steps(self) -> list[int]:

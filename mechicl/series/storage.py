@@ -61,6 +61,13 @@ def read_index(root: Path) -> list[Entry]:
     return [found[key] for key in sorted(found)]
 
 
+def serialised(tensors: Params) -> bytes:
+    """The bytes of a file of tensors: the same tensors are the same bytes."""
+    import safetensors.torch
+
+    return safetensors.torch.save({k: v.contiguous() for k, v in sorted(tensors.items())})
+
+
 class Writer:
     """Adds tensor files to a run."""
 
@@ -79,9 +86,7 @@ class Writer:
         Raises:
             SeriesError: the replay differs, or the disk is full.
         """
-        import safetensors.torch
-
-        data = safetensors.torch.save({k: v.contiguous() for k, v in sorted(tensors.items())})
+        data = serialised(tensors)
         file = f"{kind}/step_{step:08d}.safetensors"
         entry = Entry(kind, step, sequences, file, len(data), hashlib.sha256(data).hexdigest())
         known = self._known.get((kind, step))
@@ -139,9 +144,7 @@ def save_latest(root: Path, state: Params) -> None:
     Raises:
         SeriesError: the disk is full; the earlier state is still there.
     """
-    import safetensors.torch
-
-    write_atomic(root / LATEST, safetensors.torch.save({k: v.contiguous() for k, v in sorted(state.items())}))
+    write_atomic(root / LATEST, serialised(state))
 
 
 def load_latest(root: Path) -> Params | None:
@@ -150,9 +153,14 @@ def load_latest(root: Path) -> Params | None:
 
     data = bytes_of(root / LATEST)
     try:
-        return None if data is None else dtypes.load(data, counts=_COUNTS)
+        return None if data is None else state_of(data)
     except (safetensors.SafetensorError, dtypes.ForeignDtype):
         return None
+
+
+def state_of(data: bytes) -> Params:
+    """The state that a file's bytes hold."""
+    return dtypes.load(data, counts=_COUNTS)
 
 
 def drop_latest(root: Path) -> None:

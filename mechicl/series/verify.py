@@ -6,9 +6,12 @@ import itertools
 from pathlib import Path
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.schedule import checkpoint_steps, evaluated_steps
+from mechicl.schedule import evaluated_steps
 from mechicl.series import Series, elsewhere, open_series
 from mechicl.series.extend import disagreement
+from mechicl.series.family import family_problems
+from mechicl.series.origin import first_step, start_problem
+from mechicl.series.origin import planned as planned_from
 from mechicl.series.reevaluate import disagreements, sample
 from mechicl.series.storage import Entry
 from mechicl.system.commands import command
@@ -22,7 +25,8 @@ def verify(
 
     Checked: the config and manifest load and agree; each indexed file is there with its size
     and sha256, and holds the config's parameters; no two checkpoints are the same; every
-    scheduled step is there; every checkpoint has its metrics; a sample of them, evenly spaced,
+    scheduled step is there; a branch began with what it says, and a control is equal to its parent, if
+    that is there; every checkpoint has its metrics; a sample of them, evenly spaced,
     scores what was recorded (mechicl/series/reevaluate.py has the tolerance); there are no other files.
 
     Args:
@@ -35,6 +39,7 @@ def verify(
     entries = [] if elsewhere.is_light(series) else _kept(series, [] if notes is None else notes)
     problems = [p for e in entries if (p := elsewhere.problem(series, e))]  # files elsewhere: once, as they are read
     problems += _manifest(series)
+    problems += _origin(series, [] if notes is None else notes)
     problems += _twins(series)
     broken = {p.split(":")[0] for p in problems}
     sound = [step for step in series.steps if series.entry(step).file not in broken]
@@ -56,7 +61,8 @@ def _kept(series: Series, notes: list[str]) -> list[Entry]:
 
 def _manifest(series: Series) -> list[str]:
     planned, source = series.manifest["schedule"], series.manifest.get("source")
-    wanted = checkpoint_steps(series.config) if source is None else planned  # somebody else planned those
+    begins = first_step(series.manifest)
+    wanted = planned_from(series.config, begins) if source is None else planned  # somebody else planned those
     if source is None and (problem := disagreement(series)):
         return [problem]
     if planned != wanted:
@@ -71,6 +77,22 @@ def _manifest(series: Series) -> list[str]:
             f"{again}."
         ]
     return []
+
+
+def _origin(series: Series, notes: list[str]) -> list[str]:
+    """Of a branch: the state that it began with, its first checkpoint, and its parent, if that is there."""
+    origin = series.origin
+    if origin is None:
+        return []
+    problems, states = [], (series.root / "state").exists()
+    if (problem := start_problem(series.root, origin)) and (states or "missing" not in problem):
+        problems.append(problem)
+    elif problem:
+        notes.append("it is without the state that it began with: it cannot be resumed or densified.")
+    first = next((e for e in series.entries if e.kind == "weights" and e.step == origin.step), None)
+    if first is not None and first.sha256 != origin.sha256 and "weights_dtype" not in origin.changes:
+        problems.append(f"{first.file}: not the weights that its parent had at step {origin.step}.")
+    return problems + family_problems(series, notes)
 
 
 def _twins(series: Series) -> list[str]:
@@ -117,7 +139,8 @@ def _scores(series: Series, steps: list[int], notes: list[str]) -> list[str]:
 def _metrics(series: Series) -> list[str]:
     lines = {line.get("step") for line in read_jsonl(series.root / "metrics.jsonl")}
     trained = series.complete and "source" not in series.manifest
-    wanted = {*series.steps, *(evaluated_steps(series.config) if trained else ())}
+    begins = first_step(series.manifest)
+    wanted = {*series.steps, *(s for s in evaluated_steps(series.config) if trained and s > begins)}
     missing = sorted(wanted - lines)
     return [f"metrics.jsonl: no line for step {missing[0]} ({len(missing)} steps in all)."] if missing else []
 

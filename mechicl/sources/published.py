@@ -12,6 +12,7 @@ from pathlib import Path
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import Series, open_series
 from mechicl.series.elsewhere import ORIGIN
+from mechicl.series.origin import START
 from mechicl.series.storage import file_problem, locked
 from mechicl.sources import hub_api, hub_cache
 from mechicl.sources.base import step_in
@@ -23,7 +24,7 @@ from mechicl.tasks.text.corpus import FILES
 from mechicl.training.graft import INITIAL
 
 MANIFEST = "manifest.json"
-SMALL = ("config.json", "index.jsonl", "metrics.jsonl", *FILES, INITIAL)  # of a run, beside its checkpoints
+SMALL = ("config.json", "index.jsonl", "metrics.jsonl", *FILES, INITIAL, START)  # of a run, beside its checkpoints
 LARGE = r"(weights|state)/step_\d+\.safetensors"
 
 

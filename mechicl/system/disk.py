@@ -87,6 +87,20 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
+def is_locked(root: Path) -> bool:
+    """Whether another process writes a run right now, as far as can be told without writing: False where not."""
+    try:
+        import fcntl
+
+        with open(root / ".lock", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return False
+    return False
+
+
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Hold a run for writing, so that two processes never write one series. If the disk has no file locks, a warning

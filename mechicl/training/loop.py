@@ -23,6 +23,7 @@ from mechicl.series import Series, open_series
 from mechicl.series.extend import extend, former_ends, settled, wanted_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
+from mechicl.series.origin import first_step
 from mechicl.series.storage import Writer, drop_latest, locked, save_latest
 from mechicl.system.commands import command
 from mechicl.system.devices import CPU, chosen, deterministic
@@ -84,14 +85,15 @@ def train(
     return open_series(root)
 
 
-def checked_source(config: Config, data: str | Path | None) -> Any:
-    """What sequences are drawn from; what is impossible about the run is refused before anything is written."""
+def checked_source(config: Config, data: str | Path | None, source: Any = None) -> Any:
+    """What sequences are drawn from (`source`, where that is known); what is impossible about the run is refused before
+    anything is written."""
     check_config(config)
     checkpoint_steps(config)
     task = task_of(config)
     if data is not None and (why := task.reads_no_data(config)):
         raise ConfigError(f"data={str(data)!r}: it would be ignored: {why}.")
-    source = task.source(config, data)
+    source = task.source(config, data) if source is None else source
     evaluation_sets(config, task.source_at(config, source, 0), n=1)
     return source
 
@@ -115,6 +117,7 @@ class Member:
     config: Config
     source: Any  # what its sequences are drawn from
     log: str | None = None  # where its curves go
+    first: int = 0  # the step that it begins at
 
 
 @own_settings()
@@ -198,6 +201,14 @@ def densify(
     device = to_go_on(series, device)
     check_replay(series, device)
     window = Window(start=start, stop=stop, every=every)
+    begins = first_step(series.manifest)
+    if start < begins:
+        assert series.origin is not None
+        earlier = command("densify", Path(series.origin.path), "--from", start, "--to", begins, "--every", every)
+        raise ConfigError(
+            f"--from {start}: {series.name} is a branch, from step {begins} on. Earlier steps are its parent's: "
+            f"{earlier}."
+        )
     if stop > series.config.steps:
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
     if stop > max(series.steps, default=0):  # a replay goes where the run has been
@@ -216,7 +227,7 @@ def densify(
 def _replay(
     series: Series, trainer: Trainer, stop: int, keep: set[int], progress: bool | Progress, log: str | None = None
 ) -> None:
-    member = Member(series.root, series.config, series.source, log)
+    member = Member(series.root, series.config, series.source, log, first_step(series.manifest))
     with locked(series.root), bar(series.name, series.config, trainer.step, stop, progress) as shown:
         training_loop([member], trainer, stop, keep, shown)
 
@@ -283,7 +294,7 @@ def training_loop(members: Sequence[Member], trainer: Trainer, stop: int, keep: 
 
     with threads(config.threads), deterministic(trainer.device), ExitStack() as stack:
         told = [stack.enter_context(logs.logged(each.log, each.root, each.config)) for each in members]
-        if trainer.step == 0:
+        if trainer.step == members[0].first:
             checkpoint()
         for batch in _batches(members, trainer.step, stop):
             losses.append(trainer.update(batch))

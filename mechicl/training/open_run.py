@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +12,56 @@ from mechicl import doors
 from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
 from mechicl.registry import applying
-from mechicl.schedule import checkpoint_steps
 from mechicl.series.extend import made_with
 from mechicl.series.opening import FORMAT
+from mechicl.series.origin import START, Origin, planned
 from mechicl.series.storage import locked
 from mechicl.system.commands import command
 from mechicl.system.devices import CPU, deterministic
 from mechicl.system.disk import check_writable, explained, is_file
-from mechicl.system.files import write_json
+from mechicl.system.files import write_atomic, write_json
 from mechicl.system.paths import given, shown
 from mechicl.tasks.base import task_of
 from mechicl.training import graft
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a branch begins with. state: the bytes of start.safetensors; grafts: its parent's record of them."""
+
+    origin: Origin
+    state: bytes
+    grafts: list[dict]
+
+
 @contextmanager
 def open_run(
-    root: Path, config: Config, source: Any, data: str | Path | None, device: str = CPU, stacked: int = 1
+    root: Path,
+    config: Config,
+    source: Any,
+    data: str | Path | None,
+    device: str = CPU,
+    stacked: int = 1,
+    start: Start | None = None,
 ) -> Iterator[None]:
     """A new run's directory, locked, with its config and manifest written. device: that it is trained on, `stacked`
-    runs in each step."""
+    runs in each step; start: of a branch."""
     fresh(root)
     with explained(root):
         root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         write_json(root / "config.json", to_dict(config))
-        grafts = graft.begin(config, root)
+        if start is None:
+            grafts = graft.begin(config, root)
+        else:
+            grafts = start.grafts
+            write_atomic(root / START, start.state)
         task_of(config).keep(root, source)
-        schedule = checkpoint_steps(config)
+        schedule = planned(config, start.origin.step if start else 0)
         with deterministic(device):
             manifest = manifest_of(config, schedule, source, data, grafts, made_with(device, stacked))
-        write_json(root / "manifest.json", manifest)
+        branch = {"branch": start.origin.record()} if start else {}
+        write_json(root / "manifest.json", manifest | branch)
         yield
 
 

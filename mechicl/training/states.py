@@ -8,6 +8,7 @@ from mechicl.config import Config
 from mechicl.errors import SeriesError
 from mechicl.models.params import Params, unpack
 from mechicl.series import Series
+from mechicl.series.origin import first_step, start_state
 from mechicl.series.storage import file_problem, load_latest, load_tensors
 from mechicl.system.commands import command
 from mechicl.system.devices import CPU
@@ -31,7 +32,7 @@ def own(series: Series) -> Series:
 
 
 def restored(series: Series, before: int, device: str) -> Trainer:
-    """The trainer at the last whole state at or before a step; else at step 0."""
+    """The trainer at the last whole state at or before a step; else where the run begins."""
     states = [e for e in series.entries if e.kind == "state" and e.step <= before]
     made, latest = trainer_on(device), load_latest(series.root)
     at = -1 if latest is None or int(latest["step"]) > before else int(latest["step"])
@@ -40,6 +41,8 @@ def restored(series: Series, before: int, device: str) -> Trainer:
             return made.from_state(series.config, load_tensors(series.root, entry), device)
     if latest is not None and at >= 0:
         return made.from_state(series.config, latest, device)
+    if series.origin is not None:
+        return made.from_state(series.config, start_state(series.root, series.origin), device)
     return made(series.config, graft.initial_params(series.config, series.root), device)
 
 
@@ -52,7 +55,8 @@ def last_state(series: Series) -> int:
     """The step of the last state that was saved."""
     latest = load_latest(series.root)
     saved = [e.step for e in series.entries if e.kind == "state"]
-    return max([*saved, 0 if latest is None else int(latest["step"])])
+    begins = first_step(series.manifest)
+    return max([*saved, begins if latest is None else int(latest["step"])])
 
 
 def saved_weights(params: Params, config: Config) -> Params:

@@ -23,6 +23,7 @@ TREATED = {
     "uniform": ({"kind": "clamp", "heads": [(0, 0), (1, 1)], "pattern": "uniform"},),
     "previous": ({"kind": "clamp", "heads": [(0, 0), (1, 0)], "pattern": "previous"},),
     "self": ({"kind": "clamp", "heads": [(0, 0), (0, 1)], "pattern": "self"},),
+    "previous in part": ({"kind": "clamp", "heads": [(0, 0), (1, 0)], "pattern": "previous", "strength": 0.3},),
     "forbid": ({"kind": "clamp", "heads": [(0, 0), (0, 1)], "pattern": "forbid_previous"},),
     "forbid one": ({"kind": "clamp", "heads": [(0, 1)], "pattern": "forbid_previous"},),
     "match": ({"kind": "clamp_match", "heads": [(1, 1)]},),
@@ -165,14 +166,14 @@ def oracle(config: Config, batch: Batch) -> list:
         z[:, :, head] = 0
         return z
 
-    def hold(pattern, hook, head, name):
+    def hold(pattern, hook, head, name, share):
         pattern, t = pattern.clone(), pattern.shape[-1]
-        pattern[:, head] = 0
+        pattern[:, head] *= 1 - share
         for i in range(t):
             if name == "uniform":
-                pattern[:, head, i, : i + 1] = 1 / (i + 1)
+                pattern[:, head, i, : i + 1] += share / (i + 1)
             else:
-                pattern[:, head, i, i if name == "self" else max(0, i - 1)] = 1
+                pattern[:, head, i, i if name == "self" else max(0, i - 1)] += share
         return pattern
 
     def match(pattern, hook, head, strength):
@@ -203,7 +204,7 @@ def oracle(config: Config, batch: Batch) -> list:
             elif t.pattern == "forbid_previous":
                 hooks.append((name, lambda p, hook, h=head: renormalise(p, hook, h)))
             else:
-                hooks.append((name, lambda p, hook, h=head, n=t.pattern: hold(p, hook, h, n)))
+                hooks.append((name, lambda p, hook, h=head, n=t.pattern, s=t.strength: hold(p, hook, h, n, s)))
     return hooks
 
 

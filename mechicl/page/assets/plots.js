@@ -40,7 +40,7 @@
     else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });
     const wait = () => {
       const found = document.querySelector("#timeline .js-plotly-plot");
-      if (!window.Plotly || !found || !found.data || found.data.length !== figure.data.length)
+      if (!window.Plotly || !found || !found.data || M.branches.without(found.data).length !== figure.data.length)
         return setTimeout(wait, 30);
       if (found !== plot) {
         plot = found;

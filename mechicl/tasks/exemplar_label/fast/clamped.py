@@ -33,8 +33,8 @@ class ClampedAttention:
         t, asking = keys.shape[-2], queries.shape[-2]
         scores = torch.einsum("xhkqb,xhksb->xhqsb", queries, keys) * scale
         unseen = torch.ones(t, t, dtype=torch.bool).triu(1) | clamp.banned
-        self.free = (~clamp.held).to(scores.dtype)[:, None, None, None]
-        learned = scores.masked_fill(unseen[:, t - asking :, :, None], -torch.inf).softmax(-2)
+        self.free = (1 - clamp.held).to(scores.dtype)[:, None, None, None]
+        self.learned = scores.masked_fill(unseen[:, t - asking :, :, None], -torch.inf).softmax(-2)
         held = clamp.pattern[:, t - asking :] * clamp.held[:, None, None]
         held = held[..., None].to(scores.dtype)  # [h, q, t, 1]
         for head, row, holds in rows:
@@ -42,15 +42,15 @@ class ClampedAttention:
             at[head, -1] = 1
             now = at * torch.from_numpy(holds)[:, None, None, None]  # [s, h, q, 1, b]
             self.free, held = self.free * (1 - now), held + now * torch.from_numpy(row)[:, None, None]
-        self.p = learned * self.free + held
+        self.p = self.learned * self.free + held
         self.z = torch.einsum("xhqsb,xhksb->xhkqb", self.p, values).contiguous().numpy()
 
     def gradient(self, dz: np.ndarray, dq: np.ndarray, dkv: np.ndarray) -> None:
-        """Fills the slots of dq and dkv. Held patterns pass no gradient on to queries and keys."""
+        """Fills the slots of dq and dkv. What is held of a pattern passes no gradient on to queries and keys."""
         queries, keys, values = self.parts
         d = torch.from_numpy(dz)
         dp = torch.einsum("xhkqb,xhksb->xhqsb", d, values)
-        ds = self.p * (dp - (dp * self.p).sum(-2, keepdim=True)) * self.free * self.scale
+        ds = self.learned * (dp - (dp * self.learned).sum(-2, keepdim=True)) * self.free * self.scale
         for to, slot, value in (
             (dq, self.slots[0], torch.einsum("xhqsb,xhksb->xhkqb", ds, keys)),
             (dkv, self.slots[1], torch.einsum("xhqsb,xhkqb->xhksb", ds, queries)),

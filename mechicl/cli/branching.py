@@ -1,0 +1,84 @@
+"""`mechicl branch`: train on from one of a run's checkpoints, otherwise or as before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import UseAppendAction, arg
+
+from mechicl.cli.verbs import Device, Log, Run, app
+from mechicl.system.commands import command
+
+
+@app.command
+def branch(
+    run: Run,
+    *,
+    at: Annotated[int, arg(metavar="STEP")],
+    steps: int | None = None,
+    without: str = "",
+    reset_memory: bool = False,
+    fresh_moments: bool = False,
+    clamp: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN:HEADS=STRENGTH")] = (),
+    intervene: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="TABLE")] = (),
+    changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = (),
+    out: Path | None = None,
+    data: Path | None = None,
+    device: Device = None,
+    log: Log = None,
+    quiet: bool = False,
+) -> None:
+    """Train on from a step of a run, otherwise or as before: a run of its own, whose parent is only read.
+
+    $ mechicl branch checkpoints/demo --at 1500
+    $ mechicl branch checkpoints/demo --at 1500 --without L0H5,L1H3
+    $ mechicl branch checkpoints/demo --at 1500 --reset-memory
+    $ mechicl branch checkpoints/demo --at 1500 --clamp previous:L0H5=0.8
+    $ mechicl branch checkpoints/demo --at 1500 --set sequences.burstiness=0
+
+    Without a change it is the control, equal to its parent bit for bit: `mechicl show` and `mechicl verify` say so. An
+    interrupted branch goes on with `mechicl train --resume DIR`.
+
+    Args:
+        at: the step to begin at. It needs no checkpoint: it is replayed from the last state before it.
+        steps: how many steps the branch has in all, those up to --at among them (default: as many as its parent).
+        without: heads whose outputs are 0 from there on, as L0H5,L1H3.
+        reset_memory: draw the embeddings anew, once: what the weights know of classes or words is wiped.
+        fresh_moments: begin with a new optimiser: Adam's moments are cleared. From a checkpoint's step that needs no
+            replay, so it works on any machine.
+        clamp: hold attention of heads, all of it or a share, as previous:L0H5=0.8 or match:L1H3; may be given several
+            times. Patterns: uniform, previous, self, those of the task, and match.
+        intervene: any training intervention as a table of TOML, as '{kind = "freeze", groups = ["unembedding"]}'; may
+            be given several times. It begins at --at unless it has a `start`.
+        changes: other data or settings; may be given several times. Changed `sequences` are those of training alone:
+            the evaluation sets stay the parent's.
+        out: the branch's directory (default: beside the run, named after it, the step and the change).
+        data: where the images are now, for recipes that need them.
+        quiet: no progress bar.
+    """
+    from mechicl.measures.training_words import interventions
+    from mechicl.measures.words import parse_heads
+    from mechicl.series.family import family
+    from mechicl.settings import assignments
+    from mechicl.system.paths import shown
+    from mechicl.training.branching import branch as train_on
+
+    series = train_on(
+        run,
+        at,
+        steps=steps,
+        without=parse_heads(without, "--without") if without else (),
+        reset_memory=reset_memory,
+        fresh_moments=fresh_moments,
+        interventions=interventions(clamp, intervene),
+        changes=assignments(changes),
+        out=out,
+        data=data,
+        device=device,
+        log=log,
+        progress=not quiet,
+    )
+    print(f"{shown(series.root)}: {len(series.steps)} checkpoints, from step {at:,} to {series.steps[-1]:,}.")
+    print("\n".join(family(series)))
+    print(f"Look at it with {command('show', series.root)}; beside its parent with {command('app', run)}.")

@@ -1,0 +1,231 @@
+"""Branches: from one of a run's checkpoints, train on otherwise.
+
+A branch is a config and a state to start from (series/origin.py). What is done to it are training interventions that
+begin at its first step, so the config says all of it: trained from step 0 it comes to the branch's bytes. Where nothing
+is changed, that is the parent's own config, and the branch is the control: equal to its parent bit for bit.
+
+The state is the one that the parent saved at that step. If it saved none there, it is replayed from the last one
+before, without a change to the parent, and every checkpoint that is passed must have the recorded bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mechicl.config import Config
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.loading import whole
+from mechicl.models.params import Params, pack
+from mechicl.series import Series, open_series
+from mechicl.series.extend import disagreement
+from mechicl.series.origin import Origin, first_step, planned
+from mechicl.series.storage import serialised
+from mechicl.system.commands import command
+from mechicl.system.devices import deterministic
+from mechicl.system.disk import is_locked
+from mechicl.system.paths import given, shown
+from mechicl.system.surroundings import own_settings
+from mechicl.system.work_queue import threads
+from mechicl.tasks.base import task_of
+from mechicl.training import logs
+from mechicl.training.branch_plan import beginning, default_name, plain, settled, shorthands
+from mechicl.training.devices import check_replay, to_go_on, trainer_on
+from mechicl.training.loop import Member, Progress, bar, checked_source, training_batches, training_loop
+from mechicl.training.open_run import Start, fresh, open_run
+from mechicl.training.states import last_state, own, restored, saved_weights
+from mechicl.training.step import Trainer
+from mechicl.training_interventions import TrainingIntervention
+
+
+@own_settings()
+def branch(
+    parent: Series | str | Path,
+    at: int,
+    *,
+    steps: int | None = None,
+    without: Sequence[tuple[int, int]] = (),
+    reset_memory: bool = False,
+    fresh_moments: bool = False,
+    interventions: Sequence[TrainingIntervention] = (),
+    changes: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    device: str | None = None,
+    log: str | None = None,
+    progress: bool | Progress = True,
+) -> Series:
+    """Train on from one of a run's steps, otherwise or as before: a run of its own.
+
+    Args:
+        parent: the run, or its folder. It is only read.
+        at: the optimiser step to begin at; it needs no checkpoint.
+        steps: how many the branch has in all, the parent's first `at` among them (default: as many as its parent).
+        without: heads, as ((0, 5), (1, 3)), whose outputs are 0 from here on.
+        reset_memory: draw the embeddings anew, once, at `at`: the memory in the weights is wiped.
+        fresh_moments: begin with a new optimiser: Adam's moments are cleared. Then the weights of a checkpoint suffice,
+            and no replay is needed, which is exact only on a machine like the one that trained the parent.
+        interventions: any others (docs/training-interventions.md). `start` 0, the default, is `at`.
+        changes: other data or settings, by dotted name, as {"sequences.burstiness": 0}. Changed `sequences` are those
+            of training alone: the evaluation sets stay its parent's.
+        out: the branch's folder (default: beside its parent, named after it, the step and what is changed).
+        data: where the images are now, for banks made of images.
+        device: where to compute (default: as its parent).
+        log: as in `train`.
+        progress: show a bar; or the bar to use.
+
+    Returns:
+        The finished branch. An interrupted one goes on with `resume`, bit for bit.
+
+    Raises:
+        ConfigError: such a branch is impossible; the message says why.
+        SeriesError: the parent never came to that step, was not trained by mechicl, or cannot be replayed here; or the
+            folder holds a run already.
+
+    Examples:
+        >>> series = mechicl.open_series("checkpoints/demo")
+        >>> made = mechicl.branch(series, 24_000, steps=24_002, without=[(0, 5)], out="made", progress=False)
+        >>> made.steps, made.origin.parent
+        ([24000, 24002], 'demo')
+    """
+    series = parent if isinstance(parent, Series) else open_series(parent, data)
+    _check_parent(series, at)
+    device = to_go_on(series, device)
+    logs.check(log)
+    added = [
+        *shorthands(series, at, without, reset_memory, fresh_moments),
+        *(beginning(each, at) for each in interventions),
+    ]
+    root = given(series.root.parent / default_name(series.name, at, added, changes or {}) if out is None else out)
+    config, added, changes = settled(series, at, steps, added, dict(changes or {}))
+    config = _called(config, root)
+    fresh(root)
+    source = _source(series, config, data)
+    state, weights, kept = _state_at(series, at, device, progress, fresh_moments)
+    start = Start(
+        origin=Origin(
+            parent=series.name,
+            path=str(series.root),
+            step=at,
+            sha256=hashlib.sha256(serialised(weights)).hexdigest(),
+            kept=kept,
+            start=hashlib.sha256(serialised(state)).hexdigest(),
+            interventions=[plain(each) for each in added],
+            changes=changes,
+        ),
+        state=serialised(state),
+        grafts=series.manifest.get("grafts", []),
+    )
+    with (
+        open_run(root, config, source, data or series.data, device, start=start),
+        bar(root.name, config, at, config.steps, progress) as shown_progress,
+    ):
+        trainer = trainer_on(device).from_state(config, state, device)
+        member = Member(root, config, source, log, first=at)
+        training_loop([member], trainer, config.steps, set(planned(config, at)), shown_progress)
+    return open_series(root)
+
+
+def _check_parent(series: Series, at: int) -> None:
+    """Raise unless the run can be branched at that step."""
+    if "source" in series.manifest:
+        raise SeriesError(
+            f"{series.root} is over checkpoints that mechicl did not train: there is neither data nor optimiser state "
+            f"to train on from. Branch a run of mechicl's own, as {command('train', 'demo')} makes one."
+        )
+    own(series)
+    whole("at", at, "an optimiser step, as series.steps lists them")
+    if problem := disagreement(series):
+        raise SeriesError(problem)
+    begins, reached = first_step(series.manifest), max(max(series.steps, default=0), last_state(series))
+    if at < begins:
+        origin = series.origin
+        assert origin is not None
+        earlier = command("branch", Path(origin.path), "--at", at)
+        raise SeriesError(f"{series.root} is a branch itself, from step {begins} on. Branch its parent: {earlier}.")
+    if at <= reached:
+        return
+    if at > series.config.steps:
+        more = command("train", "--resume", series.root, "--steps", at)
+        raise SeriesError(f"{series.root} has steps {begins}..{series.config.steps}, no step {at}. More: {more}.")
+    if is_locked(series.root):
+        raise SeriesError(
+            f"{series.root} is being trained and has only come to step {reached}: wait until it is past step {at}, or "
+            f"branch from where it has been: {command('branch', series.root, '--at', reached)}."
+        )
+    resume = command("train", "--resume", series.root)
+    raise SeriesError(f"{series.root} has only come to step {reached}, not to {at}: {resume} first.")
+
+
+def _called(config: Config, root: Path) -> Config:
+    """The config under the folder's name, where a run can have that name."""
+    try:
+        return replace(config, name=root.name)
+    except ConfigError:
+        return config
+
+
+def _source(series: Series, config: Config, data: str | Path | None) -> Any:
+    """What the branch's sequences are drawn from: its parent's source, unless the settings change it."""
+    before, task = series.config, task_of(config)
+    same = config.task == before.task and config.bank == before.bank and config.seeds == before.seeds
+    if not same:
+        return checked_source(config, task_of(before).kept(series.root) or data or series.data)
+    checked_source(config, None, series.source)
+    task.check(config)
+    return series.source
+
+
+def _state_at(
+    series: Series, at: int, device: str, progress: bool | Progress, fresh_moments: bool
+) -> tuple[Params, Params, dict[str, Any]]:
+    """The parent's whole state at a step; its weights there, as a checkpoint has them; and its last checkpoint up to
+    there (step, sha256).
+
+    Raises:
+        SeriesError: the replay came to other bytes than the parent saved.
+    """
+    config = series.config
+    if fresh_moments and at in series.steps:  # moments are cleared before they are used: any do
+        trainer = trainer_on(device)(config, pack(series.weights(at)), device)
+        trainer.step = at
+    else:
+        trainer = restored(series, at, device)
+        if trainer.step < at:
+            check_replay(series, device)
+            _replay(series, trainer, at, progress)
+    weights = saved_weights(trainer.params, config)
+    kept = [e for e in series.entries if e.kind == "weights" and e.step <= at]
+    if not kept:
+        raise SeriesError(f"{series.root} has no checkpoints yet: {command('train', '--resume', series.root)}.")
+    last = max(kept, key=lambda e: e.step)
+    return trainer.state(), weights, {"step": last.step, "sha256": last.sha256}
+
+
+def _replay(series: Series, trainer: Trainer, at: int, progress: bool | Progress) -> None:
+    """The updates of the parent up to a step. Nothing is written."""
+    saved = {e.step: e.sha256 for e in series.entries if e.kind == "weights"}
+    silent = progress if isinstance(progress, bool) else False  # a given bar counts the branch's own sequences
+    with (
+        threads(series.config.threads),
+        deterministic(trainer.device),
+        bar(f"{shown(series.root)} to step {at}", series.config, trainer.step, at, silent) as told,
+    ):
+        for batch in training_batches(series.config, series.source, trainer.step, at):
+            trainer.update(batch)
+            told.update(series.config.batch_size)
+            if trainer.step not in saved:
+                continue
+            data = serialised(saved_weights(trainer.params, series.config))
+            if hashlib.sha256(data).hexdigest() != saved[trainer.step]:
+                again = command(
+                    "branch", series.root, "--at", series.nearest(at * series.config.batch_size), "--fresh-moments"
+                )
+                raise SeriesError(
+                    f"{series.root}: the replay came to other weights at step {trainer.step} than the run saved. "
+                    "Replays are exact on the same machine and device, torch version and thread count (manifest.json "
+                    f"has the run's). A branch can begin here with a new optimiser, from saved weights: {again}."
+                )

@@ -1,0 +1,118 @@
+"""'Train on from here' in a browser: a press starts a branch beside the run, its curve comes, and nothing is lost when
+the page is closed; a run that grows is followed. What waits for a process of its own is slow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from mechicl.page.server import open_server
+from mechicl.series import open_series
+from mechicl.training.branching import branch
+
+TRACES = (
+    "document.querySelector('#timeline .js-plotly-plot').data"
+    ".filter((t) => String(t.meta ?? '').startsWith('branch ')).map((t) => [t.name, t.line.dash, t.x.length])"
+)
+
+LINES = (
+    "mechicl.all('#timeline .scatterlayer .trace path.js-line')"
+    ".map((e) => [getComputedStyle(e).visibility, e.style.strokeDasharray])"
+)
+
+
+@pytest.fixture
+def laboratory(tiny_series, tmp_path):
+    """A server of its own over the tiny run, where branches may be made."""
+    shutil.copytree(tiny_series.root, tmp_path / "runs" / "tiny")
+    running = open_server(tmp_path / "runs" / "tiny", port=0).start()
+    yield running, tmp_path / "runs"
+    running.stop()
+
+
+def rows(session) -> list[dict]:
+    return session.page.evaluate("mechicl.branches.rows()")
+
+
+def wait(session, expression: str) -> None:
+    session.page.wait_for_function(f"(() => {{ const rows = mechicl.branches.rows(); return {expression}; }})()")
+
+
+def test_branches_are_listed_and_drawn_beside_their_parent(laboratory, begin):
+    server, folder = laboratory
+    branch(folder / "tiny", 20, out=folder / "control", progress=False)
+    treated = branch(folder / "tiny", 20, without=((0, 1),), out=folder / "treated", progress=False)
+    session = begin(server.url)
+    page = session.open("?run=tiny&step=20")
+    page.wait_for_function(f"document.querySelector('#timeline .js-plotly-plot')?.data && {TRACES}.length")
+    drawn = page.evaluate(TRACES)
+    seen = page.evaluate(LINES)
+    dashed = [look for look, dash in seen if dash.count(",") == 3]  # dash, gap, dot, gap
+    assert dashed == ["visible"] * len(drawn)
+    assert {dash for _, dash, _ in drawn} == {"dashdot"}
+    assert {length for _, _, length in drawn} == {len(treated.evaluated)}
+    assert page.locator("#train-on > summary").inner_text() == "Train on from here · 2 branches"
+    page.click("#train-on > summary")
+    assert page.locator("[data-branch=control] .says").inner_text() == (
+        "step 60 of 60 · finished · equal to its parent, bit for bit"
+    )
+    assert "ablate L0H1" in page.locator("[data-branch=treated]").inner_text()
+    assert page.locator("[data-branch=treated] a").get_attribute("href") == "?run=treated"
+    session.shot("branches")
+    page.click("[data-set=unit][data-to=steps]")  # drawn anew, and so are they
+    page.wait_for_function(f"{TRACES}.length === {len(drawn)}")
+    page.uncheck("[data-branch=control] input")
+    page.wait_for_function(f"{TRACES}.length === {len(drawn) // 2}")
+    assert page.locator("#branch-start").is_enabled()
+    page.select_option("#branch-way", "without")
+    assert page.locator("#branch-start").is_disabled()  # no head is taken out
+    session.head(0, 1).click()
+    page.wait_for_function("!document.querySelector('#branch-start').disabled")
+
+
+def test_a_run_that_grows_is_followed(laboratory, begin):
+    """As it is trained elsewhere: more checkpoints, and the page at its end is at the new end."""
+    server, folder = laboratory
+    index, whole = folder / "tiny" / "index.jsonl", (folder / "tiny" / "index.jsonl").read_text()
+    index.write_text("".join(line for line in whole.splitlines(keepends=True) if json.loads(line)["step"] <= 30))
+    session = begin(server.url)
+    page = session.open("?run=tiny&step=30")
+    assert "not finished" in page.locator(".facts").inner_text()
+    index.write_text(whole)
+    page.evaluate("mechicl.branches.look()")
+    page.wait_for_function("mechicl.base.steps.at(-1) === 60 && mechicl.view.step === '60'")
+    page.wait_for_selector("#effect[data-shown]")
+    page.wait_for_function("!document.querySelector('.facts').textContent.includes('not finished')")
+    session.check(open_series(folder / "tiny"), 60, None)
+
+
+@pytest.mark.slow
+def test_a_press_trains_on_and_a_closed_page_loses_nothing(laboratory, begin):
+    server, folder = laboratory
+    session = begin(server.url)
+    page = session.open("?run=tiny&step=20&heads=L0H1")
+    page.click("#train-on > summary")
+    page.wait_for_selector("#branch-fresh")
+    page.click("#branch-start")
+    wait(session, "rows.length === 1")
+    page.select_option("#branch-way", "without")
+    page.click("#branch-start")
+    wait(session, "rows.length === 2")
+    page.close()
+    again = begin(server.url)
+    page = again.open("?run=tiny&step=20")
+    page.click("#train-on > summary")
+    page.set_default_timeout(600_000)
+    wait(again, "rows.length === 2 && rows.every((row) => row.state === 'finished')")
+    assert {row["equal"] for row in rows(again)} == {"equal to its parent, bit for bit", ""}
+    treated = open_series(folder / "tiny-at20-ablate-L0H1")
+    assert treated.origin is not None
+    assert treated.origin.interventions == [{"kind": "ablate", "heads": [[0, 1]], "start": 20}]
+    page.click("[data-branch=tiny-at20-as-before] button:has-text('Keep')")
+    wait(again, "rows.filter((row) => row.queued).length === 1")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click("[data-branch=tiny-at20-ablate-L0H1] button:has-text('Discard')")
+    wait(again, "rows.length === 1")
+    assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == ["tiny", "tiny-at20-as-before"]

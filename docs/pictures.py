@@ -1,7 +1,7 @@
 """Pictures for the docs: `python docs/pictures.py NAME RUN [RUN ...]` writes docs/images/NAME.png.
 
-One run: its evaluators over training. Several: every seed, and the medians (--linear: on a linear axis). NAME app: the page of
-`mechicl app` on that run, with some heads ablated.
+One run: its evaluators over training. Several: every seed, and the medians (--linear: on a linear axis). NAME app: the
+page of `mechicl app` on that run, with some heads ablated.
 
 Needs Chromium (Debian's `chromium`), which draws the same plotly figure that the report shows.
 """
@@ -74,5 +74,9 @@ if __name__ == "__main__":
     if name == "app":
         page_of_app(Path(paths[0]), folder / "app.png")
         sys.exit()
-    figure = seed_curves(runs, log="--linear" not in sys.argv) if len(runs) > 1 else evaluator_curves(runs[0], series_phases(runs[0]))
+    figure = (
+        seed_curves(runs, log="--linear" not in sys.argv)
+        if len(runs) > 1
+        else evaluator_curves(runs[0], series_phases(runs[0]))
+    )
     picture(figure, folder / f"{name}.png")

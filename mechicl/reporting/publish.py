@@ -122,7 +122,7 @@ def paths_in(series: Series) -> list[str]:
 
 def _public(manifest: dict[str, Any]) -> dict[str, Any]:
     """A manifest without the folders of this machine."""
-    out = manifest | {"data": None}
+    out: dict[str, Any] = manifest | {"data": None}
     if "branch" in out:
         out["branch"] = out["branch"] | {"path": out["branch"]["parent"]}
     source = manifest.get("source")

@@ -83,11 +83,11 @@ class Classification:
 @cache
 def shipped() -> tuple[tuple[Classification, ...], tuple[str, str]]:
     """What few_shot.json holds: classifications, and the two symbols."""
-    data = json.loads((files(__package__) / "few_shot.json").read_text("utf-8"))
-    read = [
-        Classification(each["name"], tuple(each["labels"]), tuple(map(tuple, each["examples"])))
-        for each in data["tasks"]
-    ]
+    data = json.loads((files("mechicl.tasks.text") / "few_shot.json").read_text("utf-8"))
+    read = []
+    for each in data["tasks"]:
+        one, other = each["examples"]
+        read.append(Classification(each["name"], tuple(each["labels"]), (tuple(one), tuple(other))))
     return tuple(read), tuple(data["symbols"])
 
 

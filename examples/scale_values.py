@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from mechicl.engine.forward import Edit
-from mechicl.interventions import Intervention
+from mechicl.interventions import Intervention, intervention
 from mechicl.measures import measure
 
 
+@intervention("scale_values")
 @dataclass(frozen=True)
 class ScaleValues(Intervention):
     """Every value of one layer times a factor."""

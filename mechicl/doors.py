@@ -12,11 +12,12 @@ import re
 import sys
 from collections import UserDict
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mechicl.errors import ConfigError
 
 T = TypeVar("T")
+DOORS: dict[str, Door[Any]] = {}  # every door there is, by its noun
 _OURS = ("mechicl", "analyses")
 _HOMES: dict[str, str] = {}  # 'bank moons' -> the module that registered it
 
@@ -36,6 +37,7 @@ class Door(UserDict[str, T], Generic[T]):
         self._entries: dict[str, T] = {}
         self._built_in = tuple(built_in)
         self._awaited = list(self._built_in)
+        DOORS[what] = self
 
     @property
     def data(self) -> dict[str, T]:  # pyright: ignore[reportIncompatibleVariableOverride]

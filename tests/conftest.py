@@ -126,29 +126,15 @@ def _no_leaked_hooks():
 @pytest.fixture
 def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """An empty working directory. What modules there register, and that they were imported, is undone afterwards."""
-    from analyses.door import ANALYSES
-    from mechicl import doors, plugins, recipes, registry
-    from mechicl.measures.door import MEASURES
-    from mechicl.sources.base import SOURCES
-    from mechicl.tasks.base import TASKS
-    from mechicl.tasks.exemplar_label.banks.kinds import BANKS
+    from mechicl import doors, plugins
 
-    registries = {
-        "analysis": ANALYSES,
-        "bank kind": BANKS,
-        "measure": MEASURES,
-        "recipe": recipes.RECIPES,
-        "evaluator": registry.EVALUATORS,
-        "task": TASKS,
-        "source": SOURCES,
-    }
     before, asked, modules, path = set(doors._HOMES), set(plugins._asked), set(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     # Only what is not mechicl's own: its modules register once, when they are first imported.
     for use in {use for uses in doors.foreign().values() for use in uses} - before:
-        what = next(what for what in registries if use.startswith(f"{what} "))
-        registries[what].pop(use.removeprefix(f"{what} "), None)
+        what = next(what for what in doors.DOORS if use.startswith(f"{what} "))
+        doors.DOORS[what].pop(use.removeprefix(f"{what} "), None)
         del doors._HOMES[use]
     for name in set(plugins._asked) - asked:
         del plugins._asked[name]

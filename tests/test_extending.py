@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,10 @@ import mechicl
 from mechicl import cli
 from mechicl.errors import SeriesError
 from mechicl.page.answers import PANELS, Answers
+from mechicl.page.python import as_python
 from mechicl.page.runs import Library
 from mechicl.page.sequence import tokens
+from mechicl.page.state import View
 from mechicl.page.view import Workbench
 from mechicl.series import open_series
 from mechicl.series.verify import verify
@@ -137,6 +140,28 @@ def test_an_intervention(run, tiny_series):
     assert code == 0, out
     table = pd.read_csv("scaled.csv")
     assert set(table.intervention) == {"intact", *(f"values of L{la} x {x}" for la in (0, 1) for x in ("0.5", "2"))}
+
+
+def test_an_intervention_is_named_in_a_command_and_a_link(run, tiny_series):
+    own = "scale_values(factor=0.5, layer=0)"
+    words = ("ablate", tiny_series.root, "--plugin", "scale_values", "--own", own, "--out", "own.csv")
+    code, out = run(*words)
+    assert code == 0, out
+    assert "values of L0 x 0.5 (0.5 x its value)" in out
+    from scale_values import ScaleValues
+
+    wanted = tiny_series.evaluate([60], ["icl"], ScaleValues(0, 0.5), metrics=["in_context_acc"])
+    table = pd.read_csv("own.csv")
+    got = table[(table.evaluator == "icl") & (table.metric == "in_context_acc") & (table.intervention != "intact")]
+    assert got.value.tolist() == wanted[wanted.intervention != "intact"].value.tolist()
+    view = View.from_query(f"run=tiny&step=60&own={quote(own)}")
+    assert view.intervention == ScaleValues(0, 0.5)
+    assert View.from_query(view.query()) == view
+    code = as_python(view, str(tiny_series.root.parent))
+    assert "from scale_values import ScaleValues" in code
+    assert "ScaleValues(layer=0, factor=0.5)" in code
+    code, out = run(*words[:4], "--own", "scale_values(layer=0)")
+    assert (code, "it lacks the field 'factor'" in out) == (2, True)
 
 
 def test_a_measure(run, tiny_series):

@@ -74,6 +74,7 @@ def ablate(
     counterfactual: str = "",
     graft: str = "",
     without_subspace: str = "",
+    own: str = "",
     step: int | None = None,
     steps: Steps = None,
     every: Every = None,
@@ -116,6 +117,7 @@ def ablate(
         counterfactual: which sequence a patch comes from: labels or next of exemplars and labels, else next.
         graft: parts of the weights that come from another step, as qk.1@1400; docs/interventions.md names the parts.
         without_subspace: take off the directions in which the last layer writes one answer: flip, ciwl or iwl.
+        own: one of your own, with its fields, as 'scale_values(layer=0, factor=0.5)'; --plugin names its module.
         step: which checkpoint (default: the last); for several --steps or --every.
         n: sequences per evaluator (default: as the run was evaluated).
         out: keep the table, as FILE.csv or FILE.parquet.
@@ -137,6 +139,7 @@ def ablate(
         counterfactual=counterfactual,
         graft=graft,
         without_subspace=without_subspace,
+        own=own,
     )
     several = steps is not None or every is not None
     if several and step is not None:

@@ -12,6 +12,7 @@
     positions  AblatePositions: what layers read at some positions replaced
     patching   PatchActivations: activations taken from counterfactual sequences
     together   Together: several at once
+    door       `intervention`: your own, by a name
     base       Intervention, the protocol of all of them, their controls too; `edits`, many conditions in one pass
     baselines  what takes the place of an output; others: what controls are drawn from
     apply      `apply`: what a model does under them; `intact` and `under`, its two halves
@@ -34,6 +35,7 @@ from mechicl.interventions.clamps import ClampCopy as ClampCopy
 from mechicl.interventions.clamps import ClampLayer as ClampLayer
 from mechicl.interventions.components import every_path as every_path
 from mechicl.interventions.cut_paths import CutPaths as CutPaths
+from mechicl.interventions.door import intervention as intervention
 from mechicl.interventions.edges import CutEdges as CutEdges
 from mechicl.interventions.heads import AblateHeads as AblateHeads
 from mechicl.interventions.heads import every_head as every_head

@@ -12,6 +12,7 @@
     counterfactual    next: which one (default: the task's first)
     graft             qk.1,embeddings@1400: weights of step 1400
     without_subspace  flip: without the directions in which the last layer writes one answer
+    own               scale_values(layer=0, factor=0.5): one that a plugin registered, with its fields
 
 `mechicl ablate` alone also says (`Line`):
 
@@ -43,6 +44,7 @@ from mechicl.interventions import (
     PatchActivations,
     Together,
 )
+from mechicl.interventions import door as own
 from mechicl.interventions.baselines import Plain
 from mechicl.interventions.components import parse
 from mechicl.interventions.cut_paths import PATH_KINDS, PathKind
@@ -75,6 +77,7 @@ class Options:
     counterfactual: str = ""
     graft: str = ""
     without_subspace: str = ""
+    own: str = ""
 
 
 class Words(Options):
@@ -113,6 +116,8 @@ class Words(Options):
             parts.append(AblatePositions(positions=names, layers=(layer or 0,), kind=self._plain("positions")))
         if self.without_subspace:
             parts.append(AblateCarried(variation=self.without_subspace, n=n))
+        if self.own:
+            parts.append(own.named(self.own))
         if len(parts) < 2:
             return parts[0] if parts else None
         return Together(parts=tuple(parts))
@@ -195,6 +200,8 @@ def read(name: str, text: str, option: str = "") -> Any:
         return text
     if name == "without_subspace":
         return AblateCarried(variation=text).variation
+    if name == "own":
+        return own.written(own.named(text, option))
     if name == "path":
         return tuple(str(parse(each)) for each in _split(text))
     (chosen,) = _one_of(get_args(Kind), [text], option)

@@ -58,10 +58,16 @@ def _written(done: Intervention) -> tuple[list[str], list[str]]:
         return [], _assigned("ablation = mechicl.", done)
     homes: dict[str, list[str]] = {}
     for name in dict.fromkeys(type(part).__name__ for part in _parts(done)):
-        home = "mechicl.interventions" if hasattr(interventions, name) else "mechicl.measures"
+        home = "mechicl.interventions" if hasattr(interventions, name) else _home(name, done)
         homes.setdefault(home, []).append(name)
     imports = [f"from {home} import {', '.join(sorted(names))}" for home, names in sorted(homes.items())]
     return imports, _assigned("ablation = ", done)
+
+
+def _home(name: str, done: Intervention) -> str:
+    """The module of one that is not among `mechicl.interventions`: of the measures, or somebody's own."""
+    module = next(type(part).__module__ for part in _parts(done) if type(part).__name__ == name)
+    return "mechicl.measures" if module.startswith("mechicl.") else module
 
 
 def _parts(done: Intervention) -> list[Intervention]:

@@ -151,7 +151,7 @@ def test_the_known_circuit_needs_its_paths_and_no_other(known_series):
     paths = every_path(known_series.config.model)
     rest = CutPaths(paths=tuple(path for path in paths if path not in CIRCUIT))
     cuts = [CutPaths(paths=CIRCUIT), CutPaths(paths=(CIRCUIT[2],))]
-    # What keeps the query off the first exemplar, and where heads look by position, is left to the circuit.
+    # Two looks at positions stand in for each other (measures/test_circuits.py): they are left to the circuit.
     kept = CutPaths(paths=tuple(p for p in rest.paths if p not in ("embed->L0H1.q", "embed->L0H1.k", "embed->L1H2.k")))
     icl = known_series.evaluate([5], ["icl"], [kept, *cuts], metrics=None).set_index("intervention").value
     assert icl[str(kept)] == icl["intact"] == 1.0

@@ -26,6 +26,19 @@ def test_the_known_circuit_is_faithful_and_complete_and_random_ones_are_not(know
         assert (rows["size"].dropna() == 8).all()
 
 
+def test_paths_that_stand_in_for_one_another_are_missed_by_single_cuts_and_faithfulness_shows_it(known_series):
+    """Without the previous-token head's own look at positions it averages, which is enough as long as the induction
+    head keeps to labels, and the other way round: either alone can go, not both. Five paths have an effect, and need
+    one more to be a circuit."""
+    table = {
+        more: circuit_shares(known_series, [5], ["icl"], paths=[*CIRCUIT, *more], n=80, progress=False)
+        for more in ((), PLACES[:2], PLACES[2:])
+    }
+    share = {more: t.set_index("intervention").share["circuit alone"] for more, t in table.items()}
+    assert share[()] < 0.6
+    assert share[PLACES[:2]] == share[PLACES[2:]] == 1.0
+
+
 def test_a_circuit_is_found_at_each_step(known_series):
     table = circuit_shares(known_series, evaluators=["icl"], threshold=0.2, n=80, progress=False)
     size = table.dropna(subset="size").groupby("step")["size"].first()

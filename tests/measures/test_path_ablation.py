@@ -54,8 +54,9 @@ def test_where_every_position_answers():
     torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
 
 
-def test_in_the_known_circuit_exactly_its_paths_are_found_at_every_threshold(known_series):
-    """At step 5 the circuit, at step 10 the lookup table, which no path that crosses positions serves."""
+def test_in_the_known_circuit_exactly_the_paths_that_nothing_stands_in_for_are_found_at_every_threshold(known_series):
+    """At step 5 the circuit, without its looks at positions, either of which can go alone (test_circuits.py); at step
+    10 the lookup table, which no path that crosses positions serves."""
     table = path_effects(known_series, [5, 10], ["icl", "flip", "ciwl", "iwl"], n=100, progress=False)
     paths = every_path(known_series.config.model)
     assert len(table) == 2 * table.evaluator.nunique() * len(paths)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from slurm_queue import Queue
 
 from mechicl import cli
@@ -14,6 +15,7 @@ from mechicl.measures import cache, tables
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_the_commands_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cache, "_WORTH", 8)
     monkeypatch.setattr(tables, "_FAST", 2**22)  # several chunks, as of a larger model

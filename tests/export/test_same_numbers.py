@@ -89,6 +89,7 @@ def test_scores_under_every_ablation(name, series_of, file_of, reader):
         check(one.numbers(), rows, condition)
 
 
+@pytest.mark.slow
 def test_one_model_with_everything(series_of, file_of, reader):
     """MLPs in some layers, several kinds, heads and MLPs together: the quick part of the test above; then where heads
     look and what adds to which logit, of the average and of one sequence."""

@@ -169,6 +169,7 @@ class Here:
                 yield i, error
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_table(series, tmp_path):
     """Real processes, a real measure, whose conditions differ from step to step: the same to the last bit."""
     other = open_series(shutil.copytree(series.root, tmp_path / "other" / "tiny"))

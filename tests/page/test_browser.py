@@ -46,6 +46,7 @@ def test_every_kind_of_ablation_is_explained_and_computed(begin, tiny_series):
     assert all("Baseline: " in text and len(text) > 60 for text in explained)
 
 
+@pytest.mark.slow
 def test_shift_isolates_layers_go_whole_and_clear_puts_all_back(begin, known_series):
     one = begin()
     one.open("?run=known")
@@ -62,6 +63,7 @@ def test_shift_isolates_layers_go_whole_and_clear_puts_all_back(begin, known_ser
     one.check(known_series, 5, None)
 
 
+@pytest.mark.slow
 def test_everything_by_keyboard(begin, tiny_series):
     one = begin()
     page = one.open("?step=20")

@@ -92,6 +92,7 @@ def test_a_notice_goes_with_the_next_change(begin):
     page.wait_for_function("document.getElementById('say').textContent === ''")
 
 
+@pytest.mark.slow
 def test_a_curve_passes_over_a_checkpoint_that_cannot_be_read(begin):
     one = begin()
     page = one.open("?run=broken&step=10&heads=0.1")

@@ -83,6 +83,7 @@ def test_the_edge_that_carries_the_copy_takes_icl_and_another_does_not(begin, kn
     one.shot("edges", full_page=True)
 
 
+@pytest.mark.slow
 def test_an_mlp_s_cell_takes_it_out_and_it_stands_in_the_grid(begin, recall):
     url, series = recall
     one = begin(url)
@@ -156,6 +157,7 @@ def test_each_row_does_what_the_command_line_does(begin, recall):
     assert page.get_by_role("button", name="Cut edge").is_visible()
 
 
+@pytest.mark.slow
 def test_undo_link_and_keyboard(begin, recall):
     url, series = recall
     one = begin(url)
@@ -253,6 +255,7 @@ def test_in_language_the_page_asks_the_task(begin, token_series):
         running.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_screen(begin, recall, width):
     one = begin(recall[0], viewport={"width": width, "height": 800}, color_scheme="dark" if width == 390 else "light")

@@ -167,6 +167,7 @@ def test_the_first_head_is_two_keys_away_and_arrows_go_on(begin, known_series):
 SLOW_TABS = [pytest.param(tab, marks=pytest.mark.slow) for tab in ("logits", "compare")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tab", ["attention", *SLOW_TABS])
 def test_on_a_telephone_everything_is_there(begin, tab):
     one = begin(**PHONE)

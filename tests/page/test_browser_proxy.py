@@ -62,6 +62,7 @@ def test_the_page_works_below_a_prefix(stranger, folder, known_series, strip, ke
         app.stop()
 
 
+@pytest.mark.slow
 def test_a_hub_that_keeps_its_host_is_let_in_by_the_frames_token(stranger, folder, known_series, monkeypatch):
     """Nothing is set: the surroundings name the prefix, the frame carries the token, a cookie keeps it."""
     monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/jo%C3%A3o/")

@@ -86,6 +86,7 @@ def test_nowhere_to_put_a_cache(tmp_path):
     assert layer_norm(tmp_path / "file" / "cache", only) == "0 1"
 
 
+@pytest.mark.slow
 def test_no_room_for_a_cache(tmp_path):
     """A file of the cache ends half-way, as on a full disk."""
     small = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))\n"

@@ -53,6 +53,8 @@ def test_the_readme_shows_commands():
         "measure",
         "open",
         "publish",
+        "branch",
+        "export",
     }
     assert {"make demo", "make test"} <= set(shell_lines())
 

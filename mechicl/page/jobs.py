@@ -101,7 +101,8 @@ class Jobs:
         for path in (self.folder / HIDDEN).glob("*.json"):
             with suppress(SeriesError, TypeError, KeyError):  # of another version, or being removed
                 given: dict[str, Any] = read_json(path)
-                found.append(Job(**(given | {"words": tuple(given["words"])})))
+                given["words"] = tuple(given["words"])
+                found.append(Job(**given))
         return sorted(found, key=lambda job: (job.made, job.name))
 
     def job(self, name: str) -> Job:

@@ -58,5 +58,4 @@ def _pick(name: str, label: str, options: dict[str, str]) -> Component:
 
 def _number(name: str, label: str, **settings: str) -> Component:
     """A place for a number: the script puts the input there, since Dash has none of its own kind."""
-    said = {f"data-{key}": value for key, value in settings.items()}
-    return html.Label([html.Span(label), html.Span(id=f"branch-{name}-place", **said)])
+    return html.Label([html.Span(label), html.Span(id=f"branch-{name}-place", **data(**settings))])

@@ -172,10 +172,10 @@ def test_only_the_wiring_of_the_app_imports_dash():
     """The view model and the figures are tested, and can be used, without a page."""
     wiring = {
         f"mechicl/page/{name}.py"
-        for name in ("callbacks", "controls", "editing", "grid", "layout", "looking", "server")
+        for name in ("branch_panel", "callbacks", "controls", "editing", "grid", "layout", "looking", "server")
     }
     assert importers("dash") == wiring
-    assert importers("flask") == {f"mechicl/page/{name}.py" for name in ("guard", "routes", "server")}
+    assert importers("flask") == {f"mechicl/page/{name}.py" for name in ("branch_routes", "guard", "routes", "server")}
     served = wiring | {"mechicl/page/routes.py", "mechicl/page/guard.py"}
     pure = {"mechicl/page/" + p.name for p in SOURCES if p.parent.name == "page"} - served
     below = {"mechicl.page.layout", "mechicl.page.callbacks", "mechicl.page.routes", "mechicl.page.server"}

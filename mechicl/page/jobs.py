@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from mechicl import plugins
 from mechicl.errors import SeriesError
@@ -100,9 +100,9 @@ class Jobs:
         found = []
         for path in (self.folder / HIDDEN).glob("*.json"):
             with suppress(SeriesError, TypeError, KeyError):  # of another version, or being removed
-                given = dict(read_json(path))
-                words = tuple(given.pop("words"))
-                found.append(Job(words=words, **given))
+                given: dict[str, Any] = read_json(path)
+                given["words"] = tuple(given["words"])
+                found.append(Job(**given))
         return sorted(found, key=lambda job: (job.made, job.name))
 
     def job(self, name: str) -> Job:

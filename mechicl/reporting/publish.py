@@ -122,9 +122,10 @@ def paths_in(series: Series) -> list[str]:
 
 def _public(manifest: dict[str, Any]) -> dict[str, Any]:
     """A manifest without the folders of this machine."""
-    out: dict[str, Any] = manifest | {"data": None}
-    if "branch" in out:
-        out["branch"] = out["branch"] | {"path": out["branch"]["parent"]}
+    out = manifest | {"data": None}
+    branch = manifest.get("branch")
+    if branch is not None:
+        out["branch"] = branch | {"path": branch["parent"]}
     source = manifest.get("source")
     if source is not None and not str(source["place"]).startswith(hub_api.PREFIX):
         out["source"] = source | {"place": Path(source["place"]).name}

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from mechicl.config import Config, Window
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
 from mechicl.registry import main
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
@@ -25,7 +25,6 @@ from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
 from mechicl.series.origin import first_step
 from mechicl.series.storage import Writer, drop_latest, locked, save_latest
-from mechicl.system.commands import command
 from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.disk import check_writable
 from mechicl.system.files import append_line
@@ -38,7 +37,7 @@ from mechicl.tasks.batch import TaskBatch, stack_batches
 from mechicl.training import graft, logs
 from mechicl.training.devices import check_replay, moved, to_go_on, trainer_on
 from mechicl.training.open_run import fresh, open_run
-from mechicl.training.states import last_state, own, restored
+from mechicl.training.states import check_window, last_state, own, restored
 from mechicl.training.states import resumes_from as resumes_from
 from mechicl.training.states import saved_weights as saved_weights
 from mechicl.training.step import Trainer
@@ -86,8 +85,7 @@ def train(
 
 
 def checked_source(config: Config, data: str | Path | None, source: Any = None) -> Any:
-    """What sequences are drawn from (`source`, where that is known); what is impossible about the run is refused before
-    anything is written."""
+    """What sequences are drawn from, or `source`; what is impossible is refused before anything is written."""
     check_config(config)
     checkpoint_steps(config)
     task = task_of(config)
@@ -201,21 +199,7 @@ def densify(
     device = to_go_on(series, device)
     check_replay(series, device)
     window = Window(start=start, stop=stop, every=every)
-    begins = first_step(series.manifest)
-    if start < begins:
-        assert series.origin is not None
-        earlier = command("densify", Path(series.origin.path), "--from", start, "--to", begins, "--every", every)
-        raise ConfigError(
-            f"--from {start}: {series.name} is a branch, from step {begins} on. Earlier steps are its parent's: "
-            f"{earlier}."
-        )
-    if stop > series.config.steps:
-        raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
-    if stop > max(series.steps, default=0):  # a replay goes where the run has been
-        raise SeriesError(
-            f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
-            f"{command('train', '--resume', series.root)} first."
-        )
+    check_window(series, window)
     check_writable(series.root)
     keep = {*range(window.start, window.stop + 1, window.every), window.stop}
     keep |= {step for step in series.steps if step <= stop}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
-from mechicl.config import Config
-from mechicl.errors import SeriesError
+from mechicl.config import Config, Window
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.models.params import Params, unpack
 from mechicl.series import Series
 from mechicl.series.origin import first_step, start_state
@@ -64,3 +66,27 @@ def saved_weights(params: Params, config: Config) -> Params:
     dtype = getattr(torch, config.weights_dtype)
     weights = unpack(params, config.model.n_heads)
     return {name: w.to(CPU, dtype) for name, w in weights.items()}
+
+
+def check_window(series: Series, window: Window) -> None:
+    """Raise unless a run has been where a replay shall go.
+
+    Raises:
+        ConfigError: the window lies outside the run. SeriesError: the run has not come so far.
+    """
+    begins, stop = first_step(series.manifest), window.stop
+    if window.start < begins:
+        assert series.origin is not None
+        parent, every = Path(series.origin.path), window.every
+        earlier = command("densify", parent, "--from", window.start, "--to", begins, "--every", every)
+        raise ConfigError(
+            f"--from {window.start}: {series.name} is a branch, from step {begins} on. Earlier steps are its parent's: "
+            f"{earlier}."
+        )
+    if stop > series.config.steps:
+        raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
+    if stop > max(series.steps, default=0):  # a replay goes where the run has been
+        raise SeriesError(
+            f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
+            f"{command('train', '--resume', series.root)} first."
+        )

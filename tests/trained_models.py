@@ -20,14 +20,15 @@ _SIZES: dict[str, Any] = {
 STEPS, EVERY = 200, 50
 
 
-def config(family: str):
+def config(family: str, vocabulary: int = VOCABULARY):
     import transformers as t
 
+    sizes = _SIZES | {"vocab_size": vocabulary}
     if family == "gpt2":
         return t.GPT2Config(
-            vocab_size=VOCABULARY, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=1
+            vocab_size=vocabulary, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=1
         )
-    return t.GPTNeoXConfig(**_SIZES) if family == "neox" else t.LlamaConfig(**_SIZES, num_key_value_heads=2)
+    return t.GPTNeoXConfig(**sizes) if family == "neox" else t.LlamaConfig(**sizes, num_key_value_heads=2)
 
 
 class Repeats(torch.utils.data.Dataset):
@@ -45,7 +46,21 @@ class Repeats(torch.utils.data.Dataset):
         return {"input_ids": self.ids[i], "labels": self.ids[i]}
 
 
-def train(folder: Path, family: str, steps: int = STEPS, every: int = EVERY) -> Path:
+class Windows(Repeats):
+    """Sequences of `length` tokens of a text, one after the other."""
+
+    def __init__(self, ids: torch.Tensor, length: int):
+        self.ids = ids[: len(ids) // length * length].long().view(-1, length)
+
+
+def train(
+    folder: Path,
+    family: str,
+    steps: int = STEPS,
+    every: int = EVERY,
+    data: Repeats | None = None,
+    vocabulary: int = VOCABULARY,
+) -> Path:
     """`checkpoint-*` folders as the Trainer writes them, the untrained model's too."""
     from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
@@ -69,9 +84,8 @@ def train(folder: Path, family: str, steps: int = STEPS, every: int = EVERY) -> 
                 save_only_model=True,
                 seed=0,
             )
-            trainer = Trainer(
-                model=AutoModelForCausalLM.from_config(config(family)), args=arguments, train_dataset=Repeats()
-            )
+            model = AutoModelForCausalLM.from_config(config(family, vocabulary))
+            trainer = Trainer(model=model, args=arguments, train_dataset=Repeats() if data is None else data)
             trainer.save_model(str(folder / "checkpoint-0"))
             trainer.train()
     finally:

@@ -34,7 +34,6 @@ _HOME = {
     "every_head": "interventions",
     "head_effects": "measures.paired_effects",
     "logit_attribution": "measures.attribution",
-    "path_effects": "measures.path_ablation",
     "open_series": "series",
     "phase_table": "measures.phases",
     "report": "reporting.report",
@@ -68,7 +67,6 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl.measures.mlps import ablate_mlps as ablate_mlps
     from mechicl.measures.paired_effects import effects as effects
     from mechicl.measures.paired_effects import head_effects as head_effects
-    from mechicl.measures.path_ablation import path_effects as path_effects
     from mechicl.measures.phases import phase_table as phase_table
     from mechicl.measures.phases import series_phases as series_phases
     from mechicl.measures.seeds import seed_bands as seed_bands

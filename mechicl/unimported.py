@@ -43,7 +43,7 @@ def refuse_taken(folder: Path, decorator: str, name: str, module: str) -> None:
     if f"{module}.".startswith(f"{folder.name}.") or module.startswith(f"mechicl.{folder.name}"):
         return
     if any(said.get("0") == name for _, _, said in decorated(folder, decorator)):
-        raise ConfigError(f"{module}: mechicl has a built-in {decorator} named {name!r}: choose another name.")
+        raise ConfigError(f"{module}: there is a built-in {decorator} named {name!r}: choose another name.")
 
 
 def exported(folder: Path) -> dict[str, str]:

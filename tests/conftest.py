@@ -257,3 +257,14 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         yield server
         close_session()
         assert not server.leaked
+
+
+@pytest.fixture(scope="session")
+def driver():
+    """Playwright, once for all tests, where Debian's browser is there to be driven."""
+    if not Path("/usr/bin/chromium").exists():
+        pytest.skip("no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        yield running

@@ -210,6 +210,7 @@ TREATED = {
     "reset": {"groups": ("mlp",), "start": 1},
     "data": {"sequences": SequenceConfig(labels="random")},
     "relabel": {"every": 1},
+    "fresh_moments": {"start": 1},
     "clamp_match": {"heads": ((1, 0),)},
     "clamp_copy": {"heads": ((1, 0),)},
     "clamp_layer": {},

@@ -53,7 +53,7 @@ def circuit_of(table: pd.DataFrame, step: int, evaluator: str, threshold: float 
         ConfigError: the table has no such step or evaluator; or the threshold is not above 0.
 
     Examples:
-        >>> table = mechicl.path_effects(series, [3000], ["icl"], n=100, progress=False)
+        >>> table = mechicl.measures.path_effects(series, [3000], ["icl"], n=100, progress=False)
         >>> isinstance(mechicl.measures.circuit_of(table, 3000, "icl", 0.2), tuple)
         True
     """

@@ -85,7 +85,7 @@ def path_effects(
         ConfigError: there is no such path, evaluator or kind. SeriesError: a step was not saved.
 
     Examples:
-        >>> table = mechicl.path_effects(series, [3000], ["icl"], n=100, progress=False)
+        >>> table = mechicl.measures.path_effects(series, [3000], ["icl"], n=100, progress=False)
         >>> table[["sender", "receiver", "effect"]].shape  # a row per path
         (257, 3)
     """

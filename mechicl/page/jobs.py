@@ -229,7 +229,7 @@ class Jobs:
         with suppress(SeriesError):
             job = self.job(name)
             if code and job.wanted == "going" and not _complete(job):
-                said = self._path(name, "log").read_text(errors="replace").strip().splitlines()
+                said = self._path(name, "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
                 why = said[-1].removeprefix("mechicl: ") if code > 0 and said else f"its process was killed ({-code})."
                 self._write(replace(job, error=why))
 
@@ -245,7 +245,7 @@ class Jobs:
                 _waited(own)
             elif self._runs(job):  # started by a server before this one
                 with suppress(OSError, ValueError):
-                    os.kill(int(self._path(name, "lock").read_text()), signal.SIGTERM)
+                    os.kill(int(self._path(name, "lock").read_text(encoding="ascii")), signal.SIGTERM)
                 until = time.monotonic() + 10
                 while self._runs(job) and time.monotonic() < until:
                     time.sleep(0.05)

@@ -22,4 +22,4 @@ class Score:
     limits: tuple[float, float] = (0.0, 1.0)
 
 
-SCORES: Door[Score] = Door("score", built_in=("mechicl.tasks.batch", "mechicl.tasks.exemplar_label.attention_scores"))
+SCORES: Door[Score] = Door("score", built_in=("mechicl.tasks.tokens", "mechicl.tasks.exemplar_label.attention_scores"))

@@ -119,6 +119,7 @@ def plugin(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     plugins.load(["asking"])
     yield tmp_path
+    del plugins._asked["asking"]
     EVALUATORS._entries.pop("asked")
     doors._HOMES.pop("evaluator asked")
     for name in ("asking", "helping"):

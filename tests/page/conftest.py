@@ -96,17 +96,6 @@ def server(folder: Path):
 
 
 @pytest.fixture(scope="session")
-def driver():
-    """Playwright, where Debian's browser is there to be driven."""
-    if not CHROMIUM.exists():
-        pytest.skip("no chromium here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
 def chromium(driver):
     """A browser for contexts of their own."""
     browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)

@@ -4,11 +4,14 @@ import ast
 import importlib
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mechicl import open_series, report, train
+from mechicl.config import BankConfig
 from mechicl.errors import ConfigError
 from mechicl.series.verify import verify
 from mechicl.sweeps.plan import read_plan
@@ -130,9 +133,20 @@ def test_where_images_are_is_kept_whole_and_old_runs_open(tiny_copy, home, monke
     assert open_series(tiny_copy.root, "~/images").data == home / "images"
 
 
-def test_a_run_records_the_whole_path_of_its_images(tiny_config, home, monkeypatch):
-    series = train(tiny_config, "run", data="images", progress=False)
-    assert series.manifest["data"] == str(home.parent / "work" / "images")
+def test_a_run_records_the_whole_path_of_its_data(tiny_config, home, monkeypatch):
+    bank = tiny_config.bank
+    sizes = bank.n_classes + bank.n_holdout_classes, bank.n_exemplars + bank.n_holdout_exemplars, bank.dim
+    np.save("mine.npy", np.random.default_rng(0).normal(size=sizes))
+    of_file = BankConfig(
+        kind="file",
+        n_classes=bank.n_classes,
+        n_exemplars=bank.n_exemplars,
+        n_holdout_classes=bank.n_holdout_classes,
+        n_holdout_exemplars=bank.n_holdout_exemplars,
+        dim=bank.dim,
+    )
+    series = train(replace(tiny_config, bank=of_file), "run", data="mine.npy", progress=False)
+    assert series.manifest["data"] == str(home.parent / "work" / "mine.npy")
 
 
 def test_every_file_is_utf_8_whatever_the_locale():

@@ -83,7 +83,7 @@ class Classification:
 @cache
 def shipped() -> tuple[tuple[Classification, ...], tuple[str, str]]:
     """What few_shot.json holds: classifications, and the two symbols."""
-    data = json.loads((files("mechicl.tasks.text") / "few_shot.json").read_text("utf-8"))
+    data = json.loads((files("mechicl.tasks.text") / "few_shot.json").read_text(encoding="utf-8"))
     read = []
     for each in data["tasks"]:
         one, other = each["examples"]

@@ -159,6 +159,11 @@ class Workbench:
         load = lambda: {name: p[0] for name, p in run.series.params([step]).items()}  # noqa: E731
         return self._weights.remember(key, load, lambda p: sum(x.nbytes for x in p.values()))
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a reader waits for numbers right now: what takes longer makes way."""
+        return self._waiting > 0
+
     def _effect(self, run: Run, step: int, name: str, ablation: Intervention | None) -> Effect:
         before = self.right(run, step, name, None)
         intact = mean(before)

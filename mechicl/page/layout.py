@@ -20,6 +20,7 @@ from mechicl.page.heads import MEASURES, even, measures
 from mechicl.page.looking import look
 from mechicl.page.runs import Library, Run
 from mechicl.page.seed_panel import seeds_panel
+from mechicl.page.sharing import page_entry
 from mechicl.page.state import View, effect_of
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
@@ -108,6 +109,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
                             ("Comparison, curves", "compare", ("png", "svg", "html")),
                             ("Comparison, attention", "compare_attention", ("png", "svg", "html")),
                         ],
+                        page_entry(run),
                     ),
                     html.Button("Copy as Python", title="Lines that reproduce this view", **data(do="python")),
                     html.Button("Copy link", title="The address holds the whole view", **data(do="link")),

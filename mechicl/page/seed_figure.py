@@ -44,7 +44,7 @@ def seed_figure(
     scaled = _Times(size if unit == "steps" else 1, axis == "log")
     colour = COLOURS[evaluator]
     if len(runs) > 1:
-        _band(fig, [r for r in runs], evaluator, scaled, colour, f"median of {len(runs)}, lowest to highest")
+        _band(fig, runs, evaluator, scaled, colour, f"median of {len(runs)}, lowest to highest")
     for run in runs:
         mine = run.series.name == chosen.series.name
         name = condition.name(run)
@@ -116,7 +116,10 @@ def _line(curve: Curve, scaled: _Times, name: str) -> dict:
 
 def _band(fig: go.Figure, runs: list[Run], evaluator: str, scaled: _Times, colour: str, name: str) -> None:
     table = seed_bands([run.series for run in runs], [evaluator])
-    x, quiet = scaled(table.sequences), {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+    x, quiet = (
+        scaled(table.sequences),
+        {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"},
+    )
     fig.add_scatter(x=x, y=table.low.tolist(), **quiet, row=1, col=1)
     fig.add_scatter(x=x, y=table.high.tolist(), fill="tonexty", fillcolor=colour + "26", **quiet, row=1, col=1)
     median = Curve("", table.sequences.tolist(), table["median"].tolist())

@@ -1,7 +1,8 @@
 """What is laid over curves of several seeds: another run, another condition, or each seed without its own heads.
 
 A difference of two runs is one over sequences, paired where both are evaluated on the same ones. A difference of two
-conditions, and what the loss of its own heads does to each seed, is one over seeds, paired by seed (Student's interval).
+conditions, and what the loss of its own heads does to each seed, is one over seeds, paired by seed (Student's
+interval).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 from analyses.head_ablations import costly_heads
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS
-from mechicl.interventions import AblateHeads
+from mechicl.interventions import AblateHeads, Intervention
 from mechicl.measures.seeds import aligned
 from mechicl.page.runs import Run
 from mechicl.page.seeds import Condition, Together
@@ -41,8 +42,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Over:
-    """What is laid over the curves. difference: columns x (training sequences), value, low, high; `meaning` says of what,
-    `n` of how many. done and total: how many evaluations of a checkpoint are there. notes: sentences."""
+    """What is laid over the curves. difference: columns x (training sequences), value, low, high, n; `meaning` says of
+    what. done and total: how many evaluations of a checkpoint are there. notes: sentences."""
 
     name: str
     curves: list[Curve]
@@ -51,6 +52,23 @@ class Over:
     done: int
     total: int
     notes: list[str] = field(default_factory=list)
+
+
+class Turn:
+    """How long one question may compute: at least one thing, then until the time is up or a reader waits for something
+    shorter. What is known already costs nothing."""
+
+    def __init__(self, seconds: float):
+        self._until, self._begun = time.monotonic() + seconds, False
+
+    def left(self, bench: Workbench) -> bool:
+        """Whether one more thing may be computed."""
+        begun, self._begun = self._begun, True
+        return not begun or (time.monotonic() < self._until and not bench.awaited)
+
+    def may(self, bench: Workbench, asked: list[tuple[Run, int, str, Intervention | None]]) -> bool:
+        """Whether these answers (as `Workbench.right` is asked) are known, or may be computed."""
+        return all(bench.knows(*each) for each in asked) or self.left(bench)
 
 
 def with_curve(runs: Iterable[Run], evaluator: str) -> list[Run]:
@@ -74,19 +92,19 @@ def laid_over(bench: Workbench, all_: Together, run: Run, view: View, evaluator:
     if not what:
         return None
     if what == "own":
-        return _own(bench, all_.of(run.series.name), evaluator, time.monotonic() + seconds)
+        return _own(bench, all_.of(run.series.name), evaluator, Turn(seconds))
     if what == "run":
         other = all_.run(name)
         if other.series.name == run.series.name:
             raise ViewError(f"against=run/{name}: expected another run than the one that is shown.")
-        return _run(bench, run, other, evaluator, time.monotonic() + seconds)
+        return _run(bench, run, other, evaluator, Turn(seconds))
     mine, other = all_.of(run.series.name), all_.of(name)
     if mine is other:
         raise ViewError(f"against=condition/{name}: {name} belongs to the condition of {run.series.name} itself.")
     return _condition(mine, other, evaluator)
 
 
-def _run(bench: Workbench, a: Run, b: Run, evaluator: str, deadline: float) -> Over:
+def _run(bench: Workbench, a: Run, b: Run, evaluator: str, turn: Turn) -> Over:
     """b minus a, at the checkpoints that both have."""
     if evaluator not in b.sets:
         raise ViewError(f"{b.series.name} has no evaluator {evaluator!r}: it has {', '.join(b.sets)}.")
@@ -95,11 +113,12 @@ def _run(bench: Workbench, a: Run, b: Run, evaluator: str, deadline: float) -> O
     same = a.sets_id == b.sets_id
     rows, done = [], 0
     for step, x in shared:
-        if done and (time.monotonic() > deadline or bench.awaited):
+        asked = [(a, step, evaluator, None), (b, at[x], evaluator, None)]
+        if not turn.may(bench, asked):
             break
         done += 1
         try:
-            sides = bench.right(a, step, evaluator, None), bench.right(b, at[x], evaluator, None)
+            sides = [bench.right(*each) for each in asked]
         except SeriesError:
             continue  # a file is not what was written: no point
         number = paired(*sides) if same else unpaired(*sides)
@@ -127,14 +146,14 @@ def _condition(a: Condition, b: Condition, evaluator: str) -> Over:
     return Over(b.label, curves, _over_seeds(table.index, gap), _says(f"{b.label} − {a.label}", pairs), 0, 0)
 
 
-def _own(bench: Workbench, condition: Condition, evaluator: str, deadline: float) -> Over:
+def _own(bench: Workbench, condition: Condition, evaluator: str, turn: Turn) -> Over:
     """Each seed without the heads that the rule chooses for it, minus the same seed intact."""
     on = condition.runs[0].series.task.circuit.evaluator
     notes, chosen = [OWN_RULE.format(evaluator=EVALUATORS[on].short)], {}
-    begun = False
     for run in with_curve(condition.runs, evaluator):
-        known = own_heads(bench, run, wait=not begun or not (time.monotonic() > deadline or bench.awaited))
-        begun = True
+        known = own_heads(bench, run)
+        if known is None and turn.left(bench):
+            known = own_heads(bench, run, wait=True)
         if known is not None:
             chosen[run.series.name] = known
             names = ", ".join(f"L{layer}H{head}" for layer, head in known)
@@ -146,12 +165,13 @@ def _own(bench: Workbench, condition: Condition, evaluator: str, deadline: float
     found: dict[str, dict[int, tuple[float, float]]] = {run.series.name: {} for run in treated}
     done = 0
     for run, step in order:
-        if done and (time.monotonic() > deadline or bench.awaited):
+        name = run.series.name
+        asked = [(run, step, evaluator, x) for x in (None, AblateHeads(heads=chosen[name]))]
+        if not turn.may(bench, asked):
             break
         done += 1
-        name = run.series.name
         try:
-            sides = [bench.right(run, step, evaluator, x) for x in (None, AblateHeads(heads=chosen[name]))]
+            sides = [bench.right(*each) for each in asked]
         except SeriesError:
             continue
         found[name][run.series.sequences_seen(step)] = (float(sides[0].mean()), float(sides[1].mean()))
@@ -165,20 +185,21 @@ def _own(bench: Workbench, condition: Condition, evaluator: str, deadline: float
     )
 
 
-def own_heads(bench: Workbench, run: Run, wait: bool = True) -> tuple[Head, ...] | None:
-    """The heads that the rule chooses for a run; () where what it goes by never rose, so that there are none. None where
-    they are not known and `wait` says not to compute them."""
+def own_heads(bench: Workbench, run: Run, wait: bool = False) -> tuple[Head, ...] | None:
+    """The heads that the rule chooses for a run; () where what it goes by never rose, so that there are none. None
+    where they are not known and `wait` says not to compute them."""
     on = run.series.task.circuit.evaluator
     key = ("own heads", run.sets_id, run.series.entry(run.steps[-1]).sha256, run.series.name)
-    known = bench.results.get(key)
-    if known is not None or not wait:
-        return known
     phases = run.phases.get(on)
     if phases is None or phases.peak is None:
         return ()
-    peak = phases.peak
+    known, peak = bench.results.get(key), phases.peak
+    if known is not None or not wait:
+        return known
     try:
-        return bench.results.remember(key, lambda: costly_heads(run.series, run.series.step_at(peak), on), lambda _: 500)
+        return bench.results.remember(
+            key, lambda: costly_heads(run.series, run.series.step_at(peak), on), lambda _: 500
+        )
     except (SeriesError, ConfigError):
         return ()
 

@@ -38,9 +38,9 @@ def seeds_panel(library: Library, run: Run, view: View) -> list[Component]:
                 html.Div(html.Div(id="seeds-figure"), className="plot"),
                 html.P(id="seeds-note", className="note", **aria(live="polite")),
             ],
-            "Several runs of this page: thin curves are runs, the dark one their median, the band goes from the lowest to "
-            "the highest. Press a run to look at it in the panels below. What is laid over is dashed; below it stands the "
-            "difference with its 95% interval. " + RULE,
+            "Several runs: the thick curve is the one chosen, thin ones are the others, the dark one is their median. "
+            "The band goes from the lowest to the highest. Press a run to look at it in the panels below. What is laid "
+            "over is dashed; below it stands the difference with its 95% interval. " + RULE,
         )
     ]
 

@@ -30,6 +30,7 @@ from mechicl.page.layout import skeleton
 from mechicl.page.routes import add_routes
 from mechicl.page.runs import Library
 from mechicl.page.seed_routes import add_seed_routes
+from mechicl.page.sharing import add_page_route
 from mechicl.page.view import Workbench
 from mechicl.system.paths import given
 
@@ -146,6 +147,7 @@ def _app(answers: Answers, door: Door, jobs: Jobs) -> dash.Dash:
     flask: Flask = app.server  # type: ignore[assignment]
     add_routes(flask, answers)
     add_seed_routes(flask, answers)
+    add_page_route(flask, answers)
     add_branch_routes(flask, answers, Branches(answers.library, jobs))
     guard(flask, door)
     flask.wsgi_app = UnderPrefix(flask.wsgi_app, door.root)  # type: ignore[method-assign]

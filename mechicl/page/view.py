@@ -153,6 +153,11 @@ class Workbench:
         key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
         return self.results.remember(key, lambda: self._answer(run, step, evaluator, ablation), _bytes)
 
+    def knows(self, run: Run, step: int, evaluator: str, ablation: Intervention | None) -> bool:
+        """Whether `right` need not compute."""
+        key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
+        return self.results.get(key) is not None
+
     def params(self, run: Run, step: int) -> Params:
         """Packed plain parameters of a checkpoint."""
         key = (run.series.entry(step).sha256, run.series.config.model)

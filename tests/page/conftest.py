@@ -52,8 +52,8 @@ def settle(library: Library):
 
 @pytest.fixture(scope="session")
 def seeds_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two conditions by hand: 'ring', whose seed 1 has a bank of its own and whose seed 2 never forms ICL, and 'wide', of
-    other settings, which keeps its ICL. To read, never to write."""
+    """Two conditions by hand: 'ring', whose seed 1 has a bank of its own and whose seed 2 never forms ICL, and 'wide',
+    of other settings, which keeps its ICL. To read, never to write."""
     from dataclasses import replace
 
     from known_models import INDUCTION_HEAD, induction_model, lookup_model, without_head
@@ -63,6 +63,7 @@ def seeds_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("seeds") / "sweep"
     config, circuit = induction_model()
+    config = replace(config, n_eval=100)
     none, lookup = without_head(circuit, *INDUCTION_HEAD), lookup_model()[1]
     late = replace(config, optim=replace(config.optim, lr=2 * config.optim.lr))
     for name, its, seed, weights in [

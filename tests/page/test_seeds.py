@@ -12,6 +12,7 @@ from scipy import stats
 from analyses.head_ablations import icl_heads
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.interventions import AblateHeads
+from mechicl.measures.ablation import evaluate
 from mechicl.page import layout
 from mechicl.page.answers import Answers
 from mechicl.page.named import named_together
@@ -88,7 +89,9 @@ def test_a_run_that_is_not_finished_has_not_formed_yet(seeds_folder, tmp_path):
 def test_a_run_alone_shows_nothing_of_it(shown, seeds_folder, answers):
     run, view = answers.view("?run=tiny")
     assert together(answers.library, run, view) is None
-    assert "seeds-panel" not in json.dumps(layout.page(answers.library, run, view), default=lambda c: c.to_plotly_json())
+    assert "seeds-panel" not in json.dumps(
+        layout.page(answers.library, run, view), default=lambda c: c.to_plotly_json()
+    )
     assert seeds_answer(answers, "?run=tiny") == {"runs": [], "left": False}
     run, view = shown.view("?run=ring-s0")
     page = json.dumps(layout.page(shown.library, run, view), default=lambda c: c.to_plotly_json())
@@ -157,11 +160,13 @@ def test_two_conditions_differ_seed_by_seed(shown):
 
 def test_each_seed_loses_the_heads_that_the_rule_chooses_for_it(shown, seeds_folder):
     found = over(shown, "?run=ring-s0&against=own")
-    chosen = {name: own_heads(shown.bench, shown.library.run(name)) for name in ("ring-s0", "ring-s1", "ring-s2")}
+    chosen = {
+        name: own_heads(shown.bench, shown.library.run(name), wait=True) for name in ("ring-s0", "ring-s1", "ring-s2")
+    }
     for name in ("ring-s0", "ring-s1"):
         series = open_series(seeds_folder / name)
         assert chosen[name] == icl_heads(series)
-        table = series.evaluate(evaluators=["icl"], ablate=AblateHeads(heads=chosen[name]), progress=False)
+        table = evaluate(series, None, ["icl"], AblateHeads(heads=chosen[name]), progress=False)
         want = table[(table.metric == "in_context_acc") & (table.intervention != "intact")].sort_values("step")
         curve = next(c for c in found.curves if c.run == name)
         assert curve.y == pytest.approx(want.value.tolist())

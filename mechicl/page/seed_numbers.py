@@ -8,7 +8,7 @@ interval).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,7 +66,7 @@ class Turn:
         begun, self._begun = self._begun, True
         return not begun or (time.monotonic() < self._until and not bench.awaited)
 
-    def may(self, bench: Workbench, asked: list[tuple[Run, int, str, Intervention | None]]) -> bool:
+    def may(self, bench: Workbench, asked: Sequence[tuple[Run, int, str, Intervention | None]]) -> bool:
         """Whether these answers (as `Workbench.right` is asked) are known, or may be computed."""
         return all(bench.knows(*each) for each in asked) or self.left(bench)
 

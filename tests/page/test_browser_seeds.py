@@ -32,7 +32,7 @@ def test_seeds_are_compared_chosen_and_lose_their_own_heads(seeds_server, begin)
     page.wait_for_function(
         f"mechicl.seeds.settled() && ({DRAWN}).some(([name, dash]) => name === 'ring-s1' && dash === 'dash')"
     )
-    assert "against=run/ring-s1" in page.url
+    assert "against=run%2Fring-s1" in page.url
     page.select_option("[data-set=against]", "own")
     page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).filter(([, dash]) => dash).length === 2")
     assert "seed 2: none" in page.locator("#seeds-note").inner_text()

@@ -218,7 +218,7 @@ def report(
 
 @app.command(name="app")
 def open_app(
-    run: Run = Path("checkpoints/demo"),
+    runs: Runs = (Path("checkpoints/demo"),),
     *,
     port: int | None = None,
     host: str = "127.0.0.1",
@@ -232,9 +232,14 @@ def open_app(
 
     $ mechicl app
     $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser
+    $ mechicl app checkpoints/demo-s*
+    $ mechicl app checkpoints/my-sweep
+
+    Several runs, or the folder of a sweep, are shown as seeds too: their curves with median and range.
 
     Args:
-        run: the run's directory; the runs beside it can be compared with.
+        runs: the run's directory, or several of one folder, or a sweep's folder. The runs beside it can be compared
+            with.
         port: default 8050, or any free one if that is taken.
         host: the address to listen on. If other machines can reach it, the page asks for the token that is part
             of its address. 0.0.0.0 is every address of this machine.
@@ -248,11 +253,16 @@ def open_app(
     """
     import torch
 
+    from mechicl.page.named import named_together
     from mechicl.page.server import open_server
 
     torch.set_num_threads(1)  # numbers come in small pieces, of which several users may ask at once
-    server = open_server(run, host, port, root=root_path, allow_hosts=allow_host, device=device, out=out)
-    print(f"{run} is open at {server.url}  (Ctrl-C ends it)", flush=True)
+    named = named_together(runs)
+    server = open_server(
+        named[0], host, port, root=root_path, allow_hosts=allow_host, device=device, out=out, together=named
+    )
+    what = str(runs[0]) if len(runs) == 1 else f"{len(named)} runs: {runs[0]} and others; it"
+    print(f"{what} is open at {server.url}  (Ctrl-C ends it)", flush=True)
     if server.note:
         print(server.note, flush=True)
     if browser:

@@ -6,6 +6,8 @@
     heads.py inside.py sequence.py compare.py    mechanism, one sequence, two checkpoints
     plugged.py    measures of one's own, by head
     texts.py payloads.py figures.py timelines.py answers.py    numbers to texts and figures; a panel's question to them
+    named.py seeds.py seed_numbers.py seed_figure.py seed_panel.py seed_routes.py    several seeds or runs together
+    sharing.py    'Export page'
     offered.py    what can be done to a run by hand
     branches.py jobs.py branch_panel.py branch_routes.py    training on from a checkpoint, beside the page
     grid.py editing.py looking.py controls.py layout.py    the page's elements

@@ -87,7 +87,7 @@ class Answers:
         uniform = {name: even(run, name) for name in run.sets}
         return {
             "view": dict(part.split("=", 1) for part in view.query().split("&")),
-            "defaults": dict(part.split("=", 1) for part in View(run="").query().split("&") if part) | _defaults(),
+            "defaults": _defaults() | {"over": run.leading},
             "parts": list(PARTS),
             "steps": run.steps,
             "sequences": [run.series.sequences_seen(s) for s in run.steps],
@@ -217,4 +217,6 @@ def _defaults() -> dict[str, str]:
         "head": "",
         "with_run": "",
         "with_step": "",
+        "seeds": "",
+        "against": "",
     }

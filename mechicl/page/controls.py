@@ -48,12 +48,12 @@ def switch(part: str, options: dict[str, str], chosen: str, label: str) -> Compo
     return html.Span(buttons, className="switch", role="group", **aria(label=label))
 
 
-def menu(title: str, entries: list[tuple[str, str, tuple[str, ...]]]) -> Component:
+def menu(title: str, entries: list[tuple[str, str, tuple[str, ...]]], *more: Component) -> Component:
     rows = [
         html.Div([html.Span(text), *[html.Button(fmt.upper(), **data(export=what, format=fmt)) for fmt in formats]])
         for text, what, formats in entries
     ]
-    return html.Details([html.Summary(title), html.Div(rows, className="entries")], className="menu")
+    return html.Details([html.Summary(title), html.Div([*rows, *more], className="entries")], className="menu")
 
 
 def data(**values: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from mechicl.page.grid import head_grid
 from mechicl.page.heads import MEASURES, even, measures
 from mechicl.page.looking import look
 from mechicl.page.runs import Library, Run
+from mechicl.page.seed_panel import seeds_panel
+from mechicl.page.sharing import page_entry
 from mechicl.page.state import View, effect_of
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
@@ -59,6 +61,7 @@ def page(library: Library, run: Run, view: View) -> list[Component]:
         _header(library, run, view),
         html.Main(
             [
+                *seeds_panel(library, run, view),
                 _timeline(run, view),
                 _effects(run),
                 _heads(run, view),
@@ -106,6 +109,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
                             ("Comparison, curves", "compare", ("png", "svg", "html")),
                             ("Comparison, attention", "compare_attention", ("png", "svg", "html")),
                         ],
+                        page_entry(run),
                     ),
                     html.Button("Copy as Python", title="Lines that reproduce this view", **data(do="python")),
                     html.Button("Copy link", title="The address holds the whole view", **data(do="link")),

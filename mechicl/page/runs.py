@@ -19,7 +19,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS, chance, evaluation_sets
 from mechicl.interventions import AblateHeads, Intervention
 from mechicl.measures.phases import Phases, leading_phases, series_phases
-from mechicl.page.state import View, ViewError, effect_of
+from mechicl.page.state import LONGEST, View, ViewError, effect_of
 from mechicl.registry import leading, on_page
 from mechicl.series import Series, open_series
 from mechicl.system.commands import command
@@ -131,6 +131,8 @@ class Run:
             raise ViewError(str(error)) from None
         if view.evaluator not in self.sets:
             raise ViewError(f"{self.series.name} has no evaluator {view.evaluator!r}: it has {', '.join(self.sets)}.")
+        if view.over is not None and view.over not in self.sets:
+            raise ViewError(f"{self.series.name} has no evaluator {view.over!r}: it has {', '.join(self.sets)}.")
         effect_on = effect_of(view.measure)
         if effect_on is not None and effect_on not in self.sets:
             raise ViewError(
@@ -152,15 +154,19 @@ def followed(run: Run) -> dict[str, Any]:
 class Library:
     """The runs of one folder, opened when asked for. A run that has grown is opened again."""
 
-    def __init__(self, folder: Path, named: str | None = None, device: str | None = None):
+    def __init__(
+        self, folder: Path, named: str | None = None, device: str | None = None, together: tuple[str, ...] = ()
+    ):
         """Args:
         folder: every run shown lies directly in it, or is a link there.
         named: the run that the reader named.
         device: where runs are evaluated (`open_series`).
+        together: the runs that the reader named together, such as several seeds.
         """
         self.device = chosen(device)
         self.folder = given(folder).resolve()
         self.named = named
+        self.together = together if len(together) > 1 else ()
         self._open: dict[str, tuple[tuple, Run]] = {}
         self._lock = threading.Lock()
 
@@ -187,7 +193,9 @@ class Library:
         run = Run(_whole(open_series(root, device=self.device)))
         with self._lock:
             self._open[name] = (stamp, run)
-            while len(self._open) > 8:  # each holds its bank and evaluation sets, a few MB
+            while len(self._open) > max(
+                8, min(len(self.together) + 2, 64)
+            ):  # each holds its bank and evaluation sets, a few MB
                 self._open.pop(next(iter(self._open)))
         return run
 
@@ -200,6 +208,8 @@ class Library:
         from dataclasses import replace
 
         run = self.run(view.run)
+        if not view.seeds and view.run in self.together and sum(map(len, self.together)) < LONGEST // 3:
+            view = replace(view, seeds=self.together)
         if view.evaluator == View.evaluator and view.evaluator not in run.sets:  # nobody asked for it
             view = replace(view, evaluator=run.leading)
         run.check(view)

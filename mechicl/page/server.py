@@ -29,6 +29,8 @@ from mechicl.page.jobs import Jobs
 from mechicl.page.layout import skeleton
 from mechicl.page.routes import add_routes
 from mechicl.page.runs import Library
+from mechicl.page.seed_routes import add_seed_routes
+from mechicl.page.sharing import add_page_route
 from mechicl.page.view import Workbench
 from mechicl.system.paths import given
 
@@ -144,6 +146,8 @@ def _app(answers: Answers, door: Door, jobs: Jobs) -> dash.Dash:
     wire(app, answers)
     flask: Flask = app.server  # type: ignore[assignment]
     add_routes(flask, answers)
+    add_seed_routes(flask, answers)
+    add_page_route(flask, answers)
     add_branch_routes(flask, answers, Branches(answers.library, jobs))
     guard(flask, door)
     flask.wsgi_app = UnderPrefix(flask.wsgi_app, door.root)  # type: ignore[method-assign]
@@ -160,6 +164,7 @@ def open_server(
     allow_hosts: Iterable[str] = (),
     device: str | None = None,
     out: Path | None = None,
+    together: Iterable[Path] = (),
 ) -> Server:
     """A server for a run and its neighbours, bound but not serving yet.
 
@@ -172,6 +177,7 @@ def open_server(
         allow_hosts: host names, other than this machine's, under which a proxy asks for the page.
         device: where runs are evaluated (`open_series`).
         out: where branches are put (default: beside the run, or in the user's cache folder).
+        together: the runs, of the same folder, that are shown together with it, such as other seeds.
 
     Raises:
         SeriesError: the run cannot be opened. ConfigError: the address cannot be listened on, or a setting is none.
@@ -181,7 +187,7 @@ def open_server(
     hosts = host_names(allow_hosts)
     named = given(run)
     name = named.name
-    library = Library(named.parent, name, device)
+    library = Library(named.parent, name, device, tuple(given(each).name for each in together))
     library.run(name)
     answers = Answers(library, bench or Workbench(), name)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line per request

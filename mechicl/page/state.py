@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS
@@ -53,6 +53,9 @@ class View(Options):
     tab: Tab = "attention"
     with_run: str | None = None  # compared with; None: this run
     with_step: int | None = None
+    seeds: tuple[str, ...] = ()  # the runs that are shown together; () where the run is alone
+    over: str | None = None  # the evaluator whose curves over seeds are drawn; None: the run's leading one
+    against: str = ""  # what is laid over them: 'own', 'run/NAME' or 'condition/NAME' (NAME is a run of it)
 
     @classmethod
     def from_query(cls, query: str, default_run: str = "") -> View:
@@ -169,6 +172,18 @@ def _run_name(text: str) -> str:
     return text
 
 
+def _run_names(text: str) -> tuple[str, ...]:
+    """Names with '%2C' for a comma of their own."""
+    return tuple(dict.fromkeys(_run_name(unquote(part)) for part in text.split(",") if part))
+
+
+def _against(text: str) -> str:
+    what, slash, name = text.partition("/")
+    if text in ("", "own") or (slash and what in ("run", "condition") and _run_name(name)):
+        return text
+    raise ValueError("own, run/NAME or condition/NAME")
+
+
 def _done(name: str) -> Callable[[str], Any]:
     return lambda text: words.read(name, text) if text else getattr(_INTACT, name)
 
@@ -176,6 +191,8 @@ def _done(name: str) -> Callable[[str], Any]:
 def _write(name: str, value: Any) -> str:
     if name in words.NAMES:
         return words.write(name, value)
+    if name == "seeds":
+        return ",".join(quote(each, safe="") for each in value)
     return f"{value[0]}.{value[1]}" if isinstance(value, tuple) else str(value)
 
 
@@ -197,4 +214,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "tab": _one_of(*get_args(Tab)),
     "with_run": _run_name,
     "with_step": _whole,
+    "seeds": _run_names,
+    "over": _one_of(*EVALUATORS),
+    "against": _against,
 }

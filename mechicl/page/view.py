@@ -153,11 +153,21 @@ class Workbench:
         key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
         return self.results.remember(key, lambda: self._answer(run, step, evaluator, ablation), _bytes)
 
+    def knows(self, run: Run, step: int, evaluator: str, ablation: Intervention | None) -> bool:
+        """Whether `right` need not compute."""
+        key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
+        return self.results.get(key) is not None
+
     def params(self, run: Run, step: int) -> Params:
         """Packed plain parameters of a checkpoint."""
         key = (run.series.entry(step).sha256, run.series.config.model)
         load = lambda: {name: p[0] for name, p in run.series.params([step]).items()}  # noqa: E731
         return self._weights.remember(key, load, lambda p: sum(x.nbytes for x in p.values()))
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a reader waits for numbers right now: what takes longer makes way."""
+        return self._waiting > 0
 
     def _effect(self, run: Run, step: int, name: str, ablation: Intervention | None) -> Effect:
         before = self.right(run, step, name, None)

@@ -50,6 +50,34 @@ def settle(library: Library):
     return call
 
 
+@pytest.fixture(scope="session")
+def seeds_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two conditions by hand: 'ring', whose seed 1 has a bank of its own and whose seed 2 never forms ICL, and 'wide',
+    of other settings, which keeps its ICL. To read, never to write."""
+    from dataclasses import replace
+
+    from known_models import INDUCTION_HEAD, induction_model, lookup_model, without_head
+    from known_series import write_series
+
+    from mechicl.config import Seeds
+
+    root = tmp_path_factory.mktemp("seeds") / "sweep"
+    config, circuit = induction_model()
+    config = replace(config, n_eval=100)
+    none, lookup = without_head(circuit, *INDUCTION_HEAD), lookup_model()[1]
+    late = replace(config, optim=replace(config.optim, lr=2 * config.optim.lr))
+    for name, its, seed, weights in [
+        ("ring-s0", config, Seeds(init=0), (none, circuit, lookup)),
+        ("ring-s1", config, Seeds(init=1, data=1), (none, circuit, circuit)),
+        ("ring-s2", config, Seeds(init=2), (none, none, none)),
+        ("wide-s0", late, Seeds(init=0), (none, circuit, circuit)),
+        ("wide-s1", late, Seeds(init=1, data=1), (none, none, circuit)),
+    ]:
+        at = dict(zip((0, 5, 10), weights, strict=True))
+        write_series(root / name, replace(its, name=name.partition("-")[0], seeds=seed), at)
+    return root
+
+
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'<"
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -133,7 +161,7 @@ class Session:
 
     def open(self, query: str = "", hints: bool = False):
         """Open a view and wait for its numbers."""
-        seen = "" if hints else "timeline,effect,heads,attention,logits,compare"
+        seen = "" if hints else "seeds,timeline,effect,heads,attention,logits,compare"
         self.page.add_init_script(f"localStorage['mechicl-hints'] ??= '{seen}'")
         self.page.goto(self.url + query)
         self.page.wait_for_selector("#effect[data-shown]")

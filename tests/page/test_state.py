@@ -40,6 +40,9 @@ VIEWS = st.builds(
     tab=st.sampled_from(["attention", "logits", "compare"]),
     with_run=st.none() | NAME,
     with_step=st.none() | st.integers(0, 10**9),
+    seeds=st.lists(NAME, unique=True, max_size=4).map(tuple),
+    over=st.none() | st.sampled_from(["icl", "flip"]),
+    against=st.sampled_from(["", "own"]) | NAME.map("run/{}".format) | NAME.map("condition/{}".format),
 )
 
 

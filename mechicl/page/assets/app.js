@@ -185,7 +185,7 @@
   M.set = (change) => {
     if (!M.base) return;
     if ("run" in change && change.run !== M.view.run) {
-      window.location.search = "?run=" + encodeURIComponent(change.run); // another run is another page
+      window.location.search = "?run=" + encodeURIComponent(change.run) + M.together(change.run); // another run is another page
       return;
     }
     if (change.heads === "") change.hold = ""; // it is of the layers after the heads
@@ -196,6 +196,15 @@
     stepping = "step" in change && Math.abs(M.base.steps.indexOf(Number(change.step)) - M.index()) === 1;
     M.show(change);
     M.remember(change);
+  };
+
+  /* What a run that is shown together with this one keeps of the view. */
+  M.together = (run) => {
+    if (!M.items("seeds").map(decodeURIComponent).includes(run)) return "";
+    const kept = { ...M.base.defaults, seeds: M.view.seeds, over: M.view.over, against: M.view.against, axis: M.view.axis, unit: M.view.unit };
+    if (kept.against === "run/" + run) kept.against = "";
+    return M.base.parts.filter((k) => k !== "run" && kept[k] && String(kept[k]) !== M.base.defaults[k])
+      .map((k) => `&${k}=${encodeURIComponent(kept[k])}`).join("");
   };
 
   /* Put a view on the page. */

@@ -110,13 +110,25 @@
       const address = await window.Plotly.toImage(figure, { format, width, height, scale: format === "png" ? 2 : 1 });
       return download(address, `${M.view.run}-step${M.view.step}-${what}.${format}`);
     }
-    const answer = await fetch(`export/${what}.${format}?` + M.query());
-    if (!answer.ok) return M.say(await answer.text());
+    const whole = what === "page"; // the whole run in one file: a server needs seconds for it
+    busy(whole);
+    const answer = await fetch(`export/${what}.${format}?` + M.query()).catch(() => null);
+    busy(false);
+    if (!answer?.ok) return M.say(answer ? await answer.text() : "The app does not answer. Is it still running?");
+    if (whole) M.say("The page is in your downloads.", "page");
     const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") || "");
     const address = URL.createObjectURL(await answer.blob());
     download(address, name ? name[1] : `${what}.${format}`);
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   };
+
+  function busy(on) {
+    const button = $("export-page-button");
+    if (on) button.disabled = true;
+    else if (button?.ariaBusy === "true") button.disabled = false;
+    if (button) button.ariaBusy = String(on);
+    M.say(on ? "The page is being written; it takes some seconds …" : "", "page");
+  }
 
   function download(address, name) {
     const link = make("a", { href: address, download: name });

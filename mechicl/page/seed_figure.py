@@ -1,0 +1,158 @@
+"""Curves over seeds as one plotly figure: every run, the median with its band, and what is laid over them."""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mechicl.evaluators import EVALUATORS
+from mechicl.figures.style import COLOURS, finish, heights
+from mechicl.measures.seeds import seed_bands
+from mechicl.page.runs import Run
+from mechicl.page.seed_numbers import Curve, Over, recorded, with_curve
+from mechicl.page.seeds import Condition
+from mechicl.page.state import Axis, Unit
+from mechicl.page.texts import plain, signed
+from mechicl.page.timelines import CURSOR, TICKS, _ticks, times_range
+from mechicl.registry import quantity
+
+OVER = "#7a7a7a"  # what is laid over: no evaluator's hue
+
+
+def seed_figure(
+    condition: Condition, chosen: Run, evaluator: str, over: Over | None, axis: Axis = "log", unit: Unit = "sequences"
+) -> go.Figure:
+    """The recorded curves of a condition's runs: the chosen one thick, the others thin, the median with the range of
+    all; dashed and grey, what is laid over them. Below, on the same times, its difference with the interval.
+
+    Traces that are a run's have its name as `meta`.
+    """
+    runs = with_curve(condition.runs, evaluator)
+    below = over is not None
+    fig = make_subplots(
+        rows=2 if below else 1,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.06,
+        row_heights=[0.64, 0.36] if below else [1.0],
+    )
+    size = chosen.series.config.batch_size
+    scaled = _Times(size if unit == "steps" else 1, axis == "log")
+    colour = COLOURS[evaluator]
+    if len(runs) > 1:
+        _band(fig, runs, evaluator, scaled, colour, f"median of {len(runs)}, lowest to highest")
+    for run in runs:
+        mine = run.series.name == chosen.series.name
+        name = condition.name(run)
+        fig.add_scatter(
+            **_line(recorded(run, evaluator), scaled, name),
+            line={"color": colour, "width": 3 if mine else 1},
+            opacity=1 if mine else 0.45,
+            showlegend=mine,
+            row=1,
+            col=1,
+        )
+    if over is not None:
+        for i, curve in enumerate(over.curves):
+            fig.add_scatter(
+                **_line(curve, scaled, over.name),
+                line={"color": OVER, "width": 1 if len(over.curves) > 1 else 2, "dash": "dash"},
+                opacity=0.6 if len(over.curves) > 1 else 1,
+                legendgroup="over",
+                showlegend=i == 0,
+                row=1,
+                col=1,
+            )
+        if len(over.curves) > 1:
+            _median(fig, over.curves, scaled, f"median, {over.name}")
+        _difference(fig, over.difference, scaled)
+    finish(fig, "", "", 560 if below else 380)
+    low, high = times_range(list(condition.runs), axis, unit)
+    fig.update_xaxes(type=axis, range=[low, high], exponentformat="SI", title_standoff=4, **_ticks(axis, low, high))
+    what = "optimiser steps" if unit == "steps" else "training sequences seen"
+    fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), row=2 if below else 1, col=1)
+    fig.update_yaxes(
+        title_text=f"{EVALUATORS[evaluator].short}: {quantity(chosen.series.config)}",
+        range=heights(chosen.series.config, fig),
+        **TICKS,
+        row=1,
+        col=1,
+    )
+    if below:
+        fig.update_yaxes(title_text="difference", zeroline=True, zerolinecolor="#999", row=2, col=1)
+    return fig.update_layout(
+        hovermode="closest",
+        legend={"orientation": "h", "y": -0.14 if below else -0.2, "yanchor": "top", "x": 0},
+        margin={"l": 56, "r": 24, "t": 20, "b": 84},
+    )
+
+
+class _Times:
+    """Training sequences to places on the time axis; step 0 is nowhere on a log axis."""
+
+    def __init__(self, size: int, log: bool):
+        self._size, self._log = size, log
+
+    def __call__(self, x: pd.Series | list) -> list[float | None]:
+        return [v / self._size if v or not self._log else None for v in x]
+
+
+def _line(curve: Curve, scaled: _Times, name: str) -> dict:
+    says = html.escape(f"{name}: {curve.run}" if curve.run else name)
+    return {
+        "x": scaled(curve.x),
+        "y": curve.y,
+        "text": [f"{says}: {plain(v)}" for v in curve.y],
+        "hovertemplate": "%{text}<extra></extra>",
+        "mode": "lines",
+        "name": html.escape(name),
+        "meta": curve.run,
+    }
+
+
+def _band(fig: go.Figure, runs: list[Run], evaluator: str, scaled: _Times, colour: str, name: str) -> None:
+    table = seed_bands([run.series for run in runs], [evaluator])
+    x, quiet = (
+        scaled(table.sequences),
+        {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"},
+    )
+    fig.add_scatter(x=x, y=table.low.tolist(), **quiet, row=1, col=1)
+    fig.add_scatter(x=x, y=table.high.tolist(), fill="tonexty", fillcolor=colour + "26", **quiet, row=1, col=1)
+    median = Curve("", table.sequences.tolist(), table["median"].tolist())
+    fig.add_scatter(**_line(median, scaled, name), line={"color": CURSOR, "width": 2}, row=1, col=1)
+
+
+def _median(fig: go.Figure, curves: list[Curve], scaled: _Times, name: str) -> None:
+    """At the times that all of them have."""
+    table = pd.concat([pd.Series(c.y, index=c.x, dtype=float) for c in curves if c.x], axis=1).dropna().sort_index()
+    middle = Curve("", table.index.tolist(), np.median(table.to_numpy(), axis=1).tolist() if len(table) else [])
+    fig.add_scatter(**_line(middle, scaled, name), line={"color": OVER, "width": 2.5, "dash": "dash"}, row=1, col=1)
+
+
+def _difference(fig: go.Figure, table: pd.DataFrame, scaled: _Times) -> None:
+    x, quiet = scaled(table.x), {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+    if table.low.notna().any():
+        fig.add_scatter(x=x, y=table.low.tolist(), **quiet, row=2, col=1)
+        fig.add_scatter(x=x, y=table.high.tolist(), fill="tonexty", fillcolor=OVER + "40", **quiet, row=2, col=1)
+    words = [signed(v) + _interval(low, high) for v, low, high in zip(table.value, table.low, table.high, strict=True)]
+    fig.add_scatter(
+        x=x,
+        y=table.value.tolist(),
+        text=words,
+        hovertemplate="%{text}<extra></extra>",
+        mode="lines",
+        line={"color": CURSOR, "width": 2},
+        showlegend=False,
+        name="difference",
+        meta="difference",
+        row=2,
+        col=1,
+    )
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if np.isnan(low) else f" [{signed(low)}, {signed(high)}]"

@@ -1,0 +1,105 @@
+"""The panel of several runs: its elements, and its answer to a view. assets/seeds.js draws it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import html
+from dash.development.base_component import Component
+
+from mechicl.figures.style import NAMES
+from mechicl.measures.phases import leading_phases
+from mechicl.page.answers import SLICE, Answers
+from mechicl.page.controls import aria, panel, select
+from mechicl.page.runs import Library, Run
+from mechicl.page.seed_figure import seed_figure
+from mechicl.page.seed_numbers import Over, laid_over
+from mechicl.page.seeds import RULE, Condition, Together, counted, formed, together
+from mechicl.page.state import View
+from mechicl.page.texts import plain, signed
+
+
+def seeds_panel(library: Library, run: Run, view: View) -> list[Component]:
+    """The panel, if the view shows several runs; else nothing."""
+    found = together(library, run, view)
+    if found is None:
+        return []
+    return [
+        panel(
+            "seeds",
+            "Over seeds",
+            [
+                select("over", "Evaluator", {name: NAMES[name] for name in run.shown}, view.over or run.leading),
+                select("against", "Lay over", _choices(found, run), view.against),
+            ],
+            [
+                html.P(id="seeds-count", title=RULE),
+                html.Div(id="seeds-list", role="group", **aria(label="Runs: press one to look at it")),
+                html.Div(html.Div(id="seeds-figure"), className="plot"),
+                html.P(id="seeds-note", className="note", **aria(live="polite")),
+            ],
+            "Several runs: the thick curve is the one chosen, thin ones are the others, the dark one is their median. "
+            "The band goes from the lowest to the highest. Press a run to look at it in the panels below. What is laid "
+            "over is dashed; below it stands the difference with its 95% interval. " + RULE,
+        )
+    ]
+
+
+def _choices(found: Together, run: Run) -> dict[str, str]:
+    own, name = found.of(run.series.name), run.series.name
+    out = {"": "nothing", "own": "each seed without its own heads, by the rule"}
+    others = [c for c in found.conditions if c is not own]
+    out |= {f"condition/{c.runs[0].series.name}": f"condition {c.label}, all seeds" for c in others}
+    return out | {f"run/{r.series.name}": f"run {r.series.name}" for r in found.runs if r.series.name != name}
+
+
+def seeds_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict[str, Any]:
+    """What the panel shows of a view, as far as it is computed: `left` says whether to ask again.
+
+    Raises:
+        SeriesError: the view cannot be shown.
+    """
+    run, view = answers.view(query)
+    found = together(answers.library, run, view)
+    if found is None:
+        return {"runs": [], "left": False}
+    evaluator, condition = view.over or run.leading, found.of(run.series.name)
+    over = laid_over(answers.bench, found, run, view, evaluator, seconds)
+    several = len(found.conditions) > 1
+    counts = [(f"{c.label}: " if several else "") + counted(c) for c in found.conditions]
+    lost = [f"{name} cannot be opened: {why}" for name, why in found.lost.items()]
+    return {
+        "counted": ". ".join(counts) + ".",
+        "runs": [_row(c, each, run, several) for c in found.conditions for each in c.runs],
+        "figure": seed_figure(condition, run, evaluator, over, view.axis, view.unit).to_plotly_json(),
+        "note": " ".join([*_said(over), *lost]),
+        "left": over is not None and over.done < over.total,
+    }
+
+
+def _row(condition: Condition, each: Run, chosen: Run, several: bool) -> dict[str, Any]:
+    led, has = leading_phases(each.phases), formed(each)
+    says = {False: "never formed", None: "not formed yet"}.get(has, "")
+    if has and led is not None and led[1].peak is not None and led[1].peak_value is not None:
+        says = f"{led[0]} peaks at {plain(led[1].peak_value, 2)}"
+    return {
+        "run": each.series.name,
+        "name": f"{condition.label}, {condition.name(each)}" if several else condition.name(each),
+        "says": says,
+        "formed": has,
+        "chosen": each.series.name == chosen.series.name,
+    }
+
+
+def _said(over: Over | None) -> list[str]:
+    """What is laid over, in words, with its last value."""
+    if over is None:
+        return []
+    words = [f"{over.meaning}."]
+    if len(over.difference):
+        last = over.difference.iloc[-1]
+        ends = "" if last.low != last.low else f" [{signed(last.low)}, {signed(last.high)}]"
+        words.append(f"At {int(last.x):,} sequences: {signed(last.value)}{ends}.")
+    if over.done < over.total:
+        words.append(f"{over.done:,} of {over.total:,} evaluations so far …")
+    return [*words, *over.notes]

@@ -1,0 +1,72 @@
+"""'Export page': the run as the one HTML file that `mechicl export` writes, downloaded from the page."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import threading
+from pathlib import Path
+
+from dash import html
+from dash.development.base_component import Component
+from flask import Flask, Response, request, send_file
+
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.page.answers import Answers
+from mechicl.page.controls import data
+from mechicl.page.runs import Run
+from mechicl.registry import EVALUATORS
+
+_one = threading.Lock()  # a file takes seconds and tens of megabytes: one after the other
+
+
+def hindrance(run: Run) -> str:
+    """Why a run cannot be exported, or ''."""
+    from mechicl.export.shape import check_series
+
+    try:
+        check_series(run.series)
+        for name in run.shown:
+            run.sets[name][:1].shipped(run.series.config.model, EVALUATORS[name].primary_metric)
+    except (ConfigError, SeriesError) as error:
+        return str(error)
+    return ""
+
+
+def page_entry(run: Run) -> Component:
+    """The entry of the Export menu; it cannot be pressed where the run cannot be exported, and says why."""
+    why = hindrance(run)
+    title = why or "One HTML file that opens without Python: takes some seconds"
+    button = html.Button(
+        "HTML", id="export-page-button", disabled=bool(why), title=title, **data(export="page", format="html")
+    )
+    return html.Div([html.Span("Export page, works without Python"), button], id="export-page", title=title)
+
+
+def add_page_route(flask: Flask, answers: Answers) -> None:
+    """Register the download on the app's Flask server."""
+
+    @flask.route("/export/page.html")
+    def page() -> Response:
+        try:
+            run, view = answers.view(request.query_string.decode("utf-8", "replace"))
+            return send_file(
+                io.BytesIO(written(run)),
+                mimetype="text/html",
+                as_attachment=True,
+                download_name="".join(c if c.isalnum() or c in "-_." else "_" for c in view.run) + "-page.html",
+            )
+        except (SeriesError, ConfigError) as error:
+            return Response(f"{error}\n", 400, mimetype="text/plain")
+
+
+def written(run: Run) -> bytes:
+    """What `mechicl export` writes of a run.
+
+    Raises:
+        ConfigError, SeriesError: as `mechicl.export.export`.
+    """
+    from mechicl.export import export
+
+    with _one, tempfile.TemporaryDirectory() as folder:
+        return export(run.series, Path(folder) / "page.html", progress=False).read_bytes()

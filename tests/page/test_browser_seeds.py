@@ -1,0 +1,53 @@
+"""Several seeds in a browser: their curves, another one chosen, a difference laid over, each without its own heads."""
+
+from __future__ import annotations
+
+import pytest
+
+from mechicl.page.named import named_together
+from mechicl.page.server import open_server
+
+DRAWN = (
+    "(document.querySelector('#seeds-figure').data ?? []).filter((t) => t.meta && t.meta !== 'difference')"
+    ".map((t) => [t.meta, t.line.dash ?? ''])"
+)
+
+
+@pytest.fixture
+def seeds_server(seeds_folder):
+    named = named_together([seeds_folder])
+    running = open_server(named[0], port=0, together=named).start()
+    yield running
+    running.stop()
+
+
+@pytest.mark.slow
+def test_seeds_are_compared_chosen_and_lose_their_own_heads(seeds_server, begin):
+    session = begin(seeds_server.url)
+    page = session.open("?run=ring-s0")
+    page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).length === 3")
+    assert "2 of 3 formed; seed 2 never" in page.locator("#seeds-count").inner_text()
+    session.shot("seeds", full_page=True)
+    page.select_option("[data-set=against]", "run/ring-s1")
+    page.wait_for_function(
+        f"mechicl.seeds.settled() && ({DRAWN}).some(([name, dash]) => name === 'ring-s1' && dash === 'dash')"
+    )
+    assert "against=run%2Fring-s1" in page.url
+    page.select_option("[data-set=against]", "own")
+    page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).filter(([, dash]) => dash).length === 2")
+    assert "seed 2: none" in page.locator("#seeds-note").inner_text()
+    session.shot("seeds-own", full_page=True)
+    page.click("[data-seed=ring-s2]")
+    page.wait_for_function("window.mechicl.base && mechicl.view.run === 'ring-s2' && mechicl.settled()")
+    page.wait_for_function("mechicl.seeds.settled()")
+    assert page.locator("[data-seed=ring-s2]").get_attribute("aria-pressed") == "true"
+    assert "against=own" in page.url
+    assert page.evaluate("mechicl.view.seeds").count(",") == 4
+    page.click(".menu summary")
+    with page.expect_download() as coming:
+        page.click("#export-page-button")
+    assert coming.value.suggested_filename == "ring-s2-page.html"
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function("mechicl.seeds.settled()")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    session.shot("seeds-narrow", full_page=True)

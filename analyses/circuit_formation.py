@@ -66,16 +66,18 @@ def run(series: Series, progress: bool = True, threshold: float = THRESHOLD) -> 
             effects, step, on, threshold, circuits[step], shares[step], limit
         )
         for step in steps
+        if circuits[step]
     }
     if met:
         figures["paths"] = _curves(effects, on, carried, met)
     text = [
-        f"{name} never formed in this run (it stays within {MIN_RISE:g} of chance): no path is called part of its circuit."
+        f"{name} never formed in this run (it stays within {MIN_RISE:g} of chance): no path is called part of its "
+        "circuit."
     ]
     if formed:
         moments = {"peak": peak} | ({"end": last} if last != peak else {})
         text = [_size(series, on, what, step, circuits[step], shares[step]) for what, step in moments.items()]
-        text.append(_against_others(series, carried.loc[peak], circuits[peak]))
+        text.append(_against_others(series, carried.loc[[peak]].iloc[0], circuits[peak]))
         text += _formation(series, carried, met)
     table = pd.concat([effects, *shares.values()], ignore_index=True)
     return Findings("circuit_formation", QUESTION, text, table, figures)
@@ -160,8 +162,8 @@ def _formation(series: Series, carried: pd.DataFrame, paths: tuple[str, ...]) ->
         sure = "unlike" if row["p"] < _LEVEL else "not shown to differ from"
         lines.append(
             f"{row['path']} rises through half-way at {short(row['onset'])} sequences, carries most at "
-            f"{short(row['peak'])} ({row['peak_value']:.3f}), {falls}, and ends at {row['final_value']:.3f}; {sure} the "
-            f"same checkpoints in random order (p = {row['p']:.3f})."
+            f"{short(row['peak'])} ({row['peak_value']:.3f}), {falls}, and ends at {row['final_value']:.3f}; {sure} "
+            f"the same checkpoints in random order (p = {row['p']:.3f})."
         )
     return lines
 

@@ -119,7 +119,7 @@ def _title(
 
 def _share(row: pd.Series) -> str:
     if not np.isfinite(row.share):
-        return "undefined (the model is at chance)"
+        return "undefined (no better than with all paths cut)"
     return f"{row.share:.2f} [{row.share_low:.2f}, {row.share_high:.2f}]"
 
 

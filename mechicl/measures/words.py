@@ -7,6 +7,8 @@
     mlp               0,1: outputs of these layers' MLPs replaced
     edge              query->match_label:1,previous: attention cut, in layer 1's heads, or in all heads; of one head,
                       query->match_label:L1H3
+    path              L0H5->L1H3.k,embed->out: what a component reads without what another wrote; `kind` says what takes
+                      its place: zero or mean
     position          match_label:1: what layer 1 reads there replaced
     patch             L1H3,mlp.1,match_label:1,query->match_label:1: taken from the counterfactual sequence
     counterfactual    next: which one (default: the task's first)
@@ -14,10 +16,7 @@
     without_subspace  flip: without the directions in which the last layer writes one answer
     own               scale_values(layer=0, factor=0.5): one that a plugin registered, with its fields
 
-`mechicl ablate` alone also says (`Line`):
-
-    path              L0H5->L1H3.k,embed->out: what a component reads without what another wrote; `kind` says what
-                      takes its place: zero, mean or counterfactual
+`mechicl ablate` alone also has the kind `counterfactual`, which is for paths (`Line`).
 
 An edge without a layer is cut in all layers. A position without one has that of the next position that has one:
 'match_label,query:1' is both before layer 1; at the end of the list it is before layer 0.
@@ -46,7 +45,6 @@ from mechicl.interventions import (
 )
 from mechicl.interventions import door as own
 from mechicl.interventions.baselines import Plain
-from mechicl.interventions.components import parse
 from mechicl.interventions.cut_paths import PATH_KINDS, PathKind
 from mechicl.interventions.heads import Held
 from mechicl.measures.subspace_ablation import AblateCarried
@@ -72,6 +70,7 @@ class Options:
     hold: tuple[Held, ...] = ()
     mlp: tuple[int, ...] = ()
     edge: tuple[Placed, ...] = ()
+    path: tuple[str, ...] = ()
     position: tuple[Placed, ...] = ()
     patch: tuple[str, ...] = ()
     counterfactual: str = ""
@@ -98,7 +97,7 @@ class Words(Options):
         Raises:
             ConfigError: they do not go together.
         """
-        parts: list[Intervention] = []
+        parts: list[Intervention] = [self._cut()] if self.path else []
         if self.graft:
             names, _, step = self.graft.partition("@")
             parts.append(Graft(parts=tuple(names.split(",")), source=int(step)))
@@ -122,6 +121,11 @@ class Words(Options):
             return parts[0] if parts else None
         return Together(parts=tuple(parts))
 
+    def _cut(self) -> CutPaths:
+        if self.kind not in PATH_KINDS:
+            raise ConfigError(f"kind {self.kind}: paths are cut by {', '.join(PATH_KINDS)}.")
+        return CutPaths(paths=self.path, kind=self.kind)  # type: ignore[arg-type]
+
     def _plain(self, what: str) -> Any:
         if self.kind not in get_args(Plain):
             raise ConfigError(f"kind {self.kind}: it is for heads; {what} are replaced by zero, mean or resample.")
@@ -133,10 +137,9 @@ NAMES = tuple(field.name for field in dataclasses.fields(Options))
 
 @dataclass(frozen=True, kw_only=True)
 class Line(Words):
-    """What a command line says: all that `Words` do, and paths."""
+    """What a command line says: all that `Words` do, and a kind that is for paths alone."""
 
     kind: Kind | PathKind = "zero"  # type: ignore[assignment]
-    path: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, texts: dict[str, str]) -> Line:
@@ -145,20 +148,16 @@ class Line(Words):
         return dataclasses.replace(super().of(texts | {"kind": ""}), kind="counterfactual")  # type: ignore[return-value]
 
     def intervention(self, n: int | None = None) -> Intervention | None:
-        if not self.path:
-            if self.kind == "counterfactual":
-                raise ConfigError("kind counterfactual: it goes with --path; --patch takes all else from there.")
+        if self.kind != "counterfactual":
             return super().intervention(n)
-        if self.kind not in PATH_KINDS:
-            raise ConfigError(f"kind {self.kind}: paths are cut by {', '.join(PATH_KINDS)}.")
-        cut = CutPaths(paths=self.path, kind=self.kind)  # type: ignore[arg-type]
-        if self.kind == "counterfactual" and (self.heads or self.mlp or self.position):
+        if not self.path:
+            raise ConfigError("kind counterfactual: it goes with --path; --patch takes all else from there.")
+        if self.heads or self.mlp or self.position:
             raise ConfigError(
                 "kind counterfactual: it is for paths; heads, MLPs and positions come from the counterfactual sequence "
                 "by --patch."
             )
-        rest = dataclasses.replace(self, path=(), kind="zero" if self.kind == "counterfactual" else self.kind)
-        others = rest.intervention(n)
+        cut, others = self._cut(), dataclasses.replace(self, path=(), kind="zero").intervention(n)
         if others is None:
             return cut
         return Together(parts=(cut, *(others.parts if isinstance(others, Together) else (others,))))
@@ -203,7 +202,7 @@ def read(name: str, text: str, option: str = "") -> Any:
     if name == "own":
         return own.written(own.named(text, option))
     if name == "path":
-        return tuple(str(parse(each)) for each in _split(text))
+        return CutPaths(paths=tuple(_split(text))).paths
     (chosen,) = _one_of(get_args(Kind), [text], option)
     return chosen
 

@@ -14,13 +14,14 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import BASELINES
 from mechicl.interventions.baselines import Plain
+from mechicl.interventions.cut_paths import PATH_KINDS
 from mechicl.interventions.heads import HELD
 from mechicl.measures import words
 from mechicl.page import figures, payloads, timelines
 from mechicl.page.compare import compare
 from mechicl.page.heads import even, head_grid, measures
 from mechicl.page.inside import attention, logit_view
-from mechicl.page.offered import known_edges, partner, partners, relations
+from mechicl.page.offered import known_edges, partner, partners, reached, relations
 from mechicl.page.runs import Library, Run
 from mechicl.page.sequence import answers as sequence_answers
 from mechicl.page.state import PARTS, View, ViewError, effect_of
@@ -107,11 +108,17 @@ class Answers:
             },
             "relations": relations(run),
             "edges": known_edges(run),
+            "reached": reached(run),
             "partners": {name: partner(name)[1] for name in partners(run)},
             "held": HELD,
             "colours": payloads.colours(),
             "kinds": {
-                kind: {"meaning": text, "baseline": BASELINES[kind], "plain": kind in get_args(Plain)}
+                kind: {
+                    "meaning": text,
+                    "baseline": BASELINES[kind],
+                    "plain": kind in get_args(Plain),
+                    "paths": kind in PATH_KINDS,
+                }
                 for kind, text in KINDS.items()
             },
         }

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Mapping
 from dash import html
 from dash.development.base_component import Component
 
+from mechicl.interventions.components import senders
 from mechicl.interventions.heads import HELD
 from mechicl.page.controls import aria, data
-from mechicl.page.offered import choices, known_edges, numbers, partner, partners, relations, roles, weights
+from mechicl.page.offered import choices, known_edges, numbers, partner, partners, reached, relations, roles, weights
 from mechicl.page.runs import Run
+
+READ = {"q": "queries", "k": "keys", "v": "values"}
 
 
 def editing(run: Run) -> Component:
@@ -42,6 +45,11 @@ def editing(run: Run) -> Component:
                     "heads": {name: name for name in heads},
                 },
             ),
+        ],
+        "path": [
+            _pick("sender", "Sender of the path", {"": {str(end): _end(str(end)) for end in senders(model)}}),
+            html.Span("→"),
+            _pick("receiver", "Receiver of the path", {"": {end: _end(end) for end in reached(run)}}),
         ],
         "position": [
             _pick("place", "Position", places, second),
@@ -93,6 +101,14 @@ def editing(run: Run) -> Component:
         role="group",
         **aria(label="Add an intervention"),
     )
+
+
+def _end(name: str) -> str:
+    """A component at an end of a path, in words."""
+    head, dot, part = name.partition(".")
+    if head == "mlp":
+        return f"L{part} MLP"
+    return f"{head} {READ[part]}" if dot else {"embed": "embedding", "out": "output"}.get(name, name)
 
 
 def _named(names: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mechicl.errors import ConfigError
+from mechicl.interventions.components import check_sums, reaches, receivers, senders
 from mechicl.page.runs import Run
 from mechicl.page.view import shown
 from mechicl.tasks.batch import TaskBatch
@@ -63,6 +65,15 @@ def choices(run: Run) -> dict[str, Choice]:
             "Head or MLP: patch", "component", "Patch", "component", patch.format("What it writes")
         ),
     }
+    if reached(run):
+        found["cut-path"] = Choice(
+            "Path: cut",
+            "path",
+            "Cut",
+            "path",
+            "The receiver reads the residual stream without what the sender wrote there; all others read it as before. "
+            "In its place comes the baseline of the kind above.",
+        )
     if run.series.task.variations(run.series.config):
         found["remove-directions"] = Choice(
             "Directions: remove",
@@ -82,6 +93,18 @@ def choices(run: Run) -> dict[str, Choice]:
         "Layers after the first ablated head keep theirs as in the intact model.",
     )
     return found
+
+
+def reached(run: Run) -> dict[str, int]:
+    """Receiver of a path -> how many of the senders, in the order in which they write, it can read. Empty where what
+    single heads write is not defined."""
+    model = run.series.config.model
+    try:
+        check_sums(model)
+    except ConfigError:
+        return {}
+    writing = senders(model)
+    return {str(end): sum(reaches(sender, end, model) for sender in writing) for end in receivers(model)}
 
 
 def partners(run: Run) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ def test_every_analysis_answers_its_question(found):
             "attention_over_time",
             "head_ablations",
             "circuits",
+            "circuit_formation",
         )
     )
     for name, findings in found.items():
@@ -369,7 +370,7 @@ def test_a_run_of_one_checkpoint_can_be_analysed(begun):
         assert set(findings.table.step) == {0}
         for figure in findings.figures.values():
             assert figure.to_json()
-        if name in ("induction_heads", "head_ablations", "circuits"):
+        if name in ("induction_heads", "head_ablations", "circuits", "circuit_formation"):
             assert findings.text[0].startswith("ICL never formed in this run")
 
 

@@ -8,6 +8,7 @@ from mechicl.interventions import (
     AblateMLPs,
     AblatePositions,
     CutEdges,
+    CutPaths,
     Graft,
     PatchActivations,
     Together,
@@ -81,6 +82,29 @@ def test_the_edge_that_carries_the_copy_takes_icl_and_another_does_not(begin, kn
     )
     assert float(one.number("icl.ablated")) < 0.9
     one.shot("edges", full_page=True)
+
+
+def test_a_path_of_the_circuit_takes_icl_and_what_is_written_later_is_not_offered(begin, known_series):
+    one = begin()
+    page = one.open("?run=known&step=5&kind=resample")
+    choose(page, "cut-path", sender="L0H1", receiver="L1H2.k")
+    press(page, "Cut path")
+    cut = CutPaths(paths=("L0H1->L1H2.k",))
+    one.check(known_series, 5, cut)  # a kind that is not for paths gives way
+    assert float("0" + one.number("icl.ablated")) < 0.65
+    assert chips(page) == ["path L0H1 → L1H2.k cut (zero)"]
+    assert "path=L0H1-%3EL1H2.k" in page.evaluate("mechicl.query()")
+    assert page.locator("[data-set='kind'] option[value='resample']").first.is_disabled()
+    page.locator("[data-set='kind']").first.select_option("mean")
+    one.check(known_series, 5, CutPaths(paths=cut.paths, kind="mean"))
+    choose(page, sender="L1H2")  # only the output comes after it
+    assert page.locator("[data-pick='receiver']").input_value() == "out"
+    offered = page.locator("[data-pick='receiver'] option").evaluate_all(
+        "(all) => all.filter((o) => !o.disabled).map((o) => o.value)"
+    )
+    assert offered == ["out"]
+    page.locator("#chips button").click()
+    one.check(known_series, 5, None)
 
 
 @pytest.mark.slow

@@ -120,6 +120,7 @@ EDITS = {
     "patch-edge": {"from": "query", "to": "label", "edge-place": "1"},
     "patch-position": {"place": "match_label", "place-layer": "1", "partner": "next"},
     "replace-position": {"place": "match_label", "place-layer": "1"},
+    "cut-path": {"sender": "L0H1", "receiver": "L1H2.k"},
     "patch-component": {"component": "L1H2"},
     "remove-directions": {"directions": "ciwl"},
     "graft": {"parts": "ov.1"},

@@ -39,6 +39,8 @@ KINDS = [
     "position=match_label:1&kind=resample",
     "edge=query->match_label:L1H2,previous:L0H1,query->match_label:L1H0",
     "edge=label->previous&heads=L1H0",
+    "path=L0H1->L1H2.k,embed->mlp.1&mlp=1",
+    "path=L0H1->L1H2.k&kind=mean&heads=L1H0",
     "patch=L1H2,mlp.1,match_label:1",
     "patch=match_label:1&counterfactual=next",
     "patch=query->label:1",
@@ -191,6 +193,10 @@ def test_controls_are_those_of_measures(recall, view_of, bench, query):
         ("graft=qk.7@0", "no part 'qk.7'"),
         ("graft=qk.1@3", "3"),
         ("heads=L5H0", "no head L5H0"),
+        ("path=L1H2->L0H1.q", "reads the residual stream before L1H2 writes"),
+        ("path=L0H1->mlp.0", "no mlp.0"),
+        ("path=embed->out&kind=resample", "paths are cut by zero, mean"),
+        ("path=embed->out&kind=counterfactual", "kind"),
     ],
 )
 def test_a_link_that_asks_for_what_is_not_there_says_so(view_of, query, says):
@@ -252,12 +258,14 @@ def test_the_choices_are_the_run_s_own(recall):
     assert values(shown, "edge-place") == ["", "0", "1", *heads]
     assert values(shown, "partner") == ["", "next"]
     assert values(shown, "what") == [
-        *("cut-edge", "patch-edge", "patch-position", "replace-position"),
+        *("cut-edge", "patch-edge", "patch-position", "replace-position", "cut-path"),
         *("patch-component", "remove-directions", "graft", "hold"),
     ]
     assert values(shown, "component") == [*(f"L{la}H{h}" for la in (0, 1) for h in range(4)), "mlp.1"]
     assert "mlp.1" in values(shown, "parts")
     assert "mlp.0" not in values(shown, "parts")
+    assert values(shown, "sender") == ["embed", *heads, "mlp.1"]
+    assert values(shown, "receiver")[-2:] == ["mlp.1", "out"]
     assert values(shown, "directions") == ["flip", "ciwl", "iwl"]
 
 

@@ -13,7 +13,7 @@
   const LONG = 200; // ms more before a curve is begun
   const REST = 30; // ms of rest that make a pointer a guess at what is pressed next
   const AGAIN = 400; // ms after which a question that got no answer is asked once more
-  const CHANGED = ["heads", "hold", "mlp", "edge", "position", "patch", "counterfactual", "graft", "without_subspace"]; // parts of the model
+  const CHANGED = ["heads", "hold", "mlp", "edge", "path", "position", "patch", "counterfactual", "graft", "without_subspace"]; // parts of the model
   const DONE = [...CHANGED, "kind"];
   const DEPENDS = {
     timeline: ["run", "axis", "unit"],
@@ -257,12 +257,13 @@
     return { mlp: [...chosen].sort((a, b) => a - b).join(","), ...plainKind() };
   };
   /* MLPs and positions have no kind that is for heads. */
+  const pathKind = () => (M.base.kinds[M.view.kind].paths ? {} : { kind: M.base.defaults.kind });
   const plainKind = () => (M.base.kinds[M.view.kind].plain ? {} : { kind: M.base.defaults.kind });
   M.toggleMlp = (layer) => M.set(toggledMlp(layer));
   M.perhapsMlp = (layer) => M.perhaps(toggledMlp(layer));
 
   /* What changes with one more entry of a part's list. */
-  M.added = (part, item) => ({ [part]: [...new Set([...M.items(part), item])].join(","), ...(part === "position" ? plainKind() : {}) });
+  M.added = (part, item) => ({ [part]: [...new Set([...M.items(part), item])].join(","), ...(part === "position" ? plainKind() : part === "path" ? pathKind() : {}) });
   M.drop = (part, item) => M.set({ [part]: M.items(part).filter((x) => x !== item).join(",") });
 
   /* ---- playing ---- */

@@ -20,6 +20,7 @@
   const SAYS = {
     hold: (item) => `later ${M.base.held[item]} held`,
     edge: (item) => placed(item)[0] + " cut" + inPlace(placed(item)[1]),
+    path: (item) => `path ${item.replace("->", " → ")} cut (${M.view.kind})`,
     position: (item) => `${placed(item)[0]} replaced before layer ${placed(item)[1]} (${M.view.kind})`,
     patch: (item) => {
       if (/^(L\d+H\d+|mlp\.\d+)$/.test(item)) return component(item) + patched();
@@ -67,6 +68,7 @@
   const CHANGE = {
     "cut-edge": () => M.added("edge", edge()),
     "patch-edge": () => patch(edge()),
+    "cut-path": () => M.added("path", `${picked("sender")}->${picked("receiver")}`),
     "replace-position": () => M.added("position", place()),
     "patch-position": () => patch(place()),
     "patch-component": () => patch(picked("component")),
@@ -114,10 +116,19 @@
     D.put($("edit-note"), says);
     const end = whole(picked("from")); // a whole edge has no other end
     picker("to").hidden = document.querySelector("#edits .arrow").hidden = end;
+    readers();
     // An edge is patched in all heads of a layer.
     const heads = picker("edge-place").querySelector('optgroup[label="heads"]');
     heads.hidden = heads.disabled = patches;
     if (patches && picked("edge-place").startsWith("L")) picker("edge-place").value = "";
+  }
+
+  /* A component reads only what is written before it. */
+  function readers() {
+    const sender = picker("sender"), receiver = picker("receiver");
+    if (!sender) return;
+    for (const option of receiver.options) option.hidden = option.disabled = M.base.reached[option.value] <= sender.selectedIndex;
+    if (receiver.selectedOptions[0].disabled) receiver.value = "out";
   }
 
   const controls = D.controls;
@@ -128,8 +139,11 @@
       chip.setAttribute("aria-label", `${text}: put it back`);
       return chip;
     }));
-    const plain = M.view.mlp || M.view.position;
-    all('[data-set="kind"] option').forEach((option) => (option.disabled = Boolean(plain) && !M.base.kinds[option.value].plain));
+    const plain = Boolean(M.view.mlp || M.view.position), paths = Boolean(M.view.path);
+    all('[data-set="kind"] option').forEach((option) => {
+      const kind = M.base.kinds[option.value];
+      option.disabled = (plain && !kind.plain) || (paths && !kind.paths);
+    });
     const what = picker("what"), hold = what.querySelector('[value="hold"]'); // it is of the layers after ablated heads
     hold.hidden = hold.disabled = !M.heads().size;
     if (hold.disabled && what.value === "hold") what.selectedIndex = 0;

@@ -47,13 +47,14 @@ from mechicl.interventions import door as own
 from mechicl.interventions.baselines import Plain
 from mechicl.interventions.cut_paths import PATH_KINDS, PathKind
 from mechicl.interventions.heads import Held
+from mechicl.measures.places import RELATIONS as RELATIONS
+from mechicl.measures.places import Head as Head
+from mechicl.measures.places import Placed, by_layer, patched, placed, split, written
+from mechicl.measures.places import parse_heads as parse_heads
 from mechicl.measures.subspace_ablation import AblateCarried
 
 __all__: list[str] = []
 
-Head = tuple[int, int]
-Placed = tuple[str, int | Head | None]  # a role, a position's number or an edge, and its layer, or an edge's head
-RELATIONS = ("previous", "self", "first", "same_token", "after_same_token")  # edges that have one name
 EXAMPLE = (
     "--heads L0H5,L1H3, --mlp 1, --edge 'query->match_label', --path 'L0H5->L1H3.k', --position match_label:1, "
     "--patch L1H3, --graft qk.1@1400 or --without-subspace flip"
@@ -111,7 +112,7 @@ class Words(Options):
         if self.mlp:
             parts.append(AblateMLPs(layers=self.mlp, kind=self._plain("MLPs")))
         parts += _cuts(self.edge)
-        for layer, names in _by_layer(self.position):
+        for layer, names in by_layer(self.position):
             parts.append(AblatePositions(positions=names, layers=(layer or 0,), kind=self._plain("positions")))
         if self.without_subspace:
             parts.append(AblateCarried(variation=self.without_subspace, n=n))
@@ -173,19 +174,19 @@ def read(name: str, text: str, option: str = "") -> Any:
     if name == "heads":
         return parse_heads(text, option)
     if name == "hold":
-        return tuple(held for held in get_args(Held) if held in _one_of(get_args(Held), _split(text), option))
+        return tuple(held for held in get_args(Held) if held in _one_of(get_args(Held), split(text), option))
     if name == "mlp":
         if not re.fullmatch(r"[0-9]+(,[0-9]+)*", text):
             raise ConfigError(f"{option} {text}: expected layers, such as {option} 1 or {option} 0,1.")
         return tuple(sorted({int(layer) for layer in text.split(",")}))
     if name == "edge":
         message = f"{option} {text}: expected edges, as query->match_label or previous:1, in a head self:L1H3."
-        return _placed(text, None, message)
+        return placed(text, None, message)
     if name == "position":
         message = f"{option} {text}: expected roles or numbers, and a layer, as match_label:1 or 0,query:1."
-        return _placed(text, 0, message)
+        return placed(text, 0, message)
     if name == "patch":
-        return tuple(dict.fromkeys(_patched(each, text, option) for each in _split(text)))
+        return tuple(dict.fromkeys(patched(each, text, option) for each in split(text)))
     if name == "graft":
         parts, _, step = text.partition("@")
         if not all(each.strip() for each in parts.split(",")) or not re.fullmatch(r"[0-9]+", step.strip()):
@@ -202,7 +203,7 @@ def read(name: str, text: str, option: str = "") -> Any:
     if name == "own":
         return own.written(own.named(text, option))
     if name == "path":
-        return CutPaths(paths=tuple(_split(text))).paths
+        return CutPaths(paths=tuple(split(text))).paths
     (chosen,) = _one_of(get_args(Kind), [text], option)
     return chosen
 
@@ -212,34 +213,12 @@ def write(name: str, value: Any) -> str:
     if name == "heads":
         return ",".join(f"L{layer}H{head}" for layer, head in value)
     if name in ("edge", "position"):
-        return ",".join(each if where is None else f"{each}:{_written(where)}" for each, where in value)
+        return ",".join(each if where is None else f"{each}:{written(where)}" for each, where in value)
     return value if isinstance(value, str) else ",".join(map(str, value))
-
-
-def parse_heads(text: str, option: str = "--heads") -> tuple[Head, ...]:
-    """'L0H5,L1H3' as ((0, 5), (1, 3)).
-
-    Raises:
-        ConfigError: it is written otherwise.
-    """
-    found = [re.fullmatch(r"\s*L([0-9]+)H([0-9]+)\s*", each, flags=re.IGNORECASE) for each in text.split(",")]
-    pairs = {(int(m[1]), int(m[2])) for m in found if m}
-    if not all(found):
-        raise ConfigError(f"{option} {text}: expected layers and heads, counted from 0, as L0H5,L1H3.")
-    return tuple(sorted(pairs))
 
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _split(text: str) -> list[str]:
-    return [each.strip() for each in _tight(text).split(",") if each.strip()]
-
-
-def _tight(text: str) -> str:
-    """Edges without spaces around their arrows."""
-    return re.sub(r"\s*->\s*", "->", text)
 
 
 def _one_of(known: Iterable[str], given: list[str], option: str) -> list[str]:
@@ -250,49 +229,11 @@ def _one_of(known: Iterable[str], given: list[str], option: str) -> list[str]:
     return given
 
 
-def _placed(text: str, otherwise: int | None, message: str) -> tuple[Placed, ...]:
-    """Names with their layers (of edges, also heads), in order, each once; what has none last."""
-    out: list[Placed] = []
-    edges, where = otherwise is None, "" if otherwise is None else str(otherwise)
-    for each in reversed(_tight(text).split(",")):
-        name, colon, given = (part.strip() for part in each.partition(":"))
-        if not name or (colon and not re.fullmatch(_EITHER if edges else r"[0-9]+", given, flags=re.IGNORECASE)):
-            raise ConfigError(message)
-        here = given if colon else where
-        where = where if edges else here  # a position's layer goes on to those before it
-        head = re.fullmatch(_HEAD, here, flags=re.IGNORECASE)
-        out.append((name, (int(head[1]), int(head[2])) if head else int(here) if here else None))
-    return tuple(sorted(set(out), key=_order))
-
-
-_HEAD = r"L([0-9]+)H([0-9]+)"
-_EITHER = rf"[0-9]+|{_HEAD}"
-
-
-def _order(placed: Placed) -> tuple[bool, Head, str]:
-    """Layers, then each one's heads; what has none last."""
-    name, where = placed
-    return where is None, where if isinstance(where, tuple) else (where or 0, -1), name
-
-
-def _written(where: int | Head) -> str:
-    return f"L{where[0]}H{where[1]}" if isinstance(where, tuple) else str(where)
-
-
-def _by_layer(placed: Iterable[Placed]) -> list[tuple[int | None, tuple[str, ...]]]:
-    """Of what is not of one head."""
-    out: dict[int | None, list[str]] = {}
-    for name, where in placed:
-        if not isinstance(where, tuple):
-            out.setdefault(where, []).append(name)
-    return [(layer, tuple(names)) for layer, names in out.items()]
-
-
 def _cuts(edges: Iterable[Placed]) -> list[Intervention]:
     """Edges in layers, then edges in heads: those that are cut in the same heads together."""
     listed = list(edges)
     out: list[Intervention] = [
-        CutEdges(edges=names, layers=None if layer is None else (layer,)) for layer, names in _by_layer(listed)
+        CutEdges(edges=names, layers=None if layer is None else (layer,)) for layer, names in by_layer(listed)
     ]
     heads: dict[str, tuple[Head, ...]] = {}
     for name, where in listed:
@@ -301,20 +242,6 @@ def _cuts(edges: Iterable[Placed]) -> list[Intervention]:
     for its in dict.fromkeys(heads.values()):
         out.append(CutEdges(edges=tuple(name for name, where in heads.items() if where == its), heads=its))
     return out
-
-
-def _patched(each: str, text: str, option: str) -> str:
-    """One entry of a list of what is patched, as it is written."""
-    if head := re.fullmatch(r"L([0-9]+)H([0-9]+)", each, flags=re.IGNORECASE):
-        return f"L{int(head[1])}H{int(head[2])}"
-    name, colon, layer = (part.strip() for part in each.partition(":"))
-    edge = "->" in name or name in RELATIONS
-    if not (re.fullmatch(r"mlp\.[0-9]+", each) or (name and re.fullmatch(r"[0-9]+", layer)) or (edge and not colon)):
-        raise ConfigError(
-            f"{option} {text}: expected heads, MLPs, positions before a layer, or edges, as L1H3, mlp.1, "
-            "match_label:1, query->match_label or query->match_label:1."
-        )
-    return f"{name}:{int(layer)}" if colon else name
 
 
 def _patches(patch: Iterable[str], other: str) -> list[Intervention]:
@@ -336,6 +263,6 @@ def _patches(patch: Iterable[str], other: str) -> list[Intervention]:
     out: list[PatchActivations] = []
     if heads or mlps:
         out.append(PatchActivations(heads=tuple(heads), mlps=tuple(mlps)))
-    out += [PatchActivations(residual=(la or 0,), positions=names) for la, names in _by_layer(positions)]
-    out += [PatchActivations(edges=names, layers=None if la is None else (la,)) for la, names in _by_layer(edges)]
+    out += [PatchActivations(residual=(la or 0,), positions=names) for la, names in by_layer(positions)]
+    out += [PatchActivations(edges=names, layers=None if la is None else (la,)) for la, names in by_layer(edges)]
     return [dataclasses.replace(part, counterfactual=other) for part in out]

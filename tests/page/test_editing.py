@@ -258,8 +258,8 @@ def test_the_choices_are_the_run_s_own(recall):
     assert values(shown, "edge-place") == ["", "0", "1", *heads]
     assert values(shown, "partner") == ["", "next"]
     assert values(shown, "what") == [
-        *("cut-edge", "patch-edge", "patch-position", "replace-position", "cut-path"),
-        *("patch-component", "remove-directions", "graft", "hold"),
+        *("cut-edge", "patch-edge", "patch-position", "replace-position"),
+        *("patch-component", "cut-path", "remove-directions", "graft", "hold"),
     ]
     assert values(shown, "component") == [*(f"L{la}H{h}" for la in (0, 1) for h in range(4)), "mlp.1"]
     assert "mlp.1" in values(shown, "parts")

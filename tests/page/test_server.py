@@ -180,7 +180,7 @@ def test_another_host_prints_an_address_that_can_be_opened(tiny_series, capsys, 
 
 def test_the_command_line_takes_a_proxys_settings(tiny_series, capsys, monkeypatch):
     doors = []
-    monkeypatch.setattr(server, "_app", lambda answers, door: doors.append(door) or SimpleNamespace(server=None))
+    monkeypatch.setattr(server, "_app", lambda answers, door, jobs: doors.append(door) or SimpleNamespace(server=None))
     monkeypatch.setattr(server.Server, "serve", lambda self: self._http.server_close())
     run = ["app", str(tiny_series.root), "--port", "0", "--no-browser"]
     cli.main([*run, "--root-path", "/user/me/proxy/{port}/", "--allow-host", "hub.example", ".lab.example"])

@@ -172,7 +172,7 @@ def test_only_the_wiring_of_the_app_imports_dash():
     """The view model and the figures are tested, and can be used, without a page."""
     wiring = {
         f"mechicl/page/{name}.py"
-        for name in ("branch_panel", "callbacks", "controls", "editing", "grid", "layout", "looking", "server")
+        for name in ("branch_panel", "callbacks", "controls", "editing", "grid", "layout", "looking", "seed_panel", "server", "sharing")
     }
     assert importers("dash") == wiring
     assert importers("flask") == {f"mechicl/page/{name}.py" for name in ("branch_routes", "guard", "routes", "server")}
@@ -203,7 +203,7 @@ def test_arrows_point_one_way():
 
 def test_only_the_top_imports_the_analyses():
     inside = {p for p in importers("analyses") if not p.startswith("analyses/")}
-    assert inside == {"mechicl/cli/look.py", "mechicl/reporting/report.py"}
+    assert inside == {"mechicl/cli/look.py", "mechicl/reporting/report.py", "mechicl/page/seed_numbers.py"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -83,7 +83,9 @@ def seed_figure(
         col=1,
     )
     if below:
-        fig.update_yaxes(title_text="difference", zeroline=True, zerolinecolor="#999", row=2, col=1)
+        floor, ceiling = heights(chosen.series.config, fig)
+        ends = _ends(over.difference, ceiling - floor)
+        fig.update_yaxes(title_text="difference", zeroline=True, zerolinecolor="#999", range=ends, row=2, col=1)
     return fig.update_layout(
         hovermode="closest",
         legend={"orientation": "h", "y": -0.14 if below else -0.2, "yanchor": "top", "x": 0},
@@ -152,6 +154,16 @@ def _difference(fig: go.Figure, table: pd.DataFrame, scaled: _Times) -> None:
         row=2,
         col=1,
     )
+
+
+def _ends(table: pd.DataFrame, span: float) -> list[float] | None:
+    """From where to where differences go: an interval over two seeds can be wider than any score can change."""
+    found = table[["value", "low", "high"]].to_numpy(dtype=float)
+    found = np.clip(found[np.isfinite(found)], -span, span)
+    if not len(found):
+        return None
+    room = 0.06 * max(float(np.ptp(found)), 0.1)
+    return [min(float(found.min()), 0.0) - room, max(float(found.max()), 0.0) + room]
 
 
 def _interval(low: float, high: float) -> str:

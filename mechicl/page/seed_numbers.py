@@ -175,7 +175,7 @@ def _own(bench: Workbench, condition: Condition, evaluator: str, turn: Turn) -> 
         except SeriesError:
             continue
         found[name][run.series.sequences_seen(step)] = (float(sides[0].mean()), float(sides[1].mean()))
-    curves = [Curve(name, sorted(at), [at[x][1] for x in sorted(at)]) for name, at in found.items()]
+    curves = [Curve(name, sorted(at), [at[x][1] for x in sorted(at)]) for name, at in found.items() if at]
     shared = sorted(set.intersection(*(set(at) for at in found.values()))) if found else []
     gap = np.array([[at[x][1] - at[x][0] for at in found.values()] for x in shared])
     table = _over_seeds(shared, gap) if shared else _table([])

@@ -186,9 +186,9 @@ def test_what_takes_long_comes_in_pieces(shown):
         shares.append(answer["note"])
         if not answer["left"]:
             break
-        found, run, view = parts(shown, query)
-        laid_over(shown.bench, found, run, view, "icl", 60.0)
-    assert "so far" in shares[0]
+        assert len(shares) < 20
+    assert len(shares) > 3  # two choices of heads and six checkpoints, at least one thing each time
+    assert all("so far" in share for share in shares[:-1])
     assert "so far" not in shares[-1]
 
 

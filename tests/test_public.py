@@ -172,7 +172,18 @@ def test_only_the_wiring_of_the_app_imports_dash():
     """The view model and the figures are tested, and can be used, without a page."""
     wiring = {
         f"mechicl/page/{name}.py"
-        for name in ("branch_panel", "callbacks", "controls", "editing", "grid", "layout", "looking", "seed_panel", "server", "sharing")
+        for name in (
+            "branch_panel",
+            "callbacks",
+            "controls",
+            "editing",
+            "grid",
+            "layout",
+            "looking",
+            "seed_panel",
+            "server",
+            "sharing",
+        )
     }
     assert importers("dash") == wiring
     assert importers("flask") == {f"mechicl/page/{name}.py" for name in ("branch_routes", "guard", "routes", "server")}

@@ -186,8 +186,9 @@ def test_only_the_wiring_of_the_app_imports_dash():
         )
     }
     assert importers("dash") == wiring
-    assert importers("flask") == {f"mechicl/page/{name}.py" for name in ("branch_routes", "guard", "routes", "server")}
-    served = wiring | {"mechicl/page/routes.py", "mechicl/page/guard.py"}
+    routes = ("branch_routes", "guard", "routes", "seed_routes", "server", "sharing")
+    assert importers("flask") == {f"mechicl/page/{name}.py" for name in routes}
+    served = wiring | {f"mechicl/page/{name}.py" for name in routes}
     pure = {"mechicl/page/" + p.name for p in SOURCES if p.parent.name == "page"} - served
     below = {"mechicl.page.layout", "mechicl.page.callbacks", "mechicl.page.routes", "mechicl.page.server"}
     assert all(not imports(ROOT / path) & below for path in pure - {"mechicl/page/__init__.py"})

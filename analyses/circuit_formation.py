@@ -105,7 +105,7 @@ def _size(series: Series, on: str, what: str, step: int, circuit: tuple[str, ...
         )
     ]
     low = rows.share["circuit alone"] < 0.5
-    miss = " Paths that stand in for one another have no effect by themselves, and are missed." if low else ""
+    miss = " Paths that stand in for one another would have no effect by themselves, and be missed." if low else ""
     return f"{begins}: {', '.join(told)}.{miss}"
 
 

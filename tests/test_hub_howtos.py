@@ -51,6 +51,7 @@ def test_pythia(hub, tmp_path, monkeypatch, capsys):
     assert "as they were written" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_publish(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.chdir(tmp_path)

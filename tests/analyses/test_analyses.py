@@ -409,6 +409,7 @@ def test_findings_without_figures_need_no_script(tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(paths[0]), table)
 
 
+@pytest.mark.slow
 def test_a_trained_series(tiny_series):
     before = {p: p.stat().st_mtime_ns for p in tiny_series.root.rglob("*")}
     for name in analyses.NAMES:

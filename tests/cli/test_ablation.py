@@ -130,6 +130,7 @@ def test_one_checkpoint_or_several(known_series, capsys):
     assert "not both" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_example_of_the_page_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "interventions.md").read_text(), flags=re.S)

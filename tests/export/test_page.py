@@ -28,6 +28,7 @@ def pressed(reader):
     return reader.page.locator('#grid [aria-pressed="true"] small:first-child').all_text_contents()
 
 
+@pytest.mark.slow
 def test_keyboard_links_and_history(known_series, file_of, reader):
     """All by keyboard, and the address follows; a link opens the same view, and Back undoes."""
     one = reader(file_of(known_series))
@@ -65,6 +66,7 @@ def test_keyboard_links_and_history(known_series, file_of, reader):
     assert one.numbers()["icl"]["ablated"] == "–"
 
 
+@pytest.mark.slow
 def test_a_link_that_names_what_is_not_there(known_series, file_of, reader):
     """It is said, and the rest of the link counts; nothing in it becomes markup."""
     one = reader(file_of(known_series))

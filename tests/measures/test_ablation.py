@@ -282,6 +282,7 @@ def test_chunks_fit(tiny_series, monkeypatch):
         sizes(501.0)
 
 
+@pytest.mark.slow
 def test_more_conditions_than_fit_on_one_axis(tiny_config, tmp_path):
     """Mixed kinds and layers, more than 16 of each kind that begin in layer 0: each as it is alone."""
     config = dataclasses.replace(tiny_config, model=ModelConfig(n_layers=2, d_model=16, n_heads=4))

@@ -215,6 +215,7 @@ def test_a_run_that_has_not_all_of_it_is_compared_intact(recall, view_of, bench)
     np.testing.assert_allclose(both.b.patterns, want)
 
 
+@pytest.mark.slow
 def test_what_is_taken_along_is_under_the_same(recall, view_of):
     client = build(recall, "recall").server.test_client()
     query = "run=recall&step=10&mlp=1&edge=query->match_label:1&patch=L1H0&graft=qk.0@5&measure=effect_flip&with_step=5"

@@ -234,6 +234,7 @@ def moments(root: Path) -> int:
     return fault.seen
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed(workers, short, long, tmp_path):
     shutil.copytree(short.root, tmp_path / "counted")
     seen = moments(tmp_path / "counted")

@@ -97,6 +97,7 @@ def test_a_read_only_run(tiny_copy, frozen, tmp_path):
     assert listing(root) == before
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_and_a_folder_without_permission(tiny_copy, frozen, tmp_path):
     index = tiny_copy.root / "index.jsonl"
     lines = [line for line in read_jsonl(index) if line["step"] < 50]  # as interrupted there

@@ -50,6 +50,7 @@ def test_the_default_place_is_under_checkpoints(capsys, small_file, tmp_path, mo
     assert "checkpoints/small has no runs to gather" in error
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
 def test_failures_are_printed_and_the_exit_code_is_1(capsys, small_file, tmp_path):
     file = tmp_path / "bad.toml"

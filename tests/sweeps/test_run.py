@@ -109,6 +109,7 @@ def test_a_failure_is_recorded_and_stays_alone(small, tmp_path):
     assert set(statuses(small, out).values()) == {"finished"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
 def test_a_run_that_diverges_does_not_stop_the_others(small, tmp_path):
     bad, good = small.conditions

@@ -159,6 +159,7 @@ def killed(workers, parent: Series, unbroken: Series, root: Path, at: int) -> No
     assert verify(root) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 2, 5, 8, 11, 13, 20, 33])
 def test_killed_and_resumed(workers, parent, unbroken, tmp_path, at):
     killed(workers, parent, unbroken, tmp_path / "made", at)

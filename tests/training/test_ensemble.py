@@ -21,6 +21,7 @@ def alone(tiny_config, tmp_path_factory) -> list[dict[str, bytes]]:
     return [files(train(tiny_config.with_seed(s), root / f"s{s}", progress=False).root) for s in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stacked", "jobs"), [(True, 1), (False, 1), (None, 2)])
 def test_each_series_is_the_one_it_would_be_alone(tiny_config, tmp_path, monkeypatch, alone, stacked, jobs):
     if stacked is not None:

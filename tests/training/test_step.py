@@ -295,6 +295,7 @@ def test_200_steps_have_the_loss_curve_of_a_hooked_transformer_under_autograd(ki
     np.testing.assert_allclose(ours, theirs, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_what_a_second_core_does_changes_no_bit(monkeypatch):
     """A large label table: its softmax goes in halves and its Adam in pieces, with and without a helper."""
     config = Config(

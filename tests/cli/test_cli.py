@@ -121,8 +121,10 @@ def test_help_shows_what_may_be_left_out_and_no_none(run, verb):
     assert "None" not in out
     assert "(default: )" not in out
     usage = out.partition("\n\n")[0]
-    optional = {"recipes": "[RECIPE]", "train": "[RECIPE]", "analyze": "[NAME]", "app": "[RUN]"}.get(verb)
-    assert [word for word in ("[RECIPE]", "[NAME]", "[RUN]") if word in usage] == ([optional] if optional else [])
+    optional = {"recipes": "[RECIPE]", "train": "[RECIPE]", "analyze": "[NAME]", "app": "[RUN...]"}.get(verb)
+    assert [word for word in ("[RECIPE]", "[NAME]", "[RUN]", "[RUN...]") if word in usage] == (
+        [optional] if optional else []
+    )
 
 
 def test_help_names_every_analysis(run):

@@ -235,8 +235,8 @@ def open_app(
     $ mechicl app checkpoints/demo-s*
     $ mechicl app checkpoints/my-sweep
 
-    Without a run it is checkpoints/demo. Several runs, or the folder of a sweep, are shown as seeds too: their curves with
-    median and range.
+    Without a run it is checkpoints/demo. Several runs, or the folder of a sweep, are shown as seeds too: their curves
+    with median and range.
 
     Args:
         runs: the run's directory, or several of one folder, or a sweep's folder. The runs beside it can be compared

@@ -14,6 +14,7 @@ from mechicl.figures.style import finish, sequences_axis, short
 from mechicl.interventions.cut_paths import other_paths
 from mechicl.measures.circuits import circuit_of, circuit_shares
 from mechicl.measures.path_ablation import path_effects
+from mechicl.measures.path_scores import DEEP
 from mechicl.measures.phases import MIN_RISE, Phases, phase_times, series_phases
 from mechicl.registry import EVALUATORS, looked_at
 from mechicl.series import Series
@@ -24,7 +25,6 @@ THRESHOLD = 0.02  # the least effect of a path of the circuit, in the unit of th
 PERMUTED = 999  # orders of the checkpoints
 OTHERS = 20  # random sets of paths
 DRAWN = 8  # curves
-_DEEP = 3  # layers, from which on not every path is cut
 _LEVEL = 0.05
 
 
@@ -42,7 +42,7 @@ def run(series: Series, progress: bool = True, threshold: float = THRESHOLD) -> 
     on = looked_at(series.config)
     phases = series_phases(series).get(on)
     model, name = series.config.model, EVALUATORS[on].short
-    if model.n_layers >= _DEEP:
+    if model.n_layers >= DEEP:
         said = (
             f"Skipped: of {model.n_layers} layers there are too many paths to cut at every step; `mechicl measure RUN "
             "path_effects` cuts the strongest."

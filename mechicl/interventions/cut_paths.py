@@ -157,14 +157,15 @@ def other_paths(paths: tuple[str, ...], model: ModelConfig, rng: np.random.Gener
     own = [parse(text) for text in paths]
     drawn: list[str] = []
     for like in dict.fromkeys(path.like for path in own):
-        alike = sum(path.like == like for path in own)
-        rest = [text for text in _alike(model).get(like, ()) if text not in paths]
-        drawn += [rest[int(i)] for i in rng.choice(len(rest), min(alike, len(rest)), replace=False)] if rest else []
+        count = sum(path.like == like for path in own)
+        rest = [text for text in by_likeness(model).get(like, ()) if text not in paths]
+        drawn += [rest[int(i)] for i in rng.choice(len(rest), min(count, len(rest)), replace=False)] if rest else []
     return tuple(drawn)
 
 
 @lru_cache(maxsize=4)
-def _alike(model: ModelConfig) -> dict[tuple, list[str]]:
+def by_likeness(model: ModelConfig) -> dict[tuple, list[str]]:
+    """Every path of a model, by what `Path.like` says of it."""
     out: dict[tuple, list[str]] = {}
     for text in every_path(model):
         out.setdefault(parse(text).like, []).append(text)

@@ -21,12 +21,12 @@ from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import CutPaths, every_path, intact
 from mechicl.interventions.components import parse
-from mechicl.interventions.cut_paths import PathKind
+from mechicl.interventions.cut_paths import PathKind, by_likeness
 from mechicl.measures.ablation import scores_under
 from mechicl.measures.door import measure
-from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.path_scores import ROOM, Cutting, sequences_at_once
-from mechicl.measures.tables import at_once, by_evaluator, chosen_steps, encoded_bytes
+from mechicl.measures.parts import over_evaluators
+from mechicl.measures.path_scores import DEEP, ROOM, Cutting, sequences_at_once
+from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
 from mechicl.registry import main
 from mechicl.series import Series
@@ -39,7 +39,6 @@ __all__ = ["circuit_of", "circuit_shares"]
 RANDOM = 8  # circuits
 THRESHOLD = 0.05
 _SHARES = ("size", "share", "share_low", "share_high")
-_DEEP = 3  # layers, from which on too many paths would have to be cut to find a circuit
 
 
 def circuit_of(table: pd.DataFrame, step: int, evaluator: str, threshold: float = THRESHOLD) -> tuple[str, ...]:
@@ -75,10 +74,7 @@ def _check(threshold: float) -> None:
 def random_circuits(circuit: Sequence[str], model: ModelConfig, count: int) -> list[tuple[str, ...]]:
     """Circuits with as many paths of each kind of component and each layer, drawn from all there are, those of the
     circuit too, from a fixed seed."""
-    rng, every = np.random.default_rng(0), every_path(model)
-    of: dict[tuple, list[str]] = {}
-    for path in every:
-        of.setdefault(parse(path).like, []).append(path)
+    rng, of, every = np.random.default_rng(0), by_likeness(model), every_path(model)
     wanted = [parse(path).like for path in circuit]
     drawn = []
     for _ in range(count):
@@ -137,7 +133,7 @@ def circuit_shares(
     """
     model = series.config.model
     _check(threshold)
-    if paths is None and model.n_layers >= _DEEP:
+    if paths is None and model.n_layers >= DEEP:
         raise ConfigError(
             f"{series.root}: to find circuits in {model.n_layers} layers every path would be cut: give paths=, as "
             "circuit_of(path_effects(series, [step]), step, evaluator)."
@@ -147,21 +143,14 @@ def circuit_shares(
     names = main(series.config) if evaluators is None else list(evaluators)
     sets = {name: series.evaluation_set(name, n) for name in names}
     others = {name: series.evaluation_set(name, n, 1) for name in names} if paths is None else {}
-    widest = max(map(len, sets.values()))
-    size = at_once(sets) * (ROOM + encoded_bytes(series, widest))
-    measured = partial(_measured, model=model, like=like, others=others, threshold=threshold)
-    return over_checkpoints(
+    return over_evaluators(
         series,
         "circuits",
-        chosen_steps(series, steps),
-        partial(by_evaluator, sets=sets, measure=measured, bytes_per_step=size),
-        {
-            "n": {name: len(batch) for name, batch in sets.items()},
-            "kind": kind,
-            "paths": None if paths is None else list(like.paths),
-            "threshold": threshold,
-        },
-        bytes_per_step=size,
+        steps,
+        sets,
+        partial(_measured, model=model, like=like, others=others, threshold=threshold),
+        ROOM + encoded_bytes(series, max(map(len, sets.values()))),
+        {"kind": kind, "paths": None if paths is None else list(like.paths), "threshold": threshold},
         singly=True,
         extra=_SHARES,
         progress=progress,

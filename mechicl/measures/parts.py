@@ -101,7 +101,9 @@ def over_evaluators(
     sets: Mapping[str, TaskBatch],
     measured: Measured,
     bytes_each: float,
+    settings: Mapping[str, Any] | None = None,
     *,
+    singly: bool = False,
     extra: Sequence[str] = (),
     label: str = "",
     progress: bool = True,
@@ -112,6 +114,7 @@ def over_evaluators(
         steps: default all.
         measured: of a module, or a `partial` of one.
         bytes_each: activations of one step on one evaluator's set.
+        settings: all that decides the numbers beside the sets' sizes, the checkpoints and the run, as plain data.
     """
     size = at_once(sets) * bytes_each
     return over_checkpoints(
@@ -119,8 +122,9 @@ def over_evaluators(
         measure,
         chosen_steps(series, steps),
         partial(by_evaluator, sets=sets, measure=measured, bytes_per_step=size),
-        {"n": {name: len(batch) for name, batch in sets.items()}},
+        {"n": {name: len(batch) for name, batch in sets.items()}} | dict(settings or {}),
         bytes_per_step=size,
+        singly=singly,
         extra=extra,
         label=label,
         progress=progress,

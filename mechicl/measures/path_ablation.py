@@ -23,10 +23,10 @@ from mechicl.interventions.cut_paths import PathKind
 from mechicl.loading import whole
 from mechicl.measures.ablation import EFFECT
 from mechicl.measures.door import measure
-from mechicl.measures.parts import over_checkpoints
+from mechicl.measures.parts import over_evaluators
 from mechicl.measures.path_attribution import attributed
-from mechicl.measures.path_scores import ROOM, Cutting
-from mechicl.measures.tables import at_once, by_evaluator, chosen_steps, encoded_bytes
+from mechicl.measures.path_scores import DEEP, ROOM, Cutting
+from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
 from mechicl.registry import applying
 from mechicl.series import Series
@@ -37,7 +37,6 @@ from mechicl.tasks.batch import TaskBatch
 __all__ = ["path_effects"]
 
 EXACT = 100  # paths that are cut in a deeper model, of each evaluator and step
-_DEEP = 3  # layers, from which on not every path is
 _COLUMNS = ("effect", *EFFECT, "attributed")
 
 
@@ -93,7 +92,7 @@ def path_effects(
     like = CutPaths(paths=(), kind=kind, counterfactual=counterfactual)
     listed = list(every_path(model) if paths is None else dict.fromkeys(CutPaths(paths=tuple(paths)).paths))
     CutPaths(paths=tuple(listed)).check(model)
-    if exact is None and paths is None and model.n_layers >= _DEEP:
+    if exact is None and paths is None and model.n_layers >= DEEP:
         exact = EXACT
     if exact is not None and whole("exact", exact, "a number of paths") < 1:
         raise ConfigError(f"exact={exact}: expected at least one path to cut.")
@@ -103,25 +102,14 @@ def path_effects(
     for batch in sets.values():
         like.check_on(batch)
     widest = max(map(len, sets.values()))
-    size = at_once(sets) * (ROOM + encoded_bytes(series, widest) + 8.0 * widest * len(listed))
-    table = over_checkpoints(
+    table = over_evaluators(
         series,
         "paths",
-        chosen_steps(series, steps),
-        partial(
-            by_evaluator,
-            sets=sets,
-            measure=partial(_measured, model=model, like=like, paths=listed, exact=exact),
-            bytes_per_step=size,
-        ),
-        {
-            "n": {name: len(batch) for name, batch in sets.items()},
-            "kind": [kind, counterfactual],
-            "paths": listed,
-            "exact": exact,
-            "split": split,
-        },
-        bytes_per_step=size,
+        steps,
+        sets,
+        partial(_measured, model=model, like=like, paths=listed, exact=exact),
+        ROOM + encoded_bytes(series, widest) + 8.0 * widest * len(listed),
+        {"kind": [kind, counterfactual], "paths": listed, "exact": exact, "split": split},
         singly=True,
         extra=_COLUMNS,
         progress=progress,

@@ -29,6 +29,7 @@ from mechicl.tasks.batch import TaskBatch
 
 __all__: list[str] = []
 
+DEEP = 3  # layers, from which on there are too many paths to cut every one
 _SEQUENCES = 128  # at a time
 _CONDITIONS = 16  # of CutPaths at a time
 _NUMBERS = 2**24  # of activations at a time, at most

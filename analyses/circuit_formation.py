@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analyses.door import analysis
 from analyses.findings import Findings
-from mechicl.figures.circuit import circuit_graph
+from mechicl.figures.circuit import circuit_graph, share_text
 from mechicl.figures.scales import fitted
 from mechicl.figures.style import finish, sequences_axis, short
 from mechicl.interventions.cut_paths import other_paths
@@ -98,7 +98,7 @@ def _size(series: Series, on: str, what: str, step: int, circuit: tuple[str, ...
         return f"{begins}: the model does no better than with every path cut ({rows.value['nothing']:.3f})."
     random = {kind: rows.share[rows.index.str.fullmatch(kind)] for kind in (r"random \d+ alone", r"without random \d+")}
     told = [
-        f"{word} {_share(rows.loc[[of]].iloc[0])} (random circuits: {random[kind].median():.2f})"
+        f"{word} {share_text(rows.loc[[of]].iloc[0])} (random circuits: {random[kind].median():.2f})"
         for word, of, kind in (
             ("faithfulness", "circuit alone", r"random \d+ alone"),
             ("completeness", "without circuit", r"without random \d+"),
@@ -107,10 +107,6 @@ def _size(series: Series, on: str, what: str, step: int, circuit: tuple[str, ...
     low = rows.share["circuit alone"] < 0.5
     miss = " Paths that stand in for one another would have no effect by themselves, and be missed." if low else ""
     return f"{begins}: {', '.join(told)}.{miss}"
-
-
-def _share(row: pd.Series) -> str:
-    return f"{row.share:.2f} [{row.share_low:.2f}, {row.share_high:.2f}]"
 
 
 def _against_others(series: Series, carried: pd.Series, circuit: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 One run: its evaluators over training. Several: every seed, and the medians (--linear: on a linear axis). NAME app: the
 page of `mechicl app` on that run, with some heads ablated. NAME circuit: the paths that carry its leading evaluator, at
-the peak beside the end (a minute).
+the peak beside the end (a minute or two).
 
 Needs Chromium (Debian's `chromium`), which draws the same plotly figure that the report shows.
 """
@@ -14,13 +14,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from analyses.circuit_formation import THRESHOLD
-from mechicl.figures.circuit import circuit_graph
+from analyses import circuit_formation
 from mechicl.figures.curves import evaluator_curves, seed_curves
-from mechicl.figures.scales import fitted
-from mechicl.measures import circuit_of, circuit_shares, path_effects
 from mechicl.measures.phases import series_phases
-from mechicl.registry import looked_at
 from mechicl.series import open_series
 
 FLAGS = [
@@ -57,21 +53,13 @@ def picture(figure, path: Path, width: int = 1000, height: int = 560) -> None:
 
 def circuits(run: Path, path: Path) -> None:
     """The circuits that `mechicl analyze RUN circuit_formation` finds at the peak and at the end, side by side."""
-    series = open_series(run)
-    on = looked_at(series.config)
-    peak = series_phases(series)[on].peak
-    assert peak is not None, f"{on} never formed in {run}"
-    steps = [series.step_at(peak), series.end]
-    chosen, table = (path_effects(series, steps, [on], split=split) for split in (1, 0))
-    found = [circuit_of(chosen, step, on, THRESHOLD) for step in steps]
-    limit = fitted(table[table.intervention.isin([p for paths in found for p in paths])].effect, THRESHOLD)
+    figures = circuit_formation.run(open_series(run)).figures
     with tempfile.TemporaryDirectory() as folder:
         halves = []
-        for step, paths in zip(steps, found, strict=True):
-            shares = circuit_shares(series, [step], [on], paths=paths)
-            figure = circuit_graph(table, step, on, THRESHOLD, paths, shares, limit)
-            picture(figure, Path(folder) / f"{step}.png", 960, 560)
-            halves.append(Image.open(Path(folder) / f"{step}.png").convert("RGB"))
+        for name in ("peak", "end"):
+            half = Path(folder) / f"{name}.png"
+            picture(figures[name], half, 960, 560)
+            halves.append(Image.open(half).convert("RGB"))
         both = Image.new("RGB", (sum(half.width for half in halves), max(half.height for half in halves)), "white")
         for i, half in enumerate(halves):
             both.paste(half, (i * half.width, 0))

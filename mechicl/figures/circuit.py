@@ -113,11 +113,12 @@ def _title(
             raise ConfigError(
                 f"shares: of a circuit of {size} paths, but {len(drawn)} are drawn: give both the same paths."
             )
-        lines[1] += "; " + ", ".join(f"{word} {_share(its.loc[[row]].iloc[0])}" for row, word in named.items())
+        lines[1] += "; " + ", ".join(f"{word} {share_text(its.loc[[row]].iloc[0])}" for row, word in named.items())
     return f"The circuit of {what.short} at step {step:,} ({short(seen)} sequences)", "<br>".join(lines)
 
 
-def _share(row: pd.Series) -> str:
+def share_text(row: pd.Series) -> str:
+    """A row's share and its interval, of a table of `circuit_shares`."""
     if not np.isfinite(row.share):
         return "undefined (no better than with all paths cut)"
     return f"{row.share:.2f} [{row.share_low:.2f}, {row.share_high:.2f}]"

@@ -205,7 +205,7 @@ class Answers:
 def _check_there(run: Run, view: View, evaluator: str) -> None:
     """Raise ViewError if an evaluator's sequences have not what is changed: say whose have it."""
     if not run.fits(evaluator, view.intervention):
-        have = ", ".join(EVALUATORS[name].short for name in run.shown if run.fits(name, view.intervention))
+        have = ", ".join(EVALUATORS[name].short for name in run.fitting(view.intervention))
         which = EVALUATORS[evaluator].short
         raise ViewError(f"{view.intervention}: {which} sequences have no such positions. Look at those of {have}.")
 

@@ -72,7 +72,7 @@ def _side(bench: Workbench, run: Run, view: View) -> Side:
     assert view.step is not None
     ablation = fitting(run, view)
     note = "" if ablation == view.intervention else "intact: it has not all that is changed"
-    has_it = [name for name in run.shown if run.fits(name, ablation)]
+    has_it = run.fitting(ablation)
     numbers = {name: mean(bench.right(run, view.step, name, ablation)) for name in has_it}
     on = view if view.evaluator in run.sets else replace(view, evaluator=run.leading)
     if on.sequence is not None and on.sequence >= len(run.sets[on.evaluator]):

@@ -25,8 +25,6 @@ from mechicl.page.state import View, effect_of
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
 
-# SYMBOLS as text; of a symbol that is none of them, as a plugin may have, the first.
-
 
 def skeleton() -> Component:
     """What is there before a run is."""

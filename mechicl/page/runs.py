@@ -103,7 +103,7 @@ class Run:
         """Raise ConfigError or SeriesError unless the run has what is to be changed: heads, steps, and roles in the
         sequences of some evaluator."""
         intervention.check(self.series.config.model)
-        if not any(self.fits(name, intervention) for name in self.shown):
+        if not self.fitting(intervention):
             roles = {name: len(self.sets[name][:1].roles()) for name in (self.leading, *self.shown)}
             intervention.check_on(self.sets[max(roles, key=lambda name: roles[name])])  # its message lists them
         for step in intervention.donors:
@@ -117,6 +117,10 @@ class Run:
         except ConfigError:
             return False
         return True
+
+    def fitting(self, intervention: Intervention | None) -> list[str]:
+        """The shown evaluators whose sequences have what is to be changed."""
+        return [name for name in self.shown if self.fits(name, intervention)]
 
     def check(self, view: View) -> None:
         """Raise ViewError unless the view's step, what it does to the model and its sequence are this run's."""

@@ -120,7 +120,7 @@ class Workbench:
         waits for something shorter (at once: what was begun is remembered).
         """
         order, deadline = run.coarse_to_fine(), time.monotonic() + seconds
-        names = [name for name in shown(run) if run.fits(name, ablation)]
+        names = run.fitting(ablation)
         points, unreadable = [], 0
         for step in order[start:]:
             values = {}
@@ -139,10 +139,9 @@ class Workbench:
     def known_curve(self, run: Run, ablation: Intervention) -> Chunk:
         """What is computed of those curves by now, for a figure that should not wait."""
         points, total = [], len(run.steps)
-        names = [name for name in shown(run) if run.fits(name, ablation)]
+        names = run.fitting(ablation)
         for step in run.steps:
-            sha = run.series.entry(step).sha256
-            right = {name: self.results.get((sha, run.sets_id, name, ablation)) for name in names}
+            right = {name: self.results.get(_key(run, step, name, ablation)) for name in names}
             values = {name: float(x.mean()) for name, x in right.items() if x is not None}
             if len(values) == len(right):
                 points.append((step, run.series.sequences_seen(step), values))
@@ -150,13 +149,12 @@ class Workbench:
 
     def right(self, run: Run, step: int, evaluator: str, ablation: Intervention | None) -> np.ndarray:
         """[n] the evaluator's primary metric of every sequence: bool where it is right or wrong."""
-        key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
+        key = _key(run, step, evaluator, ablation)
         return self.results.remember(key, lambda: self._answer(run, step, evaluator, ablation), _bytes)
 
     def knows(self, run: Run, step: int, evaluator: str, ablation: Intervention | None) -> bool:
         """Whether `right` need not compute."""
-        key = (run.series.entry(step).sha256, run.sets_id, evaluator, ablation)
-        return self.results.get(key) is not None
+        return self.results.get(_key(run, step, evaluator, ablation)) is not None
 
     def params(self, run: Run, step: int) -> Params:
         """Packed plain parameters of a checkpoint."""
@@ -193,7 +191,7 @@ class Workbench:
         as nobody waits for something else."""
         others = self.at_step(run, step, ablation).controls(run.series.config.model, CONTROLS)
         changes: dict[str, list[float]] = {}
-        for name in [name for name in shown(run) if run.fits(name, ablation)]:
+        for name in run.fitting(ablation):
             before = self.right(run, step, name, None).mean()
             found = []
             for other in others:
@@ -295,6 +293,11 @@ def unpaired(a: np.ndarray, b: np.ndarray) -> Number:
     low = value - float(np.hypot(y.value - y.low, x.high - x.value))
     high = value + float(np.hypot(y.high - y.value, x.value - x.low))
     return Number(value, low, high, min(x.n, y.n))
+
+
+def _key(run: Run, step: int, evaluator: str, ablation: Intervention | None) -> tuple:
+    """All that the answers to an evaluator's sequences depend on."""
+    return run.series.entry(step).sha256, run.sets_id, evaluator, ablation
 
 
 def _bytes(value: np.ndarray) -> int:

@@ -7,6 +7,7 @@ reader never sees a stack trace.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -70,16 +71,10 @@ class Answers:
             panel: one of PANELS.
             start: for 'curve', the first checkpoint (of `Run.coarse_to_fine`) that is wanted.
         """
-        try:
-            if panel not in PANELS:
-                raise SeriesError(f"the page has no panel {panel!r}.")
-            more = {"start": start} if panel == "curve" else {}
-            return {"data": getattr(self, panel)(query, **more)}
-        except (SeriesError, ConfigError) as error:
-            return {"error": str(error)}
-        except Exception:
-            _log.exception("answering %s for %r failed", panel, query)
-            return {"error": UNFORESEEN}
+        if panel not in PANELS:
+            return {"error": f"the page has no panel {panel!r}."}
+        more = {"start": start} if panel == "curve" else {}
+        return told(panel, query, lambda: getattr(self, panel)(query, **more))
 
     def base(self, query: str) -> dict[str, Any]:
         """What the page's script needs to know about a run, once."""
@@ -200,6 +195,21 @@ class Answers:
         """Two checkpoints or runs side by side."""
         run, view = self.view(query)
         return payloads.comparison(compare(self.bench, self.library, run, view), view)
+
+
+def told(what: str, query: str, answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """An answer that always comes: {"data": ...} or, on trouble, {"error": a sentence}.
+
+    Args:
+        what: is asked for, for the log.
+    """
+    try:
+        return {"data": answer()}
+    except (SeriesError, ConfigError) as error:
+        return {"error": str(error)}
+    except Exception:
+        _log.exception("answering %s for %r failed", what, query)
+        return {"error": UNFORESEEN}
 
 
 def _check_there(run: Run, view: View, evaluator: str) -> None:

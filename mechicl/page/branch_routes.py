@@ -3,16 +3,15 @@ header of our own, which a page of another site cannot send."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, request
-from plotly.utils import PlotlyJSONEncoder
 
-from mechicl.errors import ConfigError, SeriesError
-from mechicl.page.answers import Answers
+from mechicl.errors import ConfigError
+from mechicl.page.answers import Answers, told
 from mechicl.page.branches import Branches
+from mechicl.page.replies import as_json, query
 
 HEADER = "X-Mechicl"
 
@@ -20,16 +19,8 @@ HEADER = "X-Mechicl"
 def add_branch_routes(flask: Flask, answers: Answers, branches: Branches) -> None:
     """Register the routes on the app's Flask server."""
 
-    def reply(answer: Callable[[], dict[str, Any]], status: int = 200) -> Response:
-        try:
-            found: dict[str, Any] = {"data": answer()}
-        except (SeriesError, ConfigError) as error:
-            found = {"error": str(error)}
-        body = json.dumps(found, cls=PlotlyJSONEncoder)
-        return Response(body, status, mimetype="application/json", headers={"Cache-Control": "no-store"})
-
-    def query() -> str:
-        return request.query_string.decode("utf-8", "replace")
+    def reply(answer: Callable[[], dict[str, Any]]) -> Response:
+        return as_json(told(request.path, query(), answer))
 
     @flask.before_request
     def only_our_page() -> Response | None:

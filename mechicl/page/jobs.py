@@ -149,7 +149,8 @@ class Jobs:
     def discard(self, name: str) -> None:
         """End its process and delete its run. Only what the queue itself began is deleted."""
         self._want(name, "stopped")
-        job, root = self.job(name), Path(self.job(name).root)
+        job = self.job(name)
+        root = Path(job.root)
         if root.is_symlink() or root.parent.resolve() != self.folder.resolve():
             raise SeriesError(f"{root} is not a folder of this queue: delete it yourself.")
         if job.begun and "branch" not in read_json(root / "manifest.json"):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import functools
 import html
-import io
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import plotly.graph_objects as go
-from flask import Flask, Response, request, send_file
-from plotly.utils import PlotlyJSONEncoder
+from flask import Flask, Response
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns, show_attention
@@ -22,11 +19,13 @@ from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_grid
 from mechicl.page.inside import Attention, attention, logit_view
 from mechicl.page.python import as_python
+from mechicl.page.replies import as_json, download, query, refused
 from mechicl.page.runs import Run
 from mechicl.page.state import View
 from mechicl.page.tables import TABLES, to_take_along
 
 YEAR = 31_536_000
+PARQUET = "application/vnd.apache.parquet"
 
 
 def add_routes(flask: Flask, answers: Answers) -> None:
@@ -37,10 +36,9 @@ def add_routes(flask: Flask, answers: Answers) -> None:
             @functools.wraps(answer)
             def call(**parts: str) -> Response:
                 try:
-                    query = request.query_string.decode("utf-8", "replace")
-                    return answer(*answers.view(query), **parts)
+                    return answer(*answers.view(query()), **parts)
                 except (SeriesError, ConfigError) as error:
-                    return Response(f"{error}\n", 400, mimetype="text/plain")
+                    return refused(error)
 
             flask.add_url_rule(rule, view_func=call)
             return call
@@ -49,10 +47,7 @@ def add_routes(flask: Flask, answers: Answers) -> None:
 
     @flask.route("/answer/<panel>/<int:start>")
     def answer(panel: str, start: int) -> Response:
-        found = answers.to(panel, request.query_string.decode("utf-8", "replace"), start)
-        return Response(
-            json.dumps(found, cls=PlotlyJSONEncoder), mimetype="application/json", headers={"Cache-Control": "no-store"}
-        )
+        return as_json(answers.to(panel, query(), start))
 
     @routed("/python")
     def python(run: Run, view: View) -> Response:
@@ -71,11 +66,11 @@ def add_routes(flask: Flask, answers: Answers) -> None:
         if name == "circuitsvis":
             layer = view.head[0] if view.head else None
             found = show_attention(run.series, view.step, view.evaluator, view.sequence, layer, view.intervention)
-            return _download(found.html.encode(), _file(view, name, "html"), "text/html")
+            return download(found.html.encode(), view.run, _file(view, name, "html"), "text/html")
         page = _figure(answers, run, view, name).to_html(
             include_plotlyjs=True, config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
         )
-        return _download(page.encode(), _file(view, name, "html"), "text/html")
+        return download(page.encode(), view.run, _file(view, name, "html"), "text/html")
 
     @routed("/export/<name>.<form>")
     def table_file(run: Run, view: View, name: str, form: str) -> Response:
@@ -83,8 +78,8 @@ def add_routes(flask: Flask, answers: Answers) -> None:
             raise SeriesError(f"there is no {name}.{form}: tables are {', '.join(TABLES)}, as csv or parquet.")
         found = to_take_along(answers.bench, answers.library, run, view, name)
         if form == "csv":
-            return _download(found.to_csv(index=False).encode(), _file(view, name, form), "text/csv")
-        return _download(found.to_parquet(index=False), _file(view, name, form), "application/vnd.apache.parquet")
+            return download(found.to_csv(index=False).encode(), view.run, _file(view, name, form), "text/csv")
+        return download(found.to_parquet(index=False), view.run, _file(view, name, form), PARQUET)
 
     @routed("/circuitsvis")
     def circuitsvis(run: Run, view: View) -> Response:
@@ -164,9 +159,4 @@ def _titled(fig: go.Figure, title: str, subtitle: str) -> go.Figure:
 
 
 def _file(view: View, name: str, form: str) -> str:
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in view.run)
-    return f"{safe}-step{view.step}-{name}.{form}"
-
-
-def _download(data: bytes, name: str, kind: str) -> Response:
-    return send_file(io.BytesIO(data), mimetype=kind, as_attachment=True, download_name=name)
+    return f"step{view.step}-{name}.{form}"

@@ -17,7 +17,7 @@ from mechicl.page.seed_numbers import Curve, Over, recorded, with_curve
 from mechicl.page.seeds import Condition
 from mechicl.page.state import Axis, Unit
 from mechicl.page.texts import plain, signed
-from mechicl.page.timelines import CURSOR, TICKS, _ticks, times_range
+from mechicl.page.timelines import CURSOR, TICKS, time_axis, times_range
 from mechicl.registry import quantity
 
 OVER = "#7a7a7a"  # what is laid over: no evaluator's hue
@@ -71,10 +71,9 @@ def seed_figure(
             _median(fig, over.curves, scaled, f"median, {over.name}")
         _difference(fig, over.difference, scaled)
     finish(fig, "", "", 560 if below else 380)
-    low, high = times_range(list(condition.runs), axis, unit)
-    fig.update_xaxes(type=axis, range=[low, high], exponentformat="SI", title_standoff=4, **_ticks(axis, low, high))
-    what = "optimiser steps" if unit == "steps" else "training sequences seen"
-    fig.update_xaxes(title_text=what + (" (log scale)" if axis == "log" else ""), row=2 if below else 1, col=1)
+    times = time_axis(axis, unit, *times_range(list(condition.runs), axis, unit))
+    fig.update_xaxes(title_text=times.pop("title_text"), row=2 if below else 1, col=1)
+    fig.update_xaxes(**times)
     fig.update_yaxes(
         title_text=f"{EVALUATORS[evaluator].short}: {quantity(chosen.series.config)}",
         range=heights(chosen.series.config, fig),

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import logging
+from flask import Flask, Response
 
-from flask import Flask, Response, request
-from plotly.utils import PlotlyJSONEncoder
-
-from mechicl.errors import ConfigError, SeriesError
-from mechicl.page.answers import UNFORESEEN, Answers
+from mechicl.page.answers import Answers, told
+from mechicl.page.replies import as_json, query
 from mechicl.page.seed_panel import seeds_answer
-
-_log = logging.getLogger(__name__)
 
 
 def add_seed_routes(flask: Flask, answers: Answers) -> None:
@@ -20,13 +14,4 @@ def add_seed_routes(flask: Flask, answers: Answers) -> None:
 
     @flask.route("/seeds")
     def seeds() -> Response:
-        query = request.query_string.decode("utf-8", "replace")
-        try:
-            found = {"data": seeds_answer(answers, query)}
-        except (SeriesError, ConfigError) as error:
-            found = {"error": str(error)}
-        except Exception:
-            _log.exception("answering seeds for %r failed", query)
-            found = {"error": UNFORESEEN}
-        body = json.dumps(found, cls=PlotlyJSONEncoder)
-        return Response(body, mimetype="application/json", headers={"Cache-Control": "no-store"})
+        return as_json(told("seeds", query(), lambda: seeds_answer(answers, query())))

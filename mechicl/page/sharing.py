@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import threading
 from pathlib import Path
 
 from dash import html
 from dash.development.base_component import Component
-from flask import Flask, Response, request, send_file
+from flask import Flask, Response
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.page.answers import Answers
 from mechicl.page.controls import data
+from mechicl.page.replies import download, query, refused
 from mechicl.page.runs import Run
 from mechicl.registry import EVALUATORS
 
@@ -49,15 +49,10 @@ def add_page_route(flask: Flask, answers: Answers) -> None:
     @flask.route("/export/page.html")
     def page() -> Response:
         try:
-            run, view = answers.view(request.query_string.decode("utf-8", "replace"))
-            return send_file(
-                io.BytesIO(written(run)),
-                mimetype="text/html",
-                as_attachment=True,
-                download_name="".join(c if c.isalnum() or c in "-_." else "_" for c in view.run) + "-page.html",
-            )
+            run, view = answers.view(query())
+            return download(written(run), view.run, "page.html", "text/html")
         except (SeriesError, ConfigError) as error:
-            return Response(f"{error}\n", 400, mimetype="text/plain")
+            return refused(error)
 
 
 def written(run: Run) -> bytes:

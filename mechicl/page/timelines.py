@@ -115,15 +115,7 @@ def timeline(
                 showarrow=False,
                 font={"size": 11, "color": "#666"},
             )
-    what = "optimiser steps" if unit == "steps" else "training sequences seen"
-    fig.update_xaxes(
-        title_text=what + (" (log scale)" if axis == "log" else ""),
-        type=axis,
-        title_standoff=4,
-        range=[low, high],
-        exponentformat="SI",
-        **_ticks(axis, low, high),
-    )
+    fig.update_xaxes(**time_axis(axis, unit, low, high))
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
     fig.update_yaxes(title_text=quantity(run.series.config) + n, range=heights(run.series.config, fig), **TICKS)
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
@@ -148,9 +140,13 @@ def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:
     return float(low - room), float(high + room)
 
 
-def _ticks(axis: Axis, low: float, high: float) -> dict[str, Any]:
-    """The time axis' ticks, from what `times_range` gives."""
-    return log_ticks(10**low, 10**high) if axis == "log" else {}
+def time_axis(axis: Axis, unit: Unit, low: float, high: float) -> dict[str, Any]:
+    """The time axis for plotly, from what `times_range` gives."""
+    what = "optimiser steps" if unit == "steps" else "training sequences seen"
+    found = {"type": axis, "range": [low, high], "exponentformat": "SI", "title_standoff": 4}
+    if axis == "log":
+        return found | log_ticks(10**low, 10**high) | {"title_text": what + " (log scale)"}
+    return found | {"title_text": what}
 
 
 def _says(values: Iterable[float]) -> dict[str, Any]:
@@ -223,16 +219,7 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
                 },
             )
     finish(fig, "", "", 380)
-    what = "optimiser steps" if unit == "steps" else "training sequences seen"
-    low, high = times_range([a.run, b.run], axis, unit)
-    fig.update_xaxes(
-        type=axis,
-        exponentformat="SI",
-        range=[low, high],
-        **_ticks(axis, low, high),
-        title_standoff=4,
-        title_text=what + (" (log scale)" if axis == "log" else ""),
-    )
+    fig.update_xaxes(**time_axis(axis, unit, *times_range([a.run, b.run], axis, unit)))
     sizes = dict.fromkeys(f"{int(s.run.metrics.n.iloc[0]):,}" for s in (a, b) if s.run.metrics.size)
     n = f", n = {' and '.join(sizes)}" if sizes else ""
     ends_at = [heights(s.run.series.config, fig) for s in (a, b)]

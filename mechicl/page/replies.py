@@ -1,0 +1,32 @@
+"""How the server replies: JSON for the page's script, files to take along, refusals as text."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from flask import Response, request, send_file
+from plotly.utils import PlotlyJSONEncoder
+
+
+def query() -> str:
+    """The view that is asked about."""
+    return request.query_string.decode("utf-8", "replace")
+
+
+def as_json(found: dict[str, Any]) -> Response:
+    """What the page's script gets: numbers of now, which no browser keeps."""
+    body = json.dumps(found, cls=PlotlyJSONEncoder)
+    return Response(body, mimetype="application/json", headers={"Cache-Control": "no-store"})
+
+
+def refused(error: Exception) -> Response:
+    """Why something that has an address of its own cannot be had."""
+    return Response(f"{error}\n", 400, mimetype="text/plain")
+
+
+def download(data: bytes, run: str, rest: str, kind: str) -> Response:
+    """A file to take along, named after the run: `<run>-<rest>`."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in run)
+    return send_file(io.BytesIO(data), mimetype=kind, as_attachment=True, download_name=f"{safe}-{rest}")

@@ -31,7 +31,7 @@ from mechicl.errors import SeriesError
 from mechicl.series import open_series
 from mechicl.series.storage import LATEST
 from mechicl.system.cores import cores
-from mechicl.system.disk import check_writable, is_file
+from mechicl.system.disk import check_writable, is_file, is_held
 from mechicl.system.files import read_json, write_json
 
 State = Literal["waiting", "running", "paused", "stopped", "failed", "finished"]
@@ -207,7 +207,7 @@ class Jobs:
     def _start(self, job: Job) -> bool:
         words = ["train", "--resume", job.root] if job.begun else [*job.words]
         words += ["--quiet", *(word for name in plugins.asked() for word in ("--plugin", name))]
-        lock = _held(self._path(job.name, "lock"))
+        lock = _hold(self._path(job.name, "lock"))
         if lock is None:
             return False
         with lock, open(self._path(job.name, "log"), "wb") as log:
@@ -252,14 +252,7 @@ class Jobs:
                     time.sleep(0.05)
 
     def _runs(self, job: Job) -> bool:
-        path = self._path(job.name, "lock")
-        if not path.exists():
-            return False
-        lock = _held(path)
-        if lock is None:
-            return True
-        lock.close()
-        return False
+        return is_held(self._path(job.name, "lock"))
 
     def _path(self, name: str, end: str) -> Path:
         return self.folder / HIDDEN / f"{name}.{end}"
@@ -272,7 +265,7 @@ class Jobs:
             self._path(job.name, end).unlink(missing_ok=True)
 
 
-def _held(path: Path) -> IO[bytes] | None:
+def _hold(path: Path) -> IO[bytes] | None:
     """A lock file, held; None where another process holds it, or where there are no such locks."""
     try:
         import fcntl

@@ -88,11 +88,16 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def is_locked(root: Path) -> bool:
-    """Whether another process writes a run right now, as far as can be told without writing: False where not."""
+    """Whether another process writes a run right now, as far as can be told."""
+    return is_held(root / ".lock")
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process holds a lock file, as far as can be told without writing: False where not."""
     try:
         import fcntl
 
-        with open(root / ".lock", "rb") as file:
+        with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -15,19 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import ConfigError
 from mechicl.measures import training_words, words
 from mechicl.page.jobs import Job, Jobs
 from mechicl.page.runs import Library, Run, followed
 from mechicl.page.state import View
 from mechicl.registry import EVALUATORS
-from mechicl.series import Series, open_series
-from mechicl.series.family import children_of, compared, done, parent_of
+from mechicl.series import Series
+from mechicl.series.family import children_of, compared, done, opened, parent_of
 from mechicl.settings import assignments
 from mechicl.system.disk import is_locked
 from mechicl.system.paths import given
 from mechicl.system.user_cache import user_cache
-from mechicl.tasks.base import DEFAULT
 from mechicl.training.branch_plan import beginning, default_name, shorthands
 
 WAYS = {
@@ -35,23 +34,49 @@ WAYS = {
     "without": "without the heads taken out",
     "clamp": "with the heads' attention held",
     "memory": "with memory reset: embeddings drawn anew",
-    "icl_only": "on other data: labels new in each sequence (ICL only)",
-    "ciwl_only": "on other data: the class never in context (CIWL only)",
-}
-OTHER_DATA = {
-    "icl_only": ("sequences.labels=random",),
-    "ciwl_only": ("sequences.burstiness=0", "sequences.rest=unique", "sequences.copy_query_label=true"),
 }
 
 
 def ways(run: Run) -> dict[str, str]:
-    """What can be done to a run, by its name in the page's question."""
-    own = run.series.task.kind == DEFAULT
-    return {name: text for name, text in WAYS.items() if own or name not in OTHER_DATA}
+    """What can be done to a run, by its name in the page's question; the last ones are its task's."""
+    return WAYS | {name: f"on other data: {says}" for name, (says, _) in run.series.task.other_data.items()}
 
 
-def asked(view: View, what: Mapping[str, Any]) -> list[str]:
-    """The options of `mechicl branch` for what a reader asks for at the view's step.
+@dataclass(frozen=True)
+class Asked:
+    """A branch that is asked for. clamps, settings: as `--clamp` and `--set` take them; steps: '' for as many as its
+    parent."""
+
+    at: int
+    without: tuple[tuple[int, int], ...] = ()
+    clamps: tuple[str, ...] = ()
+    memory: bool = False
+    settings: tuple[str, ...] = ()
+    fresh: bool = False
+    steps: str = ""
+
+    def options(self) -> list[str]:
+        """For `mechicl branch`."""
+        return [
+            *("--at", str(self.at)),
+            *(("--without", words.write("heads", self.without)) if self.without else ()),
+            *(word for each in self.clamps for word in ("--clamp", each)),
+            *(("--reset-memory",) if self.memory else ()),
+            *(word for each in self.settings for word in ("--set", each)),
+            *(("--fresh-moments",) if self.fresh else ()),
+            *(("--steps", self.steps) if self.steps else ()),
+        ]
+
+    def name(self, series: Series) -> str:
+        """The folder that `mechicl branch` itself would choose."""
+        added = shorthands(series, self.at, self.without, self.memory, self.fresh)
+        added += [beginning(each, self.at) for each in training_words.interventions(self.clamps)]
+        name = default_name(series.name, self.at, added, assignments(self.settings))
+        return f"{name}-to{self.steps}" if self.steps else name
+
+
+def asked(run: Run, view: View, what: Mapping[str, Any]) -> Asked:
+    """What a reader asks for at the view's step.
 
     Args:
         what: way, and where it needs them pattern and strength; fresh: a new optimiser; steps: how many in all.
@@ -59,40 +84,25 @@ def asked(view: View, what: Mapping[str, Any]) -> list[str]:
     Raises:
         ConfigError: it is not something that can be asked for.
     """
-    way, heads = what.get("way", "as_before"), words.write("heads", view.heads) if view.heads else ""
-    if way not in WAYS:
-        raise ConfigError(f"way={way!r}: expected one of {', '.join(WAYS)}.")
-    if way in ("without", "clamp") and not heads:
-        raise ConfigError("no head is taken out: press one in the head grid first.")
-    out = ["--at", str(view.step)]
-    if way == "without":
-        out += ["--without", heads]
-    if way == "clamp":
-        out += ["--clamp", f"{what.get('pattern', 'uniform')}:{heads}={what.get('strength', 1)}"]
-    if way == "memory":
-        out += ["--reset-memory"]
-    for each in OTHER_DATA.get(way, ()):
-        out += ["--set", each]
-    if what.get("fresh"):
-        out += ["--fresh-moments"]
-    if what.get("steps") not in (None, ""):
-        if not str(what["steps"]).isdecimal():
-            raise ConfigError(f"steps={what['steps']!r}: expected a whole number of steps.")
-        out += ["--steps", str(what["steps"])]
-    return out
-
-
-def _name(run: Run, view: View, options: list[str]) -> str:
-    """The folder that `mechicl branch` itself would choose."""
     assert view.step is not None
-    at, clamps = view.step, [options[i + 1] for i, each in enumerate(options) if each == "--clamp"]
-    heads = view.heads if "--without" in options else ()
-    added = shorthands(run.series, at, heads, "--reset-memory" in options, "--fresh-moments" in options)
-    added += [beginning(each, at) for each in training_words.interventions(clamps)]
-    changes = assignments(options[i + 1] for i, each in enumerate(options) if each == "--set")
-    name = default_name(run.series.name, at, added, changes)
-    steps = [options[i + 1] for i, each in enumerate(options) if each == "--steps"]
-    return f"{name}-to{steps[0]}" if steps else name
+    way, steps = what.get("way", "as_before"), what.get("steps")
+    if way not in (known := ways(run)):
+        raise ConfigError(f"way={way!r}: expected one of {', '.join(known)}.")
+    if way in ("without", "clamp") and not view.heads:
+        raise ConfigError("no head is taken out: press one in the head grid first.")
+    if steps not in (None, "") and not str(steps).isdecimal():
+        raise ConfigError(f"steps={steps!r}: expected a whole number of steps.")
+    clamp = f"{what.get('pattern', 'uniform')}:{words.write('heads', view.heads)}={what.get('strength', 1)}"
+    _, settings = run.series.task.other_data.get(way, ("", ()))
+    return Asked(
+        at=view.step,
+        without=view.heads if way == "without" else (),
+        clamps=(clamp,) if way == "clamp" else (),
+        memory=way == "memory",
+        settings=settings,
+        fresh=bool(what.get("fresh")),
+        steps="" if steps is None else str(steps),
+    )
 
 
 def place_for(folder: Path, out: Path | None = None) -> Path:
@@ -127,8 +137,8 @@ class Branches:
 
     def command(self, run: Run, view: View, what: Mapping[str, Any]) -> tuple[Path, list[str]]:
         """The folder and the words of a branch that is not begun: `mechicl WORDS`."""
-        options = asked(view, what)
-        name = _name(run, view, options)
+        wanted = asked(run, view, what)
+        name = wanted.name(run.series)
         taken = {job.name for job in self.jobs.all()}
         names = [name, *(f"{name}-{i}" for i in range(2, 100))]
         root = next(
@@ -136,7 +146,7 @@ class Branches:
             for each in names
             if each not in taken and not (self.jobs.folder / each / "manifest.json").exists()
         )
-        return root, ["branch", str(run.series.root), *options, "--out", str(root)]
+        return root, ["branch", str(run.series.root), *wanted.options(), "--out", str(root)]
 
     def start(self, run: Run, view: View, what: Mapping[str, Any]) -> dict[str, Any]:
         """Begin a branch, or let it wait.
@@ -160,7 +170,7 @@ class Branches:
         jobs = {job.root: job for job in self.jobs.all() if job.parent == str(run.series.root)}
         rows = [self._row(run, child, jobs.pop(str(child.root), None)) for child in children_of(run.series)]
         for root, job in jobs.items():  # in another folder, or not begun
-            rows.append(self._row(run, _opened(root) if job.begun else None, job))
+            rows.append(self._row(run, opened(Path(root)) if job.begun else None, job))
         parent = parent_of(run.series)
         return {
             "rows": rows,
@@ -192,13 +202,6 @@ class Branches:
         if origin.is_control and (found.equal or found.differs is not None):
             row["equal"] = "equal to its parent, bit for bit" if found.equal else "differs from its parent"
         return row
-
-
-def _opened(root: str) -> Series | None:
-    try:
-        return open_series(root)
-    except SeriesError:
-        return None
 
 
 def _state_alone(child: Series | None) -> str:

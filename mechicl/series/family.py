@@ -27,7 +27,7 @@ def parent_of(series: Series) -> Series | None:
     if origin is None:
         return None
     for place in dict.fromkeys((Path(origin.path), series.root.parent / origin.parent)):
-        found = _opened(place)
+        found = opened(place)
         if found is not None and found.root != series.root and _is_parent(found, origin):
             return found
     return None
@@ -39,7 +39,7 @@ def children_of(series: Series) -> list[Series]:
     for path in sorted(series.root.parent.glob("*/manifest.json")):
         if path.parent == series.root or not _says_branch(path):
             continue
-        child = _opened(path.parent)
+        child = opened(path.parent)
         if child is None or child.origin is None:
             continue
         named = series.root in (Path(child.origin.path), child.root.parent / child.origin.parent)
@@ -56,8 +56,8 @@ def _says_branch(manifest: Path) -> bool:
         return False
 
 
-def _opened(root: Path) -> Series | None:
-    """A run that may be gone, or may be none."""
+def opened(root: Path) -> Series | None:
+    """The run in a folder; None where it is gone, or is none."""
     try:
         if not is_file(root / "manifest.json"):
             return None

@@ -76,6 +76,9 @@ class Task(ABC):
     accuracies: ClassVar[bool] = False  # every evaluator's primary metric is a share of right answers
     one_answer: ClassVar[bool] = False  # a sequence has one answer, which stands in its context: clamps need it
     has_bank: ClassVar[bool] = False  # its source is a bank of exemplars (`series.bank`)
+    # Other sequences for the same model, as to train a branch on: a name -> what they are, and settings as `--set`
+    # takes them.
+    other_data: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType({})
 
     @property
     @abstractmethod

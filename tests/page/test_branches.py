@@ -35,10 +35,11 @@ def run(branches):
     return branches.library.run("tiny")
 
 
+ALL = [*WAYS, "icl_only", "ciwl_only"]  # of exemplars and labels
 VIEW = View(run="tiny", step=20, heads=((0, 1), (1, 0)))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ALL)
 def test_every_way_is_a_branch_that_the_command_line_makes(branches, run, way, capsys):
     """The name that the page chooses is the one that `mechicl branch` would have chosen."""
     what = {"way": way, "pattern": "self", "strength": "0.5", "fresh": way == "memory"}
@@ -68,7 +69,7 @@ def test_what_cannot_be_asked_for_is_said(branches, run, what, says):
     with pytest.raises(ConfigError, match=says):
         branches.start(run, VIEW, what)
     with pytest.raises(ConfigError, match="press one in the head grid"):
-        asked(replace(VIEW, heads=()), {"way": "without"})
+        asked(run, replace(VIEW, heads=()), {"way": "without"})
     assert branches.jobs.all() == []
 
 
@@ -83,8 +84,12 @@ def test_what_waits_is_listed_with_its_command(branches, run):
         branches.act(begun["name"], "explode")
 
 
-def test_tasks_have_the_ways_that_they_can(run, library):
-    assert set(ways(run)) == set(WAYS)
+def test_tasks_have_the_ways_that_they_can(run, token_series):
+    assert set(ways(run)) == set(ALL)
+    language = Library(token_series.root.parent).run(token_series.name)
+    assert set(ways(language)) == set(WAYS)
+    with pytest.raises(ConfigError, match="expected one of as_before, without, clamp, memory.$"):
+        asked(language, VIEW, {"way": "icl_only"})
 
 
 def test_where_branches_go(tmp_path, monkeypatch):

@@ -43,6 +43,15 @@ class ExemplarLabel(Task):
     )
     accuracies: ClassVar[bool] = True
     has_bank: ClassVar[bool] = True
+    other_data: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
+        {
+            "icl_only": ("labels new in each sequence (ICL only)", ("sequences.labels=random",)),
+            "ciwl_only": (
+                "the class never in context (CIWL only)",
+                ("sequences.burstiness=0", "sequences.rest=unique", "sequences.copy_query_label=true"),
+            ),
+        }
+    )
     one_answer: ClassVar[bool] = True
     config: Config
 

@@ -88,7 +88,7 @@ def test_tasks_have_the_ways_that_they_can(run, token_series):
     assert set(ways(run)) == set(ALL)
     language = Library(token_series.root.parent).run(token_series.name)
     assert set(ways(language)) == set(WAYS)
-    with pytest.raises(ConfigError, match="expected one of as_before, without, clamp, memory.$"):
+    with pytest.raises(ConfigError, match=r"expected one of as_before, without, clamp, memory\.$"):
         asked(language, VIEW, {"way": "icl_only"})
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +27,11 @@ from mechicl.engine.apart import read_apart, written
 from mechicl.engine.edit import Edit as Edit
 from mechicl.engine.edit import Taken as Taken
 from mechicl.engine.ops import EPS, GELU, LONG, attend, beside, compiled, layer_norm, linear, project, sequences
-from mechicl.models.params import Params, rotary_tables, sinusoidal_positions
+from mechicl.engine.rotary import tables, turn, turned
+from mechicl.models.params import Params
 from mechicl.tasks.batch import TaskBatch
+
+_LONG_ROTARY = 16  # positions, of which our own loops know none that are turned
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def _embed(params: Params, batch: TaskBatch, model: ModelConfig, hook: _Hooks) -
     if model.positions == "learned":
         positions = params["pos_embed.W_pos"]
     elif model.positions == "sinusoidal":
-        (positions,) = _tables(model, batch.shape[-1], like.dtype, like.device)
+        (positions,) = tables(model, batch.shape[-1], like.dtype, like.device)
     else:
         positions = like.new_zeros(batch.shape[-1], model.d_model)
     if not hook.uses("hook_embed") and not hook.uses("hook_pos_embed"):
@@ -244,7 +246,7 @@ def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: 
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
     if any(map(hook.uses, inside)):
         return _attention_in_steps(normed, w, model, name, hook, query_only)
-    if x.shape[-2] > LONG and not query_only:
+    if x.shape[-2] > (_LONG_ROTARY if model.positions == "rotary" else LONG) and not query_only:
         return _attention_at_once(normed, w, model)
     if model.positions == "rotary":
         return _attention_in_steps(normed, w, model, name, hook, query_only)
@@ -257,10 +259,8 @@ def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: 
 
 def _attention_at_once(x: Tensor, w: Tensor, model: ModelConfig) -> Tensor:
     """`ops.attend` by torch's own operator, differentiable: z [*lead, t, h, k]."""
-    q, k, v = (part.unflatten(-1, (model.n_heads, -1)).transpose(-2, -3) for part in linear(x, w).chunk(3, dim=-1))
-    if model.positions == "rotary":
-        cos, sin = _tables(model, x.shape[-2], x.dtype, x.device)
-        q, k = (part * cos + _rotate_half(part) * sin for part in (q, k))
+    qkv = turn(linear(x, w), model) if model.positions == "rotary" else linear(x, w)
+    q, k, v = (part.unflatten(-1, (model.n_heads, -1)).transpose(-2, -3) for part in qkv.chunk(3, dim=-1))
     lead = q.shape[:-3]
     if len(lead) > 1:  # torch's quick operator takes four axes
         q, k, v = (part.flatten(0, -4) for part in (q, k, v))
@@ -281,9 +281,9 @@ def _attend_in_steps(parts: Iterable[Tensor], model: ModelConfig, name: str, hoo
     q, k, v = (hook(f"{name}.hook_{part}", each) for part, each in zip("qkv", parts, strict=True))
     t, tq = k.shape[-3], q.shape[-3]
     if model.positions == "rotary":
-        cos, sin = (table[:, None] for table in _tables(model, t, q.dtype, q.device))
-        q = hook(f"{name}.hook_rot_q", q * cos[t - tq :] + _rotate_half(q) * sin[t - tq :])
-        k = hook(f"{name}.hook_rot_k", k * cos + _rotate_half(k) * sin)
+        cos, sin = (table[:, None] for table in tables(model, t, q.dtype, q.device))
+        q = hook(f"{name}.hook_rot_q", turned(q, cos[t - tq :], sin[t - tq :]))
+        k = hook(f"{name}.hook_rot_k", turned(k, cos, sin))
     scores = torch.einsum("...qhk,...shk->...hqs", q, k) / model.d_head**0.5
     if tq > 1:  # the query sees every position
         future = torch.ones(tq, t, dtype=torch.bool, device=q.device).triu(1)
@@ -292,27 +292,12 @@ def _attend_in_steps(parts: Iterable[Tensor], model: ModelConfig, name: str, hoo
     return torch.einsum("...hqs,...shk->...qhk", pattern, v)
 
 
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # kept: an evaluation may ask first, and training by autograd then
-def _tables(model: ModelConfig, t: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """What says where a position is, and is never trained, on the device that asks: sinusoids [t, d], or rotary cos and
-    sin [t, k]. Kept there: a copy in every step would wait for the device."""
-    if model.positions == "rotary":
-        return tuple(table.to(device, dtype) for table in rotary_tables(model, t))
-    return (sinusoidal_positions(t, model.d_model, model.position_time).to(device, dtype),)
-
-
 def _softmax(scores: Tensor) -> Tensor:
     """Softmax over the last axis. Where it has only a few positions, they are too few for torch's vector loop over
     rows. With the axis moved to the front, the loop runs over all rows at once (8x faster)."""
     if scores.shape[-1] > LONG:
         return scores.softmax(-1)
     return scores.movedim(-1, 0).softmax(0).movedim(0, -1)
-
-
-def _rotate_half(x: Tensor) -> Tensor:
-    low, high = x.chunk(2, dim=-1)
-    return torch.cat([-high, low], dim=-1)
 
 
 def _layer_norm(params: Params, name: str, x: Tensor, hook: _Hooks) -> Tensor:

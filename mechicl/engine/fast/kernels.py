@@ -134,3 +134,19 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
                         zi[a, e] = acc[a, e]
 
     return kernel
+
+
+@compiled
+def turn(qkv, cos, sin):
+    """Queries and keys of rows of t positions, qkv [r, 3d], turned in place: pairs (i, i + k/2) of each head by the
+    angle whose cos and sin [t, k] these are."""
+    t, k = cos.shape
+    half = k // 2
+    for i in range(qkv.shape[0]):
+        row, c, s = qkv[i], cos[i % t], sin[i % t]
+        for start in range(0, 2 * qkv.shape[1] // 3, k):
+            low, high = row[start : start + half], row[start + half : start + k]
+            for j in range(half):
+                a, b = low[j], high[j]
+                low[j] = a * c[j] - b * s[j]
+                high[j] = b * c[j] + a * s[j]

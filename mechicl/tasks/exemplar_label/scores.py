@@ -18,17 +18,15 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from mechicl.engine.answers import answered
 from mechicl.engine.forward import label_logits
-from mechicl.engine.ops import compiled, linear, matmul_arrays
 from mechicl.models.params import Params
 from mechicl.tasks.exemplar_label.batch import Batch
 
 METRICS = Batch.recorded
 ALL_METRICS = (*METRICS, "in_context_prob", "in_context_loss")
-_BLOCK = 256  # rows scored over the full vocabulary at once
 
 
 def chance(batch: Batch, n_labels: int) -> dict[str, float]:
@@ -90,40 +88,12 @@ def score(params: Params, final: Tensor, batch: Batch, metrics: Iterable[str] = 
             if "in_context_loss" in wanted:
                 out["in_context_loss"] = loss
     if "acc" in wanted or "loss" in wanted:
-        w, bias = params["unembed.W_U"], params["unembed.b_U"]
-        parts = [(final, w, bias)] if w.dim() == 2 else list(zip(final, w, bias, strict=True))
-        scored = [_score_all_labels(*part, batch.target, "loss" in wanted) for part in parts]
-        acc, loss = zip(*scored, strict=True)
-        shape = final.shape[:-1]
+        acc, loss = answered(params, final, batch.target, "loss" in wanted)
         if "acc" in wanted:
-            out["acc"] = torch.stack(acc).view(shape)
+            out["acc"] = acc
         if "loss" in wanted:
-            out["loss"] = torch.stack(loss).view(shape)
+            out["loss"] = loss
     return out
-
-
-def _score_all_labels(final: Tensor, w: Tensor, bias: Tensor, target: Tensor, with_loss: bool):
-    """acc and loss over all labels, [rows]: in blocks that stay in the caches."""
-    from mechicl.engine.fast.unembed import score_rows
-
-    rows = final.reshape(-1, final.shape[-1])
-    answers = target.expand(final.shape[:-1]).reshape(-1)
-    acc, loss = rows.new_empty(len(rows), dtype=torch.bool), rows.new_empty(len(rows))
-    blocks = [slice(i, i + _BLOCK) for i in range(0, len(rows), _BLOCK)]
-    if not compiled(rows, w):
-        for block in blocks:
-            z = linear(rows[block], w, bias)
-            acc[block] = z.argmax(-1) == answers[block]
-            if with_loss:
-                loss[block] = F.cross_entropy(z, answers[block], reduction="none")
-        return acc, loss
-    x, wanted, right, lost = (each.numpy() for each in (rows, answers, acc, loss))
-    kernel, table, added = score_rows(x.dtype == np.float64, with_loss), w[None].numpy(), bias.numpy()
-    held = np.empty((1, min(_BLOCK, len(x)), w.shape[-1]), x.dtype)  # fresh memory would cost as much as filling it
-    for block in blocks:
-        z = matmul_arrays(x[None, block], table, held[:, : len(x[block])])[0]
-        kernel(z, added, wanted[block], right[block], lost[block])
-    return acc, loss
 
 
 def attention(pattern: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import logits
+from mechicl.engine.answers import answered
 from mechicl.errors import ConfigError
 from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
 from mechicl.tasks.text.loss import cross_entropy
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from mechicl.tasks.text.corpus import Corpus
 
 METRICS = ("loss", "token_acc")
-_AT_ONCE = 2**24  # logits at a time: a vocabulary of 50,000 at every position of a whole set would be gigabytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,42 +64,23 @@ class TokenBatch(TaskBatch):
         return {"": self.scored}
 
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
-        spans = self.spans
-        wanted = self.checked(wanted, [metric + span for metric in METRICS for span in spans])
-        parts = []
-        for rows in self._rows(params, final):
-            of = {span: counts[rows] for span, counts in spans.items()}
-            parts.append(self._part(params, final[..., rows, :, :], rows, wanted, of))
-        return {name: torch.cat([part[name] for part in parts], -1) for name in wanted}
-
-    def position_losses(self, params: Params, final: Tensor) -> Tensor:
-        parts = [self._losses(logits(params, final[..., rows, :, :]), rows) for rows in self._rows(params, final)]
-        return torch.cat(parts, -2)
-
-    def _rows(self, params: Params, final: Tensor) -> list[slice]:
-        """A few sequences at a time."""
-        b, t = self.ids.shape
-        each = final[..., 0, 0, 0].numel() * t * params["unembed.b_U"].shape[-1]
-        size = max(1, _AT_ONCE // max(1, each))
-        return [slice(i, i + size) for i in range(0, b, size)]
-
-    def _part(
-        self, params: Params, final: Tensor, rows: slice, wanted: tuple[str, ...], spans: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        said, out = logits(params, final), {}
-        for metric in METRICS:
-            asked = {metric + span: counts for span, counts in spans.items() if metric + span in wanted}
-            if not asked:
-                continue
-            right = self.tokens[rows, 1:]
-            each = self._losses(said, rows) if metric == "loss" else (said.argmax(-1) == right).to(said.dtype)
-            out |= {name: _mean(each, counts) for name, counts in asked.items()}
+        asked = {metric + span: (metric, counts) for metric in METRICS for span, counts in self.spans.items()}
+        wanted = self.checked(wanted, list(asked))
+        if not wanted:
+            return {}
+        read = torch.stack([asked[name][1] for name in wanted]).any(0)
+        right, loss = answered(params, final[..., read, :], self.tokens[:, 1:][read], any("loss" in x for x in wanted))
+        out = {}
+        for name in wanted:
+            metric, counts = asked[name]
+            each = loss.new_zeros(*loss.shape[:-1], *read.shape)
+            each[..., read] = loss if metric == "loss" else right.to(loss.dtype)
+            out[name] = _mean(each, counts)
         return out
 
-    def _losses(self, said: Tensor, rows: slice) -> Tensor:
-        """[*lead, b, t], of some sequences' logits."""
-        after = self.tokens[rows, 1:, None].expand(*said.shape[:-1], 1)
-        return said.logsumexp(-1) - said.gather(-1, after)[..., 0]
+    def position_losses(self, params: Params, final: Tensor) -> Tensor:
+        _, loss = answered(params, final.flatten(-3, -2), self.tokens[:, 1:].flatten())
+        return loss.unflatten(-1, self.ids.shape)
 
     def answers(self) -> dict[str, Tensor]:
         """The token that follows the last position."""

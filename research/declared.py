@@ -74,6 +74,11 @@ DECLARED = {
     "3": Declared(
         "partly", "first rule 24 Nov 07:14, table 15:31; it tested other things than the claim says" + _AFTER, "partly"
     ),
+    "3.2": Declared(
+        "yes",
+        "comments of `research/sweeps/scale.toml`, 26 Nov, before its runs; single runs of `demo` at half its scale, "
+        "at its own and at six times had been seen",
+    ),
     "3.1": Declared("partly", "first rule 24 Nov 07:14, table 12:22" + _AFTER, "reproduced"),
     "4": Declared(
         "partly", "first rule 24 Nov 07:14, table 13:31; how ties count was fixed at 13:32" + _AFTER, "reproduced"

@@ -60,6 +60,16 @@ def dimension(runs: Runs) -> list[Part]:
     ]
 
 
+def scale(runs: Runs) -> list[Part]:
+    half = runs.minus("d12-x0.5", "d12-x1", "icl", "highest")
+    wide = runs.minus("d48-x1", "d12-x1", "icl", "highest")
+    return [
+        share("with 48 dimensions at the norm of `demo`'s 12, ICL formed", runs.formed("d48-x1"), above=0.5),
+        effect("ICL's highest with 12 dimensions, half the norm minus `demo`'s", half, below=-SMALLEST),
+        effect("ICL's highest at `demo`'s norm, 48 minus 12 dimensions", wide, above=-SMALLEST),
+    ]
+
+
 def tokens(runs: Runs) -> list[Part]:
     whole = ("1600x10_dim-256", "3200x5")
     return [

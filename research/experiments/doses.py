@@ -189,6 +189,19 @@ DOSES = (
         more=phase,
     ),
     Dose(
+        "3.2",
+        "Scale, not dimension, decides whether ICL forms",
+        "Ours: what decides whether ICL forms is the norm at which an exemplar's embedding starts. In 3.1 it was 8 / "
+        "sqrt(dimension), so dimension and scale were varied together.",
+        "scale",
+        "with 48 dimensions at the norm of `demo`'s 12 ICL forms in more than half of the runs; with 12 dimensions "
+        "half the norm lowers ICL's highest value by .1 or more; and at `demo`'s norm ICL's highest value with 48 "
+        "dimensions is not lower than with 12 by .1 or more (the last two paired by seed).",
+        rules.scale,
+        "d48-x2 is 48 dimensions at twice the norm that `demo`'s embeddings start with (8 / sqrt(12)).",
+        base="d12-x1",
+    ),
+    Dose(
         "4",
         "On language-model token embeddings ICL fades, too",
         "On LLaMA token embeddings ICL is transient whenever it emerges; in some seeds it never does (Singh et al. "

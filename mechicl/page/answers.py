@@ -236,4 +236,5 @@ def _defaults() -> dict[str, str]:
         "with_step": "",
         "seeds": "",
         "against": "",
+        "threshold": str(blank.threshold),
     }

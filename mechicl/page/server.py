@@ -24,6 +24,7 @@ from mechicl.page.answers import Answers
 from mechicl.page.branch_routes import add_branch_routes
 from mechicl.page.branches import Branches, place_for
 from mechicl.page.callbacks import wire
+from mechicl.page.circuit_routes import add_circuit_routes
 from mechicl.page.guard import HEALTH, Door, UnderPrefix, guard
 from mechicl.page.jobs import Jobs
 from mechicl.page.layout import skeleton
@@ -147,6 +148,7 @@ def _app(answers: Answers, door: Door, jobs: Jobs) -> dash.Dash:
     flask: Flask = app.server  # type: ignore[assignment]
     add_routes(flask, answers)
     add_seed_routes(flask, answers)
+    add_circuit_routes(flask, answers)
     add_page_route(flask, answers)
     add_branch_routes(flask, answers, Branches(answers.library, jobs))
     guard(flask, door)

@@ -55,6 +55,7 @@ class View(Options):
     with_step: int | None = None
     seeds: tuple[str, ...] = ()  # the runs that are shown together; () where the run is alone
     over: str | None = None  # the evaluator whose curves over seeds are drawn; None: the run's leading one
+    threshold: float = 0.02  # the least effect of a path of the circuit, as in analyses.circuit_formation
     against: str = ""  # what is laid over them: 'own', 'run/NAME' or 'condition/NAME' (NAME is a run of it)
 
     @classmethod
@@ -151,6 +152,12 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _size(text: str) -> float:
+    if not (re.fullmatch(r"[0-9]{0,6}\.?[0-9]{1,12}", text) and float(text) > 0):
+        raise ValueError("a number above 0, as 0.02")
+    return float(text)
+
+
 def _head(text: str) -> Head:
     layer, dot, head = text.partition(".")
     if not dot:
@@ -217,4 +224,5 @@ _READ: dict[str, Callable[[str], Any]] = {
     "seeds": _run_names,
     "over": _one_of(*EVALUATORS),
     "against": _against,
+    "threshold": _size,
 }

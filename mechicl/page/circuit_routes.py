@@ -1,0 +1,17 @@
+"""What the page asks about circuits."""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+
+from mechicl.page.answers import Answers, told
+from mechicl.page.circuit_panel import circuit_answer
+from mechicl.page.replies import as_json, query
+
+
+def add_circuit_routes(flask: Flask, answers: Answers) -> None:
+    """Register the route on the app's Flask server."""
+
+    @flask.route("/circuit")
+    def circuit() -> Response:
+        return as_json(told("circuit", query(), lambda: circuit_answer(answers, query())))

@@ -8,6 +8,7 @@ The intact model's paths are cut, whatever else the view does to it.
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -174,6 +175,10 @@ def _shares(
         if not turn.may(bench, [asked]):
             break
         right[what] = bench.right(*asked)
+        if what == "circuit alone" and math.isnan(share_kept(what, *right.values())[0]):  # there is nothing to share
+            of_random = 0
+        if what == "without circuit" and not of_random:
+            break
     share = {w: share_kept(w, right["intact"], right["nothing"], right[w]) for w in list(right)[2:]}
     out = {}
     for name, form in (("faithfulness", "{} alone"), ("completeness", "without {}")):

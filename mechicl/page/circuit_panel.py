@@ -29,7 +29,6 @@ from mechicl.page.texts import end, plain, signed
 
 STOPS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)  # of the slider
 _LOW, _HIGH = -0.5, 1.5  # the ends of a share's bar
-NEITHER = "undefined: no better than with every path cut"
 
 
 def circuit_panel(run: Run, view: View) -> list[Component]:
@@ -180,7 +179,7 @@ def _brief(value: float) -> str:
 def _share(share: Share) -> dict[str, Any]:
     """A row of the table: its texts, and in percent of the bar, where its marks go."""
     if math.isnan(share.value):
-        return {"value": "–", "interval": NEITHER, "random": "", "bar": None, "others": []}
+        return {"value": "–", "interval": "undefined", "random": "", "bar": None, "others": []}
     others = sorted(x for x in share.random if not math.isnan(x))
     random = f"{plain(float(np.median(others)), 2)} ({plain(others[0], 2)} to {plain(others[-1], 2)})" if others else ""
     return {
@@ -201,6 +200,8 @@ def _random(found: Circuit) -> str:
         return "No path has an effect of this size: there is no circuit to measure."
     if not found.shares:
         return "How much the circuit carries is being measured …"
+    if not found.of_random:
+        return "The model does no better than with every path cut: there is nothing that a circuit could carry."
     so_far = f"{found.random} of {found.of_random}" if found.random < found.of_random else f"{found.of_random}"
     rest = " so far …" if found.random < found.of_random else ", their median and range."
     bar = f"Bars go from {end(_LOW)} to {end(_HIGH)}; the dotted line is 1."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import pytest
@@ -97,6 +98,13 @@ def test_a_circuit_of_no_path_has_no_shares(known):
     assert found.paths == ()
     assert found.shares == {}
     assert not found.left
+
+
+def test_where_there_is_nothing_to_share_no_random_circuit_is_measured(known):
+    found = at(known, "step=10&threshold=0.001")  # the lookup model's ICL is at chance, with every path cut or none
+    if found.paths:
+        assert all(math.isnan(share.value) for share in found.shares.values())
+    assert (found.random, found.of_random, found.left) == (0, 0, False)
 
 
 def test_the_kind_is_that_by_which_the_page_cuts_a_path(known, ring):

@@ -237,4 +237,7 @@ def _defaults() -> dict[str, str]:
         "seeds": "",
         "against": "",
         "threshold": str(blank.threshold),
+        "track": blank.track,
+        "score": "",
+        "items": "",
     }

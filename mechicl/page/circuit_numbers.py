@@ -7,9 +7,7 @@ The intact model's paths are cut, whatever else the view does to it.
 
 from __future__ import annotations
 
-import atexit
 import math
-import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,10 +19,11 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.figures.scales import fitted
 from mechicl.interventions import CutPaths, every_path
 from mechicl.interventions.cut_paths import PATH_KINDS, PathKind
-from mechicl.measures.cache import kept
+from mechicl.measures import path_ablation  # noqa: F401  (registers `path_effects`)
 from mechicl.measures.circuits import circuit_of, cuts, share_kept
-from mechicl.measures.path_ablation import path_effects
+from mechicl.measures.door import MEASURES
 from mechicl.measures.path_scores import DEEP
+from mechicl.page.measured import known_at, measured_at, one_at_a_time
 from mechicl.page.offered import reached
 from mechicl.page.runs import Run
 from mechicl.page.seed_numbers import Turn
@@ -35,8 +34,6 @@ FOUND, SHOWN = 1, 0  # the splits on which a circuit is found, and on which it i
 MOST = 3000  # paths: of more, one checkpoint takes minutes
 _COLUMNS = ["step", "sequences", "evaluator", "metric", "intervention", "baseline", "n"]
 _COLUMNS += ["effect", "effect_low", "effect_high"]
-_one = threading.Lock()  # one after the other: the other cores are for readers who wait for other numbers
-atexit.register(_one.acquire, timeout=30)  # a process that ends while torch computes in another thread is aborted
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def circuit(bench: Workbench, run: Run, view: View, seconds: float) -> Circuit:
     Args:
         seconds: at least one thing is computed; then, until the time is up or a reader waits for something shorter.
     """
-    with _one:
+    with one_at_a_time:
         return _circuit(bench, run, view, Turn(seconds))
 
 
@@ -124,41 +121,20 @@ def drawn_circuit(bench: Workbench, run: Run, view: View) -> Circuit:
 def effects_at(
     bench: Workbench, run: Run, step: int, evaluator: str, kind: PathKind, split: int, turn: Turn | None
 ) -> pd.DataFrame | None:
-    """Rows of `path_effects`: of the evaluator's primary metric, at a step.
-
-    Args:
-        turn: None or without time left: only what is known, from before or from a table that the run keeps.
-    """
-    key = _key(run, step, evaluator, kind, split)
-    if (known := bench.results.get(key)) is not None:
-        return known
-    _take_kept(bench, run, evaluator, kind, split)
-    if (known := bench.results.get(key)) is not None:
-        return known
-    if turn is None or not turn.left(bench):
-        return None
-
-    def compute() -> pd.DataFrame:
-        table = path_effects(run.series, [step], [evaluator], kind=kind, split=split, progress=False)
-        return _primary(table, evaluator)
-
-    return bench.results.remember(key, compute, _bytes)
+    """Rows of `path_effects` of the evaluator's primary metric, at a step, every path that was cut; None: not known,
+    and no time left (`measured_at`)."""
+    rows = measured_at(bench, run, MEASURES["path_effects"], step, evaluator, turn, kind=kind, split=split)
+    return None if rows is None else _primary(rows, evaluator)
 
 
-def _take_kept(bench: Workbench, run: Run, evaluator: str, kind: PathKind, split: int) -> None:
-    """Remember what a table says that `mechicl measure` or `mechicl analyze` has left: of this evaluator, or of all."""
-    for names in ([evaluator], None):
-        table = kept(lambda names=names: path_effects(run.series, None, names, kind=kind, split=split, progress=False))
-        if table is None or evaluator not in set(table.evaluator):
-            continue
-        for step, rows in _primary(table, evaluator).groupby("step"):
-            bench.results.put(_key(run, int(step), evaluator, kind, split), rows, _bytes(rows))  # type: ignore[arg-type]
-        return
+def _known_effects(bench: Workbench, run: Run, step: int, evaluator: str, kind: PathKind, split: int):
+    rows = known_at(bench, run, MEASURES["path_effects"], step, evaluator, kind=kind, split=split)
+    return None if rows is None else _primary(rows, evaluator)
 
 
-def _primary(table: pd.DataFrame, evaluator: str) -> pd.DataFrame:
-    its = (table.evaluator == evaluator) & (table.metric == EVALUATORS[evaluator].primary_metric)
-    return table.loc[its & table.effect.notna(), _COLUMNS].reset_index(drop=True)
+def _primary(rows: pd.DataFrame, evaluator: str) -> pd.DataFrame:
+    its = (rows.metric == EVALUATORS[evaluator].primary_metric) & rows.effect.notna()
+    return rows.loc[its, _COLUMNS].reset_index(drop=True)
 
 
 def _shares(
@@ -202,24 +178,17 @@ def _ahead(bench: Workbench, run: Run, on: str, kind: PathKind, turn: Turn) -> b
 
 
 def _known(bench: Workbench, run: Run, on: str, kind: PathKind) -> int:
-    both = [[bench.results.get(_key(run, step, on, kind, x)) is not None for x in (FOUND, SHOWN)] for step in run.steps]
-    return sum(map(all, both))
+    entry, sides = MEASURES["path_effects"], (FOUND, SHOWN)
+    there = [[known_at(bench, run, entry, s, on, kind=kind, split=x) is not None for x in sides] for s in run.steps]
+    return sum(map(all, there))
 
 
 def _limit(bench: Workbench, run: Run, step: int, on: str, kind: PathKind, least: float) -> float:
     """Fitted to this checkpoint, the first that one looks at and the last, as far as they are known, so that lines stay
     as wide while one scrubs."""
-    tables = [bench.results.get(_key(run, s, on, kind, SHOWN)) for s in {step, run.first_look(), run.steps[-1]}]
+    tables = [_known_effects(bench, run, s, on, kind, SHOWN) for s in {step, run.first_look(), run.steps[-1]}]
     return fitted(_all(t.effect for t in tables if t is not None), least)
 
 
 def _all(columns: Iterable[pd.Series]) -> list[float]:
     return [float(x) for column in columns for x in column]
-
-
-def _key(run: Run, step: int, evaluator: str, kind: PathKind, split: int) -> tuple:
-    return "paths", run.series.entry(step).sha256, run.sets_id, evaluator, kind, split
-
-
-def _bytes(rows: pd.DataFrame) -> int:
-    return 8 * rows.size + 1000

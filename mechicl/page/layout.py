@@ -24,6 +24,7 @@ from mechicl.page.runs import Library, Run
 from mechicl.page.seed_panel import seeds_panel
 from mechicl.page.sharing import page_entry
 from mechicl.page.state import View, effect_of
+from mechicl.page.track_panel import track_panel
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
 
@@ -66,6 +67,7 @@ def page(library: Library, run: Run, view: View) -> list[Component]:
                 _effects(run),
                 _heads(run, view),
                 *circuit_panel(run, view),
+                track_panel(run, view),
                 look(library, run, view),
             ]
         ),

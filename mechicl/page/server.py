@@ -29,6 +29,7 @@ from mechicl.page.guard import HEALTH, Door, UnderPrefix, guard
 from mechicl.page.jobs import Jobs
 from mechicl.page.layout import skeleton
 from mechicl.page.routes import add_routes
+from mechicl.page.measured import end
 from mechicl.page.runs import Library
 from mechicl.page.seed_routes import add_seed_routes
 from mechicl.page.sharing import add_page_route
@@ -68,7 +69,7 @@ class Server:
         return self
 
     def serve(self) -> None:
-        """Serve until interrupted."""
+        """Serve until interrupted: the process then ends."""
         self._ready.start()
         self._begin_jobs()
         try:
@@ -76,6 +77,7 @@ class Server:
         finally:
             self._end_jobs()
             self._http.server_close()
+            end()
 
     def stop(self) -> None:
         """End a server that `start` began, and free its port. A page that is still open is told so

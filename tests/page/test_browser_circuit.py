@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import pytest
@@ -89,15 +90,16 @@ def test_demos_circuit_forms_and_dissolves_while_one_scrubs(begin):
         page.wait_for_function(f"mechicl.view.step === '{peak}' && {THERE}")
         page.wait_for_function("mechicl.circuit.data().random.includes('their median')")
         circuit = tuple(page.evaluate(EDGES))
-        rows = circuit_shares(series, [peak], ["icl"], threshold=0.02, progress=False).set_index("intervention")
+        table = circuit_shares(series, [peak], ["icl"], threshold=0.02, progress=False)
+        rows = {row["intervention"]: row for row in table.to_dict("records")}
         for name, form in (("faithfulness", "{} alone"), ("completeness", "without {}")):
-            row = rows.loc[form.format("circuit")]
-            random = rows.share[[form.format(f"random {i}") for i in range(8)]]
+            row = rows[form.format("circuit")]
+            random = [rows[form.format(f"random {i}")]["share"] for i in range(8)]
             value, interval, median, range_ = shares_of(page)[name]
-            assert value == plain(row.share, 2)
-            assert interval == f"[{plain(row.share_low, 2)}, {plain(row.share_high, 2)}]"
-            assert median == plain(random.median(), 2)
-            assert range_ == f"({plain(random.min(), 2)} to {plain(random.max(), 2)})"
+            assert value == plain(row["share"], 2)
+            assert interval == f"[{plain(row['share_low'], 2)}, {plain(row['share_high'], 2)}]"
+            assert median == plain(statistics.median(random), 2)
+            assert range_ == f"({plain(min(random), 2)} to {plain(max(random), 2)})"
             assert row["size"] == len(circuit)
         page.wait_for_timeout(400)  # lines have grown
         one.shot("circuit", full_page=True)

@@ -34,6 +34,7 @@ def known(ring):
 
 
 def begun(series):
+    """Answers of a new page."""
     return Answers(Library(series.root.parent), Workbench(), series.name)
 
 
@@ -48,6 +49,7 @@ def test_the_circuit_its_effects_and_its_shares_are_those_of_the_tables(known, r
     assert found.paths == circuit_of(chosen, 5, "icl", 0.05)
     assert "L0H1->L1H2.k" in found.paths  # as it is written by hand
     effects = path_effects(ring, [5], ["icl"], progress=False).set_index("intervention")
+    assert found.effects is not None
     mine = found.effects.set_index("intervention")
     assert mine.effect.equals(effects.effect)
     assert mine.effect_low.equals(effects.effect_low)
@@ -85,8 +87,7 @@ def test_while_somebody_waits_for_other_numbers_it_computes_one_thing_at_most(ri
 
 def test_a_threshold_or_an_evaluator_alone_cuts_no_path_again(known, monkeypatch):
     at(known, "step=5")
-    monkeypatch.setattr(circuit_numbers, "path_effects", lambda *a, **k: pytest.fail("cut again"))
-    monkeypatch.setattr(circuit_numbers, "kept", lambda call: None)
+    monkeypatch.setattr("mechicl.measures.path_ablation._measured", lambda *a, **k: pytest.fail("cut again"))
     many, few = at(known, "step=5&threshold=0.01"), at(known, "step=5&threshold=0.3")
     assert set(few.paths) == set(many.paths)  # written by hand: all or nothing
     assert at(known, "step=5&threshold=0.7").paths == ()
@@ -112,6 +113,7 @@ def test_the_kind_is_that_by_which_the_page_cuts_a_path(known, ring):
     found = drawn_circuit(known.bench, run, view)
     table = path_effects(ring, [5], ["icl"], kind="mean", progress=False)
     assert found.kind == "mean"
+    assert found.effects is not None
     assert list(found.effects.effect) == list(table.effect)
     assert at(known, "step=5&kind=resample", 0.0).kind == "zero"  # no kind for paths
 
@@ -142,5 +144,6 @@ def test_other_tasks_need_no_branch_of_their_own(token_series):
     answers = begun(token_series)
     run, view = answers.view("")
     found = drawn_circuit(answers.bench, run, view)
+    assert found.effects is not None
     assert set(found.effects.evaluator) == {run.leading}
     assert found.paths

@@ -30,6 +30,7 @@ def whole(answers):
 def test_lines_are_as_thick_as_their_effect_and_say_it(answers, whole):
     run, view = answers.view("step=5&threshold=0.05")
     found = circuit_numbers.drawn_circuit(answers.bench, run, view)
+    assert found.effects is not None
     effects = found.effects.set_index("intervention")
     assert {edge["path"] for edge in whole["edges"]} == set(found.paths)
     for edge in whole["edges"]:

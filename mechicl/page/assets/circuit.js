@@ -1,16 +1,10 @@
-/* The circuit of a checkpoint. The server computes in pieces, and only while the panel is in sight; what is left is
-   asked for again as long as the view stays. Lines keep their element from checkpoint to checkpoint, so that they grow
-   and shrink. */
+/* The circuit of a checkpoint. Lines keep their element from checkpoint to checkpoint, so that they grow and shrink. */
 (function () {
   "use strict";
   const M = window.mechicl, D = M.draw, $ = M.$, all = M.all;
   const make = (...parts) => D.make(...parts); // draw.js is loaded later
-  const PAUSE = 150; // ms between two pieces
-  const PARTS = ["run", "step", "evaluator", "kind", "threshold"];
   const SAYS = { faithfulness: "what the circuit alone keeps, all other paths cut", completeness: "what is lost without it, its own paths cut" };
-  let asked = null, asking = false, timer = null, seen = false, watched = null, shape = "", data = null;
-
-  const key = () => PARTS.map((part) => M.view[part]).join("|");
+  let shape = "", data = null;
 
   function svg(tag, attributes, ...children) {
     const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -19,28 +13,8 @@
     return element;
   }
 
-  async function look() {
-    clearTimeout(timer);
-    if (!M.base || !$("circuit-graph") || asking || !seen) return;
-    asking = true;
-    const now = (asked = key()), base = M.base;
-    $("circuit-panel").dataset.stale = String(data?.key !== now);
-    let answer = {};
-    try {
-      answer = await (await fetch("circuit?" + M.query())).json();
-    } catch {
-      answer = { error: "The app does not answer. Is it still running?" };
-    }
-    asking = false;
-    if (base !== M.base || now !== key()) return look();
-    M.say(answer.error || "", "circuit");
-    if (!answer.data) return;
-    data = { ...answer.data, key: now };
-    show();
-    if (data.left) timer = setTimeout(look, PAUSE);
-  }
-
-  function show() {
+  function show(came) {
+    data = came;
     const panel = $("circuit-panel");
     panel.dataset.stale = String(data.edges === null);
     D.put($("circuit-says"), data.says);
@@ -215,24 +189,22 @@
 
   /* ---- when ---- */
 
-  const watch = new IntersectionObserver((entries) => (seen = entries[entries.length - 1].isIntersecting));
-  /* The page's script says nothing when its view changes: looked at now and then, as branches.js does. */
   let shown = null;
-  setInterval(() => {
-    const panel = $("circuit-panel");
-    if (!M.base || !panel) return;
-    if (watched !== panel) {
-      if (watched) watch.unobserve(watched);
-      watch.observe((watched = panel));
-    }
+  function follow() {
     const now = `${M.view.path}|${M.view.threshold}`;
-    if (now !== shown) {
-      shown = now;
-      threshold();
-      pressed();
-    }
-    if (!seen || !M.settled()) return;
-    if (key() !== asked || (data?.left && !asking && !timer)) look();
-  }, 100);
-  M.circuit = { settled: () => !asking && data?.key === key() && data.edges !== null, data: () => data };
+    if (now === shown) return;
+    shown = now;
+    threshold();
+    pressed();
+  }
+
+  const failed = (error) => {
+    D.put($("circuit-says"), error);
+    data = null;
+    for (const place of ["circuit-graph", "circuit-shares", "circuit-paths"]) $(place).replaceChildren();
+    for (const place of ["circuit-random", "circuit-note"]) D.put($(place), "");
+  };
+
+  const asked = M.inPieces({ name: "circuit", parts: ["run", "step", "evaluator", "kind", "threshold"], show, follow, failed });
+  M.circuit = { settled: () => asked.settled() && asked.data().edges !== null, data: asked.data };
 })();

@@ -151,7 +151,6 @@ def cells(rows: pd.DataFrame, entry: Measure) -> dict[str, pd.DataFrame]:
         high=table.get(high, np.nan),
         chance=chance,
     )
-    found = found[found["value"].notna()]
     by = found.groupby("metric", sort=False) if "metric" in found else [("", found)]
     columns = ["item", "value", "low", "high", "chance"]
     return {str(name): part[columns].drop_duplicates("item").set_index("item").astype(float) for name, part in by}

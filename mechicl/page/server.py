@@ -28,8 +28,8 @@ from mechicl.page.circuit_routes import add_circuit_routes
 from mechicl.page.guard import HEALTH, Door, UnderPrefix, guard
 from mechicl.page.jobs import Jobs
 from mechicl.page.layout import skeleton
-from mechicl.page.routes import add_routes
 from mechicl.page.measured import end
+from mechicl.page.routes import add_routes
 from mechicl.page.runs import Library
 from mechicl.page.seed_routes import add_seed_routes
 from mechicl.page.sharing import add_page_route

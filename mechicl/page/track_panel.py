@@ -66,7 +66,7 @@ def track_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict[s
 
 def _note(found: Track, others: int) -> str:
     words = [f"{found.entry.name}: {found.entry.value}. Compare with: {found.entry.against}."]
-    if len(found.value) and found.shown:
+    if len(found.value) and found.shown and found.value[found.shown[0]].notna().iloc[-1]:
         step, item = int(found.value.index[-1]), found.shown[0]
         write = signed if found.change else plain
         words.append(f"{item} at step {step:,}: {write(float(found.value[item].iloc[-1]))}.")

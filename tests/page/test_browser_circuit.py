@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mechicl.interventions import CutEdges, CutPaths
+from mechicl.measures.ablation import head_effects
 from mechicl.measures.circuits import circuit_of, circuit_shares
 from mechicl.measures.path_ablation import path_effects
 from mechicl.page.server import open_server
@@ -31,6 +32,7 @@ def shares_of(page) -> dict[str, list[str]]:
     return rows
 
 
+@pytest.mark.slow
 def test_a_circuit_is_drawn_and_a_press_on_its_line_cuts_the_path(begin, known_series):
     one = begin()
     page = one.open("?run=known&step=5&threshold=0.05&kind=resample")
@@ -116,6 +118,28 @@ def test_demos_circuit_forms_and_dissolves_while_one_scrubs(begin):
         page.wait_for_function("mechicl.circuit.settled()")
     finally:
         running.stop()
+
+
+@pytest.mark.slow
+def test_a_measure_over_training_draws_what_is_pressed(begin, known_series):
+    one = begin()
+    page = one.open("?run=known&step=5&track=head_effects")
+    page.locator("#track-panel").scroll_into_view_if_needed()
+    whole = "mechicl.track.settled() && !mechicl.track.data().left"
+    page.wait_for_function(whole)
+    page.locator("[data-track='L1H2']").click()
+    page.wait_for_function(f"mechicl.view.items === 'L1H2' && {whole}")
+    drawn = page.evaluate("document.querySelector('#track-figure').data.filter((t) => t.meta === 'L1H2')[0].y")
+    table = head_effects(known_series, evaluators=["icl"], progress=False)
+    rows = table[(table.layer == 1) & (table["head"] == 2)]
+    assert drawn == pytest.approx(list(rows.effect))
+    assert "items=L1H2" in page.url
+    one.shot("track")
+    page.locator("[data-set='track']").select_option("copying_scores")  # is of other tasks
+    page.wait_for_function("document.querySelector('#track-note').textContent.includes('scores are of tokens')")
+    assert page.evaluate("mechicl.view.items") == ""
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def cut_by_hand(page, edge: str) -> None:

@@ -140,6 +140,7 @@ def test_a_model_without_paths_has_no_circuit(known, monkeypatch):
         drawn_circuit(known.bench, run, view)
 
 
+@pytest.mark.slow
 def test_other_tasks_need_no_branch_of_their_own(token_series):
     answers = begun(token_series)
     run, view = answers.view("")

@@ -77,7 +77,8 @@ def track(bench: Workbench, run: Run, others: list[Run], view: View, seconds: fl
         nonlocal lost
         out = {}
         first = view.step if of is run else None
-        for step in dict.fromkeys([*([] if first is None else [first]), *of.coarse_to_fine()]):
+        order = of.coarse_to_fine() if first is None else [first, *of.coarse_to_fine()]
+        for step in dict.fromkeys(order):
             try:
                 rows = measured_at(bench, of, entry, step, on, turn)
             except SeriesError:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mechicl.interventions import CutEdges, CutPaths
-from mechicl.measures.ablation import head_effects
 from mechicl.measures.circuits import circuit_of, circuit_shares
+from mechicl.measures.paired_effects import head_effects
 from mechicl.measures.path_ablation import path_effects
 from mechicl.page.server import open_server
 from mechicl.page.texts import plain, signed

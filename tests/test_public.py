@@ -175,6 +175,7 @@ def test_only_the_wiring_of_the_app_imports_dash():
         for name in (
             "branch_panel",
             "callbacks",
+            "circuit_panel",
             "controls",
             "editing",
             "grid",
@@ -183,10 +184,11 @@ def test_only_the_wiring_of_the_app_imports_dash():
             "seed_panel",
             "server",
             "sharing",
+            "track_panel",
         )
     }
     assert importers("dash") == wiring
-    routes = ("branch_routes", "guard", "replies", "routes", "seed_routes", "server", "sharing")
+    routes = ("branch_routes", "circuit_routes", "guard", "replies", "routes", "seed_routes", "server", "sharing")
     assert importers("flask") == {f"mechicl/page/{name}.py" for name in routes}
     served = wiring | {f"mechicl/page/{name}.py" for name in routes}
     pure = {"mechicl/page/" + p.name for p in SOURCES if p.parent.name == "page"} - served

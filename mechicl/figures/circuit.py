@@ -26,8 +26,8 @@ Place = tuple[float, float]
 
 WIDEST, THINNEST = 9.0, 1.2  # pixels
 _PALEST = 0.35  # of the scale's length: the least that is seen on white
-_PORTS = {"q": -0.24, "k": 0.0, "v": 0.24}  # where a head's node is entered
-_HALF = 0.2  # of a node's height, in rows
+PORTS = {"q": -0.24, "k": 0.0, "v": 0.24}  # where a head's node is entered
+HALF = 0.2  # of a node's height, in rows
 _DASHES = {"q": "solid", "k": "dash", "v": "dot", "": "solid"}
 _PARTS = {"q": "read as a query (q)", "k": "as a key (k)", "v": "as a value (v)"}
 
@@ -58,13 +58,13 @@ def circuit_graph(
     rows = rows[(rows.metric == EVALUATORS[evaluator].primary_metric) & rows.effect.notna()].set_index("intervention")
     if missing := sorted(set(drawn) - set(rows.index)):
         raise ConfigError(f"path {missing[0]}: the table of paths has no effect of it at step {step}: measure it.")
-    places, ladder = _places(map(parse, table.intervention.unique()))
+    places, ladder = component_places(map(parse, table.intervention.unique()))
     strongest = rows.loc[list(drawn)].sort_values("effect", key=abs) if drawn else rows.iloc[:0]
     limit = limit or fitted(strongest.effect, threshold)
     fig = go.Figure()
     for name, row in strongest.iterrows():  # the strongest are drawn last, above the others
         fig.add_trace(_edge(parse(str(name)), row, limit, places))
-    ends = {_node(end) for name in drawn for end in (parse(name).sender, parse(name).receiver)}
+    ends = {node_of(end) for name in drawn for end in (parse(name).sender, parse(name).receiver)}
     _nodes(fig, ends, places)
     _legend(fig, strongest)
     if not drawn:
@@ -124,14 +124,14 @@ def share_text(row: pd.Series) -> str:
     return f"{row.share:.2f} [{row.share_low:.2f}, {row.share_high:.2f}]"
 
 
-def _node(end: Component) -> Component:
+def node_of(end: Component) -> Component:
     """A component without the part of it that reads."""
     return Component(end.kind, end.layer, end.head)
 
 
-def _places(paths: Iterable[Path]) -> tuple[dict[Component, Place], dict[str, float]]:
+def component_places(paths: Iterable[Path]) -> tuple[dict[Component, Place], dict[str, float]]:
     """Where each component stands, in heads and rows, and each row's name."""
-    ends = {_node(end) for path in paths for end in (path.sender, path.receiver)}
+    ends = {node_of(end) for path in paths for end in (path.sender, path.receiver)}
     heads = 1 + max((end.head for end in ends), default=0)
     rows = sorted({(end.layer, end.kind == "mlp") for end in ends if end.kind in ("head", "mlp")})
     height = {row: i + 1.0 for i, row in enumerate(rows)}
@@ -146,13 +146,13 @@ def _places(paths: Iterable[Path]) -> tuple[dict[Component, Place], dict[str, fl
     return places, ladder
 
 
-def _course(path: Path, places: dict[Component, Place]) -> list[Place]:
+def course_of(path: Path, places: dict[Component, Place]) -> list[Place]:
     """From the sender's upper side to the receiver's lower side, between the nodes of the rows on the way."""
-    (x0, y0), (x1, y1) = places[path.sender], places[_node(path.receiver)]
-    x1 += _PORTS.get(path.receiver.part, 0.0)
+    (x0, y0), (x1, y1) = places[path.sender], places[node_of(path.receiver)]
+    x1 += PORTS.get(path.receiver.part, 0.0)
     left = min((x for end, (x, _) in places.items() if end.kind == "head"), default=0.0)
     mlps = {y for end, (_, y) in places.items() if end.kind == "mlp"}
-    course = [(x0, y0 + _HALF)]
+    course = [(x0, y0 + HALF)]
     for y in range(round(y0) + 1, round(y1)):
         at = x0 + (x1 - x0) * (y - y0) / (y1 - y0)
         aside = 0.09 * float(np.tanh(x1 - x0))  # not all on one line
@@ -160,8 +160,8 @@ def _course(path: Path, places: dict[Component, Place]) -> list[Place]:
             x = at if abs(at) > 0.8 else float(np.copysign(0.8, at)) + aside
         else:
             x = left + float(np.floor(at - left)) + 0.5 + aside  # halfway between two heads
-        course += [(x, y - _HALF), (x, y + _HALF)]
-    return [*course, (x1, y1 - _HALF)]
+        course += [(x, y - HALF), (x, y + HALF)]
+    return [*course, (x1, y1 - HALF)]
 
 
 def _smooth(course: list[Place], points: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -174,8 +174,8 @@ def _smooth(course: list[Place], points: int = 24) -> tuple[np.ndarray, np.ndarr
 
 
 def _edge(path: Path, row: pd.Series, limit: float, places: dict[Component, Place]) -> go.Scatter:
-    x, y = _smooth(_course(path, places))
-    size = min(abs(row.effect) / limit, 1.0)
+    x, y = _smooth(course_of(path, places))
+    width, shade = stroke(float(row.effect), limit)
     return go.Scatter(
         x=x,
         y=y,
@@ -184,13 +184,23 @@ def _edge(path: Path, row: pd.Series, limit: float, places: dict[Component, Plac
         meta=str(path),
         showlegend=False,
         line={
-            "width": THINNEST + (WIDEST - THINNEST) * size,
-            "color": _colour(float(np.sign(row.effect)) * max(size, _PALEST)),
+            "width": width,
+            "color": _colour(shade),
             "dash": _DASHES[path.receiver.part],
         },
         hovertemplate=f"<b>{path}</b><br>cut: {row.effect:+.3f} [{row.effect_low:+.3f}, {row.effect_high:+.3f}], "
         f"n = {int(row.n):,}<extra></extra>",
     )
+
+
+def stroke(effect: float, limit: float) -> tuple[float, float]:
+    """How wide the line of an effect is, in pixels, and where its colour lies on a scale from -1 to 1.
+
+    Args:
+        limit: the effect of the widest line.
+    """
+    size = min(abs(effect) / limit, 1.0)
+    return THINNEST + (WIDEST - THINNEST) * size, float(np.sign(effect)) * max(size, _PALEST)
 
 
 def _colour(share: float) -> str:
@@ -203,11 +213,11 @@ def _nodes(fig: go.Figure, ends: Iterable[Component], places: dict[Component, Pl
         head = end.kind == "head"
         wide = 0.38 if head else 0.6
         box: dict[str, Any] = {"fillcolor": "white", "line": {"color": "#777", "width": 1}}
-        fig.add_shape(type="rect", x0=x - wide, x1=x + wide, y0=y - _HALF, y1=y + _HALF, **box)
+        fig.add_shape(type="rect", x0=x - wide, x1=x + wide, y0=y - HALF, y1=y + HALF, **box)
         fig.add_annotation(x=x, y=y, text=str(end), showarrow=False, yshift=6 if head else 0, name="component")
-        for part, at in _PORTS.items() if head else ():
+        for part, at in PORTS.items() if head else ():
             style = {"showarrow": False, "font": {"size": 10, "color": "#777"}}
-            fig.add_annotation(x=x + at, y=y - _HALF, text=part, yanchor="bottom", **style)
+            fig.add_annotation(x=x + at, y=y - HALF, text=part, yanchor="bottom", **style)
 
 
 def _legend(fig: go.Figure, drawn: pd.DataFrame) -> None:

@@ -17,6 +17,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,33 @@ def worth(steps: int, chunks: int = 1) -> bool:
     return steps >= _WORTH or chunks >= max(2, _WORTH // 4)
 
 
+class NotKept(Exception):
+    """A table is not there, and was only to be looked for."""
+
+
+_looking: ContextVar[bool] = ContextVar("looking", default=False)
+
+
+def kept(measured: Callable[[], pd.DataFrame]) -> pd.DataFrame | None:
+    """What a call of a measure gives if an earlier one left its table, or None: nothing is computed.
+
+    Args:
+        measured: calls a measure that keeps its tables (`over_checkpoints`).
+    """
+    token = _looking.set(True)
+    try:
+        return measured()
+    except NotKept:
+        return None
+    finally:
+        _looking.reset(token)
+
+
+def only_kept() -> bool:
+    """Whether tables are looked for alone (`kept`)."""
+    return _looking.get()
+
+
 def cached(series: Series, name: str, steps: Sequence[int], compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """`compute()`, or the same table from an earlier call.
 
@@ -58,6 +86,8 @@ def cached(series: Series, name: str, steps: Sequence[int], compute: Callable[[]
         with suppress(OSError, ValueError):  # torn by something other than mechicl, or not to be read: make it again
             if is_file(folder / file) and _unchanged(series, steps, folder):
                 return pd.read_parquet(folder / file)
+    if only_kept():
+        raise NotKept(file)
     table = compute()
     for folder in folders:
         with suppress(OSError, SeriesError):  # a full or read-only disk: the next one, or there is just no cache

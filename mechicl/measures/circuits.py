@@ -86,6 +86,31 @@ def random_circuits(circuit: Sequence[str], model: ModelConfig, count: int) -> l
     return drawn
 
 
+def cuts(circuit: Sequence[str], model: ModelConfig) -> dict[str, tuple[str, ...]]:
+    """What is cut to see what a circuit carries, by the name that tables have: nothing ('intact'), every path
+    ('nothing' is left), all but the circuit ('circuit alone'), the circuit ('without circuit'), and so on of random
+    circuits of its size ('random 0 alone', 'without random 0', ...)."""
+    every = tuple(every_path(model))
+    out: dict[str, tuple[str, ...]] = {"intact": (), "nothing": every}
+    named = {"circuit": tuple(circuit)}
+    named |= {f"random {j}": c for j, c in enumerate(random_circuits(circuit, model, RANDOM))}
+    for what, chosen in named.items():
+        out |= {f"{what} alone": tuple(p for p in every if p not in chosen), f"without {what}": chosen}
+    return out
+
+
+def share_kept(what: str, intact: np.ndarray, nothing: np.ndarray, found: np.ndarray) -> tuple[float, float, float]:
+    """Faithfulness of what is alone, completeness of what is left out, with the 95% interval over sequences.
+
+    Args:
+        what: a name of `cuts`; intact, nothing, found: [b], the metric of each sequence of the model, of the model with
+            every path cut, and under that cut.
+    """
+    m, zero, x = (each.astype(np.float64) for each in (intact, nothing, found))
+    share, low, high = ratio_interval(x - zero if what.endswith("alone") else m - x, m - zero)
+    return float(share), float(low), float(high)
+
+
 @reading()
 @measure(
     "circuit_shares",
@@ -176,22 +201,16 @@ def _measured(
             before, after = Cutting(one, others[name], model, like, (metric,)).scores(every)
             effect = after[metric].double().mean(-1) - before[metric].double().mean(-1)
             circuit = tuple(path for path, x in zip(every, effect.tolist(), strict=True) if abs(x) >= threshold)
-        cut: dict[str, tuple[str, ...]] = {"intact": (), "nothing": every}
-        named = {"circuit": circuit} | {f"random {j}": c for j, c in enumerate(random_circuits(circuit, model, RANDOM))}
-        for what, chosen in named.items():
-            cut |= {f"{what} alone": tuple(p for p in every if p not in chosen), f"without {what}": chosen}
+        cut = cuts(circuit, model)
         conditions = [CutPaths(paths=paths, kind=like.kind) for paths in cut.values()]
         on = intact(one, batch, model, conditions)
         rows = sequences_at_once(len(conditions) * model.n_heads, batch, model)  # each head reads for itself
         found = scores_under(conditions, on, (metric,), rows)[metric][0].cpu().numpy()  # [condition, b]
         value, low, high = mean_interval(found, metric)
-        numbers = found.astype(np.float64)
-        whole = numbers[0] - numbers[1]
         for j, what in enumerate(cut):
             row = {"step": step, "evaluator": name, "metric": metric, "intervention": what, "baseline": like.baseline}
             row |= {"value": float(value[j]), "ci_low": float(low[j]), "ci_high": float(high[j]), "n": len(batch)}
             if j > 1:
-                part = numbers[j] - numbers[1] if what.endswith("alone") else numbers[0] - numbers[j]
-                shares = (float(x) for x in ratio_interval(part, whole))
+                shares = share_kept(what, found[0], found[1], found[j])
                 row |= {"size": float(len(circuit))} | dict(zip(_SHARES[1:], shares, strict=True))
             yield row

@@ -89,6 +89,8 @@ def over_checkpoints(
         chunks = [[step] for step in steps]
     work = Work(series, tuple(chunks), rows, "", tuple(extra))
     if settings is None or not cache.worth(len(steps), len(chunks)):
+        if cache.only_kept():
+            raise cache.NotKept(measure)
         return _made(work, label or measure, progress)
     work = replace(work, name=named(series, measure, steps, settings))
     return cached(series, work.name, steps, lambda: _made(work, label or measure, progress))

@@ -7,6 +7,8 @@
     plugged.py    measures of one's own, by head
     texts.py payloads.py figures.py timelines.py answers.py    numbers to texts and figures; a panel's question to them
     named.py seeds.py seed_numbers.py seed_figure.py seed_panel.py seed_routes.py    several seeds or runs together
+    circuit_numbers.py circuit_panel.py circuit_routes.py    who reads whom at a checkpoint
+    measured.py tracked.py track_figure.py track_panel.py    any measure over training, of heads or paths
     sharing.py    'Export page'
     offered.py    what can be done to a run by hand
     branches.py jobs.py branch_panel.py branch_routes.py    training on from a checkpoint, beside the page

@@ -236,4 +236,8 @@ def _defaults() -> dict[str, str]:
         "with_step": "",
         "seeds": "",
         "against": "",
+        "threshold": str(blank.threshold),
+        "track": blank.track,
+        "score": "",
+        "items": "",
     }

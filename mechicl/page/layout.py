@@ -13,6 +13,8 @@ from mechicl.figures.caption import facts
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS
 from mechicl.page.answers import KINDS
 from mechicl.page.branch_panel import train_on
+from mechicl.page.circuit_numbers import has_circuits
+from mechicl.page.circuit_panel import circuit_panel
 from mechicl.page.controls import aria, data, menu, panel, select, switch
 from mechicl.page.editing import editing
 from mechicl.page.grid import head_grid
@@ -22,6 +24,7 @@ from mechicl.page.runs import Library, Run
 from mechicl.page.seed_panel import seeds_panel
 from mechicl.page.sharing import page_entry
 from mechicl.page.state import View, effect_of
+from mechicl.page.track_panel import track_panel
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
 
@@ -63,6 +66,8 @@ def page(library: Library, run: Run, view: View) -> list[Component]:
                 _timeline(run, view),
                 _effects(run),
                 _heads(run, view),
+                *circuit_panel(run, view),
+                track_panel(run, view),
                 look(library, run, view),
             ]
         ),
@@ -79,6 +84,7 @@ def page(library: Library, run: Run, view: View) -> list[Component]:
 
 
 def _header(library: Library, run: Run, view: View) -> Component:
+    circuits = has_circuits(run)
     return html.Header(
         [
             html.Div(
@@ -97,10 +103,12 @@ def _header(library: Library, run: Run, view: View) -> Component:
                             ("Table of this checkpoint", "table", ("csv", "parquet")),
                             ("Table of the whole curve", "curve", ("csv", "parquet")),
                             ("Table of the head grid", "grid", ("csv", "parquet")),
+                            *[("Table of the circuit", "circuit", ("csv", "parquet"))] * circuits,
                             ("Table of the comparison", "comparison", ("csv", "parquet")),
                             ("Timeline", "timeline", ("png", "svg", "html")),
                             ("This checkpoint", "effect", ("png", "svg", "html")),
                             ("Head grid", "heads", ("png", "svg", "html")),
+                            *[("Circuit", "circuit", ("png", "svg", "html"))] * circuits,
                             ("Attention", "attention", ("png", "svg", "html")),
                             ("Attention, circuitsvis", "circuitsvis", ("html",)),
                             ("Logits", "logits", ("png", "svg", "html")),

@@ -12,9 +12,11 @@ from flask import Flask, Response
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns, show_attention
+from mechicl.figures.circuit import circuit_graph
 from mechicl.figures.style import FONT, NAMES, short
 from mechicl.page import figures, timelines
 from mechicl.page.answers import Answers
+from mechicl.page.circuit_numbers import drawn_circuit
 from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_grid
 from mechicl.page.inside import Attention, attention, logit_view
@@ -147,8 +149,13 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         found = compare(bench, answers.library, run, view)
         fig = timelines.two_timelines(found.a, found.b, view.unit, view.axis)
         return _titled(fig, "Compare", f"{at}; with {found.b.run.series.name}, step {found.b.step:,}")
+    if name == "circuit":
+        found = drawn_circuit(bench, run, view)
+        assert found.effects is not None
+        threshold, paths = view.threshold, found.paths
+        return circuit_graph(found.effects, view.step, view.evaluator, threshold, paths, limit=found.limit)
     raise SeriesError(
-        f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, compare_attention."
+        f"there is no figure {name!r}: timeline, effect, heads, circuit, attention, logits, compare, compare_attention."
     )
 
 

@@ -24,9 +24,11 @@ from mechicl.page.answers import Answers
 from mechicl.page.branch_routes import add_branch_routes
 from mechicl.page.branches import Branches, place_for
 from mechicl.page.callbacks import wire
+from mechicl.page.circuit_routes import add_circuit_routes
 from mechicl.page.guard import HEALTH, Door, UnderPrefix, guard
 from mechicl.page.jobs import Jobs
 from mechicl.page.layout import skeleton
+from mechicl.page.measured import end
 from mechicl.page.routes import add_routes
 from mechicl.page.runs import Library
 from mechicl.page.seed_routes import add_seed_routes
@@ -67,7 +69,7 @@ class Server:
         return self
 
     def serve(self) -> None:
-        """Serve until interrupted."""
+        """Serve until interrupted: the process then ends."""
         self._ready.start()
         self._begin_jobs()
         try:
@@ -75,6 +77,7 @@ class Server:
         finally:
             self._end_jobs()
             self._http.server_close()
+            end()
 
     def stop(self) -> None:
         """End a server that `start` began, and free its port. A page that is still open is told so
@@ -147,6 +150,7 @@ def _app(answers: Answers, door: Door, jobs: Jobs) -> dash.Dash:
     flask: Flask = app.server  # type: ignore[assignment]
     add_routes(flask, answers)
     add_seed_routes(flask, answers)
+    add_circuit_routes(flask, answers)
     add_page_route(flask, answers)
     add_branch_routes(flask, answers, Branches(answers.library, jobs))
     guard(flask, door)

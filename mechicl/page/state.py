@@ -55,6 +55,10 @@ class View(Options):
     with_step: int | None = None
     seeds: tuple[str, ...] = ()  # the runs that are shown together; () where the run is alone
     over: str | None = None  # the evaluator whose curves over seeds are drawn; None: the run's leading one
+    threshold: float = 0.02  # the least effect of a path of the circuit, as in analyses.circuit_formation
+    track: str = "attention_scores"  # the measure that is followed over training
+    score: str = ""  # which of its metrics; '': the first
+    items: tuple[str, ...] = ()  # the heads, components or paths whose curves are drawn; (): the strongest
     against: str = ""  # what is laid over them: 'own', 'run/NAME' or 'condition/NAME' (NAME is a run of it)
 
     @classmethod
@@ -151,6 +155,25 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.]{0,80}", text):
+        raise ValueError("a name")
+    return text
+
+
+def _items(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part for part in text.split(",") if part))
+    if len(found) > 8 or not all(re.fullmatch(r"[A-Za-z0-9_.>-]{1,40}", part) for part in found):
+        raise ValueError("up to eight heads, components or paths, as L0H5,L0H5->L1H3.k")
+    return found
+
+
+def _size(text: str) -> float:
+    if not (re.fullmatch(r"[0-9]{0,6}\.?[0-9]{1,12}", text) and float(text) > 0):
+        raise ValueError("a number above 0, as 0.02")
+    return float(text)
+
+
 def _head(text: str) -> Head:
     layer, dot, head = text.partition(".")
     if not dot:
@@ -191,6 +214,8 @@ def _done(name: str) -> Callable[[str], Any]:
 def _write(name: str, value: Any) -> str:
     if name in words.NAMES:
         return words.write(name, value)
+    if name == "items":
+        return ",".join(value)
     if name == "seeds":
         return ",".join(quote(each, safe="") for each in value)
     return f"{value[0]}.{value[1]}" if isinstance(value, tuple) else str(value)
@@ -217,4 +242,8 @@ _READ: dict[str, Callable[[str], Any]] = {
     "seeds": _run_names,
     "over": _one_of(*EVALUATORS),
     "against": _against,
+    "threshold": _size,
+    "track": lambda text: _name(text) or View.track,
+    "score": _name,
+    "items": _items,
 }

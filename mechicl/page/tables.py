@@ -8,17 +8,19 @@ import pandas as pd
 
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
+from mechicl.page.circuit_numbers import drawn_circuit
 from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_scores, mlp_scores
 from mechicl.page.runs import Library, Run
 from mechicl.page.state import View, effect_of
 from mechicl.page.view import Number, Workbench, table
 
-TABLES = ("table", "curve", "grid", "comparison")
+TABLES = ("table", "curve", "grid", "circuit", "comparison")
 
 
 def to_take_along(bench: Workbench, library: Library, run: Run, view: View, name: str) -> pd.DataFrame:
-    """One of TABLES for a view: this checkpoint, the whole curve, the head grid, the comparison.
+    """One of TABLES for a view: this checkpoint, the whole curve, the head grid, the paths with
+    whether they belong to the circuit, the comparison.
 
     Raises:
         SeriesError: there is no such table.
@@ -30,6 +32,10 @@ def to_take_along(bench: Workbench, library: Library, run: Run, view: View, name
         return effects_table(bench, run, run.steps, view)
     if name == "grid":
         return grid_table(bench, run, view)
+    if name == "circuit":
+        found = drawn_circuit(bench, run, view)
+        assert found.effects is not None
+        return found.effects.assign(circuit=found.effects.intervention.isin(found.paths))
     if name == "comparison":
         return comparison_table(bench, library, run, view)
     raise SeriesError(f"there is no table {name!r}: tables are {', '.join(TABLES)}.")

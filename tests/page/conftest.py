@@ -161,7 +161,7 @@ class Session:
 
     def open(self, query: str = "", hints: bool = False):
         """Open a view and wait for its numbers."""
-        seen = "" if hints else "seeds,timeline,effect,heads,attention,logits,compare"
+        seen = "" if hints else "seeds,timeline,effect,heads,circuit,track,attention,logits,compare"
         self.page.add_init_script(f"localStorage['mechicl-hints'] ??= '{seen}'")
         self.page.goto(self.url + query)
         self.page.wait_for_selector("#effect[data-shown]")

@@ -189,6 +189,7 @@
       return;
     }
     if (change.heads === "") change.hold = ""; // it is of the layers after the heads
+    if ("track" in change) Object.assign(change, { score: "", items: "" }); // they are of one measure
     if (change.patch === "") change.counterfactual = "";
     if ("with_run" in change && change.with_run !== M.view.with_run) change.with_step = "";
     if ("evaluator" in change && M.view.sequence !== "" && M.view.sequence != null)

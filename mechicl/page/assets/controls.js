@@ -127,7 +127,7 @@
       event.preventDefault();
       return M.toggle(head.dataset.head, true);
     }
-    const typing = t instanceof Element && (t.matches("select,textarea,[type=number],#with-input"));
+    const typing = t instanceof Element && (t.matches("select,textarea,[type=number],#with-input,#threshold-input"));
     const moves = { ArrowLeft: -1, ArrowRight: 1, ",": -1, ".": 1, PageDown: -10, PageUp: 10 };
     if (!typing && event.key in moves) {
       if (event.key.startsWith("Page") && t.id !== "slider-input") return; // elsewhere they scroll

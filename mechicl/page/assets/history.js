@@ -37,7 +37,7 @@
   M.remember = (change) => {
     const query = M.query();
     if (query === last) return;
-    const moves = Object.keys(change).every((part) => part === "step" || part === "with_step");
+    const moves = Object.keys(change).every((part) => ["step", "with_step", "threshold"].includes(part));
     const now = moves ? playing ?? gesture : null;
     const same = now !== null && now === owner;
     if (!same && writing !== null) write("replace"); // what the entry before ended with

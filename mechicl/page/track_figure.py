@@ -1,0 +1,94 @@
+"""A measure over training as a plotly figure: a curve for each chosen head or path, chance dotted, seeds as bands."""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from mechicl.figures.style import finish
+from mechicl.page.runs import Run
+from mechicl.page.state import Axis, Unit
+from mechicl.page.texts import plain
+from mechicl.page.timelines import time_axis, times_range
+from mechicl.page.tracked import MOST, Track
+
+# Okabe and Ito's colours, which people with any colour vision tell apart; no evaluator is meant by them here.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7a5195", "#8c8c8c")
+DASHES = ("solid", "dash", "dot", "dashdot")
+BANDED = 3  # curves with intervals: of more, they would hide one another
+
+
+def track_figure(found: Track, run: Run, axis: Axis = "log", unit: Unit = "sequences") -> go.Figure:
+    """Traces of a curve have its item as `meta`; those of other seeds' bands have none."""
+    fig = go.Figure()
+    size = run.series.config.batch_size
+
+    def times(sequences: pd.Index | list) -> list[float | None]:
+        return [x / (size if unit == "steps" else 1) if x or axis != "log" else None for x in sequences]
+
+    own = times([run.series.sequences_seen(int(step)) for step in found.value.index])
+    quiet = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+    shown = found.shown[:MOST] if len(found.value) else []
+    for i, item in enumerate(shown):
+        colour = COLOURS[i % len(COLOURS)]
+        if (band := seed_band(found, run, item)) is not None and len(band):
+            x = times(band.index)
+            fig.add_scatter(x=x, y=band.low.tolist(), **quiet)
+            fig.add_scatter(x=x, y=band.high.tolist(), fill="tonexty", fillcolor=colour + "30", **quiet)
+            fig.add_scatter(
+                x=x,
+                y=band["median"].tolist(),
+                mode="lines",
+                line={"color": colour, "width": 1, "dash": "dot"},
+                name=f"{html.escape(item)}, median of {len(found.seeds) + 1} seeds",
+                hoverinfo="skip",
+            )
+        elif len(shown) <= BANDED and item in found.low and found.low[item].notna().any():
+            fig.add_scatter(x=own, y=found.low[item].tolist(), **quiet)
+            fig.add_scatter(x=own, y=found.high[item].tolist(), fill="tonexty", fillcolor=colour + "26", **quiet)
+        y = found.value[item]
+        fig.add_scatter(
+            x=own,
+            y=y.tolist(),
+            name=html.escape(item),
+            meta=item,
+            mode="lines+markers" if len(y) < 60 else "lines",
+            marker={"size": 4},
+            line={"color": colour, "width": 2, "dash": DASHES[i // 2 % len(DASHES)]},
+            text=[f"{html.escape(item)}: {plain(v)}" for v in y],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    level = found.chance[[name for name in shown if name in found.chance]].median(axis=1) if shown else pd.Series()
+    if level.notna().any():
+        line = {"color": "#888", "width": 1.5, "dash": "dot"}
+        fig.add_scatter(
+            x=own, y=level.tolist(), mode="lines", line=line, name="chance", meta="chance", hoverinfo="skip"
+        )
+    finish(fig, "", "", 380)
+    fig.update_xaxes(**time_axis(axis, unit, *times_range([run], axis, unit)))
+    title = found.metric.replace("_", " ")
+    if found.change:
+        title = f"change of {title}"
+    fig.update_yaxes(title_text=title, zeroline=True, zerolinecolor="#999")
+    return fig.update_layout(
+        hovermode="closest",
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
+        margin={"l": 64, "r": 24, "t": 20, "b": 84},
+    )
+
+
+def seed_band(found: Track, run: Run, item: str) -> pd.DataFrame | None:
+    """Lowest, median and highest over the run and the others, at the times that all have; None without others."""
+    if not found.seeds or any(item not in table for table in found.seeds.values()):
+        return None
+    mine = found.value[item].copy()
+    mine.index = pd.Index([run.series.sequences_seen(int(step)) for step in mine.index])
+    every = pd.concat([mine, *(table[item] for table in found.seeds.values())], axis=1).dropna().sort_index()
+    numbers = every.to_numpy(dtype=float)
+    if not len(numbers):
+        return pd.DataFrame(columns=["low", "median", "high"])
+    rows = {"low": numbers.min(1), "median": np.median(numbers, axis=1), "high": numbers.max(1)}
+    return pd.DataFrame(rows, index=every.index)

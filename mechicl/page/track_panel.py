@@ -1,0 +1,82 @@
+"""A measure over training: the panel's elements, and its answer to a view. assets/track.js draws it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import html
+from dash.development.base_component import Component
+
+from mechicl.figures.style import NAMES
+from mechicl.page.answers import SLICE, Answers
+from mechicl.page.controls import aria, data, panel, select
+from mechicl.page.measured import of_parts
+from mechicl.page.runs import Run
+from mechicl.page.seeds import together
+from mechicl.page.state import View
+from mechicl.page.texts import plain, signed
+from mechicl.page.track_figure import track_figure
+from mechicl.page.tracked import LARGEST, MOST, Track, track
+
+OFFERED = 24  # buttons: of hundreds of paths, those furthest from chance
+
+
+def track_panel(run: Run, view: View) -> Component:
+    return panel(
+        "track",
+        "A measure over training",
+        [
+            select("track", "Measure", {name: name.replace("_", " ") for name in of_parts()}, view.track),
+            html.Label([html.Span("of"), html.Select([], **data(set="score"))], className="select"),
+            select("evaluator", "on", {name: NAMES[name] for name in run.sets}, view.evaluator),
+        ],
+        [
+            html.Div(html.Div(id="track-figure"), className="plot"),
+            html.Div(id="track-items", role="group", **aria(label="Heads or paths: press to draw")),
+            html.P(id="track-note", className="note"),
+        ],
+        "Any measure that has a number for each head, component or path, over training, in the intact model. Without a "
+        "choice you see those furthest from chance; press names to choose. 'largest' is at each checkpoint the one "
+        "furthest from chance. The dotted dark line is chance, where the measure has one. With several runs open, "
+        "bands go from the lowest to the highest seed.",
+    )
+
+
+def track_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict[str, Any]:
+    """What the panel shows of a view, as far as it is computed: `left` says whether to ask again.
+
+    Raises:
+        ConfigError, SeriesError: the view cannot be shown, or the measure cannot be taken of this run.
+    """
+    run, view = answers.view(query)
+    every = together(answers.library, run, view)
+    name = run.series.name
+    others = [] if every is None else [each for each in every.of(name).runs if each.series.name != name]
+    found = track(answers.bench, run, others, view, seconds)
+    offered = dict.fromkeys([LARGEST, *found.shown, *found.items[:OFFERED]]) if len(found.value) else {}
+    return {
+        "figure": track_figure(found, run, view.axis, view.unit).to_plotly_json(),
+        "metrics": found.metrics,
+        "items": [{"item": item, "shown": item in found.shown, "chosen": item in view.items} for item in offered],
+        "full": len(view.items) >= MOST,
+        "note": _note(found, len(others)),
+        "left": found.done < found.total,
+    }
+
+
+def _note(found: Track, others: int) -> str:
+    words = [f"{found.entry.name}: {found.entry.value}. Compare with: {found.entry.against}."]
+    if len(found.value) and found.shown and found.value[found.shown[0]].notna().iloc[-1]:
+        step, item = int(found.value.index[-1]), found.shown[0]
+        write = signed if found.change else plain
+        words.append(f"{item} at step {step:,}: {write(float(found.value[item].iloc[-1]))}.")
+    if others:
+        words.append(
+            f"Bands: lowest to highest of {others + 1} seeds. A head of one seed is not the head of that name in "
+            f"another: '{LARGEST}' compares them."
+        )
+    if found.done < found.total:
+        words.append(f"{found.done:,} of {found.total:,} checkpoints so far …")
+    if found.lost:
+        words.append(f"{found.lost:,} cannot be read.")
+    return " ".join(words).replace("`", "")

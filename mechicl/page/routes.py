@@ -21,6 +21,8 @@ from mechicl.page.inside import Attention, attention, logit_view
 from mechicl.page.python import as_python
 from mechicl.page.replies import as_json, download, query, refused
 from mechicl.page.runs import Run
+from mechicl.page.seed_picture import seed_picture
+from mechicl.page.sharing import as_pdf
 from mechicl.page.state import View
 from mechicl.page.tables import TABLES, to_take_along
 
@@ -71,6 +73,11 @@ def add_routes(flask: Flask, answers: Answers) -> None:
             include_plotlyjs=True, config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
         )
         return download(page.encode(), view.run, _file(view, name, "html"), "text/html")
+
+    @routed("/export/<name>.pdf")
+    def figure_pdf(run: Run, view: View, name: str) -> Response:
+        page = as_pdf(_figure(answers, run, view, name))
+        return download(page, view.run, _file(view, name, "pdf"), "application/pdf")
 
     @routed("/export/<name>.<form>")
     def table_file(run: Run, view: View, name: str, form: str) -> Response:
@@ -147,9 +154,10 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         found = compare(bench, answers.library, run, view)
         fig = timelines.two_timelines(found.a, found.b, view.unit, view.axis)
         return _titled(fig, "Compare", f"{at}; with {found.b.run.series.name}, step {found.b.step:,}")
-    raise SeriesError(
-        f"there is no figure {name!r}: timeline, effect, heads, attention, logits, compare, compare_attention."
-    )
+    if name == "seeds":
+        return seed_picture(answers, run, view)
+    known = "timeline, effect, heads, attention, logits, compare, compare_attention, seeds"
+    raise SeriesError(f"there is no figure {name!r}: {known}.")
 
 
 def _titled(fig: go.Figure, title: str, subtitle: str) -> go.Figure:

@@ -34,11 +34,13 @@ def test_seeds_are_compared_chosen_and_lose_their_own_heads(seeds_server, begin)
     )
     assert "against=run%2Fring-s1" in page.url
     page.select_option("[data-set=against]", "own")
-    page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).filter(([, dash]) => dash).length === 2")
+    of = "({DRAWN}).filter(([, dash]) => dash === '{dash}').length".replace("{DRAWN}", DRAWN)
+    each = [of.replace("{dash}", dash) + " === 2" for dash in ("dash", "dot")]  # its own heads, and random ones
+    page.wait_for_function(" && ".join(["mechicl.seeds.settled()", *each]))
     assert "seed 2: none" in page.locator("#seeds-note").inner_text()
     session.shot("seeds-own", full_page=True)
     page.click("[data-seed=ring-s2]")
-    page.wait_for_function("window.mechicl.base && mechicl.view.run === 'ring-s2' && mechicl.settled()")
+    page.wait_for_function("window.mechicl?.base && mechicl.view.run === 'ring-s2' && mechicl.settled()")
     page.wait_for_function("mechicl.seeds.settled()")
     assert page.locator("[data-seed=ring-s2]").get_attribute("aria-pressed") == "true"
     assert "against=own" in page.url

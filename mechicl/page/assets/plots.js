@@ -105,29 +105,30 @@
       const answer = await fetch(`figure/${what}.json?` + M.query());
       if (!answer.ok) return M.say(await answer.text());
       const figure = await answer.json();
-      const height = figure.layout.height || 450, width = 1100;
+      const height = figure.layout.height || 450, width = figure.layout.width || 1100;
       figure.layout.width = width;
       const address = await window.Plotly.toImage(figure, { format, width, height, scale: format === "png" ? 2 : 1 });
       return download(address, `${M.view.run}-step${M.view.step}-${what}.${format}`);
     }
-    const whole = what === "page"; // the whole run in one file: a server needs seconds for it
-    busy(whole);
+    // The whole run in one file, or what a browser beside the server draws: seconds.
+    const long = what === "page" ? "page" : format === "pdf" ? "figure" : "";
+    busy(long);
     const answer = await fetch(`export/${what}.${format}?` + M.query()).catch(() => null);
-    busy(false);
+    busy("");
     if (!answer?.ok) return M.say(answer ? await answer.text() : "The app does not answer. Is it still running?");
-    if (whole) M.say("The page is in your downloads.", "page");
+    if (long) M.say(`The ${long} is in your downloads.`, "page");
     const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") || "");
     const address = URL.createObjectURL(await answer.blob());
     download(address, name ? name[1] : `${what}.${format}`);
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   };
 
-  function busy(on) {
-    const button = $("export-page-button");
+  function busy(what) {
+    const button = $("export-page-button"), on = what === "page";
     if (on) button.disabled = true;
     else if (button?.ariaBusy === "true") button.disabled = false;
     if (button) button.ariaBusy = String(on);
-    M.say(on ? "The page is being written; it takes some seconds …" : "", "page");
+    M.say(what ? `The ${what} is being written; it takes some seconds …` : "", "page");
   }
 
   function download(address, name) {

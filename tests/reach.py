@@ -37,6 +37,13 @@ CUT = """() => {
       }
     }
   }
+  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
+    const legend = plot.querySelector('.legend')?.getBoundingClientRect();
+    for (const title of legend ? plot.querySelectorAll('.xtitle,.x2title') : []) {
+      const box = title.getBoundingClientRect();
+      if (box.top < legend.bottom - 2 && legend.top < box.bottom - 2) say(plot, 'the legend lies on the axis title');
+    }
+  }
   return out;
 }"""
 
@@ -78,7 +85,7 @@ def cut_off(page: Any, patience: float = 20_000) -> list[str]:
     from playwright.sync_api import TimeoutError as Late
 
     try:
-        page.wait_for_function(f"!({CUT})().length", timeout=patience)
+        page.wait_for_function(f"() => !({CUT})().length", timeout=patience)  # a function: policies forbid eval
     except Late:
         return page.evaluate(f"({CUT})()")
     return []

@@ -19,7 +19,7 @@ from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_grid
 from mechicl.page.inside import Attention, attention, logit_view
 from mechicl.page.python import as_python
-from mechicl.page.replies import as_json, download, query, refused
+from mechicl.page.replies import as_json, download, leaving, query, refused
 from mechicl.page.runs import Run
 from mechicl.page.seed_picture import seed_picture
 from mechicl.page.sharing import as_pdf
@@ -49,7 +49,7 @@ def add_routes(flask: Flask, answers: Answers) -> None:
 
     @flask.route("/answer/<panel>/<int:start>")
     def answer(panel: str, start: int) -> Response:
-        return as_json(answers.to(panel, query(), start))
+        return as_json(answers.to(panel, query(), start, leaving()))
 
     @routed("/python")
     def python(run: Run, view: View) -> Response:

@@ -42,14 +42,15 @@ def seeds_panel(library: Library, run: Run, view: View) -> list[Component]:
             ],
             "Several runs: the thick curve is the one chosen, thin ones are the others, the dark one is their median. "
             "The band goes from the lowest to the highest. Press a run to look at it in the panels below. What is laid "
-            "over is dashed; below it stands the difference with its 95% interval. " + RULE,
+            "over is dashed, and its control, as many random heads, dotted; below stands the difference with its 95% "
+            "interval. " + RULE,
         )
     ]
 
 
 def _choices(found: Together, run: Run) -> dict[str, str]:
     own, name = found.of(run.series.name), run.series.name
-    out = {"": "nothing", "own": "each seed without its own heads, and random ones"}
+    out = {"": "nothing", "own": "each seed without its own heads"}
     others = [c for c in found.conditions if c is not own]
     out |= {f"condition/{c.runs[0].series.name}": f"condition {c.label}, all seeds" for c in others}
     return out | {f"run/{r.series.name}": f"run {r.series.name}" for r in found.runs if r.series.name != name}

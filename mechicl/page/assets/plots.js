@@ -34,7 +34,7 @@
   D.timeline = (came) => {
     timeline = came;
     drawnAt = shape();
-    const figure = M.fitted(grown(came));
+    const figure = M.fitted(grown(came), false); // its place has a height of its own
     const props = { id: "timeline", figure, config: CONFIG, style: { height: "36rem" } };
     if ($("timeline")) window.dash_clientside.set_props("timeline", { figure });
     else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });

@@ -24,8 +24,8 @@
     const widest = 50 + 7 * Math.max(0, ...names), room = document.documentElement.clientWidth - 110; // px: plotly's columns
     const whole = names.reduce((sum, letters) => sum + 50 + 7 * letters, 0) <= room;
     const rows = whole ? 1 : Math.ceil(names.length / Math.max(1, Math.floor(room / widest)));
-    const more = mayGrow ? ENTRY * (rows - 1) : 0;
-    const y = (legend.y * (height - before.margin.t - before.margin.b)) / (height - margin.t - margin.b);
+    const added = ENTRY * (rows - 1), more = mayGrow ? added : 0; // else they are taken from the plot
+    const y = (legend.y * (height - before.margin.t - before.margin.b)) / (height + more - added - margin.t - margin.b);
     return { ...figure, layout: { ...figure.layout, height: height + more, margin: { ...margin, b: margin.b + more }, legend: { ...legend, y } } };
   };
 

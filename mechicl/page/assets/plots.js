@@ -2,6 +2,7 @@
 (function () {
   "use strict";
   const M = window.mechicl, D = M.draw, $ = M.$, put = D.put, make = D.make;
+  const REST = 300; // ms
   const CONFIG = { displayModeBar: false, responsive: true };
 
   /* How much larger than on a laptop things are drawn: app.css' rem, of which 10 px are 1. */
@@ -25,6 +26,13 @@
     if (!M.base || drawnAt === null || drawnAt === shape()) return;
     if (timeline) D.timeline(timeline);
     for (const [element, figure] of figures) element.isConnected ? D.plotInto(element, figure) : figures.delete(element);
+  });
+
+  /* In a window of another size plotly places titles by the margins that were: once more, when the window rests. */
+  let resting = null;
+  window.addEventListener("resize", () => {
+    clearTimeout(resting);
+    resting = setTimeout(() => M.all(".js-plotly-plot").forEach((each) => each.data && window.Plotly.redraw(each)), REST);
   });
 
   /* ---- the timeline: drawn once, then only its cursor and its dashed lines move ---- */

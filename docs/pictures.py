@@ -1,12 +1,17 @@
 """Pictures for the docs: `python docs/pictures.py NAME RUN [RUN ...]` writes docs/images/NAME.png.
 
-One run: its evaluators over training. Several: every seed, and the medians (--linear: on a linear axis). NAME app: the
-page of `mechicl app` on that run, with some heads ablated. NAME circuit: the paths that carry its leading evaluator, at
-the peak beside the end (a minute or two).
+One run: its evaluators over training. Several: every seed, and the medians (--linear: on a linear axis). NAME circuit:
+the paths that carry its leading evaluator, at the peak beside the end (a minute or two). Of pages:
+
+    app RUN             `mechicl app`, with some heads ablated
+    branch RUN          the same at ICL's peak, beside a branch that is trained on without the heads that carry ICL
+    export RUN          what `mechicl export` writes, with these heads ablated
+    seeds-page RUN ...  `mechicl app` of several seeds, each without its own heads
 
 Needs Chromium (Debian's `chromium`), which draws the same plotly figure that the report shows.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,9 +20,14 @@ from pathlib import Path
 from PIL import Image
 
 from analyses import circuit_formation
+from analyses.head_ablations import icl_heads
+from mechicl.export import export
 from mechicl.figures.curves import evaluator_curves, seed_curves
 from mechicl.measures.phases import series_phases
+from mechicl.page.named import named_together
+from mechicl.page.server import open_server
 from mechicl.series import open_series
+from mechicl.training.branching import branch
 
 FLAGS = [
     "--headless",
@@ -66,36 +76,103 @@ def circuits(run: Path, path: Path) -> None:
         both.save(path, optimize=True)
 
 
-def page_of_app(run: Path, path: Path) -> None:
-    """The app's page as a reader sees it, hints read and the ablated curve complete."""
+LARGEST = 250e3  # bytes of a picture
+HINTS = "localStorage['mechicl-hints'] = 'seeds,timeline,effect,heads,attention'"  # read and closed
+CURVE = "(document.getElementById('curve-progress')?.textContent || '').includes('all ')"
+
+
+def shot(address: str, path: Path, ready: str, size: tuple[int, int] = (1280, 1130), before=lambda page: None) -> None:
+    """A page as a reader sees it, hints read.
+
+    Args:
+        ready: an expression of the page's script, true once all is drawn.
+        size: of the window. before: what the reader does first.
+    """
     from playwright.sync_api import sync_playwright
 
-    from mechicl.page.server import open_server
-
-    server = open_server(run, port=0).start()
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS[:-1])
-        page = browser.new_page(viewport={"width": 1280, "height": 1130}, device_scale_factor=1.25)
-        page.add_init_script("localStorage['mechicl-hints'] = 'timeline,effect,heads,attention'")
-        page.goto(server.url + "?step=2400&heads=0.1,0.4&measure=effect_flip&evaluator=flip&sequence=3")
-        page.wait_for_function("(document.getElementById('curve-progress')?.textContent || '').includes('all ')")
-        page.wait_for_timeout(500)
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=1.25)
+        page.set_default_timeout(300_000)  # a busy machine is slow
+        page.add_init_script(HINTS)
+        page.goto(address)
+        page.wait_for_selector("#effect[data-shown]")
+        before(page)
+        page.wait_for_function(f"() => {ready}")  # a function: the exported page's policy forbids eval
+        page.wait_for_timeout(1500)
         page.screenshot(path=path)
         browser.close()
+    if path.stat().st_size > LARGEST:  # 256 colours are enough for a page
+        Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def page_of_app(run: Path, path: Path) -> None:
+    """The app's page, the ablated curve complete."""
+    server = open_server(run, port=0).start()
+    shot(server.url + "?step=2400&heads=0.1,0.4&measure=effect_flip&evaluator=flip&sequence=3", path, CURVE)
     server.stop()
+
+
+def page_of_branch(run: Path, path: Path) -> None:
+    """A copy of the run, so that nothing is left beside it, with a branch from ICL's peak (some minutes)."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / run.name
+        shutil.copytree(run, root)
+        series = open_series(root)
+        heads, peak = icl_heads(series), series.nearest(series_phases(series)["icl"].peak)
+        branch(
+            root, peak, without=heads, fresh_moments=True, steps=3 * peak, out=root.parent / "without", progress=False
+        )
+        server = open_server(root, port=0).start()
+        traces = "document.querySelector('#timeline .js-plotly-plot')?.data"
+        drawn = traces + "?.some((t) => String(t.meta).startsWith('branch '))"
+        shot(
+            f"{server.url}?step={peak}&axis=linear",
+            path,
+            drawn,
+            (1280, 790),
+            lambda page: page.click("#train-on > summary"),
+        )
+        server.stop()
+
+
+def exported_page(run: Path, path: Path) -> None:
+    """The file that needs no Python, opened from the disk, with the heads that carry ICL out at Flip's peak."""
+    series = open_series(run)
+    step = series.nearest(series_phases(series)["flip"].peak)
+    names = ",".join(f"L{layer}H{head}" for layer, head in icl_heads(series))
+    with tempfile.TemporaryDirectory() as folder:
+        page = export(series, Path(folder) / "page.html", progress=False)
+        done = "/([\\d,]+) of \\1 checkpoints/.test(document.getElementById('curve-progress').textContent)"
+        shot(f"{page.as_uri()}#step={step}&heads={names}", path, done, (1280, 860))
+
+
+def page_of_seeds(runs: list[Path], path: Path) -> None:
+    """The panel of several runs, each without its own heads and without random ones."""
+    named = named_together(runs)
+    server = open_server(named[0], port=0, together=named).start()
+    query = f"?run={named[0].name}&against=own"
+    shot(server.url + query, path, "mechicl.seeds.settled()", (1280, 860))
+    server.stop()
+
+
+PAGES = {
+    "app": lambda paths, out: page_of_app(paths[0], out),
+    "branch": lambda paths, out: page_of_branch(paths[0], out),
+    "export": lambda paths, out: exported_page(paths[0], out),
+    "seeds-page": page_of_seeds,
+    "circuit": lambda paths, out: circuits(paths[0], out),
+}
 
 
 if __name__ == "__main__":
     name, *paths = (word for word in sys.argv[1:] if word != "--linear")
-    runs = [open_series(path) for path in paths]
     folder = Path(__file__).parent / "images"
     folder.mkdir(exist_ok=True)
-    if name == "app":
-        page_of_app(Path(paths[0]), folder / "app.png")
+    if name in PAGES:
+        PAGES[name]([Path(each) for each in paths], folder / f"{name}.png")
         sys.exit()
-    if name == "circuit":
-        circuits(Path(paths[0]), folder / "circuit.png")
-        sys.exit()
+    runs = [open_series(path) for path in paths]
     figure = (
         seed_curves(runs, log="--linear" not in sys.argv)
         if len(runs) > 1

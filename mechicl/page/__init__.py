@@ -2,14 +2,15 @@
 
     state.py      what is on the page, to and from a URL; python.py: as a script; tables.py: as tables
     runs.py       the runs that may be shown; cache.py: results, remembered
-    view.py       behaviour: intact and ablated numbers, curves under an ablation
+    view.py       behaviour: intact and ablated numbers, curves under an ablation; turns.py: who computes next
     heads.py inside.py sequence.py compare.py    mechanism, one sequence, two checkpoints
     plugged.py    measures of one's own, by head
     texts.py payloads.py figures.py timelines.py answers.py    numbers to texts and figures; a panel's question to them
-    named.py seeds.py seed_numbers.py seed_figure.py seed_panel.py seed_routes.py    several seeds or runs together
+    named.py seeds.py seed_over.py seed_numbers.py seed_own.py    several seeds or runs together, and what is laid over
+    seed_figure.py seed_panel.py seed_picture.py seed_routes.py    them; their figure on the page, and to take along
+    sharing.py    'Export page', figures as PDF
     circuit_numbers.py circuit_panel.py circuit_routes.py    who reads whom at a checkpoint
     measured.py tracked.py track_figure.py track_panel.py    any measure over training, of heads or paths
-    sharing.py    'Export page'
     offered.py    what can be done to a run by hand
     branches.py jobs.py branch_panel.py branch_routes.py    training on from a checkpoint, beside the page
     grid.py editing.py looking.py controls.py layout.py    the page's elements

@@ -64,17 +64,23 @@ class Answers:
         view = self.library.settled(View.from_query(query or "", self.default_run))
         return self.library.run(view.run), view
 
-    def to(self, panel: str, query: str, start: int = 0) -> dict[str, Any]:
+    def to(self, panel: str, query: str, start: int = 0, left: Callable[[], bool] = bool) -> dict[str, Any]:
         """The answer that always comes: {"data": ...} or, on trouble, {"error": a sentence}.
 
         Args:
             panel: one of PANELS.
             start: for 'curve', the first checkpoint (of `Run.coarse_to_fine`) that is wanted.
+            left: whether nobody waits for the answer any more: then it is {"data": None}.
         """
         if panel not in PANELS:
             return {"error": f"the page has no panel {panel!r}."}
-        more = {"start": start} if panel == "curve" else {}
-        return told(panel, query, lambda: getattr(self, panel)(query, **more))
+        more, turns = {"start": start} if panel == "curve" else {}, self.bench.turns
+        if panel == "ahead" and turns.crowded:
+            return {"data": {"ready": 0}}
+        return turns.compute(
+            lambda: {"data": None} if left() else told(panel, query, lambda: getattr(self, panel)(query, **more)),
+            urgent=panel == "effect",
+        )
 
     def base(self, query: str) -> dict[str, Any]:
         """What the page's script needs to know about a run, once."""

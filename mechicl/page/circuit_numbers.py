@@ -26,7 +26,7 @@ from mechicl.measures.path_scores import DEEP
 from mechicl.page.measured import known_at, measured_at, one_at_a_time
 from mechicl.page.offered import reached
 from mechicl.page.runs import Run
-from mechicl.page.seed_numbers import Turn
+from mechicl.page.seed_over import Turn
 from mechicl.page.state import View
 from mechicl.page.view import Workbench
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-from mechicl.page.answers import Answers, told
+from mechicl.page.answers import Answers
 from mechicl.page.circuit_panel import circuit_answer
-from mechicl.page.replies import as_json, query
+from mechicl.page.replies import in_turn
 from mechicl.page.track_panel import track_answer
 
 
@@ -15,8 +15,8 @@ def add_circuit_routes(flask: Flask, answers: Answers) -> None:
 
     @flask.route("/circuit")
     def circuit() -> Response:
-        return as_json(told("circuit", query(), lambda: circuit_answer(answers, query())))
+        return in_turn(answers, "circuit", circuit_answer)
 
     @flask.route("/track")
     def track() -> Response:
-        return as_json(told("track", query(), lambda: track_answer(answers, query())))
+        return in_turn(answers, "track", track_answer)

@@ -22,11 +22,14 @@ from mechicl.page.heads import MEASURES, even, measures
 from mechicl.page.looking import look
 from mechicl.page.runs import Library, Run
 from mechicl.page.seed_panel import seeds_panel
+from mechicl.page.seeds import together
 from mechicl.page.sharing import page_entry
 from mechicl.page.state import View, effect_of
 from mechicl.page.track_panel import track_panel
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
+
+FIGURE = ("png", "svg", "pdf", "html")  # what a figure is taken along as
 
 
 def skeleton() -> Component:
@@ -89,7 +92,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
         [
             html.Div(
                 [
-                    html.Strong("mechicl", className="brand"),
+                    html.H1("mechicl", className="brand"),
                     select("run", "Run", {name: name for name in library.names()}, view.run),
                     html.Span(facts(run.series), className="facts"),
                     html.Span(className="space"),
@@ -105,15 +108,16 @@ def _header(library: Library, run: Run, view: View) -> Component:
                             ("Table of the head grid", "grid", ("csv", "parquet")),
                             *[("Table of the circuit", "circuit", ("csv", "parquet"))] * circuits,
                             ("Table of the comparison", "comparison", ("csv", "parquet")),
-                            ("Timeline", "timeline", ("png", "svg", "html")),
-                            ("This checkpoint", "effect", ("png", "svg", "html")),
-                            ("Head grid", "heads", ("png", "svg", "html")),
-                            *[("Circuit", "circuit", ("png", "svg", "html"))] * circuits,
-                            ("Attention", "attention", ("png", "svg", "html")),
+                            *([("Over seeds", "seeds", FIGURE)] if together(library, run, view) else []),
+                            ("Timeline", "timeline", FIGURE),
+                            ("This checkpoint", "effect", FIGURE),
+                            ("Head grid", "heads", FIGURE),
+                            *[("Circuit", "circuit", FIGURE)] * circuits,
+                            ("Attention", "attention", FIGURE),
                             ("Attention, circuitsvis", "circuitsvis", ("html",)),
-                            ("Logits", "logits", ("png", "svg", "html")),
-                            ("Comparison, curves", "compare", ("png", "svg", "html")),
-                            ("Comparison, attention", "compare_attention", ("png", "svg", "html")),
+                            ("Logits", "logits", FIGURE),
+                            ("Comparison, curves", "compare", FIGURE),
+                            ("Comparison, attention", "compare_attention", FIGURE),
                         ],
                         page_entry(run),
                     ),

@@ -21,7 +21,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.measures.cache import kept
 from mechicl.measures.door import Measure
 from mechicl.page.runs import Run
-from mechicl.page.seed_numbers import Turn
+from mechicl.page.seed_over import Turn
 from mechicl.page.view import Workbench
 
 _COLUMNS = ["step", "sequences", "layer", "head", "evaluator", "metric", "intervention", "baseline", "n", "value"]

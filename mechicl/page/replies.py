@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response, request, send_file
 from plotly.utils import PlotlyJSONEncoder
 
+from mechicl.page.answers import Answers, told
+
+_AT_ONCE = getattr(socket, "MSG_DONTWAIT", None)  # Windows has no such flag
+
 
 def query() -> str:
     """The view that is asked about."""
     return request.query_string.decode("utf-8", "replace")
+
+
+def leaving() -> Callable[[], bool]:
+    """What says whether whoever asks now has closed the connection: what nobody reads need not be computed."""
+    line = request.environ.get("werkzeug.socket")
+    return (lambda: False) if line is None or _AT_ONCE is None else (lambda: _closed(line))
+
+
+def _closed(line: socket.socket) -> bool:
+    try:
+        return line.recv(1, socket.MSG_PEEK | (_AT_ONCE or 0)) == b""
+    except BlockingIOError:
+        return False  # open, with nothing more to say
+    except OSError:
+        return True
+
+
+def in_turn(answers: Answers, panel: str, answer: Callable[[Answers, str], dict[str, Any]]) -> Response:
+    """What a panel asks for, computed when nobody waits for something shorter, and not if nobody waits for it any
+    more. answer: of the answers and the view's query string."""
+    asked, left = query(), leaving()
+
+    def compute() -> dict[str, Any]:
+        return {"data": None} if left() else told(panel, asked, lambda: answer(answers, asked))
+
+    return as_json(answers.bench.turns.compute(compute))
 
 
 def as_json(found: dict[str, Any]) -> Response:

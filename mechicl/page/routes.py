@@ -21,8 +21,10 @@ from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_grid
 from mechicl.page.inside import Attention, attention, logit_view
 from mechicl.page.python import as_python
-from mechicl.page.replies import as_json, download, query, refused
+from mechicl.page.replies import as_json, download, leaving, query, refused
 from mechicl.page.runs import Run
+from mechicl.page.seed_picture import seed_picture
+from mechicl.page.sharing import as_pdf
 from mechicl.page.state import View
 from mechicl.page.tables import TABLES, to_take_along
 
@@ -49,7 +51,7 @@ def add_routes(flask: Flask, answers: Answers) -> None:
 
     @flask.route("/answer/<panel>/<int:start>")
     def answer(panel: str, start: int) -> Response:
-        return as_json(answers.to(panel, query(), start))
+        return as_json(answers.to(panel, query(), start, leaving()))
 
     @routed("/python")
     def python(run: Run, view: View) -> Response:
@@ -73,6 +75,11 @@ def add_routes(flask: Flask, answers: Answers) -> None:
             include_plotlyjs=True, config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
         )
         return download(page.encode(), view.run, _file(view, name, "html"), "text/html")
+
+    @routed("/export/<name>.pdf")
+    def figure_pdf(run: Run, view: View, name: str) -> Response:
+        page = as_pdf(_figure(answers, run, view, name))
+        return download(page, view.run, _file(view, name, "pdf"), "application/pdf")
 
     @routed("/export/<name>.<form>")
     def table_file(run: Run, view: View, name: str, form: str) -> Response:
@@ -154,9 +161,10 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         assert found.effects is not None
         threshold, paths = view.threshold, found.paths
         return circuit_graph(found.effects, view.step, view.evaluator, threshold, paths, limit=found.limit)
-    raise SeriesError(
-        f"there is no figure {name!r}: timeline, effect, heads, circuit, attention, logits, compare, compare_attention."
-    )
+    if name == "seeds":
+        return seed_picture(answers, run, view)
+    known = "timeline, effect, heads, circuit, attention, logits, compare, compare_attention, seeds"
+    raise SeriesError(f"there is no figure {name!r}: {known}.")
 
 
 def _titled(fig: go.Figure, title: str, subtitle: str) -> go.Figure:

@@ -13,7 +13,7 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import COLOURS, finish, heights
 from mechicl.measures.seeds import seed_bands
 from mechicl.page.runs import Run
-from mechicl.page.seed_numbers import Curve, Over, recorded, with_curve
+from mechicl.page.seed_over import Curve, Over, recorded, with_curve
 from mechicl.page.seeds import Condition
 from mechicl.page.state import Axis, Unit
 from mechicl.page.texts import plain, signed
@@ -57,19 +57,12 @@ def seed_figure(
             col=1,
         )
     if over is not None:
-        for i, curve in enumerate(over.curves):
-            fig.add_scatter(
-                **_line(curve, scaled, over.name),
-                line={"color": OVER, "width": 1 if len(over.curves) > 1 else 2, "dash": "dash"},
-                opacity=0.6 if len(over.curves) > 1 else 1,
-                legendgroup="over",
-                showlegend=i == 0,
-                row=1,
-                col=1,
-            )
-        if len(over.curves) > 1:
-            _median(fig, over.curves, scaled, f"median, {over.name}")
-        _difference(fig, over.difference, scaled)
+        _no_difference(fig, scaled(recorded(chosen, evaluator).x))
+        _laid(fig, over.name, over.curves, "dash", scaled)
+        if over.control is not None:
+            _laid(fig, over.control.name, over.control.curves, "dot", scaled)
+            _difference(fig, over.control.difference, scaled, "dot", over.control.name)
+        _difference(fig, over.difference, scaled, "solid", over.name)
     finish(fig, "", "", 560 if below else 380)
     times = time_axis(axis, unit, *times_range(list(condition.runs), axis, unit))
     fig.update_xaxes(title_text=times.pop("title_text"), row=2 if below else 1, col=1)
@@ -83,8 +76,9 @@ def seed_figure(
     )
     if below:
         floor, ceiling = heights(chosen.series.config, fig)
-        ends = _ends(over.difference, ceiling - floor)
-        fig.update_yaxes(title_text="difference", zeroline=True, zerolinecolor="#999", range=ends, row=2, col=1)
+        tables = [over.difference] + ([over.control.difference] if over.control else [])
+        ends = _ends(tables, ceiling - floor)
+        fig.update_yaxes(title_text="difference", range=ends, row=2, col=1)
     return fig.update_layout(
         hovermode="closest",
         legend={"orientation": "h", "y": -0.14 if below else -0.2, "yanchor": "top", "x": 0},
@@ -127,37 +121,71 @@ def _band(fig: go.Figure, runs: list[Run], evaluator: str, scaled: _Times, colou
     fig.add_scatter(**_line(median, scaled, name), line={"color": CURSOR, "width": 2}, row=1, col=1)
 
 
-def _median(fig: go.Figure, curves: list[Curve], scaled: _Times, name: str) -> None:
+def _laid(fig: go.Figure, name: str, curves: list[Curve], dash: str, scaled: _Times) -> None:
+    """Curves that are laid over, and the median of several."""
+    several = len(curves) > 1
+    for i, curve in enumerate(curves):
+        fig.add_scatter(
+            **_line(curve, scaled, name),
+            line={"color": OVER, "width": 1 if several else 2, "dash": dash},
+            opacity=0.6 if several else 1,
+            legendgroup=name,
+            showlegend=i == 0,
+            row=1,
+            col=1,
+        )
+    if several:
+        _median(fig, curves, scaled, f"median, {name}", dash)
+
+
+def _median(fig: go.Figure, curves: list[Curve], scaled: _Times, name: str, dash: str) -> None:
     """At the times that all of them have."""
     table = pd.concat([pd.Series(c.y, index=c.x, dtype=float) for c in curves if c.x], axis=1).dropna().sort_index()
     middle = Curve("", table.index.tolist(), np.median(table.to_numpy(), axis=1).tolist() if len(table) else [])
-    fig.add_scatter(**_line(middle, scaled, name), line={"color": OVER, "width": 2.5, "dash": "dash"}, row=1, col=1)
+    fig.add_scatter(**_line(middle, scaled, name), line={"color": OVER, "width": 2.5, "dash": dash}, row=1, col=1)
 
 
-def _difference(fig: go.Figure, table: pd.DataFrame, scaled: _Times) -> None:
+def _no_difference(fig: go.Figure, x: list[float | None]) -> None:
+    """The line of no difference: also there before any difference is, since plotly draws wrongly where a part of a
+    figure that had no trace gets its first one."""
+    ends = [at for at in x if at is not None]
+    line = {"color": "#999", "width": 1}
+    fig.add_scatter(
+        x=[ends[0], ends[-1]],
+        y=[0, 0],
+        mode="lines",
+        line=line,
+        showlegend=False,
+        hoverinfo="skip",
+        row=2,
+        col=1,
+    )
+
+
+def _difference(fig: go.Figure, table: pd.DataFrame, scaled: _Times, dash: str, name: str) -> None:
     x, quiet = scaled(table.x), {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
     if table.low.notna().any():
         fig.add_scatter(x=x, y=table.low.tolist(), **quiet, row=2, col=1)
         fig.add_scatter(x=x, y=table.high.tolist(), fill="tonexty", fillcolor=OVER + "40", **quiet, row=2, col=1)
-    words = [signed(v) + _interval(low, high) for v, low, high in zip(table.value, table.low, table.high, strict=True)]
+    words = [signed(v) + interval(low, high) for v, low, high in zip(table.value, table.low, table.high, strict=True)]
     fig.add_scatter(
         x=x,
         y=table.value.tolist(),
-        text=words,
+        text=[f"{html.escape(name)}: {each}" for each in words],
         hovertemplate="%{text}<extra></extra>",
         mode="lines",
-        line={"color": CURSOR, "width": 2},
+        line={"color": CURSOR if dash == "solid" else OVER, "width": 2, "dash": dash},
         showlegend=False,
-        name="difference",
+        name=f"difference, {html.escape(name)}",
         meta="difference",
         row=2,
         col=1,
     )
 
 
-def _ends(table: pd.DataFrame, span: float) -> list[float] | None:
+def _ends(tables: list[pd.DataFrame], span: float) -> list[float] | None:
     """From where to where differences go: an interval over two seeds can be wider than any score can change."""
-    found = table[["value", "low", "high"]].to_numpy(dtype=float)
+    found = pd.concat(tables)[["value", "low", "high"]].to_numpy(dtype=float)
     found = np.clip(found[np.isfinite(found)], -span, span)
     if not len(found):
         return None
@@ -165,5 +193,6 @@ def _ends(table: pd.DataFrame, span: float) -> list[float] | None:
     return [min(float(found.min()), 0.0) - room, max(float(found.max()), 0.0) + room]
 
 
-def _interval(low: float, high: float) -> str:
+def interval(low: float, high: float) -> str:
+    """' [−.4, −.1]', or '' where there is none."""
     return "" if np.isnan(low) else f" [{signed(low)}, {signed(high)}]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 from dash import html
 from dash.development.base_component import Component
 
@@ -12,8 +13,9 @@ from mechicl.measures.phases import leading_phases
 from mechicl.page.answers import SLICE, Answers
 from mechicl.page.controls import aria, panel, select
 from mechicl.page.runs import Library, Run
-from mechicl.page.seed_figure import seed_figure
-from mechicl.page.seed_numbers import Over, laid_over
+from mechicl.page.seed_figure import interval, seed_figure
+from mechicl.page.seed_numbers import laid_over
+from mechicl.page.seed_over import Over
 from mechicl.page.seeds import RULE, Condition, Together, counted, formed, together
 from mechicl.page.state import View
 from mechicl.page.texts import plain, signed
@@ -40,14 +42,15 @@ def seeds_panel(library: Library, run: Run, view: View) -> list[Component]:
             ],
             "Several runs: the thick curve is the one chosen, thin ones are the others, the dark one is their median. "
             "The band goes from the lowest to the highest. Press a run to look at it in the panels below. What is laid "
-            "over is dashed; below it stands the difference with its 95% interval. " + RULE,
+            "over is dashed, and its control, as many random heads, dotted; below stands the difference with its 95% "
+            "interval. " + RULE,
         )
     ]
 
 
 def _choices(found: Together, run: Run) -> dict[str, str]:
     own, name = found.of(run.series.name), run.series.name
-    out = {"": "nothing", "own": "each seed without its own heads, by the rule"}
+    out = {"": "nothing", "own": "each seed without its own heads"}
     others = [c for c in found.conditions if c is not own]
     out |= {f"condition/{c.runs[0].series.name}": f"condition {c.label}, all seeds" for c in others}
     return out | {f"run/{r.series.name}": f"run {r.series.name}" for r in found.runs if r.series.name != name}
@@ -72,7 +75,7 @@ def seeds_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict[s
         "counted": ". ".join(counts) + ".",
         "runs": [_row(c, each, run, several) for c in found.conditions for each in c.runs],
         "figure": seed_figure(condition, run, evaluator, over, view.axis, view.unit).to_plotly_json(),
-        "note": " ".join([*_said(over), *lost]),
+        "note": " ".join([*said(over), *lost]),
         "left": over is not None and over.done < over.total,
     }
 
@@ -91,15 +94,22 @@ def _row(condition: Condition, each: Run, chosen: Run, several: bool) -> dict[st
     }
 
 
-def _said(over: Over | None) -> list[str]:
-    """What is laid over, in words, with its last value."""
+def said(over: Over | None) -> list[str]:
+    """What is laid over, in sentences, with its last value."""
     if over is None:
         return []
-    words = [f"{over.meaning}."]
-    if len(over.difference):
-        last = over.difference.iloc[-1]
-        ends = "" if last.low != last.low else f" [{signed(last.low)}, {signed(last.high)}]"
-        words.append(f"At {int(last.x):,} sequences: {signed(last.value)}{ends}.")
+    words = _last(over.difference, over.meaning)
+    if over.control is not None:
+        words += _last(over.control.difference, over.control.meaning)
+        words += _last(over.control.beyond, over.control.beyond_meaning)
     if over.done < over.total:
         words.append(f"{over.done:,} of {over.total:,} evaluations so far …")
     return [*words, *over.notes]
+
+
+def _last(table: pd.DataFrame, meaning: str) -> list[str]:
+    """What a table of differences is of, and its last row."""
+    if not len(table):
+        return [f"{meaning}."]
+    last = table.iloc[-1]
+    return [f"{meaning}; at {int(last.x):,} sequences {signed(last.value)}{interval(last.low, last.high)}."]

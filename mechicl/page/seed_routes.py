@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-from mechicl.page.answers import Answers, told
-from mechicl.page.replies import as_json, query
+from mechicl.page.answers import Answers
+from mechicl.page.replies import in_turn
 from mechicl.page.seed_panel import seeds_answer
 
 
@@ -14,4 +14,4 @@ def add_seed_routes(flask: Flask, answers: Answers) -> None:
 
     @flask.route("/seeds")
     def seeds() -> Response:
-        return as_json(told("seeds", query(), lambda: seeds_answer(answers, query())))
+        return in_turn(answers, "seeds", seeds_answer)

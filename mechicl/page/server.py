@@ -129,7 +129,7 @@ class _Page(dash.Dash):
     """A page whose parts are found from its own address, under whatever prefix a proxy shows it."""
 
     def interpolate_index(self, **kwargs: str) -> str:
-        page = super().interpolate_index(**kwargs)
+        page = super().interpolate_index(**kwargs).replace("<html>", '<html lang="en">', 1)  # Dash names no language
         return page.replace(_HERE, "./").replace(_HERE.replace("/", "\\u002f"), "./")  # in addresses and in JSON
 
 

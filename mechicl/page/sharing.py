@@ -1,4 +1,5 @@
-"""'Export page': the run as the one HTML file that `mechicl export` writes, downloaded from the page."""
+"""What the page hands out that takes seconds: 'Export page', the file that `mechicl export` writes, and figures as
+PDF."""
 
 from __future__ import annotations
 
@@ -6,18 +7,20 @@ import tempfile
 import threading
 from pathlib import Path
 
+import plotly.graph_objects as go
 from dash import html
 from dash.development.base_component import Component
 from flask import Flask, Response
 
 from mechicl.errors import ConfigError, SeriesError
+from mechicl.figures.save import save_figure
 from mechicl.page.answers import Answers
 from mechicl.page.controls import data
 from mechicl.page.replies import download, query, refused
 from mechicl.page.runs import Run
 from mechicl.registry import EVALUATORS
 
-_one = threading.Lock()  # a file takes seconds and tens of megabytes: one after the other
+_one = threading.Lock()  # a file takes seconds, and tens of megabytes or a browser: one after the other
 
 
 def hindrance(run: Run) -> str:
@@ -65,3 +68,13 @@ def written(run: Run) -> bytes:
 
     with _one, tempfile.TemporaryDirectory() as folder:
         return export(run.series, Path(folder) / "page.html", progress=False).read_bytes()
+
+
+def as_pdf(figure: go.Figure) -> bytes:
+    """A figure as a browser beside the server draws it.
+
+    Raises:
+        ConfigError: kaleido or a browser is missing, or the browser failed.
+    """
+    with _one, tempfile.TemporaryDirectory() as folder:
+        return save_figure(figure, Path(folder) / "figure.pdf").read_bytes()

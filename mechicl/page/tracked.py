@@ -14,7 +14,7 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.measures.door import Measure
 from mechicl.page.measured import cells, measured_at, of_parts, one_at_a_time
 from mechicl.page.runs import Run
-from mechicl.page.seed_numbers import Turn
+from mechicl.page.seed_over import Turn
 from mechicl.page.state import View, ViewError
 from mechicl.page.view import Workbench
 

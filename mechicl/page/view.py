@@ -32,6 +32,7 @@ from mechicl.measures.tables import tidy
 from mechicl.models.params import Params
 from mechicl.page.cache import Cache
 from mechicl.page.runs import Run
+from mechicl.page.turns import Turns
 from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.cores import cores
 from mechicl.system.surroundings import reading
@@ -39,7 +40,7 @@ from mechicl.system.surroundings import reading
 RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is about 5 MB
 HANDS = min(4, cores())  # evaluators computed at once, for a reader who waits
 WEIGHTS = 256 * 2**20  # bytes of weights kept
-INTACT = 128 * 2**20  # bytes of intact activations kept: 20 MB for each of demo's checkpoints
+INTACT = 256 * 2**20  # bytes of intact activations kept: 20 MB for each of demo's checkpoints
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Chunk:
 class Workbench:
     """Computes what the page asks for. Its state is three caches of pure results: answers, weights,
     and the intact activations of the checkpoints looked at last, at whose edited layer an ablation
-    starts."""
+    starts; and who computes next."""
 
     def __init__(self, results: int = RESULTS, weights: int = WEIGHTS, intact: int = INTACT):
         self.results = Cache(results)
@@ -92,6 +93,7 @@ class Workbench:
         self._hands = ThreadPoolExecutor(HANDS, "mechicl-numbers")  # torch computes outside Python's lock
         self._waiting = 0  # readers who wait for numbers right now
         self._count = threading.Lock()
+        self.turns = Turns()
 
     def prepare(self, run: Run, step: int, ablation: Intervention | None) -> int:
         """What `effects` will need, computed ahead for a reader who may come; as soon as one waits
@@ -99,7 +101,7 @@ class Workbench:
         ready = 0
         for name in shown(run):
             for done in dict.fromkeys((None, ablation if run.fits(name, ablation) else None)):
-                if self._waiting:
+                if self.awaited:
                     return ready
                 self.right(run, step, name, done)
             ready += 1
@@ -126,7 +128,7 @@ class Workbench:
             values = {}
             try:
                 for name in names:
-                    if self._waiting:
+                    if self.awaited:
                         return Chunk(start + len(points) + unreadable, len(order), points, unreadable)
                     values[name] = float(self.right(run, step, name, ablation).mean())
                 points.append((step, run.series.sequences_seen(step), values))
@@ -165,7 +167,7 @@ class Workbench:
     @property
     def awaited(self) -> bool:
         """Whether a reader waits for numbers right now: what takes longer makes way."""
-        return self._waiting > 0
+        return self._waiting > 0 or self.turns.awaited
 
     def _effect(self, run: Run, step: int, name: str, ablation: Intervention | None) -> Effect:
         before = self.right(run, step, name, None)
@@ -195,7 +197,7 @@ class Workbench:
             before = self.right(run, step, name, None).mean()
             found = []
             for other in others:
-                if self._waiting:
+                if self.awaited:
                     return others, {}
                 found.append(float(self.right(run, step, name, other).mean() - before))
             changes[name] = found

@@ -78,6 +78,26 @@ def seeds_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def five_seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five seeds of one recipe by hand: ICL comes in four, and goes in one of these. To read, never to write."""
+    from dataclasses import replace
+
+    from known_models import INDUCTION_HEAD, induction_model, lookup_model, without_head
+    from known_series import write_series
+
+    from mechicl.config import Seeds
+
+    root = tmp_path_factory.mktemp("five") / "sweep"
+    config, circuit = induction_model()
+    none, lookup = without_head(circuit, *INDUCTION_HEAD), lookup_model()[1]
+    for seed, kinds in enumerate(("ncl", "ncc", "nnn", "nnc", "ncc")):
+        at = {5 * i: {"n": none, "c": circuit, "l": lookup}[kind] for i, kind in enumerate(kinds)}
+        its = replace(config, n_eval=100, name="five", seeds=Seeds(init=seed, data=seed))
+        write_series(root / f"five-s{seed}", its, at)
+    return root
+
+
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'<"
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+from analyses.head_ablations import icl_heads
+from mechicl.measures.phases import series_phases
 from mechicl.page.server import open_server
 from mechicl.series import open_series
 from mechicl.training.branching import branch
 
+DEMO = Path(__file__).parents[2] / "checkpoints" / "demo"
 TRACES = (
     "document.querySelector('#timeline .js-plotly-plot').data"
     ".filter((t) => String(t.meta ?? '').startsWith('branch ')).map((t) => [t.name, t.line.dash, t.x.length])"
@@ -116,3 +120,39 @@ def test_a_press_trains_on_and_a_closed_page_loses_nothing(laboratory, begin):
     page.click("[data-branch=tiny-at20-ablate-L0H1] button:has-text('Discard')")
     wait(again, "rows.length === 1")
     assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == ["tiny", "tiny-at20-as-before"]
+
+
+@pytest.mark.slow
+def test_what_becomes_of_icl_without_the_heads_that_carry_it(begin, tmp_path):
+    """A reader stands at ICL's peak, takes the heads out that carry it, trains on without them, and watches ICL beside
+    its parent's."""
+    shutil.copytree(DEMO, tmp_path / "runs" / "demo")
+    series = open_series(tmp_path / "runs" / "demo")
+    peak = series.nearest(series_phases(series)["icl"].peak)
+    running = open_server(series.root, port=0).start()
+    session = begin(running.url)
+    page = session.open(f"?step={peak}")
+    for layer, head in icl_heads(series):
+        session.head(layer, head).click()
+    session.settled()
+    now = float(session.number("icl.ablated"))
+    assert now < float(session.number("icl.intact")) - 0.1
+    page.click("#train-on > summary")
+    page.select_option("#branch-way", "without")
+    page.check("#branch-fresh")  # of the parent's optimiser nothing was kept there
+    page.fill("#branch-steps", str(peak + 1000))
+    page.click("#branch-start")
+    page.set_default_timeout(600_000)
+    wait(session, "rows.length === 1 && rows[0].state === 'finished'")
+    page.wait_for_function(f"document.querySelector('#timeline .js-plotly-plot')?.data && {TRACES}.length")
+    (row,) = rows(session)
+    child = open_series(tmp_path / "runs" / row["name"])
+    table = child.metrics[(child.metrics.evaluator == "icl") & (child.metrics.metric == "in_context_acc")]
+    assert row["curves"]["icl"]["values"] == table.value.tolist()
+    parent = series.metrics[(series.metrics.evaluator == "icl") & (series.metrics.metric == "in_context_acc")]
+    both = parent.merge(table, on="step", suffixes=("", "_of_branch"))
+    assert both.step.tolist() == [peak, *(step for step in series.steps if peak < step <= peak + 1000)]
+    assert both.value_of_branch[0] == both.value[0]  # recorded before the heads were taken out
+    assert both.value_of_branch[1] < both.value[1]
+    session.shot("branch-without-icl-heads")
+    running.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mechicl.page.named import named_together
@@ -34,11 +36,13 @@ def test_seeds_are_compared_chosen_and_lose_their_own_heads(seeds_server, begin)
     )
     assert "against=run%2Fring-s1" in page.url
     page.select_option("[data-set=against]", "own")
-    page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).filter(([, dash]) => dash).length === 2")
+    of = "({DRAWN}).filter(([, dash]) => dash === '{dash}').length".replace("{DRAWN}", DRAWN)
+    each = [of.replace("{dash}", dash) + " === 2" for dash in ("dash", "dot")]  # its own heads, and random ones
+    page.wait_for_function(" && ".join(["mechicl.seeds.settled()", *each]))
     assert "seed 2: none" in page.locator("#seeds-note").inner_text()
     session.shot("seeds-own", full_page=True)
     page.click("[data-seed=ring-s2]")
-    page.wait_for_function("window.mechicl.base && mechicl.view.run === 'ring-s2' && mechicl.settled()")
+    page.wait_for_function("window.mechicl?.base && mechicl.view.run === 'ring-s2' && mechicl.settled()")
     page.wait_for_function("mechicl.seeds.settled()")
     assert page.locator("[data-seed=ring-s2]").get_attribute("aria-pressed") == "true"
     assert "against=own" in page.url
@@ -51,3 +55,34 @@ def test_seeds_are_compared_chosen_and_lose_their_own_heads(seeds_server, begin)
     page.wait_for_function("mechicl.seeds.settled()")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     session.shot("seeds-narrow", full_page=True)
+
+
+@pytest.mark.slow
+def test_five_seeds_are_compared_and_their_figure_taken_along(five_seeds, begin):
+    """Which of them formed ICL, what each loses without its own heads, and that it is not what random heads cost."""
+    named = named_together([five_seeds])
+    running = open_server(named[0], port=0, together=named).start()
+    session = begin(running.url)
+    page = session.open()
+    page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).length === 5")
+    assert page.locator("#seeds-count").inner_text() == "4 of 5 formed; seed 2 never."
+    assert page.locator("[data-seed]").count() == 5
+    page.select_option("[data-set=against]", "own")
+    page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).filter(([, dash]) => dash === 'dot').length === 4")
+    note = page.locator("#seeds-note").inner_text()
+    costs = {"own heads out − intact": "−", "random heads out − intact": "0.000 ", "own − random heads out": "−"}
+    for what, cost in costs.items():
+        assert f"{what}: mean and Student's 95% interval over 4 seeds, paired by seed; at 80 sequences {cost}" in note
+    session.shot("five-seeds", full_page=True)
+    begun = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
+    for form, start in begun.items():
+        page.click(".menu summary")
+        with page.expect_download(timeout=300_000) as coming:
+            page.click(f"[data-export=seeds][data-format={form}]")
+        found = coming.value.path().read_bytes()
+        assert found.startswith(start)
+        if form == "svg":
+            words = re.sub(r"<[^>]+>|\s", " ", found.decode())
+            for said in ("n = 100 sequences", "interval over 4 seeds", "mechicl app", "against=own"):
+                assert said in words, said
+    running.stop()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 import shutil
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from scipy import stats
 
 from analyses.head_ablations import icl_heads
+from mechicl import cli
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.interventions import AblateHeads
 from mechicl.measures.ablation import evaluate
@@ -18,8 +22,10 @@ from mechicl.page.answers import Answers
 from mechicl.page.named import named_together
 from mechicl.page.runs import Library
 from mechicl.page.seed_figure import seed_figure
-from mechicl.page.seed_numbers import laid_over, own_heads
+from mechicl.page.seed_numbers import laid_over
+from mechicl.page.seed_own import own_heads
 from mechicl.page.seed_panel import seeds_answer
+from mechicl.page.seed_picture import seed_picture
 from mechicl.page.seeds import counted, formed, together
 from mechicl.page.state import View, ViewError
 from mechicl.page.view import Workbench, paired, unpaired
@@ -178,6 +184,37 @@ def test_each_seed_loses_the_heads_that_the_rule_chooses_for_it(shown, seeds_fol
     assert "over 2 seeds" in found.meaning
 
 
+def test_the_control_takes_random_heads_of_the_same_layers(shown, seeds_folder):
+    found = over(shown, "?run=ring-s0&against=own")
+    assert found.control is not None
+    own, random = {}, {}
+    for name in ("ring-s0", "ring-s1"):
+        series = open_series(seeds_folder / name)
+        chosen = AblateHeads(heads=icl_heads(series))
+        sets = chosen.controls(series.config.model, 8)
+        assert len(sets) > 1
+        for each in sets:
+            assert not set(each.heads) & set(chosen.heads)
+            assert sorted(layer for layer, _ in each.heads) == sorted(layer for layer, _ in chosen.heads)
+        table = evaluate(series, None, ["icl"], [chosen, *sets], progress=False)
+        by = table[table.metric == "in_context_acc"].pivot(index="step", columns="intervention", values="value")
+        own[name] = (by[str(chosen)] - by["intact"]).to_numpy()
+        random[name] = (by[[str(each) for each in sets]].mean(axis=1) - by["intact"]).to_numpy()
+        curve = next(c for c in found.control.curves if c.run == name)
+        assert curve.y == pytest.approx(by[[str(each) for each in sets]].mean(axis=1).tolist())
+    assert found.control.difference.value.tolist() == pytest.approx(np.mean([*random.values()], axis=0).tolist())
+    gap = np.array([own[name] - random[name] for name in own])
+    assert found.control.beyond.value.tolist() == pytest.approx(gap.mean(0).tolist())
+    half = stats.t.ppf(0.975, 1) * gap.std(0, ddof=1) / np.sqrt(2)
+    assert (found.control.beyond.high - found.control.beyond.value).tolist() == pytest.approx(half.tolist())
+    assert found.control.beyond.value.iloc[1] < -0.3  # ICL's own heads, not any heads
+    said = seeds_answer(shown, "?run=ring-s0&against=own", seconds=60.0)["note"]
+    assert "own − random heads out: mean and Student's 95% interval over 2 seeds" in said
+    drawn = seed_figure(*(lambda f, run, _: (f.of(run.series.name), run))(*parts(shown, "?run=ring-s0")), "icl", found)
+    dashes = {(t.meta, t.line.dash) for t in drawn.data if t.meta in ("ring-s0", "ring-s1")}
+    assert {dash for _, dash in dashes} == {None, "dash", "dot"}
+
+
 def test_what_takes_long_comes_in_pieces(shown):
     query = "?run=ring-s0&against=own"
     shares = []
@@ -187,7 +224,7 @@ def test_what_takes_long_comes_in_pieces(shown):
         if not answer["left"]:
             break
         assert len(shares) < 20
-    assert len(shares) > 3  # two choices of heads and six checkpoints, at least one thing each time
+    assert len(shares) > 3  # two choices of heads and twice six checkpoints, at least one thing each time
     assert all("so far" in share for share in shares[:-1])
     assert "so far" not in shares[-1]
 
@@ -198,3 +235,37 @@ def test_a_run_that_cannot_be_opened_is_named(shown):
     assert answer["counted"] == "2 of 2 formed."
     with pytest.raises(SeriesError):
         seeds_answer(shown, "?run=gone&seeds=ring-s0,ring-s1,gone")
+
+
+def test_the_figure_to_take_along_says_n_intervals_and_its_command(shown, seeds_folder, tmp_path):
+    """And its command makes the same figure, in whole."""
+    run, view = shown.view("?run=ring-s0&against=own&over=flip&axis=linear")
+    part = seed_picture(shown, run, view, seconds=0.0)
+    assert "evaluations so far" in part.layout.title.text
+    whole = seed_picture(shown, run, view, seconds=60.0)
+    said = " ".join(html.unescape(whole.layout.title.text).replace("<br>", " ").split())
+    for words in (
+        "ring: Flip over training",
+        "2 of 3 formed; seed 2 never",
+        "n = 100 sequences",
+        "95% interval over 2",
+    ):
+        assert words in said
+    assert "evaluations so far" not in said
+    assert whole.layout.width == 672
+    line = html.unescape(re.sub("<[^>]+>", "", whole.layout.annotations[-1].text.replace(" \\<br>", " ")))
+    program, *words = shlex.split(line)
+    assert (program, words[0]) == ("mechicl", "app")
+    words[words.index("--save") + 1] = str(tmp_path / "seeds.html")
+    cli.main(words)
+    written = (tmp_path / "seeds.html").read_text()
+    assert "Flip over training" in written
+    for name in ("own heads out", "random heads out"):
+        curve = next(t for t in whole.data if t.name == name)
+        assert json.dumps(list(curve.y))[1:-1].replace(" ", "") in written.replace(" ", "")
+
+
+def test_a_run_alone_has_no_such_figure(answers):
+    run, view = answers.view("?run=tiny")
+    with pytest.raises(ConfigError, match="shown alone: name several runs"):
+        seed_picture(answers, run, view)

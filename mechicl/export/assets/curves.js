@@ -100,7 +100,9 @@ function guesses() {
 function momentsAt(view, narrow) {
   const group = svg("g", { class: "moments" });
   DATA.moments.forEach(({ says, label, at }, i) => {
-    const place = plot.x(at), text = svg("text", { y: narrow ? 14 + 13 * i : label === "peak" ? 14 : 30 });
+    const place = plot.x(at);
+    if (place < plot.left || place > plot.right) return; // before the first checkpoint that a log axis shows
+    const text = svg("text", { y: narrow ? 14 + 13 * i : label === "peak" ? 14 : 30 });
     const side = narrow ? (place < (plot.left + plot.right) / 2 ? "start" : "end") : { onset: "end", peak: "middle" }[label] || "start";
     const room = side === "start" ? 3 : side === "end" ? -3 : 0;
     text.setAttribute("x", place + room);

@@ -2,6 +2,7 @@
 (function () {
   "use strict";
   const M = window.mechicl, D = M.draw, $ = M.$, put = D.put, make = D.make;
+  const REST = 300; // ms
   const CONFIG = { displayModeBar: false, responsive: true };
 
   /* How much larger than on a laptop things are drawn: app.css' rem, of which 10 px are 1. */
@@ -27,6 +28,13 @@
     for (const [element, figure] of figures) element.isConnected ? D.plotInto(element, figure) : figures.delete(element);
   });
 
+  /* In a window of another size plotly places titles by the margins that were: once more, when the window rests. */
+  let resting = null;
+  window.addEventListener("resize", () => {
+    clearTimeout(resting);
+    resting = setTimeout(() => M.all(".js-plotly-plot").forEach((each) => each.data && window.Plotly.redraw(each)), REST);
+  });
+
   /* ---- the timeline: drawn once, then only its cursor and its dashed lines move ---- */
 
   let plot = null, timeline = null;
@@ -34,7 +42,7 @@
   D.timeline = (came) => {
     timeline = came;
     drawnAt = shape();
-    const figure = M.fitted(grown(came));
+    const figure = M.fitted(grown(came), false); // its place has a height of its own
     const props = { id: "timeline", figure, config: CONFIG, style: { height: "36rem" } };
     if ($("timeline")) window.dash_clientside.set_props("timeline", { figure });
     else window.dash_clientside.set_props("graph", { children: { namespace: "dash_core_components", type: "Graph", props } });
@@ -105,29 +113,30 @@
       const answer = await fetch(`figure/${what}.json?` + M.query());
       if (!answer.ok) return M.say(await answer.text());
       const figure = await answer.json();
-      const height = figure.layout.height || 450, width = 1100;
+      const height = figure.layout.height || 450, width = figure.layout.width || 1100;
       figure.layout.width = width;
       const address = await window.Plotly.toImage(figure, { format, width, height, scale: format === "png" ? 2 : 1 });
       return download(address, `${M.view.run}-step${M.view.step}-${what}.${format}`);
     }
-    const whole = what === "page"; // the whole run in one file: a server needs seconds for it
-    busy(whole);
+    // The whole run in one file, or what a browser beside the server draws: seconds.
+    const long = what === "page" ? "page" : format === "pdf" ? "figure" : "";
+    busy(long);
     const answer = await fetch(`export/${what}.${format}?` + M.query()).catch(() => null);
-    busy(false);
+    busy("");
     if (!answer?.ok) return M.say(answer ? await answer.text() : "The app does not answer. Is it still running?");
-    if (whole) M.say("The page is in your downloads.", "page");
+    if (long) M.say(`The ${long} is in your downloads.`, "page");
     const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") || "");
     const address = URL.createObjectURL(await answer.blob());
     download(address, name ? name[1] : `${what}.${format}`);
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   };
 
-  function busy(on) {
-    const button = $("export-page-button");
+  function busy(what) {
+    const button = $("export-page-button"), on = what === "page";
     if (on) button.disabled = true;
     else if (button?.ariaBusy === "true") button.disabled = false;
     if (button) button.ariaBusy = String(on);
-    M.say(on ? "The page is being written; it takes some seconds …" : "", "page");
+    M.say(what ? `The ${what} is being written; it takes some seconds …` : "", "page");
   }
 
   function download(address, name) {

@@ -47,6 +47,7 @@ class Text(Task):
 
     kind: str = "text"
     circuit: ClassVar[Circuit] = Circuit("repeat")
+    errors: ClassVar[tuple[str, ...]] = ("loss", "loss_first", "loss_early", "loss_late", "in_context_score")
     vocabulary: int = 256  # tokens that there are: rows of the embedding
     length: int = 64  # positions that the model reads; of `repeat`, half of them are new
     corpus: str | None = None  # sha256 of the tokens that `text` is asked on; None: there is no such file

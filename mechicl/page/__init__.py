@@ -8,7 +8,7 @@
     texts.py payloads.py figures.py timelines.py answers.py    numbers to texts and figures; a panel's question to them
     named.py seeds.py seed_numbers.py seed_figure.py seed_panel.py seed_routes.py    several seeds or runs together
     sharing.py    'Export page'
-    offered.py    what can be done to a run by hand
+    offered.py    what can be done to a run by hand; own.py: what plugins add
     branches.py jobs.py branch_panel.py branch_routes.py    training on from a checkpoint, beside the page
     grid.py editing.py looking.py controls.py layout.py    the page's elements
     callbacks.py routes.py server.py    its wiring and its server

@@ -106,8 +106,8 @@ def ablate(
         hold: what later layers keep at its intact value: pattern, q, k, v, or several of them.
         mlp: which layers' MLPs, as 1 or 0,1.
         edge: which attention edges to cut, by roles, as 'query->match_label' or 'previous' in all heads, or
-            'query->match_label:1' in those of layer 1, 'query->match_label:L1H3' in one; several with commas. A role
-            that there is not is answered with those there are.
+            'query->match_label:1' in those of layer 1, 'query->match_label:L1H3' in one; several with commas. If
+            there is no such role, the error lists the roles.
         path: which paths from one component to another to cut, as L0H5->L1H3.k (the keys of L1H3 are computed without
             what L0H5 wrote) or embed->out; several with commas. Senders: embed, heads, mlp.0. Receivers: heads' q, k
             and v, mlp.1, out.

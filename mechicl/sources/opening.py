@@ -93,7 +93,7 @@ def open_source(
     text, settings, asked = str(place), settings or Settings(), asked or Asked()
     if published.is_published(text):
         if (asked, settings) != (Asked(), Settings()):
-            raise ConfigError(f"{text} was published, and opens as it is: of the settings, only --out goes with it.")
+            raise ConfigError(f"{text} is a published run and opens as it is: of all settings it takes only --out.")
         return published.fetch(text, given(default_place(text) if out is None else out), progress)
     source = source_of(text, kind)
     found = only(source.find(text, asked), asked)

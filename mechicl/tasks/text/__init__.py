@@ -77,7 +77,7 @@ class Text(Task):
             raise ConfigError(f"task.held_out={self.held_out}: expected a share between 0 and 1, such as 0.1.")
         if self.documents is not None and self.corpus is not None:
             raise ConfigError(
-                "task.corpus is of a model from elsewhere, task.documents is what is trained on: not both."
+                "a run has task.documents (what it is trained on) or task.corpus (of a model from elsewhere), not both."
             )
         if self.bigrams == "corpus" and not self.has_text:
             raise ConfigError("task.bigrams='corpus': there is no text that they could be of.")

@@ -201,7 +201,7 @@ def _costliest(rows: pd.DataFrame, name: str = "ICL") -> str:
     """The single head whose loss costs most, where its interval excludes 0 though all heads were looked at."""
     joint = joint_intervals(gains(rows), "effect", "effect_low", "effect_high").sort_values("effect", kind="stable")
     worst, sure = joint.iloc[0], int((joint.joint_high < 0).sum())
-    told = _told(rows.loc[worst.name])
+    told = _told(rows[rows.index == worst.name].iloc[0])
     among = f"95% intervals for all {len(rows)} heads together"
     many = f"{int(joint.effect.lt(-0.05).sum())} of {len(rows)} heads cost more than .05"
     if worst.joint_high >= 0:

@@ -68,7 +68,9 @@ def evaluators(series: Series, sets: dict[str, TaskBatch], shipped: dict[str, Sh
 def moments(series: Series) -> list[dict[str, Any]]:
     """When ICL forms, peaks and has half gone, in sequences seen: lines of the timeline."""
     led = leading_phases(series_phases(series)) if series.metrics.size else None
-    return [{"says": f"{led.short} {label}", "label": label, "at": at} for label, at in (led.moments() if led else ())]
+    if led is None:
+        return []
+    return [{"says": f"{led.short} {label}", "label": label, "at": at} for label, at in led.moments()]
 
 
 def text(array: Tensor | np.ndarray, kind: str) -> str:

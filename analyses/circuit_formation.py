@@ -13,6 +13,7 @@ from mechicl.figures.scales import fitted
 from mechicl.figures.style import finish, sequences_axis, short
 from mechicl.interventions.cut_paths import other_paths
 from mechicl.measures.circuits import circuit_of, circuit_shares
+from mechicl.measures.paired_effects import gains
 from mechicl.measures.path_ablation import path_effects
 from mechicl.measures.path_scores import DEEP
 from mechicl.measures.phases import MIN_RISE, Phases, phase_times, series_phases
@@ -75,7 +76,7 @@ def run(series: Series, progress: bool = True, threshold: float = THRESHOLD) -> 
         "circuit."
     ]
     if formed:
-        moments = {"peak": peak} | ({"end": last} if last != peak else {})
+        moments = {EVALUATORS[on].best: peak} | ({"end": last} if last != peak else {})
         text = [_size(series, on, what, step, circuits[step], shares[step]) for what, step in moments.items()]
         text.append(_against_others(series, carried.loc[[peak]].iloc[0], circuits[peak]))
         text += _formation(series, carried, met)
@@ -84,8 +85,8 @@ def run(series: Series, progress: bool = True, threshold: float = THRESHOLD) -> 
 
 
 def _carried(effects: pd.DataFrame) -> pd.DataFrame:
-    """[step, path]: intact minus cut."""
-    return -effects.pivot_table(index="step", columns="intervention", values="effect")
+    """[step, path]: what the path adds, intact minus cut; of an error, cut minus intact."""
+    return -gains(effects).pivot_table(index="step", columns="intervention", values="effect")
 
 
 def _size(series: Series, on: str, what: str, step: int, circuit: tuple[str, ...], shares: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from mechicl.figures.style import COLOURS, NAMES, finish, sequences_axis, short
 from mechicl.interventions import AblateHeads, every_head
 from mechicl.measures.ablation import evaluate
 from mechicl.measures.baselines import joint_intervals
-from mechicl.measures.paired_effects import effects
+from mechicl.measures.paired_effects import effects, gains
 from mechicl.measures.phases import series_phases
 from mechicl.registry import EVALUATORS, LOWEST_SHOWN, ceiling, looked_at, main, quantity
 from mechicl.series import Series
@@ -58,17 +58,17 @@ def _mapped(series: Series) -> list[str]:
 
 
 def icl_heads(series: Series, split: int = 1) -> tuple[tuple[int, int], ...]:
-    """The quarter of the heads (at least one) whose zero-ablation lowers Flip, or what the task has in its place, most
-    at its peak."""
+    """The quarter of the heads (at least one) whose zero-ablation costs most of Flip, or what the task has in its
+    place, at its peak."""
     on = series.task.circuit.evaluator
     peak = series_phases(series)[on].peak
     return costly_heads(series, series.step_at(peak) if peak is not None else series.end, on, split)
 
 
 def costly_heads(series: Series, step: int, evaluator: str, split: int = 1) -> tuple[tuple[int, int], ...]:
-    """The quarter of the heads (at least one) whose zero-ablation lowers an evaluator most at a step."""
+    """The quarter of the heads (at least one) whose zero-ablation costs an evaluator most at a step."""
     table = evaluate(series, [step], [evaluator], every_head(series.config.model), metrics=None, split=split)
-    drop = effects(table).sort_values("effect", kind="stable")
+    drop = gains(effects(table)).sort_values("effect", kind="stable")
     count = max(1, len(drop) // 4)
     return tuple((int(la), int(h)) for la, h in drop[["layer", "head"]].head(count).to_numpy())
 
@@ -129,7 +129,7 @@ def _group_figure(series: Series, table: pd.DataFrame, group: AblateHeads) -> go
     finish(
         fig,
         "The ICL heads, taken out at every step",
-        f"zero-ablating {heads}, chosen at {_short(series)}'s peak on other sequences; controls: {controls}",
+        f"zero-ablating {heads}, chosen at {_best(series)} on other sequences; controls: {controls}",
         420,
     )
     fig.update_yaxes(range=[min(0.0, max(LOWEST_SHOWN, table.value.min())), ceiling(table.value.max())])
@@ -143,6 +143,11 @@ def _short(series: Series) -> str:
     return EVALUATORS[series.task.circuit.evaluator].short
 
 
+def _best(series: Series) -> str:
+    """As "Flip's peak"; of an error, its minimum."""
+    return f"{_short(series)}'s {EVALUATORS[series.task.circuit.evaluator].best}"
+
+
 def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: AblateHeads) -> list[str]:
     on, phases = series.task.circuit.evaluator, series_phases(series)
     if phases[on].peak is None:
@@ -154,7 +159,7 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
         + " ".join(f"L{la}H{h}" for la, h in group.heads)
         + "."
     ]
-    for name, step in ((f"{EVALUATORS[led].short}'s peak", peak), ("the end", last)):
+    for name, step in ((f"{EVALUATORS[led].short}'s {EVALUATORS[led].best}", peak), ("the end", last)):
         at = grouped[grouped.step == step]
         parts = []
         for evaluator in main(series.config):
@@ -166,33 +171,39 @@ def _text(series: Series, single: pd.DataFrame, grouped: pd.DataFrame, group: Ab
         others = described(str(group), at[at.condition == "random heads"].intervention.unique())
         lines.append(f"Removing them at {name} (without others: {others}): " + "; ".join(parts) + ".")
     zero = single[single.intervention.str.startswith("zero ")]
-    for name, step in ((f"At {_short(series)}'s peak", peak), ("At the end", last)):
+    for name, step in ((f"At {_best(series)}", peak), ("At the end", last)):
         rows = zero[(zero.step == step) & (zero.evaluator == led)]
         lines.append(f"{name} {_costliest(rows, EVALUATORS[led].short)}")
     at_peak = effects(grouped[(grouped.step == peak) & (grouped.evaluator == on)])
-    return [*lines, _against_others(at_peak, _short(series))]
+    return [*lines, _against_others(at_peak, _short(series), EVALUATORS[on].best)]
 
 
-def _against_others(rows: pd.DataFrame, name: str = "Flip") -> str:
+def _against_others(rows: pd.DataFrame, name: str = "Flip", best: str = "peak") -> str:
     """Whether the ICL heads matter more than as many others; rows: of Flip (or what is called `name`) at its peak."""
-    group, others = rows[rows.condition == "ICL heads"].iloc[0], rows[rows.condition == "random heads"]
-    told = f"{group.effect:+.3f} [{group.effect_low:+.3f}, {group.effect_high:+.3f}]"
+    told = _told(rows[rows.condition == "ICL heads"].iloc[0])
+    turned = gains(rows)
+    group, others = turned[rows.condition == "ICL heads"].iloc[0], turned[rows.condition == "random heads"]
     if group.effect_high >= 0:
-        return f"Without its ICL heads {name} at its peak changes by {told}: they are not shown to matter."
+        return f"Without its ICL heads {name} at its {best} changes by {told}: they are not shown to matter."
     as_much = int((others.effect <= group.effect).sum())
     return (
-        f"Without its ICL heads {name} at its peak changes by {told}; {as_much} of {len(others)} other sets cost "
+        f"Without its ICL heads {name} at its {best} changes by {told}; {as_much} of {len(others)} other sets cost "
         "as much."
     )
 
 
+def _told(row: pd.Series) -> str:
+    """The change as it was measured."""
+    return f"{row.effect:+.3f} [{row.effect_low:+.3f}, {row.effect_high:+.3f}]"
+
+
 def _costliest(rows: pd.DataFrame, name: str = "ICL") -> str:
     """The single head whose loss costs most, where its interval excludes 0 though all heads were looked at."""
-    joint = joint_intervals(rows, "effect", "effect_low", "effect_high").sort_values("effect", kind="stable")
+    joint = joint_intervals(gains(rows), "effect", "effect_low", "effect_high").sort_values("effect", kind="stable")
     worst, sure = joint.iloc[0], int((joint.joint_high < 0).sum())
-    told = f"{worst.effect:+.3f} [{worst.effect_low:+.3f}, {worst.effect_high:+.3f}]"
+    told = _told(rows[rows.index == worst.name].iloc[0])
     among = f"95% intervals for all {len(rows)} heads together"
-    many = f"{int(rows.effect.lt(-0.05).sum())} of {len(rows)} heads cost more than .05"
+    many = f"{int(joint.effect.lt(-0.05).sum())} of {len(rows)} heads cost more than .05"
     if worst.joint_high >= 0:
         return (
             f"no single head's loss is sure to cost {name} anything ({among}); the largest loss is "

@@ -100,13 +100,14 @@ def _text(series: Series, attention: pd.DataFrame, contrast: pd.DataFrame) -> li
     strength, then = (_at(attention, circuit.induction, step) for step in (peak, last))
     deepest, now = (rows[rows.layer == rows.layer.max()] for rows in (strength, then))
     untrained = untrained_scores(series, on)
+    best = f"{name}'s {EVALUATORS[on].best}"
     induction = _named(attention, circuit.induction, peak, "induction head", untrained)
     found = standing_out(attention, circuit.induction, peak, untrained)
     if len(found):
         same = then[(then.layer == found.layer.iloc[0]) & (then["head"] == found["head"].iloc[0])].iloc[0]
         induction += f" At the end it is {_value(same)}."
     return [
-        f"At {name}'s peak ({short(series.sequences_seen(peak))} sequences, n = {strength.n.max():,}): {induction}",
+        f"At {best} ({short(series.sequences_seen(peak))} sequences, n = {strength.n.max():,}): {induction}",
         f"The heads of the last layer have a mean {SCORES[circuit.induction].name} of {deepest.value.mean():.2f} "
         f"({deepest.value.min():.2f} to {deepest.value.max():.2f}) at the peak and {now.value.mean():.2f} "
         f"({now.value.min():.2f} to {now.value.max():.2f}) at the end; uniform attention has "

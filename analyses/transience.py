@@ -15,6 +15,9 @@ from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series
 
 QUESTION = (__doc__ or "").strip()
+# How a curve comes, is best and goes, and what one that never came has not done: where more is better, and of an error.
+_UP = ("rises", "peaks", "fall", "rose .1 above")
+_DOWN = ("falls", "is lowest", "rise", "fell a tenth below")
 
 
 @analysis("transience", question=QUESTION, needs=(), place=1)
@@ -53,18 +56,20 @@ def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
     lines = []
     for name, label in _shown(phases, "context"):
         p = phases[name]
+        up, top, down, rose = _UP if EVALUATORS[name].sign == 1 else _DOWN
         if p.peak is None:
-            lines.append(f"{label} never rose .1 above chance ({chance[name]:.3f}); it ends at {p.final_value:.3f}.")
+            lines.append(f"{label} never {rose} chance ({chance[name]:.3f}); it ends at {p.final_value:.3f}.")
             continue
-        decay = f"is half-way back to chance at {short(p.half_decay)}" if p.half_decay else "does not fall half-way"
+        decay = f"is half-way back to chance at {short(p.half_decay)}" if p.half_decay else f"does not {down} half-way"
         lines.append(
-            f"{label} rises through half-way at {short(p.onset or 0)} sequences, peaks at {p.peak_value:.3f} "
+            f"{label} {up} through half-way at {short(p.onset or 0)} sequences, {top} at {p.peak_value:.3f} "
             f"({short(p.peak)}), {decay}, and ends at {p.final_value:.3f} (n = {n:,} sequences; chance "
             f"{chance[name]:.3f})."
         )
     for name, label in _shown(phases, "weights"):
         p = phases[name]
-        rise = "never formed; it" if p.onset is None else f"rises through half-way at {short(p.onset)} sequences and"
+        up = (_UP if EVALUATORS[name].sign == 1 else _DOWN)[0]
+        rise = "never formed; it" if p.onset is None else f"{up} through half-way at {short(p.onset)} sequences and"
         lines.append(f"{label} {rise} ends at {p.final_value:.3f} (chance {chance[name]:.3f}).")
     lines += who_wins.sentences(series)
     led, loss = leading_phases(phases), series.training_loss
@@ -72,8 +77,8 @@ def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
         at_peak = float(loss.loss[(loss.sequences - led[1].peak).abs().idxmin()])
         end = float(loss.loss.iloc[-1])
         lines.append(
-            f"The training loss is {at_peak:.3f} at {led[0]}'s peak and {end:.3f} at the end: it "
-            + (f"falls while {led[0]} fades." if end < at_peak else "does not fall after the peak.")
+            f"The training loss is {at_peak:.3f} at {led.short}'s {led.best} and {end:.3f} at the end: it "
+            + (f"falls while {led.short} fades." if end < at_peak else f"does not fall after the {led.best}.")
         )
     return lines
 

@@ -75,6 +75,7 @@ class Weights:
 class Regression(Task):
     kind: str = "regression"
     circuit: ClassVar[Circuit] = Circuit("new_weights")
+    errors: ClassVar[tuple[str, ...]] = ("error",)  # metrics of which less is better; `gain` is none
     dim: int = 3
     pairs: int = 8
     n_weights: int = 64

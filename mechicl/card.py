@@ -80,7 +80,9 @@ def card(series: Series) -> str:
         for name, points in found.items()
     )
     head = "<tr><th>evaluator</th><th>over training</th><th>last</th><th>n</th></tr>"
-    note = "Accuracy from 0 to 1 over sequences seen (log); the dashed line is 0.5."
+    note = "The primary metric over sequences seen (log), from 0 to 1; the dashed line is 0.5."
+    if not all(map(_of_one, found.values())):
+        note += " A curve without one is drawn from its lowest to its highest value."
     table = f"<table style='border-collapse:collapse;margin:.4em 0'>{head}{rows}</table><div>{note}</div>"
     nothing = f"<div>{_text(trouble or 'nothing was evaluated yet')}</div>"
     return (
@@ -95,17 +97,27 @@ def card(series: Series) -> str:
 def _sparkline(points: list[tuple[float, float, int]]) -> str:
     """A small curve, in the colour of the text around it."""
     end = math.log1p(points[-1][0]) or 1.0
-    places = [(_WIDTH * math.log1p(x) / end, _place(value)) for x, value, _ in points]
+    found = [value for _, value, _ in points]
+    low, high = (0.0, 1.0) if _of_one(points) else (min(found), max(found))
+    places = [(_WIDTH * math.log1p(x) / end, _place((v - low) / (high - low or 1.0))) for x, v, _ in points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     half, (last_x, last_y) = _place(0.5), places[-1]
+    line = (
+        f"<line x1='0' x2='{_WIDTH}' y1='{half:.1f}' y2='{half:.1f}' stroke='currentColor' stroke-opacity='.35' "
+        "stroke-dasharray='2 3'/>"
+    )
     return (
         f"<svg width='{_WIDTH + 6}' height='{_HEIGHT}' viewBox='-2 0 {_WIDTH + 6} {_HEIGHT}' role='img' "
         f"aria-label='from {points[0][1]:.3f} to {points[-1][1]:.3f}'>"
-        f"<line x1='0' x2='{_WIDTH}' y1='{half:.1f}' y2='{half:.1f}' stroke='currentColor' stroke-opacity='.35' "
-        "stroke-dasharray='2 3'/>"
+        f"{line if _of_one(points) else ''}"
         f"<polyline points='{path}' fill='none' stroke='currentColor' stroke-width='1.5'/>"
         f"<circle cx='{last_x:.1f}' cy='{last_y:.1f}' r='2' fill='currentColor'/></svg>"
     )
+
+
+def _of_one(points: list[tuple[float, float, int]]) -> bool:
+    """Whether a curve lies within 0 and 1, as an accuracy does."""
+    return all(0 <= value <= 1 for _, value, _ in points)
 
 
 def _place(value: float) -> float:

@@ -129,6 +129,11 @@ def is_there(use: str) -> bool:
     return use in _HOMES
 
 
+def is_ours(module: str) -> bool:
+    """Whether a module is one of mechicl's own, and not a plugin's."""
+    return module.split(".")[0] in _OURS
+
+
 def foreign(uses: Iterable[tuple[str, str]] | None = None) -> dict[str, list[str]]:
     """Module -> what it registered, for all modules except mechicl's own.
 
@@ -138,7 +143,7 @@ def foreign(uses: Iterable[tuple[str, str]] | None = None) -> dict[str, list[str
     out: dict[str, list[str]] = {}
     for use in _HOMES if uses is None else (f"{what} {name}" for what, name in uses):
         home = _HOMES.get(use)
-        if home is not None and home.split(".")[0] not in _OURS:
+        if home is not None and not is_ours(home):
             out.setdefault(home, []).append(use)
     return out
 

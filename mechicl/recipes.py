@@ -244,7 +244,7 @@ def text_small() -> Config:
 
     Two layers of attention only, 64 wide, with two heads each, on windows of 64 tokens inside one document; half of the
     training sequences are a passage and itself again. Or on documents of yours: `--data FOLDER`. A tenth of the
-    documents are held out. Induction heads form between 3 and 5 million tokens (docs/findings/in-language.md).
+    documents are held out. Induction heads form between 4 and 6 million tokens (docs/findings/in-language.md).
     """
     return Config(
         name="text-small",

@@ -17,7 +17,7 @@ from mechicl.config import Config
 from mechicl.doors import Door, check_name
 from mechicl.errors import ConfigError
 from mechicl.options import check_takes
-from mechicl.tasks.base import DEFAULT, kind_of
+from mechicl.tasks.base import DEFAULT, TASKS, Task, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,6 +107,16 @@ class Evaluator:
             raise ConfigError(f"evaluator {self.name!r}: {error}") from None
 
     @property
+    def sign(self) -> int:
+        """1 where more of its primary metric is better, -1 where less is, as of an error."""
+        return -1 if is_error(self.primary_metric, self.task) else 1
+
+    @property
+    def best(self) -> str:
+        """What its curve's best value is called: 'peak', or of an error 'minimum'."""
+        return "peak" if self.sign == 1 else "minimum"
+
+    @property
     def explained(self) -> str:
         """What its sequences are, at length."""
         return self.explanation or self.meaning
@@ -126,6 +136,13 @@ EVALUATORS: Door[Evaluator] = Door(
         "mechicl.tasks.conflict",
     ),
 )
+
+
+def is_error(metric: str, task: str | None) -> bool:
+    """Whether less of a metric is better, as the task of that name says (`Task.errors`); None: as any task says."""
+    if task is None:
+        return any(metric in each.errors for each in (Task, *TASKS.values()))
+    return metric in TASKS.get(task, Task).errors  # the default task has the class's own
 
 
 class Said(Mapping[str, str]):
@@ -195,8 +212,10 @@ LOWEST_SHOWN = -0.5  # of gains, which have no least value: an axis goes down so
 
 
 def floor(config: Config) -> float:
-    """Where the axis of a run's primary metrics begins: at 0, which is the least accuracy, or at LOWEST_SHOWN."""
-    return 0.0 if all(EVALUATORS[name].quantity == "accuracy" for name in main(config)) else LOWEST_SHOWN
+    """Where the axis of a run's primary metrics begins: at 0, which is the least accuracy or error, or at
+    LOWEST_SHOWN."""
+    shown = [EVALUATORS[name] for name in main(config)]
+    return 0.0 if all(each.quantity == "accuracy" or each.sign < 0 for each in shown) else LOWEST_SHOWN
 
 
 def ceiling(highest: float) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mechicl.doors import is_ours
 from mechicl.errors import ConfigError
 
 
@@ -35,12 +36,12 @@ def decorated(folder: Path, decorator: str) -> Iterator[tuple[str, str, dict[str
 
 
 def refuse_taken(folder: Path, decorator: str, name: str, module: str) -> None:
-    """Raise if a module from elsewhere registers a name that one of a folder's has, imported or not.
+    """Raise if a plugin's module registers a name that one of a folder's has, imported or not.
 
     Raises:
         ConfigError: it is taken.
     """
-    if f"{module}.".startswith(f"{folder.name}.") or module.startswith(f"mechicl.{folder.name}"):
+    if is_ours(module):
         return
     if any(said.get("0") == name for _, _, said in decorated(folder, decorator)):
         raise ConfigError(f"{module}: there is a built-in {decorator} named {name!r}: choose another name.")

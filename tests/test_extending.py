@@ -305,10 +305,8 @@ def test_a_task(run):
     assert "--plugin regression" in resumed.stderr
 
 
-def test_a_source(run):
-    from mechicl.models.lens import hooked_transformer
-    from mechicl.sources.layouts import model_of
-
+def small_model(folder: Path) -> dict:
+    """A folder with the description of a small HookedTransformer."""
     fields = {
         "n_layers": 2,
         "d_model": 16,
@@ -320,17 +318,75 @@ def test_a_source(run):
         "normalization_type": "LN",
         "positional_embedding_type": "standard",
     }
-    Path("mine").mkdir()
-    Path("mine/config.json").write_text(json.dumps(fields))
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(fields))
+    return fields
+
+
+def small_weights(fields: dict, step: int) -> dict[str, np.ndarray]:
+    from mechicl.models.lens import hooked_transformer
+    from mechicl.sources.layouts import model_of
+
     model = hooked_transformer(model_of(fields))
+    for i, p in enumerate(model.parameters()):
+        torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(step + i))
+    return {name: p.detach().numpy() for name, p in model.named_parameters()}
+
+
+def test_a_source(run):
+    fields = small_model(Path("mine"))
     for step in (0, 100):
-        for i, p in enumerate(model.parameters()):
-            torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(step + i))
-        np.savez(f"mine/step-{step}.npz", **{name: p.detach().numpy() for name, p in model.named_parameters()})
+        np.savez(f"mine/step-{step}.npz", **small_weights(fields, step))
     code, out = run("open", "mine", "--out", "opened", "--n", "20", "--plugin", "npz_series", "--quiet")
     assert (code, "2 checkpoints, to step 100" in out) == (0, True), out
     series = open_series("opened")
     assert series.steps == [0, 100]
-    assert torch.equal(series.weights(100)["blocks.1.attn.W_Q"], model.W_Q[1])
+    assert np.array_equal(series.weights(100)["blocks.1.attn.W_Q"], small_weights(fields, 100)["blocks.1.attn.W_Q"])
     assert run("show", "opened", "--plugin", "npz_series")[0] == 0
     assert run("open", "mine", "--out", "other", "--kind", "parquet")[0] == 2
+    assert series.manifest["plugins"] == {"npz_series": ["source npz"]}  # so that a process without it says what lacks
+
+
+def test_a_source_with_all_steps_in_one_file(run, plugin_folder):
+    """`tensors_at` is told the step; equal files of two steps are then no sign of equal weights."""
+    (plugin_folder / "whole.py").write_text(
+        """
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mechicl.sources.base import Found, Source, by_step, register
+
+
+@register
+class OneFile(Source):
+    kind = "one_file"
+    says = "a folder with all.npz, whose arrays are called STEP/PARAMETER"
+
+    def claims(self, place):
+        return (Path(place) / "all.npz").exists()
+
+    def find(self, place, asked):
+        with np.load(Path(place) / "all.npz") as file:
+            steps = {int(name.split("/")[0]) for name in file.files}
+        settings = json.loads((Path(place) / "config.json").read_text())
+        files = by_step([(step, ("all.npz",)) for step in steps], place, "")
+        return Found(place=str(Path(place).absolute()), layout="transformer_lens", settings=settings, files=files)
+
+    def tensors_at(self, step, paths, pickles):
+        with np.load(paths[0]) as file:
+            own = [name for name in file.files if name.startswith(f"{step}/")]
+            return {name.partition("/")[2]: torch.from_numpy(file[name]) for name in own}
+"""
+    )
+    fields = small_model(Path("mine"))
+    arrays = {f"{step}/{name}": x for step in (0, 100) for name, x in small_weights(fields, step).items()}
+    np.savez("mine/all.npz", **arrays)
+    code, out = run("open", "mine", "--out", "opened", "--n", "20", "--plugin", "whole", "--quiet")
+    assert code == 0, out
+    series = open_series("opened")
+    for step in (0, 100):
+        assert np.array_equal(series.weights(step)["blocks.1.attn.W_Q"], arrays[f"{step}/blocks.1.attn.W_Q"])
+    assert verify("opened", notes=[]) == []

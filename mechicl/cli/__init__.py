@@ -11,9 +11,10 @@ import mechicl
 from mechicl import plugins
 from mechicl.cli.branching import branch
 from mechicl.cli.create import densify, features, recipes, sweep, tokenizer, train
-from mechicl.cli.look import ablate, analyze, measure, open_app, report, show, verify
+from mechicl.cli.look import ablate, analyze, measure, report, show, verify
 from mechicl.cli.opening import open_checkpoints
 from mechicl.cli.publishing import publish
+from mechicl.cli.serving import open_app
 from mechicl.cli.sharing import export
 from mechicl.cli.verbs import app
 from mechicl.errors import ConfigError, SeriesError

@@ -1,4 +1,4 @@
-"""`mechicl branch`: train on from one of a run's checkpoints, otherwise or as before."""
+"""`mechicl branch`: continue training from a step of a run, with or without a change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def branch(
     log: Log = None,
     quiet: bool = False,
 ) -> None:
-    """Train on from a step of a run, otherwise or as before: a run of its own, whose parent is only read.
+    """Continue training from a step of a run, with or without a change, as a run of its own.
 
     $ mechicl branch checkpoints/demo --at 1500
     $ mechicl branch checkpoints/demo --at 1500 --without L0H5,L1H3
@@ -37,16 +37,17 @@ def branch(
     $ mechicl branch checkpoints/demo --at 1500 --clamp previous:L0H5=0.8
     $ mechicl branch checkpoints/demo --at 1500 --set sequences.burstiness=0
 
-    Without a change it is the control, equal to its parent bit for bit: `mechicl show` and `mechicl verify` say so. An
-    interrupted branch goes on with `mechicl train --resume DIR`.
+    The first run is the parent; it stays as it is. A branch without a change is the control. It is equal to its parent
+    bit for bit, and `mechicl show` and `mechicl verify` say whether it is. `mechicl train --resume DIR` continues an
+    interrupted branch.
 
     Args:
-        at: the step to begin at. It needs no checkpoint: it is replayed from the last state before it.
-        steps: how many steps the branch has in all, those up to --at among them (default: as many as its parent).
+        at: the step to begin at. It need not have a checkpoint: training is replayed from the last state before it.
+        steps: how many steps the branch has in all, the steps before --at included (default: as many as its parent).
         without: heads whose outputs are 0 from there on, as L0H5,L1H3.
-        reset_memory: draw the embeddings anew, once: what the weights know of classes or words is wiped.
-        fresh_moments: begin with a new optimiser: Adam's moments are cleared. From a checkpoint's step that needs no
-            replay, so it works on any machine.
+        reset_memory: draw the embeddings again, once. This deletes what the weights know of classes or words.
+        fresh_moments: begin with a new optimiser: Adam's moments are cleared. From a step with a checkpoint this needs
+            no replay, so it works on any machine.
         clamp: hold attention of heads, all of it or a share, as previous:L0H5=0.8 or match:L1H3; may be given several
             times. Patterns: uniform, previous, self, those of the task, and match.
         intervene: any training intervention as a table of TOML, as '{kind = "freeze", groups = ["unembedding"]}'; may

@@ -70,9 +70,9 @@ def train(
         jobs: with --seeds, how many processes (default: one per core that may be used).
         data: folder, zip or file of the data, for recipes that need one; with --resume, where it is now.
         resume: continue this run to the same bytes as an unbroken one.
-        steps: with --resume, train until the run has this many steps in all; more than it was begun with.
+        steps: with --resume, train until the run has this many steps in all, more than it was planned with.
         changes: change a field of the recipe; may be given several times. `mechicl recipes RECIPE` shows the fields.
-            Values are TOML: 3, 1e-3, true, [0, 1]; text needs no quotes; none is no value.
+            Values are TOML: 3, 1e-3, true, [0, 1]; text needs no quotes; none means no value.
         quiet: no progress bar.
     """
     from mechicl import recipes as known

@@ -47,18 +47,18 @@ def open_checkpoints(
     $ mechicl open 'hub:EleutherAI/pythia-14m@step*' --every 10000 --cache 2GB --out checkpoints/pythia
     $ mechicl open hub:me/demo --out checkpoints/demo-again
 
-    Checkpoints stay where they are. The same line goes on after an interruption, and takes up checkpoints that were
-    written since. A line with other --steps adds those.
+    Checkpoints stay where they are. Call the same command again after an interruption, or when there are new
+    checkpoints: it continues with those that are missing. With other --steps it adds those steps.
 
     Args:
         out: the series' directory (default checkpoints/NAME, of the source's name).
-        kind: which source it is, where several could be: {kinds}.
+        kind: the kind of source, if several kinds would fit: {kinds}.
         pattern: how files are called, with {{step}} where the step stands.
         model: a JSON file that describes the model, where its folder has none.
         pickles: read torch's pickles, tensors only (weights_only=True).
         cache: what files from the hub may take on this machine, such as 500MB (default 20GB). The one that was read
             longest ago is dropped, and fetched again when it is needed.
-        copy: convert the weights into the series, so that it needs the source no longer.
+        copy: convert the weights into the series, so that the source is no longer needed.
         tokens: a text, or token ids (.npy, .safetensors): the loss and accuracy on it are recorded, too.
         batch_size: sequences per training step (default: as the trainer recorded it, or 1).
         length: positions of an evaluated sequence (default 64, or as many as the model reads).

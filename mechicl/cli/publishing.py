@@ -24,8 +24,8 @@ def publish(
     $ mechicl publish checkpoints/demo hub:me/demo --dry-run
     $ mechicl publish checkpoints/demo hub:me/demo
 
-    `mechicl open hub:USER/NAME` fetches it again and checks every file. The same line goes on after an interruption,
-    and brings the repository up to date when the run has grown.
+    `mechicl open hub:USER/NAME` fetches it again and checks every file. Call the same command again after an
+    interruption, or when the run has grown: it sends what is missing.
 
     Args:
         run: the run's directory.

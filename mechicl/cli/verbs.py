@@ -29,7 +29,7 @@ Steps = Annotated[
 ]
 Every = Annotated[
     int | None,
-    arg(help_behavior_hint="", help="of them at most one in so many optimiser steps; the first and the last stay."),
+    arg(help_behavior_hint="", help="at most one checkpoint per this many steps, and always the first and the last."),
 ]
 Workers = Annotated[
     int,

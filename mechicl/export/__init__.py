@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import mechicl
 from mechicl.errors import ConfigError
@@ -26,6 +26,7 @@ from mechicl.export.wat import assemble
 from mechicl.figures.caption import facts
 from mechicl.figures.scales import SCALES, SHADES
 from mechicl.interventions import BASELINES
+from mechicl.interventions.baselines import Plain
 from mechicl.measures.phases import leading_phases, series_phases
 from mechicl.page.answers import KINDS
 from mechicl.page.payloads import shade
@@ -111,7 +112,7 @@ def _described(series: Series, each: list[dict[str, Any]], shape: dict[str, Any]
         "floor": floor(c),
         "ceiling": ceiling(highest),
         "kinds": {
-            kind: {"meaning": says, "baseline": BASELINES[kind], "plain": kind in ("zero", "mean", "resample")}
+            kind: {"meaning": says, "baseline": BASELINES[kind], "plain": kind in get_args(Plain)}
             for kind, says in KINDS.items()
         },
         "colours": {meaning: [shade(i / (SHADES - 1), meaning) for i in range(SHADES)] for meaning in SCALES},

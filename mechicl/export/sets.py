@@ -54,6 +54,7 @@ def evaluators(series: Series, sets: dict[str, TaskBatch], shipped: dict[str, Sh
             "explained": EVALUATORS[name].explained,
             "colour": EVALUATORS[name].colour,
             "symbol": EVALUATORS[name].symbol,
+            "sign": EVALUATORS[name].sign,
             "metric": (metric := EVALUATORS[name].primary_metric),
             "chance": chance(name, batch, series.task.n_outputs)[metric],
             "curve": _curve(series, name, metric),
@@ -69,8 +70,7 @@ def moments(series: Series) -> list[dict[str, Any]]:
     led = leading_phases(series_phases(series)) if series.metrics.size else None
     if led is None:
         return []
-    named = (("onset", led[1].onset), ("peak", led[1].peak), ("half-decay", led[1].half_decay))
-    return [{"says": f"{led[0]} {label}", "label": label, "at": when} for label, when in named if when]
+    return [{"says": f"{led.short} {label}", "label": label, "at": at} for label, at in led.moments()]
 
 
 def text(array: Tensor | np.ndarray, kind: str) -> str:

@@ -170,11 +170,7 @@ def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:
 
 def _moments(phases: dict[str, Phases] | None) -> list[tuple[str, float]]:
     led = leading_phases(phases or {})
-    if led is None:
-        return []
-    icl = led[1]
-    named = [("onset", icl.onset), ("peak", icl.peak), ("half-decay", icl.half_decay)]
-    return [(f"{label} {short(when)}", when) for label, when in named if when]
+    return [] if led is None else [(f"{label} {short(when)}", when) for label, when in led.moments()]
 
 
 def _place(when: float, log: bool) -> float:

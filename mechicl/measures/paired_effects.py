@@ -9,9 +9,10 @@ import pandas as pd
 from mechicl.interventions import Kind, every_head
 from mechicl.measures.ablation import evaluate
 from mechicl.measures.door import measure
+from mechicl.registry import EVALUATORS, is_error
 from mechicl.series import Series
 
-__all__ = ["effects", "head_effects"]
+__all__ = ["effects", "gains", "head_effects"]
 
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:
@@ -38,6 +39,35 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     matched = intact.reindex(pd.MultiIndex.from_frame(ablated[key])).to_numpy()
     ablated["effect"] = ablated.value.to_numpy() - matched
     return ablated
+
+
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Effects as gains: above 0 where the model got better, below 0 where the intervention cost something.
+
+    Args:
+        table: of `effects`.
+
+    Returns:
+        A copy, in which `effect` and its interval have the other sign wherever less of the metric is better, as of a
+        loss (`Task.errors`).
+
+    Examples:
+        >>> table = series.evaluate([3000], ["icl"], mechicl.AblateHeads(heads=((0, 5),)), n=100, metrics=["loss"])
+        >>> changed = mechicl.effects(table)
+        >>> bool((mechicl.measures.gains(changed).effect == -changed.effect).all())
+        True
+    """
+    out = table.copy()
+    kinds = table[["evaluator", "metric"]].drop_duplicates().itertuples(index=False)
+    for evaluator, metric in kinds:
+        if is_error(metric, EVALUATORS[evaluator].task):
+            rows = (table.evaluator == evaluator) & (table.metric == metric)
+            out.loc[rows, "effect"] = -table.effect[rows]
+            out.loc[rows, "effect_low"], out.loc[rows, "effect_high"] = (
+                -table.effect_high[rows],
+                -table.effect_low[rows],
+            )
+    return out
 
 
 @measure(

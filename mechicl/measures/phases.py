@@ -10,12 +10,17 @@ half-way level be (c + p)/2. Then
 Crossings are interpolated linearly between checkpoints. A curve that never rises
 MIN_RISE above chance has no phases; one that does not fall half-way has no half_decay.
 For a curve that only rises (CIWL, IWL), onset is the time of its half-way level.
+
+Where less of the metric is better, as of a squared error (`Task.errors`), the rule reads the curve upside down: its
+peak is its minimum, onset is on the way down and half_decay on the way back up. Since errors have no common scale, such
+a curve has to fall MIN_RISE of its chance level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,15 +49,36 @@ class Phases:
     final_value: float
 
 
-def phase_times(times: np.ndarray, values: np.ndarray, chance_level: float) -> Phases:
-    """Phases of one curve; times ascending, in sequences."""
-    top = int(np.argmax(values))
+class Leading(NamedTuple):
+    """The phases that stand for a run's ICL. short: what to call its evaluator. best: 'peak', or 'minimum' of an
+    error."""
+
+    short: str
+    phases: Phases
+    best: str
+
+    def moments(self) -> list[tuple[str, float]]:
+        """(what, when in training sequences), of those that there are; a curve that begins with one has it at no
+        moment."""
+        p = self.phases
+        named = (("onset", p.onset), (self.best, p.peak), ("half-decay", p.half_decay))
+        return [(label, when) for label, when in named if when]
+
+
+def least_rise(chance_level: float, sign: int = 1) -> float:
+    """How far from chance a curve has to come to have phases. sign: -1 of an error."""
+    return MIN_RISE if sign == 1 else MIN_RISE * abs(chance_level)
+
+
+def phase_times(times: np.ndarray, values: np.ndarray, chance_level: float, sign: int = 1) -> Phases:
+    """Phases of one curve; times ascending, in sequences. sign: -1 where less is better (`Evaluator.sign`)."""
+    top = int(np.argmax(sign * values))
     final = float(values[-1])
-    if values[top] < chance_level + MIN_RISE:
+    if sign * values[top] < sign * chance_level + least_rise(chance_level, sign):
         return Phases(None, None, None, None, final)
-    level = (chance_level + values[top]) / 2
-    onset = _crossing(times[: top + 1], values[: top + 1], level)
-    decay = _crossing(times[top:], -values[top:], -level)
+    level = sign * (chance_level + values[top]) / 2
+    onset = _crossing(times[: top + 1], sign * values[: top + 1], level)
+    decay = _crossing(times[top:], -sign * values[top:], -level)
     return Phases(onset, float(times[top]), float(values[top]), decay, final)
 
 
@@ -90,7 +116,8 @@ def series_phases(series: Series) -> dict[str, Phases]:
     if not series.metrics.size:
         raise SeriesError(f"{series.root} has no metrics yet: {command('train', '--resume', series.root)}.")
     for name, level in chance_levels(series).items():
-        out[name] = phase_times(*series.curve(name, EVALUATORS[name].primary_metric), level)
+        evaluator = EVALUATORS[name]
+        out[name] = phase_times(*series.curve(name, evaluator.primary_metric), level, evaluator.sign)
     return out
 
 
@@ -104,11 +131,11 @@ def chance_levels(series: Series) -> dict[str, float]:
     }
 
 
-def leading_phases(phases: Mapping[str, Phases]) -> tuple[str, Phases] | None:
+def leading_phases(phases: Mapping[str, Phases]) -> Leading | None:
     """Of a run's phases, those that stand for ICL's, and what to call them: of ICL itself, or, in a run that has no
     such evaluator, of the first that only the context answers. None where there is none."""
     name = leading(phases)
-    return None if name is None else (EVALUATORS[name].short, phases[name])
+    return None if name is None else Leading(EVALUATORS[name].short, phases[name], EVALUATORS[name].best)
 
 
 def over_seeds(values: list[float | None]) -> dict[str, float]:

@@ -11,7 +11,7 @@
     sharing.py    'Export page', figures as PDF
     circuit_numbers.py circuit_panel.py circuit_routes.py    who reads whom at a checkpoint
     measured.py tracked.py track_figure.py track_panel.py    any measure over training, of heads or paths
-    offered.py    what can be done to a run by hand
+    offered.py    what can be done to a run by hand; own.py: what plugins add
     branches.py jobs.py branch_panel.py branch_routes.py    training on from a checkpoint, beside the page
     grid.py editing.py looking.py controls.py layout.py    the page's elements
     callbacks.py routes.py server.py    its wiring and its server

@@ -91,6 +91,7 @@ class Answers:
             "view": dict(part.split("=", 1) for part in view.query().split("&")),
             "defaults": _defaults() | {"over": run.leading},
             "parts": list(PARTS),
+            "changed": [name for name in words.NAMES if name != "kind"],
             "steps": run.steps,
             "sequences": [run.series.sequences_seen(s) for s in run.steps],
             "layers": model.n_layers,

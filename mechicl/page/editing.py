@@ -1,7 +1,8 @@
 """The control for all that is done to the model besides taking heads and MLPs out: edges, positions, patches, grafts.
 
 One select says what to do. Only its choices are shown, and a sentence that says what it does; a button adds it to the
-view (assets/edits.js). The choices are the run's own (offered.py).
+view (assets/edits.js). The choices are the run's own (offered.py) and those of
+plugins (own.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mechicl.interventions.components import senders
 from mechicl.interventions.heads import HELD
 from mechicl.page.controls import aria, data
 from mechicl.page.offered import choices, known_edges, numbers, partner, partners, reached, relations, roles, weights
+from mechicl.page.own import own_choices, own_rows
 from mechicl.page.runs import Run
 
 READ = {"q": "queries", "k": "keys", "v": "values"}
@@ -22,7 +24,7 @@ READ = {"q": "queries", "k": "keys", "v": "values"}
 
 def editing(run: Run) -> Component:
     """The chooser of what to do, the choices of each, the button and what it does."""
-    model, offered = run.series.config.model, choices(run)
+    model, offered = run.series.config.model, choices(run) | own_choices()
     there, whole, known = [*roles(run), *numbers(run)], relations(run), known_edges(run)
     places = {"roles": _named(roles(run)), "by number": _named(numbers(run))}
     second = there[min(1, len(there) - 1)]  # an edge from a position to itself is a rare wish
@@ -67,7 +69,7 @@ def editing(run: Run) -> Component:
             html.Span(id="graft-place"),
         ],
         "held": [_pick("hold", "Held in later layers", {"": HELD})],
-    }
+    } | own_rows()
     asked = {choice.row for choice in offered.values()}
     options = [
         html.Option(

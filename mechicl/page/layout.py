@@ -163,7 +163,8 @@ def _timeline(run: Run, view: View) -> Component:
             train_on(run),
         ],
         "The score of each evaluator over training, as it was recorded. Bands are 95% intervals. Grey lines "
-        "mark when the first of them rose, peaked and was half-way back. Drag the slider above, click in the plot, or "
+        "mark when the first of them was half-way to its best, at its best, and half-way back. Drag the slider above, "
+        "click in the plot, or "
         "press ← and →. If something is ablated, dashed curves with open markers show the same checkpoints under it.",
     )
 

@@ -137,7 +137,7 @@ def scale(grid: Grid) -> dict[str, Any]:
     none = f"no colour: {write(grid.uniform, 2)}, uniform attention" if grid.uniform is not None else ""
     if measure.limits is None:
         none = (
-            "range: the largest value here and in the intact model at ICL's peak and at the end; "
+            "range: the largest value here and in the intact model at ICL's best checkpoint and at the end; "
             "framed: the interval excludes 0"
         )
     digits = 2 if 0 < abs(grid.high) < 0.1 or round(grid.high, 1) != grid.high else 1

@@ -83,8 +83,8 @@ def seeds_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict[s
 def _row(condition: Condition, each: Run, chosen: Run, several: bool) -> dict[str, Any]:
     led, has = leading_phases(each.phases), formed(each)
     says = {False: "never formed", None: "not formed yet"}.get(has, "")
-    if has and led is not None and led[1].peak is not None and led[1].peak_value is not None:
-        says = f"{led[0]} peaks at {plain(led[1].peak_value, 2)}"
+    if has and led is not None and led.phases.peak is not None and led.phases.peak_value is not None:
+        says = f"{led.short} {'peaks' if led.best == 'peak' else 'is lowest'} at {plain(led.phases.peak_value, 2)}"
     return {
         "run": each.series.name,
         "name": f"{condition.label}, {condition.name(each)}" if several else condition.name(each),

@@ -84,37 +84,36 @@ def timeline(
         visible=at is not None,
         line={"color": CURSOR, "width": 2},
     )
-    led, icl = leading_phases(run.phases) or ("", None)
-    named = [] if icl is None else [("onset", icl.onset), ("peak", icl.peak), ("half-decay", icl.half_decay)]
+    led = leading_phases(run.phases)
+    icl = None if led is None else led.phases
     # Onset before, half-decay behind and the peak above: phases that lie close stay readable.
-    sides = {"onset": ("right", 1.0), "peak": ("center", 1.065), "half-decay": ("left", 1.0)}
+    sides = {"onset": ("right", 1.0), "half-decay": ("left", 1.0)}
     scaled = np.log10 if axis == "log" else float
     if icl is not None and icl.half_decay:  # its words need a fifth of the width
         high = max(high, low + 1.27 * (scaled(icl.half_decay / (size if unit == "steps" else 1)) - low))
-    for label, when in named:
-        if when:
-            place = when / size if unit == "steps" else when
-            anchor, y = sides[label]
-            fig.add_shape(
-                type="line",
-                x0=place,
-                x1=place,
-                y0=0,
-                y1=y,
-                yref="paper",
-                line={"color": "#999", "width": 1, "dash": "dash"},
-            )
-            fig.add_annotation(
-                x=scaled(place),
-                y=y,
-                yref="paper",
-                yanchor="bottom",
-                yshift=6,
-                xanchor=anchor,
-                text=f"{led} {label} {short(place)}",
-                showarrow=False,
-                font={"size": 11, "color": "#666"},
-            )
+    for label, when in led.moments() if led else ():
+        place = when / size if unit == "steps" else when
+        anchor, y = sides.get(label, ("center", 1.065))
+        fig.add_shape(
+            type="line",
+            x0=place,
+            x1=place,
+            y0=0,
+            y1=y,
+            yref="paper",
+            line={"color": "#999", "width": 1, "dash": "dash"},
+        )
+        fig.add_annotation(
+            x=scaled(place),
+            y=y,
+            yref="paper",
+            yanchor="bottom",
+            yshift=6,
+            xanchor=anchor,
+            text=f"{led.short if led else ''} {label} {short(place)}",
+            showarrow=False,
+            font={"size": 11, "color": "#666"},
+        )
     fig.update_xaxes(**time_axis(axis, unit, low, high))
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
     fig.update_yaxes(title_text=quantity(run.series.config) + n, range=heights(run.series.config, fig), **TICKS)

@@ -77,6 +77,7 @@ class Section:
     lines: list[str]
     cards: list[Markup] = field(default_factory=list)
     phases: list[tuple[str, ...]] = field(default_factory=list)
+    errors: str = ""  # names of those of `phases` of which less is better
 
 
 def render(series: Series, found: dict) -> str:
@@ -94,6 +95,7 @@ def render(series: Series, found: dict) -> str:
             transience.text,
             [draw(transience.figures["curves"])],
             _phase_rows(series),
+            " and ".join(NAMES[name] for name in series_phases(series) if EVALUATORS[name].sign < 0),
         ),
         Section(heads.question, heads.text, [draw(f) for f in heads.figures.values()]),
         Section(attention.question, attention.text, [draw(attention.figures[name]) for name in moving]),

@@ -44,7 +44,7 @@ def one(series: Series) -> str:
         p = phases.get(name)
         tail = f"  ends at {y[-1]:.3f}"
         if p is not None and p.peak_value is not None:
-            tail = f"  peak {p.peak_value:.3f} at {short(p.peak or 0):>5}, ends at {y[-1]:.3f}"
+            tail = f"  {EVALUATORS[name].best} {p.peak_value:.3f} at {short(p.peak or 0):>5}, ends at {y[-1]:.3f}"
         lines.append(f"  {name:<{wide}}{sparkline(x, y)}{tail}")
     loss = series.training_loss
     if len(loss):
@@ -79,7 +79,7 @@ def several(runs: list[Series]) -> str:
             some = f" ({s['n']} of {s['of_n']})" if s["n"] < s["of_n"] else ""
             rows.append(
                 [
-                    f"{name} {quantity.replace('_', ' ')}",
+                    f"{name} {quantity.replace('peak', EVALUATORS[name].best).replace('_', ' ')}",
                     *["-" if v is None else show(v) for v in values],
                     show(s["median"]) + some,
                     f"{show(s['low'])} to {show(s['high'])}",
@@ -87,10 +87,8 @@ def several(runs: list[Series]) -> str:
                 ]
             )
     rows.append(["final training loss", *[_final_loss(s) for s in runs], "", "", ""])
-    led = next((found[0] for p in phases if (found := leading_phases(p))), "ICL")
-    rows.append(
-        [f"loss at {led}'s peak", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)], "", "", ""]
-    )
+    led = next((f"{found.short}'s {found.best}" for p in phases if (found := leading_phases(p))), "ICL's peak")
+    rows.append([f"loss at {led}", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)], "", "", ""])
     widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
     return "\n".join(
         "  ".join([r[0].ljust(widths[0]), *[x.rjust(w) for x, w in zip(r[1:], widths[1:], strict=True)]]) for r in rows

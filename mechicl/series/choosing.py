@@ -14,7 +14,7 @@ def chosen(series: Series, steps: str | None = None, every: int | None = None) -
 
     Args:
         steps: '0,500,3000', or a range, '0..3000', of which every checkpoint is taken.
-        every: of them at most one in so many optimiser steps; the first and the last stay.
+        every: of these at most one per this many optimiser steps; the first and the last stay.
 
     Raises:
         ConfigError: neither a list nor a range, or no distance, or a list and a distance.

@@ -96,7 +96,8 @@ def _origin(series: Series, notes: list[str]) -> list[str]:
 
 
 def _twins(series: Series) -> list[str]:
-    """Steps with the same bytes. This is a fault unless nothing is trained."""
+    """Steps with the same bytes. This is a fault unless nothing is trained. (One file that holds several steps, of a
+    source's, has one sha256: there sources/odd.py compares the numbers.)"""
     alike: dict[str, list[int]] = {}
     for step in series.steps:
         alike.setdefault(series.entry(step).sha256, []).append(step)
@@ -104,7 +105,7 @@ def _twins(series: Series) -> list[str]:
         f"steps {a} and {b}: the same weights (sha256) at both, though {b - a} updates lie between."
         for steps in alike.values()
         for a, b in itertools.pairwise(steps)
-        if series.config.optim.lr > 0 and not _all_frozen(series, a, b)
+        if series.entry(a).file != series.entry(b).file and series.config.optim.lr > 0 and not _all_frozen(series, a, b)
     ]
 
 

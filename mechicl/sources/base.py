@@ -134,6 +134,15 @@ class Source(ABC):
 
         return tensors_of(paths, pickles)[0]
 
+    def tensors_at(self, step: int, paths: Sequence[Path], pickles: bool) -> dict[str, Tensor]:
+        """`tensors` of one step. By default of all that its files hold; a source whose file holds several steps takes
+        the part of this one.
+
+        Raises:
+            SeriesError: they cannot be read.
+        """
+        return self.tensors(paths, pickles)
+
     def here(self, record: Mapping[str, Any], step: int) -> list[Path]:
         """Those of `fetch` that lie on this machine anyway, to see whether they changed."""
         return self.fetch(record, step)

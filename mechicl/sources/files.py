@@ -35,7 +35,7 @@ class Files(Source):
         read = [path for names in files.values() for path in names]
         if any(name.endswith(PICKLED) for name in read) and not asked.pickles:
             raise ConfigError(
-                f"{root}: {read[0]} is a pickle, which could run anything as it is read. If you trust "
+                f"{root}: {read[0]} is a pickle, and reading a pickle can run any code. If you trust "
                 "it, add --pickles: then only tensors are read from it."
             )
         first = files[min(files)]
@@ -67,8 +67,8 @@ def _numbered(root: Path, pickles: bool) -> dict[int, tuple[str, ...]]:
         found = [name for name in _names(root, PICKLED) if step_in(name) is not None]
         if found:
             raise ConfigError(
-                f"{root} has no .safetensors, but pickles ({found[0]}), which could run anything as they "
-                "are read. If you trust them, add --pickles: then only tensors are read."
+                f"{root} has no .safetensors, but pickles ({found[0]}), and reading a pickle can run any "
+                "code. If you trust them, add --pickles: then only tensors are read."
             )
         raise ConfigError(f"{root} has no .safetensors with a number in its name.")
     return by_step(named, root, "Say how the files are called: --pattern 'step_{step}.safetensors'.")

@@ -123,7 +123,7 @@ def _weights(where: str, files: Sequence[hub_api.File], pickles: bool) -> list[h
             return whole or sorted(parts, key=lambda file: file.name)
     if any(file.name.startswith("pytorch_model") for file in files):
         raise ConfigError(
-            f"{where} has its weights in a pickle ({_OLD}), which could run anything as it is read. If you trust it, "
+            f"{where} has its weights in a pickle ({_OLD}), and reading a pickle can run any code. If you trust it, "
             "add --pickles: then only tensors are read from it."
         )
     some = ", ".join(file.name for file in files[:5]) or "nothing"

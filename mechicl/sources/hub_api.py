@@ -177,7 +177,7 @@ def _unreachable(where: str, error: BaseException) -> Unreachable:
     why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _said(error)
     return Unreachable(
         f"{where} cannot be reached at {address()} ({why}), and what is asked for is not in the cache "
-        f"{hub_cache.root()}. The same line goes on later."
+        f"{hub_cache.root()}. The same command continues it later."
     )
 
 
@@ -186,7 +186,7 @@ def _refused(where: str, error: Any) -> ConfigError | SeriesError:
     if status in (401, 403):
         return Absent(f"{where}: the hub says {status}: this user may not ({error.server_message}). {_LOGIN}.")
     if status >= 500 or status in (408, 429):
-        return Unreachable(f"{where}: the hub says {status}: {_said(error)}. The same line goes on later.")
+        return Unreachable(f"{where}: the hub says {status}: {_said(error)}. The same command continues it later.")
     return ConfigError(f"{where}: the hub says {status}: {_said(error)}")
 
 

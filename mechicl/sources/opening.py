@@ -93,7 +93,7 @@ def open_source(
     text, settings, asked = str(place), settings or Settings(), asked or Asked()
     if published.is_published(text):
         if (asked, settings) != (Asked(), Settings()):
-            raise ConfigError(f"{text} was published, and opens as it is: of the settings, only --out goes with it.")
+            raise ConfigError(f"{text} is a published run and opens as it is: of all settings it takes only --out.")
         return published.fetch(text, given(default_place(text) if out is None else out), progress)
     source = source_of(text, kind)
     found = only(source.find(text, asked), asked)
@@ -136,7 +136,8 @@ class _Opening:
             names = None if self.found.tokenizer is None else self.found.tokenizer.read_bytes()
             corpus.keep(self.root, corpus_ids, names)
         plan = corpus.Corpus(corpus_ids, self.root)
-        manifest = before if there else manifest_of(config, steps, plan, None, [])
+        uses = [("source", self.source.kind)]
+        manifest = before if there else manifest_of(config, steps, plan, None, [], uses=uses)
         write_json(self.root / "config.json", to_dict(config))
         write_json(self.root / "manifest.json", manifest | {"schedule": steps, "source": record})
 
@@ -151,7 +152,7 @@ class _Opening:
             return None
         vocabulary = self.model.hooked["d_vocab"]
         return known_bigrams(
-            self.root, ids, vocabulary, self.model, lambda: _weights(record, self.source.fetch(record, last))
+            self.root, ids, vocabulary, self.model, lambda: _weights(record, last, self.source.fetch(record, last))
         )
 
     def _length(self) -> int:
@@ -198,12 +199,12 @@ class _Opening:
         batch = series.evaluation_set("repeat", n=2)
         for step in dict.fromkeys((steps[-1], steps[0])):  # the first is read next: a small cache still has it
             paths = self.source.fetch(record, step)
-            tensors = self.source.tensors(paths, self.found.pickles)
+            tensors = self.source.tensors_at(step, paths, self.found.pickles)
             with reading():
                 want = layout.answers(dict(tensors), self.found.settings, batch.ids)
             if want is None:
                 return
-            off = _difference(_weights(record, paths), self.model, batch, want)
+            off = _difference(_weights(record, step, paths), self.model, batch, want)
             if not off <= CLOSE:
                 raise SeriesError(
                     f"{paths[0]}: as a HookedTransformer this model's logits differ from the original's by {off:.2g}, "
@@ -232,7 +233,7 @@ class _Opening:
             for step in left:
                 paths, sequences = self.source.fetch(record, step), step * config.batch_size
                 size, sha256 = digest(paths)
-                weights = _weights(record, paths)
+                weights = _weights(record, step, paths)
                 check_weights(weights, config, f"{shown(paths[0])}")
                 check_stored(self.root, {name: w[None] for name, w in weights.items()}, [step])
                 if record["copied"]:
@@ -262,10 +263,10 @@ def default_place(place: str) -> Path:
     return Path("checkpoints") / _name(Path(place).name.partition("@")[0])
 
 
-def _weights(record: Mapping[str, Any], paths: Sequence[Path]) -> Params:
+def _weights(record: Mapping[str, Any], step: int, paths: Sequence[Path]) -> Params:
     from mechicl.sources.reading import converted
 
-    return converted(record, paths)
+    return converted(record, step, paths)
 
 
 @reading()

@@ -60,14 +60,14 @@ def weights(root: Path, record: Mapping[str, Any], entry: Entry) -> Params:
     """
     if wrong := problem(record, entry):
         raise SeriesError(f"{root}: {wrong}")
-    return converted(record, _paths(record, entry))
+    return converted(record, entry.step, _paths(record, entry))
 
 
-def converted(record: Mapping[str, Any], paths: Sequence[Path]) -> Params:
-    """What files of a source's layout hold, in HookedTransformer's names and shapes; errors as of `weights`."""
+def converted(record: Mapping[str, Any], step: int, paths: Sequence[Path]) -> Params:
+    """What the files of a step hold, in HookedTransformer's names and shapes; errors as of `weights`."""
     from mechicl.sources.layouts import LAYOUTS
 
-    tensors = SOURCES.find(record["kind"]).tensors(paths, record["pickles"])
+    tensors = SOURCES.find(record["kind"]).tensors_at(step, paths, record["pickles"])
     try:
         return LAYOUTS.find(record["layout"]).weights(tensors, record["settings"])
     except (KeyError, RuntimeError, ValueError) as error:

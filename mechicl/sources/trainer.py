@@ -79,7 +79,7 @@ def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
         return tuple(f"{name}/{part}" for part in old)
     if old:
         raise ConfigError(
-            f"{folder} has its weights in a pickle ({old[0]}), which could run anything as it is read. "
+            f"{folder} has its weights in a pickle ({old[0]}), and reading a pickle can run any code. "
             "If you trust it, add --pickles: then only tensors are read from it."
         )
     raise ConfigError(f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts.")

@@ -88,7 +88,7 @@ def _over_seeds(condition: Condition, runs: list[Series | None]) -> list[dict]:
 
 
 def _columns(recorded: set[str]) -> list[tuple[str, str]]:
-    """(evaluator, quantity) of the text's columns: when ICL (or the evaluator in its place) forms, the highest value
+    """(evaluator, quantity) of the text's columns: when ICL (or the evaluator in its place) forms, the best value
     of evaluators that only the context answers, and every end."""
     names = [name for name in main() if name in recorded] or main(Config(name="any", steps=1))  # nothing is complete
     first = leading(names)
@@ -100,11 +100,17 @@ def _columns(recorded: set[str]) -> list[tuple[str, str]]:
     return [*out, ("training", "final_value")]
 
 
+def _called(evaluator: str, quantity: str) -> str:
+    """A quantity as the head of a narrow column."""
+    if quantity == "peak_value":
+        return EVALUATORS[evaluator].best
+    return "end" if quantity == "final_value" else quantity
+
+
 def as_text(summary: pd.DataFrame) -> str:
     """The summary for a terminal: medians over complete runs, and how many seeds have each."""
-    short_name = {"onset": "onset", "peak_value": "peak", "final_value": "end"}
     columns = _columns(set(summary.evaluator))
-    head = ["median over seeds", "runs", *[f"{e} {short_name[q]}" for e, q in columns]]
+    head = ["median over seeds", "runs", *[f"{e} {_called(e, q)}" for e, q in columns]]
     lines = [head]
     for name, rows in summary.groupby("condition", sort=False):
         found = {(row.evaluator, row.quantity): row for row in rows.itertuples()}

@@ -74,6 +74,7 @@ class Task(ABC):
     answer: ClassVar[str] = "answer"  # one of them, as 'label'
     marks: ClassVar[Mapping[str, str]] = MappingProxyType({})  # answers that `marked` names -> what each is
     accuracies: ClassVar[bool] = False  # every evaluator's primary metric is a share of right answers
+    errors: ClassVar[tuple[str, ...]] = ("loss",)  # metrics of which less is better
     one_answer: ClassVar[bool] = False  # a sequence has one answer, which stands in its context: clamps need it
     has_bank: ClassVar[bool] = False  # its source is a bank of exemplars (`series.bank`)
     # Other sequences for the same model, as to train a branch on: a name -> what they are, and settings as `--set`

@@ -58,7 +58,7 @@ def branch(
     log: str | None = None,
     progress: bool | Progress = True,
 ) -> Series:
-    """Train on from one of a run's steps, otherwise or as before: a run of its own.
+    """Continue training from one of a run's steps, with or without a change, as a run of its own.
 
     Args:
         parent: the run, or its folder. It is only read.

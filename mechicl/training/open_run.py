@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,9 +86,10 @@ def manifest_of(
     data: str | Path | None,
     grafts: list[dict],
     made: dict | None = None,
+    uses: Sequence[tuple[str, str]] = (),
 ) -> dict:
     """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them; made:
-    as `made_with`."""
+    as `made_with`; uses: what the run needs beside `needed_by`, as (what, name)."""
     found = config.bank.path if data is None else data
     return {
         "format": FORMAT,
@@ -99,11 +100,11 @@ def manifest_of(
         "data": None if found is None else str(given(found)),  # wherever the run is opened from
         "weights_dtype": config.weights_dtype,
         **({"grafts": grafts} if grafts else {}),
-        **({"plugins": needed} if (needed := doors.foreign(uses(config))) else {}),
+        **({"plugins": needed} if (needed := doors.foreign([*needed_by(config), *uses])) else {}),
         **(made_with() if made is None else made),
     }
 
 
-def uses(config: Config) -> list[tuple[str, str]]:
+def needed_by(config: Config) -> list[tuple[str, str]]:
     """(What, name) of everything registered that the run cannot be opened without."""
     return [task_of(config).uses(config), *(("evaluator", name) for name in applying(config))]

@@ -340,6 +340,8 @@ def test_a_single_heads_loss_is_named_only_where_it_is_sure(found):
     assert "no single head's loss is sure to cost ICL anything" in found["head_ablations"].text[4]
     rows = pd.DataFrame(
         {
+            "evaluator": "icl",
+            "metric": "in_context_acc",
             "layer": 0,
             "head": range(16),
             "effect": [-0.03] + [0.0] * 15,
@@ -352,6 +354,8 @@ def test_a_single_heads_loss_is_named_only_where_it_is_sure(found):
     assert "0 of 9 other sets cost as much" in found["head_ablations"].text[5]
     group = pd.DataFrame(
         {
+            "evaluator": "flip",
+            "metric": "in_context_acc",
             "condition": ["ICL heads", "random heads"],
             "effect": [-0.01, -0.02],
             "effect_low": -0.03,

@@ -2,17 +2,15 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from mechicl import doors, plugins
+from mechicl import plugins
 from mechicl.errors import SeriesError
 from mechicl.measures import cache
 from mechicl.measures.cache import cached, named
-from mechicl.registry import EVALUATORS
 
 
 @pytest.fixture
@@ -109,21 +107,15 @@ def test_nothing_is_kept_behind_a_strangers_link(series, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def plugin(plugin_folder):
     """Somebody's own module, which registers an evaluator, and a helper that it imports. Both are forgotten after."""
-    (tmp_path / "helping.py").write_text("PART = 2\n")
-    (tmp_path / "asking.py").write_text(
+    (plugin_folder / "helping.py").write_text("PART = 2\n")
+    (plugin_folder / "asking.py").write_text(
         "from helping import PART\nfrom dataclasses import replace\nfrom mechicl.registry import EVALUATORS, register\n"
         "register(replace(EVALUATORS['icl'], name='asked'))\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
     plugins.load(["asking"])
-    yield tmp_path
-    del plugins._asked["asking"]
-    EVALUATORS._entries.pop("asked")
-    doors._HOMES.pop("evaluator asked")
-    for name in ("asking", "helping"):
-        sys.modules.pop(name)
+    return plugin_folder
 
 
 @pytest.mark.parametrize("file", ["asking.py", "helping.py"])

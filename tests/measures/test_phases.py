@@ -1,16 +1,33 @@
 """Phase times on curves drawn by hand, with exact crossings; and on a series that rises and falls."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from analyses import transience
+from analyses.head_ablations import costly_heads
 from mechicl.errors import SeriesError
 from mechicl.evaluators import evaluation_set
-from mechicl.measures.phases import MIN_RISE, Phases, over_seeds, phase_table, phase_times, series_phases
+from mechicl.measures.paired_effects import gains, head_effects
+from mechicl.measures.phases import (
+    MIN_RISE,
+    Phases,
+    leading_phases,
+    over_seeds,
+    phase_table,
+    phase_times,
+    series_phases,
+)
+from mechicl.registry import EVALUATORS, is_error
+from mechicl.reporting.summary import one
 from mechicl.series import open_series
 from mechicl.tasks.exemplar_label.banks.build import build_bank
+from mechicl.tasks.exemplar_label.batch import Batch
+from mechicl.tasks.markov.batch import METRICS as MARKOV
+from mechicl.tasks.text.spans import RepeatBatch, TextBatch
 
 
 def times(values: list[float], chance: float = 0.5, at: list[float] | None = None) -> Phases:
@@ -84,13 +101,55 @@ def test_phases_of_a_series_that_rises_and_falls(known_series):
     assert got["iwl"] == Phases(pytest.approx(40 + 40 * (1 + 1 / 16) / 2), 80.0, 1.0, None, 1.0)
 
 
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_of_an_error_the_peak_is_the_minimum_whatever_its_scale(scale):
+    """Half-way between 1 and .2 is .6: crossed half-way down, and 2/3 of the way back up."""
+    x, errors = np.arange(5) * 100.0, scale * np.array([3.0, 1.0, 0.2, 0.4, 0.7])
+    want = Phases(140.0 + 10.0, 200.0, 0.2 * scale, 300.0 + 200 / 3, 0.7 * scale)
+    got = phase_times(x, errors, scale, -1)
+    assert vars(got) == pytest.approx(vars(want))
+    upside_down = phase_times(x, -errors, -scale)
+    assert (upside_down.onset, upside_down.peak, upside_down.half_decay) == (got.onset, got.peak, got.half_decay)
+    never = phase_times(x, scale * np.array([2.0, 1.0, 0.95, 0.91, 1.0]), scale, -1)
+    assert never == Phases(None, None, None, None, scale)
+
+
+def test_an_error_is_read_upside_down_wherever_its_best_is_asked(known_series, monkeypatch):
+    """The same evaluator by its loss: the minimum, not the untrained model, is what stands for ICL."""
+    by_loss = replace(EVALUATORS["icl"], primary_metric="loss", quantity="loss")
+    assert (EVALUATORS["icl"].sign, EVALUATORS["icl"].best) == (1, "peak")
+    assert (by_loss.sign, by_loss.best) == (-1, "minimum")
+    monkeypatch.setitem(EVALUATORS._entries, "icl", by_loss)
+    sequences, loss = known_series.curve("icl", "loss")
+    found = leading_phases(series_phases(known_series))
+    assert found.phases.peak == sequences[loss.argmin()]
+    assert found.phases.peak_value == loss.min()
+    assert ("minimum", found.phases.peak) in found.moments()
+    assert f"minimum {loss.min():.3f}" in one(known_series)
+    assert "falls through half-way" in transience.run(known_series).text[0]
+    single = head_effects(known_series, [known_series.nearest(found.phases.peak)], ["icl"], n=64, progress=False)
+    worst = single.sort_values("effect").iloc[-1]  # without it the loss is highest
+    chosen = costly_heads(known_series, int(worst.step), "icl")
+    assert gains(single).effect.tolist() == (-single.effect).tolist()
+    assert (gains(single).effect_low <= gains(single).effect_high).all()
+    assert (worst.layer, worst["head"]) in chosen
+
+
+def test_every_loss_and_divergence_that_a_task_records_is_an_error():
+    for task, metrics in (("markov", MARKOV), ("text", (*TextBatch.recorded, *RepeatBatch.recorded))):
+        for metric in metrics:
+            assert is_error(metric, task) == metric.startswith(("loss", "kl", "in_context_score")), metric
+    for metric in Batch.recorded:
+        assert is_error(metric, "exemplar_label") == (metric == "loss")
+
+
 def test_chance_is_computed_from_the_evaluation_set(known_series, monkeypatch):
     """Four equal labels per context would put ciwl's chance at 1/4: the level must follow."""
     seen = {}
 
-    def spy(t, values, level):
+    def spy(t, values, level, sign):
         seen[len(seen)] = level
-        return phase_times(t, values, level)
+        return phase_times(t, values, level, sign)
 
     monkeypatch.setattr("mechicl.measures.phases.phase_times", spy)
     series_phases(known_series)

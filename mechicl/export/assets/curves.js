@@ -38,8 +38,8 @@ export function drawCurves(view, ablated) {
 /* For those who hear the page: where each curve begins, peaks and ends. */
 function describe() {
   return "Curves over training. " + DATA.evaluators.filter((e) => e.curve.value.length).map((e) => {
-    const { value, sequences } = e.curve, top = value.indexOf(Math.max(...value));
-    return `${e.short}: from ${plain(value[0])}, highest ${plain(value[top])} at ${short(sequences[top])} sequences, ${plain(value.at(-1))} at the end.`;
+    const { value, sequences } = e.curve, top = value.indexOf(e.sign < 0 ? Math.min(...value) : Math.max(...value));
+    return `${e.short}: from ${plain(value[0])}, ${e.sign < 0 ? "lowest" : "highest"} ${plain(value[top])} at ${short(sequences[top])} sequences, ${plain(value.at(-1))} at the end.`;
   }).join(" ");
 }
 
@@ -100,15 +100,16 @@ function guesses() {
 function momentsAt(view, narrow) {
   const group = svg("g", { class: "moments" });
   DATA.moments.forEach(({ says, label, at }, i) => {
+    const best = label !== "onset" && label !== "half-decay"; // "peak", or of an error "minimum"
     const place = plot.x(at);
     if (place < plot.left || place > plot.right) return; // before the first checkpoint that a log axis shows
-    const text = svg("text", { y: narrow ? 14 + 13 * i : label === "peak" ? 14 : 30 });
-    const side = narrow ? (place < (plot.left + plot.right) / 2 ? "start" : "end") : { onset: "end", peak: "middle" }[label] || "start";
+    const text = svg("text", { y: narrow ? 14 + 13 * i : best ? 14 : 30 });
+    const side = narrow ? (place < (plot.left + plot.right) / 2 ? "start" : "end") : best ? "middle" : label === "onset" ? "end" : "start";
     const room = side === "start" ? 3 : side === "end" ? -3 : 0;
     text.setAttribute("x", place + room);
     text.setAttribute("text-anchor", side);
     text.textContent = `${says} ${short(time(view, at))}`;
-    group.append(svg("line", { x1: place, x2: place, y1: narrow ? 18 + 13 * i : label === "peak" ? 18 : 34, y2: plot.bottom }), text);
+    group.append(svg("line", { x1: place, x2: place, y1: narrow ? 18 + 13 * i : best ? 18 : 34, y2: plot.bottom }), text);
   });
   return group;
 }

@@ -13,17 +13,16 @@
   const LONG = 200; // ms more before a curve is begun
   const REST = 30; // ms of rest that make a pointer a guess at what is pressed next
   const AGAIN = 400; // ms after which a question that got no answer is asked once more
-  const CHANGED = ["heads", "hold", "mlp", "edge", "path", "position", "patch", "counterfactual", "graft", "without_subspace"]; // parts of the model
-  const DONE = [...CHANGED, "kind"];
+  const DONE = "done"; // stands for all that is done to the model: M.base.changed, and its kind
   const DEPENDS = {
     timeline: ["run", "axis", "unit"],
-    effect: ["run", "step", ...DONE],
-    controls: ["run", "step", ...DONE],
-    heads: ["run", "step", "measure", "evaluator", ...DONE],
-    attention: ["run", "step", "evaluator", "sequence", ...DONE],
-    logits: ["run", "step", "evaluator", "sequence", ...DONE],
-    compare: ["run", "step", ...DONE, "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
-    curve: ["run", ...DONE],
+    effect: ["run", "step", DONE],
+    controls: ["run", "step", DONE],
+    heads: ["run", "step", "measure", "evaluator", DONE],
+    attention: ["run", "step", "evaluator", "sequence", DONE],
+    logits: ["run", "step", "evaluator", "sequence", DONE],
+    compare: ["run", "step", DONE, "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
+    curve: ["run", DONE],
   };
   const TABS = ["attention", "logits", "compare"];
   let busy = {}, again = {}, drawn = {};
@@ -38,9 +37,10 @@
   /* What a part of the view lists; heads as 'LAYER.HEAD', by which the buttons call them. */
   M.items = (part) => (M.view[part] ? String(M.view[part]).split(",") : []);
   M.heads = () => new Set(M.items("heads").map((h) => h.slice(1).replace("H", ".")));
-  M.done = () => CHANGED.some((part) => M.view[part]);
-  M.clear = () => M.set(Object.fromEntries(CHANGED.map((part) => [part, ""])));
-  const key = (name) => DEPENDS[name].map((part) => M.view[part] ?? "").join("|");
+  M.done = () => M.base.changed.some((part) => M.view[part]);
+  M.clear = () => M.set(Object.fromEntries(M.base.changed.map((part) => [part, ""])));
+  const parts = (name) => DEPENDS[name].flatMap((part) => (part === DONE ? [...M.base.changed, "kind"] : [part]));
+  const key = (name) => parts(name).map((part) => M.view[part] ?? "").join("|");
   const stale = (name) => drawn[name] !== key(name);
 
   M.query = (change) =>

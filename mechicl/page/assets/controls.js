@@ -111,7 +111,7 @@
     if (!M.base || $("code")?.open) return;
     const t = event.target;
     if ((event.ctrlKey || event.metaKey) && !event.altKey && ["z", "y"].includes(event.key.toLowerCase())) {
-      if (t instanceof Element && t.matches("textarea,[type=number]")) return; // the field has its own
+      if (t instanceof Element && t.matches("textarea,[type=number],[type=text]")) return; // the field has its own
       event.preventDefault();
       return M.travel(event.key.toLowerCase() === "y" || event.shiftKey ? 1 : -1);
     }
@@ -127,7 +127,7 @@
       event.preventDefault();
       return M.toggle(head.dataset.head, true);
     }
-    const typing = t instanceof Element && (t.matches("select,textarea,[type=number],#with-input,#threshold-input"));
+    const typing = t instanceof Element && (t.matches("select,textarea,[type=number],[type=text],#with-input,#threshold-input"));
     const moves = { ArrowLeft: -1, ArrowRight: 1, ",": -1, ".": 1, PageDown: -10, PageUp: 10 };
     if (!typing && event.key in moves) {
       if (event.key.startsWith("Page") && t.id !== "slider-input") return; // elsewhere they scroll

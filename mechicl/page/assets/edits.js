@@ -35,6 +35,7 @@
     const found = Object.keys(SAYS).flatMap((part) => M.items(part).map((item) => [part, item, SAYS[part](item)]));
     const [parts, step] = (M.view.graft || "").split("@");
     if (step !== undefined) parts.split(",").forEach((part) => found.push(["graft", part, `${part} of step ${Number(step).toLocaleString("en")}`]));
+    if (M.view.own) found.push(["own", M.view.own, M.view.own]); // it has commas of its own
     return found;
   }
 
@@ -52,7 +53,8 @@
     if (drop === "graft") {
       const [parts, step] = M.view.graft.split("@"), left = parts.split(",").filter((part) => part !== item);
       M.set({ graft: left.length ? `${left.join(",")}@${step}` : "" });
-    } else M.drop(drop, item);
+    } else if (drop === "own") M.set({ own: "" });
+    else M.drop(drop, item);
     const left = all("#chips button"); // the keyboard stays where it was
     (left[Math.min(at, left.length - 1)] || picker("what")).focus();
   };
@@ -80,7 +82,7 @@
       return { graft: [...new Set([...kept, picked("parts")])].join(",") + "@" + from };
     },
   };
-  const change = () => CHANGE[picked("what")]();
+  const change = () => (CHANGE[picked("what")] ?? M.own)(picked("what"));
   M.edits = { add: () => M.set(change()) };
   /* Who chooses is about to press: the numbers are computed meanwhile. */
   const ahead = () => M.perhaps(change());

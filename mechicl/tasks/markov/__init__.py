@@ -35,6 +35,7 @@ class Markov(Task):
 
     kind: str = "markov"
     circuit: ClassVar[Circuit] = Circuit("inference")
+    errors: ClassVar[tuple[str, ...]] = ("loss", "kl", "kl_unigram", "kl_bigram", "kl_retrieval")
     n_states: int = 6
     n_chains: int = 32
     length: int = 40  # positions that the model reads, each of which predicts the next state

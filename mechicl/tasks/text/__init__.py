@@ -47,6 +47,7 @@ class Text(Task):
 
     kind: str = "text"
     circuit: ClassVar[Circuit] = Circuit("repeat")
+    errors: ClassVar[tuple[str, ...]] = ("loss", "loss_first", "loss_early", "loss_late", "in_context_score")
     vocabulary: int = 256  # tokens that there are: rows of the embedding
     length: int = 64  # positions that the model reads; of `repeat`, half of them are new
     corpus: str | None = None  # sha256 of the tokens that `text` is asked on; None: there is no such file
@@ -76,7 +77,7 @@ class Text(Task):
             raise ConfigError(f"task.held_out={self.held_out}: expected a share between 0 and 1, such as 0.1.")
         if self.documents is not None and self.corpus is not None:
             raise ConfigError(
-                "task.corpus is of a model from elsewhere, task.documents is what is trained on: not both."
+                "a run has task.documents (what it is trained on) or task.corpus (of a model from elsewhere), not both."
             )
         if self.bigrams == "corpus" and not self.has_text:
             raise ConfigError("task.bigrams='corpus': there is no text that they could be of.")

@@ -93,7 +93,7 @@ def shot(address: str, path: Path, ready: str, size: tuple[int, int] = (1280, 11
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS[:-1])
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=1.25)
-        page.set_default_timeout(300_000)  # a busy machine is slow
+        page.set_default_timeout(900_000)  # a busy machine is slow
         page.add_init_script(HINTS)
         page.goto(address)
         page.wait_for_selector("#effect[data-shown]")

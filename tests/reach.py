@@ -37,13 +37,6 @@ CUT = """() => {
       }
     }
   }
-  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
-    const legend = plot.querySelector('.legend')?.getBoundingClientRect();
-    for (const title of legend ? plot.querySelectorAll('.xtitle,.x2title') : []) {
-      const box = title.getBoundingClientRect();
-      if (box.top < legend.bottom - 2 && legend.top < box.bottom - 2) say(plot, 'the legend lies on the axis title');
-    }
-  }
   return out;
 }"""
 

@@ -19,7 +19,7 @@
     if (Array.isArray(x)) return x.map((each) => grown(each, key, inside, by));
     return Object.fromEntries(Object.entries(x).map(([k, v]) => [k, grown(v, k, key, by)]));
   }
-  const shape = () => size() + (M.isNarrow() ? " narrow" : "");
+  const shape = () => size() + (M.isNarrow() ? ` narrow ${window.innerWidth}` : ""); // a legend's rows depend on it
   let drawnAt = null; // the shape that figures were last drawn at
   const figures = new Map(); // element -> its figure as it came, to draw again on another screen
   window.addEventListener("resize", () => {
@@ -28,11 +28,17 @@
     for (const [element, figure] of figures) element.isConnected ? D.plotInto(element, figure) : figures.delete(element);
   });
 
-  /* In a window of another size plotly places titles by the margins that were: once more, when the window rests. */
+  /* In a window of another size plotly places titles by the margins that were: once more, when the window rests and
+     plotly's own change is done. */
   let resting = null;
+  async function again(plot) {
+    if (!plot.data || !plot.offsetParent) return; // of a tab that is closed
+    await window.Plotly.Plots.resize(plot);
+    await window.Plotly.redraw(plot);
+  }
   window.addEventListener("resize", () => {
     clearTimeout(resting);
-    resting = setTimeout(() => M.all(".js-plotly-plot").forEach((each) => each.data && window.Plotly.redraw(each)), REST);
+    resting = setTimeout(() => M.all(".js-plotly-plot").forEach(again), REST);
   });
 
   /* ---- the timeline: drawn once, then only its cursor and its dashed lines move ---- */

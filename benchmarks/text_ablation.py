@@ -59,8 +59,8 @@ def main(run: Path, checkpoints: int = 4, n: int = 256) -> dict[str, float]:
     each = ours / len(steps)
     print(
         f"{len(heads)} heads x {len(applying(series.config))} evaluators x {n} sequences, a checkpoint: "
-        f"{1e3 * each:.0f} ms of CPU, TransformerLens' hooks {1e3 * theirs:.0f} ms: {theirs / each:.1f}x; values differ "
-        f"by at most {apart:.1e}"
+        f"{1e3 * each:.0f} ms of CPU, TransformerLens' hooks {1e3 * theirs:.0f} ms: {theirs / each:.1f}x; values "
+        f"differ by at most {apart:.1e}"
     )
     return {
         "ms_per_checkpoint": 1e3 * each,

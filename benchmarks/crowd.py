@@ -110,7 +110,8 @@ def served(run: Path, out: Path) -> Iterator[Server]:
         yield server
     finally:
         server.process.terminate()
-        server.process.wait()
+        with server.process:  # waits for it, and closes what it wrote to
+            pass
 
 
 def measure(run: Path, people: int = 20, presses: int = 15, think: float = 5.0, branches: int = 0) -> Crowd:

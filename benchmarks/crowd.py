@@ -94,12 +94,12 @@ class Server:
 
     def seconds(self) -> float:
         """Of CPU that the process has used."""
-        user, system = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        user, system = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def status(self, what: str) -> int:
         """A number of /proc/PID/status."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith(what + ":")).split()[1])
 
 

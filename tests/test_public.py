@@ -181,6 +181,7 @@ def test_only_the_wiring_of_the_app_imports_dash():
             "grid",
             "layout",
             "looking",
+            "own",
             "seed_panel",
             "server",
             "sharing",

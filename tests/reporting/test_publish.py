@@ -133,7 +133,7 @@ def test_an_interrupted_fetch_is_no_run_yet_and_goes_on(me, tiny_series, tmp_pat
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
     sent = me.downloads()
     me.cut_after = [10**9] * 3 + [0] * 6
-    with pytest.raises(hub_api.Unreachable, match="goes on"):
+    with pytest.raises(hub_api.Unreachable, match="continues it later"):
         open_source(PLACE, tmp_path / "again", progress=False)
     with pytest.raises(SeriesError, match=r"not a run yet.*hub:me/tiny"):
         open_series(tmp_path / "again")

@@ -121,18 +121,27 @@ def test_an_app_that_is_gone_says_so(begin, folder):
     one.wrong.clear()
 
 
+# As the browser says it. (Requests that a test's own interception breaks depend on how soon it is told of them.)
+BREAKS_ONCE = """() => {
+  const fetched = window.fetch;
+  window.asked = 0;
+  window.fetch = (url, options) => {
+    const effect = String(url).includes("answer/effect");
+    if (effect) window.asked += 1;
+    return effect && window.asked === 1 ? Promise.reject(new TypeError("Failed to fetch")) : fetched(url, options);
+  };
+}"""
+
+
 def test_a_connection_that_breaks_once_is_no_trouble(begin, tiny_series):
     one = begin()
     page = one.open("?step=20")
     page.wait_for_function("mechicl.settled('attention')")
-    broken = []
-    page.route("**/answer/effect/**", lambda route: route.continue_() if broken else broken.append(route.abort()))
+    page.evaluate(BREAKS_ONCE)
     page.keyboard.press("ArrowRight")
     one.check(tiny_series, 30, None)
-    assert broken
+    assert page.evaluate("window.asked") >= 2
     assert page.locator("#say").inner_text() == ""
-    assert [text for text in one.wrong if "ERR_FAILED" in text] == one.wrong
-    one.wrong.clear()
 
 
 def test_what_the_pointer_rests_on_is_computed_ahead(begin):

@@ -84,6 +84,7 @@ def test_the_edge_that_carries_the_copy_takes_icl_and_another_does_not(begin, kn
     one.shot("edges", full_page=True)
 
 
+@pytest.mark.slow
 def test_a_path_of_the_circuit_takes_icl_and_what_is_written_later_is_not_offered(begin, known_series):
     one = begin()
     page = one.open("?run=known&step=5&kind=resample")
@@ -219,6 +220,7 @@ def test_what_would_leave_a_position_nothing_to_see_is_said_and_can_be_put_back(
     one.check(known_series, 5, None)
 
 
+@pytest.mark.slow
 def test_an_edge_in_chosen_heads_and_the_other_counterfactual(begin, known_series):
     """By keys alone: the one head that copies, then another head, taken back and done again; then a patch."""
     one = begin()

@@ -274,7 +274,7 @@ def test_a_walk_through_every_panel_asks_for_nothing_elsewhere(begin):
     ready(one, "attention")
     one.shot("dark-first-visit", full_page=True)
     assert page.locator("html").get_attribute("data-theme") == "dark"
-    assert page.locator(".hint:visible").count() == 4
+    assert page.locator(".hint:visible").count() == 6
     for button in page.locator(".hint:visible button").all()[::-1]:
         button.click()
     assert page.locator(".hint:visible").count() == 0

@@ -94,7 +94,8 @@ class Server:
 
     def seconds(self) -> float:
         """Of CPU that the process has used."""
-        user, system = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:13]
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+        user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def status(self, what: str) -> int:

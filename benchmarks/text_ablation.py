@@ -13,7 +13,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from ablation import _hooks
 from timing import once
@@ -76,5 +75,4 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoints", type=int, default=4)
     parser.add_argument("--n", type=int, default=256)
     options = parser.parse_args()
-    np.seterr(all="raise")
     main(options.run, options.checkpoints, options.n)

@@ -1,4 +1,4 @@
-"""Rotary positions: queries and keys turned by an angle for each place.
+"""Where a position is: sinusoids that are added to the stream, or rotary, queries and keys turned by an angle.
 
 Legend: r rows (places of sequences, t after t), t positions, d d_model, h head, k d_head.
 """

@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mechicl import unimported
-from mechicl.doors import Door, check_name, foreign
-from mechicl.errors import ConfigError
+from mechicl.doors import Door, check_name, foreign, home_of
+from mechicl.errors import ConfigError, SeriesError
 
 __all__ = ["measure"]
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mechicl.series import Series
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,10 +49,24 @@ class Measure:
     value: str
     against: str = "-"
 
+    @cached_property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Those of the function, by name."""
+        return inspect.signature(self.function).parameters
+
     @property
     def takes(self) -> list[str]:
-        """Its parameters; the first is 'series' or 'runs'."""
-        return list(inspect.signature(self.function).parameters)
+        """Names of its parameters; the first is 'series' or 'runs'."""
+        return list(self.parameters)
+
+    def of(self, series: Series, **asked: Any) -> pd.DataFrame:
+        """The table of a series, by those of the arguments that the measure takes."""
+        return self.function(series, **{name: x for name, x in asked.items() if name in self.parameters})
+
+    def failed(self, error: Exception) -> SeriesError:
+        """What a reader is told of an error of somebody's own code."""
+        home = home_of(MEASURES.what, self.name)
+        return SeriesError(f"the measure {self.name!r} of {home} failed: {type(error).__name__}: {error}")
 
 
 MEASURES: Door[Measure] = Door("measure")

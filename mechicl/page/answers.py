@@ -74,13 +74,21 @@ class Answers:
         """
         if panel not in PANELS:
             return {"error": f"the page has no panel {panel!r}."}
-        more, turns = {"start": start} if panel == "curve" else {}, self.bench.turns
-        if panel == "ahead" and turns.crowded:
+        more = {"start": start} if panel == "curve" else {}
+        if panel == "ahead" and self.bench.turns.crowded:
             return {"data": {"ready": 0}}
-        return turns.compute(
-            lambda: {"data": None} if left() else told(panel, query, lambda: getattr(self, panel)(query, **more)),
-            urgent=panel == "effect",
-        )
+        return self.in_turn(panel, query, lambda: getattr(self, panel)(query, **more), left, urgent=panel == "effect")
+
+    def in_turn(
+        self,
+        panel: str,
+        query: str,
+        answer: Callable[[], dict[str, Any]],
+        left: Callable[[], bool],
+        urgent: bool = False,
+    ) -> dict[str, Any]:
+        """As `to`, of any answer: computed when it is its turn (`Turns`), and not if nobody waits for it any more."""
+        return self.bench.turns.compute(lambda: {"data": None} if left() else told(panel, query, answer), urgent)
 
     def base(self, query: str) -> dict[str, Any]:
         """What the page's script needs to know about a run, once."""

@@ -123,8 +123,14 @@ def effects_at(
 ) -> pd.DataFrame | None:
     """Rows of `path_effects` of the evaluator's primary metric, at a step, every path that was cut; None: not known,
     and no time left (`measured_at`)."""
-    rows = measured_at(bench, run, MEASURES["path_effects"], step, evaluator, turn, kind=kind, split=split)
+    rows = _measured(bench, run, step, evaluator, kind, split, turn)
     return None if rows is None else _primary(rows, evaluator)
+
+
+def _measured(
+    bench: Workbench, run: Run, step: int, evaluator: str, kind: PathKind, split: int, turn: Turn | None
+) -> pd.DataFrame | None:
+    return measured_at(bench, run, MEASURES["path_effects"], step, evaluator, turn, kind=kind, split=split)
 
 
 def _known_effects(bench: Workbench, run: Run, step: int, evaluator: str, kind: PathKind, split: int):
@@ -172,7 +178,7 @@ def _ahead(bench: Workbench, run: Run, on: str, kind: PathKind, turn: Turn) -> b
     for step in dict.fromkeys([run.first_look(), *run.coarse_to_fine()]):
         for split in (SHOWN, FOUND):
             with suppress(SeriesError):  # a file is not what was written: the panel says so at that checkpoint
-                if effects_at(bench, run, step, on, kind, split, turn) is None:
+                if _measured(bench, run, step, on, kind, split, turn) is None:
                     return False
     return True
 

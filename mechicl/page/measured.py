@@ -8,7 +8,6 @@ weights would give, where the table or the measure's entry says so.
 from __future__ import annotations
 
 import atexit
-import inspect
 import re
 import threading
 from typing import Any
@@ -83,21 +82,19 @@ def known_at(bench: Workbench, run: Run, entry: Measure, step: int, evaluator: s
 
 
 def _call(run: Run, entry: Measure, steps: list[int] | None, names: list[str] | None, options: dict[str, Any]):
-    asked = {"steps": steps, "evaluators": names, "progress": False, **options}
     try:
-        return entry.function(run.series, **{name: x for name, x in asked.items() if name in entry.takes})
+        return entry.of(run.series, steps=steps, evaluators=names, progress=False, **options)
     except (ConfigError, SeriesError):
         raise
     except Exception as error:
-        if _ours(entry):
+        if doors.is_ours(entry.function.__module__):
             raise
-        home = doors.home_of("measure", entry.name)
-        raise SeriesError(f"the measure {entry.name!r} of {home} failed: {type(error).__name__}: {error}") from error
+        raise entry.failed(error) from error
 
 
 def _take_kept(bench: Workbench, run: Run, entry: Measure, evaluator: str, options: dict[str, Any]) -> None:
     """Remember what a table says that `mechicl measure` or `mechicl analyze` has left: of this evaluator, or of all."""
-    if not _ours(entry):
+    if not doors.is_ours(entry.function.__module__):
         return  # it may keep none, and compute
     for names in ([evaluator], None):
         table = kept(lambda names=names: _call(run, entry, None, names, options))
@@ -108,10 +105,6 @@ def _take_kept(bench: Workbench, run: Run, entry: Measure, evaluator: str, optio
         return
 
 
-def _ours(entry: Measure) -> bool:
-    return entry.function.__module__.startswith("mechicl.")
-
-
 def _own(table: pd.DataFrame, evaluator: str) -> pd.DataFrame:
     rows = table[[name for name in _COLUMNS if name in table]]
     if "evaluator" in rows and rows.evaluator.eq(evaluator).any():
@@ -120,14 +113,25 @@ def _own(table: pd.DataFrame, evaluator: str) -> pd.DataFrame:
 
 
 def _key(run: Run, entry: Measure, step: int, evaluator: str, options: dict[str, Any]) -> tuple:
-    by_default = inspect.signature(entry.function).parameters
-    given = tuple(sorted((name, x) for name, x in options.items() if x != by_default[name].default))
+    given = tuple(sorted((name, x) for name, x in options.items() if x != entry.parameters[name].default))
     sha = run.series.entry(step).sha256
-    return "measured", entry.name, sha, run.sets_id, evaluator if "evaluators" in entry.takes else "", given
+    return "measured", entry.name, sha, run.sets_id, evaluator if "evaluators" in entry.parameters else "", given
 
 
 def _bytes(rows: pd.DataFrame) -> int:
     return 8 * rows.size + 1000
+
+
+def cells_at(
+    bench: Workbench, run: Run, entry: Measure, step: int, evaluator: str, turn: Turn
+) -> dict[str, pd.DataFrame] | None:
+    """`cells` of `measured_at`, remembered: a panel asks for all of them again with every piece."""
+    key = "cells", *_key(run, entry, step, evaluator, {})
+    if (known := bench.results.get(key)) is not None:
+        return known
+    rows = measured_at(bench, run, entry, step, evaluator, turn)
+    size = lambda found: sum(map(_bytes, found.values()))  # noqa: E731
+    return None if rows is None else bench.results.remember(key, lambda: cells(rows, entry), size)
 
 
 def cells(rows: pd.DataFrame, entry: Measure) -> dict[str, pd.DataFrame]:

@@ -5,12 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from mechicl import doors
-from mechicl.errors import SeriesError
 from mechicl.interventions import Intervention
 from mechicl.measures.door import Measure
 from mechicl.page.runs import Run
@@ -26,9 +22,8 @@ def per_head(
     Raises:
         SeriesError: it fails, or its table has no column that is needed.
     """
-    asked: dict[str, Any] = {"steps": [step], "evaluators": [evaluator], "ablate": ablation, "progress": False}
     try:
-        table = entry.function(run.series, **{name: x for name, x in asked.items() if name in entry.takes})
+        table = entry.of(run.series, steps=[step], evaluators=[evaluator], ablate=ablation, progress=False)
         rows = table[table["head"].notna() & table["layer"].notna()]
         for column, wanted in (("step", step), ("evaluator", evaluator if "evaluators" in entry.takes else None)):
             if column in rows and wanted is not None:
@@ -37,8 +32,7 @@ def per_head(
             rows = rows[rows["metric"].eq(rows["metric"].iloc[0]) | rows["metric"].isna()]
         return {(int(row["layer"]), int(row["head"])): _number(row) for _, row in rows.iterrows()}
     except Exception as error:
-        home = doors.home_of("measure", entry.name)
-        raise SeriesError(f"the measure {entry.name!r} of {home} failed: {type(error).__name__}: {error}") from error
+        raise entry.failed(error) from error
 
 
 def _number(row: pd.Series) -> Number:

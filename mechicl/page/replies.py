@@ -11,7 +11,7 @@ from typing import Any
 from flask import Response, request, send_file
 from plotly.utils import PlotlyJSONEncoder
 
-from mechicl.page.answers import Answers, told
+from mechicl.page.answers import Answers
 
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", None)  # Windows has no such flag
 
@@ -39,12 +39,8 @@ def _closed(line: socket.socket) -> bool:
 def in_turn(answers: Answers, panel: str, answer: Callable[[Answers, str], dict[str, Any]]) -> Response:
     """What a panel asks for, computed when nobody waits for something shorter, and not if nobody waits for it any
     more. answer: of the answers and the view's query string."""
-    asked, left = query(), leaving()
-
-    def compute() -> dict[str, Any]:
-        return {"data": None} if left() else told(panel, asked, lambda: answer(answers, asked))
-
-    return as_json(answers.bench.turns.compute(compute))
+    asked = query()
+    return as_json(answers.in_turn(panel, asked, lambda: answer(answers, asked), leaving()))
 
 
 def as_json(found: dict[str, Any]) -> Response:

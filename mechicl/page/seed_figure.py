@@ -17,7 +17,7 @@ from mechicl.page.seed_over import Curve, Over, recorded, with_curve
 from mechicl.page.seeds import Condition
 from mechicl.page.state import Axis, Unit
 from mechicl.page.texts import plain, signed
-from mechicl.page.timelines import CURSOR, TICKS, time_axis, times_range
+from mechicl.page.timelines import CURSOR, TICKS, Times, add_band, time_axis, times_range
 from mechicl.registry import quantity
 
 OVER = "#7a7a7a"  # what is laid over: no evaluator's hue
@@ -40,8 +40,7 @@ def seed_figure(
         vertical_spacing=0.06,
         row_heights=[0.64, 0.36] if below else [1.0],
     )
-    size = chosen.series.config.batch_size
-    scaled = _Times(size if unit == "steps" else 1, axis == "log")
+    scaled = Times(chosen, axis, unit)
     colour = COLOURS[evaluator]
     if len(runs) > 1:
         _band(fig, runs, evaluator, scaled, colour, f"median of {len(runs)}, lowest to highest")
@@ -86,17 +85,7 @@ def seed_figure(
     )
 
 
-class _Times:
-    """Training sequences to places on the time axis; step 0 is nowhere on a log axis."""
-
-    def __init__(self, size: int, log: bool):
-        self._size, self._log = size, log
-
-    def __call__(self, x: pd.Series | list) -> list[float | None]:
-        return [v / self._size if v or not self._log else None for v in x]
-
-
-def _line(curve: Curve, scaled: _Times, name: str) -> dict:
+def _line(curve: Curve, scaled: Times, name: str) -> dict:
     says = html.escape(f"{name}: {curve.run}" if curve.run else name)
     return {
         "x": scaled(curve.x),
@@ -109,19 +98,14 @@ def _line(curve: Curve, scaled: _Times, name: str) -> dict:
     }
 
 
-def _band(fig: go.Figure, runs: list[Run], evaluator: str, scaled: _Times, colour: str, name: str) -> None:
+def _band(fig: go.Figure, runs: list[Run], evaluator: str, scaled: Times, colour: str, name: str) -> None:
     table = seed_bands([run.series for run in runs], [evaluator])
-    x, quiet = (
-        scaled(table.sequences),
-        {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"},
-    )
-    fig.add_scatter(x=x, y=table.low.tolist(), **quiet, row=1, col=1)
-    fig.add_scatter(x=x, y=table.high.tolist(), fill="tonexty", fillcolor=colour + "26", **quiet, row=1, col=1)
+    add_band(fig, scaled(table.sequences), table.low.tolist(), table.high.tolist(), colour + "26", row=1, col=1)
     median = Curve("", table.sequences.tolist(), table["median"].tolist())
     fig.add_scatter(**_line(median, scaled, name), line={"color": CURSOR, "width": 2}, row=1, col=1)
 
 
-def _laid(fig: go.Figure, name: str, curves: list[Curve], dash: str, scaled: _Times) -> None:
+def _laid(fig: go.Figure, name: str, curves: list[Curve], dash: str, scaled: Times) -> None:
     """Curves that are laid over, and the median of several."""
     several = len(curves) > 1
     for i, curve in enumerate(curves):
@@ -138,7 +122,7 @@ def _laid(fig: go.Figure, name: str, curves: list[Curve], dash: str, scaled: _Ti
         _median(fig, curves, scaled, f"median, {name}", dash)
 
 
-def _median(fig: go.Figure, curves: list[Curve], scaled: _Times, name: str, dash: str) -> None:
+def _median(fig: go.Figure, curves: list[Curve], scaled: Times, name: str, dash: str) -> None:
     """At the times that all of them have."""
     table = pd.concat([pd.Series(c.y, index=c.x, dtype=float) for c in curves if c.x], axis=1).dropna().sort_index()
     middle = Curve("", table.index.tolist(), np.median(table.to_numpy(), axis=1).tolist() if len(table) else [])
@@ -162,11 +146,10 @@ def _no_difference(fig: go.Figure, x: list[float | None]) -> None:
     )
 
 
-def _difference(fig: go.Figure, table: pd.DataFrame, scaled: _Times, dash: str, name: str) -> None:
-    x, quiet = scaled(table.x), {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+def _difference(fig: go.Figure, table: pd.DataFrame, scaled: Times, dash: str, name: str) -> None:
+    x = scaled(table.x)
     if table.low.notna().any():
-        fig.add_scatter(x=x, y=table.low.tolist(), **quiet, row=2, col=1)
-        fig.add_scatter(x=x, y=table.high.tolist(), fill="tonexty", fillcolor=OVER + "40", **quiet, row=2, col=1)
+        add_band(fig, x, table.low.tolist(), table.high.tolist(), OVER + "40", row=2, col=1)
     words = [signed(v) + interval(low, high) for v, low, high in zip(table.value, table.low, table.high, strict=True)]
     fig.add_scatter(
         x=x,

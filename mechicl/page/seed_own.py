@@ -64,17 +64,8 @@ def own_heads_out(bench: Workbench, condition: Condition, evaluator: str, turn: 
     most = max((len(each.sets) for each in random), default=0)
     if most:
         notes.append(CONTROL.format(sets="its only set of" if most == 1 else f"{most} random sets of"))
-    seeds = [each.run.series.config.seeds.init for each in own]
-    return Over(
-        "own heads out",
-        [each.curve() for each in own if each.at],
-        _difference(own),
-        over_which("own heads out − intact", seeds),
-        done,
-        len(order) + waiting,
-        notes,
-        _control(own, [each for each in random if each.sets]),
-    )
+    control = _control(own, [each for each in random if each.sets])
+    return Over(*_against_intact("own heads out", own), done, len(order) + waiting, notes, control)
 
 
 def _chosen(
@@ -126,12 +117,17 @@ def _computed(bench: Workbench, order: list[tuple[_Without, int]], evaluator: st
     return len(order)
 
 
-def _difference(found: list[_Without]) -> pd.DataFrame:
-    """Without minus intact, over seeds, at the times that all of them have."""
+def _against_intact(name: str, found: list[_Without]) -> tuple[str, list[Curve], pd.DataFrame, str]:
+    """The name; curves without the heads; without minus intact, over seeds, at the times that all of them have; and
+    what this table says: the first fields of `Over` and of `Control`."""
     shared = _shared(found)
-    if not shared:
-        return table_of([])
-    return over_seeds(shared, np.array([[each.at[x][1] - each.at[x][0] for each in found] for x in shared]))
+    gap = np.array([[each.at[x][1] - each.at[x][0] for each in found] for x in shared])
+    table = over_seeds(shared, gap) if shared else table_of([])
+    return name, [each.curve() for each in found if each.at], table, over_which(f"{name} − intact", _seeds(found))
+
+
+def _seeds(found: list[_Without]) -> list[int]:
+    return [each.run.series.config.seeds.init for each in found]
 
 
 def _control(own: list[_Without], random: list[_Without]) -> Control | None:
@@ -143,15 +139,8 @@ def _control(own: list[_Without], random: list[_Without]) -> Control | None:
     shared = _shared([*own, *random])
     gap = [[a.at[x][1] - b.at[x][1] for a, b in zip(own, random, strict=True)] for x in shared]
     beyond = over_seeds(shared, np.array(gap)) if shared else table_of([])
-    seeds = [each.run.series.config.seeds.init for each in random]
-    return Control(
-        "random heads out",
-        [each.curve() for each in random if each.at],
-        _difference(random),
-        over_which("random heads out − intact", seeds),
-        beyond,
-        over_which("own − random heads out", seeds),
-    )
+    says = over_which("own − random heads out", _seeds(random))
+    return Control(*_against_intact("random heads out", random), beyond, says)
 
 
 def _shared(found: list[_Without]) -> list[int]:

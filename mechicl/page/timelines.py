@@ -46,10 +46,8 @@ def timeline(
     for name in shown(run):
         rows = run.curve(name)
         x = (rows.step if unit == "steps" else rows.sequences).to_numpy()
-        colour, edge = COLOURS[name], {"width": 0}
-        quiet = {"mode": "lines", "line": edge, "showlegend": False, "hoverinfo": "skip", "legendgroup": name}
-        fig.add_scatter(x=x, y=rows.ci_low.to_numpy(), **quiet)
-        fig.add_scatter(x=x, y=rows.ci_high.to_numpy(), fill="tonexty", fillcolor=colour + "26", **quiet)
+        band = rows.ci_low.to_numpy(), rows.ci_high.to_numpy()
+        add_band(fig, x, *band, COLOURS[name] + "26", legendgroup=name)
         fig.add_scatter(
             x=x, y=rows.value.to_numpy(), name=NAMES[name], legendgroup=name, **curve(name), **_says(rows.value)
         )
@@ -125,6 +123,23 @@ def timeline(
     if ablation is not None:
         fig.update_layout(meta={"ablation": str(ablation)})
     return fig
+
+
+def add_band(fig: go.Figure, x: Any, low: Any, high: Any, colour: str, **where: Any) -> None:
+    """What is filled between two lines that are not seen. where: more of both traces, as their row."""
+    quiet = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip", **where}
+    fig.add_scatter(x=x, y=low, **quiet)
+    fig.add_scatter(x=x, y=high, fill="tonexty", fillcolor=colour, **quiet)
+
+
+class Times:
+    """Training sequences to places on the time axis of a run; step 0 is nowhere on a log axis."""
+
+    def __init__(self, run: Run, axis: Axis, unit: Unit):
+        self._size, self._log = run.series.config.batch_size if unit == "steps" else 1, axis == "log"
+
+    def __call__(self, sequences: Iterable[float]) -> list[float | None]:
+        return [x / self._size if x or not self._log else None for x in sequences]
 
 
 def times_range(runs: list[Run], axis: Axis, unit: Unit) -> tuple[float, float]:

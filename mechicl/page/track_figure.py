@@ -12,7 +12,7 @@ from mechicl.figures.style import finish
 from mechicl.page.runs import Run
 from mechicl.page.state import Axis, Unit
 from mechicl.page.texts import plain
-from mechicl.page.timelines import time_axis, times_range
+from mechicl.page.timelines import Times, add_band, time_axis, times_range
 from mechicl.page.tracked import MOST, Track
 
 # Okabe and Ito's colours, which people with any colour vision tell apart; no evaluator is meant by them here.
@@ -24,20 +24,14 @@ BANDED = 3  # curves with intervals: of more, they would hide one another
 def track_figure(found: Track, run: Run, axis: Axis = "log", unit: Unit = "sequences") -> go.Figure:
     """Traces of a curve have its item as `meta`; those of other seeds' bands have none."""
     fig = go.Figure()
-    size = run.series.config.batch_size
-
-    def times(sequences: pd.Index | list) -> list[float | None]:
-        return [x / (size if unit == "steps" else 1) if x or axis != "log" else None for x in sequences]
-
+    times = Times(run, axis, unit)
     own = times([run.series.sequences_seen(int(step)) for step in found.value.index])
-    quiet = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
     shown = found.shown[:MOST] if len(found.value) else []
     for i, item in enumerate(shown):
         colour = COLOURS[i % len(COLOURS)]
         if (band := seed_band(found, run, item)) is not None and len(band):
             x = times(band.index)
-            fig.add_scatter(x=x, y=band.low.tolist(), **quiet)
-            fig.add_scatter(x=x, y=band.high.tolist(), fill="tonexty", fillcolor=colour + "30", **quiet)
+            add_band(fig, x, band.low.tolist(), band.high.tolist(), colour + "30")
             fig.add_scatter(
                 x=x,
                 y=band["median"].tolist(),
@@ -47,8 +41,7 @@ def track_figure(found: Track, run: Run, axis: Axis = "log", unit: Unit = "seque
                 hoverinfo="skip",
             )
         elif len(shown) <= BANDED and item in found.low and found.low[item].notna().any():
-            fig.add_scatter(x=own, y=found.low[item].tolist(), **quiet)
-            fig.add_scatter(x=own, y=found.high[item].tolist(), fill="tonexty", fillcolor=colour + "26", **quiet)
+            add_band(fig, own, found.low[item].tolist(), found.high[item].tolist(), colour + "26")
         y = found.value[item]
         fig.add_scatter(
             x=own,

@@ -12,7 +12,7 @@ import pandas as pd
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.door import Measure
-from mechicl.page.measured import cells, measured_at, of_parts, one_at_a_time
+from mechicl.page.measured import cells_at, of_parts, one_at_a_time
 from mechicl.page.runs import Run
 from mechicl.page.seed_over import Turn
 from mechicl.page.state import View, ViewError
@@ -80,15 +80,15 @@ def track(bench: Workbench, run: Run, others: list[Run], view: View, seconds: fl
         order = of.coarse_to_fine() if first is None else [first, *of.coarse_to_fine()]
         for step in dict.fromkeys(order):
             try:
-                rows = measured_at(bench, of, entry, step, on, turn)
+                numbers = cells_at(bench, of, entry, step, on, turn)
             except SeriesError:
                 if step == first:
                     raise
                 lost += 1
                 continue
-            if rows is None:
+            if numbers is None:
                 break
-            out[step] = cells(rows, entry)
+            out[step] = numbers
         return out
 
     with one_at_a_time:

@@ -47,6 +47,14 @@ def test_scores_of_heads_are_those_of_the_table_with_what_uniform_attention_has(
     assert furthest == list(found.value[LARGEST])
 
 
+def test_what_was_read_from_tables_is_not_read_again(answers, monkeypatch):
+    """A panel asks for all checkpoints with every piece."""
+    first = at(answers, "track=attention_scores")
+    monkeypatch.setattr("mechicl.page.measured.cells", lambda *_: pytest.fail("read again"))
+    again = at(answers, "track=attention_scores")
+    assert again.value.equals(first.value)
+
+
 @pytest.mark.slow
 def test_every_measure_of_parts_that_applies_has_curves_and_says_what_chance_is(answers):
     assert {"attention_scores", "head_effects", "path_effects", "path_composition"} <= set(of_parts())

@@ -1,5 +1,5 @@
-/* Panels whose numbers take long. The server computes in pieces, and only while the panel is in sight; what is left is
-   asked for again as long as the view stays. */
+/* Panels whose numbers take long. The server computes in pieces, and only while the panel is in sight (or `unseen`, too);
+   what is left is asked for again as long as the view stays. */
 (function () {
   "use strict";
   const M = window.mechicl, $ = M.$;
@@ -7,7 +7,7 @@
 
   /* A panel: where it asks, what of the view its answer depends on, what draws an answer or says why there
      is none, and, now and then, what else has to follow the view. */
-  M.inPieces = ({ name, parts, show, follow, failed }) => {
+  M.inPieces = ({ name, parts, show, follow, failed, unseen }) => {
     let asked = null, asking = false, due = 0, seen = false, watched = null, data = null;
     const key = () => parts.map((part) => M.view[part] ?? "").join("|");
     const panel = () => $(`${name}-panel`);
@@ -41,7 +41,7 @@
         watch.observe((watched = panel()));
       }
       follow?.(data);
-      if (!seen || asking || !M.settled()) return;
+      if (!(seen || unseen) || asking || !M.settled()) return;
       if (key() !== asked || (data?.left && performance.now() >= due)) look();
     }, 100);
     return { settled: () => !asking && data?.key === key(), data: () => data };

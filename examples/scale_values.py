@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.interventions import Intervention, intervention
 from mechicl.measures import measure
 

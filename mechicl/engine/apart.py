@@ -6,21 +6,17 @@ Legend: t positions, q positions that ask, h heads, k d_head, d d_model.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
+from mechicl.engine.hooks import Hooks
 from mechicl.engine.ops import layer_norm, linear
 from mechicl.models.params import Params
 
-if TYPE_CHECKING:
-    from mechicl.engine.forward import _Hooks
-
 
 def read_apart(
-    params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool
+    params: Params, x: Tensor, model: ModelConfig, block: str, hook: Hooks, query_only: bool
 ) -> list[Tensor]:
     """Queries, keys and values [*lead, t, h, k] where each head may read another residual stream for each of them, as
     HookedTransformer has it with `use_split_qkv_input`. Each has its LayerNorm, which is at no hook here."""
@@ -39,7 +35,7 @@ def read_apart(
     return [x.expand(*lead, *x.shape[-3:]) for x in out]
 
 
-def written(z: Tensor, w: Tensor, name: str, hook: _Hooks) -> Tensor:
+def written(z: Tensor, w: Tensor, name: str, hook: Hooks) -> Tensor:
     """[*lead, t, d]: what heads write together, of z [*lead, t, h, k] and W_O, w [h k, d] (or stacked). name: the hook
     of what each of them writes, [*lead, t, h, d]."""
     edited = name in hook.edits

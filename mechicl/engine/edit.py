@@ -82,6 +82,13 @@ class Edit:
         kept = x * self.keep
         return kept if isinstance(self.add, float) and self.add == 0.0 else kept + self.add
 
+    @property
+    def adds(self) -> bool:
+        """Whether it adds something, and does nothing else."""
+        return (
+            isinstance(self.keep, float) and self.keep == 1.0 and self.at is None and self.off is None and not self.less
+        )
+
     def on(self, device: torch.device) -> Edit:
         """The same edit there."""
         keep, add = (part.to(device) if isinstance(part, Tensor) else part for part in (self.keep, self.add))

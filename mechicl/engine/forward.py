@@ -16,22 +16,21 @@ Legend: s checkpoint, c condition, b batch, t position, h head, d d_model, k d_h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.apart import read_apart, written
-from mechicl.engine.edit import Edit as Edit
-from mechicl.engine.edit import Taken as Taken
-from mechicl.engine.ops import EPS, GELU, LONG, attend, beside, compiled, layer_norm, linear, project, sequences
-from mechicl.engine.rotary import tables, turn, turned
+from mechicl.engine.apart import written
+from mechicl.engine.attending import attention, layer_norm_at
+from mechicl.engine.edit import Edit
+from mechicl.engine.hooks import Hooks
+from mechicl.engine.ops import GELU, compiled, linear, sequences
+from mechicl.engine.rotary import tables
 from mechicl.models.params import Params
 from mechicl.tasks.batch import TaskBatch
-
-_LONG_ROTARY = 16  # positions, of which our own loops know none that are turned
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,10 @@ def forward(
         from mechicl.models.foreign import forward as through_hooks
 
         return through_hooks(params, batch, model, edits=edits, capture=capture, query_only=query_only)
-    hook, query_only = _Hooks(dict(edits or {}), set(capture), {}), query_only and not batch.everywhere
+    hook, query_only = Hooks(dict(edits or {}), set(capture)), query_only and not batch.everywhere
     hook.written |= {name: known[name] for name in hook.sources if known and name in known}
     first = _first_layer(hook, model, known) if known else None
-    x = _embed(params, batch, model, hook) if first is None or known is None else known[restart_hooks(first)[0]]
+    x = embedded(params, batch, model, hook) if first is None or known is None else known[restart_hooks(first)[0]]
     for layer in range(first or 0, model.n_layers):
         last = layer == model.n_layers - 1
         z = None
@@ -99,7 +98,7 @@ def forward(
             z = known[restart_hooks(layer)[1]]
         x = _block(params, x, model, layer, hook, query_only and last, z)
     if model.layer_norm:
-        x = _layer_norm(params, "ln_final", x, hook)
+        x = layer_norm_at(params, "ln_final", x, hook)
     unused = sorted({*hook.edits, *(hook.wanted - hook.acts.keys())})
     if unused:
         raise KeyError(f"this model runs no hook named {', '.join(unused)}")
@@ -111,7 +110,7 @@ def restart_hooks(layer: int) -> tuple[str, str]:
     return f"blocks.{layer}.hook_resid_pre", f"blocks.{layer}.attn.hook_z"
 
 
-def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) -> int | None:
+def _first_layer(hook: Hooks, model: ModelConfig, known: Mapping[str, Tensor]) -> int | None:
     """The last layer with a known z and no edit or capture before it; None if there is none."""
     found, asked = None, [*hook.edits, *hook.wanted, *(hook.sources - known.keys())]
     if not all(name.startswith(("blocks.", "ln_final.")) for name in asked):
@@ -129,32 +128,6 @@ def _first_layer(hook: _Hooks, model: ModelConfig, known: Mapping[str, Tensor]) 
 
 _AFTER_Z = ("attn.hook_z", "attn.hook_result", "hook_attn_out", "hook_resid_mid", "hook_mlp_in")
 _AFTER_Z += (".ln2.", ".mlp.", "hook_mlp_out", "hook_resid_post")
-
-
-@dataclass
-class _Hooks:
-    """Applies the edits and keeps the captures of one forward pass."""
-
-    edits: dict[str, Edit]  # those not applied yet
-    wanted: set[str]
-    acts: dict[str, Tensor]
-    written: dict[str, Tensor] = field(default_factory=dict)  # of `sources`, those that were met
-
-    def __post_init__(self) -> None:
-        self.sources = {taken.source for edit in self.edits.values() for taken in edit.less}
-
-    def __call__(self, name: str, x: Tensor) -> Tensor:
-        edit = self.edits.pop(name, None)
-        if edit is not None:
-            x = edit(x, self.written)
-        if name in self.wanted:
-            self.acts[name] = x
-        if name in self.sources:
-            self.written[name] = x
-        return x
-
-    def uses(self, name: str) -> bool:
-        return name in self.edits or name in self.wanted or name in self.sources
 
 
 def logits(params: Params, final: Tensor) -> Tensor:
@@ -187,7 +160,7 @@ def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:
     return torch.einsum("scbd,sbnd->scbn", final, rows) + bias[:, None][..., labels]
 
 
-def _embed(params: Params, batch: TaskBatch, model: ModelConfig, hook: _Hooks) -> Tensor:
+def embedded(params: Params, batch: TaskBatch, model: ModelConfig, hook: Hooks) -> Tensor:
     """[*lead, b, t, d]: the batch's own embedding, plus positions."""
     like = params["unembed.W_U"]
     if model.positions == "learned":
@@ -208,20 +181,20 @@ def _embed(params: Params, batch: TaskBatch, model: ModelConfig, hook: _Hooks) -
 
 
 def _block(
-    params: Params, x: Tensor, model: ModelConfig, layer: int, hook: _Hooks, query_only: bool, z: Tensor | None = None
+    params: Params, x: Tensor, model: ModelConfig, layer: int, hook: Hooks, query_only: bool, z: Tensor | None = None
 ) -> Tensor:
     """One layer; a known `z` replaces what comes before it."""
     block = f"blocks.{layer}"
     if z is None:
         x = hook(f"{block}.hook_resid_pre", x)
-        z = _attention(params, x, model, block, hook, query_only)
+        z = attention(params, x, model, block, hook, query_only)
     out = written(hook(f"{block}.attn.hook_z", z), params[f"{block}.attn.W_O"], f"{block}.attn.hook_result", hook)
     x = _add(x[..., -1:, :] if query_only else x, out, hook, f"{block}.hook_attn_out")
     if model.has_mlp(layer):
         x = hook(f"{block}.hook_resid_mid", x)
         read = f"{block}.hook_mlp_in"
         read = hook(read, x.view_as(x)) if hook.uses(read) else x  # to autograd apart from what goes on in the stream
-        normed = _layer_norm(params, f"{block}.ln2", read, hook) if model.layer_norm else read
+        normed = layer_norm_at(params, f"{block}.ln2", read, hook) if model.layer_norm else read
         pre = linear(normed, params[f"{block}.mlp.W_in"], params[f"{block}.mlp.b_in"])
         active = F.gelu(hook(f"{block}.mlp.hook_pre", pre), approximate=GELU[model.activation])
         post = hook(f"{block}.mlp.hook_post", active)
@@ -230,79 +203,8 @@ def _block(
     return hook(f"{block}.hook_resid_post", x)
 
 
-def _add(x: Tensor, out: Tensor, hook: _Hooks, name: str) -> Tensor:
+def _add(x: Tensor, out: Tensor, hook: Hooks, name: str) -> Tensor:
     """x + out. It reuses out's memory if nothing else needs out."""
     if hook.uses(name) or (torch.is_grad_enabled() and out.requires_grad):
         return x + hook(name, out)
     return out.add_(x)
-
-
-def _attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: _Hooks, query_only: bool) -> Tensor:
-    """z [*lead, q, h, k]."""
-    w, h, name, norm = params[f"{block}.attn.W_QKV"], model.n_heads, f"{block}.attn", f"{block}.ln1"
-    if any(hook.uses(f"{block}.hook_{part}_input") for part in "qkv"):
-        return _attend_in_steps(read_apart(params, x, model, block, hook, query_only), model, name, hook)
-    normed = _layer_norm(params, norm, x, hook) if model.layer_norm else x
-    inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
-    if any(map(hook.uses, inside)):
-        return _attention_in_steps(normed, w, model, name, hook, query_only)
-    if x.shape[-2] > (_LONG_ROTARY if model.positions == "rotary" else LONG) and not query_only:
-        return _attention_at_once(normed, w, model)
-    if model.positions == "rotary":
-        return _attention_in_steps(normed, w, model, name, hook, query_only)
-    if not compiled(x, w):
-        if query_only:
-            return _attention_in_steps(normed, w, model, name, hook, query_only)
-        return _attention_at_once(normed, w, model)
-    return attend(*project(normed, w, query_only), h)
-
-
-def _attention_at_once(x: Tensor, w: Tensor, model: ModelConfig) -> Tensor:
-    """`ops.attend` by torch's own operator, differentiable: z [*lead, t, h, k]."""
-    qkv = turn(linear(x, w), model) if model.positions == "rotary" else linear(x, w)
-    q, k, v = (part.unflatten(-1, (model.n_heads, -1)).transpose(-2, -3) for part in qkv.chunk(3, dim=-1))
-    lead = q.shape[:-3]
-    if len(lead) > 1:  # torch's quick operator takes four axes
-        q, k, v = (part.flatten(0, -4) for part in (q, k, v))
-    z = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(-2, -3)
-    return z.unflatten(0, lead) if len(lead) > 1 else z
-
-
-def _attention_in_steps(x: Tensor, w: Tensor, model: ModelConfig, name: str, hook: _Hooks, query_only: bool) -> Tensor:
-    """`ops.attend` with every activation at its hook: z [*lead, q, h, k]."""
-    h, d = model.n_heads, model.d_model
-    q, kv = project(x, w, query_only)
-    parts = (q[..., :d], *kv[..., -2 * d :].chunk(2, dim=-1))
-    return _attend_in_steps([part.unflatten(-1, (h, -1)) for part in parts], model, name, hook)
-
-
-def _attend_in_steps(parts: Iterable[Tensor], model: ModelConfig, name: str, hook: _Hooks) -> Tensor:
-    """z [*lead, q, h, k] of queries [*lead, q, h, k], keys and values [*lead, t, h, k], each at its hook."""
-    q, k, v = (hook(f"{name}.hook_{part}", each) for part, each in zip("qkv", parts, strict=True))
-    t, tq = k.shape[-3], q.shape[-3]
-    if model.positions == "rotary":
-        cos, sin = (table[:, None] for table in tables(model, t, q.dtype, q.device))
-        q = hook(f"{name}.hook_rot_q", turned(q, cos[t - tq :], sin[t - tq :]))
-        k = hook(f"{name}.hook_rot_k", turned(k, cos, sin))
-    scores = torch.einsum("...qhk,...shk->...hqs", q, k) / model.d_head**0.5
-    if tq > 1:  # the query sees every position
-        future = torch.ones(tq, t, dtype=torch.bool, device=q.device).triu(1)
-        scores = scores.masked_fill(future, -torch.inf)
-    pattern = hook(f"{name}.hook_pattern", _softmax(hook(f"{name}.hook_attn_scores", scores)))
-    return torch.einsum("...hqs,...shk->...qhk", pattern, v)
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last axis. Where it has only a few positions, they are too few for torch's vector loop over
-    rows. With the axis moved to the front, the loop runs over all rows at once (8x faster)."""
-    if scores.shape[-1] > LONG:
-        return scores.softmax(-1)
-    return scores.movedim(-1, 0).softmax(0).movedim(0, -1)
-
-
-def _layer_norm(params: Params, name: str, x: Tensor, hook: _Hooks) -> Tensor:
-    w, bias, normalized = params[f"{name}.w"], params[f"{name}.b"], f"{name}.hook_normalized"
-    if not hook.uses(normalized):
-        return layer_norm(x, w, bias)
-    normed = hook(normalized, F.layer_norm(x, x.shape[-1:], eps=EPS))
-    return normed * beside(w, x) + beside(bias, x)

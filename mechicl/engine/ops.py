@@ -144,17 +144,27 @@ def project(y: Tensor, w: Tensor, query_only: bool) -> tuple[Tensor, Tensor]:
     return linear(y[..., -1:, :], w[..., :d]), linear(y, w[..., d:])
 
 
-def attend(q: Tensor, kv: Tensor, h: int) -> Tensor:
+def attend(q: Tensor, kv: Tensor, h: int, add: Tensor | None = None) -> Tensor:
     """Causal softmax attention of `project`ed queries, keys and values, on the CPU and without
-    gradient: z [*lead, positions with queries, h, k]."""
+    gradient: z [*lead, positions with queries, h, k].
+
+    add: [b, h, positions with queries, t], to the scores before the softmax; b is the last axis of lead, or 1.
+    """
     from mechicl.engine.fast.kernels import attention
 
     query_only, t = q is not kv, kv.shape[-2]
     d = kv.shape[-1] // (2 if query_only else 3)
     queries, keys = (x.numpy().reshape(-1, x.shape[-2], x.shape[-1] // d, h, d // h) for x in (q, kv))
     z = q.new_empty(*q.shape[:-1], h, d // h)
-    kernel = attention(h, d // h, t, q.shape[-2], (0, 0, 1) if query_only else (0, 1, 2), queries.dtype == np.float64)
-    kernel(queries, keys, queries.dtype.type((d // h) ** -0.5), z.numpy().reshape(-1, *z.shape[-3:]))
+    slots, more = (0, 0, 1) if query_only else (0, 1, 2), add is not None
+    kernel = attention(h, d // h, t, q.shape[-2], slots, queries.dtype == np.float64, more)
+    # [b, q, t, h], so that the heads of a pair of positions lie side by side, as the kernel reads them
+    scores = (
+        np.ascontiguousarray(add.permute(0, 2, 3, 1).numpy())
+        if add is not None
+        else np.zeros((1,) * 4, z.numpy().dtype)
+    )
+    kernel(queries, keys, queries.dtype.type((d // h) ** -0.5), scores, z.numpy().reshape(-1, *z.shape[-3:]))
     return z
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine import forward as engine
+from mechicl.engine.attending import at_each_hook
+from mechicl.engine.hooks import Hooks
 from mechicl.engine.ops import LONG, attend, compiled, layer_norm, project
 from mechicl.models.params import Params
 
@@ -47,7 +48,7 @@ def heads_without(
             out[part] = attend(q.contiguous(), torch.cat([k, v], -1), h)
         else:
             parts = [each.unflatten(-1, (h, -1)) for each in (q, k, v)]
-            out[part] = engine._attend_in_steps(parts, model, f"{block}.attn", engine._Hooks({}, set(), {}))
+            out[part] = at_each_hook(parts, model, f"{block}.attn", Hooks({}, set()))
     return out
 
 

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit, Output, forward, restart_hooks
+from mechicl.engine.edit import Edit
+from mechicl.engine.forward import Output, forward, restart_hooks
 from mechicl.engine.held import scores_hook
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention, by_sequences, edits, elsewhere, rank

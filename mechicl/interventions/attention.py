@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit, Taken
+from mechicl.engine.edit import Edit, Taken
 from mechicl.engine.forward import rank as rank
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.engine.held import clamped_layer
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit, Taken
+from mechicl.engine.edit import Edit, Taken
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention, elsewhere
 from mechicl.interventions.baselines import BASELINES, of_others

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import check_heads, head_pairs, names
@@ -97,7 +97,8 @@ class CutEdges(Intervention):
         if batch is None:
             raise ConfigError("CutEdges depends on the sequences: edits(conditions, model, intact, batch).")
         banned = torch.stack([edge_mask(batch, edge) for edge in self.edges]).any(0)  # [b, t, t]
-        blind = (banned | torch.ones_like(banned).triu(1)).all(-1)  # a position that would see nothing
+        future = torch.ones(banned.shape[1:], dtype=torch.bool, device=banned.device).triu(1)
+        blind = (banned | future).all(-1)  # a position that would see nothing
         out: dict[str, Edit] = {}
         for layer, heads in self._by_layer(model).items():
             z = intact[f"blocks.{layer}.attn.hook_z"]  # [*lead, b, q, h, k]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import AblateHeads
 from mechicl.interventions.mlps import AblateMLPs

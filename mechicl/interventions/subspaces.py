@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.positions import check_layers

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit, forward
+from mechicl.engine.edit import Edit
+from mechicl.engine.forward import forward
 from mechicl.interventions.components import check_sums
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit, forward, restart_hooks
+from mechicl.engine.edit import Edit
+from mechicl.engine.forward import forward, restart_hooks
 from mechicl.engine.ops import layer_norm
 from mechicl.engine.paths import heads_without
 from mechicl.evaluators import score

@@ -18,7 +18,7 @@ import pandas as pd
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import AblateSubspace, Intervention

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from mechicl.config import ModelConfig
 from mechicl.engine import forward as engine
+from mechicl.engine.edit import Edit
+from mechicl.engine.hooks import Hooks
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params, unpack
 from mechicl.models.switches import running
@@ -74,7 +76,7 @@ def forward(
     batch: TaskBatch,
     model: ModelConfig,
     *,
-    edits: Mapping[str, engine.Edit] | None = None,
+    edits: Mapping[str, Edit] | None = None,
     capture: Iterable[str] = (),
     query_only: bool = True,
     through: Pass | None = None,
@@ -127,8 +129,8 @@ class _Run:
 
     final: Tensor
 
-    def __init__(self, edits: dict[str, engine.Edit], wanted: set[str], conditional: set[str]):
-        self.inner = engine._Hooks(dict(edits), wanted, {})
+    def __init__(self, edits: dict[str, Edit], wanted: set[str], conditional: set[str]):
+        self.inner = Hooks(dict(edits), wanted)
         self.conditional, self.seen, self.after = conditional, False, set()  # captured after conditions part
 
     @property
@@ -155,14 +157,14 @@ def _one(weights: Params, packed: Params, batch: TaskBatch, model: ModelConfig, 
     t = batch.shape[-1]
     if "pos_embed.W_pos" in packed:  # of a model that can read longer sequences, the first positions
         packed = packed | {"pos_embed.W_pos": packed["pos_embed.W_pos"][:t]}
-    x = engine._embed(packed, batch, model, run)  # type: ignore[arg-type]
+    x = engine.embedded(packed, batch, model, run)  # type: ignore[arg-type]
     hooks: list[tuple[str | Callable, Callable]] = [(name, lambda x, hook: run(hook.name, x)) for name in asked]
     own = {f"model.{name}": w for name, w in weights.items()}
     with through.lock, running(through.model, asked), through.model.hooks(fwd_hooks=hooks):
         return torch.func.functional_call(through, own, (x,))
 
 
-def _conditions(edit: engine.Edit, name: str) -> int | None:
+def _conditions(edit: Edit, name: str) -> int | None:
     """How many conditions an edit has along axis c; None if it has no such axis."""
     axes = engine.rank(name)
     sizes = [x.shape[-axes - 1] for x in (edit.keep, edit.add) if isinstance(x, Tensor) and x.dim() > axes]
@@ -171,12 +173,12 @@ def _conditions(edit: engine.Edit, name: str) -> int | None:
     return max(sizes, default=None)
 
 
-def _alike(edits: Mapping[str, engine.Edit]) -> set[str]:
+def _alike(edits: Mapping[str, Edit]) -> set[str]:
     """Edits that are the same for all conditions: they have no axis c."""
     return {name for name, edit in edits.items() if _conditions(edit, name) is None}
 
 
-def _part(edit: engine.Edit, name: str, i: int, j: int) -> engine.Edit:
+def _part(edit: Edit, name: str, i: int, j: int) -> Edit:
     """The edit of checkpoint i under condition j."""
 
     def part(x: Tensor | float, axes: int = engine.rank(name)) -> Tensor | float:
@@ -199,7 +201,7 @@ def _part(edit: engine.Edit, name: str, i: int, j: int) -> engine.Edit:
         )
         for taken in edit.less
     )
-    return engine.Edit(part(edit.keep), part(edit.add), edit.at, off, less)
+    return Edit(part(edit.keep), part(edit.add), edit.at, off, less)
 
 
 def _gathered(found: list[list[Tensor]], stacked: bool, parted: bool) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mechicl import card
 from mechicl.config import Config
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions import Intervention, as_interventions, edits
 from mechicl.interventions.apply import wanted_of

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from mechicl.engine.forward import Edit, forward, logits
+from mechicl.engine.edit import Edit
+from mechicl.engine.forward import forward, logits
 from mechicl.figures.attention import patterns
 from mechicl.figures.scales import fitted
 from mechicl.interventions import Intervention, edits, intact

@@ -9,7 +9,8 @@ from random_models import batch_of, hooked
 from torch import Tensor
 
 from mechicl.config import BankConfig, Config, ModelConfig, SequenceConfig
-from mechicl.engine.forward import Edit, forward, label_logits, linear, logits, stack
+from mechicl.engine.edit import Edit
+from mechicl.engine.forward import forward, label_logits, linear, logits, stack
 from mechicl.engine.ops import LONG
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import Params, init, pack, shapes

@@ -6,7 +6,7 @@ import pytest
 import torch
 from random_models import ALL, MODELS, batch_of, by_engine, hooked, make, weights_of
 
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions import (
     AblateHeads,

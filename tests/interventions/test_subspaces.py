@@ -6,7 +6,8 @@ import torch
 from known_models import CONTENT, LABEL, MOVED
 from random_models import batch_of, make, weights_of
 
-from mechicl.engine.forward import Edit, forward
+from mechicl.engine.edit import Edit
+from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, AblateSubspace, Together, apply, edits
 from mechicl.models.params import pack

@@ -5,7 +5,8 @@ import torch
 from random_models import batch_of, make, weights_of
 from random_models import hooked as built
 
-from mechicl.engine.forward import Edit, forward, stack
+from mechicl.engine.edit import Edit
+from mechicl.engine.forward import forward, stack
 from mechicl.interventions import (
     AblateHeads,
     AblateMLPs,

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from mechicl.engine.forward import Edit
+from mechicl.engine.edit import Edit
 from mechicl.interventions import Intervention, intervention
 from mechicl.page.editing import editing
 from mechicl.page.own import own_choices

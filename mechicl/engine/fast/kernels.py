@@ -87,18 +87,19 @@ def interleave(shown, table, labels, positions, x):
 
 
 @cache
-def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], double: bool):
-    """Causal attention for one shape, its sizes known to the compiler: kernel(q, kv, scale, z).
+def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], double: bool, more: bool = False):
+    """Causal attention for one shape, its sizes known to the compiler: kernel(q, kv, scale, add, z).
 
-    z [n, tq, h, k] = softmax(scale q k) v. q [n, tq, slot, h, k] and kv [n, t, slot, h, k] may be
-    one and the same; `slots` says where in them the queries, keys and values lie.
+    z [n, tq, h, k] = softmax(scale q k + add) v. q [n, tq, slot, h, k] and kv [n, t, slot, h, k] may be
+    one and the same; `slots` says where in them the queries, keys and values lie. add [m, tq, t, h], if there is
+    `more`, is the same for every m-th sequence; -inf there takes a position out.
     """
     qs, ks, vs = slots
     before = t - tq  # query i stands at position before + i
     exp = exp_double if double else exp_single
 
     @compiled
-    def kernel(q, kv, scale, z):
+    def kernel(q, kv, scale, add, z):
         pi, acc, norm = np.empty((t, h), z.dtype), np.empty((h, k), z.dtype), np.empty(h, z.dtype)
         for b in range(z.shape[0]):
             for i in range(tq):
@@ -111,10 +112,15 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
                         for e in range(k):
                             dot += qi[a, e] * kj[a, e]
                         pi[j, a] = dot * scale
+                        if more:
+                            pi[j, a] += add[b % add.shape[0], i, j, a]
                         norm[a] = max(norm[a], pi[j, a])
                 for j in range(before + i + 1):
                     for a in range(h):
+                        out = more and pi[j, a] == -np.inf
                         pi[j, a] = exp(pi[j, a] - norm[a])
+                        if out:
+                            pi[j, a] = 0
                 norm[:] = 0
                 for j in range(before + i + 1):
                     for a in range(h):

@@ -8,17 +8,20 @@ from pathlib import Path
 
 from mechicl import interventions
 from mechicl.interventions import AblateHeads, Intervention, Together
+from mechicl.interventions.cut_paths import PathKind
 from mechicl.page.state import View
 
 WIDTH = 88  # characters of a line, as code is usually set
+CIRCUITS = "from mechicl.measures import circuit_of, circuit_shares, path_effects"
 
 
-def as_python(view: View, folder: str, other_intact: bool = False) -> str:
+def as_python(view: View, folder: str, other_intact: bool = False, circuit: PathKind | None = None) -> str:
     """The script. Paths are absolute, so that it runs from wherever it is pasted.
 
     Args:
         folder: where the run's directory lies.
         other_intact: the run compared with has not all that is changed: it is left intact.
+        circuit: the page shows the run's circuit, with paths cut in this way.
     """
     root = Path(folder).absolute()
     compared = view.tab == "compare"
@@ -26,7 +29,14 @@ def as_python(view: View, folder: str, other_intact: bool = False) -> str:
     done = view.intervention
     ablate = ", ablate=ablation" if done else ""
     imports, assigned = _written(done) if done else ([], [])
-    lines = ["import mechicl", *imports, "", f"series = mechicl.open_series({str(root / view.run)!r})"]
+    drawn = [] if compared or circuit is None else _circuit(view, circuit)
+    lines = [
+        "import mechicl",
+        *imports,
+        *([CIRCUITS] if drawn else []),
+        "",
+        f"series = mechicl.open_series({str(root / view.run)!r})",
+    ]
     if other is not None:
         lines.append(f"other = mechicl.open_series({str(root / other)!r})")
     lines += assigned
@@ -48,8 +58,24 @@ def as_python(view: View, folder: str, other_intact: bool = False) -> str:
             "",
             f"attention = mechicl.show_attention(series, {view.step}, {view.evaluator!r}{sequence}{ablate})",
             "attention  # shows itself in a notebook; attention.save('attention.html') elsewhere",
+            *drawn,
         ]
     return "\n".join(lines) + "\n"
+
+
+def _circuit(view: View, kind: PathKind) -> list[str]:
+    """The circuit's paths, chosen on sequences of their own (split 1), with their effects and shares."""
+    how = "" if kind == "zero" else f", kind={kind!r}"
+    of = f"series, [{view.step}], [{view.evaluator!r}]"
+    return [
+        "",
+        f"chosen_on = path_effects({of}, split=1{how})",
+        f"circuit = circuit_of(chosen_on, {view.step}, {view.evaluator!r}, {view.threshold})",
+        f"effects = path_effects({of}{how})",
+        "print(effects[effects.intervention.isin(circuit)].to_string())",
+        f"shares = circuit_shares({of}, circuit, kind={kind!r})",
+        "print(shares.to_string())",
+    ]
 
 
 def _written(done: Intervention) -> tuple[list[str], list[str]]:

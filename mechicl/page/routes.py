@@ -16,7 +16,7 @@ from mechicl.figures.circuit import circuit_graph
 from mechicl.figures.style import FONT, NAMES, short
 from mechicl.page import figures, timelines
 from mechicl.page.answers import Answers
-from mechicl.page.circuit_numbers import drawn_circuit
+from mechicl.page.circuit_numbers import cut_kind, drawn_circuit, has_circuits
 from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_grid
 from mechicl.page.inside import Attention, attention, logit_view
@@ -57,7 +57,8 @@ def add_routes(flask: Flask, answers: Answers) -> None:
     def python(run: Run, view: View) -> Response:
         other, step = answers.library.beside(run, view)
         shown = replace(view, with_step=step)
-        lines = as_python(shown, str(answers.library.folder), other_intact=fitting(other, view) is None)
+        circuit = cut_kind(view) if has_circuits(run) else None
+        lines = as_python(shown, str(answers.library.folder), fitting(other, view) is None, circuit)
         return Response(lines, mimetype="text/plain")
 
     @routed("/figure/<name>.json")

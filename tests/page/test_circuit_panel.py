@@ -11,6 +11,7 @@ from mechicl.page import circuit_numbers, layout
 from mechicl.page.answers import Answers
 from mechicl.page.circuit_panel import circuit_answer
 from mechicl.page.runs import Library
+from mechicl.page.server import build
 from mechicl.page.state import View, ViewError
 from mechicl.page.texts import plain, signed
 from mechicl.page.view import Workbench
@@ -44,6 +45,25 @@ def test_lines_are_as_thick_as_their_effect_and_say_it(answers, whole):
     assert f"{len(found.paths)} of {len(effects)} paths" in whole["says"]
     assert whole["shares"]["faithfulness"]["value"] == plain(found.shares["faithfulness"].value, 2)
     assert not whole["left"]
+
+
+@pytest.mark.parametrize("kind", ["zero", "mean"])
+def test_the_lines_of_copy_as_python_give_the_circuit_that_is_drawn(answers, kind, seeds_folder):
+    query = f"step=5&threshold=0.05&kind={kind}&edge=query->match_label"
+    text = build(Library(seeds_folder), "ring-s0").server.test_client().get(f"/python?run=ring-s0&{query}").text
+    made: dict = {}
+    exec(text, made)
+    run, view = answers.view(query)
+    panel = circuit_numbers.circuit(answers.bench, run, view, 600.0)
+    assert panel.kind == kind
+    assert made["circuit"] == panel.paths
+    assert len(panel.paths) > 2
+    drawn = made["effects"].set_index("intervention").effect[list(panel.paths)]
+    assert panel.effects is not None
+    assert drawn.tolist() == panel.effects.set_index("intervention").effect[list(panel.paths)].tolist()
+    shares = made["shares"].set_index("intervention").share
+    assert shares["circuit alone"] == pytest.approx(panel.shares["faithfulness"].value)
+    assert shares["without circuit"] == pytest.approx(panel.shares["completeness"].value)
 
 
 def test_every_component_has_its_place_and_each_line_goes_up_from_one_to_another(whole):

@@ -60,7 +60,7 @@ def run(series: Series, progress: bool = True, threshold: float = THRESHOLD) -> 
         step: circuit_shares(series, [step], [on], paths=paths, progress=progress) for step, paths in circuits.items()
     }
     met = tuple(dict.fromkeys(path for paths in circuits.values() for path in paths))
-    carried = _carried(effects)
+    carried = what_paths_carry(effects)
     limit = fitted(carried.loc[steps, list(met)].to_numpy().ravel(), threshold)
     figures = {
         "peak" if step == peak and formed else "end": circuit_graph(
@@ -84,7 +84,7 @@ def run(series: Series, progress: bool = True, threshold: float = THRESHOLD) -> 
     return Findings("circuit_formation", QUESTION, text, table, figures)
 
 
-def _carried(effects: pd.DataFrame) -> pd.DataFrame:
+def what_paths_carry(effects: pd.DataFrame) -> pd.DataFrame:
     """[step, path]: what the path adds, intact minus cut; of an error, cut minus intact."""
     return -gains(effects).pivot_table(index="step", columns="intervention", values="effect")
 

@@ -67,6 +67,18 @@ def circuits(name: Name, runs: Runs) -> None:
 
 
 @app.command
+def paths(runs: Runs) -> None:
+    """Measure ICL's circuit of paths over training in runs: research/tables/paths.parquet.
+
+    Args:
+        runs: whole series, with their weights; runs that the table has already stay in it.
+    """
+    from research.paths import collect
+
+    collect(_some(runs))
+
+
+@app.command
 def accounts(draws: int = 200) -> None:
     """Fit the quantitative accounts to the untreated curves and score them elsewhere: research/tables/accounts.parquet.
 

@@ -16,7 +16,22 @@ from research.verdicts import Part
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = Path(__file__).parent / "text"  # what is written by hand
 FIRST = ("0.5", "1.1", "8.1", "8.6", "6.2")  # the claims of the page itself
-OWN = ("0.6", "0.7", "0.8", "0.9", "0.10", "0.11", "3.1", "3.2", "8.5", "8.9", "8.11", "9")  # hypotheses of ours
+PATHS = ("8.12", "8.13", "8.14")
+OWN = (
+    "0.6",
+    "0.7",
+    "0.8",
+    "0.9",
+    "0.10",
+    "0.11",
+    "3.1",
+    "3.2",
+    "8.5",
+    "8.9",
+    "8.11",
+    *PATHS,
+    "9",
+)  # hypotheses of ours
 APPENDICES = {  # file -> title, its claims; those of OWN come last and are no replication
     "published-setting": ("The published setting", ("0.5", "0.1", "0.2", "0.3", "0.4")),
     "transience": ("ICL rises and fades", ("1.1", "1.2", "7")),

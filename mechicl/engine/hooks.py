@@ -32,13 +32,15 @@ class Hooks:
         return x
 
     def take_added(self, name: str, b: int, shape: tuple[int, ...]) -> Tensor | None:
-        """What the edit there adds, [b or 1, *shape]; the edit then counts as applied. None if it does something else,
-        or if the activation is asked for."""
+        """What the edit there adds, [b or 1, h or 1, q, t], where shape is (h, q, t); the edit then counts as applied.
+        None if it does something else, or if the activation is asked for."""
         edit = self.edits.get(name)
         if edit is None or name in self.wanted or name in self.sources or not edit.adds:
             return None
         add = edit.add
-        if not isinstance(add, Tensor) or add.dim() != 4 or add.shape[1:] != shape or len(add) not in (1, b):
+        if not isinstance(add, Tensor) or add.dim() != 4 or add.shape[2:] != shape[1:]:
+            return None
+        if len(add) not in (1, b) or add.shape[1] not in (1, shape[0]):
             return None
         del self.edits[name]
         return add

@@ -148,7 +148,7 @@ def attend(q: Tensor, kv: Tensor, h: int, add: Tensor | None = None) -> Tensor:
     """Causal softmax attention of `project`ed queries, keys and values, on the CPU and without
     gradient: z [*lead, positions with queries, h, k].
 
-    add: [b, h, positions with queries, t], to the scores before the softmax; b is the last axis of lead, or 1.
+    add: [b or 1, h or 1, positions with queries, t], to the scores before the softmax; b is the last axis of lead.
     """
     from mechicl.engine.fast.kernels import attention
 
@@ -156,7 +156,7 @@ def attend(q: Tensor, kv: Tensor, h: int, add: Tensor | None = None) -> Tensor:
     d = kv.shape[-1] // (2 if query_only else 3)
     queries, keys = (x.numpy().reshape(-1, x.shape[-2], x.shape[-1] // d, h, d // h) for x in (q, kv))
     z = q.new_empty(*q.shape[:-1], h, d // h)
-    slots, more = (0, 0, 1) if query_only else (0, 1, 2), add is not None
+    slots, more = (0, 0, 1) if query_only else (0, 1, 2), 0 if add is None else add.shape[1]
     kernel = attention(h, d // h, t, q.shape[-2], slots, queries.dtype == np.float64, more)
     # [b, q, t, h], so that the heads of a pair of positions lie side by side, as the kernel reads them
     scores = (

@@ -109,10 +109,13 @@ class CutEdges(Intervention):
                     f"{self}: position {t + blind.shape[1] - asking} of sequence {b} would see nothing. "
                     "Leave it something to look at, as itself."
                 )
-            add = torch.zeros(len(banned), model.n_heads, asking, banned.shape[-1], device=banned.device)
-            at = torch.tensor(heads).to(banned.device)
-            add[:, at] = add[:, at].masked_fill(banned[:, None, -asking:], -torch.inf)
-            out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(1.0, add.to(z.dtype))
+            cut = torch.zeros(len(banned), 1, asking, banned.shape[-1], dtype=z.dtype, device=banned.device)
+            cut = cut.masked_fill_(banned[:, None, -asking:], -torch.inf)
+            if set(heads) != set(range(model.n_heads)):
+                add = torch.zeros_like(cut).repeat(1, model.n_heads, 1, 1)
+                add[:, heads] = cut
+                cut = add
+            out[f"blocks.{layer}.attn.hook_attn_scores"] = Edit(1.0, cut)
         return out
 
 
@@ -123,12 +126,13 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
     Raises:
         ConfigError: there is no such role or relation; the message lists those there are.
     """
-    roles, relations = batch.roles(), batch.relations()
     if (random := as_random(edge)) is not None:
         own = torch.stack([edge_mask(batch, each) for each in random[1]]).any(0)
         seen = torch.ones_like(own).tril()
         return random_others(own & seen, seen, random[0])
+    roles = batch.roles()
     if "->" not in edge:
+        relations = batch.relations()
         if edge not in relations:
             raise ConfigError(
                 f"edge {edge!r}: expected FROM->TO with roles, of which there are {_listed(roles)}, or a "
@@ -136,6 +140,7 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
             )
         return relations[edge]
     ends = [end.strip() for end in edge.split("->", 1)]
+    relations = {} if all(end in roles for end in ends) else batch.relations()
     along = relations.get(ends[1]) if ends[1] not in roles else None
     for end in ends if along is None else ends[:1]:
         if end not in roles and not (end.isdigit() and int(end) < batch.shape[-1]):

@@ -87,12 +87,13 @@ def interleave(shown, table, labels, positions, x):
 
 
 @cache
-def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], double: bool, more: bool = False):
+def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], double: bool, more: int = 0):
     """Causal attention for one shape, its sizes known to the compiler: kernel(q, kv, scale, add, z).
 
     z [n, tq, h, k] = softmax(scale q k + add) v. q [n, tq, slot, h, k] and kv [n, t, slot, h, k] may be
-    one and the same; `slots` says where in them the queries, keys and values lie. add [m, tq, t, h], if there is
-    `more`, is the same for every m-th sequence; -inf there takes a position out.
+    one and the same; `slots` says where in them the queries, keys and values lie. add [m, tq, t, a], if there are
+    `more` = a of them for each pair of positions, h or 1, is the same for every m-th sequence; -inf there takes a
+    position out.
     """
     qs, ks, vs = slots
     before = t - tq  # query i stands at position before + i
@@ -113,11 +114,11 @@ def attention(h: int, k: int, t: int, tq: int, slots: tuple[int, int, int], doub
                             dot += qi[a, e] * kj[a, e]
                         pi[j, a] = dot * scale
                         if more:
-                            pi[j, a] += add[b % add.shape[0], i, j, a]
+                            pi[j, a] += add[b % add.shape[0], i, j, a if more > 1 else 0]
                         norm[a] = max(norm[a], pi[j, a])
                 for j in range(before + i + 1):
                     for a in range(h):
-                        out = more and pi[j, a] == -np.inf
+                        out = more > 0 and pi[j, a] == -np.inf
                         pi[j, a] = exp(pi[j, a] - norm[a])
                         if out:
                             pi[j, a] = 0

@@ -114,6 +114,7 @@
         if (stale(name)) return ask(name);
       }
       aheadOfStep();
+      if (!coming) M.edits?.ahead(); // what is chosen, and not added yet
       if (!M.done() || busy.curve || coming) return; // a curve waits for what is computed ahead
       if (curve && curve.key === key("curve")) return more();
       quiet = setTimeout(more, LONG);
@@ -122,11 +123,13 @@
 
   /* Computed before it is asked for: the next checkpoint the way one steps, and what the pointer
      rests on. The server drops it as soon as someone waits for numbers. */
-  let moved = 1, stepping = false, fetched = "", coming = "", resting = null;
+  let moved = 1, stepping = false, coming = "", resting = null;
+  const fetched = new Set();
   async function ahead(change) {
     const query = "answer/ahead/0?" + M.query(change);
-    if (query === fetched) return;
-    fetched = coming = query;
+    if (fetched.has(query)) return;
+    if (fetched.size > 1000) fetched.clear();
+    fetched.add(coming = query);
     try {
       await (await fetch(query)).text(); // read to its end, or the connection stays taken
     } catch { /* nobody waits for it */ }
@@ -140,9 +143,9 @@
     if (step !== undefined) ahead({ step });
   }
 
-  M.perhaps = (change) => {
+  M.perhaps = (change, rest = REST) => {
     clearTimeout(resting);
-    resting = setTimeout(() => M.base && !busy.effect && !playing && ahead(change), REST);
+    resting = setTimeout(() => M.base && !busy.effect && !playing && ahead(change), rest);
   };
 
   function more() {

@@ -83,9 +83,10 @@
     },
   };
   const change = () => (CHANGE[picked("what")] ?? M.own)(picked("what"));
-  M.edits = { add: () => M.set(change()) };
-  /* Who chooses is about to press: the numbers are computed meanwhile. */
-  const ahead = () => M.perhaps(change());
+  /* Who chooses is about to press: the numbers are computed meanwhile, and at the next checkpoint again. */
+  const ahead = (rest) => M.perhaps(change(), rest);
+  let chosen = false;
+  M.edits = { add: () => M.set(change()), ahead: () => chosen && ahead(0) };
 
   /* ---- once, and with every change ---- */
 
@@ -99,11 +100,12 @@
     $("graft-place")?.replaceChildren(step);
     $("edits").addEventListener("change", () => {
       choose();
-      ahead();
+      chosen = true;
+      ahead(0);
     });
     const button = document.querySelector('[data-do="add"]');
-    button.addEventListener("pointerenter", ahead);
-    button.addEventListener("focus", ahead);
+    button.addEventListener("pointerenter", () => ahead());
+    button.addEventListener("focus", () => ahead());
   };
 
   /* The choices of what is chosen, and what it does. */

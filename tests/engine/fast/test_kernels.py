@@ -49,24 +49,26 @@ def test_interleave(models, own_positions):
         np.testing.assert_array_equal(x[i, 1::2], table[model, labels[model, i % per]] + at[1::2])
 
 
-@pytest.mark.parametrize("shared", [None, 1, 5], ids=["nothing-added", "the-same-added", "each-its-own"])
+@pytest.mark.parametrize("more", [0, 1, "h"], ids=["nothing-added", "the-same-for-all-heads", "of-each-head"])
+@pytest.mark.parametrize("shared", [1, 5], ids=["the-same-for-all", "of-each-sequence"])
 @pytest.mark.parametrize("tq", [1, 4])
 @pytest.mark.parametrize(("h", "k"), [(1, 8), (2, 4), (8, 1)])
 @pytest.mark.parametrize("double", [True, False])
-def test_attention_is_causal_softmax_attention(h, k, tq, double, shared):
+def test_attention_is_causal_softmax_attention(h, k, tq, double, shared, more):
+    more = h if more == "h" else more
     models, b, t, dtype = 2, 5, 4, np.float64 if double else np.float32
     n = models * b
     q = RNG.standard_normal((n, tq, 3 if tq == t else 1, h, k)).astype(dtype)
     kv = q if tq == t else RNG.standard_normal((n, t, 2, h, k)).astype(dtype)
     slots = (0, 1, 2) if tq == t else (0, 0, 1)
-    add = RNG.standard_normal((shared or 1, tq, t, h)).astype(dtype)
+    add = RNG.standard_normal((shared, tq, t, more or 1)).astype(dtype)
     add[..., 1:, :][RNG.random(add[..., 1:, :].shape) < 0.4] = -np.inf  # the first position can always be seen
     z = np.full((n, tq, h, k), np.nan, dtype)
-    attention(h, k, t, tq, slots, double, shared is not None)(q, kv, dtype(0.6), add, z)
+    attention(h, k, t, tq, slots, double, more)(q, kv, dtype(0.6), add, z)
     query, key, value = (torch.from_numpy(x[:, :, slot]) for x, slot in zip((q, kv, kv), slots, strict=True))
     scores = torch.zeros(n, h, tq, t, dtype=query.dtype)
-    if shared:
-        scores += torch.from_numpy(add).permute(0, 3, 1, 2).expand(b, -1, -1, -1).repeat(models, 1, 1, 1)
+    if more:
+        scores += torch.from_numpy(add).permute(0, 3, 1, 2).expand(b, h, -1, -1).repeat(models, 1, 1, 1)
     scores = scores.masked_fill(~torch.ones(tq, t, dtype=torch.bool).tril(t - tq), -torch.inf)
     parts = (x.transpose(1, 2) for x in (query, key, value))
     want = F.scaled_dot_product_attention(*parts, attn_mask=scores, scale=0.6)

@@ -66,7 +66,7 @@ DECLARED = {
         key: Declared(
             "partly" if key == "8.12" else "yes",
             "written on 27 Nov before these measurements; of one seed of `demo` the circuit at ICL's highest value and "
-            "at the end had been seen"
+            "at the end had been seen, and that it keeps nothing by itself (-.10)"
             if key == "8.12"
             else "written on 27 Nov before these measurements; the circuit of a `demo` run had been seen",
         )

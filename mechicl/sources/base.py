@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
 
 
+def no_pickle(what: str) -> ConfigError:
+    """The refusal of a pickle that nobody said to trust. what: as 'DIR has its weights in FILE, which'."""
+    return ConfigError(
+        f"{what} is a pickle, and reading a pickle can run any code. If you trust it, add --pickles: then only tensors "
+        "are read from it."
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What a user says of a source.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mechicl.errors import ConfigError
-from mechicl.sources.base import PICKLED, SAFE, Asked, Found, Source, by_step, register, step_in
+from mechicl.sources.base import PICKLED, SAFE, Asked, Found, Source, by_step, no_pickle, register, step_in
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_json
 from mechicl.system.paths import given
@@ -34,10 +34,7 @@ class Files(Source):
         files = _matching(root, asked.pattern) if asked.pattern else _numbered(root, asked.pickles)
         read = [path for names in files.values() for path in names]
         if any(name.endswith(PICKLED) for name in read) and not asked.pickles:
-            raise ConfigError(
-                f"{root}: {read[0]} is a pickle, and reading a pickle can run any code. If you trust "
-                "it, add --pickles: then only tensors are read from it."
-            )
+            raise no_pickle(f"{root}: {read[0]}")
         first = files[min(files)]
         tensors, beside = tensors_of([root / name for name in first], asked.pickles)
         layout, settings = layout_of(tensors, _described(root, asked.model) | beside, root / first[0])
@@ -66,10 +63,7 @@ def _numbered(root: Path, pickles: bool) -> dict[int, tuple[str, ...]]:
     if not named:
         found = [name for name in _names(root, PICKLED) if step_in(name) is not None]
         if found:
-            raise ConfigError(
-                f"{root} has no .safetensors, but pickles ({found[0]}), and reading a pickle can run any "
-                "code. If you trust them, add --pickles: then only tensors are read."
-            )
+            raise no_pickle(f"{root} has no .safetensors, but {found[0]}, which")
         raise ConfigError(f"{root} has no .safetensors with a number in its name.")
     return by_step(named, root, "Say how the files are called: --pattern 'step_{step}.safetensors'.")
 

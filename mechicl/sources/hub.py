@@ -16,7 +16,7 @@ from typing import Any
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.sources import hub_api, hub_cache
-from mechicl.sources.base import Asked, Found, Source, by_step, register, step_in
+from mechicl.sources.base import Asked, Found, Source, by_step, no_pickle, register, step_in
 from mechicl.sources.trainer import CONFIG, WHOLE
 
 _TOKENIZER, _OLD = "tokenizer.json", "pytorch_model.bin"
@@ -122,10 +122,7 @@ def _weights(where: str, files: Sequence[hub_api.File], pickles: bool) -> list[h
         if whole or parts:
             return whole or sorted(parts, key=lambda file: file.name)
     if any(file.name.startswith("pytorch_model") for file in files):
-        raise ConfigError(
-            f"{where} has its weights in a pickle ({_OLD}), and reading a pickle can run any code. If you trust it, "
-            "add --pickles: then only tensors are read from it."
-        )
+        raise no_pickle(f"{where} has its weights in {_OLD}, which")
     some = ", ".join(file.name for file in files[:5]) or "nothing"
     raise ConfigError(f"{where} has no {WHOLE}, whole or in parts; it has {some}.")
 

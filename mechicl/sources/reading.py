@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series.storage import Entry
-from mechicl.sources.base import PICKLED, SOURCES
+from mechicl.sources.base import PICKLED, SOURCES, no_pickle
 from mechicl.system.disk import reason
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def tensors_of(paths: Sequence[Path], pickles: bool) -> tuple[dict[str, Tensor],
     for path in paths:
         if path.suffix in PICKLED:
             if not pickles:
-                raise ConfigError(f"{path} is a pickle: add --pickles if you trust it.")
+                raise no_pickle(str(path))
             found, more = _unpickled(path)
             out, beside = out | found, beside | more
         else:

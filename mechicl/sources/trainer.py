@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.sources.base import PICKLED, Asked, Found, Source, by_step, register, step_in
+from mechicl.sources.base import PICKLED, Asked, Found, Source, by_step, no_pickle, register, step_in
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_json
 from mechicl.system.paths import given
@@ -78,10 +78,7 @@ def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
     if old and pickles:
         return tuple(f"{name}/{part}" for part in old)
     if old:
-        raise ConfigError(
-            f"{folder} has its weights in a pickle ({old[0]}), and reading a pickle can run any code. "
-            "If you trust it, add --pickles: then only tensors are read from it."
-        )
+        raise no_pickle(f"{folder} has its weights in {old[0]}, which")
     raise ConfigError(f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts.")
 
 

@@ -189,6 +189,7 @@ def figure(runs: dict[int, pd.DataFrame]) -> Figure:
             icl = icl[icl.index > 0]
             axis.plot(seen[icl.index], icl - 0.5, color=COLOURS[ON], lw=1.6, label=f"{NAMES[ON].split(' (')[0]} - .5")
             axis.set_xscale("log")
+            axis.set_xlim(seen.max() / 300, 1.1 * seen.max())  # nothing happens before
             axis.set_title(f"seed {seed}", loc="left")
             axis.axhline(0, color="#bbb", lw=0.8, ls=":", zorder=0)
         fig.supxlabel("training sequences seen", fontsize=8)

@@ -57,15 +57,16 @@ def _claim(key: str, recipe: str, ran: str, command: str) -> Claim:
         key,
         title,
         says,
-        f"{ran}; {len(seeds)} seeds (ICL reached {FORMED.icl:g} in "
+        f"{ran}; {_seeds(len(seeds))} (ICL reached {FORMED.icl:g} in "
         f"{sum(_icl(r).max() >= FORMED.icl for r in runs.values())}), about 30 checkpoints each",
         RULE,
         parts(runs),
         command,
         [
-            "By seed, ICL's highest value, the size of the circuit there, what it keeps alone and what is left without "
-            "it, both beside the median of 8 random circuits (n = 1,000 sequences; 1 is the intact model, 0 the model "
-            "with every path cut), and how many of its paths carry less than half of it at the end:",
+            "By seed, ICL's highest value, the size of the circuit there, the share of ICL that it keeps alone "
+            "(faithfulness) and the share that is lost without it (completeness), both beside the median of 8 random "
+            "circuits (n = 1,000 sequences; nothing is kept where every path is cut), and how many of its paths carry "
+            "less than half of what they did at the end:",
             table(
                 ["seed", "highest ICL", "paths", "faithfulness", "random", "completeness", "random", "fallen"],
                 [_row(seed, run) for seed, run in runs.items()],
@@ -124,6 +125,10 @@ def lost(run: pd.DataFrame) -> float:
     return float(of_paths - (1 - above.iloc[-1] / above.max()))
 
 
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
 def _margin(run: pd.DataFrame) -> float:
     own, random = _shares(run, r"circuit alone"), _shares(run, r"random \d+ alone")
     return float(own.iloc[0] - random.median()) if len(own) and np.isfinite(own.iloc[0]) and len(random) else 0.0
@@ -160,7 +165,7 @@ def _times(runs: dict[int, pd.DataFrame]) -> list[str]:
     ratios = {what: [_ratio(run, what) for run in own.values()] for what in ("onset", "half_decay")}
     never = [int(run[(run.part == "paths") & (run.metric == "half_decay")].value.isna().sum()) for run in own.values()]
     return [
-        f"In the {len(own)} seeds in which ICL formed, the median path of a circuit rises through half-way at "
+        f"In the {_seeds(len(own))} in which ICL formed, the median path of a circuit rises through half-way at "
         f"{spread(ratios['onset'])} times the sequences at which ICL does, and falls half-way back at "
         f"{spread(ratios['half_decay'])} times those at which ICL does. Paths that never fall half-way, by seed: "
         f"{', '.join(map(str, never))}."

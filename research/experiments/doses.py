@@ -184,7 +184,7 @@ DOSES = (
         "Dimension and scale were not separate here. The features have norm 1 at any dimension, so an exemplar's "
         "embedding starts at a norm of 8 / sqrt(dimension). In single runs of `demo` scale alone switched ICL on "
         "and off: Flip reached .47 at half the scale, .95 at the scale of `demo` and .14 at six times. So what this "
-        "diagram calls dimension may be scale.",
+        "diagram calls dimension may be scale, in part: 3.2 takes the two apart.",
         base="dim-12_n_classes-1024",
         more=phase,
     ),

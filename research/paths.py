@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.circuit_formation import THRESHOLD, what_paths_carry
+from analyses.circuits.moments import thinned
 from mechicl.measures.circuits import circuit_of, circuit_shares
 from mechicl.measures.path_ablation import path_effects
 from mechicl.measures.phases import phase_times
@@ -62,7 +63,7 @@ def measure(series: Series) -> pd.DataFrame:
     for step, value in icl.items():
         add("icl", ON, "recorded", int(step), float(value))  # type: ignore[arg-type]
     top = int(icl.idxmax())  # type: ignore[arg-type]
-    steps = sorted({*spread_over(series.steps, STEPS), top, series.end})
+    steps = thinned(series.steps, STEPS, {top, series.end})
     circuit = circuit_of(path_effects(series, [top], [ON], split=1, progress=False), top, ON, THRESHOLD)
     add("shares", "circuit", "size", top, len(circuit))
     if circuit:
@@ -80,9 +81,3 @@ def measure(series: Series) -> pd.DataFrame:
     config = series.config
     found = pd.DataFrame(rows).assign(recipe=config.name, seed=config.seeds.init)[COLUMNS]
     return found.astype({"value": "float32", "step": "int32", "sequences": "int64"})
-
-
-def spread_over(steps: Sequence[int], count: int) -> list[int]:
-    """`count` of the steps, evenly by their place: as many early ones as the run saved early."""
-    places = np.unique(np.linspace(0, len(steps) - 1, count).round().astype(int))
-    return [steps[i] for i in places]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from mechicl.evaluators import chance
 from mechicl.measures.phases import MIN_RISE, series_phases
 from mechicl.series import Series
+from mechicl.series.reevaluate import sample
 
 
 @dataclass(frozen=True)
@@ -37,5 +36,4 @@ def moments(series: Series) -> Moments:
 
 def thinned(steps: list[int], at_most: int, keep: set[int]) -> list[int]:
     """At most so many of the steps (and those to keep), evenly spread over their order."""
-    places = np.unique(np.linspace(0, len(steps) - 1, min(at_most, len(steps))).round().astype(int))
-    return sorted({steps[i] for i in places} | (keep & set(steps)))
+    return sorted({*sample(steps, at_most)} | (keep & set(steps)))

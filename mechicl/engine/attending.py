@@ -29,7 +29,7 @@ def attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: H
     normed = layer_norm_at(params, norm, x, hook) if model.layer_norm else x
     inside = [f"{name}.hook_{part}" for part in ("q", "k", "v", "attn_scores", "pattern")]
     used = [each for each in inside if hook.uses(each)]
-    if used == [inside[3]] and x.shape[-2] <= LONG and model.positions != "rotary" and compiled(x, w):
+    if used == [inside[3]] and by_own_loops(x, w, model):
         scores = (h, 1 if query_only else x.shape[-2], x.shape[-2])
         if (add := hook.take_added(used[0], x.shape[-3], scores)) is not None:
             return attend(*project(normed, w, query_only), h, add.to(x))
@@ -44,6 +44,11 @@ def attention(params: Params, x: Tensor, model: ModelConfig, block: str, hook: H
             return _in_steps(normed, w, model, name, hook, query_only)
         return _at_once(normed, w, model)
     return attend(*project(normed, w, query_only), h)
+
+
+def by_own_loops(x: Tensor, w: Tensor, model: ModelConfig) -> bool:
+    """Whether `ops.attend` serves for as many queries as positions, x [*lead, t, d]."""
+    return x.shape[-2] <= LONG and model.positions != "rotary" and compiled(x, w)
 
 
 def _at_once(x: Tensor, w: Tensor, model: ModelConfig) -> Tensor:

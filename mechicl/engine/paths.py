@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.attending import at_each_hook
+from mechicl.engine.attending import at_each_hook, by_own_loops
 from mechicl.engine.hooks import Hooks
-from mechicl.engine.ops import LONG, attend, compiled, layer_norm, project
+from mechicl.engine.ops import attend, layer_norm, project
 from mechicl.models.params import Params
 
 
@@ -39,7 +39,7 @@ def heads_without(
     own = _projected(params, x, w, block, model, query_only)
     changed = _projected(params, x - taken, w, block, model, query_only)
     n, out = len(taken), {}
-    quick = compiled(x, w) and model.positions != "rotary" and x.shape[-2] <= LONG
+    quick = by_own_loops(x, w, model)
     for i, part in enumerate("qkv"):
         q, k, v = (
             new if i == j else old.expand(n, *old.shape) for j, (old, new) in enumerate(zip(own, changed, strict=True))

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from known_series import rise_and_fall
 
+from analyses.circuits.moments import thinned
 from research import paths as measured
 from research import tables
 from research.experiments import paths
@@ -80,5 +81,5 @@ def test_runs_are_added_to_the_table_one_by_one(monkeypatch, tmp_path, run):
 
 
 def test_steps_are_spread_over_those_that_were_saved():
-    assert measured.spread_over([0, 1, 2, 4, 8, 16, 32], 4) == [0, 2, 8, 32]
-    assert measured.spread_over([0, 5], 30) == [0, 5]
+    assert thinned([0, 1, 2, 4, 8, 16, 32], 4, set()) == [0, 2, 8, 32]
+    assert thinned([0, 5], 30, set()) == [0, 5]

@@ -30,7 +30,7 @@ from mechicl.engine.hooks import Hooks
 from mechicl.engine.ops import GELU, compiled, linear, sequences
 from mechicl.engine.rotary import tables
 from mechicl.models.params import Params
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,12 @@ _AFTER_Z += (".ln2.", ".mlp.", "hook_mlp_out", "hook_resid_post")
 def logits(params: Params, final: Tensor) -> Tensor:
     """Logits of all labels, [*lead, b, v]."""
     return linear(final, params["unembed.W_U"], params["unembed.b_U"])
+
+
+def loss_of(params: Params, final: Tensor, batch: TaskBatch) -> Tensor:
+    """The task's loss of the answers, a scalar, differentiable. Plain parameters; final as `forward` returns it."""
+    quick = batch.loss_of(params, final)
+    return batch.loss(logits(params, final)) if quick is None else quick
 
 
 def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:

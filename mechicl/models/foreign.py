@@ -24,8 +24,8 @@ from mechicl.engine.hooks import Hooks
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params, unpack
 from mechicl.models.switches import running
+from mechicl.protocol.batch import TaskBatch
 from mechicl.system.devices import CPU
-from mechicl.tasks.batch import TaskBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,11 @@ from mechicl.errors import ConfigError
 from mechicl.evaluators import chance
 from mechicl.measures.phases import leading_phases, series_phases
 from mechicl.page import payloads
+from mechicl.protocol.batch import TaskBatch
+from mechicl.protocol.shipped import Shipped
+from mechicl.protocol.shown import Token
 from mechicl.registry import EVALUATORS, on_page
 from mechicl.series import Series
-from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.shipped import Shipped
-from mechicl.tasks.shown import Token
 
 LOOKED_AT = 200  # sequences of each evaluator whose tokens are shipped
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mechicl.figures.style import short
+from mechicl.protocol.task import task_of
 from mechicl.series import Series
-from mechicl.tasks.base import task_of
 
 
 def caption(series: Series) -> str:

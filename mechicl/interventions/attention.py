@@ -13,7 +13,7 @@ from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)

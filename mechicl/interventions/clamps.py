@@ -18,7 +18,7 @@ from mechicl.engine.held import clamped_layer
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.loading import check_types
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 from mechicl.training_interventions import check_layer_clamp, check_reading_head
 
 

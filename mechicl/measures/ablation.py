@@ -25,11 +25,11 @@ from mechicl.measures import tables
 from mechicl.measures.parts import over_checkpoints
 from mechicl.measures.tables import at_once, by_evaluator, chosen_steps
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["answers", "evaluate"]
 

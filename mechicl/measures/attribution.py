@@ -26,11 +26,11 @@ from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["logit_attribution"]
 

@@ -28,11 +28,11 @@ from mechicl.measures.parts import over_evaluators
 from mechicl.measures.path_scores import DEEP, ROOM, Cutting, sequences_at_once
 from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import main
 from mechicl.series import Series
 from mechicl.statistics import mean_interval, ratio_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["circuit_of", "circuit_shares"]
 

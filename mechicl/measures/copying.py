@@ -24,9 +24,9 @@ from mechicl.measures.attention import head_rows
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["copying_scores"]
 

@@ -28,11 +28,11 @@ from mechicl.measures.path_attribution import attributed
 from mechicl.measures.path_scores import DEEP, ROOM, Cutting
 from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["path_effects"]
 

@@ -43,9 +43,9 @@ from mechicl.measures.door import measure
 from mechicl.measures.parts import over_checkpoints
 from mechicl.measures.tables import chosen_steps, encoded_bytes
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 Writer = Literal["heads", "mlp"]
 BLOCKS = 8  # of sequences: the jackknife leaves one out at a time, halves are every second

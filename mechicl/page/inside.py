@@ -23,9 +23,9 @@ from mechicl.page.runs import Run
 from mechicl.page.sequence import answers, tokens
 from mechicl.page.state import View, ViewError
 from mechicl.page.view import Workbench
+from mechicl.protocol.batch import TaskBatch
+from mechicl.protocol.shown import Token
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.shown import Token
 
 TOP = 4  # labels shown beside the marked ones
 

@@ -27,13 +27,13 @@ from mechicl import card
 from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
+from mechicl.protocol.task import Task, task_of
 from mechicl.series import elsewhere
 from mechicl.series.origin import Origin, origin_of
 from mechicl.series.storage import Entry
 from mechicl.system.commands import command
 from mechicl.system.files import read_jsonl
 from mechicl.system.paths import name_of
-from mechicl.tasks.base import Task, task_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,12 +12,12 @@ import numpy as np
 from mechicl.config import Config, ScheduleConfig, Seeds
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.models.params import init, pack
+from mechicl.protocol.task import STEPS_PER_DRAW, task_of
 from mechicl.schedule import evaluated_steps
 from mechicl.sweeps.plan import Condition
 from mechicl.system.devices import CPU
 from mechicl.system.progress import each
 from mechicl.system.work_queue import threads
-from mechicl.tasks.base import STEPS_PER_DRAW, task_of
 from mechicl.training.devices import trainer_on
 from mechicl.training.loop import training_batches
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mechicl.config import Config
+from mechicl.protocol.task import task_of
 from mechicl.series import open_series
 from mechicl.series.finite import Diverged
 from mechicl.system.cores import cores
@@ -18,7 +19,6 @@ from mechicl.system.devices import CPU
 from mechicl.system.executor import Heard
 from mechicl.system.files import read_jsonl
 from mechicl.system.pool import Tally, TaskError, run_tasks
-from mechicl.tasks.base import task_of
 
 
 @dataclass(frozen=True)

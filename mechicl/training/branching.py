@@ -20,6 +20,7 @@ from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
 from mechicl.models.params import Params, pack
+from mechicl.protocol.task import task_of
 from mechicl.series import Series, open_series
 from mechicl.series.extend import disagreement
 from mechicl.series.origin import Origin, first_step, planned
@@ -30,7 +31,6 @@ from mechicl.system.disk import is_locked
 from mechicl.system.paths import given, shown
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
-from mechicl.tasks.base import task_of
 from mechicl.training import logs
 from mechicl.training.branch_plan import beginning, default_name, plain, settled, shorthands
 from mechicl.training.devices import check_replay, to_go_on, trainer_on

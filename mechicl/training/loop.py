@@ -17,6 +17,8 @@ import torch
 from mechicl.config import Config, Window
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
+from mechicl.protocol.batch import TaskBatch, stack_batches
+from mechicl.protocol.task import task_of
 from mechicl.registry import main
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
@@ -32,8 +34,6 @@ from mechicl.system.paths import given, given_or_none
 from mechicl.system.progress import bar as progress_bar
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
-from mechicl.tasks.base import task_of
-from mechicl.tasks.batch import TaskBatch, stack_batches
 from mechicl.training import graft, logs
 from mechicl.training.devices import check_replay, moved, to_go_on, trainer_on
 from mechicl.training.open_run import fresh, open_run

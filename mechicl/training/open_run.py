@@ -11,6 +11,7 @@ from typing import Any
 from mechicl import doors
 from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
+from mechicl.protocol.task import task_of
 from mechicl.registry import applying
 from mechicl.series.extend import made_with
 from mechicl.series.opening import FORMAT
@@ -21,7 +22,6 @@ from mechicl.system.devices import CPU, deterministic
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import write_atomic, write_json
 from mechicl.system.paths import given, shown
-from mechicl.tasks.base import task_of
 from mechicl.training import graft
 
 

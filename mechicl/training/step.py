@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from mechicl.config import Config, ModelConfig
-from mechicl.engine.forward import forward
+from mechicl.engine.forward import forward, loss_of
 from mechicl.engine.held import HeldLayer, edits, held_layers, query_scores, reading_head, scores_hook
 from mechicl.models.params import Params, group, init, pack
+from mechicl.protocol.batch import TaskBatch
 from mechicl.system.devices import CPU
 from mechicl.system.work_queue import Piece, Shared
-from mechicl.tasks.batch import TaskBatch
 from mechicl.training_interventions import frozen, in_force, in_groups, moments_since
 
 _LINE = 16  # numbers in a cache line: every parameter begins one
@@ -34,7 +34,7 @@ _LINE = 16  # numbers in a cache line: every parameter begins one
 def loss(params: Params, batch: TaskBatch, config: Config) -> Tensor:
     """The task's loss (of exemplars and labels the mean cross-entropy at the query), without any penalty. A scalar,
     differentiable."""
-    return batch.loss_of(params, forward(params, batch, config.model).final)
+    return loss_of(params, forward(params, batch, config.model).final, batch)
 
 
 def drawn_anew(config: Config, update: int) -> Params:
@@ -204,7 +204,7 @@ def loss_and_autograd(
         asked = [] if reads is None else [scores_hook(model)]
         out = forward(leaves, own, model, edits=edits(held, model, own), capture=asked)
         if reads is None:
-            value = own.loss_of(leaves, out.final)
+            value = loss_of(leaves, out.final, own)
         else:
             value = own.copied_loss(query_scores(out.acts, model, reads)).mean()
         found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)  # a copy needs no unembedding

@@ -12,10 +12,10 @@ from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, Schedul
 from mechicl.engine.forward import stack
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.models.params import init, pack
+from mechicl.protocol.batch import stack_batches
 from mechicl.series import open_series
 from mechicl.system import devices
 from mechicl.system.files import read_json
-from mechicl.tasks.batch import stack_batches
 from mechicl.tasks.markov import Markov
 from mechicl.tasks.text import Text
 from mechicl.tasks.text.batch import repeated as repeated_tokens

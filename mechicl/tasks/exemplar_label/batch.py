@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from mechicl.config import ModelConfig
-from mechicl.tasks.batch import Hook, TaskBatch
-from mechicl.tasks.batch import stack_batches as stack_batches
+from mechicl.protocol.batch import Hook, TaskBatch
+from mechicl.protocol.batch import stack_batches as stack_batches
 
 if TYPE_CHECKING:
-    from mechicl.tasks.shipped import Shipped
+    from mechicl.protocol.shipped import Shipped
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,7 @@ from mechicl.engine.ops import embed as kernel
 from mechicl.models.encoder import encode
 
 if TYPE_CHECKING:
-    from mechicl.tasks.batch import Hook
+    from mechicl.protocol.batch import Hook
     from mechicl.tasks.exemplar_label.batch import Batch
 
 

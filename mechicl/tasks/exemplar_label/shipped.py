@@ -6,8 +6,8 @@ import torch
 
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError
+from mechicl.protocol.shipped import Shipped
 from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.tasks.shipped import Shipped
 
 SCORED = ("in_context_acc", "acc")
 

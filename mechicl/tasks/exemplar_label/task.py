@@ -17,13 +17,13 @@ import numpy as np
 from mechicl.config import Config, ModelConfig, SequenceConfig
 from mechicl.errors import ConfigError
 from mechicl.loading import to_dict
+from mechicl.protocol.task import Circuit, Task
 from mechicl.registry import applying
-from mechicl.tasks.base import Circuit, Task
 
 if TYPE_CHECKING:
+    from mechicl.protocol.shown import Column, Token
     from mechicl.tasks.exemplar_label.banks.bank import Bank
     from mechicl.tasks.exemplar_label.batch import Batch
-    from mechicl.tasks.shown import Column, Token
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechicl.errors import ConfigError
 from mechicl.loading import at_least, check_types
-from mechicl.tasks.base import Circuit, Task, register
+from mechicl.protocol.task import Circuit, Task, register
 
 if TYPE_CHECKING:
     import numpy as np

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
-from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
+from mechicl.protocol.batch import Hook, TaskBatch, embed_tokens
 from mechicl.tasks.markov.chains import Chains, bigram, divergence, retrieval, sample, unigram
 
 if TYPE_CHECKING:

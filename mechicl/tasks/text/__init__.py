@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mechicl.errors import ConfigError
 from mechicl.loading import at_least, at_most, check_types
-from mechicl.tasks.base import Circuit, Task, register
+from mechicl.protocol.task import Circuit, Task, register
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,7 +23,7 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.answers import answered
 from mechicl.errors import ConfigError
-from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
+from mechicl.protocol.batch import Hook, TaskBatch, embed_tokens
 from mechicl.tasks.text.loss import cross_entropy
 
 if TYPE_CHECKING:

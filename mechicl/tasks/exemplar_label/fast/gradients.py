@@ -28,8 +28,8 @@ from mechicl.engine.held import HeldLayer
 from mechicl.engine.ops import matmul_arrays
 from mechicl.models.encoder import encode_with_pullback
 from mechicl.models.params import sinusoidal_positions
+from mechicl.protocol.batch import TaskBatch
 from mechicl.system.work_queue import WORTH, share
-from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
 from mechicl.tasks.exemplar_label.clamped import ELSEWHERE
 from mechicl.tasks.exemplar_label.fast.clamped import ClampedAttention

@@ -1,14 +1,17 @@
 """Tasks by name: a run says the settings of its own task, and no others."""
 
+import importlib
 import json
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import pytest
 
 from mechicl import recipes
 from mechicl.config import BankConfig, Config, ModelConfig, TrainingIntervention, from_dict, to_dict
+from mechicl.doors import Door
 from mechicl.errors import ConfigError
-from mechicl.tasks.base import TASKS, register, task_of
+from mechicl.protocol.task import TASKS, register, task_of
 from mechicl.tasks.exemplar_label.task import ExemplarLabel
 from mechicl.tasks.markov import Markov
 
@@ -19,6 +22,21 @@ def test_a_config_that_names_no_task_is_of_exemplars_and_labels():
     task = task_of(recipes.demo())
     assert isinstance(task, ExemplarLabel)
     assert (task.n_tokens, task.n_outputs) == (5, 1024)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("base", "task"), ("batch", "batch"), ("attention_scores", "attention_scores")]
+)
+def test_modules_of_a_plugin_may_import_the_old_names(old, new):
+    before, now = (importlib.import_module(f"mechicl.{name}") for name in (f"tasks.{old}", f"protocol.{new}"))
+    own = [
+        name
+        for name, x in vars(now).items()
+        if name[0] != "_" and (isinstance(x, Door) or getattr(x, "__module__", None) == now.__name__)
+        if not isinstance(x, TypeVar)
+    ]
+    assert own
+    assert all(getattr(before, name) is getattr(now, name) for name in own)
 
 
 def test_config_files_hold_the_settings_of_the_run_s_task_alone():

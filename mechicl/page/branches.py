@@ -23,6 +23,7 @@ from mechicl.page.state import View
 from mechicl.registry import EVALUATORS
 from mechicl.series import Series
 from mechicl.series.family import children_of, compared, done, opened, parent_of
+from mechicl.series.origin import first_step
 from mechicl.settings import assignments
 from mechicl.system.disk import is_locked
 from mechicl.system.paths import given
@@ -69,7 +70,7 @@ class Asked:
 
     def name(self, series: Series) -> str:
         """The folder that `mechicl branch` itself would choose."""
-        added = shorthands(series, self.at, self.without, self.memory, self.fresh)
+        added = shorthands(first_step(series.manifest), self.at, self.without, self.memory, self.fresh)
         added += [beginning(each, self.at) for each in training_words.interventions(self.clamps)]
         name = default_name(series.name, self.at, added, assignments(self.settings))
         return f"{name}-to{self.steps}" if self.steps else name

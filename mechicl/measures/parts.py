@@ -220,6 +220,10 @@ class Part:
     def name(self) -> str:
         return f"{self.work.name}-{self.first}-{self.last}"
 
+    @property
+    def after(self) -> None:
+        """No part waits for another one."""
+
     def _left(self) -> list[int]:
         there = self.work.parts.numbers()
         return [number for number in range(self.first, self.last + 1) if number not in there]

@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 from mechicl.figures.caption import facts
 from mechicl.figures.style import COLOURS, NAMES, SYMBOLS
 from mechicl.page.answers import KINDS
-from mechicl.page.branch_panel import train_on
+from mechicl.page.branch_panel import family, train_on
 from mechicl.page.circuit_numbers import has_circuits
 from mechicl.page.circuit_panel import circuit_panel
 from mechicl.page.controls import aria, data, menu, panel, select, switch
@@ -161,6 +161,7 @@ def _timeline(run: Run, view: View) -> Component:
             html.Div([html.Div(id="graph"), html.Div(id="cursor", hidden=True)], className="plot"),
             html.P(id="curve-progress", className="note"),
             train_on(run),
+            family(),
         ],
         "The score of each evaluator over training, as it was recorded. Bands are 95% intervals. Grey lines "
         "mark when the first of them was half-way to its best, at its best, and half-way back. Drag the slider above, "

@@ -28,7 +28,7 @@ def parent_of(series: Series) -> Series | None:
         return None
     for place in dict.fromkeys((Path(origin.path), series.root.parent / origin.parent)):
         found = opened(place)
-        if found is not None and found.root != series.root and _is_parent(found, origin):
+        if found is not None and found.root != series.root and is_parent(found, origin):
             return found
     return None
 
@@ -43,7 +43,7 @@ def children_of(series: Series) -> list[Series]:
         if child is None or child.origin is None:
             continue
         named = series.root in (Path(child.origin.path), child.root.parent / child.origin.parent)
-        if named and _is_parent(series, child.origin):
+        if named and is_parent(series, child.origin):
             found.append(child)
     return sorted(found, key=lambda child: (child.origin.step if child.origin else 0, child.name))
 
@@ -66,7 +66,8 @@ def opened(root: Path) -> Series | None:
         return None
 
 
-def _is_parent(series: Series, origin: Origin) -> bool:
+def is_parent(series: Series, origin: Origin) -> bool:
+    """Whether a run is the one that a branch began from: it has the checkpoint that the branch's manifest names."""
     step, sha256 = origin.kept["step"], origin.kept["sha256"]
     return any(e.kind == "weights" and e.step == step and e.sha256 == sha256 for e in series.entries)
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mechicl.config import Config
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import SeriesError
 from mechicl.loading import whole
 from mechicl.models.params import Params, pack
 from mechicl.protocol.task import task_of
@@ -32,7 +31,7 @@ from mechicl.system.paths import given, shown
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
 from mechicl.training import logs
-from mechicl.training.branch_plan import beginning, default_name, plain, settled, shorthands
+from mechicl.training.branch_plan import beginning, called, default_name, parent_like, plain, settled, shorthands
 from mechicl.training.devices import check_replay, to_go_on, trainer_on
 from mechicl.training.loop import Member, Progress, bar, checked_source, training_batches, training_loop
 from mechicl.training.open_run import Start, fresh, open_run
@@ -95,13 +94,14 @@ def branch(
     _check_parent(series, at)
     device = to_go_on(series, device)
     logs.check(log)
+    like = parent_like(series)
     added = [
-        *shorthands(series, at, without, reset_memory, fresh_moments),
+        *shorthands(like.begins, at, without, reset_memory, fresh_moments),
         *(beginning(each, at) for each in interventions),
     ]
     root = given(series.root.parent / default_name(series.name, at, added, changes or {}) if out is None else out)
-    config, added, changes = settled(series, at, steps, added, dict(changes or {}))
-    config = _called(config, root)
+    config, added, changes = settled(like, at, steps, added, dict(changes or {}))
+    config = called(config, root.name)
     fresh(root)
     source = _source(series, config, data)
     state, weights, kept = _state_at(series, at, device, progress, fresh_moments)
@@ -158,14 +158,6 @@ def _check_parent(series: Series, at: int) -> None:
         )
     resume = command("train", "--resume", series.root)
     raise SeriesError(f"{series.root} has only come to step {reached}, not to {at}: {resume} first.")
-
-
-def _called(config: Config, root: Path) -> Config:
-    """The config under the folder's name, where a run can have that name."""
-    try:
-        return replace(config, name=root.name)
-    except ConfigError:
-        return config
 
 
 def _source(series: Series, config: Config, data: str | Path | None) -> Any:

@@ -27,7 +27,7 @@ from mechicl.series import Series, open_series
 from mechicl.series.origin import planned
 from mechicl.settings import near
 from mechicl.system.paths import given
-from mechicl.tasks.base import task_of
+from mechicl.protocol.task import task_of
 from mechicl.training.branch_plan import REFUSED, Parent, beginning, default_name, parent_like, settled, shorthands
 from mechicl.training_interventions import TrainingIntervention
 

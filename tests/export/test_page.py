@@ -109,7 +109,7 @@ def test_the_readmes_numbers_without_python(demo, reader):
     assert demo.stat().st_size <= 25e6
     heads, peak = icl_heads(series), series.nearest(series_phases(series)["flip"].peak)
     intact, without = re.search(
-        r"carry ICL \((\.\d+) at Flip's peak\): without them it is (\.\d+)", (ROOT / "README.md").read_text()
+        r"At Flip's peak ICL is (\.\d+) with all heads and (\.\d+) without these four", (ROOT / "README.md").read_text()
     ).groups()
     one = reader(demo)
     one.open()

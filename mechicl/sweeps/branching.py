@@ -22,12 +22,12 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import from_dict
 from mechicl.measures import training_words
 from mechicl.measures.words import parse_heads
+from mechicl.protocol.task import task_of
 from mechicl.schedule import state_steps
 from mechicl.series import Series, open_series
 from mechicl.series.origin import planned
 from mechicl.settings import near
 from mechicl.system.paths import given
-from mechicl.protocol.task import task_of
 from mechicl.training.branch_plan import REFUSED, Parent, beginning, default_name, parent_like, settled, shorthands
 from mechicl.training_interventions import TrainingIntervention
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -67,12 +67,12 @@ def of_tokens(tokens: Tensor, scored: Scored, table: str = "embed.W_E") -> Shipp
     )
 
 
-def last_of(n: int, t: int) -> dict[str, Tensor]:
+def last_of(n: int, t: int) -> dict[str, Any]:
     """at, weight and offset of n sequences that are read once, at the last of t positions."""
     return {"at": torch.arange(1, n + 1) * t - 1, "weight": torch.ones(n), "offset": torch.zeros(n)}
 
 
-def mean_over(counts: Tensor) -> dict[str, Tensor]:
+def mean_over(counts: Tensor) -> dict[str, Any]:
     """at, weight and offset of a mean over the positions that count, [b, t] bool, at least one in each sequence."""
     each = (1 / counts.sum(-1, keepdim=True)).expand(counts.shape)
     return {"at": counts.flatten().nonzero()[:, 0], "weight": each[counts].float(), "offset": torch.zeros(len(counts))}

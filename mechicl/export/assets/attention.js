@@ -14,8 +14,9 @@ export const tokensOf = (view) => {
 };
 
 export function drawTokens(view) {
-  const { look } = EVALUATORS[view.evaluator];
-  $("tokens").replaceChildren(...tokensOf(view).map((token) =>
+  const { look } = EVALUATORS[view.evaluator], tokens = tokensOf(view);
+  const alike = tokens.some((token) => token.label || token.image || token.text || token.marks.length); // else there are numbers alone
+  $("tokens").replaceChildren(...(alike ? tokens : []).map((token) =>
     make("div", { className: "token" + (token.label ? " label" : "") + (token.match ? " match" : "") }, make("small", { textContent: token.name }),
       token.image ? make("img", { src: token.image, alt: token.text, title: token.text }) : make("span", { textContent: token.text || "·" }), ...marks(token.marks))));
   const answers = view.sequence === null ? {} : look.answers[view.sequence];

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def shipped(batch: MarkovBatch, metric: str) -> Shipped:
         scored = Scored(term="more", share=true - held, bound=_own(true) - _own(held), **rows)
         return of_tokens(batch.ids, scored)
     known = _own(batch.true)
-    kl = {"share": -true, "offset": (known * batch.scored).sum(-1) / batch.scored.sum(-1)}
+    kl: dict[str, Any] = {"share": -true, "offset": (known * batch.scored).sum(-1) / batch.scored.sum(-1)}
     if metric != "kl":
         u, b, r = batch.levels.unbind(-1)
         top, bottom = (u, b) if metric == "inference_gain" else (b, r)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -45,7 +45,7 @@ def of_spans(batch: TokenBatch, metric: str) -> Shipped:
         target = following.flatten()[rows["at"]]
         if name == "token_acc":
             return of_tokens(batch.ids, Scored(term="right", target=target, **rows))
-        less = {"outputs": target[:, None], "share": -torch.ones(len(target), 1)}
+        less: dict[str, Any] = {"outputs": target[:, None], "share": -torch.ones(len(target), 1)}
         return of_tokens(batch.ids, Scored(term="log", **less, **rows))
     raise ConfigError(f"metric {metric!r}: the page scores loss and token_acc of these sequences, and in_context_gain.")
 
@@ -62,7 +62,7 @@ def of_last(batch: LastBatch | ConflictBatch, metric: str) -> Shipped:
     if metric not in batch.recorded or (metric not in targets and metric not in ("follows_context", "loss")):
         raise ConfigError(f"metric {metric!r}: the page scores {', '.join((*targets, 'follows_context', 'loss'))}.")
     if metric == "loss":
-        outputs = {"outputs": batch.right[:, None], "share": -torch.ones(len(batch), 1)}
+        outputs: dict[str, Any] = {"outputs": batch.right[:, None], "share": -torch.ones(len(batch), 1)}
         return of_tokens(batch.ids, Scored(term="log", **outputs, **rows))
     if metric == "follows_context":
         assert shown is not None

@@ -131,7 +131,7 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     columns = [torch.tensor([y]).to(one.device) for y in output]
     return Logits(
         f"{view.evaluator} sequence {view.sequence}",
-        [f"{task.answer} {y}" for y in output],
+        [task.output(run.series.source, y) for y in output],
         [tuple(mark for mark, y in right.items() if y == each) for each in output],
         [*attribute(intact_model.params, one, model, columns[0])],
         _contributions(intact_model, one, run, columns),

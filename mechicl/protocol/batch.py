@@ -120,15 +120,14 @@ class TaskBatch(ABC):
         """Metric -> what a model scores that has learned nothing, computed from the set itself."""
 
     def shipped(self, model: ModelConfig, metric: str) -> Shipped:
-        """These sequences as plain arrays, scored by this metric, for `mechicl export`.
+        """These sequences as plain arrays, with how they are scored by this metric, for `mechicl export`.
 
         Raises:
             ConfigError: the task, its model or the metric is none that such a page can compute.
         """
         raise ConfigError(
-            f"a {type(self).__name__} cannot be exported: `mechicl export` needs sequences whose one answer, at the "
-            "last position, is right or wrong, such as those of exemplars and labels. `mechicl report` writes a page "
-            "of any run."
+            f"a {type(self).__name__} cannot be exported: its task does not say how a page without Python scores it "
+            "(`TaskBatch.shipped`). `mechicl report` writes a page of any run."
         )
 
     def roles(self) -> dict[str, Tensor]:

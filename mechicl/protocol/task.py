@@ -165,6 +165,10 @@ class Task(ABC):
         default: then the page shows those of `attributed` alone."""
         return []
 
+    def output(self, source: Any, number: int) -> str:
+        """What one output is called, as 'label 7'."""
+        return f"{self.answer} {number}"
+
     def hooks(self, model: ModelConfig) -> tuple[str, ...]:
         """Names of the activations that the batch's `embed` passes through hooks. None by default."""
         return ()

@@ -47,6 +47,7 @@ class Text(Task):
 
     kind: str = "text"
     circuit: ClassVar[Circuit] = Circuit("repeat")
+    answer: ClassVar[str] = "token"
     errors: ClassVar[tuple[str, ...]] = ("loss", "loss_first", "loss_early", "loss_late", "in_context_score")
     vocabulary: int = 256  # tokens that there are: rows of the embedding
     length: int = 64  # positions that the model reads; of `repeat`, half of them are new
@@ -152,6 +153,10 @@ class Text(Task):
 
     def tokens(self, source: Corpus, evaluator: str, batch: TokenBatch, i: int) -> list[str]:
         return [f"{at} {source.word(token)}" for at, token in enumerate(batch.ids[i].tolist())]
+
+    def output(self, source: Corpus, number: int) -> str:
+        word = source.word(number)
+        return f"token {number}" if word == str(number) else f"‘{word}’"
 
     def caption(self, recorded: dict) -> str:
         tokens, text = recorded.get("tokens", 0), recorded.get("text", {})

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from mechicl.models.hooked import ICLTransformer
     from mechicl.models.params import Params
     from mechicl.system.executor import Executor
-    from mechicl.tasks.exemplar_label.banks.bank import Bank
 
 
 @dataclass(frozen=True)
@@ -216,21 +215,24 @@ class Series:
 
     @cached_property
     def source(self) -> Any:
-        """What its sequences are drawn from, as the exemplar bank: rebuilt, and checked against the manifest."""
+        """What its sequences are drawn from, as a bank or a corpus: rebuilt, and checked against the manifest."""
         from mechicl.series.source import rebuilt
 
         return rebuilt(self)
 
     @property
-    def bank(self) -> Bank:
-        """The exemplar bank (`source`).
+    def bank(self) -> Any:
+        """`source`, of a task that calls it a bank.
 
         Raises:
-            ConfigError: its task has none.
+            ConfigError: its task does not.
         """
-        from mechicl.series.source import bank_of
-
-        return bank_of(self)
+        if not self.task.has_bank:
+            raise ConfigError(
+                f"{self.name} is of task {self.task.kind!r}, which has no bank: "
+                "series.source has what its sequences are drawn from."
+            )
+        return self.source
 
     def evaluation_set(self, name: str, n: int | None = None, split: int = 0, step: int | None = None) -> Any:
         """The fixed sequences of an evaluator (`mechicl.evaluators`). They are the same for every step, except in a

@@ -11,7 +11,7 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.ops import compiled, linear
 from mechicl.engine.ops import embed as kernel
-from mechicl.models.encoder import encode
+from mechicl.tasks.exemplar_label.encoder import encode
 
 if TYPE_CHECKING:
     from mechicl.protocol.batch import Hook

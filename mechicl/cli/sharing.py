@@ -24,8 +24,8 @@ def export(
     $ mechicl export checkpoints/demo --every 1000 --max-mb 10 --out small.html
 
     The models run in the browser. One moves through training, ablates heads and MLPs, and sees scores with intervals,
-    attention and logits. The file loads nothing from anywhere. It says what it leaves out. Runs of exemplars and labels
-    can be exported; `mechicl report` writes a page of any run.
+    attention and logits. The file loads nothing from anywhere. It says what it leaves out. Runs whose
+    sequences have one answer, right or wrong, can be exported; `mechicl report` writes a page of any run.
 
     Args:
         run: the run's directory.

@@ -48,8 +48,7 @@ class ModelConfig:
     """Pre-LN causal transformer (docs/references.md#model). `mlp_ratio` 0 is attention-only;
     `mlp_layers` says which layers have an MLP (None: all of them).
 
-    With `encoder` 'conv' an exemplar is a square picture, which convolutions read before the linear map
-    into the residual stream (models/encoder.py); all of them are trained."""
+    `encoder` and `channels` are settings of the default task (tasks/exemplar_label/encoder.py)."""
 
     n_layers: int = 2
     d_model: int = 64

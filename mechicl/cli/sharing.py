@@ -24,8 +24,8 @@ def export(
     $ mechicl export checkpoints/demo --every 1000 --max-mb 10 --out small.html
 
     The models run in the browser. One moves through training, ablates heads and MLPs, and sees scores with intervals,
-    attention and logits. The file loads nothing from anywhere. It says what it leaves out. Runs of exemplars and
-    labels, of text and of Markov chains can be exported; `mechicl report` writes a page of any run.
+    attention and logits. The file loads nothing from anywhere. It says what it leaves out. Runs of all tasks that come
+    with mechicl can be exported; `mechicl report` writes a page of any run.
 
     Args:
         run: the run's directory.

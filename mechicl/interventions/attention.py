@@ -18,12 +18,12 @@ from mechicl.protocol.batch import TaskBatch
 
 @dataclass(frozen=True, kw_only=True)
 class ClampMatch(OfHeads):
-    """Set the query's attention in some heads: `strength` on the right labels, the rest on the others.
+    """Set the query's attention in some heads: `strength` on the right answers, the rest on the others.
 
-    The right labels are those in the context that are the sequence's answer (`Batch.target`), so on Flip the
-    flipped one, and on CIWL the copied one. `strength` (0 to 1) is shared evenly among them, 1 - strength evenly
-    among the other labels, and nothing is left for exemplars and the query itself. Where all labels are right, the
-    whole attention is theirs; in sequences that do not show the answer, the heads attend as they would.
+    Where these stand is the task's (`TaskBatch.match_row`): in the default task at the labels, so on Flip the right one
+    is the flipped one, and on CIWL the copied one. `strength` (0 to 1) is shared evenly among the right ones,
+    1 - strength evenly among the others, and nothing is left for the rest. Where all are right, the whole attention is
+    theirs; in sequences that do not show the answer, the heads attend as they would.
     With two pairs this is the published match clamp (docs/references.md#singh-2024-clamps), whose induction
     strength is 2 strength - 1.
     """

@@ -27,8 +27,8 @@ class ClampLayer(Intervention):
     """A perfect first layer, of models with two layers of attention alone.
 
     Layer 1 attends as if each position but the first and the query held the embedding of the one before, and nothing
-    else: a label's key is its exemplar's. What it reads there, its values, is of the embeddings as they are. Layer 0
-    does nothing.
+    else: in the default task a label's key is its exemplar's. What it reads there, its values, is of the embeddings as
+    they are. Layer 0 does nothing.
     """
 
     def __str__(self) -> str:

@@ -157,7 +157,7 @@ def _bytes_per_condition(series: Series, b: int) -> float:
     m = series.config.model
     t = series.task.n_tokens
     per_position = m.d_model * (8 + 2 * m.mlp_ratio) + m.n_heads * t * 4
-    return 4.0 * b * t * per_position + tables.encoded_bytes(series, b)
+    return 4.0 * b * t * per_position + series.task.embedding_bytes(series.config.model, b)
 
 
 def _scores(

@@ -24,7 +24,6 @@ from mechicl.engine.forward import forward
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
-from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params, init, pack
 from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import main_in_context
@@ -145,7 +144,7 @@ def attention_scores(
     widest = max(len(b) for b in sets.values())
     t = series.task.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)
-    size += encoded_bytes(series, widest)
+    size += series.task.embedding_bytes(series.config.model, widest)
     measured = partial(_measured, model=model, even={name: uniform_scores(batch) for name, batch in sets.items()})
     return over_evaluators(series, "attention", steps, sets, measured, size, extra=("uniform",), progress=progress)
 

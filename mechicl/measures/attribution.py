@@ -24,7 +24,6 @@ from mechicl.engine.forward import forward
 from mechicl.interventions.components import check_sums
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
-from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import main_in_context
@@ -147,7 +146,7 @@ def logit_attribution(
     sets = {name: series.evaluation_set(name, n) for name in names}
     widest = max(len(b) for b in sets.values())
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
-    size += encoded_bytes(series, widest)
+    size += series.task.embedding_bytes(series.config.model, widest)
     return over_evaluators(series, "attribution", steps, sets, partial(_measured, model=model), size, progress=progress)
 
 

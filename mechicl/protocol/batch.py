@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, overload
 
 import numpy as np
 import torch
@@ -24,10 +24,36 @@ from mechicl.protocol.tokens import token_relations as token_relations
 
 if TYPE_CHECKING:
     from mechicl.config import ModelConfig
+    from mechicl.engine.held import HeldLayer
     from mechicl.protocol.shipped import Shipped
 
 Hook = Callable[[str, Tensor], Tensor]
 Params = dict[str, Tensor]
+Arrays = dict[str, np.ndarray]
+
+
+class Gradients(Protocol):
+    """How a training step comes to its gradients (training/step.py)."""
+
+    def __call__(
+        self,
+        params: Arrays,
+        batch: Any,
+        model: ModelConfig,
+        grads: Arrays,
+        held: Mapping[int, HeldLayer] = ...,
+        unembedded: Callable[[], object] = ...,
+    ) -> np.ndarray:
+        """The loss [s] of s models, which may be one; `grads` receives the gradient of every parameter.
+
+        Args:
+            params: packed, stacked over the models.
+            batch: of each model [s, b, ...]; of a single one also [b, ...].
+            grads: arrays of the parameters' shapes, all zeros or as `TaskBatch.clear` left them.
+            held: layers whose heads are ablated or clamped (engine/held.py).
+            unembedded: to call as soon as the unembedding's gradients are filled in and its weights no longer needed.
+        """
+        ...
 
 
 class TaskBatch(ABC):
@@ -82,6 +108,13 @@ class TaskBatch(ABC):
             ConfigError: it is not.
         """
         raise ConfigError(f"the loss of {type(self).__name__} is one number: leave out loss_per_token.")
+
+    def gradients(self, model: ModelConfig) -> Gradients | None:
+        """The loss and its gradients, written out, on the CPU: what autograd gives, sooner. None: autograd serves."""
+        return None
+
+    def clear(self, grads: Arrays) -> None:  # noqa: B027 (most gradients are set)
+        """Put zeros back, after an update, where `gradients` adds to what it finds. grads: as it filled them."""
 
     @abstractmethod
     def score(self, params: Params, final: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:

@@ -76,7 +76,7 @@ class Task(ABC):
     accuracies: ClassVar[bool] = False  # every evaluator's primary metric is a share of right answers
     errors: ClassVar[tuple[str, ...]] = ("loss",)  # metrics of which less is better
     one_answer: ClassVar[bool] = False  # a sequence has one answer, which stands in its context: clamps need it
-    has_bank: ClassVar[bool] = False  # its source is a bank of exemplars (`series.bank`)
+    has_bank: ClassVar[bool] = False  # its source is called a bank, and `series.bank` gives it
     # Other sequences for the same model, as to train a branch on: a name -> what they are, and settings as `--set`
     # takes them.
     other_data: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType({})
@@ -117,6 +117,14 @@ class Task(ABC):
 
     def keep(self, root: Path, source: Any) -> None:  # noqa: B027 (most sources are built again)
         """Put into a new run's folder what `kept` finds there."""
+
+    def given(self, config: Config) -> str | None:
+        """The file or folder that the settings name for `source`, which takes it where no `data` is given."""
+        return None
+
+    def drawn_from(self, config: Config) -> Any:
+        """The settings that `source` depends on, beside the seeds: runs for which they are equal can share one."""
+        return self
 
     @abstractmethod
     def draw(self, source: Any, n: int, rng: np.random.Generator) -> TaskBatch:
@@ -179,6 +187,12 @@ class Task(ABC):
         shapes = self.input_shapes(model)
         return tuple(name for name, shape in shapes.items() if shape[-1] == model.d_model and name != "embed.W_E")
 
+    @classmethod
+    def tables(cls, model: ModelConfig) -> tuple[str, ...]:
+        """What the names of its input parameters begin with: each is a part that a graft can take (interventions/
+        weights.py). By default 'embed' alone."""
+        return ("embed",)
+
     def variations(self, config: Config) -> tuple[str, ...]:
         """Evaluators of the run whose sequences can be varied in one thing (`TaskBatch.varied`). None by default."""
         return ()
@@ -202,6 +216,14 @@ class Task(ABC):
     def uses(self, config: Config) -> tuple[str, str]:
         """(what, name) of what must be registered before such a run opens: the task, or what stands in for it."""
         return TASKS.what, self.kind
+
+    def summary(self, model: ModelConfig) -> str:
+        """The data of a run, in a few words."""
+        return f"task {self.kind!r}"
+
+    def embedding_bytes(self, model: ModelConfig, n: int) -> float:
+        """Memory in bytes that embedding `n` sequences takes for each checkpoint, beside the residual stream itself."""
+        return 0.0
 
     def details(self, model: ModelConfig) -> list[str]:
         """More of the setting, in a few words each, for where there is room: after `caption`."""
@@ -293,9 +315,16 @@ def kind_of(config: Config) -> str:
 
 
 def task_of(config: Config) -> Task:
-    """The task of a run: the one that its config names, or exemplars and labels."""
+    """The task of a run: the one that its config names, or that of configs that name none."""
     if config.task is not None:
         return config.task
     from mechicl.tasks.exemplar_label.task import ExemplarLabel
 
     return ExemplarLabel(config=config)
+
+
+def every_task() -> list[type[Task]]:
+    """All tasks, that of configs that name none first."""
+    from mechicl.tasks.exemplar_label.task import ExemplarLabel
+
+    return [ExemplarLabel, *TASKS.values()]

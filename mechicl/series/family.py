@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mechicl.config import to_dict
 from mechicl.errors import SeriesError
 from mechicl.loading import from_dict
 from mechicl.series.opening import open_series
@@ -18,7 +17,7 @@ from mechicl.series.series import Series
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_json
 from mechicl.system.paths import shown
-from mechicl.training_interventions import TrainingIntervention
+from mechicl.training_interventions import KINDS, TrainingIntervention
 
 
 def parent_of(series: Series) -> Series | None:
@@ -108,17 +107,9 @@ def done(series: Series) -> str:
     given = []
     for each in origin.interventions:
         intervention = from_dict(TrainingIntervention, each)
-        given.append(" ".join((str(intervention), *_other_data(intervention, series))))
+        given.append(" ".join((str(intervention), *KINDS[intervention.kind].details(intervention, series.config))))
     given += [f"{name}={value}" for name, value in origin.changes.items()]
     return "; ".join(given) or "as before"
-
-
-def _other_data(intervention: TrainingIntervention, series: Series) -> list[str]:
-    """How the sequences differ from those that the run is evaluated on."""
-    if intervention.sequences is None:
-        return []
-    before, now = to_dict(series.config.sequences), to_dict(intervention.sequences)
-    return [f"{name}={value}" for name, value in now.items() if value != before[name]]
 
 
 def family(series: Series) -> list[str]:

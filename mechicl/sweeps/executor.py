@@ -67,7 +67,8 @@ class Executor(Protocol):
 
 def train_job(job: Job, tell: Callable[[int | str], None] = lambda told: None) -> None:
     """Train this run, or continue it, to its end."""
-    from mechicl.training.loop import resume, train
+    from mechicl.training.loop import train
+    from mechicl.training.replay import resume
 
     tally = Tally(tell)
     if (job.root / "manifest.json").exists():

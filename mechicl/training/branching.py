@@ -163,7 +163,7 @@ def _check_parent(series: Series, at: int) -> None:
 def _source(series: Series, config: Config, data: str | Path | None) -> Any:
     """What the branch's sequences are drawn from: its parent's source, unless the settings change it."""
     before, task = series.config, task_of(config)
-    same = config.task == before.task and config.bank == before.bank and config.seeds == before.seeds
+    same = task.drawn_from(config) == task_of(before).drawn_from(before) and config.seeds == before.seeds
     if not same:
         return checked_source(config, task_of(before).kept(series.root) or data or series.data)
     checked_source(config, None, series.source)

@@ -39,13 +39,13 @@ from mechicl.training.loop import (
     bar,
     check_config,
     checked_source,
-    resume,
     resumes_from,
     train,
     training_batches,
     training_loop,
 )
 from mechicl.training.open_run import open_run
+from mechicl.training.replay import resume
 from mechicl.training.step import Trainer
 
 _TRIAL = 12  # steps timed each way before choosing

@@ -90,7 +90,7 @@ def manifest_of(
 ) -> dict:
     """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them; made:
     as `made_with`; uses: what the run needs beside `needed_by`, as (what, name)."""
-    found = config.bank.path if data is None else data
+    found = task_of(config).given(config) if data is None else data
     return {
         "format": FORMAT,
         "run": config.name,

@@ -21,8 +21,9 @@ from mechicl.tasks.text import Text
 from mechicl.tasks.text.batch import repeated as repeated_tokens
 from mechicl.training import loop
 from mechicl.training.ensemble import train_seeds
-from mechicl.training.loop import checked_source, densify, resume, train, training_batches
+from mechicl.training.loop import checked_source, train, training_batches
 from mechicl.training.on_device import DeviceTrainer, Repeated
+from mechicl.training.replay import densify, resume
 from mechicl.training.step import Trainer
 from mechicl.training_interventions import TrainingIntervention
 

@@ -8,6 +8,7 @@ names.
     documents.py   which files are documents, and what is left out
     tokenizing.py  a tokenizer of one's own
     gathered.py    from documents to a corpus, once for all runs
+    token_files.py files of tokens that a user names, and tokenizer.json
     corpus.py      tokens in documents, the split, and what a run keeps of them
     batch.py       what a model reads, and its metrics
     spans.py       parts of a sequence that have metrics of their own: `repeat`, and the in-context score

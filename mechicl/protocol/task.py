@@ -189,8 +189,8 @@ class Task(ABC):
 
     @classmethod
     def tables(cls, model: ModelConfig) -> tuple[str, ...]:
-        """What the names of its input parameters begin with: each is a part that a graft can take (interventions/
-        weights.py). By default 'embed' alone."""
+        """What the names of its input parameters begin with: each is a part that a graft can take
+        (interventions/weights.py). By default 'embed' alone."""
         return ("embed",)
 
     def variations(self, config: Config) -> tuple[str, ...]:

@@ -92,7 +92,9 @@ class Branching:
         except SeriesError as error:
             raise ConfigError(f"branch.from={self.parent!r}: {error}") from None
         if series.manifest.get("source"):
-            raise ConfigError(f"branch.from={self.parent!r}: mechicl did not train {place}: expected a run of its own.")
+            raise ConfigError(
+                f"branch.from={self.parent!r}: {place} was not trained by mechicl: expected a run that it trained."
+            )
         if series.config.seeds.init != seed:
             raise ConfigError(
                 f"branch.from={self.parent!r}: {place} has seed {series.config.seeds.init}, but a run of this sweep "

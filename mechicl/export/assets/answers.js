@@ -1,6 +1,6 @@
 /* What the model answers: the number of every sequence, probabilities, and who adds what to a logit.
 
-   The same as the tasks' scores (mechicl/tasks/shipped.py says how they are shipped) and mechicl/measures/attribution.py. */
+   The same as the tasks' scores (mechicl/protocol/shipped.py says how they are shipped) and mechicl/measures/attribution.py. */
 
 const EPS = 1e-5;
 export const ROWS = 256; // positions whose logits are computed at once

@@ -8,7 +8,7 @@ export const LAST = DATA.steps.length - 1;
 
 const numbersOf = (text, Kind) => text === null ? null : new Kind(bytes(text).buffer);
 
-/* How sequences are scored (mechicl/tasks/shipped.py, Scored). */
+/* How sequences are scored (mechicl/protocol/shipped.py, Scored). */
 const scoredOf = (how) => ({
   term: how.term,
   ...Object.fromEntries(["at", "target", "among", "outputs"].map((key) => [key, numbersOf(how[key], Int32Array)])),

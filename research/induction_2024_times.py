@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -81,7 +83,7 @@ def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
     mine, about = drops["norm-25"], "Why sooner: the size of the features?"
     if not mine:
         return Judged("M", about, "-", "not run")
-    base = {s: half_drop(curve(every, "main", s)) for s in mine}
+    base = _of_main(every, mine)
     now, before = np.median(list(mine.values())), np.median(list(base.values()))
     verdict = (
         "accounts for it"
@@ -98,6 +100,11 @@ def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
         f"half-drop at norm 25 {thousands(list(mine.values()))}, at norm 46 {thousands(list(base.values()))}",
         verdict,
     )
+
+
+def _of_main(every: pd.DataFrame, seeds: Iterable[int]) -> dict[int, float]:
+    """The half-drop of the main run of each seed: what other settings are compared with."""
+    return {s: half_drop(curve(every, "main", s)) for s in seeds}
 
 
 def _which(drops: dict[str, dict[int, float]]) -> list[Judged]:
@@ -129,9 +136,9 @@ def _which(drops: dict[str, dict[int, float]]) -> list[Judged]:
 
 def _size(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> list[Judged]:
     """P and Q: more classes and more labels, against the main runs."""
-    base = {s: half_drop(curve(every, "main", s)) for s in range(5)}
-    factors = {name: [x / base[s] for s, x in drops[name].items()] for name in ("classes-200", "labels-10")}
-    more, labels = factors["classes-200"], factors["labels-10"]
+    more, labels = (
+        [x / _of_main(every, [s])[s] for s, x in drops[name].items()] for name in ("classes-200", "labels-10")
+    )
     mild = bool(more) and float(np.median(more)) < 2
     return [
         _factors(

@@ -105,7 +105,7 @@ def standing_out(
     "attention_scores",
     rows="step, evaluator, head, score",
     value="share of attention (definitions: `mechicl/measures/attention.py`)",
-    against="column `uniform`: attention to all positions alike; `measures.untrained_scores`",
+    against="column `uniform`: uniform attention; `measures.untrained_scores`",
 )
 def attention_scores(
     series: Series,

@@ -110,7 +110,7 @@ def attribute(
 @measure(
     "logit_attribution",
     rows="step, evaluator, component",
-    value="logits added to the answer's logit, beside the mean logit",
+    value="what the component adds to the answer's logit minus what it adds to the mean logit",
     against="0",
 )
 def logit_attribution(

@@ -37,7 +37,7 @@ CHANCE = 0.5
 @measure(
     "copying_scores",
     rows="step, evaluator, head",
-    value="share of other tokens whose logit the head raises less than that of the token it looks at",
+    value="share of other tokens whose logit the head raises less than that of the token it attends to",
     against="0.5: a head that does not depend on the token",
 )
 def copying_scores(

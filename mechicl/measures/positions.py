@@ -28,7 +28,7 @@ __all__ = ["loss_by_position"]
     "loss_by_position",
     rows="step, evaluator, position",
     value="the loss at the position, in nats",
-    against="column `chance`: of a uniform guess; the other positions",
+    against="column `chance`: the loss of a uniform guess; the other positions",
 )
 def loss_by_position(
     series: Series,

@@ -96,7 +96,7 @@ def block_squares(differences: torch.Tensor) -> np.ndarray:
 @measure(
     "subspaces",
     rows="step, layer, pair of variations",
-    value="how far the directions that carry two answers overlap",
+    value="how much the directions that carry two answers overlap",
     against="random directions",
 )
 def subspaces(

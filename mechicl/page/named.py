@@ -17,7 +17,7 @@ def named_together(paths: Sequence[Path]) -> list[Path]:
         ConfigError: none is named, a folder holds none, or they do not lie in one folder.
     """
     if not paths:
-        raise ConfigError("say which run: `mechicl app checkpoints/demo`.")
+        raise ConfigError("no run was given: use for example `mechicl app checkpoints/demo`.")
     found: list[Path] = []
     for path in map(given, paths):
         found += [path] if (path / "manifest.json").exists() or not path.is_dir() else _runs_in(path)

@@ -339,7 +339,7 @@ def test_what_train_refuses(refused, tiny_recipe, tmp_path):
     assert message.startswith("no recipe named 'dmeo'; there are ")
     assert "demo" in message
     assert "`mechicl recipes` describes them." in message
-    assert refused("train").startswith("say which recipe to train")
+    assert refused("train").startswith("no recipe was given")
     assert "not both" in refused("train", "tiny-run", "--resume", "checkpoints/tiny-run")
     assert "not both" in refused("train", "--resume", "checkpoints/x", "--seed", "1")
     assert "not both" in refused("train", "tiny-run", "--seed", "1", "--seeds", "0..3")
@@ -393,7 +393,7 @@ def test_analyze_one(run, tiny_copy):
     code, out, _ = run("analyze", tiny_copy.root, "transience", "--quiet")
     assert code == 0
     assert [p.name for p in (tiny_copy.root / "analysis").glob("*.parquet")] == ["transience.parquet"]
-    assert re.search(r"and 1 figures? beside it", out)
+    assert re.search(r"and 1 figures? in the same folder", out)
 
 
 def test_report(run, copy, tmp_path):
@@ -427,7 +427,7 @@ def test_what_densify_refuses(refused, tiny_series):
 def test_verify(run, tiny_copy):
     code, out, err = run("verify", tiny_copy.root)
     assert (code, err) == (0, "")
-    assert out == f"{tiny_copy.root}: 9 checkpoints, all as they were written.\n"
+    assert out == f"{tiny_copy.root}: 9 checkpoints, all unchanged.\n"
     path = tiny_copy.root / "weights" / "step_00000030.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     code, out, err = run("verify", tiny_copy.root)
@@ -465,7 +465,7 @@ def test_what_is_not_a_run_is_refused_by_every_verb(refused, tmp_path, tiny_seri
         assert message.startswith(f"{beside} is not a run: it has no manifest.json.")
         assert "Runs beside it: tiny" in message
     assert "Runs beside it" not in refused("show", tmp_path / "x")
-    assert refused("show").startswith("say which run")
+    assert refused("show").startswith("no run was given")
 
 
 def test_an_unknown_analysis_is_refused(refused, tiny_series):

@@ -30,7 +30,7 @@ def test_a_measure_is_of_a_series_or_of_runs():
 def test_one_of_several_runs(tiny_series):
     text = run([tiny_series, tiny_series], "seed_bands", None, None, None, None)
     assert re.search(r"^seed_bands: a row per evaluator and time", text)
-    with pytest.raises(ConfigError, match="is of one run, but 2 were given"):
+    with pytest.raises(ConfigError, match="takes one run, but 2 were given"):
         run([tiny_series] * 2, "attention_scores", None, None, None, None)
 
 

@@ -63,7 +63,7 @@ def test_a_folder_names_its_runs_but_no_branches(seeds_folder, tiny_copy, tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="is no run, and holds none"):
         named_together([tmp_path / "empty"])
-    with pytest.raises(ConfigError, match="say which run"):
+    with pytest.raises(ConfigError, match="no run was given"):
         named_together([])
 
 

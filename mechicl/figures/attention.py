@@ -64,7 +64,7 @@ def patterns(
         ablate: an intervention made first, as heads taken out.
     """
     if len(as_interventions(ablate)) > 1:
-        raise ConfigError("a picture shows one intervention: give one AblateHeads with all the heads.")
+        raise ConfigError("a figure shows one intervention: give one AblateHeads with all heads.")
     evaluator = looked_at(series.config) if evaluator is None else evaluator
     batch = series.evaluation_set(evaluator, n)
     if sequence is None:

@@ -46,7 +46,7 @@ def save_figure(
     if not isinstance(figure, go.Figure):
         raise ConfigError(
             f"expected a plotly figure to save, got {type(figure).__name__}; tables have to_csv, and "
-            "mechicl.show_attention(...) has a method save of its own."
+            "mechicl.show_attention(...) has its own method save."
         )
     if kind == "html":
         data = figure.to_html(include_plotlyjs=True, full_html=True).encode()
@@ -57,7 +57,7 @@ def save_figure(
     else:
         raise ConfigError(
             f"{target}: a figure is saved as .html, {', '.join('.' + p for p in PICTURES)}; "
-            f"given {target.suffix or 'no ending'!r}."
+            f"given {target.suffix or 'no extension'!r}."
         )
     write_atomic(target, data)
     return target
@@ -68,19 +68,19 @@ def _drawn(figure: go.Figure, options: dict) -> bytes:
         kaleido, errors = (importlib.import_module(name) for name in ("kaleido", "kaleido.errors"))
     except ImportError:
         raise ConfigError(
-            "pictures are drawn by kaleido (mechicl's extra `figures`), which is not installed: `python "
-            "-m pip install 'kaleido>=1.0,<2'`. An .html file needs nothing."
+            "images need kaleido (mechicl's extra `figures`), which is not installed: `python "
+            "-m pip install 'kaleido>=1.0,<2'`. An .html file does not need it."
         ) from None
     try:
         # Without MathJax, which kaleido would fetch from a CDN: nothing here is typeset by it.
         return kaleido.calc_fig_sync(figure, opts=options, kopts={"mathjax": False, "timeout": _TIMEOUT})
     except errors.ChromeNotFoundError:
         raise ConfigError(
-            "pictures are drawn by Chrome or Chromium, and neither was found: install one (Debian: "
-            "`apt-get install chromium`; anywhere: `plotly_get_chrome`). An .html file needs "
+            "images need Chrome or Chromium, and neither was found: install one (Debian: "
+            "`apt-get install chromium`; other systems: `plotly_get_chrome`). An .html file needs "
             "none."
         ) from None
     except (errors.BrowserFailedError, errors.BrowserClosedError, errors.KaleidoError, TimeoutError) as error:
         raise ConfigError(
-            f"the browser that draws pictures failed: {error or type(error).__name__}. An .html file needs none."
+            f"the browser failed to draw the image: {error or type(error).__name__}. An .html file needs none."
         ) from error

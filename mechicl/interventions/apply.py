@@ -127,9 +127,7 @@ def reweighted(condition: Intervention, on: Intact) -> list[Intact]:
         ConfigError: it takes another step's weights, and `on` has none.
     """
     if condition.donors and on.checkpoint is None:
-        raise ConfigError(
-            f"{condition}: it takes weights of step {condition.donors[0]}: give checkpoint=series.weights."
-        )
+        raise ConfigError(f"{condition} uses weights of step {condition.donors[0]}: give checkpoint=series.weights.")
     each = [on]
     if _stacked(on.params):
         each = [
@@ -152,7 +150,7 @@ def _stacked(params: Params) -> bool:
 
 
 def _none(step: int) -> Params:
-    raise ConfigError(f"an intervention takes weights of step {step} that its `donors` do not name.")
+    raise ConfigError(f"an intervention uses weights of step {step}, but its `donors` do not list this step.")
 
 
 def in_parts(

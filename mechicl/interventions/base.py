@@ -181,7 +181,7 @@ def edits(
     """
     families = {c.family for c in conditions}
     if len(families) != 1:
-        raise ConfigError(f"conditions of one forward pass share a kind; given {sorted(families)}.")
+        raise ConfigError(f"all conditions of one forward pass must be of one kind; given {sorted(families)}.")
     for condition in conditions:
         condition.check(model)
     made = [condition.edits(model, intact, batch) for condition in conditions]
@@ -213,7 +213,7 @@ def _interventions(x: object) -> bool:
 def _beside(parts: Sequence[Edit], hook: str) -> Edit:
     """Edits at one hook, next to each other on axis c."""
     if len({edit.at for edit in parts}) > 1:
-        raise ConfigError(f"conditions of one forward pass move the positions of {hook} alike.")
+        raise ConfigError(f"all conditions of one forward pass must move the positions of {hook} in the same way.")
     keep, add = (_joined([getattr(edit, name) for edit in parts], rank(hook)) for name in ("keep", "add"))
     less = _taken([edit.less for edit in parts])
     return Edit(keep, add, parts[0].at, _subspaces([edit.off for edit in parts]), less)

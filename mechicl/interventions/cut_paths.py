@@ -56,8 +56,8 @@ class CutPaths(Intervention):
         check_types(self, "CutPaths")
         if self.counterfactual and self.kind != "counterfactual":
             raise ConfigError(
-                f"CutPaths.counterfactual={self.counterfactual!r} and kind={self.kind!r}: only the kind "
-                "'counterfactual' reads other sequences."
+                f"CutPaths.counterfactual={self.counterfactual!r} with kind={self.kind!r}: only kind "
+                "'counterfactual' uses other sequences."
             )
         ordered = sorted({parse(text) for text in self.paths}, key=lambda path: (path.receiver, path.sender))
         object.__setattr__(self, "paths", tuple(map(str, ordered)))

@@ -97,7 +97,7 @@ def _literal(node: ast.expr, text: str, option: str) -> object:
     try:
         value = ast.literal_eval(node)
     except ValueError:
-        raise ConfigError(f"{option} {text}: {ast.unparse(node)} is no number, text, tuple or list.") from None
+        raise ConfigError(f"{option} {text}: {ast.unparse(node)} is not a number, text, tuple or list.") from None
     return _tuples(value)
 
 

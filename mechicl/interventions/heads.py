@@ -203,7 +203,7 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
         near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
     raise ConfigError(
         f"heads={heads!r}: expected (layer, head) pairs, whole numbers, such as heads=((0, 1), (1, 3)); "
-        f"{head!r} is not one.{near}"
+        f"{head!r} is not a pair.{near}"
     )
 
 
@@ -250,7 +250,9 @@ def random_heads(
     layers = range(model.n_layers) if layer is None else [layer]
     heads = [(la, h) for la in layers for h in range(model.n_heads) if (la, h) not in excluding]
     if len(heads) < count:
-        raise ConfigError(f"{count} random heads were asked for, but only {len(heads)} can be chosen from.")
+        raise ConfigError(
+            f"expected at most {len(heads)} random heads, which is the number of candidates, not {count}."
+        )
     return tuple(sorted(heads[int(i)] for i in rng.choice(len(heads), count, replace=False)))
 
 

@@ -54,10 +54,12 @@ class PatchActivations(Intervention):
             object.__setattr__(self, field, tuple(sorted(set(getattr(self, field)))))
         if not (self.heads or self.mlps or self.residual or self.edges):
             raise ConfigError(
-                "PatchActivations: name heads, mlps, residual or edges, as PatchActivations(heads=((1, 3),))."
+                "PatchActivations: give heads, mlps, residual or edges, such as PatchActivations(heads=((1, 3),))."
             )
         if self.layers is not None and not self.edges:
-            raise ConfigError(f"PatchActivations.layers={self.layers}: they are the layers of edges; name edges.")
+            raise ConfigError(
+                f"PatchActivations.layers={self.layers}: these are the layers of edges, so give edges, too."
+            )
 
     def __str__(self) -> str:
         what = [names(self.heads) + ("" if self.part == "z" else f" {self.part}")] if self.heads else []

@@ -36,7 +36,7 @@ class AblatePositions(Intervention):
         if not self.positions or not self.layers:
             raise ConfigError(
                 f"AblatePositions.positions={self.positions}, layers={self.layers}: expected at least "
-                "one of each, as positions=('match_label',), layers=(1,)."
+                "one of each, such as positions=('match_label',), layers=(1,)."
             )
 
     def __str__(self) -> str:
@@ -103,7 +103,9 @@ def given(batch: TaskBatch | None, asked: Intervention) -> TaskBatch:
         ConfigError: there is none.
     """
     if batch is None:
-        raise ConfigError(f"{asked}: it depends on the sequences: edits(conditions, model, intact, batch).")
+        raise ConfigError(
+            f"{asked}: it depends on the sequences: give the batch, as in edits(conditions, model, intact, batch)."
+        )
     return batch
 
 

@@ -91,7 +91,7 @@ class AblateSubspace(Intervention):
     def check(self, model: ModelConfig) -> None:
         check_layers((self.layer,), model)
         if self.at == "mlp" and not model.has_mlp(self.layer):
-            raise ConfigError(f"there is no MLP in layer {self.layer}: take at='heads', 'input' or 'output'.")
+            raise ConfigError(f"there is no MLP in layer {self.layer}: use at='heads', 'input' or 'output'.")
         if len(self.directions) != model.d_model:
             raise ConfigError(
                 f"AblateSubspace.directions have {len(self.directions)} rows, but the residual stream "

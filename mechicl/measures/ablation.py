@@ -267,7 +267,7 @@ def answers(
     """
     conditions, model = as_interventions(ablate), series.config.model
     if len(conditions) > 1:
-        raise ConfigError("answers are under one intervention: give one, or Together(parts=(...)) for all at once.")
+        raise ConfigError("answers takes one intervention: give one, or combine several with Together(parts=(...)).")
     for condition in conditions:
         condition.check(model)
     batch, (chosen,) = series.evaluation_set(evaluator, n, split), chosen_steps(series, step)

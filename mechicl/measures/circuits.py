@@ -160,7 +160,8 @@ def circuit_shares(
     _check(threshold)
     if paths is None and model.n_layers >= DEEP:
         raise ConfigError(
-            f"{series.root}: to find circuits in {model.n_layers} layers every path would be cut: give paths=, as "
+            f"{series.root}: with {model.n_layers} layers, not all paths are cut to find circuits: give paths=, such "
+            "as "
             "circuit_of(path_effects(series, [step]), step, evaluator)."
         )
     like = CutPaths(paths=tuple(paths or ()), kind=kind)

@@ -105,7 +105,7 @@ def path_composition(series: Series, steps: Iterable[int] | None = None, progres
         192
     """
     if series.config.model.n_layers < 2:
-        raise ConfigError(f"{series.root}: the model has one layer, so that no head reads another.")
+        raise ConfigError(f"{series.root}: the model has one layer, so no head reads another head.")
     chosen = chosen_steps(series, steps)
     size = 8.0 * DRAWS * series.config.model.n_heads**2
     return over_checkpoints(

@@ -67,7 +67,7 @@ def copying_scores(
     sets = {name: series.evaluation_set(name, n) for name in names}
     model, table = series.config.model, series.task.input_shapes(series.config.model).get("embed.W_E")
     if series.task.has_bank or table is None or table[0] != series.task.n_outputs:
-        raise ConfigError(f"{series.name} reads other things than it answers with: copying scores are of tokens.")
+        raise ConfigError(f"{series.name} has different inputs and outputs: copying scores need a task of tokens.")
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
     size = 4.0 * widest * t * (model.n_heads * t + model.d_model * (8 + model.n_layers))
     return over_evaluators(series, "copying", steps, sets, partial(_measured, model=model), size, progress=progress)

@@ -62,7 +62,7 @@ def ablate_mlps(
     model = series.config.model
     layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
     if not layers:
-        raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so that none can be taken out.")
+        raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so there is none to ablate.")
     names = main(series.config) if evaluators is None else evaluators
     conditions = [AblateMLPs(layers=(layer,), kind=kind) for layer, kind in product(layers, KINDS)]
     table = evaluate(series, steps, names, conditions, n, metrics=None, progress=progress)

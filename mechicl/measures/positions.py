@@ -60,9 +60,12 @@ def loss_by_position(
     if evaluators is None:
         sets = {name: batch for name, batch in sets.items() if batch.everywhere}
     if lacking := [name for name, batch in sets.items() if not batch.everywhere]:
-        raise ConfigError(f"evaluator {lacking[0]!r}: its answers are read at the last position, not at every one.")
+        raise ConfigError(
+            f"evaluator {lacking[0]!r}: it has an answer only at the last position, but this measure needs one at "
+            "every position."
+        )
     if not sets:
-        raise ConfigError(f"no evaluator of {series.name} is scored at every position: it has {', '.join(names)}.")
+        raise ConfigError(f"no evaluator of {series.name} has an answer at every position: it has {', '.join(names)}.")
     model = series.config.model
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
     size = 4.0 * widest * t * (model.d_model * (8 + 2 * model.mlp_ratio) + model.n_heads * t)

@@ -76,8 +76,8 @@ class AblateCarried(Intervention):
         if self.variation not in batch.variations:
             there = f"expected one of {', '.join(batch.variations)}" if batch.variations else "it has none"
             raise ConfigError(
-                f"{self}: a {type(batch).__name__} has no variation {self.variation!r} from which directions could be "
-                f"found: {there}."
+                f"{self}: a {type(batch).__name__} has no variation {self.variation!r} that directions could be "
+                f"found from: {there}."
             )
 
     def at_step(self, series: Series, step: int) -> Intervention:
@@ -88,7 +88,9 @@ class AblateCarried(Intervention):
     def edits(
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
-        raise ConfigError(f"{self}: the directions are a checkpoint's: apply what .at_step(series, step) gives.")
+        raise ConfigError(
+            f"{self}: the directions differ between checkpoints: apply the result of .at_step(series, step)."
+        )
 
 
 @reading()

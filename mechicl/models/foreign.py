@@ -91,12 +91,12 @@ def forward(
         ConfigError: batches are stacked, one for each checkpoint, as in training.
     """
     if batch.stacked:
-        raise ConfigError("a model from elsewhere reads one batch with all checkpoints, not one each.")
+        raise ConfigError("a model that mechicl did not train needs the same batch for all checkpoints.")
     through = _pass(model, str(params["unembed.b_U"].device)) if through is None else through
     edits, wanted = dict(edits or {}), set(capture)
     unknown = sorted(({*edits} | wanted) - {*through.model.hook_dict})
     if unknown:
-        raise KeyError(f"this model runs no hook named {', '.join(unknown)}")
+        raise KeyError(f"this model has no hook named {', '.join(unknown)}")
     stacked = params["unembed.b_U"].dim() == 2
     conditions = [n for name, edit in edits.items() if (n := _conditions(edit, name)) is not None]
     c = max(conditions, default=None)

@@ -24,7 +24,8 @@ def named_together(paths: Sequence[Path]) -> list[Path]:
     folders = dict.fromkeys(str(path.parent.resolve()) for path in found)
     if len(folders) > 1:
         raise ConfigError(
-            f"the runs lie in {' and '.join(folders)}: runs of one page lie in one folder. Link them into one: `ln -s`."
+            f"the runs are in {' and '.join(folders)}, but all runs of a page must be in one folder. Link them: `ln "
+            "-s`."
         )
     return list(dict.fromkeys(found))
 
@@ -34,7 +35,8 @@ def _runs_in(folder: Path) -> list[Path]:
     runs = [root for root in roots if not _is_branch(root)]
     if not runs:
         raise ConfigError(
-            f"{folder} is no run, and holds none: expected a run's directory, such as checkpoints/demo, or the folder "
+            f"{folder} is not a run and contains no run: expected a run's folder, such as checkpoints/demo, or the "
+            "folder "
             "of a sweep. `mechicl train demo` trains one."
         )
     return runs

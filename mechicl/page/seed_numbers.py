@@ -32,7 +32,7 @@ def laid_over(bench: Workbench, all_: Together, run: Run, view: View, evaluator:
     if what == "run":
         other = all_.run(name)
         if other.series.name == run.series.name:
-            raise ViewError(f"against=run/{name}: expected another run than the one that is shown.")
+            raise ViewError(f"against=run/{name}: expected a run other than the current one.")
         return _run(bench, run, other, evaluator, Turn(seconds))
     mine, other = all_.of(run.series.name), all_.of(name)
     if mine is other:

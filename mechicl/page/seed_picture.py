@@ -103,7 +103,7 @@ def _shown(answers: Answers, run: Run, view: View) -> Together:
     """The runs of a view. Raises ConfigError where it is one alone."""
     found = together(answers.library, run, view)
     if found is None:
-        raise ConfigError(f"{run.series.name} is shown alone: name several runs, or the folder of a sweep.")
+        raise ConfigError(f"only one run was given, {run.series.name}: give several runs, or the folder of a sweep.")
     return found
 
 

@@ -53,7 +53,7 @@ class Together:
             if any(run.series.name == name for run in condition.runs):
                 return condition
         names = ", ".join(run.series.name for run in self.runs)
-        raise ViewError(f"{name!r} is none of the runs that are shown together: {names}.")
+        raise ViewError(f"{name!r} is not one of the runs on this page: {names}.")
 
     def run(self, name: str) -> Run:
         """One of the runs, by its name. Raises ViewError as `of`."""

@@ -223,7 +223,7 @@ def _listen(host: str, port: int | None) -> BaseWSGIServer:
             if each == wanted[-1]:
                 raise ConfigError(
                     f"cannot listen on {host}:{each}: the port is taken, or the address is not this "
-                    "machine's. Choose another with --port; 0 is any free one."
+                    "machine's. Choose another with --port; 0 means any free port."
                 ) from error
     raise AssertionError("one of them has returned or raised")
 

@@ -64,7 +64,7 @@ def open_series(
         raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} Make one with `mechicl train demo`.")
     manifest = read_json(root / "manifest.json")
     if "format" not in manifest:
-        raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
+        raise SeriesError(f"{root / 'manifest.json'} has no format: it was not written by mechicl.")
     if manifest["format"] != FORMAT:
         raise SeriesError(
             f"{root} has format {manifest['format']!r}; this mechicl reads "

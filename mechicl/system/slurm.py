@@ -91,7 +91,8 @@ class Slurm:
         alive = queued()
         if alive is None:
             raise SeriesError(
-                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, the work is done here."
+                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, this machine does the "
+                "work."
             )
         known = {line["run"]: line["job"] for line in read_jsonl(self.folder / "jobs.jsonl")}
         numbers = {i: known[job.name] for i, job in enumerate(jobs) if known.get(job.name) in alive}
@@ -172,5 +173,5 @@ def _settings(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--slurm {file} is not TOML: {error}.") from None
     if not isinstance(found, dict):
-        raise ConfigError(f"--slurm {file}: slurm={found!r}: expected a table, written as [slurm].")
+        raise ConfigError(f"--slurm {file}: slurm={found!r}: expected a table [slurm].")
     return found

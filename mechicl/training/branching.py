@@ -133,8 +133,8 @@ def _check_parent(series: Series, at: int) -> None:
     """Raise unless the run can be branched at that step."""
     if "source" in series.manifest:
         raise SeriesError(
-            f"{series.root} is over checkpoints that mechicl did not train: there is neither data nor optimiser state "
-            f"to train on from. Branch a run of mechicl's own, as {command('train', 'demo')} makes one."
+            f"{series.root} has checkpoints that mechicl did not train: there is neither data nor optimiser state "
+            f"to continue from. Branch a run that mechicl trained, for example with {command('train', 'demo')}."
         )
     own(series)
     whole("at", at, "an optimiser step, as series.steps lists them")
@@ -145,7 +145,9 @@ def _check_parent(series: Series, at: int) -> None:
         origin = series.origin
         assert origin is not None
         earlier = command("branch", Path(origin.path), "--at", at)
-        raise SeriesError(f"{series.root} is a branch itself, from step {begins} on. Branch its parent: {earlier}.")
+        raise SeriesError(
+            f"{series.root} is itself a branch that begins at step {begins}. Branch its parent: {earlier}."
+        )
     if at <= reached:
         return
     if at > series.config.steps:
@@ -153,11 +155,12 @@ def _check_parent(series: Series, at: int) -> None:
         raise SeriesError(f"{series.root} has steps {begins}..{series.config.steps}, no step {at}. More: {more}.")
     if is_locked(series.root):
         raise SeriesError(
-            f"{series.root} is being trained and has only come to step {reached}: wait until it is past step {at}, or "
-            f"branch from where it has been: {command('branch', series.root, '--at', reached)}."
+            f"{series.root} is being trained and has only reached step {reached}: wait until it has passed step {at}, "
+            "or "
+            f"branch from an earlier step: {command('branch', series.root, '--at', reached)}."
         )
     resume = command("train", "--resume", series.root)
-    raise SeriesError(f"{series.root} has only come to step {reached}, not to {at}: {resume} first.")
+    raise SeriesError(f"{series.root} has only reached step {reached}, not {at}: run {resume} first.")
 
 
 def _called(config: Config, root: Path) -> Config:
@@ -225,7 +228,7 @@ def _replay(series: Series, trainer: Trainer, at: int, progress: bool | Progress
                     "branch", series.root, "--at", series.nearest(at * series.config.batch_size), "--fresh-moments"
                 )
                 raise SeriesError(
-                    f"{series.root}: the replay came to other weights at step {trainer.step} than the run saved. "
-                    "Replays are exact on the same machine and device, torch version and thread count (manifest.json "
-                    f"has the run's). A branch can begin here with a new optimiser, from saved weights: {again}."
+                    f"{series.root}: the replay gives different weights at step {trainer.step} from the saved ones. "
+                    "Replays are exact on the same machine and device, torch version and thread count (see the run's "
+                    f"manifest.json). A branch can begin here with a new optimiser, from saved weights: {again}."
                 )

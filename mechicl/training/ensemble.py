@@ -115,8 +115,8 @@ def train_seeds(
             fresh.append(root)
         elif open_series(root).config != settings:
             raise ConfigError(
-                f"{root} was trained with other settings than recipe {config.name} has now: "
-                "move it away, or train elsewhere with --out DIR."
+                f"{root} was trained with different settings from those of recipe {config.name} now: "
+                "move it away, or choose another folder with --out DIR."
             )
         else:
             begun_before.append(root)

@@ -190,7 +190,7 @@ def test_pictures_become_a_bank_that_a_recipe_trains_on(run, refused, tiny_confi
     assert geometry["norm"] == pytest.approx(series.bank.norm, rel=1e-4)
     assert 0 < geometry["mean_norm"] < geometry["norm"]
     assert run("verify", "checkpoints/mine")[0] == 0
-    assert "is there already" in refused("features", "pictures", "--out", "f.safetensors")
+    assert "exists already" in refused("features", "pictures", "--out", "f.safetensors")
 
 
 # Train.
@@ -212,7 +212,7 @@ def test_train_and_then_resume_and_train_again(run, refused, tiny_recipe, tmp_pa
     assert (code, out) == (0, "checkpoints/tiny-run has 6 checkpoints, to step 20.\n")
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == files
     message = refused("train", "tiny-run", "--quiet")
-    assert message.startswith("checkpoints/tiny-run holds a run already.")
+    assert message.startswith("checkpoints/tiny-run contains a run already.")
     assert "mechicl train --resume checkpoints/tiny-run" in message
 
 
@@ -276,7 +276,7 @@ def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
         model=dataclasses.replace(plain.model, n_layers=1),
         optim=dataclasses.replace(plain.optim, l2_form="decoupled"),
     )
-    assert "holds a run already" in refused(*set_two)
+    assert "contains a run already" in refused(*set_two)
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seeds", "0,1", "--quiet")[0] == 0
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seed", "2", "--quiet")[0] == 0
     assert run("train", "tiny-run", "--set", "name=mine", "--quiet")[0] == 0
@@ -323,7 +323,7 @@ def test_a_run_is_given_more_steps(run, refused, tiny_recipe, tmp_path):
     code, out, _ = run("train", "--resume", root, "--steps", "30", "--quiet")
     assert (code, out) == (0, "checkpoints/tiny-run has 8 checkpoints, to step 30.\n")
     assert run("verify", root)[0] == 0
-    assert "can be given more, not fewer" in refused("train", "--resume", root, "--steps", "29")
+    assert "steps already: give more" in refused("train", "--resume", root, "--steps", "29")
     assert "--set steps=30" in refused("train", "tiny-run", "--steps", "30")
 
 
@@ -345,7 +345,7 @@ def test_what_train_refuses(refused, tiny_recipe, tmp_path):
     assert "not both" in refused("train", "tiny-run", "--seed", "1", "--seeds", "0..3")
     for seeds in ("nonsense", "3..1", "1,,2", "", "0..", "1.5", "0...3"):
         assert refused("train", "tiny-run", "--seeds", seeds) == (
-            f"--seeds {seeds}: expected a range as 0..4 or a list as 0,3,7."
+            f"--seeds {seeds}: expected a range, such as 0..4, or a list, such as 0,3,7."
         )
     assert "seeds.init=-1: expected at least 0" in refused("train", "tiny-run", "--seed", "-1")
     assert "is not a run: it has no manifest.json" in refused("train", "--resume", "checkpoints/tiny-run")

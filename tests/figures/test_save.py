@@ -53,7 +53,7 @@ needs_kaleido = pytest.mark.skipif(importlib.util.find_spec("kaleido") is None, 
     ("error", "said"),
     [
         ("ChromeNotFoundError", "Chrome or Chromium, and neither was found: install one"),
-        ("BrowserFailedError", "the browser that draws pictures failed: no display"),
+        ("BrowserFailedError", "the browser failed to draw the image: no display"),
     ],
 )
 def test_without_a_browser_the_error_says_what_to_install(tmp_path, monkeypatch, error, said):

@@ -102,7 +102,7 @@ def test_tokens_are_patched_from_the_next_sequence():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "name heads"),
+        ({}, "give heads"),
         ({"heads": ((0, 9),)}, "no head L0H9"),
         ({"mlps": (0,)}, "no MLP in layer 0"),
         ({"residual": (5,)}, "no layer 5"),

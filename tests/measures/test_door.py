@@ -23,7 +23,7 @@ def test_the_documentation_lists_every_measure_as_it_says_of_itself():
 
 
 def test_a_measure_is_of_a_series_or_of_runs():
-    with pytest.raises(ConfigError, match="its first argument is `series`"):
+    with pytest.raises(ConfigError, match="its first argument must be `series`"):
         measure("wrong", rows="step", value="nothing")(lambda model: None)
 
 

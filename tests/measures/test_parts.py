@@ -284,7 +284,8 @@ def test_a_job_that_fails_is_said(series, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(None, "cannot be read"), ("[slurm", "is not TOML"), ("slurm = 3", r"written as \[slurm\]")]
+    ("text", "said"),
+    [(None, "cannot be read"), ("[slurm", "is not TOML"), ("slurm = 3", r"expected a table \[slurm\]")],
 )
 def test_a_file_that_is_none_of_settings(series, tmp_path, text, said):
     if text is not None:

@@ -214,7 +214,7 @@ def test_what_would_leave_a_position_nothing_to_see_is_said_and_can_be_put_back(
     page = one.open("?run=known&step=5")
     choose(page, **{"from": "exemplar", "to": "exemplar"})
     press(page, "Cut edge")
-    page.wait_for_function("document.getElementById('say').textContent.includes('would see nothing')")
+    page.wait_for_function("document.getElementById('say').textContent.includes('could attend to nothing')")
     assert one.number("icl.ablated") == "–"
     page.locator("#chips button").click()
     one.check(known_series, 5, None)

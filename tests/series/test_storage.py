@@ -208,7 +208,7 @@ def test_saving_the_same_again_changes_nothing(tmp_path):
 def test_a_replay_that_differs_overwrites_nothing(tmp_path):
     Writer(tmp_path).save("weights", 3, 48, TENSORS)
     before = listing(tmp_path)
-    with pytest.raises(SeriesError, match="the replay came to other weights at step 3 than the run saved"):
+    with pytest.raises(SeriesError, match="the replay gives different weights at step 3 from the saved ones"):
         Writer(tmp_path).save("weights", 3, 48, TENSORS | {"a": torch.tensor([1, 3])})
     assert listing(tmp_path) == before
 

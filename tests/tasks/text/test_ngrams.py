@@ -83,7 +83,7 @@ def test_a_model_run_on_single_tokens_says_its_own_bigrams(tmp_path):
     sha256 = own_bigrams.keep(tmp_path, known)
     again = own_bigrams.kept(tmp_path, sha256)
     assert all(np.array_equal(getattr(again, name), x) for name, x in vars(known).items())
-    for folder, said in ((tmp_path, "does not hold"), (tmp_path / "no", "is missing")):
+    for folder, said in ((tmp_path, "does not have the bigrams"), (tmp_path / "no", "is missing")):
         with pytest.raises(SeriesError, match=said):
             own_bigrams.kept(folder, "0" * 64)
     nothing = {name: w * (not name.startswith("unembed")) for name, w in alone.items()}

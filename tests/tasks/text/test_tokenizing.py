@@ -60,7 +60,7 @@ def test_the_verb_writes_the_same_file_twice_and_reads_not_its_own(folder, tmp_p
     [
         (("--vocabulary", "12"), "256 bytes"),
         (("--out", "x.txt"), ".json"),
-        (("--pattern", "*.rs"), "no document there"),
+        (("--pattern", "*.rs"), "found no documents"),
     ],
 )
 def test_the_verb_says_what_is_wrong(folder, tmp_path, capsys, change, said):

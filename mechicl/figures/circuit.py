@@ -104,7 +104,7 @@ def _title(
     seen, n = float(rows.sequences.iloc[0]), int(rows.n.iloc[0])
     chosen = "found on other sequences" if given else "here"
     lines = [
-        f"{len(drawn)} of {len(rows)} paths change {what.quantity} by {threshold:g} or more where cut ({chosen}); "
+        f"{len(drawn)} of {len(rows)} paths change {what.quantity} by {threshold:g} or more when cut ({chosen}); "
         f"n = {n:,}; the widest line is {limit:g}",
         f"cut: {rows.baseline.iloc[0]}",
     ]

@@ -31,9 +31,9 @@ from mechicl.training.branch_plan import beginning, default_name, shorthands
 
 WAYS = {
     "as_before": "as before (the control)",
-    "without": "without the heads taken out",
+    "without": "without the ablated heads",
     "clamp": "with the heads' attention held",
-    "memory": "with memory reset: embeddings drawn anew",
+    "memory": "with memory reset: embeddings reinitialised",
 }
 
 
@@ -133,7 +133,7 @@ class Branches:
         """Where branches go, where that is not beside their parent."""
         if self.jobs.folder == self.library.folder:
             return ""
-        return f"Branches are put into {self.jobs.folder}, not beside the run."
+        return f"Branches are saved in {self.jobs.folder}, not next to the run."
 
     def command(self, run: Run, view: View, what: Mapping[str, Any]) -> tuple[Path, list[str]]:
         """The folder and the words of a branch that is not begun: `mechicl WORDS`."""

@@ -60,7 +60,7 @@ def _run(bench: Workbench, a: Run, b: Run, evaluator: str, turn: Turn) -> Over:
         number = paired(*sides) if same else unpaired(*sides)
         rows.append({"x": x, "value": number.value, "low": number.low, "high": number.high, "n": number.n})
     table = table_of(rows)
-    how = "paired on the same sequences" if same else "not paired: they are evaluated on other sequences"
+    how = "paired on the same sequences" if same else "not paired: they have different evaluation sequences"
     n = f", n = {int(table.n.min()):,}" if len(table) else ""
     meaning = f"{b.series.name} − {a.series.name}: 95% interval over sequences, {how}{n}"
     notes = [] if shared else [f"{a.series.name} and {b.series.name} have no checkpoint at the same time."]

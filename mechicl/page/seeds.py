@@ -15,7 +15,7 @@ from mechicl.page.state import View, ViewError
 from mechicl.series import Series
 
 _SAME_RECIPE = {"name", "seeds", "threads", "keep", "checkpoint_steps", "states", "weights_dtype"}
-RULE = f"A run formed ICL if its curve rises {MIN_RISE:g} above what guessing scores (the rule of the phase times)."
+RULE = f"A run formed ICL if its curve rises {MIN_RISE:g} above chance (the rule of the phase times)."
 
 
 @dataclass(frozen=True)

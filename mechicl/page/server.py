@@ -244,7 +244,7 @@ def _addresses(library: Library, host: str, port: int, reach: Reach, door: Door)
         return {"url": local, "local": local, "note": ""}
     where = "every address of this machine" if host in unspecified else host
     note = (
-        f"It listens on {where}. Anyone who can reach this machine and has the address with its token can look at "
+        f"It listens on {where}. Anyone who can reach this machine and has the address with its token can see "
         f"every run in {library.folder}. On this machine: {local}"
     )
     return {"url": f"http://{in_url(openable(host))}:{port}/?token={door.token}", "local": local, "note": note}

@@ -144,7 +144,7 @@ def _stale(series: Series, repo: str, names: set[str]) -> list[str]:
     there = [] if commit is None else [file.name for file in hub_api.files(repo, commit)]
     if commit is None or not set(there) - set(_PLAIN):
         return []
-    other = f"hub:{repo} holds something else than this run: choose another name."
+    other = f"hub:{repo} does not contain this run: choose another name."
     if "config.json" not in there or MANIFEST not in there:
         raise ConfigError(other)
     path = hub_api.fetched(repo, commit, "config.json")

@@ -51,7 +51,7 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
 
     target = series.root / "report.html" if path is None else given(path)
     target = target / "report.html" if target.is_dir() else target
-    check_writable(target.parent, "Put the page elsewhere with --out FILE.")
+    check_writable(target.parent, "Choose another file with --out FILE.")
     tables: Path | None = series.root / "analysis"
     try:
         check_writable(own_place(series.root, tables / "x").parent)

@@ -226,7 +226,7 @@ def test_an_edge_in_chosen_heads_and_the_other_counterfactual(begin, known_serie
     one = begin()
     page = one.open("?run=known&step=5")
     what = page.get_by_role("combobox", name="Add an intervention")
-    assert "do not look along" in page.locator("#edit-note").inner_text()
+    assert "cannot attend along" in page.locator("#edit-note").inner_text()
     choose(page, **{"from": "query->match_label", "edge_place": "L1H1"})
     assert page.locator("[data-pick='to']").is_hidden()
     page.get_by_role("button", name="Cut edge").focus()

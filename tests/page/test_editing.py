@@ -208,7 +208,7 @@ def test_a_run_that_has_not_all_of_it_is_compared_intact(recall, view_of, bench)
     run = recall.run("recall")
     found = compare(bench, recall, run, view_of("mlp=1&with_run=known&with_step=5"))
     assert found.b.ablation is None
-    assert found.b.note == "intact: it has not all that is changed"
+    assert found.b.note == "intact: it lacks some of the changed parts"
     both = compare(bench, recall, run, view_of("edge=query->match_label&with_run=known&with_step=5"))
     assert both.b.ablation == both.a.ablation is not None
     want = patterns(both.b.run.series, [5], "icl", ablate=both.b.ablation).values[0].numpy()

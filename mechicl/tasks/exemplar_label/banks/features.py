@@ -77,9 +77,8 @@ def _check(config: BankConfig, found: file.Features, path: str | Path, larger: s
         raise ConfigError(f"{path} holds {dim} features per exemplar, but bank.dim={config.dim}: set bank.dim={dim}.")
     if config.n_classes % found.group or config.n_holdout_classes % found.group:
         raise ConfigError(
-            f"{path}: {found.group} neighbouring classes are transforms of one original class, and are all trained on or "
-            "all "
-            f"held out, so bank.n_classes={config.n_classes} and n_holdout_classes={config.n_holdout_classes} must be "
+            f"{path}: {found.group} neighbouring classes are transforms of one original class. All of them are trained "
+            f"on or all are held out, so bank.n_classes={config.n_classes} and n_holdout_classes={config.n_holdout_classes} must be "
             f"multiples of {found.group}."
         )
     for key, wanted, there in (

@@ -78,8 +78,9 @@ def _check(config: BankConfig, found: file.Features, path: str | Path, larger: s
     if config.n_classes % found.group or config.n_holdout_classes % found.group:
         raise ConfigError(
             f"{path}: {found.group} neighbouring classes are transforms of one original class. All of them are trained "
-            f"on or all are held out, so bank.n_classes={config.n_classes} and n_holdout_classes={config.n_holdout_classes} must be "
-            f"multiples of {found.group}."
+            f"on or all are held out, so bank.n_classes={config.n_classes} and "
+            f"n_holdout_classes={config.n_holdout_classes} must be multiples of "
+            f"{found.group}."
         )
     for key, wanted, there in (
         ("classes", config.n_classes + config.n_holdout_classes, classes),

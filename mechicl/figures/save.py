@@ -18,23 +18,23 @@ _TIMEOUT = 300  # seconds for one picture: a browser has to start first, also on
 def save_figure(
     figure: go.Figure, path: str | Path, *, width: int | None = None, height: int | None = None, scale: float = 2.0
 ) -> Path:
-    """Write a figure of mechicl (or any plotly figure) to a file. The ending of the name chooses the format.
+    """Write a figure of mechicl (or any plotly figure) to a file. The file name's extension sets the format.
 
-    '.html' is one page that opens offline and needs nothing more. '.png', '.svg', '.pdf', '.jpg' and '.webp' are
-    drawn by Chrome or Chromium through kaleido (mechicl's extra `figures`), offline too.
+    '.html' is one page that opens offline and needs no other program. '.png', '.svg', '.pdf', '.jpg' and '.webp' need
+    Chrome or Chromium and kaleido (mechicl's extra `figures`); they work offline, too.
 
     Args:
-        figure: plotly's, as every function of `mechicl.figures` and `Findings.figures` returns it.
-        path: the file; its folder is made if there is none.
-        width: of pictures, in CSS pixels (default: the figure's own, else 960).
-        height: of pictures, in CSS pixels (default: the figure's own, else 460).
-        scale: of '.png', '.jpg' and '.webp': pixels of the file per CSS pixel.
+        figure: a plotly figure, such as the functions of `mechicl.figures` and `Findings.figures` return.
+        path: the file; its folder is made if it does not exist.
+        width: width of an image in CSS pixels (default: the figure's own, else 960).
+        height: height of an image in CSS pixels (default: the figure's own, else 460).
+        scale: image pixels per CSS pixel in '.png', '.jpg' and '.webp'.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: the ending is unknown, this is not a plotly figure, kaleido or a browser is missing, or the
+        ConfigError: the extension is unknown, this is not a plotly figure, kaleido or a browser is missing, or the
         browser failed.
 
     Examples:

@@ -18,14 +18,13 @@ from mechicl.tasks.batch import TaskBatch
 
 @dataclass(frozen=True, kw_only=True)
 class ClampMatch(OfHeads):
-    """Set the query's attention in some heads: `strength` on the right labels, the rest on the others.
+    """Set the query's attention in some heads: `strength` on the right labels, the rest on the other labels.
 
-    The right labels are those in the context that are the sequence's answer (`Batch.target`), so on Flip the
-    flipped one, and on CIWL the copied one. `strength` (0 to 1) is shared evenly among them, 1 - strength evenly
-    among the other labels, and nothing is left for exemplars and the query itself. Where all labels are right, the
-    whole attention is theirs; in sequences that do not show the answer, the heads attend as they would.
-    With two pairs this is the published match clamp (docs/references.md#singh-2024-clamps), whose induction
-    strength is 2 strength - 1.
+    The right labels are those in the context that are the sequence's answer (`Batch.target`): the flipped label on
+    Flip, and the copied label on CIWL. They share `strength` (0 to 1) evenly, the other labels share 1 - strength, and
+    exemplars and the query itself get no attention. If all labels are right, they get the whole attention. In sequences
+    that do not show the answer, attention is not changed. With two pairs this is the published match clamp
+    (docs/references.md#singh-2024-clamps), whose induction strength is 2 strength - 1.
     """
 
     heads: tuple[tuple[int, int], ...]
@@ -70,8 +69,8 @@ class ClampMatch(OfHeads):
 
 @dataclass(frozen=True, kw_only=True)
 class Temper(OfHeads):
-    """Divide the attention scores of some heads by a temperature, before the softmax: below 1 they look more sharply
-    at what they look at most, above 1 more evenly at all."""
+    """Divide the attention scores of some heads by a temperature, before the softmax. Below 1, attention is sharper;
+    above 1, it is more uniform."""
 
     heads: tuple[tuple[int, int], ...]
     temperature: float

@@ -36,7 +36,7 @@ Checkpoint = Callable[[int], Params]  # a step of the series -> its weights, in 
 
 
 class Intervention(ABC):
-    """What is done to a model in a forward pass, as data: printable, comparable, saved with the result."""
+    """An intervention on a model's forward pass, as data: printable, comparable, saved with the result."""
 
     @property
     @abstractmethod
@@ -150,7 +150,7 @@ def as_interventions(ablate: object) -> list[Intervention]:
     """One intervention, several or None, as a list.
 
     Raises:
-        ConfigError: it is something else, as hooks.
+        ConfigError: it is something else, such as hooks.
     """
     if ablate is None or isinstance(ablate, Intervention):
         return [] if ablate is None else [ablate]
@@ -177,7 +177,7 @@ def edits(
         batch: the sequences; may be left out for interventions that do not depend on them.
 
     Raises:
-        ConfigError: several families, or something to change that the model has not.
+        ConfigError: there are several families, or the model does not have a part that is to be changed.
     """
     families = {c.family for c in conditions}
     if len(families) != 1:

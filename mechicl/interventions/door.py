@@ -34,7 +34,7 @@ def intervention(name: str) -> Callable[[Some], Some]:
     """Register a class of interventions of your own.
 
     Raises:
-        ConfigError: there is one of this name, or the class is no frozen dataclass that derives from Intervention.
+        ConfigError: the name exists already, or the class is not a frozen dataclass that derives from Intervention.
     """
     check_name(INTERVENTIONS.what, name)
 

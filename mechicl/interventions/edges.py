@@ -29,10 +29,11 @@ from mechicl.tasks.batch import TaskBatch
 
 @dataclass(frozen=True, kw_only=True)
 class CutEdges(Intervention):
-    """Heads do not see along these edges: the attention that they had goes to what else they see.
+    """Cut attention edges: the attention along them is redistributed to the other positions that the head can attend
+    to.
 
-    edges: as 'query->match_label' or 'previous'. layers: in all heads of these layers (default: of all layers); or
-    heads: in these heads alone, (layer, head) pairs.
+    edges: such as 'query->match_label' or 'previous'. layers: cut in all heads of these layers (default: all layers).
+    heads: cut only in these heads, as (layer, head) pairs. Give layers or heads, not both.
     """
 
     edges: tuple[str, ...]

@@ -20,10 +20,11 @@ from mechicl.tasks.batch import TaskBatch
 
 @dataclass(frozen=True, kw_only=True)
 class AblatePositions(Intervention):
-    """Replace the residual stream at some positions, where layers read it (`hook_resid_pre`), by a baseline.
+    """Replace the residual stream at some positions by a baseline, at the input of layers (`hook_resid_pre`).
 
-    positions: roles, as 'match_label', or numbers, as '1'; layers: before which (0: the embeddings); kind: which
-    baseline (`BASELINES`; not the preserving ones). From there on the layers, and what is read out, have it there.
+    positions: roles, such as 'match_label', or numbers, such as '1'; layers: the layers whose input is replaced (0: the
+    embeddings); kind: the baseline (`BASELINES`, except the preserving ones). All later layers and the output read the
+    replaced stream.
     """
 
     positions: tuple[str, ...]

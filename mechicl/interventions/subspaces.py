@@ -31,9 +31,9 @@ _WORDS = {
 class AblateSubspace(Intervention):
     """Project directions out of an activation, for every sequence and position.
 
-    directions: [d_model, count], an array, a tensor or nested lists; what is removed is the part in their span, so
-    they need not be orthogonal. layer; at: 'input' (the residual stream before the layer), 'heads' or 'mlp' (what all
-    its heads together, or its MLP, write), 'output' (the residual stream after it). name: what they are called.
+    directions: [d_model, count], an array, a tensor or nested lists. The part in their span is removed, so they need
+    not be orthogonal. layer; at: 'input' (the residual stream before the layer), 'heads' or 'mlp' (the output of all
+    its heads together, or of its MLP), 'output' (the residual stream after it). name: a name for the directions.
     `measures.subspaces.carried` finds directions that carry an answer.
     """
 

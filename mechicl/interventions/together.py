@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Together(Intervention):
-    """All of `parts` at once, as one condition. Every part's intact values are those of the intact model, also where
-    another part changes its weights. Where two parts change one activation, the later one changes what the earlier
-    one left."""
+    """Apply all of `parts` at once, as one condition. Every part's intact values come from the intact model, even if
+    another part changes its weights. If two parts change one activation, the later part is applied to the result of the
+    earlier part."""
 
     parts: tuple[Intervention, ...]
 

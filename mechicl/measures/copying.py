@@ -52,7 +52,7 @@ def copying_scores(
     Args:
         series: a run whose outputs are its input tokens.
         steps: which checkpoints (default: all).
-        evaluators: on whose sequences (default: the one that tells the task's circuit, such as `repeat`).
+        evaluators: the evaluators whose sequences are used (default: the one of the task's circuit, such as `repeat`).
         n: sequences per evaluator (default: the run's `n_eval`).
         progress: show a bar over long series.
 

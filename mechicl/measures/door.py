@@ -81,10 +81,10 @@ def own_of_heads() -> dict[str, Measure]:
 
 
 def measure(name: str, *, rows: str = "", value: str = "", against: str = "-") -> Callable[[F], F]:
-    """Register a function of a series as a measure; the rest as in `Measure`.
+    """Register a function of a series as a measure. The arguments are the fields of `Measure`.
 
     Raises:
-        ConfigError: there is one of this name, it does not say what a row and a value are, or its first argument is
+        ConfigError: the name exists already, the description of rows or value is missing, or the first argument is
             neither `series` nor `runs`.
     """
     check_name(MEASURES.what, name)

@@ -42,8 +42,8 @@ def ablate_mlps(
 ) -> pd.DataFrame:
     """The tidy table of primary metrics, intact and without the MLP of each layer that has one.
 
-    `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's, `baseline` what takes its place. Other sets
-    of MLPs, and paired intervals of what is lost: `series.evaluate(ablate=AblateMLPs(layers=(0, 1)))`.
+    `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's layer, `baseline` its replacement. For other
+    sets of MLPs and paired intervals of the effect, use `series.evaluate(ablate=AblateMLPs(layers=(0, 1)))`.
 
     Args:
         series: the run.

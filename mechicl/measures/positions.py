@@ -42,7 +42,8 @@ def loss_by_position(
     Args:
         series: the run.
         steps: which checkpoints (default: all).
-        evaluators: on whose sequences (default: all of the run's main ones that are scored at every position).
+        evaluators: the evaluators whose sequences are used (default: the run's main ones with an answer at every
+            position).
         n: sequences per evaluator (default: the run's `n_eval`).
         progress: show a bar over long series.
 
@@ -52,7 +53,7 @@ def loss_by_position(
         over sequences.
 
     Raises:
-        ConfigError: no evaluator of the run is scored at every position, or one that was asked for is not.
+        ConfigError: no evaluator of the run has an answer at every position, or a given one has not.
         SeriesError: a step was not saved.
     """
     names = list(main(series.config) if evaluators is None else evaluators)

@@ -41,10 +41,10 @@ _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z"
 
 
 class ICLTransformer(HookedTransformer):
-    """Reads a batch of the run's task (`TaskBatch`).
+    """The `HookedTransformer` of a checkpoint. It reads a batch of the run's task (`TaskBatch`).
 
     `model(batch)` gives its answers [b, t, outputs] as usual, and `model(batch, return_type="loss")` the task's loss.
-    What a position holds, and whether every position is answered or the last one alone, is the task's
+    The task defines the embedding of each position, and whether every position or only the last has an answer
     (`TaskBatch.embed`, `TaskBatch.everywhere`).
 
     With `fold_ln` it is the same function in the form that TransformerLens' helpers assume. Weights and biases of

@@ -58,32 +58,32 @@ def branch(
     log: str | None = None,
     progress: bool | Progress = True,
 ) -> Series:
-    """Continue training from one of a run's steps, with or without a change, as a run of its own.
+    """Start a new run from a step of another run, with or without a change.
 
     Args:
-        parent: the run, or its folder. It is only read.
-        at: the optimiser step to begin at; it needs no checkpoint.
-        steps: how many the branch has in all, the parent's first `at` among them (default: as many as its parent).
-        without: heads, as ((0, 5), (1, 3)), whose outputs are 0 from here on.
-        reset_memory: draw the embeddings anew, once, at `at`: the memory in the weights is wiped.
-        fresh_moments: begin with a new optimiser: Adam's moments are cleared. Then the weights of a checkpoint suffice,
-            and no replay is needed, which is exact only on a machine like the one that trained the parent.
-        interventions: any others (docs/training-interventions.md). `start` 0, the default, is `at`.
-        changes: other data or settings, by dotted name, as {"sequences.burstiness": 0}. Changed `sequences` are those
-            of training alone: the evaluation sets stay its parent's.
-        out: the branch's folder (default: beside its parent, named after it, the step and what is changed).
-        data: where the images are now, for banks made of images.
-        device: where to compute (default: as its parent).
+        parent: the run, or its folder. It is not modified.
+        at: the optimiser step to begin at; it need not have a checkpoint.
+        steps: the branch's total number of steps, including the parent's first `at` (default: the parent's).
+        without: heads whose outputs are 0 from `at` on, such as ((0, 5), (1, 3)).
+        reset_memory: reinitialise the embeddings once, at `at`: this deletes the memory in the weights.
+        fresh_moments: begin with a new optimiser: Adam's moments are cleared. Then the weights of a checkpoint suffice.
+            No replay is needed, which is exact only on a machine like the one that trained the parent.
+        interventions: any others (docs/training-interventions.md). `start` 0, the default, means `at`.
+        changes: other data or settings, by dotted name, such as {"sequences.burstiness": 0}. Changes of `sequences`
+            affect only training: the evaluation sets stay the parent's.
+        out: the branch's folder (default: next to its parent, named after the parent, the step and the change).
+        data: the images' new path, for banks made of images.
+        device: where to compute (default: the parent's device).
         log: as in `train`.
         progress: show a bar; or the bar to use.
 
     Returns:
-        The finished branch. An interrupted one goes on with `resume`, bit for bit.
+        The finished branch. `resume` continues an interrupted branch, bit for bit.
 
     Raises:
         ConfigError: such a branch is impossible; the message says why.
-        SeriesError: the parent never came to that step, was not trained by mechicl, or cannot be replayed here; or the
-            folder holds a run already.
+        SeriesError: the parent has not reached this step, was not trained by mechicl, or cannot be replayed here; or
+            the folder contains a run already.
 
     Examples:
         >>> series = mechicl.open_series("checkpoints/demo")

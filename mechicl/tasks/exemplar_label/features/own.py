@@ -42,12 +42,12 @@ def bank_file(
     Args:
         exemplars: [class, exemplar, d], numbers; kept as float32 (float16 stays).
         path: the file, .safetensors.
-        names: what to call each class; default: its number.
-        pictures: [class, exemplar, side, side], what to draw for each exemplar: uint8, or floats from 0 to 1.
-        provenance: what made the exemplars, as plain data.
+        names: a name for each class; default: its number.
+        pictures: [class, exemplar, side, side], a picture of each exemplar: uint8, or floats from 0 to 1.
+        provenance: how the exemplars were made, as plain data.
 
     Returns:
-        The path, absolute.
+        The absolute path.
 
     Raises:
         ConfigError: the arrays do not fit one another, or have numbers that are not finite.

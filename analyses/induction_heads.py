@@ -13,9 +13,9 @@ from mechicl.figures.style import short
 from mechicl.measures.attention import attention_scores, standing_out, untrained_scores
 from mechicl.measures.attribution import logit_attribution
 from mechicl.measures.phases import series_phases
+from mechicl.protocol.attention_scores import SCORES
 from mechicl.registry import EVALUATORS
 from mechicl.series import Series
-from mechicl.tasks.attention_scores import SCORES
 
 QUESTION = (__doc__ or "").strip()
 

@@ -15,11 +15,11 @@ import torch
 from mechicl.config import Config, ModelConfig, OptimConfig, ScheduleConfig
 from mechicl.engine.forward import logits
 from mechicl.engine.ops import linear
+from mechicl.protocol.batch import TaskBatch
+from mechicl.protocol.task import Circuit, Task, register
 from mechicl.recipes import recipe
 from mechicl.registry import Evaluator
 from mechicl.registry import register as register_evaluator
-from mechicl.tasks.base import Circuit, Task, register
-from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True, repr=False)

@@ -28,7 +28,7 @@ _HOME = {
     "branch": "training.branching",
     "bank_file": "tasks.exemplar_label.features.own",
     "attention_scores": "measures.attention",
-    "densify": "training.loop",
+    "densify": "training.replay",
     "effects": "measures.paired_effects",
     "evaluator_curves": "figures.curves",
     "every_head": "interventions",
@@ -37,7 +37,7 @@ _HOME = {
     "open_series": "series",
     "phase_table": "measures.phases",
     "report": "reporting.report",
-    "resume": "training.loop",
+    "resume": "training.replay",
     "save_figure": "figures.save",
     "seed_bands": "measures.seeds",
     "seed_curves": "figures.curves",
@@ -79,9 +79,9 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl.tasks.exemplar_label.features.own import bank_file as bank_file
     from mechicl.training.branching import branch as branch
     from mechicl.training.ensemble import train_seeds as train_seeds
-    from mechicl.training.loop import densify as densify
-    from mechicl.training.loop import resume as resume
     from mechicl.training.loop import train as train
+    from mechicl.training.replay import densify as densify
+    from mechicl.training.replay import resume as resume
 
 
 def __getattr__(name: str):

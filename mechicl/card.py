@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mechicl.errors import SeriesError
+from mechicl.protocol.task import task_of
 from mechicl.registry import EVALUATORS
 
 if TYPE_CHECKING:
@@ -22,13 +23,11 @@ _WIDTH, _HEIGHT = 160, 26
 
 def summary(config: Config) -> str:
     """The model and the data of a run, in a few words."""
-    m, task = config.model, config.task
+    m = config.model
     mlps = sum(m.has_mlp(layer) for layer in range(m.n_layers))
     kinds = [f"{m.n_layers} layers x {m.n_heads} heads, d_model {m.d_model}"]
     kinds += [f"{mlps} with an MLP"] if mlps else []
-    kinds += ["convolutional encoder"] if m.encoder == "conv" else []
-    data = f"{config.bank.n_classes:,} {config.bank.kind} classes" if task is None else f"task {task.kind!r}"
-    return ", ".join(kinds) + f"; {data}"
+    return ", ".join(kinds) + f"; {task_of(config).summary(m)}"
 
 
 def progress(series: Series) -> str:

@@ -15,8 +15,8 @@ from mechicl.errors import ConfigError as ConfigError
 from mechicl.loading import Options, at_least, check_types
 from mechicl.loading import from_dict as from_dict
 from mechicl.loading import to_dict as plain
-from mechicl.tasks.base import DEFAULT, task_of
-from mechicl.tasks.base import Task as Task
+from mechicl.protocol.task import DEFAULT, task_of
+from mechicl.protocol.task import Task as Task
 from mechicl.tasks.exemplar_label.settings import OF_DEFAULT_TASK as OF_DEFAULT_TASK
 from mechicl.tasks.exemplar_label.settings import BankConfig as BankConfig
 from mechicl.tasks.exemplar_label.settings import OfConfig, as_recorded
@@ -48,8 +48,7 @@ class ModelConfig:
     """Pre-LN causal transformer (docs/references.md#model). `mlp_ratio` 0 is attention-only;
     `mlp_layers` says which layers have an MLP (None: all of them).
 
-    With `encoder` 'conv' an exemplar is a square picture, which convolutions read before the linear map
-    into the residual stream (models/encoder.py); all of them are trained."""
+    `encoder` and `channels` are settings of the default task (tasks/exemplar_label/encoder.py)."""
 
     n_layers: int = 2
     d_model: int = 64

@@ -20,14 +20,14 @@ from mechicl.engine.held import edits, held_layers, query_scores, reading_head, 
 from mechicl.errors import ConfigError
 from mechicl.loading import whole
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
+from mechicl.protocol.task import task_of
 from mechicl.registry import EVALUATORS as EVALUATORS
 from mechicl.registry import Evaluator as Evaluator
 from mechicl.registry import applying as applying
 from mechicl.statistics import mean_interval
 from mechicl.system.surroundings import reading
 from mechicl.system.work_queue import share_each
-from mechicl.tasks.base import task_of
-from mechicl.tasks.batch import TaskBatch
 from mechicl.training_interventions import TrainingIntervention
 
 Metrics = Iterable[str] | Literal["recorded"]

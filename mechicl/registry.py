@@ -17,12 +17,12 @@ from mechicl.config import Config
 from mechicl.doors import Door, check_name
 from mechicl.errors import ConfigError
 from mechicl.options import check_takes
-from mechicl.tasks.base import DEFAULT, TASKS, Task, kind_of
+from mechicl.protocol.task import DEFAULT, TASKS, Task, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mechicl.tasks.batch import TaskBatch
+    from mechicl.protocol.batch import TaskBatch
 
 
 Favours = Literal["context", "weights", "both"]
@@ -47,7 +47,7 @@ class Evaluator:
     """How an evaluation set is drawn, what it is for, and how it is shown."""
 
     name: str
-    # The kind of the task whose runs have it (tasks/base.py); None: of every task for which `applies` says so.
+    # The kind of the task whose runs have it (protocol/task.py); None: of every task for which `applies` says so.
     task: str | None = DEFAULT
     # How its set is drawn: from the config, the run's source, a number of sequences and a generator.
     draw: Callable[[Config, Any, int, np.random.Generator], TaskBatch]

@@ -43,7 +43,7 @@ from mechicl.doors import Door
 from mechicl.errors import ConfigError
 from mechicl.loading import check_types
 from mechicl.parameter_groups import check_group, in_groups
-from mechicl.tasks.base import task_of
+from mechicl.protocol.task import task_of
 from mechicl.tasks.exemplar_label.settings import OfTrainingIntervention
 
 if TYPE_CHECKING:
@@ -54,12 +54,18 @@ def _anything(intervention: TrainingIntervention, config: Config) -> None:
     """No check of its own."""
 
 
+def _nothing(intervention: TrainingIntervention, config: Config) -> list[str]:
+    """No details: `str` says it all."""
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of training intervention.
 
     needs, takes: fields that it must have, and others that it may have.
     check: raises ConfigError where a run cannot have it.
+    details: what `str` leaves out of it, each in a word or two, for a run of this config.
     alone: two of this kind do not hold at the same time.
     one_answer: it needs a task whose sequences have one answer, which stands in their context (`Task.one_answer`).
     task: the one task that has it; None: every task.
@@ -68,6 +74,7 @@ class Kind:
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     check: Callable[[TrainingIntervention, Config], None] = _anything
+    details: Callable[[TrainingIntervention, Config], list[str]] = _nothing
     alone: bool = False
     one_answer: bool = False
     task: str | None = None

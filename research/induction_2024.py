@@ -219,7 +219,8 @@ def collect(root: Path) -> pd.DataFrame:
 
 
 def training(root: Path) -> pd.DataFrame:
-    """tables/induction-2024-training.csv: the loss and accuracy of every run at every recorded moment."""
+    """tables/induction-2024-training.csv: loss and accuracy of every run at every recorded moment. Runs of the table
+    that are not in the folder stay in it."""
     training = []
     begun = sorted(path.parent for path in root.glob("induction-2024*/*/manifest.json"))
     for run in begun:
@@ -232,8 +233,13 @@ def training(root: Path) -> pd.DataFrame:
                 run_of = {"condition": condition, "seed": series.config.seeds.init}
                 same = run_of | {"evaluator": evaluator, "metric": metric}
                 training += [same | {"sequences": s, "value": round(v, 4)} for s, v in values.items()]
-    every = pd.DataFrame(training)
-    every.to_csv(TABLES / "induction-2024-training.csv", index=False)
+    path, key = TABLES / "induction-2024-training.csv", ["condition", "seed"]
+    every, kept = pd.DataFrame(training), pd.read_csv(path) if path.exists() else pd.DataFrame()
+    if len(kept) and len(every):
+        found = pd.MultiIndex.from_frame(every[key])
+        kept = kept[~pd.MultiIndex.from_frame(kept[key]).isin(found)]
+    every = pd.concat([kept, every]).sort_values([*key, "evaluator", "metric", "sequences"])
+    every.to_csv(path, index=False)
     return every
 
 
@@ -284,6 +290,9 @@ def strengths_over_training(series: Series, every: int = 4) -> tuple[np.ndarray,
 
 def main(argv: list[str]) -> None:
     root, published = map(Path, argv)
+    if not (root / "induction-2024").is_dir():  # only runs of the other sweeps: they have curves of training alone
+        training(root)
+        return
     collect(root)
     curves(root, published)
     from research.induction_2024_compare import compare

@@ -14,7 +14,9 @@ import pandas as pd
 
 from research.claim import table
 from research.induction_2024_compare import HEADS, layer_0_ranks
-from research.induction_2024_rules import CLAMPS, curve, half_drops, judge, seeds_of, training
+from research.induction_2024_curves import curve, half_drop, seeds_of, training
+from research.induction_2024_rules import judge
+from research.induction_2024_times import CLAMPS, half_drops
 from research.tables import TABLES
 
 PAGE = Path(__file__).parents[1] / "docs" / "findings" / "induction-2024.md"
@@ -190,6 +192,11 @@ def _clamps(every: pd.DataFrame) -> list[str]:
             "copy": "20 to 40",
             "layer-copy": "20 to 40",
             "norm-25": "-",
+            "held-6": "170",
+            "held-125": "170",
+            "held-all": "500",
+            "classes-200": "-",
+            "labels-10": "800",
         },
     )
     lines = []
@@ -199,16 +206,14 @@ def _clamps(every: pd.DataFrame) -> list[str]:
             if s in found and np.isfinite(found[s])
             else "-"
             if s not in found
-            else f"> {CLAMPS.get(name, 300_000) / 1000:.0f}"
+            else f"> {CLAMPS[name] / 1000:.0f}"
             for s in range(5)
         ]
         lines.append([name, theirs[name], *cells])
     main = seeds_of(every, "main", 999_000)
-    from research.induction_2024_rules import half_drop
-
     lines.append(["(all eight heads)", "230", *(f"{half_drop(curve(every, 'main', s)) / 1000:.0f}" for s in main)])
     text = "Half-drop of the training loss, in thousands of sequences; '-': not run, '>': not reached.\n"
-    return [text, table(["clamp", "published, about", *(f"seed {s}" for s in range(5))], lines)]
+    return [text, table(["condition", "published, about", *(f"seed {s}" for s in range(5))], lines)]
 
 
 if __name__ == "__main__":

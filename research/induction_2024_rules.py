@@ -1,4 +1,4 @@
-"""The rules of the sweeps' files (induction-2024.toml, -clamps, -strength, -scale), applied to the tables.
+"""The rules of the sweeps' files (induction-2024.toml and its siblings), applied to the tables.
 
 If no such file declares a rule for a claim, the page shows its numbers, and its verdict is `UNDECLARED`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,82 +15,19 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from research.induction_2024_compare import HEADS, MAIN, by_rank, lookup, ours, printed
+from research.induction_2024_curves import Judged, curve, half_drop, plateau, said, seeds_of, thousands, training
+from research.induction_2024_times import timed
 from research.tables import TABLES
 
 SWEEPS = Path(__file__).parent / "sweeps"
-HALF = float(np.log(2) / 2)
 UNDECLARED = "no rule declared before"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One rule: its letter ('-': of no rule), what it is about, the numbers that it rests on, and what follows."""
-
-    letter: str
-    about: str
-    numbers: str
-    verdict: str
-
-
-def training() -> pd.DataFrame:
-    return pd.read_csv(TABLES / "induction-2024-training.csv")
-
-
-def curve(every: pd.DataFrame, condition: str, seed: int, evaluator: str = "train", metric: str = "loss") -> np.ndarray:
-    """[points, 2]: sequences and value."""
-    found = every[
-        (every.condition == condition)
-        & (every.seed == seed)
-        & (every.evaluator == evaluator)
-        & (every.metric == metric)
-    ]
-    return found[["sequences", "value"]].to_numpy(float)
-
-
-def half_drop(points: np.ndarray) -> float:
-    """Sequences at which the loss first falls below ln 2 / 2, between two points on a line; infinite if never."""
-    below = np.flatnonzero(points[:, 1] < HALF)
-    if not len(below):
-        return np.inf
-    k = int(below[0])
-    if k == 0:
-        return float(points[0, 0])
-    (x0, y0), (x1, y1) = points[k - 1], points[k]
-    return float(x0 + (y0 - HALF) / (y0 - y1) * (x1 - x0))
-
-
-def plateau(points: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Where the loss lies in low..high before its half-drop: first and last point; nan where it never does."""
-    before = points[points[:, 0] <= half_drop(points)]
-    inside = before[(before[:, 1] >= low) & (before[:, 1] <= high), 0]
-    return (float(inside[0]), float(inside[-1])) if len(inside) else (np.nan, np.nan)
-
-
-def seeds_of(every: pd.DataFrame, condition: str, until: float) -> list[int]:
-    """Seeds whose run of a condition has come as far."""
-    last = every[every.condition == condition].groupby("seed").sequences.max()
-    return sorted(int(s) for s in last[last >= until].index)
-
-
-def thousands(values: list[float]) -> str:
-    """As '151 (120 to 170; n = 5)'."""
-    shown = [f"{v / 1000:.0f}" if np.isfinite(v) else "never" for v in (np.median(values), min(values), max(values))]
-    return f"{shown[0]}k ({shown[1]}k to {shown[2]}k; n = {len(values)})".replace("neverk", "never")
-
-
-def said(holds: int, n: int, against: int = 0) -> str:
-    """Four of five: supported; four of five the other way: contradicted. The rules ask for four seeds at the least."""
-    if n < 4:
-        return f"not finished: {n} of 5 seeds"
-    need = int(np.ceil(0.8 * n))
-    return "supported" if holds >= need else "contradicted" if against >= need else "inconclusive"
 
 
 def judge(published: Path) -> list[Judged]:
     """Each rule and what follows from it. A claim without a declared rule has its numbers only."""
     every, runs, theirs = training(), ours(), printed(published)
     own = {int(str(s)): lookup(t) for s, t in runs.groupby("seed")}
-    found, rules = [*_loss(every, published), *_heads(own, theirs), *_clamps(every), _toy()], declared()
+    found, rules = [*_loss(every, published), *_heads(own, theirs), *timed(every), _toy()], declared()
     return [j if j.letter[0] in rules else replace(j, verdict=UNDECLARED) for j in found]
 
 
@@ -268,85 +205,6 @@ def _wiring(rows: pd.DataFrame) -> list[Judged]:
             )
         )
     return out
-
-
-CLAMPS = {"match": 50_000, "copy": 50_000, "layer-copy": 50_000, "layer": 100_000, "none": 300_000, "previous": 300_000}
-
-
-def half_drops(every: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """Condition -> seed -> half-drop, of the runs that have ended."""
-    ends = {**{k: v * 0.99 for k, v in CLAMPS.items()}, "norm-25": 290_000}
-    return {c: {s: half_drop(curve(every, c, s)) for s in seeds_of(every, c, until)} for c, until in ends.items()}
-
-
-def _clamps(every: pd.DataFrame) -> list[Judged]:
-    drops, out = half_drops(every), []
-    pairs = [("none", "previous"), ("previous", "layer"), *(("layer", q) for q in ("match", "copy", "layer-copy"))]
-    for slow, quick in pairs:
-        both = sorted(set(drops[slow]) & set(drops[quick]))
-        if not both:
-            out.append(Judged("J", f"IH10: {slow} later than {quick}", "-", "not run"))
-            continue
-        more = sum(drops[slow][s] > drops[quick][s] for s in both)
-        less = sum(drops[slow][s] < drops[quick][s] for s in both)
-        text = f"{thousands([drops[slow][s] for s in both])} against {thousands([drops[quick][s] for s in both])}"
-        out.append(Judged("J", f"IH10: {slow} later than {quick}", text, said(more, len(both), less)))
-    for name, wants in (("none", True), ("previous", True), ("layer", False), ("match", False)):
-        found = []
-        for seed, half in drops[name].items():
-            first, last = plateau(curve(every, name, seed), 0.60, 0.85)
-            found.append((last - first) / half if np.isfinite(first) and np.isfinite(half) else 0.0)
-        what = f"IH10: {'a' if wants else 'no'} plateau with {name}"
-        if not found:
-            out.append(Judged("K", what, "-", "not run"))
-            continue
-        good = sum((x >= 0.4) if wants else (x < 0.3) for x in found)
-        bad = sum((x < 0.3) if wants else (x >= 0.4) for x in found)
-        text = f"share of the half-drop {np.median(found):.2f} ({min(found):.2f} to {max(found):.2f}; n = {len(found)})"
-        out.append(Judged("K", what, text, said(good, len(found), bad)))
-    strengths = (_strength(every, "three-quarters", True), _strength(every, "wrong", False))
-    return [*out, *strengths, _scale(every, drops)]
-
-
-def _strength(every: pd.DataFrame, name: str, generalises: bool) -> Judged:
-    seeds = seeds_of(every, name, 99_000)
-    learned = ".75 is learned, and of held-out pairs too" if generalises else "0 is learned, not of held-out pairs"
-    about = f"IH15: match at strength {learned}"
-    if not seeds:
-        return Judged("L", about, "-", "not run")
-    loss = [float(curve(every, name, s)[-1, 1]) for s in seeds]
-    held = [float(curve(every, name, s, "holdout_pairs", "acc")[-1, 1]) for s in seeds]
-    good = sum(a < HALF and (b >= 0.9 if generalises else b <= 0.5) for a, b in zip(loss, held, strict=True))
-    bad = len(seeds) - good
-    text = (
-        f"training loss {np.median(loss):.3f} ({min(loss):.3f} to {max(loss):.3f}), accuracy on held-out pairs "
-        f"{np.median(held):.3f} ({min(held):.3f} to {max(held):.3f}; n = {len(seeds)}), at "
-        f"{max(curve(every, name, seeds[0])[:, 0]) / 1000:.0f}k"
-    )
-    return Judged("L", about, text, said(good, len(seeds), bad))
-
-
-def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
-    mine, about = drops["norm-25"], "Why sooner: the size of the features?"
-    if not mine:
-        return Judged("M", about, "-", "not run")
-    base = {s: half_drop(curve(every, "main", s)) for s in mine}
-    now, before = np.median(list(mine.values())), np.median(list(base.values()))
-    verdict = (
-        "accounts for it"
-        if now >= 230_000
-        else "plays no part"
-        if abs(now / before - 1) <= 0.1
-        else "part of the reason"
-        if now > before
-        else "not the reason: sooner still"
-    )
-    return Judged(
-        "M",
-        about,
-        f"half-drop at norm 25 {thousands(list(mine.values()))}, at norm 46 {thousands(list(base.values()))}",
-        verdict,
-    )
 
 
 def _toy() -> Judged:

@@ -20,7 +20,8 @@ import pandas as pd
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, chance
 from mechicl.series import Series, open_series
-from mechicl.sweeps.plan import Plan, read_plan
+from mechicl.sweeps.conditions import Plan
+from mechicl.sweeps.plan import read_plan
 from mechicl.system.commands import command
 from mechicl.system.files import write_atomic
 

@@ -122,7 +122,8 @@ class Workers:
 def _work(job: dict) -> None:
     from mechicl.config import Config, from_dict
     from mechicl.training.branching import branch
-    from mechicl.training.loop import densify, resume, train
+    from mechicl.training.loop import train
+    from mechicl.training.replay import densify, resume
 
     with Fault(job["at"], job["kind"]):
         root = Path(job["root"])

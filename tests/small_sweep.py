@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from mechicl.sweeps.conditions import Plan
 from mechicl.sweeps.executor import Local
 from mechicl.sweeps.gather import gather
-from mechicl.sweeps.plan import Plan, plan
+from mechicl.sweeps.plan import plan
 from mechicl.sweeps.run import sweep
+from mechicl.system.files import read_jsonl
 
 SMALL = """
 recipe = "demo"
@@ -51,3 +56,19 @@ def swept(small, tmp_path_factory) -> Path:
     assert not sweep(small, out, executor=Local(1), progress=False).failed
     gather(small, out, progress=False)
     return out
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Everything in a sweep's runs but locks."""
+    kept = (p for run in root.iterdir() if run.is_dir() for p in run.rglob("*") if p.is_file() and p.name != ".lock")
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in kept}
+
+
+def command(file: Path, out: Path) -> subprocess.Popen:
+    home = str(Path(__file__).parents[1])
+    line = [sys.executable, "-m", "mechicl.cli", "sweep", str(file), "--out", str(out), "--jobs", "2", "--quiet"]
+    return subprocess.Popen(line, env=os.environ | {"PYTHONPATH": home}, stdout=subprocess.DEVNULL)
+
+
+def reached(out: Path, lines: int) -> bool:
+    return sum(len(read_jsonl(p)) for p in out.glob("*/metrics.jsonl")) >= lines

@@ -123,6 +123,21 @@ def test_the_examples_of_how_tos_run(page, tmp_path, monkeypatch):
     exec(compile(code, page.name, "exec"), {})
 
 
+def test_the_sweep_of_branches_in_its_howto_runs(tmp_path, monkeypatch, capsys):
+    """Its file and its commands, and the tree that it shows."""
+    page = (ROOT / "docs" / "howto" / "branches.md").read_text()
+    (tmp_path / "family.toml").write_text(*re.findall(r"```toml\n(.*?)```", page, flags=re.S))
+    monkeypatch.chdir(tmp_path)
+    said = {}
+    for line in (line for line in shell_lines(page) if "family" in line and verb(line) != "app"):
+        cli.main([*shlex.split(line)[1:], *(["--quiet"] if verb(line) == "sweep" else [])])
+        said[verb(line)] = capsys.readouterr().out
+    assert set(said) == {"sweep", "show", "verify"}
+    (drawn,) = (block for block in re.findall(r"```text\n(.*?)```", page, flags=re.S) if "├─" in block)
+    assert drawn in said["show"]
+    assert "12 runs" in said["verify"]
+
+
 def test_the_command_line_page_has_every_verb():
     page = (ROOT / "docs" / "reference" / "command-line.md").read_text()
     verbs = re.findall(r"\{(.*?)\}", site_hooks.help_of())[0].split(",")

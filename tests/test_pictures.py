@@ -20,7 +20,8 @@ from mechicl.series import Series, open_series
 from mechicl.series.verify import verify
 from mechicl.system.files import read_jsonl
 from mechicl.training.ensemble import train_seeds
-from mechicl.training.loop import densify, resume, train
+from mechicl.training.loop import train
+from mechicl.training.replay import densify, resume
 
 CONVOLUTIONS = {f"encoder.{i}.{leaf}" for i in (0, 1) for leaf in "Wb"}
 

@@ -178,6 +178,7 @@ def test_only_the_wiring_of_the_app_imports_dash():
             "circuit_panel",
             "controls",
             "editing",
+            "effect_panel",
             "grid",
             "layout",
             "looking",

@@ -10,8 +10,8 @@ import yaml
 import mechicl
 from mechicl import doors
 from mechicl.interventions import BASELINES
+from mechicl.protocol.attention_scores import SCORES
 from mechicl.registry import EVALUATORS
-from mechicl.tasks.attention_scores import SCORES
 from mechicl.training_interventions import KINDS
 from research import verdicts
 

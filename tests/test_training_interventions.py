@@ -22,7 +22,8 @@ from mechicl.system.files import read_jsonl
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.relabelled import bank_at, bank_of
 from mechicl.training.ensemble import train_seeds
-from mechicl.training.loop import densify, resume, train, training_batches
+from mechicl.training.loop import train, training_batches
+from mechicl.training.replay import densify, resume
 from mechicl.training.step import Trainer
 from mechicl.training_interventions import in_force, in_groups
 

@@ -81,7 +81,7 @@ def train(
     from mechicl.settings import assignments, changed, named
     from mechicl.system.paths import shown
     from mechicl.training.ensemble import train_seeds
-    from mechicl.training.loop import resume as continue_run
+    from mechicl.training.replay import resume as continue_run
 
     if resume is not None:
         if changes or any(given is not None for given in (recipe, out, seed, seeds)):
@@ -293,7 +293,7 @@ def densify(
         quiet: no progress bar.
     """
     from mechicl.system.paths import shown
-    from mechicl.training.loop import densify as replay
+    from mechicl.training.replay import densify as replay
 
     series = replay(run, start, stop, every, device=device, progress=not quiet)
     inside = sum(start <= step <= stop for step in series.steps)

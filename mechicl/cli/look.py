@@ -240,36 +240,56 @@ def verify(
     It checks every file's sha256, the checkpoint schedule, that no two checkpoints are equal, and the recorded scores
     of five checkpoints.
 
+    $ mechicl verify checkpoints/demo
+    $ mechicl verify checkpoints/my-sweep
+
+    Of a sweep's folder every run is checked, and the tree of its branches is printed.
+
     Args:
-        run: the run's folder.
+        run: the run's folder, or a folder of runs.
         all_: evaluate every checkpoint again, not only five (--every is the old name).
         data: folder or zip of the images, for recipes that need them.
     """
     from mechicl.series import open_series
+    from mechicl.series.tree import is_folder_of_runs, runs_in, tree, tree_lines
     from mechicl.series.verify import verify as check
+    from mechicl.sweeps.look import verify_folder
 
     notes: list[str] = []
-    problems = check(run, again=None if all_ else 5, data=data, notes=notes)
+    several = is_folder_of_runs(run)
+    problems = (verify_folder if several else check)(run, again=None if all_ else 5, data=data, notes=notes)
     print("".join(f"{line}\n" for line in (*problems, *notes)), end="")
     if problems:
         raise SystemExit(1)
+    if several:
+        runs = runs_in(run)
+        print("\n".join(tree_lines(tree(runs))))
+        print(f"{run}: {len(runs)} runs, {sum(len(each.steps) for each in runs)} checkpoints, all unchanged.")
+        return
     print(f"{run}: {len(open_series(run).steps)} checkpoints, all unchanged.")
 
 
 @app.command
 def show(runs: Runs) -> None:
-    """Summarise a run in the terminal, with small curves. For several seeds, show each one and the spread.
+    """Summarise a run in the terminal, with small curves. For several seeds, show each one and the spread. For a sweep's
+    folder, show the tree of its runs and their branches, with its summary.
 
     $ mechicl show checkpoints/demo
     $ mechicl show checkpoints/demo-s*
+    $ mechicl show checkpoints/my-sweep
 
     Args:
-        runs: the runs' folders.
+        runs: the runs' folders, or one folder of runs.
     """
     from mechicl.reporting.summary import one, several
     from mechicl.series import open_series
+    from mechicl.series.tree import is_folder_of_runs
+    from mechicl.sweeps.look import show_folder
 
     if not runs:
         raise ConfigError("no run was given: use for example `mechicl show checkpoints/demo`.")
+    if len(runs) == 1 and is_folder_of_runs(runs[0]):
+        print(show_folder(runs[0]))
+        return
     opened = [open_series(run) for run in runs]
     print(one(opened[0]) if len(opened) == 1 else several(opened))

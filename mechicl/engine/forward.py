@@ -4,7 +4,7 @@
 `label_logits` compute logits from it. If that is the last position only (a query's answer), the last layer computes
 this one position unless all are asked for. Parity with `ICLTransformer` holds at every
 hook point and is tested. A model from elsewhere (`ModelConfig.hooked`) runs through HookedTransformer's
-hooks instead, with the same edits, captures and shapes (models/hooked.py).
+hooks instead, with the same edits, captures and shapes (engine/foreign.py).
 
 Axes: activations are [*lead, b, t, ...]. With plain parameters lead is empty. With
 parameters stacked over checkpoints (every tensor gains a first axis s), lead is [s, c]:
@@ -30,7 +30,7 @@ from mechicl.engine.hooks import Hooks
 from mechicl.engine.ops import GELU, compiled, linear, sequences
 from mechicl.engine.rotary import tables
 from mechicl.models.params import Params
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def forward(
         KeyError: an edit or capture names a hook that this model does not run.
     """
     if model.hooked:
-        from mechicl.models.foreign import forward as through_hooks
+        from mechicl.engine.foreign import forward as through_hooks
 
         return through_hooks(params, batch, model, edits=edits, capture=capture, query_only=query_only)
     hook, query_only = Hooks(dict(edits or {}), set(capture)), query_only and not batch.everywhere
@@ -133,6 +133,12 @@ _AFTER_Z += (".ln2.", ".mlp.", "hook_mlp_out", "hook_resid_post")
 def logits(params: Params, final: Tensor) -> Tensor:
     """Logits of all labels, [*lead, b, v]."""
     return linear(final, params["unembed.W_U"], params["unembed.b_U"])
+
+
+def loss_of(params: Params, final: Tensor, batch: TaskBatch) -> Tensor:
+    """The task's loss of the answers, a scalar, differentiable. Plain parameters; final as `forward` returns it."""
+    quick = batch.loss_of(params, final)
+    return batch.loss(logits(params, final)) if quick is None else quick
 
 
 def label_logits(params: Params, final: Tensor, labels: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from mechicl.system.devices import CPU
 from mechicl.training_interventions import TrainingIntervention
 
 if TYPE_CHECKING:
-    from mechicl.tasks.batch import TaskBatch
+    from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The pieces of a forward pass: linear maps, LayerNorm, the embedding, attention.
+"""The pieces of a forward pass: linear maps, LayerNorm, attention.
 
 On the CPU, without autograd, each runs the fastest implementation that was found
 (docs/speed.md): compiled loops, and oneDNN's matmuls in single precision. Elsewhere it is
@@ -114,24 +114,6 @@ def layer_norm(x: Tensor, w: Tensor, bias: Tensor) -> Tensor:
     y, source = torch.empty_like(x), rows(x)
     kernel(source, stacked(w), stacked(bias), len(source) // models, EPS, rows(y))
     return y
-
-
-def embed(features: Tensor, w: Tensor, bias: Tensor, table: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
-    """The input to the first layer, on the CPU and without gradient: [*lead, 2C+1, d].
-
-    Args:
-        features: [*lead, C+1, i]; w [i, d] and bias [d] embed them (or stacked, as in `linear`).
-        table: [v, d] or [s, v, d], of which the rows labels [*lead, C] stand between them.
-        positions: [2C+1, d], added; or [s, 2C+1, d].
-    """
-    from mechicl.engine.fast.kernels import interleave
-
-    shown = map_rows(features, w, bias)
-    x = shown.new_empty(*shown.shape[:-2], 2 * shown.shape[-2] - 1, shown.shape[-1])
-    models = len(table) if table.dim() == 3 else 1
-    each = labels.numpy().reshape(models, -1, labels.shape[-1])
-    interleave(sequences(shown), sequences(table), each, sequences(positions), sequences(x))
-    return x
 
 
 def project(y: Tensor, w: Tensor, query_only: bool) -> tuple[Tensor, Tensor]:

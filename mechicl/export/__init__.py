@@ -20,7 +20,7 @@ from mechicl.errors import ConfigError
 from mechicl.export import budget
 from mechicl.export.html import ASSETS, render
 from mechicl.export.notes import without
-from mechicl.export.sets import evaluators, moments, shipped_sets, shown_sets
+from mechicl.export.sets import evaluators, moments, outputs, shipped_sets, shown_sets
 from mechicl.export.shape import check_series, halves, shape_of
 from mechicl.export.wat import assemble
 from mechicl.figures.caption import facts
@@ -54,7 +54,7 @@ def export(
         series: the run; its `steps` are shipped, as many as there is room for.
         out: the file (default `<run>/page.html`); for a folder, `page.html` in it.
         max_mb: megabytes that the file may have. With more checkpoints than fit, an even choice is shipped.
-        n: sequences of each evaluator (default: as many as the run was evaluated on).
+        n: sequences of each evaluator (default: as many as the run was evaluated on, or fewer where they are long).
         progress: show a bar.
 
     Returns:
@@ -70,6 +70,7 @@ def export(
     if not max_mb > 0:
         raise ConfigError(f"max_mb={max_mb}: expected a size in megabytes, such as {MOST:g}.")
     check_series(series)
+    n = budget.sequences(series.config) if n is None else n
     sets = shown_sets(series, n)
     shipped = shipped_sets(series, sets)
     first = _first_look(series)
@@ -94,7 +95,7 @@ def _first_look(series: Series) -> int:
     return series.steps[-1] if led is None or led[1].peak is None else series.nearest(led[1].peak)
 
 
-def _described(series: Series, each: list[dict[str, Any]], shape: dict[str, Any], n: int | None) -> dict[str, Any]:
+def _described(series: Series, each: list[dict[str, Any]], shape: dict[str, Any], n: int) -> dict[str, Any]:
     c, task = series.config, series.task
     highest = max((v for e in each for v in e["curve"]["value"]), default=0.0)
     names = {e["name"] for e in each}
@@ -117,8 +118,9 @@ def _described(series: Series, each: list[dict[str, Any]], shape: dict[str, Any]
         },
         "colours": {meaning: [shade(i / (SHADES - 1), meaning) for i in range(SHADES)] for meaning in SCALES},
         "answer": task.answer,
+        "outputs": outputs(series),
         "marks": dict(task.marks),
-        "size": "" if n is None else f" --n {n}",
+        "size": "" if n == c.n_eval else f" --n {n}",
         "steps": [],
         "sequences": [],
         "without": [],

@@ -1,12 +1,15 @@
-"""Which checkpoints a page of a given size has room for."""
+"""How many checkpoints a page of a given size has room for, and how many sequences a browser."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from mechicl.config import Config
 from mechicl.errors import ConfigError
+from mechicl.protocol.task import task_of
 
 LEAST = 2  # checkpoints: with fewer there is nothing to move through
+KEPT = 64e6  # bytes of one evaluator's activations, which a browser keeps of the intact model
 
 
 def kept(steps: list[int], peak: int, *, fixed: int, each: int, most: int) -> list[int]:
@@ -36,3 +39,11 @@ def kept(steps: list[int], peak: int, *, fixed: int, each: int, most: int) -> li
     if at not in places and inner:
         places[min(inner, key=lambda i: abs(int(places[i]) - at))] = at
     return [steps[i] for i in sorted({*places.tolist()})]
+
+
+def sequences(config: Config) -> int:
+    """How many sequences of each evaluator are shipped unless told otherwise: as many as the run was evaluated on, or
+    as many as whose activations a browser keeps. Long sequences have large patterns of attention."""
+    model, t = config.model, task_of(config).n_tokens
+    each = 4 * model.n_layers * t * (model.n_heads * t + 3 * model.d_model)
+    return max(1, min(config.n_eval, int(KEPT / each)))

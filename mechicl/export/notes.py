@@ -40,7 +40,7 @@ def _coarser(series: Series, kept: int, n: int) -> list[str]:
 def _missing(series: Series, n: int) -> list[str]:
     return [
         f"Tokens are here for the first {min(LOOKED_AT, n):,} sequences of each evaluator; numbers are of {n:,}.",
-        "Not in this file: metrics other than those shown, evaluators of held-out classes, queries and keys that are "
+        "Not in this file: metrics and evaluators other than those shown, queries and keys that are "
         "held, edges, positions, patches, grafts, subspaces, random controls, scores of attention, and comparisons of "
         f"runs. With Python, {command('app', series.name)} has them.".replace("`", ""),
     ]

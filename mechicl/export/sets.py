@@ -12,11 +12,11 @@ from mechicl.errors import ConfigError
 from mechicl.evaluators import chance
 from mechicl.measures.phases import leading_phases, series_phases
 from mechicl.page import payloads
+from mechicl.protocol.batch import TaskBatch
+from mechicl.protocol.shipped import Shipped
+from mechicl.protocol.shown import Token
 from mechicl.registry import EVALUATORS, on_page
 from mechicl.series import Series
-from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.shipped import Shipped
-from mechicl.tasks.shown import Token
 
 LOOKED_AT = 200  # sequences of each evaluator whose tokens are shipped
 
@@ -37,10 +37,17 @@ def shipped_sets(series: Series, sets: dict[str, TaskBatch]) -> dict[str, Shippe
     """The same as plain arrays.
 
     Raises:
-        ConfigError: the task has no such arrays (`TaskBatch.shipped`).
+        ConfigError: the task has no such arrays (`TaskBatch.shipped`), or not all sets have as many positions.
     """
     model = series.config.model
-    return {name: batch.shipped(model, EVALUATORS[name].primary_metric) for name, batch in sets.items()}
+    found = {name: batch.shipped(model, EVALUATORS[name].primary_metric) for name, batch in sets.items()}
+    lengths = {name: each.tokens.shape[-1] for name, each in found.items()}
+    if len(set(lengths.values())) > 1:
+        raise ConfigError(
+            f"sequences of the evaluators have different numbers of positions ({lengths}), but the exported page has "
+            "one for all. `mechicl report` writes a page of any run."
+        )
+    return found
 
 
 def evaluators(series: Series, sets: dict[str, TaskBatch], shipped: dict[str, Shipped]) -> list[dict[str, Any]]:
@@ -73,19 +80,33 @@ def moments(series: Series) -> list[dict[str, Any]]:
     return [{"says": f"{led.short} {label}", "label": label, "at": at} for label, at in led.moments()]
 
 
+def outputs(series: Series) -> list[str] | None:
+    """What each output is called; None: by its number, which the page knows."""
+    task = series.task
+    names = [task.output(series.source, y) for y in range(task.n_outputs)]
+    return None if names == [f"{task.answer} {y}" for y in range(task.n_outputs)] else names
+
+
 def text(array: Tensor | np.ndarray, kind: str) -> str:
     """Numbers as base64 of this type, little-endian."""
     return base64.b64encode(np.ascontiguousarray(np.asarray(array)).astype(kind).tobytes()).decode()
 
 
 def _arrays(sequences: Shipped) -> dict[str, Any]:
+    how = sequences.scored
+    whole = {key: getattr(how, key) for key in ("at", "target", "among", "outputs")}
+    numbers = {key: getattr(how, key) for key in ("weight", "offset", "share", "bound")}
     return {
-        "n": len(sequences.target),
+        "n": len(how.offset),
         "tokens": text(sequences.tokens, "<i4"),
         "shown": text(sequences.shown, "<i4"),
         "inputs": text(sequences.inputs, "<f4"),
-        "target": text(sequences.target, "<i4"),
-        "choices": None if sequences.choices is None else text(sequences.choices, "<i4"),
+        "how": {
+            "term": how.term,
+            "yes_or_no": how.yes_or_no,
+            **{key: None if x is None else text(x, "<i4") for key, x in whole.items()},
+            **{key: None if x is None else text(x, "<f4") for key, x in numbers.items()},
+        },
     }
 
 
@@ -110,6 +131,7 @@ def _look(series: Series, name: str, batch: TaskBatch) -> dict[str, Any]:
     several = range(min(LOOKED_AT, len(batch)))
     tokens = [[payloads.token(t) for t in task.shown(source, name, batch, i)] for i in several]
     rows, names = task.aligned(batch)
+    attributed = task.attributed(batch)
     known: dict[str, int] = {}  # many tokens are the same: each once
     places = [[known.setdefault(repr(token), len(known)) for token in row] for row in tokens]
     each = {known[repr(token)]: token for row in tokens for token in row}
@@ -117,11 +139,11 @@ def _look(series: Series, name: str, batch: TaskBatch) -> dict[str, Any]:
         "tokens": [each[i] for i in range(len(each))],
         "sequences": places,
         "answers": [task.marked(batch, i) for i in several],
-        "candidates": [list(dict.fromkeys(task.candidates(batch, i))) for i in several],
+        "candidates": [
+            list(dict.fromkeys(task.candidates(batch, i) or [int(c.outputs[i]) for c in attributed])) for i in several
+        ],
         "aligned": text(np.array(sorted(rows)), "<i4"),
         "named": [payloads.token(Token.read(each)) for each in names],
         "what": f"mean over {len(rows):,} {name} sequences {task.alignment(batch)}".rstrip(),
-        "columns": [
-            {"name": c.name, "marks": list(c.marks), "outputs": text(c.outputs, "<i4")} for c in task.attributed(batch)
-        ],
+        "columns": [{"name": c.name, "marks": list(c.marks), "outputs": text(c.outputs, "<i4")} for c in attributed],
     }

@@ -10,8 +10,8 @@ import torch
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.models.params import pack, rotary_tables, sinusoidal_positions
+from mechicl.protocol.shipped import Shipped
 from mechicl.series import Series
-from mechicl.tasks.shipped import Shipped
 
 REPORT = "`mechicl report` writes a page of any run."
 _LARGEST = 65504.0  # of float16

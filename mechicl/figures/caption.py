@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mechicl.figures.style import short
+from mechicl.protocol.task import task_of
 from mechicl.series import Series
-from mechicl.tasks.base import task_of
 
 
 def caption(series: Series) -> str:
-    """As '12,800 classes x 20 exemplars of 1,280 encoder features, raw: norm 45.4, common mean 34.4'."""
+    """What the task says of a run's setting (`Task.caption`), as '28 Markov chains over 5 states, ...'."""
     return task_of(series.config).caption(series.manifest)
 
 

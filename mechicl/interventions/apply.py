@@ -28,7 +28,7 @@ from mechicl.engine.held import scores_hook
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention, by_sequences, edits, elsewhere, rank
 from mechicl.models.params import Params, pack, unpack
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,18 @@ from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.heads import OfHeads, head_pairs, names
 from mechicl.loading import check_types
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClampMatch(OfHeads):
-    """Set the query's attention in some heads: `strength` on the right labels, the rest on the other labels.
+    """Set the query's attention in some heads: `strength` on the right answers, the rest on the other answers.
 
-    The right labels are those in the context that are the sequence's answer (`Batch.target`): the flipped label on
-    Flip, and the copied label on CIWL. They share `strength` (0 to 1) evenly, the other labels share 1 - strength, and
-    exemplars and the query itself get no attention. If all labels are right, they get the whole attention. In sequences
-    that do not show the answer, attention is not changed. With two pairs this is the published match clamp
-    (docs/references.md#singh-2024-clamps), whose induction strength is 2 strength - 1.
+    The task says where they stand (`TaskBatch.match_row`). In the default task they stand at the labels: the right one
+    is the flipped label on Flip, and the copied label on CIWL. The right answers share `strength` (0 to 1) evenly, the
+    other answers share 1 - strength, and all other positions get no attention. If all answers are right, they get the
+    whole attention. In sequences that do not show the answer, attention is not changed. With two pairs this is the
+    published match clamp (docs/references.md#singh-2024-clamps), whose induction strength is 2 strength - 1.
     """
 
     heads: tuple[tuple[int, int], ...]

@@ -27,7 +27,7 @@ from mechicl.engine.edit import Edit, Taken
 from mechicl.engine.forward import rank as rank
 from mechicl.errors import ConfigError
 from mechicl.models.params import Params
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 if TYPE_CHECKING:
     from mechicl.series import Series

@@ -18,7 +18,7 @@ from mechicl.engine.held import clamped_layer
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.loading import check_types
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 from mechicl.training_interventions import check_layer_clamp, check_reading_head
 
 
@@ -27,8 +27,8 @@ class ClampLayer(Intervention):
     """A perfect first layer, for models with two layers and no MLP in the first.
 
     In layer 1, the query and key of each position, except the first and the query, are computed from the embedding of
-    the position before and nothing else: a label's key is its exemplar's. Values are computed from the unchanged
-    embeddings. Layer 0 writes nothing.
+    the position before and nothing else: in the default task a label's key is its exemplar's. Values are computed from
+    the unchanged embeddings. Layer 0 writes nothing.
     """
 
     def __str__(self) -> str:

@@ -23,7 +23,7 @@ from mechicl.interventions.base import Intervention, elsewhere
 from mechicl.interventions.baselines import BASELINES, of_others
 from mechicl.interventions.components import Component, Path, check_paths, every_path, parse
 from mechicl.loading import check_types
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 PathKind = Literal["zero", "mean", "counterfactual"]
 PATH_KINDS: dict[str, str] = {

@@ -24,7 +24,7 @@ from mechicl.interventions.heads import check_heads, head_pairs, names
 from mechicl.interventions.others import as_random, random_names, random_others
 from mechicl.interventions.positions import check_layers, position_mask
 from mechicl.loading import check_types
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from mechicl.interventions.baselines import BASELINES as BASELINES
 from mechicl.interventions.baselines import Kind as Kind
 from mechicl.interventions.baselines import of_others
 from mechicl.loading import check_types, whole
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 Held = Literal["pattern", "q", "k", "v"]
 HELD = {"pattern": "attention patterns", "q": "queries", "k": "keys", "v": "values"}

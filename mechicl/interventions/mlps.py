@@ -14,7 +14,7 @@ from mechicl.interventions.base import Intervention
 from mechicl.interventions.baselines import Plain, baseline, of_others
 from mechicl.interventions.others import other_sets
 from mechicl.loading import check_types
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from mechicl.interventions.mlps import AblateMLPs
 from mechicl.interventions.others import other_sets, random_names
 from mechicl.interventions.positions import check_layers, given, position_mask
 from mechicl.loading import check_types
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 
 @dataclass(frozen=True, kw_only=True)

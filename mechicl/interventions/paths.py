@@ -17,7 +17,7 @@ from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import AblateHeads
 from mechicl.interventions.mlps import AblateMLPs
 from mechicl.interventions.together import Together
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 _EMBEDDED = "blocks.0.hook_resid_pre"
 

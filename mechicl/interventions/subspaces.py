@@ -16,7 +16,7 @@ from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.positions import check_layers
 from mechicl.loading import whole
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 _HOOKS = {"input": "hook_resid_pre", "heads": "hook_attn_out", "mlp": "hook_mlp_out", "output": "hook_resid_post"}
 _WORDS = {

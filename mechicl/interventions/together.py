@@ -14,7 +14,7 @@ from mechicl.engine.edit import Edit, Taken
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention
 from mechicl.models.params import Params
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 if TYPE_CHECKING:
     from mechicl.series import Series

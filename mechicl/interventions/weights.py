@@ -7,9 +7,8 @@ A graft is post hoc: nothing is trained. The donor is one step, and the parts th
                                         'attention.L', 'mlp.L', 'layer.L', 'all', ...
     'qk', 'qk.L'                        W_Q and W_K of all layers, or of layer L: where heads look
     'ov', 'ov.L'                        W_V and W_O: what heads copy
-    'encoder', 'exemplar_embed', 'embed', 'pos_embed'  one of the parts that 'embeddings' holds: the
-                                        convolutions, the linear map of exemplars (with its bias),
-                                        labels, learned positions
+    'pos_embed', 'embed', ...           one of the parts that 'embeddings' holds: learned positions, and what the task's
+                                        inputs pass through (`Task.tables`)
 
 In 'qk' and 'ov' the LayerNorm that the heads read through stays where it is.
 
@@ -32,9 +31,9 @@ from mechicl.interventions.base import Checkpoint, Intervention
 from mechicl.loading import at_least, check_types
 from mechicl.models.params import Params
 from mechicl.parameter_groups import GROUPS, in_groups
+from mechicl.protocol.task import every_task
 
 _HALVES = {"qk": ("W_Q", "W_K"), "ov": ("W_V", "W_O")}  # of attention
-_TABLES = ("encoder", "exemplar_embed", "embed", "pos_embed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +77,8 @@ class Graft(Intervention):
             name, dot, layer = part.partition(".")
             by_layer = name in _HALVES or f"{name}.L" in GROUPS
             there = by_layer and layer.isdigit() and int(layer) < model.n_layers
-            if not (there if dot else part in (*_TABLES, *_HALVES, *GROUPS[:5])):
-                raise _no_part(part, model.n_layers)
+            if not (there if dot else part in (*_tables(model), *_HALVES, *GROUPS[:5])):
+                raise _no_part(part, model.n_layers, _tables(model))
 
     def takes(self, name: str) -> bool:
         """Whether a parameter (its TransformerLens name) is the donor's."""
@@ -94,7 +93,7 @@ class Graft(Intervention):
         layers = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
         for part in self.parts:
             if not any(in_parts(name, (part,)) for name in weights):
-                raise _no_part(part, layers)
+                raise _no_part(part, layers, dict.fromkeys(name.split(".")[0] for name in weights if _of_tables(name)))
         donor = checkpoint(self.source)
         return {name: donor[name] if self.takes(name) else w for name, w in weights.items()}
 
@@ -106,34 +105,43 @@ def in_parts(name: str, parts: Iterable[str]) -> bool:
 
 def _in_part(name: str, part: str) -> bool:
     half, _, layer = part.partition(".")
-    if part in _TABLES:
-        return name.startswith(f"{part}.")
     if half in _HALVES:
         ends = tuple(f".attn.{w}" for w in _HALVES[half])
         return name.endswith(ends) and (not layer or name.startswith(f"blocks.{layer}."))
-    known = part in GROUPS[:5] or (f"{half}.L" in GROUPS and layer.isdigit())
-    return known and in_groups(name, (part,))
+    if part in GROUPS[:5] or (f"{half}.L" in GROUPS and layer.isdigit()):
+        return in_groups(name, (part,))
+    return _of_tables(name) and name.split(".")[0] == part
 
 
-def _no_part(part: str, layers: int) -> ConfigError:
-    names = (*GROUPS, *_HALVES, *(f"{half}.L" for half in _HALVES), *_TABLES)
+def _of_tables(name: str) -> bool:
+    """Whether a parameter is of one of the parts of 'embeddings'."""
+    return in_groups(name, ("embeddings",))
+
+
+def _tables(model: ModelConfig) -> tuple[str, ...]:
+    """The parts of 'embeddings' that such a model can have, whatever its task."""
+    positions = ("pos_embed",) if model.positions == "learned" else ()
+    return (*dict.fromkeys(name for task in every_task() for name in task.tables(model)), *positions)
+
+
+def _no_part(part: str, layers: int, tables: Iterable[str]) -> ConfigError:
+    names = (*GROUPS, *_HALVES, *(f"{half}.L" for half in _HALVES), *tables)
     return ConfigError(
         f"graft: this model has no part {part!r}: expected one of {', '.join(names)}, with L a layer, 0..{layers - 1}."
     )
 
 
-_ALIKE = (("qk", "ov"), ("attention", "mlp"), ("layer",), ("embeddings", "unembedding"), _TABLES)
+_ALIKE = (("qk", "ov"), ("attention", "mlp"), ("layer",), ("embeddings", "unembedding"))
 
 
 def _others_like(part: str, model: ModelConfig) -> list[str]:
-    """Parts of a part's own kind: of the same layer, else of other layers. ('encoder' only where a model has one is not
-    known here: it is left out.)"""
+    """Parts of a part's own kind: of the same layer, else of other layers."""
     name, dot, layer = part.partition(".")
-    kinds = next((group for group in _ALIKE if name in group), ())
+    kinds = next((group for group in (*_ALIKE, _tables(model)) if name in group), ())
     if dot and not layer.isdigit():
         return []
     if not dot:
-        return [other for other in kinds if other not in (name, "encoder")]
+        return [other for other in kinds if other != name]
 
     def there(kind: str, la: int) -> bool:
         return kind != "mlp" or model.has_mlp(la)

@@ -25,11 +25,11 @@ from mechicl.measures import tables
 from mechicl.measures.parts import over_checkpoints
 from mechicl.measures.tables import at_once, by_evaluator, chosen_steps
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["answers", "evaluate"]
 
@@ -157,7 +157,7 @@ def _bytes_per_condition(series: Series, b: int) -> float:
     m = series.config.model
     t = series.task.n_tokens
     per_position = m.d_model * (8 + 2 * m.mlp_ratio) + m.n_heads * t * 4
-    return 4.0 * b * t * per_position + tables.encoded_bytes(series, b)
+    return 4.0 * b * t * per_position + series.task.embedding_bytes(series.config.model, b)
 
 
 def _scores(

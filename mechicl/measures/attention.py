@@ -1,6 +1,6 @@
 """Attention scores: where each head looks, per checkpoint (docs/references.md#singh-2024-measures).
 
-Which scores there are is the task's (`TaskBatch.attention`), and so are their names (tasks/attention_scores.py): of
+Which scores there are is the task's (`TaskBatch.attention`), and so are their names (protocol/attention_scores.py): of
 tokens prefix matching and others, of exemplars and labels those of docs/references.md#singh-2024-measures.
 
 A score says nothing without its baseline: a causal head that attends evenly has a
@@ -24,13 +24,12 @@ from mechicl.engine.forward import forward
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
-from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params, init, pack
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["attention_scores", "standing_out", "uniform_scores", "untrained_scores"]
 
@@ -144,7 +143,7 @@ def attention_scores(
     widest = max(len(b) for b in sets.values())
     t = series.task.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)
-    size += encoded_bytes(series, widest)
+    size += series.task.embedding_bytes(series.config.model, widest)
     measured = partial(_measured, model=model, even={name: uniform_scores(batch) for name, batch in sets.items()})
     return over_evaluators(series, "attention", steps, sets, measured, size, extra=("uniform",), progress=progress)
 

@@ -24,13 +24,12 @@ from mechicl.engine.forward import forward
 from mechicl.interventions.components import check_sums
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
-from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import main_in_context
 from mechicl.series import Series
 from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["logit_attribution"]
 
@@ -147,7 +146,7 @@ def logit_attribution(
     sets = {name: series.evaluation_set(name, n) for name in names}
     widest = max(len(b) for b in sets.values())
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
-    size += encoded_bytes(series, widest)
+    size += series.task.embedding_bytes(series.config.model, widest)
     return over_evaluators(series, "attribution", steps, sets, partial(_measured, model=model), size, progress=progress)
 
 

@@ -26,13 +26,12 @@ from mechicl.measures.ablation import scores_under
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.measures.path_scores import DEEP, ROOM, Cutting, sequences_at_once
-from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import main
 from mechicl.series import Series
 from mechicl.statistics import mean_interval, ratio_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["circuit_of", "circuit_shares"]
 
@@ -175,7 +174,7 @@ def circuit_shares(
         steps,
         sets,
         partial(_measured, model=model, like=like, others=others, threshold=threshold),
-        ROOM + encoded_bytes(series, max(map(len, sets.values()))),
+        ROOM + series.task.embedding_bytes(series.config.model, max(map(len, sets.values()))),
         {"kind": kind, "paths": None if paths is None else list(like.paths), "threshold": threshold},
         singly=True,
         extra=_SHARES,

@@ -24,9 +24,9 @@ from mechicl.measures.attention import head_rows
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["copying_scores"]
 
@@ -65,8 +65,8 @@ def copying_scores(
     """
     names = [series.task.circuit.evaluator] if evaluators is None else list(evaluators)
     sets = {name: series.evaluation_set(name, n) for name in names}
-    model, table = series.config.model, series.task.input_shapes(series.config.model).get("embed.W_E")
-    if series.task.has_bank or table is None or table[0] != series.task.n_outputs:
+    model, inputs = series.config.model, series.task.input_shapes(series.config.model)
+    if [*inputs] != ["embed.W_E"] or inputs["embed.W_E"][0] != series.task.n_outputs:
         raise ConfigError(f"{series.name} has different inputs and outputs: copying scores need a task of tokens.")
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
     size = 4.0 * widest * t * (model.n_heads * t + model.d_model * (8 + model.n_layers))

@@ -22,10 +22,10 @@ from mechicl.interventions.weights import second_half as second_half
 from mechicl.measures.ablation import ordered_rows
 from mechicl.measures.parts import over_checkpoints
 from mechicl.measures.tables import chosen_steps
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["Graft", "evaluate_grafts"]
 

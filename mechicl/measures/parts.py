@@ -21,12 +21,12 @@ from mechicl.errors import SeriesError
 from mechicl.measures import cache, tables
 from mechicl.measures.cache import Kept, Parts, Stamps, cached, named, stamps_of
 from mechicl.measures.tables import Measured, at_once, by_evaluator, chosen_steps, tidy
+from mechicl.protocol.batch import TaskBatch
 from mechicl.series import Series
 from mechicl.system.executor import READABLE, Executor, Tell
 from mechicl.system.progress import bar
 from mechicl.system.surroundings import reading
 from mechicl.system.work_queue import threads
-from mechicl.tasks.batch import TaskBatch
 
 SECONDS = 1.0  # of work that a kill may cost, where a chunk takes less
 _ROWS = 10_000  # so many are held as dicts at most
@@ -219,6 +219,10 @@ class Part:
     @property
     def name(self) -> str:
         return f"{self.work.name}-{self.first}-{self.last}"
+
+    @property
+    def after(self) -> None:
+        """No part waits for another one."""
 
     def _left(self) -> list[int]:
         there = self.work.parts.numbers()

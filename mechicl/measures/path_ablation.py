@@ -26,13 +26,12 @@ from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.measures.path_attribution import attributed
 from mechicl.measures.path_scores import DEEP, ROOM, Cutting
-from mechicl.measures.tables import encoded_bytes
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying
 from mechicl.series import Series
 from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["path_effects"]
 
@@ -108,7 +107,7 @@ def path_effects(
         steps,
         sets,
         partial(_measured, model=model, like=like, paths=listed, exact=exact),
-        ROOM + encoded_bytes(series, widest) + 8.0 * widest * len(listed),
+        ROOM + series.task.embedding_bytes(series.config.model, widest) + 8.0 * widest * len(listed),
         {"kind": [kind, counterfactual], "paths": listed, "exact": exact, "split": split},
         singly=True,
         extra=_COLUMNS,

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.forward import forward
+from mechicl.engine.forward import forward, loss_of
 from mechicl.interventions import CutPaths
 from mechicl.interventions.components import parse
 from mechicl.interventions.cut_paths import reading, source
 from mechicl.models.params import Params
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 __all__: list[str] = []
 
@@ -49,7 +49,7 @@ def attributed(params: Params, batch: TaskBatch, model: ModelConfig, like: CutPa
             part = _cloned(batch[rows])
             # All positions: of a model from elsewhere those left out would be cut off behind what gradients reach.
             out = forward(params, part, model, capture={*places, *sources}, query_only=False)
-            loss = part.loss_of(params, out.final) * (len(part) / len(batch))
+            loss = loss_of(params, out.final, part) * (len(part) / len(batch))
             read = [out.acts[hook] for hook in places]
             gradients = torch.autograd.grad(loss, read, allow_unused=True)
             for wrote in sources:

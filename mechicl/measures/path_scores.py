@@ -26,7 +26,7 @@ from mechicl.interventions.components import Component, Path, parse, reaches, se
 from mechicl.interventions.cut_paths import source
 from mechicl.measures.ablation import scores_under
 from mechicl.models.params import Params
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 __all__: list[str] = []
 

@@ -14,11 +14,11 @@ from mechicl.errors import ConfigError
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import main
 from mechicl.series import Series
 from mechicl.statistics import normal_interval
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["loss_by_position"]
 

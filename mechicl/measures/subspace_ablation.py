@@ -29,10 +29,10 @@ from mechicl.measures.parts import over_checkpoints
 from mechicl.measures.subspaces import carried
 from mechicl.measures.tables import chosen_steps
 from mechicl.models.params import pack
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying, main
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 __all__ = ["AblateCarried", "ablate_subspaces"]
 

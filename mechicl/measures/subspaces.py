@@ -41,11 +41,11 @@ from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import chosen_steps, encoded_bytes
+from mechicl.measures.tables import chosen_steps
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
 
 Writer = Literal["heads", "mlp"]
 BLOCKS = 8  # of sequences: the jackknife leaves one out at a time, halves are every second
@@ -123,8 +123,8 @@ def subspaces(
     variations = series.task.variations(series.config) if variations is None else variations
     pairs = {name: series.evaluation_set(name, n).varied(name) for name in variations}
     widest = max(len(batch) for batch, _ in pairs.values())
-    size = 4.0 * widest * model.d_model * (series.config.sequences.n_tokens * 8 + 4 * model.n_heads)
-    size += encoded_bytes(series, widest)
+    size = 4.0 * widest * model.d_model * (series.task.n_tokens * 8 + 4 * model.n_heads)
+    size += series.task.embedding_bytes(series.config.model, widest)
     n_pairs = {name: len(first) for name, (first, _) in pairs.items()}
     return over_checkpoints(
         series,

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.models.encoder import n_features
 from mechicl.models.params import Params
 from mechicl.series import Series
 from mechicl.system.disk import check_writable
@@ -111,14 +110,6 @@ def by_evaluator(
 def at_once(sets: Mapping[str, Any]) -> int:
     """How many evaluators may be at work at a time."""
     return min(2, len(sets))
-
-
-def encoded_bytes(series: Series, n: int) -> float:
-    """What the encoder's output of `n` sequences takes per checkpoint; nothing where there is none."""
-    config = series.config
-    if config.model.encoder == "linear":
-        return 0.0
-    return 4.0 * n * (config.sequences.n_pairs + 1) * n_features(config.model, config.bank.dim)
 
 
 def chosen_steps(series: Series, steps: Iterable[int] | int | None) -> list[int]:

@@ -24,8 +24,8 @@ __all__: list[str] = []
 MATCH = "match"
 
 
-def clamp(text: str) -> TrainingIntervention:
-    """'previous:L0H5,L0H6=0.8' as a training intervention.
+def clamp(text: str, option: str = "--clamp") -> TrainingIntervention:
+    """'previous:L0H5,L0H6=0.8' as a training intervention. option: where it is written, for messages.
 
     Raises:
         ConfigError: it is written otherwise, or there is no such pattern.
@@ -33,18 +33,18 @@ def clamp(text: str) -> TrainingIntervention:
     found = re.fullmatch(r"\s*(\w+)\s*:([^=:]+)(?:=(.+))?", text)
     if not found:
         raise ConfigError(
-            f"--clamp {text}: expected PATTERN:HEADS=STRENGTH, such as previous:L0H5=0.8 or match:L1H3=1."
+            f"{option} {text}: expected PATTERN:HEADS=STRENGTH, such as previous:L0H5=0.8 or match:L1H3=1."
         )
-    pattern, heads = found[1], parse_heads(found[2], "--clamp")
+    pattern, heads = found[1], parse_heads(found[2], option)
     try:
         strength = float(found[3] or 1)
     except ValueError:
-        raise ConfigError(f"--clamp {text}: its strength {found[3]!r} is not a number from 0 to 1.") from None
+        raise ConfigError(f"{option} {text}: its strength {found[3]!r} is not a number from 0 to 1.") from None
     if pattern == MATCH:
         return TrainingIntervention(kind="clamp_match", heads=heads, strength=strength)
     if pattern not in PATTERNS:
         raise ConfigError(
-            f"--clamp {text}: there is no pattern {pattern!r}: expected one of {', '.join((*PATTERNS, MATCH))}."
+            f"{option} {text}: there is no pattern {pattern!r}: expected one of {', '.join((*PATTERNS, MATCH))}."
         )
     return TrainingIntervention(kind="clamp", pattern=pattern, heads=heads, strength=strength)
 

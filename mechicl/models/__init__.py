@@ -1,9 +1,8 @@
 """The model, in two forms.
 
 params    its parameters as plain tensors: names, shapes, initial values, the packed form that the engine reads
-encoder   pictures read by convolutions (`ModelConfig.encoder`)
 hooked    ICLTransformer, a HookedTransformer
-foreign   models from elsewhere, through HookedTransformer's hooks
+foreign   models from elsewhere, without their weights (engine/foreign.py runs them)
 lens      the one importer of `transformer_lens`
 dtypes    in which precision weights are kept
 """

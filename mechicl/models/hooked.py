@@ -32,10 +32,10 @@ from mechicl.models.lens import (
 )
 from mechicl.models.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.models.switches import running, switched
+from mechicl.protocol.batch import TaskBatch
+from mechicl.protocol.task import kind_of, task_of
 from mechicl.registry import looked_at
 from mechicl.system.surroundings import own_settings
-from mechicl.tasks.base import kind_of, task_of
-from mechicl.tasks.batch import TaskBatch
 
 _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z", "attn.hook_v")
 

@@ -18,10 +18,11 @@ from einops import rearrange
 
 from mechicl.config import Config, ModelConfig
 from mechicl.errors import ConfigError
-from mechicl.tasks.base import task_of
+from mechicl.protocol.task import task_of
 
 Params = dict[str, torch.Tensor]
 _STD_CUT_AT_2 = 0.87962566103423978  # standard deviation of a standard normal cut at +-2
+_KERNEL_AXES = 4  # of a convolution: channels out, channels in, rows, columns
 _AGAIN = 1 << 16  # no character of a name: marks the streams of resets
 
 
@@ -63,7 +64,7 @@ def group(name: str) -> str:
     """The regularization group of a parameter: attention, mlp or embeddings.
 
     'embeddings' is every table and projection into or out of the residual stream
-    (exemplars and their encoder, labels, positions, unembedding, final LayerNorm); a LayerNorm
+    (what the task's inputs pass through, positions, unembedding, final LayerNorm); a LayerNorm
     belongs to the part that reads it.
     """
     if ".attn." in name or ".ln1." in name:
@@ -76,7 +77,7 @@ def init(config: Config, again: int | None = None) -> Params:
 
     As in the published code (docs/references.md#model): matrices lecun-normal (std 1/sqrt(fan_in)), with
     `init` 'truncated' cut at 2 sigma,
-    label embedding truncated normal std .02 cut at 2 std, learned positions
+    token or label embedding truncated normal std .02 cut at 2 std, learned positions
     uniform(+-1/sqrt(32)), biases 0, LayerNorm 1 and 0. Convolutions, whose ReLU halves what
     passes: std sqrt(2/fan_in) (He et al. 2015, 1502.01852). Each parameter draws from its own
     stream, so adding a layer leaves the others' weights as they were. `again`: an independent
@@ -102,7 +103,7 @@ def _init_one(name: str, shape: tuple[int, ...], rng: np.random.Generator, matri
         return 0.02 * np.clip(np.take_along_axis(draws, first[None], axis=0)[0], -2, 2)
     if leaf == "W_pos":
         return rng.uniform(-1, 1, shape) / math.sqrt(32)
-    if name.startswith("encoder."):
+    if len(shape) == _KERNEL_AXES:
         return rng.standard_normal(shape) * math.sqrt(2 / math.prod(shape[1:]))
     fan_in = shape[0] * shape[1] if leaf == "W_O" else shape[-2]
     if matrices == "truncated":

@@ -1,4 +1,7 @@
-"""The elements of 'Train on from here'. assets/branches.js fills the list and draws the curves."""
+"""The elements of 'Train on from here', and the family tree.
+
+assets/branches.js fills the list and draws the curves, assets/family.js draws the tree.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,18 @@ def train_on(run: Run) -> Component:
             html.Ul(id="branches", **aria(label="Branches of this run")),
         ],
         id="train-on",
+    )
+
+
+def family() -> Component:
+    """The family tree of the runs in the folder; it is shown where there are branches."""
+    return html.Details(
+        [
+            html.Summary("Family tree"),
+            html.Ul(id="family-tree", **aria(label="Runs of this folder and their branches")),
+        ],
+        id="family",
+        hidden=True,
     )
 
 

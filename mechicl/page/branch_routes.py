@@ -32,6 +32,10 @@ def add_branch_routes(flask: Flask, answers: Answers, branches: Branches) -> Non
     def listed() -> Response:
         return reply(lambda: branches.listed(answers.view(query())[0]))
 
+    @flask.route("/branches/family")
+    def family() -> Response:
+        return reply(lambda: branches.family(answers.view(query())[0]))
+
     @flask.route("/branches/base")
     def base() -> Response:
         """What the page's script knows of its run, again: a run that is trained has grown."""

@@ -23,6 +23,8 @@ from mechicl.page.state import View
 from mechicl.registry import EVALUATORS
 from mechicl.series import Series
 from mechicl.series.family import children_of, compared, done, opened, parent_of
+from mechicl.series.origin import first_step
+from mechicl.series.tree import runs_in, tree
 from mechicl.settings import assignments
 from mechicl.system.disk import is_locked
 from mechicl.system.paths import given
@@ -69,7 +71,7 @@ class Asked:
 
     def name(self, series: Series) -> str:
         """The folder that `mechicl branch` itself would choose."""
-        added = shorthands(series, self.at, self.without, self.memory, self.fresh)
+        added = shorthands(first_step(series.manifest), self.at, self.without, self.memory, self.fresh)
         added += [beginning(each, self.at) for each in training_words.interventions(self.clamps)]
         name = default_name(series.name, self.at, added, assignments(self.settings))
         return f"{name}-to{self.steps}" if self.steps else name
@@ -178,6 +180,24 @@ class Branches:
             "parent": None if parent is None else parent.name,
             "run": followed(run) | {"training": is_locked(run.series.root)},
         }
+
+    def family(self, run: Run) -> dict[str, Any]:
+        """The family tree of the runs in the folder; empty where none is a branch."""
+        names = set(self.library.names())
+        members = tree([series for series in runs_in(self.library.folder) if series.root.name in names])
+        if all(member.depth == 0 for member in members):
+            members = []
+        rows = [
+            {
+                "name": member.name,
+                "depth": member.depth,
+                "says": member.says,
+                "opens": member.series is not None,
+                "here": member.series is not None and member.series.root == run.series.root,
+            }
+            for member in members
+        ]
+        return {"rows": rows}
 
     def _row(self, run: Run, child: Series | None, job: Job | None) -> dict[str, Any]:
         name = job.name if job is not None else child.name if child is not None else ""

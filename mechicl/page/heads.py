@@ -30,9 +30,9 @@ from mechicl.page.runs import Run
 from mechicl.page.state import SCORES as ATTENTION
 from mechicl.page.state import Head, View, effect_of
 from mechicl.page.view import Number, Workbench, paired
+from mechicl.protocol.attention_scores import SCORES
 from mechicl.registry import main
 from mechicl.statistics import normal_interval
-from mechicl.tasks.attention_scores import SCORES
 
 
 @dataclass(frozen=True)

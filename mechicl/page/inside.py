@@ -23,9 +23,9 @@ from mechicl.page.runs import Run
 from mechicl.page.sequence import answers, tokens
 from mechicl.page.state import View, ViewError
 from mechicl.page.view import Workbench
+from mechicl.protocol.batch import TaskBatch
+from mechicl.protocol.shown import Token
 from mechicl.system.surroundings import reading
-from mechicl.tasks.batch import TaskBatch
-from mechicl.tasks.shown import Token
 
 TOP = 4  # labels shown beside the marked ones
 
@@ -131,7 +131,7 @@ def logit_view(bench: Workbench, run: Run, view: View) -> Logits:
     columns = [torch.tensor([y]).to(one.device) for y in output]
     return Logits(
         f"{view.evaluator} sequence {view.sequence}",
-        [f"{task.answer} {y}" for y in output],
+        [task.output(run.series.source, y) for y in output],
         [tuple(mark for mark, y in right.items() if y == each) for each in output],
         [*attribute(intact_model.params, one, model, columns[0])],
         _contributions(intact_model, one, run, columns),

@@ -10,13 +10,14 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from mechicl.figures.caption import facts
-from mechicl.figures.style import COLOURS, NAMES, SYMBOLS
+from mechicl.figures.style import NAMES
 from mechicl.page.answers import KINDS
-from mechicl.page.branch_panel import train_on
+from mechicl.page.branch_panel import family, train_on
 from mechicl.page.circuit_numbers import has_circuits
 from mechicl.page.circuit_panel import circuit_panel
 from mechicl.page.controls import aria, data, menu, panel, select, switch
 from mechicl.page.editing import editing
+from mechicl.page.effect_panel import effects
 from mechicl.page.grid import head_grid
 from mechicl.page.heads import MEASURES, even, measures
 from mechicl.page.looking import look
@@ -26,8 +27,6 @@ from mechicl.page.seeds import together
 from mechicl.page.sharing import page_entry
 from mechicl.page.state import View, effect_of
 from mechicl.page.track_panel import track_panel
-from mechicl.page.view import shown
-from mechicl.registry import EVALUATORS, MARKERS, quantity
 
 FIGURE = ("png", "svg", "pdf", "html")  # what a figure is taken along as
 
@@ -67,7 +66,7 @@ def page(library: Library, run: Run, view: View) -> list[Component]:
             [
                 *seeds_panel(library, run, view),
                 _timeline(run, view),
-                _effects(run),
+                effects(run),
                 _heads(run, view),
                 *circuit_panel(run, view),
                 track_panel(run, view),
@@ -161,100 +160,12 @@ def _timeline(run: Run, view: View) -> Component:
             html.Div([html.Div(id="graph"), html.Div(id="cursor", hidden=True)], className="plot"),
             html.P(id="curve-progress", className="note"),
             train_on(run),
+            family(),
         ],
         "The score of each evaluator over training, as it was recorded. Bands are 95% intervals. Grey lines "
         "mark three times of the first evaluator: half-way to its best, its best, and half-way back. Drag the slider "
         "above, click in the plot, or press ← and →. If something is ablated, dashed curves with open markers show the "
         "ablated model at the same checkpoints.",
-    )
-
-
-def _effects(run: Run) -> Component:
-    head = html.Thead(
-        html.Tr(
-            [
-                html.Th("evaluator", scope="col"),
-                html.Th(
-                    html.Div(
-                        [html.Span("0"), html.Span(quantity(run.series.config)), html.Span("1")], className="ends"
-                    ),
-                    scope="col",
-                    className="wide",
-                ),
-                html.Th("intact", scope="col"),
-                html.Th("ablated", scope="col"),
-                html.Th("change", scope="col"),
-            ]
-        )
-    )
-    rows = [_effect_row(run, name) for name in shown(run)]
-    warning = " Read the four together: a rise of Flip alone is not recovered ICL." if "flip" in run.sets else ""
-    return panel(
-        "effect",
-        "This checkpoint",
-        [html.Span(id="effect-where", className="note")],
-        [
-            html.Table([head, html.Tbody(rows)], id="effect", className="numbers"),
-            html.P(
-                [
-                    html.Span("●", className="key intact"),
-                    " intact  ",
-                    html.Span("○", className="key ablated"),
-                    " ablated  ",
-                    html.Span("┆", className="key chance"),
-                    " guessing. A framed change has an interval that excludes 0. ",
-                    html.Span(id="effect-note"),
-                ],
-                className="note",
-            ),
-        ],
-        "The scores of this checkpoint, intact and ablated. Brackets are 95% intervals over sequences: Wilson's, and "
-        "for the change Agresti and Min's, paired on the same sequences. They say nothing about other seeds. Below "
-        "the change are the effects of random controls." + warning,
-    )
-
-
-def _effect_row(run: Run, name: str) -> Component:
-    def cell(what: str, *more: Component) -> Component:
-        said = [html.Span("–", **data(cell=f"{name}.{what}")), html.Small("", **data(cell=f"{name}.{what}_ci"))]
-        return html.Td([*said, *more])
-
-    chance = run.chance[name]
-    guess = f"guessing {chance:.3g}"
-    return html.Tr(
-        [
-            html.Th(
-                [
-                    html.Span(
-                        [EVALUATORS[name].short, html.I(MARKERS[SYMBOLS[name]], **aria(hidden="true"))],
-                        className="name",
-                    ),
-                    html.Small([EVALUATORS[name].meaning, html.Br(), "n = ", html.Span("–", **data(cell=f"{name}.n"))]),
-                ],
-                scope="row",
-                style={"--own": COLOURS[name]},
-            ),
-            html.Td(
-                html.Div(
-                    [
-                        html.I(className="chance", style={"left": f"{100 * chance:.2f}%"}, title=guess),
-                        html.I(className="range intact", **data(mark=f"{name}.intact")),
-                        html.I(className="range ablated", **data(mark=f"{name}.ablated")),
-                        html.B(className="dot intact", **data(dot=f"{name}.intact")),
-                        html.B(className="dot ablated", **data(dot=f"{name}.ablated")),
-                    ],
-                    className="bar",
-                    style={"--own": COLOURS[name]},
-                    role="img",
-                    **data(bar=name),
-                ),
-                className="wide",
-            ),
-            cell("intact"),
-            cell("ablated"),
-            cell("change", html.Small("", **data(cell=f"{name}.controls_ci"))),
-        ],
-        **data(row=name),
     )
 
 

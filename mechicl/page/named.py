@@ -11,7 +11,8 @@ from mechicl.system.paths import given
 
 
 def named_together(paths: Sequence[Path]) -> list[Path]:
-    """The runs, in the order given; of a folder of runs, all that are no branches, sorted.
+    """The runs, in the order given; of a folder of runs, all that are no branches, sorted. Where all of them are
+    branches, as of a sweep that begins from runs elsewhere, it is all of them.
 
     Raises:
         ConfigError: none is named, a folder holds none, or they do not lie in one folder.
@@ -32,7 +33,7 @@ def named_together(paths: Sequence[Path]) -> list[Path]:
 
 def _runs_in(folder: Path) -> list[Path]:
     roots = [manifest.parent for manifest in sorted(folder.glob("*/manifest.json"))]
-    runs = [root for root in roots if not _is_branch(root)]
+    runs = [root for root in roots if not _is_branch(root)] or roots
     if not runs:
         raise ConfigError(
             f"{folder} is not a run and contains no run: expected a run's folder, such as checkpoints/demo, or the "

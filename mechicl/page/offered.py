@@ -12,7 +12,7 @@ from mechicl.errors import ConfigError
 from mechicl.interventions.components import check_sums, reaches, receivers, senders
 from mechicl.page.runs import Run
 from mechicl.page.view import shown
-from mechicl.tasks.batch import TaskBatch
+from mechicl.protocol.batch import TaskBatch
 
 PARTNERS = {  # counterfactual -> what it is, and in a few words
     "labels": ("the same sequence with the answer's label and another label exchanged", "labels exchanged"),

@@ -22,8 +22,8 @@ from mechicl.page.state import View
 from mechicl.page.texts import end, interval, plain, signed
 from mechicl.page.timelines import two_timelines
 from mechicl.page.view import Chunk, Effect, Number
-from mechicl.tasks.base import Task
-from mechicl.tasks.shown import Token
+from mechicl.protocol.shown import Token
+from mechicl.protocol.task import Task
 
 
 def place(step: int, run: Run) -> dict[str, Any]:

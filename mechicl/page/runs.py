@@ -20,12 +20,12 @@ from mechicl.evaluators import EVALUATORS, chance, evaluation_sets
 from mechicl.interventions import AblateHeads, Intervention
 from mechicl.measures.phases import Phases, leading_phases, series_phases
 from mechicl.page.state import LONGEST, View, ViewError, effect_of
+from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import leading, on_page
 from mechicl.series import Series, open_series
 from mechicl.system.commands import command
 from mechicl.system.devices import chosen
 from mechicl.system.paths import given
-from mechicl.tasks.batch import TaskBatch
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mechicl.page.runs import Run
-from mechicl.tasks.shown import Token
+from mechicl.protocol.shown import Token
 
 
 def tokens(run: Run, evaluator: str, i: int) -> list[Token]:

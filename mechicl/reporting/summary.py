@@ -9,13 +9,13 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.figures.caption import caption
 from mechicl.figures.style import short
 from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, series_phases
+from mechicl.protocol.task import task_of
 from mechicl.registry import quantity as measured
 from mechicl.registry import with_phases
 from mechicl.series import Series
 from mechicl.series.family import family
 from mechicl.system.commands import command
 from mechicl.system.paths import shown
-from mechicl.tasks.base import task_of
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 56

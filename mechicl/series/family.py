@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mechicl.config import to_dict
 from mechicl.errors import SeriesError
 from mechicl.loading import from_dict
 from mechicl.series.opening import open_series
@@ -18,7 +17,7 @@ from mechicl.series.series import Series
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_json
 from mechicl.system.paths import shown
-from mechicl.training_interventions import TrainingIntervention
+from mechicl.training_interventions import KINDS, TrainingIntervention
 
 
 def parent_of(series: Series) -> Series | None:
@@ -28,7 +27,7 @@ def parent_of(series: Series) -> Series | None:
         return None
     for place in dict.fromkeys((Path(origin.path), series.root.parent / origin.parent)):
         found = opened(place)
-        if found is not None and found.root != series.root and _is_parent(found, origin):
+        if found is not None and found.root != series.root and is_parent(found, origin):
             return found
     return None
 
@@ -43,7 +42,7 @@ def children_of(series: Series) -> list[Series]:
         if child is None or child.origin is None:
             continue
         named = series.root in (Path(child.origin.path), child.root.parent / child.origin.parent)
-        if named and _is_parent(series, child.origin):
+        if named and is_parent(series, child.origin):
             found.append(child)
     return sorted(found, key=lambda child: (child.origin.step if child.origin else 0, child.name))
 
@@ -66,7 +65,8 @@ def opened(root: Path) -> Series | None:
         return None
 
 
-def _is_parent(series: Series, origin: Origin) -> bool:
+def is_parent(series: Series, origin: Origin) -> bool:
+    """Whether a run is the one that a branch began from: it has the checkpoint that the branch's manifest names."""
     step, sha256 = origin.kept["step"], origin.kept["sha256"]
     return any(e.kind == "weights" and e.step == step and e.sha256 == sha256 for e in series.entries)
 
@@ -107,17 +107,9 @@ def done(series: Series) -> str:
     given = []
     for each in origin.interventions:
         intervention = from_dict(TrainingIntervention, each)
-        given.append(" ".join((str(intervention), *_other_data(intervention, series))))
+        given.append(" ".join((str(intervention), *KINDS[intervention.kind].details(intervention, series.config))))
     given += [f"{name}={value}" for name, value in origin.changes.items()]
     return "; ".join(given) or "as before"
-
-
-def _other_data(intervention: TrainingIntervention, series: Series) -> list[str]:
-    """How the sequences differ from those that the run is evaluated on."""
-    if intervention.sequences is None:
-        return []
-    before, now = to_dict(series.config.sequences), to_dict(intervention.sequences)
-    return [f"{name}={value}" for name, value in now.items() if value != before[name]]
 
 
 def family(series: Series) -> list[str]:

@@ -27,13 +27,12 @@ from mechicl import card
 from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
-from mechicl.series import elsewhere
+from mechicl.protocol.task import Task, task_of
+from mechicl.series import elsewhere, recorded
 from mechicl.series.origin import Origin, origin_of
 from mechicl.series.storage import Entry
 from mechicl.system.commands import command
-from mechicl.system.files import read_jsonl
 from mechicl.system.paths import name_of
-from mechicl.tasks.base import Task, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from mechicl.models.hooked import ICLTransformer
     from mechicl.models.params import Params
     from mechicl.system.executor import Executor
-    from mechicl.tasks.exemplar_label.banks.bank import Bank
 
 
 @dataclass(frozen=True)
@@ -216,21 +214,24 @@ class Series:
 
     @cached_property
     def source(self) -> Any:
-        """What its sequences are drawn from, as the exemplar bank: rebuilt, and checked against the manifest."""
+        """What its sequences are drawn from, as a bank or a corpus: rebuilt, and checked against the manifest."""
         from mechicl.series.source import rebuilt
 
         return rebuilt(self)
 
     @property
-    def bank(self) -> Bank:
-        """The exemplar bank (`source`).
+    def bank(self) -> Any:
+        """`source`, of a task that calls it a bank.
 
         Raises:
-            ConfigError: its task has none.
+            ConfigError: its task does not.
         """
-        from mechicl.series.source import bank_of
-
-        return bank_of(self)
+        if not self.task.has_bank:
+            raise ConfigError(
+                f"{self.name} is of task {self.task.kind!r}, which has no bank: "
+                "series.source has what its sequences are drawn from."
+            )
+        return self.source
 
     def evaluation_set(self, name: str, n: int | None = None, split: int = 0, step: int | None = None) -> Any:
         """The fixed sequences of an evaluator (`mechicl.evaluators`). They are the same for every step, except in a
@@ -242,38 +243,18 @@ class Series:
         return found if self.device == "cpu" else found.to(self.device)
 
     def recorded(self) -> list[dict]:
-        """Lines of metrics.jsonl by step. A replay writes a step again. The first line counts, because its training
-        loss is the mean over the interval of the original schedule."""
-        lines: dict[int, dict] = {}
-        for line in read_jsonl(self.root / "metrics.jsonl"):
-            lines.setdefault(line["step"], line)
-        return [lines[step] for step in sorted(lines)]
+        """Lines of metrics.jsonl by step, one of each: the first."""
+        return recorded.lines(self.root)
 
     @property
     def metrics(self) -> pd.DataFrame:
         """The evaluators over training, as recorded: one row per step, evaluator and metric."""
-        import pandas as pd
-
-        rows = [
-            {
-                "run": self.name,
-                "seed": self.config.seeds.init,
-                "step": line["step"],
-                "sequences": line["sequences"],
-                **row,
-            }
-            for line in self.recorded()
-            for row in line["evaluators"]
-        ]
-        return pd.DataFrame(rows)
+        return recorded.metrics(self)
 
     @property
     def training_loss(self) -> pd.DataFrame:
         """Columns step, sequences, loss: mean training loss since the checkpoint before."""
-        import pandas as pd
-
-        rows = ((x["step"], x["sequences"], x["training_loss"]) for x in self.recorded())
-        return pd.DataFrame(rows, columns=["step", "sequences", "loss"]).dropna(ignore_index=True)
+        return recorded.training_loss(self)
 
     def curve(self, evaluator: str, metric: str = "in_context_acc") -> tuple[np.ndarray, np.ndarray]:
         """(sequences, values) of one recorded evaluator, ascending."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import SeriesError
 
 if TYPE_CHECKING:
     from mechicl.series import Series
-    from mechicl.tasks.exemplar_label.banks.bank import Bank
 
 
 def rebuilt(series: Series) -> Any:
@@ -34,17 +33,3 @@ def rebuilt(series: Series) -> Any:
             "folder, or another numpy. Evaluations would be of other data."
         )
     return source
-
-
-def bank_of(series: Series) -> Bank:
-    """The exemplar bank of a run of exemplars and labels.
-
-    Raises:
-        ConfigError: its task has none.
-    """
-    if not series.task.has_bank:
-        raise ConfigError(
-            f"{series.name} is of task {series.task.kind!r}, which has no bank of exemplars: "
-            "series.source has what its sequences are drawn from."
-        )
-    return series.source

@@ -35,7 +35,7 @@ from mechicl.system.files import append_line, read_json, write_json
 from mechicl.system.paths import given, shown
 from mechicl.system.progress import bar
 from mechicl.system.surroundings import own_settings, reading
-from mechicl.tasks.text import Text, corpus
+from mechicl.tasks.text import Text, corpus, token_files
 from mechicl.tasks.text.conflicting import SHORTEST
 from mechicl.training.open_run import manifest_of
 
@@ -146,7 +146,7 @@ class _Opening:
     def _corpus(self) -> np.ndarray | None:
         if self.settings.tokens is None:
             return None
-        return corpus.read(given(self.settings.tokens), self.found.tokenizer, self.model.hooked["d_vocab"])
+        return token_files.read(given(self.settings.tokens), self.found.tokenizer, self.model.hooked["d_vocab"])
 
     def _bigrams(self, ids: np.ndarray | None, record: Mapping[str, Any], last: int) -> str | None:
         """Whose bigrams the series is asked about (`Text.bigrams`); fixed when it is made."""

@@ -12,12 +12,12 @@ import numpy as np
 from mechicl.config import Config, ScheduleConfig, Seeds
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.models.params import init, pack
+from mechicl.protocol.task import STEPS_PER_DRAW, task_of
 from mechicl.schedule import evaluated_steps
-from mechicl.sweeps.plan import Condition
+from mechicl.sweeps.conditions import Condition
 from mechicl.system.devices import CPU
 from mechicl.system.progress import each
 from mechicl.system.work_queue import threads
-from mechicl.tasks.base import STEPS_PER_DRAW, task_of
 from mechicl.training.devices import trainer_on
 from mechicl.training.loop import training_batches
 
@@ -32,9 +32,15 @@ class Pace:
     evaluation: float
     start: float
 
-    def seconds(self, config: Config) -> float:
-        """A whole run."""
-        return self.start + config.steps * self.step + len(evaluated_steps(config)) * self.evaluation
+    def seconds(self, config: Config, begins: int = 0, replayed: int = 0) -> float:
+        """A whole run. Of a branch: the step that it begins at, and how many of its parent's are replayed before."""
+        evaluated = sum(step >= begins for step in evaluated_steps(config))
+        return self.start + (config.steps - begins + replayed) * self.step + evaluated * self.evaluation
+
+    def of(self, condition: Condition, seed: int) -> float:
+        """A whole run of a condition, from the state that its parent keeps."""
+        replayed = condition.branch.replayed(seed) if condition.branch else 0
+        return self.seconds(condition.at_seed(seed), condition.begins, replayed)
 
 
 def paces(
@@ -50,7 +56,8 @@ def paces(
     for condition in each(conditions, "measuring", show=progress, leave=False, unit=" conditions"):
         size = _size(condition.config)
         if size not in found:
-            found[size] = pace(condition.config, data, device)
+            where = condition.branch.data(condition.config.seeds.init) if condition.branch and data is None else data
+            found[size] = pace(condition.config, where, device)
         out[condition.name] = found[size]
     return out
 

@@ -12,7 +12,8 @@ from mechicl.figures.style import short
 from mechicl.measures.phases import over_seeds, series_phases
 from mechicl.registry import EVALUATORS, leading, main, with_phases
 from mechicl.series import Series, open_series
-from mechicl.sweeps.plan import Condition, Plan, Run
+from mechicl.series.family import done
+from mechicl.sweeps.conditions import Condition, Plan, Run
 from mechicl.system.disk import check_writable, is_file
 from mechicl.system.files import write_atomic
 from mechicl.system.paths import given
@@ -27,8 +28,9 @@ def gather(plan: Plan, out: str | Path, progress: bool = True) -> tuple[pd.DataF
 
     The table has one row per run x evaluated step x evaluator x metric: condition, a column for
     every field that the file varies, run, seed, complete, step, sequences, evaluator, metric,
-    value, n, ci_low, ci_high (95%, over sequences). The mean training loss since the step
-    before is there too, as evaluator 'training'.
+    value, n, ci_low, ci_high (95%, over sequences). Where conditions branch, there are parent (the run), parent_step
+    (the step at which it begins) and change (in words), which are empty for other runs. The mean training loss since
+    the step before is there too, as evaluator 'training'.
 
     The summary has one row per condition x evaluator x quantity, of the phases of complete
     runs (measures/phases.py; times in sequences) and, as evaluator 'training', the loss at the
@@ -38,6 +40,7 @@ def gather(plan: Plan, out: str | Path, progress: bool = True) -> tuple[pd.DataF
     out = given(out)
     check_writable(out)
     parts, rows = [], []
+    branching = any(condition.branch for condition in plan.conditions)
     with bar(len(plan.runs), "gathering", show=progress, leave=False, unit=" runs") as shown:
         for condition in plan.conditions:
             whole = []
@@ -45,18 +48,20 @@ def gather(plan: Plan, out: str | Path, progress: bool = True) -> tuple[pd.DataF
                 root = Run(f"{condition.name}-s{seed}", condition, seed).folder(out)
                 series = open_series(root) if is_file(root / "manifest.json") else None
                 if series is not None and series.metrics.size:
-                    parts.append(_recorded(series, condition))
+                    parts.append(_recorded(series, condition, branching))
                 whole.append(series if series is not None and series.complete else None)
                 shown.update()
-            rows += _over_seeds(condition, whole)
+            rows += _over_seeds(condition, whole, branching)
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     summary = pd.DataFrame(rows)
+    if branching:
+        summary["parent_step"] = summary.parent_step.astype("Int64")
     for name, frame in ((TABLE, table), (SUMMARY, summary)):
         write_atomic(out / name, frame.to_parquet(index=False))
     return table, summary
 
 
-def _recorded(series: Series, condition: Condition) -> pd.DataFrame:
+def _recorded(series: Series, condition: Condition, branching: bool) -> pd.DataFrame:
     loss = series.training_loss.rename(columns={"loss": "value"})
     loss = loss.assign(
         run=series.name,
@@ -66,15 +71,25 @@ def _recorded(series: Series, condition: Condition) -> pd.DataFrame:
         n=loss.sequences.diff().fillna(loss.sequences),
     )
     table = pd.concat([series.metrics, loss], ignore_index=True)
-    front = {"condition": condition.name, **condition.fields, "complete": series.complete}
+    origin = series.origin
+    parent = None if origin is None else origin.parent
+    begins = _branched(parent, condition, None if origin is None else done(series)) if branching else {}
+    front = {"condition": condition.name, **condition.fields, **begins, "complete": series.complete}
     for i, (name, value) in enumerate(front.items()):
-        table.insert(i, name, value)
+        table.insert(i, name, pd.Series(value, table.index, "Int64") if name == "parent_step" else value)
     return table.sort_values("step", kind="stable", ignore_index=True)
 
 
-def _over_seeds(condition: Condition, runs: list[Series | None]) -> list[dict]:
+def _branched(parent: str | None, condition: Condition, change: str | None) -> dict[str, Any]:
+    return {"parent": parent, "parent_step": condition.branch.at if condition.branch else None, "change": change}
+
+
+def _over_seeds(condition: Condition, runs: list[Series | None], branching: bool) -> list[dict]:
     """runs: one per seed, None where it is not complete."""
-    front = {"condition": condition.name, **condition.fields, "complete": sum(r is not None for r in runs)}
+    branch = condition.branch
+    change = next((done(run) for run in runs if run is not None and run.origin is not None), None)
+    begins = _branched(branch and branch.parent_name, condition, change) if branching else {}
+    front = {"condition": condition.name, **condition.fields, **begins, "complete": sum(r is not None for r in runs)}
     phases = [None if run is None else series_phases(run) for run in runs]
     rows = []
     for name in with_phases():

@@ -15,6 +15,10 @@
     name = "wide"                      # names a condition where its values do not
     model.d_model = 128                # one value: fixed in this grid
 
+    [[grid]]
+    name = "without"                   # trains on from a condition above, or from a run (branching.py)
+    branch = {from = "wide", at = 1500, without = ["L0H5"]}
+
 Keys are the fields of `Config`, dotted. A field that is itself a list takes a list of lists, or one list for a fixed
 value. "none" means None where a field may be None.
 """
@@ -25,7 +29,8 @@ import itertools
 import json
 import re
 import tomllib
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +38,9 @@ from mechicl import recipes
 from mechicl.config import Config, to_dict
 from mechicl.errors import ConfigError
 from mechicl.loading import parse_seeds
-from mechicl.series import open_series
 from mechicl.settings import changed, flat, former_name, holds_a_list, label, named, near, shortest
+from mechicl.sweeps.branching import LISTS, Branching, branching, table_of
+from mechicl.sweeps.conditions import Condition, Plan
 from mechicl.system import paths
 
 _KEYS = ("name", "recipe", "seeds", "set", "grid", "slurm")
@@ -43,58 +49,6 @@ _OURS = {
     "seeds.init": 'write seeds = "0..4" at the top',
     "seeds.data": 'write seeds = "0..4" at the top',
 }
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One point of the grid. fields: the values here of the fields that the file varies; former: names that earlier
-    versions gave the point, if its values are lists or long texts, or if a field was renamed."""
-
-    name: str
-    config: Config
-    fields: dict[str, Any] = field(hash=False)
-    former: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Run:
-    """One condition with one seed; `name` is its folder."""
-
-    name: str
-    condition: Condition
-    seed: int
-
-    @property
-    def config(self) -> Config:
-        return self.condition.config.with_seed(self.seed)
-
-    def folder(self, out: Path) -> Path:
-        """The run's folder: under its name, or under a name that an earlier version gave it."""
-        for name in self.condition.former:
-            before = out / f"{name}-s{self.seed}"
-            if (before / "manifest.json").is_file() and open_series(before).config == self.config:
-                return before
-        return out / self.name
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A whole sweep. `runs` has every condition at the first seed, then at the second, and so
-    on: a sweep that is stopped early has seen the whole grid."""
-
-    name: str
-    conditions: tuple[Condition, ...]
-    seeds: tuple[int, ...]
-    slurm: dict[str, Any]  # settings for submitit, as [slurm] gives them
-
-    @property
-    def runs(self) -> list[Run]:
-        return [Run(f"{c.name}-s{seed}", c, seed) for seed in self.seeds for c in self.conditions]
-
-    @property
-    def fields(self) -> list[str]:
-        """The fields that any grid names: columns of the table."""
-        return list(self.conditions[0].fields)
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -125,36 +79,55 @@ def plan(given: dict[str, Any], name: str) -> Plan:
                 f"{key}: unknown key.{near(key, _KEYS)} Known: {', '.join(_KEYS)}. "
                 "Fields of the config belong into [set] or [[grid]]."
             )
-    if not isinstance(given.get("recipe"), str):
-        raise ConfigError('recipe: name one, such as recipe = "demo"; `mechicl recipes` lists them.')
-    base = changed(recipes.get(given["recipe"]), flat(_table(given, "set"), "set.", _OURS), "set")
     grids = given.get("grid", [{}])
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids) or not grids:
         raise ConfigError("grid: write it with two brackets, [[grid]]; there may be several.")
-    points = [point for i, grid in enumerate(grids) for point in _points(base, grid, f"grid {i + 1}")]
-    varied = list(dict.fromkeys(name for point in points for name in point.values))
+    seeds = _seeds(given.get("seeds", [0]))
+    base = _base(given, any("branch" not in grid for grid in grids))
+    conditions = _conditions(base, grids, seeds)
     title = given.get("name", name)
     _checked_name(title, "name")
-    return Plan(title, _conditions(points, varied), _seeds(given.get("seeds", [0])), _table(given, "slurm"))
+    return Plan(title, conditions, seeds, _table(given, "slurm"))
+
+
+def _base(given: dict[str, Any], needed: bool) -> Config | None:
+    """What conditions are that change nothing; None: all of them branch, and their parents say what they are."""
+    if not needed:
+        for key in ("recipe", "set"):
+            if key in given:
+                raise ConfigError(
+                    f"{key}: every [[grid]] branches from a run, which says what is trained. Leave {key} out, and "
+                    "write what changes in a branch into its [[grid]]."
+                )
+        return None
+    if not isinstance(given.get("recipe"), str):
+        raise ConfigError('recipe: name one, such as recipe = "demo"; `mechicl recipes` lists them.')
+    return changed(recipes.get(given["recipe"]), flat(_table(given, "set"), "set.", _OURS), "set")
 
 
 @dataclass(frozen=True)
 class _Point:
-    """A point of one grid: its label, now and before, its Config and the values that the grid gives it."""
+    """A point of one grid: its label, now and before, its Config (of a branch that of the first seed), the values that
+    the grid gives it, and how it branches."""
 
     label: str
     former: tuple[str, ...]
     config: Config
     values: dict[str, Any]
+    branch: Branching | None = None
 
 
-def _points(base: Config, grid: dict[str, Any], where: str) -> list[_Point]:
+def _points(
+    base: Config | None, grid: dict[str, Any], where: str, above: Mapping[str, Condition], seeds: tuple[int, ...]
+) -> list[_Point]:
     grid = dict(grid)
     title = grid.pop("name", "")
     if title:
         _checked_name(title, f"{where}.name")
+    branches = table_of(grid.pop("branch"), f"{where}.branch") if "branch" in grid else None
+    given = {f"branch.{key}": value for key, value in (branches or {}).items()}
     lists: dict[str, list] = {}
-    for name, value in flat(grid, f"{where}.", _OURS).items():
+    for name, value in (given | flat(grid, f"{where}.", _OURS)).items():
         lists[name] = value if _is_list_of_values(name, value) else [value]
         if not lists[name]:
             raise ConfigError(f"{where}.{name}: an empty list; give at least one value.")
@@ -162,33 +135,58 @@ def _points(base: Config, grid: dict[str, Any], where: str) -> list[_Point]:
     for chosen in itertools.product(*lists.values()):
         values = dict(zip(lists, chosen, strict=True))
         shown = {k: v for k, v in values.items() if len(lists[k]) > 1 or not title}
-        name = "_".join(filter(None, (title, named(shown, lists)))) or "base"
-        out.append(_Point(name, _former(title, shown, lists), changed(base, values, where), values))
+        if branches is None:
+            assert base is not None
+            name = "_".join(filter(None, (title, named(shown, lists)))) or "base"
+            out.append(_Point(name, _former(title, shown, lists), changed(base, values, where), values))
+            continue
+        table = {k.removeprefix("branch."): v for k, v in values.items() if k in given}
+        changes = {k: v for k, v in values.items() if k not in given}
+        branch = branching(table, changes, above, f"{where}.branch")
+        try:
+            configs = [branch.config(seed) for seed in seeds]  # a parent that is not there is said at once
+            name = "_".join((title, named(shown, lists))).strip("_") if title else branch.label
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        out.append(_Point(name, (), configs[0], changes, branch))
     return out
 
 
-def _conditions(points: list[_Point], varied: list[str]) -> tuple[Condition, ...]:
+def _conditions(base: Config | None, grids: list[dict[str, Any]], seeds: tuple[int, ...]) -> tuple[Condition, ...]:
     """The points without repetition: a config that two grids describe is trained once."""
-    found: dict[Config, Condition] = {}
-    names: dict[str, Config] = {}
-    for point in points:
-        if point.config in found:
-            continue
-        if point.label in names:
-            raise ConfigError(
-                f"two different conditions would be called {point.label!r}: give one of their "
-                '[[grid]]s a name, such as name = "wide".'
-            )
-        settings = {name: _get(point.config, name) for name in varied}
-        found[point.config] = Condition(point.label, point.config, settings, point.former)
-        names[point.label] = point.config
+    found: dict[Config | Branching, Condition] = {}
+    names: dict[str, Condition] = {}
+    varied: dict[str, None] = {}
+    for i, grid in enumerate(grids):
+        for point in _points(base, grid, f"grid {i + 1}", dict(names), seeds):
+            key = point.branch or point.config
+            if key not in found and point.label in names:
+                raise ConfigError(
+                    f"two different conditions would be called {point.label!r}: give one of their "
+                    '[[grid]]s a name, such as name = "wide".'
+                )
+            varied |= dict.fromkeys(point.values)
+            found.setdefault(key, Condition(point.label, point.config, {}, point.former, point.branch))
+            names.setdefault(point.label, found[key])
+    for each in found.values():
+        each.fields.update({name: _shown(each, name) for name in varied})  # branches below have it as their parent
     return tuple(found.values())
+
+
+def _shown(condition: Condition, name: str) -> Any:
+    """A field for the table. Of a branch it is what it changes: its config keeps the parent's sequences, to be tested
+    on."""
+    changes = condition.branch.changes if condition.branch else {}
+    if name in changes:
+        return json.dumps(changes[name]) if isinstance(changes[name], (list, dict)) else changes[name]
+    return _get(condition.config, name)
 
 
 def _is_list_of_values(name: str, value: Any) -> bool:
     if not isinstance(value, list):
         return False
-    return not holds_a_list(name) or (bool(value) and all(isinstance(v, list) or v == "none" for v in value))
+    list_field = name.removeprefix("branch.") in LISTS if name.startswith("branch.") else holds_a_list(name)
+    return not list_field or (bool(value) and all(isinstance(v, list) or v == "none" for v in value))
 
 
 def _former(point: str, values: dict[str, Any], lists: dict[str, list]) -> tuple[str, ...]:

@@ -5,6 +5,9 @@
     <out>/table.parquet          every run x checkpoint x evaluator x metric (gather.py)
     <out>/summary.parquet        phases per condition, over seeds
 
+A condition that branches from another one waits until that run has ended. Where its parent failed before the step, it
+fails too, alone, and the next call tries both.
+
 There is no other state. If the process is killed, the same call continues from what the runs' own directories hold. A
 run that diverged would diverge again, so it is only tried again if `retry` asks for it.
 """
@@ -18,9 +21,9 @@ from typing import Literal
 from mechicl.errors import ConfigError
 from mechicl.series import open_series
 from mechicl.series.storage import LATEST, locked
+from mechicl.sweeps.conditions import Plan, Run
 from mechicl.sweeps.estimate import Pace, paces
 from mechicl.sweeps.executor import Executor, Job, Local
-from mechicl.sweeps.plan import Plan, Run
 from mechicl.system.devices import CPU, chosen
 from mechicl.system.disk import check_writable, is_file
 from mechicl.system.files import append_line, read_jsonl
@@ -59,6 +62,12 @@ def _status(run: Run, root: Path, diverged: set[str]) -> Status:
         raise ConfigError(
             f"{root} was trained with other settings than the sweep's file has now: move it away, "
             "or sweep elsewhere with --out DIR."
+        )
+    begins, wanted = series.origin.step if series.origin else 0, run.condition.begins
+    if begins != wanted:  # a control has its parent's config, wherever it begins
+        raise ConfigError(
+            f"{root} begins at step {begins}{f' of {series.origin.parent}' if series.origin else ''}, but the sweep's "
+            f"file says step {wanted}: move it away, or sweep elsewhere with --out DIR."
         )
     if series.complete and not (root / LATEST).exists():  # a kill may have left it: `resume` clears it away
         return "finished"
@@ -111,7 +120,7 @@ def sweep(
     pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress, here)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), _Progress(plan.name, todo, out, pace, len(outcome.finished), progress) as shown:
-        jobs = [Job(run.folder(out), run.config, data, device, log) for run in todo]
+        jobs = [_job(run, out, found[run] == "new", data, device, log) for run in todo]
         for number, error in executor(jobs, shown.heard):
             run = todo[number]
             if error is None:
@@ -124,6 +133,12 @@ def sweep(
     return outcome
 
 
+def _job(run: Run, out: Path, new: bool, data: str | Path | None, device: str | None, log: str | None) -> Job:
+    parent, root = run.parent, run.folder(out)
+    after = parent.folder(out).name if parent is not None and new else None  # what was begun has what it began with
+    return Job(root, run.config, data, device, log, run.condition.branch, run.parent_folder(out), after)
+
+
 class _Progress:
     """One bar over the sweep, in estimated seconds of work, so that a long run counts for more than a short one."""
 
@@ -132,11 +147,11 @@ class _Progress:
         self.all = finished + len(todo)
         self.per_sequence, self.remaining = [], []
         for run in todo:
-            config, root = run.config, run.folder(out)
-            whole = pace[run.condition.name].seconds(config)
-            done = resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
-            self.per_sequence.append(whole / (config.steps * config.batch_size))
-            self.remaining.append(whole * (1 - done / config.steps))
+            config, root, begins = run.config, run.folder(out), run.condition.begins
+            whole, steps = pace[run.condition.name].of(run.condition, run.seed), config.steps - begins
+            done = resumes_from(open_series(root)) - begins if (root / "manifest.json").exists() else 0
+            self.per_sequence.append(whole / (steps * config.batch_size))
+            self.remaining.append(whole * (1 - done / steps))
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
         self.bar = bar(
             sum(self.remaining),
@@ -186,9 +201,11 @@ def describe(plan: Plan, found: dict[Run, Status], pace: dict[str, Pace], worker
     for condition in plan.conditions:
         states = [found[run] for run in found if run.condition is condition]
         counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
-        took = f"{_duration(pace[condition.name].seconds(condition.config))} a run; " if condition.name in pace else ""
-        lines.append(f"  {condition.name:<{width}}  {took}{counts}")
-    each = [pace[run.condition.name].seconds(run.config) for run in todo]
+        seconds = pace[condition.name].of(condition, plan.seeds[0]) if condition.name in pace else None
+        took = "" if seconds is None else f"{_duration(seconds)} a run; "
+        begins = f"; from {condition.branch.parent_name} at step {condition.branch.at:,}" if condition.branch else ""
+        lines.append(f"  {condition.name:<{width}}  {took}{counts}{begins}")
+    each = [pace[run.condition.name].of(run.condition, run.seed) for run in todo]
     workers = max(1, min(workers, len(todo)))
     if todo:
         whole = max(sum(each) / workers, max(each))

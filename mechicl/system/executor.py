@@ -29,6 +29,11 @@ class Job(Protocol):
         """The same in every call, and no other job's."""
         ...
 
+    @property
+    def after(self) -> str | None:
+        """The name of the job that must have ended before this one begins, well or not; None: of none."""
+        ...
+
     def run(self, tell: Tell) -> None:
         """Do it, or what is left of it."""
 
@@ -69,11 +74,17 @@ class Processes:
     def __call__(self, jobs: Sequence[Job], heard: Heard) -> Iterator[tuple[int, Exception | None]]:
         # Pickled here, not by the pipe: that would put tensors into shared memory, and read a plugin's classes before
         # the plugin is imported.
-        return run_tasks(_run, [(pickle.dumps(job),) for job in jobs], self.workers, heard)
+        return run_tasks(_run, [(pickle.dumps(job),) for job in jobs], self.workers, heard, waits_for(jobs))
 
 
 def _run(job: bytes, tell: Tell) -> None:
     pickle.loads(job).run(tell)
+
+
+def waits_for(jobs: Sequence[Any]) -> dict[int, int]:
+    """Of each job that is after another one of these: its number, and that one's."""
+    numbers = {job.name: number for number, job in enumerate(jobs)}
+    return {number: numbers[job.after] for number, job in enumerate(jobs) if job.after in numbers}
 
 
 def executor_of(workers: int | Executor) -> Executor | None:

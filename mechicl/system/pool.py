@@ -13,8 +13,9 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
+from types import MappingProxyType
 from typing import Any
 
 from mechicl import plugins
@@ -53,13 +54,18 @@ class Tally:
 
 
 def run_tasks(
-    function: Callable[..., None], tasks: Sequence[tuple], workers: int, heard: Callable[[int, Any], None]
+    function: Callable[..., None],
+    tasks: Sequence[tuple],
+    workers: int,
+    heard: Callable[[int, Any], None],
+    after: Mapping[int, int] = MappingProxyType({}),
 ) -> Iterator[tuple[int, Exception | None]]:
     """Call `function(*task, tell)` for every task, in `workers` processes, in their order.
 
     Args:
         function: a function of a module; what it passes to `tell` reaches `heard`.
         heard: called here with a task's number and what that task told.
+        after: of a task's number, that of an earlier task which must have ended first, well or not.
 
     Yields:
         When a task ends: its number, and None or the error (ConfigError and SeriesError as raised, TaskError for all
@@ -71,11 +77,10 @@ def run_tasks(
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)  # in a process that is only importing the script: the parent says what is missing
-    waiting = list(enumerate(tasks))[::-1]
+    waiting = _Waiting(tasks, after)
     crew: dict[Any, _Worker] = {}
     try:
-        for _ in range(min(workers, len(waiting))):
-            _hire(crew, function, waiting.pop())
+        _fill(crew, workers, function, waiting)
         while crew:
             for connection in wait(list(crew)):
                 worker = crew[connection]
@@ -92,20 +97,42 @@ def run_tasks(
                     heard(worker.task, value)
                     continue
                 done = worker.task
+                waiting.ended.add(done)
                 if kind == "died":
                     del crew[connection]
-                    if waiting:
-                        _hire(crew, function, waiting.pop())
-                elif waiting:
-                    worker.give(waiting.pop())
+                elif (following := waiting.pop()) is not None:
+                    worker.give(following)
                 else:
                     crew.pop(connection).leave()
+                _fill(crew, workers, function, waiting)
                 yield done, value
     finally:  # left early: by an error here, Ctrl-C, or a caller that wants no more
         for worker in crew.values():
             worker.process.terminate()
         for worker in crew.values():
             worker.process.join()
+
+
+class _Waiting:
+    """Tasks that were not begun, in their order; `ended` are the numbers of those that others may have waited for."""
+
+    def __init__(self, tasks: Sequence[tuple], after: Mapping[int, int]):
+        if wrong := [number for number, first in after.items() if not 0 <= first < number]:
+            raise ValueError(f"task {wrong[0]} is after task {after[wrong[0]]}: expected an earlier one.")
+        self.tasks, self.after, self.ended = dict(enumerate(tasks)), after, set[int]()
+
+    def pop(self) -> tuple[int, tuple] | None:
+        """The next task that may begin, with its number; None: there is none now."""
+        for number in self.tasks:
+            if number not in self.after or self.after[number] in self.ended:
+                return number, self.tasks.pop(number)
+        return None
+
+
+def _fill(crew: dict[Any, _Worker], workers: int, function: Callable, waiting: _Waiting) -> None:
+    """As many processes as are wanted, and as there are tasks that may begin."""
+    while len(crew) < workers and (task := waiting.pop()) is not None:
+        _hire(crew, function, task)
 
 
 class _Worker:

@@ -1,10 +1,11 @@
 """Jobs (executor.py) on a Slurm cluster, submitted with submitit (`pip install --editable '.[slurm]'`): a sweep's runs,
 or the parts of a table over checkpoints.
 
-Nothing is kept in memory. `<folder>/jobs.jsonl` says which Slurm job has which of ours. What is on the disk says how
-far it is; the nodes must see it under the same path. So this process may be killed: the jobs continue, and the next
-call finds them and does not submit a second one. `squeue` says which jobs are alive, so no accounting database is
-needed. submitit queues a job again when it reaches its time limit, and the job continues from what it left.
+A job that is after another one is submitted when that one has ended. Nothing is kept in memory.
+`<folder>/jobs.jsonl` says which Slurm job has which of ours. What is on the disk says how far it is; the nodes must see
+it under the same path. So this process may be killed: the jobs continue, and the next call finds them and does not
+submit a second one. `squeue` says which jobs are alive, so no accounting database is needed. submitit queues a job
+again when it reaches its time limit, and the job continues from what it left.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mechicl import plugins
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.commands import install
 from mechicl.system.disk import check_writable, own_place
-from mechicl.system.executor import Heard, Job
+from mechicl.system.executor import Heard, Job, waits_for
 from mechicl.system.files import append_line, read_json, read_jsonl, write_json
 from mechicl.system.paths import given
 from mechicl.system.pool import TaskError
@@ -70,9 +71,24 @@ class Slurm:
     pieces: int = 1
 
     def __call__(self, jobs: Sequence[Job], heard: Heard) -> Iterator[tuple[int, Exception | None]]:
-        running, seen = self._submit(jobs), [job.progress() for job in jobs]
-        yield from ((i, None) for i in range(len(jobs)) if i not in running)
-        while running:
+        alive = queued()
+        if alive is None:
+            raise SeriesError(
+                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, this machine does the work."
+            )
+        running: dict[int, str] = {}
+        waiting, first, ended, seen = list(range(len(jobs))), waits_for(jobs), set[int](), {}
+        while True:
+            ready = [i for i in waiting if i not in first or first[i] in ended][: self._room(running)]
+            if ready and alive is not None:
+                seen |= {i: jobs[i].progress() for i in ready}
+                waiting = [i for i in waiting if i not in ready]
+                running |= self._submit({i: jobs[i] for i in ready}, alive)
+                ended |= set(ready) - set(running)
+                yield from ((i, None) for i in ready if i not in running)
+                continue  # for what was after those
+            if not running and not waiting:
+                return
             alive = queued()
             for i, number in list(running.items()):
                 now = jobs[i].progress()
@@ -81,23 +97,23 @@ class Slurm:
                     seen[i] = now
                 if alive is not None and number not in alive:
                     del running[i]
+                    ended.add(i)
                     yield i, self._ending(jobs[i], number)
-            if running:
+            if running or alive is None:
                 time.sleep(self.poll)
 
-    def _submit(self, jobs: Sequence[Job]) -> dict[int, str]:
+    def _room(self, running: dict[int, str]) -> int | None:
+        """How many jobs may be submitted now. Slurm itself holds an array to `at_once`, but not two arrays together."""
+        return max(0, self.at_once - len(running)) if running and self.at_once else None
+
+    def _submit(self, jobs: dict[int, Job], alive: set[str]) -> dict[int, str]:
         """The Slurm job of each: the one that is still queued or running, or a new one. None for one that an earlier
-        job has just finished."""
-        alive = queued()
-        if alive is None:
-            raise SeriesError(
-                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, this machine does the "
-                "work."
-            )
+        """The Slurm job of each: the one that is still queued or running, or a new one. None for one that an earlier
+        job has just finished. alive: what squeue said."""
         known = {line["run"]: line["job"] for line in read_jsonl(self.folder / "jobs.jsonl")}
-        numbers = {i: known[job.name] for i, job in enumerate(jobs) if known.get(job.name) in alive}
+        numbers = {i: known[job.name] for i, job in jobs.items() if known.get(job.name) in alive}
         # Asked after the queue: what had left it by then, has written all that it would.
-        new = [(i, job) for i, job in enumerate(jobs) if i not in numbers and not job.finished()]
+        new = [(i, job) for i, job in jobs.items() if i not in numbers and not job.finished()]
         if new:
             executor = self._executor()
             files = [self._error_file(job) for _, job in new]

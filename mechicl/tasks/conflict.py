@@ -7,8 +7,8 @@ contradicts.
 
 from __future__ import annotations
 
+from mechicl.protocol.task import task_of
 from mechicl.registry import Evaluator, register
-from mechicl.tasks.base import task_of
 
 register(
     Evaluator(

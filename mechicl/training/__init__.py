@@ -1,6 +1,7 @@
 """Making runs.
 
-loop      train, resume, densify
+loop      train: data -> step -> schedule -> series
+replay    resume, densify
 step      one update
 ensemble  several seeds side by side
 open_run  a run's folder, begun and locked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mechicl.config import Config, ScheduleConfig, to_dict
@@ -17,8 +17,32 @@ from mechicl.series.origin import first_step
 from mechicl.settings import changed, named
 from mechicl.training_interventions import TrainingIntervention
 
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """What must be known of a run to plan a branch of it; the run itself may not be there yet.
+
+    called: the run in messages; begins: its first step; log_points: those that its schedule was begun with.
+    """
+
+    called: str
+    config: Config
+    begins: int
+    log_points: int
+
+
+def parent_like(series: Series) -> Parent:
+    """A run that is there, as a parent."""
+    return Parent(
+        called=str(series.root),
+        config=series.config,
+        begins=first_step(series.manifest),
+        log_points=log_points_of(series),
+    )
+
+
 MEMORY = ("embeddings",)  # what `reset_memory` draws anew: where the weights hold classes and labels, or words
-_REFUSED = {
+REFUSED = {
     "name": "a branch is called as its folder: --out DIR",
     "steps": "say --steps N",
     "batch_size": "sequences are counted as steps x batch size, over the parent's steps too",
@@ -39,14 +63,16 @@ def default_name(
 
 
 def shorthands(
-    series: Series, at: int, without: Sequence[tuple[int, int]], reset_memory: bool, fresh_moments: bool
+    begins: int, at: int, without: Sequence[tuple[int, int]], reset_memory: bool, fresh_moments: bool
 ) -> list[TrainingIntervention]:
+    """The options that have a name of their own, as training interventions from the branch's first step on. begins: the
+    parent's first step."""
     out = []
     if without:
         heads = tuple(sorted({(int(layer), int(head)) for layer, head in without}))
         out.append(TrainingIntervention(kind="ablate", heads=heads, start=at))
     if reset_memory:
-        if at <= first_step(series.manifest) == 0:
+        if at <= begins == 0:
             raise ConfigError("--reset-memory at step 0: there is no memory yet. Branch at a later step.")
         out.append(TrainingIntervention(kind="reset", groups=MEMORY, start=at))
     if fresh_moments:
@@ -71,17 +97,29 @@ def beginning(intervention: TrainingIntervention, at: int) -> TrainingInterventi
 
 
 def settled(
-    series: Series, at: int, steps: int | None, added: list[TrainingIntervention], changes: dict[str, Any]
+    parent: Parent,
+    at: int,
+    steps: int | None,
+    added: list[TrainingIntervention],
+    changes: dict[str, Any],
+    where: str = "--set",
 ) -> tuple[Config, list[TrainingIntervention], dict[str, Any]]:
-    """The branch's config; what is done to it, with changed sequences among it; and which other fields differ."""
+    """The branch's config; what is done to it, with changed sequences among it; and which other fields differ.
+
+    Args:
+        where: the changes are written there, for messages.
+
+    Raises:
+        ConfigError: such a branch is impossible; the message says why.
+    """
     for name in changes:
-        refused = _REFUSED.get(name) or ("the same model goes on" if name.startswith("model.") else None)
+        refused = REFUSED.get(name) or ("the same model goes on" if name.startswith("model.") else None)
         if refused:
             raise ConfigError(f"{name} cannot be changed in a branch: {refused}.")
-    config = _with_steps(series, steps)
+    config = _with_steps(parent, steps)
     if config.steps <= at:
         raise ConfigError(
-            f"{series.root} has {config.steps} steps, so nothing is left to train from step {at}: give --steps N "
+            f"{parent.called} has {config.steps} steps, so nothing is left to train from step {at}: give --steps N "
             f"with N above {at}."
             if steps is None
             else f"--steps {steps}: it includes the parent's steps, so it must be above --at {at}."
@@ -89,33 +127,41 @@ def settled(
     data = {name: value for name, value in changes.items() if name.startswith("sequences.")}
     changes = {name: value for name, value in changes.items() if name not in data}
     if data and config.task is None:  # what it is tested on stays, so that its curves compare with its parent's
-        sequences = changed(config, data, "--set").sequences
+        sequences = changed(config, data, where).sequences
         added = [*added, TrainingIntervention(kind="data", sequences=sequences, start=at)]
     else:
         changes |= data
     if changes:
-        config = changed(config, changes, "--set")
+        config = changed(config, changes, where)
     config = replace(config, training_interventions=(*config.training_interventions, *added))
-    now, before = shapes(config), shapes(series.config)
+    now, before = shapes(config), shapes(parent.config)
     if now != before:
         name = next(name for name in {**before, **now} if now.get(name) != before.get(name))
         raise ConfigError(
-            f"--set ({', '.join(changes)}): {name} would have shape {now.get(name)}, but the parent's has "
+            f"{where} ({', '.join(changes)}): {name} would have shape {now.get(name)}, but the parent's has "
             f"{before.get(name)}. A branch begins with its parent's weights: choose data of the same size."
         )
     return config, added, changes
 
 
-def _with_steps(series: Series, steps: int | None) -> Config:
+def called(config: Config, name: str) -> Config:
+    """The config under its folder's name, where a run can have that name."""
+    try:
+        return replace(config, name=name)
+    except ConfigError:
+        return config
+
+
+def _with_steps(parent: Parent, steps: int | None) -> Config:
     """The parent's config with so many steps, at whose checkpoints the branch is comparable: its schedule is the
     parent's as far as that goes."""
-    config = series.config
+    config = parent.config
     if steps is None or steps == config.steps:
         return config
     if type(steps) is not int or steps < 1:
         raise ConfigError(f"--steps {steps}: expected a number of steps, from 1.")
     if steps > config.steps:
-        return longer(config, steps, log_points_of(series))
+        return longer(config, steps, parent.log_points)
     shared = tuple(step for step in evaluated_steps(config) if step <= steps)
     return replace(config, steps=steps, checkpoint_steps=ScheduleConfig(steps=shared))
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mechicl.config import Config
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import SeriesError
 from mechicl.loading import whole
 from mechicl.models.params import Params, pack
+from mechicl.protocol.task import task_of
 from mechicl.series import Series, open_series
 from mechicl.series.extend import disagreement
 from mechicl.series.origin import Origin, first_step, planned
@@ -30,9 +30,8 @@ from mechicl.system.disk import is_locked
 from mechicl.system.paths import given, shown
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
-from mechicl.tasks.base import task_of
 from mechicl.training import logs
-from mechicl.training.branch_plan import beginning, default_name, plain, settled, shorthands
+from mechicl.training.branch_plan import beginning, called, default_name, parent_like, plain, settled, shorthands
 from mechicl.training.devices import check_replay, to_go_on, trainer_on
 from mechicl.training.loop import Member, Progress, bar, checked_source, training_batches, training_loop
 from mechicl.training.open_run import Start, fresh, open_run
@@ -95,13 +94,14 @@ def branch(
     _check_parent(series, at)
     device = to_go_on(series, device)
     logs.check(log)
+    like = parent_like(series)
     added = [
-        *shorthands(series, at, without, reset_memory, fresh_moments),
+        *shorthands(like.begins, at, without, reset_memory, fresh_moments),
         *(beginning(each, at) for each in interventions),
     ]
     root = given(series.root.parent / default_name(series.name, at, added, changes or {}) if out is None else out)
-    config, added, changes = settled(series, at, steps, added, dict(changes or {}))
-    config = _called(config, root)
+    config, added, changes = settled(like, at, steps, added, dict(changes or {}))
+    config = called(config, root.name)
     fresh(root)
     source = _source(series, config, data)
     state, weights, kept = _state_at(series, at, device, progress, fresh_moments)
@@ -163,18 +163,10 @@ def _check_parent(series: Series, at: int) -> None:
     raise SeriesError(f"{series.root} has only reached step {reached}, not {at}: run {resume} first.")
 
 
-def _called(config: Config, root: Path) -> Config:
-    """The config under the folder's name, where a run can have that name."""
-    try:
-        return replace(config, name=root.name)
-    except ConfigError:
-        return config
-
-
 def _source(series: Series, config: Config, data: str | Path | None) -> Any:
     """What the branch's sequences are drawn from: its parent's source, unless the settings change it."""
     before, task = series.config, task_of(config)
-    same = config.task == before.task and config.bank == before.bank and config.seeds == before.seeds
+    same = task.drawn_from(config) == task_of(before).drawn_from(before) and config.seeds == before.seeds
     if not same:
         return checked_source(config, task_of(before).kept(series.root) or data or series.data)
     checked_source(config, None, series.source)

@@ -21,6 +21,7 @@ from mechicl.engine.forward import stack
 from mechicl.errors import ConfigError
 from mechicl.loading import whole
 from mechicl.models.params import init, pack
+from mechicl.protocol.batch import stack_batches
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
 from mechicl.system.cores import cores
@@ -30,7 +31,6 @@ from mechicl.system.paths import given, given_or_none
 from mechicl.system.pool import Tally, run_tasks
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
-from mechicl.tasks.batch import stack_batches
 from mechicl.training import logs
 from mechicl.training.devices import trainer_on
 from mechicl.training.loop import (
@@ -39,13 +39,13 @@ from mechicl.training.loop import (
     bar,
     check_config,
     checked_source,
-    resume,
     resumes_from,
     train,
     training_batches,
     training_loop,
 )
 from mechicl.training.open_run import open_run
+from mechicl.training.replay import resume
 from mechicl.training.step import Trainer
 
 _TRIAL = 12  # steps timed each way before choosing

@@ -21,8 +21,8 @@ from mechicl.config import Config
 from mechicl.engine.forward import forward, logits
 from mechicl.engine.held import HeldLayer, edits, query_scores, reading_head, scores_hook
 from mechicl.models.params import Params
+from mechicl.protocol.batch import TaskBatch
 from mechicl.system import devices
-from mechicl.tasks.batch import TaskBatch
 from mechicl.training.step import Trainer
 
 _WARM = 3  # steps before a graph is recorded, in which torch's libraries set themselves up

@@ -11,6 +11,7 @@ from typing import Any
 from mechicl import doors
 from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
+from mechicl.protocol.task import task_of
 from mechicl.registry import applying
 from mechicl.series.extend import made_with
 from mechicl.series.opening import FORMAT
@@ -21,7 +22,6 @@ from mechicl.system.devices import CPU, deterministic
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import write_atomic, write_json
 from mechicl.system.paths import given, shown
-from mechicl.tasks.base import task_of
 from mechicl.training import graft
 
 
@@ -90,7 +90,7 @@ def manifest_of(
 ) -> dict:
     """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them; made:
     as `made_with`; uses: what the run needs beside `needed_by`, as (what, name)."""
-    found = config.bank.path if data is None else data
+    found = task_of(config).given(config) if data is None else data
     return {
         "format": FORMAT,
         "run": config.name,

@@ -1,10 +1,10 @@
 """One training step: loss, gradients, Adam, on plain tensors.
 
-The loss is the task's. Exemplars and labels train by gradients that are written out
-(tasks/exemplar_label/fast/gradients.py), everything else by autograd. What training interventions do to a step is a
-function of the config and the step's number (training_interventions.py, engine/held.py). `OptimConfig` says which L2
-penalty applies to which parameters. Parameters may be stacked over models (axis s, such as the seeds of one recipe):
-each model then takes its own step on its own batch, in one pass.
+The loss is the task's. A task may have written its gradients out (`TaskBatch.gradients`); all others train by
+autograd. What training interventions do to a step is a function of the config and the step's number
+(training_interventions.py, engine/held.py). `OptimConfig` says which L2 penalty applies to which parameters. Parameters
+may be stacked over models (axis s, such as the seeds of one recipe): each model then takes its own step on its own
+batch, in one pass.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ import torch
 from torch import Tensor
 
 from mechicl.config import Config, ModelConfig
-from mechicl.engine.forward import forward
+from mechicl.engine.forward import forward, loss_of
 from mechicl.engine.held import HeldLayer, edits, held_layers, query_scores, reading_head, scores_hook
 from mechicl.models.params import Params, group, init, pack
+from mechicl.protocol.batch import TaskBatch
 from mechicl.system.devices import CPU
 from mechicl.system.work_queue import Piece, Shared
-from mechicl.tasks.batch import TaskBatch
 from mechicl.training_interventions import frozen, in_force, in_groups, moments_since
 
 _LINE = 16  # numbers in a cache line: every parameter begins one
 
 
 def loss(params: Params, batch: TaskBatch, config: Config) -> Tensor:
-    """The task's loss (of exemplars and labels the mean cross-entropy at the query), without any penalty. A scalar,
-    differentiable."""
-    return batch.loss_of(params, forward(params, batch, config.model).final)
+    """The task's loss, without any penalty. A scalar, differentiable."""
+    return loss_of(params, forward(params, batch, config.model).final, batch)
 
 
 def drawn_anew(config: Config, update: int) -> Params:
@@ -76,8 +75,7 @@ class Trainer:
         """What `_step` needs. bounds: where each parameter lies in the flat memory; grads: its gradients there."""
         from mechicl.engine.fast.adam import pieces
 
-        # The same memory, stacked, as numpy sees it. The label embedding's gradient is all zeros but in a
-        # few rows, cleared after each step.
+        # The same memory, stacked, as numpy sees it.
         self._arrays, self._grads = (
             {name: (x if self._many else x.unsqueeze(0)).numpy() for name, x in each.items()}
             for each in (self.params, grads)
@@ -99,22 +97,17 @@ class Trainer:
 
     def _step(self, batch: TaskBatch, held: dict[int, HeldLayer]) -> Tensor:
         """The loss [s] before the update."""
-        from mechicl.engine.fast.adam import clear_rows
-        from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients, supports
-
         model = self.config.model
         of_unembedding, of_rest = self._adam()
         work = Shared(self._flat.shape[1])
-        by: Callable = loss_and_gradients if supports(batch, model) else loss_and_autograd
+        by = batch.gradients(model) or loss_and_autograd
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows that a run diverges
             value = torch.from_numpy(
                 by(self._arrays, batch, model, self._grads, held, unembedded=lambda: work.add(of_unembedding))
             )
         work.add(of_rest)
         work.finish()
-        if supports(batch, model):
-            table = self._grads["embed.W_E"]
-            clear_rows(table, batch.labels.numpy().reshape(len(table), -1))
+        batch.clear(self._grads)
         return value
 
     def _strike(self) -> None:
@@ -195,7 +188,7 @@ def loss_and_autograd(
     held: Mapping[int, HeldLayer] = MappingProxyType({}),
     unembedded: Callable[[], object] = lambda: None,
 ) -> np.ndarray:
-    """As `gradients.loss_and_gradients`, for any task and model, by autograd; all gradients come at once."""
+    """As `Gradients` says, for any task and model, by autograd; all gradients come at once."""
     values, like = [], params["unembed.W_U"]
     for i in range(len(like)):
         leaves = {name: torch.from_numpy(p[i]).requires_grad_() for name, p in params.items()}
@@ -204,7 +197,7 @@ def loss_and_autograd(
         asked = [] if reads is None else [scores_hook(model)]
         out = forward(leaves, own, model, edits=edits(held, model, own), capture=asked)
         if reads is None:
-            value = own.loss_of(leaves, out.final)
+            value = loss_of(leaves, out.final, own)
         else:
             value = own.copied_loss(query_scores(out.acts, model, reads)).mean()
         found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)  # a copy needs no unembedding

@@ -12,7 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mechicl.figures.style import short
-from mechicl.sweeps.plan import Plan, read_plan
+from mechicl.sweeps.conditions import Plan
+from mechicl.sweeps.plan import read_plan
 from research import plots, tables
 from research.claim import Claim, not_run
 from research.effects import against

@@ -120,7 +120,7 @@ def rise(data: pd.DataFrame) -> Part:
     elif (~(near["icl"] & near["flip"] & peak)).sum() >= MOST:
         status = "contradicted"
     said = "; ".join(
-        f"{name} at 4.0M {_spread(at_rise[key])}, published {wanted[key]:g}"
+        f"{name} at 4.0M {_spread(at_rise[key])}, n = {len(at_rise[key])}, published {wanted[key]:g}"
         for key, name in (("icl", "ICL"), ("flip", "Flip"))
     )
     return Part(
@@ -146,7 +146,7 @@ def fade(data: pd.DataFrame) -> Part:
     elif stays.sum() >= MOST:
         status = "contradicted"
     said = "; ".join(
-        f"{label} at 15M {_spread(then[name])}, published {published.points()[name][1.5e7]:g}"
+        f"{label} at 15M {_spread(then[name])}, n = {len(then[name])}, published {published.points()[name][1.5e7]:g}"
         for name, label in (("icl", "ICL"), ("flip", "Flip"), ("ciwl", "CIWL"))
     )
     between = "; the fade is there and its speed differs" if status == "inconclusive" else ""

@@ -7,13 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import known_token_models
 import pytest
 from known_series import write_series
 from model_kinds import make
 from random_models import weights_of
 
+from mechicl.config import Config, ModelConfig, ScheduleConfig, to_dict
+from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.export import export
-from mechicl.series import Series
+from mechicl.models.params import pack
+from mechicl.series import Series, open_series
+from mechicl.series.storage import Writer
+from mechicl.system.files import append_line, write_json
+from mechicl.tasks.markov import Markov
+from mechicl.tasks.text.corpus import keep
+from mechicl.training.loop import saved_weights
+from mechicl.training.open_run import manifest_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
@@ -34,6 +44,56 @@ def series_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Series]
             weights = {step: weights_of(config, torch.float32, step) for step in (0, config.steps)}
             made[key] = write_series(tmp_path_factory.mktemp("series") / kind, config, weights)
         return made[key]
+
+    return series
+
+
+TOKENS = {  # language models and models of Markov chains, whose answers are read at every position
+    "text": lambda source: replace(
+        known_token_models.token_config(source), model=ModelConfig(d_model=16, n_heads=2, positions="rotary")
+    ),
+    "text with MLPs": lambda source: replace(
+        known_token_models.token_config(source),
+        model=ModelConfig(n_layers=3, d_model=16, n_heads=2, mlp_ratio=2, mlp_layers=(0, 2)),
+    ),
+    "markov": lambda _: Config(
+        name="chains",
+        steps=20,
+        task=Markov(n_states=5, n_chains=6, length=32),
+        model=ModelConfig(n_layers=2, d_model=16, n_heads=2, mlp_ratio=2),
+        n_eval=150,  # more than a pass takes
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def tokens_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Series]:
+    """A name of TOKENS -> a series of two checkpoints of random weights."""
+    made: dict[str, Series] = {}
+
+    def series(name: str) -> Series:
+        import torch
+
+        if name not in made:
+            tokens = known_token_models.text()
+            config = replace(TOKENS[name](tokens), weights_dtype="float16", checkpoint_steps=ScheduleConfig())
+            source = config.task.source(config) if name == "markov" and config.task else tokens
+            root = tmp_path_factory.mktemp("tokens") / "run"
+            root.mkdir()
+            if name != "markov":
+                keep(root, source.ids, None)
+            write_json(root / "config.json", to_dict(config))
+            steps = [0, config.steps]
+            write_json(root / "manifest.json", manifest_of(config, steps, source, None, []))
+            sets, writer = evaluation_sets(config, source), Writer(root)
+            for step in steps:
+                params, seen = pack(weights_of(config, torch.float32, step)), step * config.batch_size
+                writer.save("weights", step, seen, saved_weights(params, config))
+                rows = evaluate_params(params, sets, config)
+                line = {"step": step, "sequences": seen, "training_loss": 1.0 if step else None, "evaluators": rows}
+                append_line(root / "metrics.jsonl", line)
+            made[name] = open_series(root)
+        return made[name]
 
     return series
 

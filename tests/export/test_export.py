@@ -44,11 +44,12 @@ def test_fewer_sequences_are_said_and_float32_too(tiny_series, tmp_path):
     assert data["size"] == " --n 20"
 
 
-def test_what_cannot_be_is_said_before_anything_is_written(tiny_series, token_series, tmp_path):
+def test_what_cannot_be_is_said_before_anything_is_written(tiny_series, token_series, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="--max-mb"):
         export(tiny_series, tmp_path / "x.html", max_mb=0.01, progress=False)
     with pytest.raises(ConfigError, match="max_mb=-1"):
         export(tiny_series, tmp_path / "x.html", max_mb=-1, progress=False)
+    monkeypatch.delattr("mechicl.tasks.text.batch.TokenBatch.shipped")
     with pytest.raises(ConfigError, match="cannot be exported"):
         export(token_series, tmp_path / "x.html", progress=False)
     (tmp_path / "file").write_text("")

@@ -125,3 +125,61 @@ def test_one_model_with_everything(series_of, file_of, reader):
         assert one.page.locator("#logits tbody th").all_text_contents() == found.parts
         wide = np.array([heard(x) for x in cells]).reshape(len(found.parts), -1)
         assert np.allclose(wide, np.concatenate([found.intact, found.ablated], 1), atol=6e-3)
+
+
+def near(shown, rows, condition):
+    """As `check`, to 1e-3: scores that are means over positions, which turn where two outputs are nearly as likely."""
+    assert set(shown) == {name for name in rows if EVALUATORS[name].role != "more"}
+    for name, row in shown.items():
+        intact, ablated = rows[name]["intact"], rows[name][str(condition)]
+        assert row["n"] == f"{intact.n:,}"
+        values = {"intact": intact.value, "ablated": ablated.value, "change": ablated.value - intact.value}
+        for part, value in values.items():
+            assert abs(heard(row[part]) - value) <= 1.001e-3, (name, part, str(condition))
+        for part, low, high in (
+            ("intact_ci", intact.ci_low, intact.ci_high),
+            ("ablated_ci", ablated.ci_low, ablated.ci_high),
+            ("change_ci", ablated.effect_low, ablated.effect_high),
+        ):
+            close(row[part].strip("[]").split(", "), [low, high])
+
+
+@pytest.mark.parametrize("name", ["text", "text with MLPs", "markov"])
+def test_language_models_and_chains_under_every_ablation(name, tokens_of, file_of, reader):
+    """Read at every position or at the last one alone; rotary positions, learned ones, MLPs in some layers."""
+    series = tokens_of(name)
+    one = reader(file_of(series))
+    one.open()
+    step, asked = series.steps[-1], {c: done(*c) for c in conditions(series.config.model)}
+    rows = primary(series.evaluate([step], ablate=list(asked.values()), metrics=None))
+    for (how, heads, mlps), condition in asked.items():
+        one.go(f"step={step}&{said(heads, mlps, how)}")
+        near(one.numbers(), rows, condition)
+
+
+@pytest.mark.parametrize("name", ["text", "markov"])
+def test_where_their_heads_look_and_what_adds_to_which_logit(name, tokens_of, file_of, reader):
+    series = tokens_of(name)
+    one, step, run, bench = reader(file_of(series)), series.steps[-1], Run(series), Workbench()
+    one.open()
+    condition, view = done("mean", ((0, 1),), ()), f"step={step}&{said(((0, 1),), (), 'mean')}&evaluator=conflict"
+    for sequence in (None, 7):
+        chosen = "" if sequence is None else f"&sequence={sequence}"
+        one.go(f"{view}{chosen}&head=L1H1", "look")
+        for side, ablation in (("intact", None), ("ablated", condition)):
+            wanted = patterns(series, [step], "conflict", sequence, ablation).values[0, 1, 1]
+            figure = one.page.locator(f'#patterns svg[aria-label="L1H1, {side}"] title')
+            shown = [text.rsplit(": ", 1)[1] for text in figure.all_text_contents()]
+            close(shown, wanted[np.tril_indices(len(wanted))])
+        one.go(f"{view}{chosen}&tab=logits", "look")
+        asked = View(run="x", step=step, heads=((0, 1),), kind="mean", evaluator="conflict", sequence=sequence)
+        found = logit_view(bench, run, asked)
+        bars = one.page.locator("#logits-labels .intact span").all_text_contents()
+        chances = [heard(text.split("p = ")[1].split(",")[0]) for text in bars]
+        for p in found.probability:  # of one sequence, the likeliest outputs stand beside the task's own answers
+            assert min(abs(p - each) for each in chances) < 1.1e-3
+        assert one.page.locator("#logits tbody th").all_text_contents() == found.parts
+        if sequence is None:
+            cells = [heard(x) for x in one.page.locator("#logits tbody td").all_text_contents()]
+            wide = np.array(cells).reshape(len(found.parts), -1)
+            assert np.allclose(wide, np.concatenate([found.intact, found.ablated], 1), atol=6e-3)

@@ -26,7 +26,8 @@ def test_every_evaluator_of_the_page_with_its_sequences(known_series):
         np.testing.assert_array_equal(tokens[:, 1::2], batch.labels)
         np.testing.assert_array_equal(inputs[shown[:, ::2]], batch.exemplars)
         assert arrays["n"] == n == e["curve"]["n"][0]
-        assert (arrays["choices"] is None) == (e["metric"] == "acc")
+        assert (arrays["how"]["among"] is None) == (e["metric"] == "acc")
+        assert arrays["how"]["yes_or_no"]
         rows = known_series.metrics.query(f"evaluator == '{e['name']}' and metric == '{e['metric']}'")
         np.testing.assert_allclose(e["curve"]["value"], rows.value, atol=1e-5)
         look = e["look"]

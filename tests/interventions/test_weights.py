@@ -7,6 +7,7 @@ import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 from random_models import batch_of, make, weights_of
 
+from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward, stack
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import patterns
@@ -107,6 +108,15 @@ def test_what_cannot_be_is_said(tiny_series):
         tiny_series.evaluate([60], ["icl"], Graft(parts=("qk",), source=7))
     with pytest.raises(ConfigError, match="no part 'kq'"):
         tiny_series.evaluate([60], ["icl"], Graft(parts=("kq",), source=20))
+
+
+def test_parts_of_the_embeddings_are_those_that_such_a_model_has():
+    encoder = Graft(parts=("encoder",), source=0)
+    encoder.check(ModelConfig(encoder="conv"))
+    with pytest.raises(ConfigError, match=r"no part 'encoder': .*exemplar_embed, embed, pos_embed"):
+        encoder.check(ModelConfig())
+    drawn = Graft(parts=("embed",), source=0).controls(ModelConfig(positions="rotary"), 8)
+    assert [one.parts for one in drawn] == [("exemplar_embed",)]
 
 
 def test_the_model_of_a_graft_is_one_line(tiny_series):

@@ -118,7 +118,7 @@ def test_a_model_from_elsewhere(positions):
         found = apply(there, batch.to("meta"), model, [condition], capture=["blocks.1.attn.hook_pattern"])
         assert {x.device.type for x in (found.final, *found.acts.values())} == {"meta"}
         assert found.final.shape == apply(params, batch, model, [condition]).final.shape
-        buffers = {x.device.type for x in foreign._pass(model, "meta").buffers()}
+        buffers = {x.device.type for x in foreign.pass_of(model, "meta").buffers()}
         assert buffers == {"meta"}
 
 

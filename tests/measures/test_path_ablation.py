@@ -8,6 +8,7 @@ import torch
 from random_models import MODELS, batch_of, hooked, make, weights_of
 
 from mechicl.config import Config, ModelConfig
+from mechicl.engine import foreign
 from mechicl.errors import ConfigError
 from mechicl.evaluators import score
 from mechicl.interventions import CutPaths, apply, every_path
@@ -15,7 +16,7 @@ from mechicl.measures import path_effects
 from mechicl.measures import path_scores as quick
 from mechicl.measures.path_attribution import attributed
 from mechicl.measures.path_scores import Cutting
-from mechicl.models import foreign
+from mechicl.models.foreign import Pass
 from mechicl.models.params import init, pack
 from mechicl.tasks.markov import Markov
 
@@ -135,7 +136,7 @@ def test_the_estimate_is_the_same_through_hooks(monkeypatch):
     weights = weights_of(config, torch.float64)
     params, batch, paths = pack(weights), batch_of(config, torch.float64, 6), every_path(config.model)
     want = attributed(params, batch, config.model, CutPaths(paths=(), kind="mean"), paths)
-    through = partial(foreign.forward, through=foreign.Pass(hooked(config, weights)))
+    through = partial(foreign.forward, through=Pass(hooked(config, weights)))
     monkeypatch.setattr("mechicl.measures.path_attribution.forward", through)
     got = attributed(params, batch, config.model, CutPaths(paths=(), kind="mean"), paths)
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)

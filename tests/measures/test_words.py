@@ -20,7 +20,7 @@ from mechicl.interventions import (
 )
 from mechicl.measures.subspace_ablation import AblateCarried
 from mechicl.measures.words import NAMES, RELATIONS, Line, Words, parse_heads, read, write
-from mechicl.tasks.batch import token_relations
+from mechicl.protocol.batch import token_relations
 
 EDGES = st.sampled_from(["query->match_label", "label->exemplar", "previous", "3->0", "self"])
 PLACES = st.sampled_from(["match_label", "query", "0", "12"])

@@ -16,6 +16,7 @@ from mechicl.page.answers import Answers
 from mechicl.page.branches import WAYS, Branches, asked, place_for, ways
 from mechicl.page.guard import Door
 from mechicl.page.jobs import Jobs
+from mechicl.page.named import named_together
 from mechicl.page.runs import Library
 from mechicl.page.server import _app
 from mechicl.page.state import View
@@ -164,3 +165,17 @@ def test_a_branch_of_the_page_has_the_bytes_of_one_of_the_command_line(branches,
         (e.kind, e.step, e.sha256) for e in by_hand.entries
     ]
     assert by_page.origin == by_hand.origin
+
+
+def test_a_folder_without_branches_has_no_tree_and_one_of_branches_alone_is_shown(branches, run, tmp_path):
+    assert branches.family(run) == {"rows": []}
+    branch(run.series, 20, out=tmp_path / "alone" / "a", progress=False)
+    branch(run.series, 40, out=tmp_path / "alone" / "b", progress=False)
+    assert [path.name for path in named_together([tmp_path / "alone"])] == ["a", "b"]
+    alone = Branches(Library(tmp_path / "alone"), Jobs(tmp_path / "alone", most=0))
+    rows = alone.family(alone.library.run("a"))["rows"]
+    assert [(row["name"], row["depth"], row["opens"], row["here"]) for row in rows] == [
+        ("tiny", 0, False, False),
+        ("a", 1, True, True),
+        ("b", 1, True, False),
+    ]

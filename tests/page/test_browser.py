@@ -88,6 +88,7 @@ def test_everything_by_keyboard(begin, tiny_series):
     page.keyboard.press("End")
     one.check(tiny_series, 60, None)
     one.head(0, 1).press("Enter")  # something that can be cleared
+    one.check(tiny_series, 60, AblateHeads(heads=((0, 1),)))
     reached = set()
     page.locator("body").press("Tab")
     for _ in range(60):

@@ -76,6 +76,29 @@ def test_branches_are_listed_and_drawn_beside_their_parent(laboratory, begin):
     page.wait_for_function("!document.querySelector('#branch-start').disabled")
 
 
+def test_the_family_tree_of_a_folder_is_on_the_page(laboratory, begin):
+    """As `mechicl show FOLDER` draws it: names that lead to the runs, below the run that each began from."""
+    server, folder = laboratory
+    branch(folder / "tiny", 20, out=folder / "control", progress=False)
+    treated = branch(folder / "tiny", 25, without=((0, 1),), out=folder / "treated", progress=False)
+    branch(treated, 40, out=folder / "child", progress=False)
+    page = begin(server.url).open("?run=treated&step=40")
+    page.wait_for_selector("#family:not([hidden])")
+    page.click("#family > summary")
+    assert page.locator("#family-tree li").all_inner_texts() == [
+        "tiny\n60 steps",
+        "control\nat step 20: as before; equal to its parent; 60 steps",
+        "treated\nat step 25: ablate L0H1; 60 steps",
+        "child\nat step 40: as before; equal to its parent; 60 steps",
+    ]
+    lefts = page.evaluate("[...document.querySelectorAll('#family-tree a')].map((a) => a.getBoundingClientRect().left)")
+    assert lefts[0] < lefts[1] == lefts[2] < lefts[3]
+    assert page.locator("#family-tree a[aria-current]").inner_text() == "treated"
+    page.click("[data-member=child] a")
+    page.wait_for_function("document.querySelector('#family-tree a[aria-current]')?.textContent === 'child'")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_run_that_grows_is_followed(laboratory, begin):
     """As it is trained elsewhere: more checkpoints, and the page at its end is at the new end."""
     server, folder = laboratory

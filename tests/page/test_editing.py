@@ -313,7 +313,7 @@ def test_a_task_without_roles_has_its_relations_and_places(tmp_path):
     help_text = choose_one(run)  # the task's own words: there are no labels here
     assert "after same token" in help_text
     assert "label" not in help_text
-    assert run.series.task.answer == "answer"
+    assert run.series.task.answer == "state"
     assert not [e for e in elements(shown) if getattr(e, "data-pick", None) == "directions"]
     bench, library = Workbench(), Library(run.series.root.parent)
     cuts = ("edge=after_same_token", "edge=5->previous:L1H0")

@@ -26,7 +26,7 @@ from mechicl.page.sequence import answers, picture, tokens
 from mechicl.page.state import View
 from mechicl.page.texts import signed
 from mechicl.page.view import Number, paired
-from mechicl.tasks.attention_scores import SCORES
+from mechicl.protocol.attention_scores import SCORES
 from mechicl.tasks.exemplar_label import shown
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 

@@ -25,7 +25,8 @@ def test_the_download_is_what_the_command_writes(library, run, tmp_path):
     assert sorted(p.name for p in run.series.root.iterdir() if p.suffix == ".html") == []
 
 
-def test_a_run_that_cannot_be_exported_does_not_offer_it_and_says_why(token_series):
+def test_a_run_that_cannot_be_exported_does_not_offer_it_and_says_why(token_series, monkeypatch):
+    monkeypatch.delattr("mechicl.tasks.text.batch.TokenBatch.shipped")
     library = Library(token_series.root.parent)
     run = library.run(token_series.root.name)
     assert button(run).disabled

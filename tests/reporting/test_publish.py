@@ -15,7 +15,8 @@ from mechicl.series.verify import verify
 from mechicl.sources import hub_api
 from mechicl.sources.base import Asked
 from mechicl.sources.opening import Settings, open_source
-from mechicl.training.loop import densify, train
+from mechicl.training.loop import train
+from mechicl.training.replay import densify
 
 PLACE = "hub:me/tiny"
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's, of its HTTP library

@@ -16,7 +16,13 @@ from mechicl.interventions import ClampMatch, Together, only_head
 from mechicl.models.params import pack
 from mechicl.tasks.exemplar_label import label_pairs
 from mechicl.training.loop import train
-from research import induction_2024, induction_2024_compare, induction_2024_rules
+from research import (
+    induction_2024,
+    induction_2024_compare,
+    induction_2024_curves,
+    induction_2024_rules,
+    induction_2024_times,
+)
 from research.induction_2024_compare import by_rank
 
 
@@ -118,7 +124,7 @@ def test_ranks_ties_and_all():
 
 
 def test_half_drop_and_plateau():
-    rules = induction_2024_rules
+    rules = induction_2024_curves
     points = np.array([[0, 1.6], [10, 0.8], [20, 0.7], [30, 0.6], [40, 0.1], [50, 0.5]])
     assert rules.half_drop(points) == pytest.approx(30 + 10 * (0.6 - np.log(2) / 2) / 0.5)
     assert rules.plateau(points, 0.65, 0.85) == (10, 20)
@@ -130,6 +136,54 @@ def test_half_drop_and_plateau():
         "inconclusive",
         "not finished: 1 of 5 seeds",
     ]
+
+
+def _runs(**half_drops: list[float]) -> pd.DataFrame:
+    """A table of training whose runs fall in a line from 1 at 0 to 0 at twice the half-drop asked for, roughly."""
+    rows = []
+    for condition, drops in half_drops.items():
+        last = {"main": 1_000_000, **induction_2024_times.CLAMPS}[condition.replace("_", "-")]
+        for seed, drop in enumerate(drops):
+            for x in (0.0, drop - 1, drop + 1, last):
+                loss = 1.0 if x < drop else 0.0
+                if x <= last:
+                    rows.append((condition.replace("_", "-"), seed, "train", "loss", x, loss))
+    return pd.DataFrame(rows, columns=["condition", "seed", "evaluator", "metric", "sequences", "value"])
+
+
+@pytest.mark.parametrize(
+    ("letter", "runs", "verdict"),
+    [
+        ("N", {"previous": [1e5] * 5, "held_6": [1.2e5] * 5, "held_125": [0.8e5] * 5}, "supported"),
+        ("N", {"previous": [1e5] * 5, "held_6": [1.2e5] * 5, "held_125": [2e5] * 4 + [1e5]}, "contradicted"),
+        ("N", {"previous": [1e5] * 5, "held_6": [2e5] * 2 + [1e5] * 3, "held_125": [1e5] * 5}, "inconclusive"),
+        ("N", {"held_6": [1e5] * 5, "held_125": [1e5] * 5}, "not run"),
+        ("O", {"previous": [1e5] * 5, "held_all": [1.6e5] * 4 + [4e5]}, "supported"),  # 4e5: not reached
+        ("O", {"previous": [1e5] * 5, "held_all": [0.9e5] * 5}, "contradicted"),
+        ("O", {"previous": [1e5] * 5, "held_all": [1.2e5] * 5}, "inconclusive"),
+        ("P", {"main": [1e5] * 5, "classes_200": [1.3e5] * 5}, "supported"),
+        ("P", {"main": [1e5] * 5, "classes_200": [3e5] * 5}, "inconclusive"),  # later, and not mildly
+        ("P", {"main": [1e5] * 5, "classes_200": [0.5e5] * 5}, "contradicted"),
+        ("Q", {"main": [1e5] * 5, "labels_10": [9e5] * 5}, "supported"),
+        ("Q", {"main": [1e5] * 5, "labels_10": [1.5e5] * 5}, "inconclusive"),
+    ],
+)
+def test_rules_of_what_delays_the_circuit(letter, runs, verdict):
+    (found,) = (j for j in induction_2024_times.timed(_runs(**runs)) if j.letter == letter)
+    assert found.verdict == verdict
+
+
+def test_runs_that_are_not_in_the_folder_stay_in_the_table(tmp_path, monkeypatch, tiny_series):
+    monkeypatch.setattr(induction_2024, "TABLES", tmp_path)
+    before = _runs(match=[3e4] * 2)
+    before.to_csv(tmp_path / "induction-2024-training.csv", index=False)
+    folder = tmp_path / "runs" / "induction-2024-x"
+    folder.mkdir(parents=True)
+    (folder / "held-6-s0").symlink_to(tiny_series.root)
+    found = induction_2024.training(tmp_path / "runs")
+    assert {"match", "held-6"} == set(found.condition)
+    again = induction_2024.training(tmp_path / "runs")
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), again.reset_index(drop=True))
 
 
 @pytest.fixture
@@ -146,7 +200,7 @@ def published(tmp_path):
 
 def test_no_verdict_without_a_rule_declared_before(published, monkeypatch):
     rules = induction_2024_rules
-    assert rules.declared() == set("ABCDEFGHIJKLM")
+    assert rules.declared() == set("ABCDEFGHIJKLMNOPQ")
     toy = next(j for j in rules.judge(published) if "IH17" in j.about)
     assert toy.verdict == rules.UNDECLARED
     assert "20 of 20" in toy.numbers

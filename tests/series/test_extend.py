@@ -16,7 +16,8 @@ from mechicl.series import Series, open_series
 from mechicl.series.storage import LATEST
 from mechicl.series.verify import verify
 from mechicl.system.files import read_jsonl, write_json
-from mechicl.training.loop import resume, train
+from mechicl.training.loop import train
+from mechicl.training.replay import resume
 
 
 @pytest.fixture(scope="module")

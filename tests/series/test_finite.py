@@ -14,7 +14,8 @@ from mechicl.models.params import not_finite
 from mechicl.series import open_series
 from mechicl.series.finite import Diverged
 from mechicl.series.storage import LATEST, file_problem, load_latest, load_tensors
-from mechicl.training.loop import resume, train
+from mechicl.training.loop import train
+from mechicl.training.replay import resume
 from mechicl.training.step import Trainer
 
 

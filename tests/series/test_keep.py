@@ -17,7 +17,8 @@ from mechicl.series import Series, open_series
 from mechicl.series.storage import LATEST, drop_latest, load_latest, load_tensors
 from mechicl.series.verify import verify
 from mechicl.system.files import read_jsonl, write_atomic
-from mechicl.training.loop import densify, resume, resumes_from, train
+from mechicl.training.loop import resumes_from, train
+from mechicl.training.replay import densify, resume
 
 
 @pytest.fixture(scope="module")

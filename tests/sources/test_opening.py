@@ -24,7 +24,7 @@ from mechicl.series.elsewhere import is_light
 from mechicl.series.verify import verify
 from mechicl.sources import odd
 from mechicl.sources.opening import Settings, open_source
-from mechicl.training.loop import densify, resume
+from mechicl.training.replay import densify, resume
 
 FAMILIES = ["gpt2", "neox", "llama"]
 LEARNED = ["neox", "llama"]  # GPT-2's positions are slower to learn

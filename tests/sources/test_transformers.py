@@ -16,9 +16,9 @@ from transformers import (
     Qwen2Config,
 )
 
+from mechicl.engine.foreign import forward
 from mechicl.engine.forward import logits
 from mechicl.errors import ConfigError
-from mechicl.models.foreign import forward
 from mechicl.models.params import pack
 from mechicl.sources.layouts import LAYOUTS, model_of
 from mechicl.tasks.text.batch import repeated

@@ -10,7 +10,8 @@ import pytest
 from mechicl import recipes
 from mechicl.config import to_dict
 from mechicl.errors import ConfigError
-from mechicl.sweeps.plan import Plan, plan, read_plan
+from mechicl.sweeps.conditions import Plan
+from mechicl.sweeps.plan import plan, read_plan
 from mechicl.system.files import write_json
 
 SWEEPS = Path(__file__).parents[2] / "research" / "sweeps"

@@ -1,30 +1,21 @@
 """A sweep trains what is left and nothing else; it survives SIGKILL, and failures stay alone."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from small_sweep import command, files, reached
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import open_series
 from mechicl.series.storage import LATEST, locked
 from mechicl.series.verify import verify
+from mechicl.sweeps.conditions import Plan
 from mechicl.sweeps.executor import Local, train_job
-from mechicl.sweeps.plan import Plan
 from mechicl.sweeps.run import FAILURES, left, statuses, sweep
 from mechicl.system.files import read_jsonl
 from mechicl.training.loop import Diverged, train
-
-
-def files(root: Path) -> dict[str, bytes]:
-    """Everything in a sweep's runs but locks."""
-    kept = (p for run in root.iterdir() if run.is_dir() for p in run.rglob("*") if p.is_file() and p.name != ".lock")
-    return {p.relative_to(root).as_posix(): p.read_bytes() for p in kept}
 
 
 class Recorded:
@@ -147,16 +138,6 @@ def test_one_sweep_at_a_time(small, tmp_path):
 
 
 # Killed, from outside, at a moment that what is on the disk tells.
-
-
-def command(file: Path, out: Path) -> subprocess.Popen:
-    home = str(Path(__file__).parents[2])
-    line = [sys.executable, "-m", "mechicl.cli", "sweep", str(file), "--out", str(out), "--jobs", "2", "--quiet"]
-    return subprocess.Popen(line, env=os.environ | {"PYTHONPATH": home}, stdout=subprocess.DEVNULL)
-
-
-def reached(out: Path, lines: int) -> bool:
-    return sum(len(read_jsonl(p)) for p in out.glob("*/metrics.jsonl")) >= lines
 
 
 @pytest.mark.parametrize("lines", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 6, 12)])

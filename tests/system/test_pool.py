@@ -125,3 +125,22 @@ def test_a_tally_reports_in_lots():
     assert sum(x for x in told if isinstance(x, int)) == 100_000
     assert 2 < len(told) < 10
     assert "loss 1.0" in told
+
+
+def test_a_task_begins_when_the_one_before_it_has_ended_well_or_not():
+    order: list[tuple[str, int]] = []
+    tasks = ["a", "die", "b", "c", "d"]
+    outcomes = run_tasks(
+        work,
+        [(t,) for t in tasks],
+        3,
+        lambda i, told: order.append(("begun", i)) if isinstance(told, str) else None,
+        {2: 0, 3: 1, 4: 2},
+    )
+    for number, _ in outcomes:
+        order.append(("ended", number))
+    assert sorted(number for what, number in order if what == "ended") == [0, 1, 2, 3, 4]
+    for number, first in {2: 0, 3: 1, 4: 2}.items():
+        assert order.index(("ended", first)) < order.index(("begun", number))
+    with pytest.raises(ValueError, match="task 0 is after task 1: expected an earlier one"):
+        next(run_tasks(work, [("a",), ("b",)], 1, print, {0: 1}))

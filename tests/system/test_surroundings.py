@@ -21,7 +21,8 @@ from mechicl.measures.phases import series_phases
 from mechicl.reporting.summary import one
 from mechicl.series import open_series
 from mechicl.system.surroundings import own_settings
-from mechicl.training.loop import densify, resume, train
+from mechicl.training.loop import train
+from mechicl.training.replay import densify, resume
 
 MODELS = {
     "plain": ModelConfig(d_model=8, n_heads=2, mlp_ratio=1, mlp_layers=(1,)),

@@ -19,7 +19,8 @@ from mechicl.series.verify import verify
 from mechicl.system.disk import locked
 from mechicl.training.branch_plan import default_name
 from mechicl.training.branching import branch
-from mechicl.training.loop import densify, resume, train
+from mechicl.training.loop import train
+from mechicl.training.replay import densify, resume
 
 HEADS = ((0, 1), (1, 0))
 

@@ -11,7 +11,8 @@ from mechicl.errors import ConfigError
 from mechicl.series import open_series
 from mechicl.training import logs, loop
 from mechicl.training.ensemble import train_seeds
-from mechicl.training.loop import resume, train
+from mechicl.training.loop import train
+from mechicl.training.replay import resume
 
 
 class Kept:

@@ -25,7 +25,8 @@ from mechicl.series.storage import file_problem, locked
 from mechicl.system.files import read_jsonl
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.training.loop import densify, resume, train, training_batches
+from mechicl.training.loop import train, training_batches
+from mechicl.training.replay import densify, resume
 from mechicl.training.step import Trainer
 
 

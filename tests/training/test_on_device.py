@@ -12,17 +12,18 @@ from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, Schedul
 from mechicl.engine.forward import stack
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.models.params import init, pack
+from mechicl.protocol.batch import stack_batches
 from mechicl.series import open_series
 from mechicl.system import devices
 from mechicl.system.files import read_json
-from mechicl.tasks.batch import stack_batches
 from mechicl.tasks.markov import Markov
 from mechicl.tasks.text import Text
 from mechicl.tasks.text.batch import repeated as repeated_tokens
 from mechicl.training import loop
 from mechicl.training.ensemble import train_seeds
-from mechicl.training.loop import checked_source, densify, resume, train, training_batches
+from mechicl.training.loop import checked_source, train, training_batches
 from mechicl.training.on_device import DeviceTrainer, Repeated
+from mechicl.training.replay import densify, resume
 from mechicl.training.step import Trainer
 from mechicl.training_interventions import TrainingIntervention
 

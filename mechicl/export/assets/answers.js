@@ -1,45 +1,82 @@
-/* What the model answers at the last position: right or wrong, probabilities, and who adds what to a logit.
+/* What the model answers: the number of every sequence, probabilities, and who adds what to a logit.
 
-   The same as mechicl/tasks/exemplar_label/scores.py and mechicl/measures/attribution.py. */
+   The same as the tasks' scores (mechicl/protocol/shipped.py says how they are shipped) and mechicl/measures/attribution.py. */
 
 const EPS = 1e-5;
+export const ROWS = 256; // positions whose logits are computed at once
 
-/* Right (1) or wrong (0) of sequences from..to. Where a set has choices, the answer is the likeliest of them. */
-export function correct(arena, p, shape, set, from, to, final) {
-  const b = to - from, bits = new Uint8Array(b);
-  if (!set.choices) {
-    const z = logitsOf(arena, p, shape, final, b), v = shape.outputs;
-    for (let i = 0; i < b; i++) {
-      let best = 0;
-      for (let y = 1; y < v; y++) if (z[i * v + y] > z[i * v + best]) best = y;
-      bits[i] = best === set.target[from + i];
+/* The numbers of sequences from..to. final: at every position, or, where a set is read at the last one alone, there. */
+export function scored(arena, p, shape, set, from, to, final) {
+  const d = shape.width, t = shape.positions, { how } = set, out = how.offset.slice(from, to), each = set.last ? 1 : t;
+  const first = below(how.at, from * t), end = below(how.at, to * t), x = arena.floats(ROWS * d), z = arena.floats(ROWS * shape.outputs);
+  for (let start = first; start < end; start += ROWS) {
+    const rows = Math.min(ROWS, end - start);
+    for (let i = 0; i < rows; i++) {
+      const at = set.last ? Math.floor(how.at[start + i] / t) - from : how.at[start + i] - from * each;
+      x.set(final.subarray(at * d, (at + 1) * d), i * d);
     }
-    return bits;
-  }
-  const c = set.choices.length / set.n, d = shape.width, v = shape.outputs, w = p["unembed.W_U"], bias = p["unembed.b_U"];
-  for (let i = 0; i < b; i++) {
-    let best = -1, most = -Infinity;
-    for (let j = 0; j < c; j++) {
-      const y = set.choices[(from + i) * c + j];
-      let z = bias[y];
-      for (let k = 0; k < d; k++) z += final[i * d + k] * w[k * v + y];
-      if (z > most) (most = z), (best = y);
+    if (how.term !== "right" || !how.among) logitsInto(arena, p, shape, x, z, rows);
+    for (let i = 0; i < rows; i++) {
+      const row = start + i, said = z.subarray(i * shape.outputs, (i + 1) * shape.outputs);
+      const term = how.term === "right" ? Number(likeliest(p, shape, how, row, said, x.subarray(i * d, (i + 1) * d)) === how.target[row]) : logarithms(how, row, said);
+      out[Math.floor(how.at[row] / t) - from] += how.weight[row] * (how.term === "more" ? Number(term > how.bound[row]) : term);
     }
-    bits[i] = best === set.target[from + i];
   }
-  return bits;
+  return out;
 }
 
-function logitsOf(arena, p, shape, final, b) {
-  const v = shape.outputs, z = arena.floats(b * v);
+/* The first place of a list in order that is not below a number. */
+function below(list, number) {
+  let low = 0, high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle] < number) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/* The likeliest output: of all, or of those that a row names, for which a few products do. */
+function likeliest(p, shape, how, row, said, final) {
+  let best = -1, most = -Infinity;
+  if (!how.among) {
+    for (let y = 0; y < said.length; y++) if (said[y] > most) (most = said[y]), (best = y);
+    return best;
+  }
+  const c = how.among.length / how.at.length, v = shape.outputs, w = p["unembed.W_U"], bias = p["unembed.b_U"];
+  for (let j = 0; j < c; j++) {
+    const y = how.among[row * c + j];
+    let z = bias[y];
+    for (let k = 0; k < final.length; k++) z += final[k] * w[k * v + y];
+    if (z > most) (most = z), (best = y);
+  }
+  return best;
+}
+
+/* The sum of share x log q over the outputs of a row. */
+function logarithms(how, row, said) {
+  const c = how.share.length / how.at.length;
+  let most = -Infinity, total = 0, sum = 0, shares = 0;
+  for (let y = 0; y < said.length; y++) if (said[y] > most) most = said[y];
+  for (let y = 0; y < said.length; y++) total += Math.exp(said[y] - most);
+  for (let j = 0; j < c; j++) {
+    const share = how.share[row * c + j];
+    sum += share * said[how.outputs ? how.outputs[row * c + j] : j];
+    shares += share;
+  }
+  return sum - shares * (most + Math.log(total));
+}
+
+function logitsInto(arena, p, shape, final, z, b) {
+  const v = shape.outputs;
   for (let i = 0; i < b; i++) z.set(p["unembed.b_U"], i * v);
   arena.gemm(final, shape.width, p["unembed.W_U"], v, z, v, b, shape.width, v, true);
-  return z;
 }
 
 /* Softmax over all outputs [b, v]. */
 export function probabilities(arena, p, shape, final, b) {
-  const v = shape.outputs, z = logitsOf(arena, p, shape, final, b);
+  const v = shape.outputs, z = arena.floats(b * v);
+  logitsInto(arena, p, shape, final, z, b);
   for (let i = 0; i < b; i++) {
     const row = z.subarray(i * v, (i + 1) * v);
     let most = -Infinity, sum = 0;
@@ -64,9 +101,9 @@ export const columnsOf = (columns, from, to) => columns.map((outputs) => outputs
 
 /* Add to a side's sums what every part contributes to the logits of columns [column][b], beside the mean logit, and the
    columns' probabilities. acts: of one pass over b sequences, by name and layer. */
-export function contributions(side, p, shape, acts, chances, columns) {
+export function contributions(side, p, shape, acts, chances, columns, b) {
   const d = shape.width, v = shape.outputs, k = d / shape.heads, w = p["unembed.W_U"], bias = p["unembed.b_U"];
-  const middle = new Float64Array(d), residual = acts["residual" + shape.layers], b = residual.length / d;
+  const middle = new Float64Array(d), residual = acts["residual" + shape.layers];
   for (let i = 0; i < d; i++) for (let y = 0; y < v; y++) middle[i] += w[i * v + y] / v;
   const constant = bias.reduce((sum, x) => sum + x, 0) / v, t = shape.positions;
   const direction = new Float64Array(d);
@@ -76,7 +113,7 @@ export function contributions(side, p, shape, acts, chances, columns) {
       side.chances[column] += chances[i * v + y];
       let fixed = bias[y] - constant;
       for (let j = 0; j < d; j++) direction[j] = w[j * v + y] - middle[j];
-      if (shape.norm) fixed += through(direction, p, residual.subarray(i * d, (i + 1) * d));
+      if (shape.norm) fixed += through(direction, p, lastOf(residual, i, b, d));
       const add = (part, value) => (side.parts[part][column] += value);
       let part = 0;
       add(part++, dot(acts.x0.subarray((i * t + t - 1) * d, (i + 1) * t * d), direction));
@@ -116,7 +153,7 @@ function dot(a, b) {
 }
 
 /* The last position of sequence i, of an activation that may have that position only. */
-function lastOf(x, i, b, d) {
+export function lastOf(x, i, b, d) {
   const size = x.length / b;
   return x.subarray((i + 1) * size - d, (i + 1) * size);
 }

@@ -1,7 +1,7 @@
 /* Attention patterns of one sequence or the average, and the sequence's tokens. */
 
 import { plain, whole } from "./numbers.js";
-import { DATA, EVALUATORS } from "./data.js";
+import { DATA, EVALUATORS, called } from "./data.js";
 import { $, gradient, make, marks, put, shade, svg } from "./dom.js";
 import { HEADS, ablationOf } from "./state.js";
 
@@ -14,13 +14,14 @@ export const tokensOf = (view) => {
 };
 
 export function drawTokens(view) {
-  const { look } = EVALUATORS[view.evaluator];
-  $("tokens").replaceChildren(...tokensOf(view).map((token) =>
+  const { look } = EVALUATORS[view.evaluator], tokens = tokensOf(view);
+  const alike = tokens.some((token) => token.label || token.image || token.text || token.marks.length); // else there are numbers alone
+  $("tokens").replaceChildren(...(alike ? tokens : []).map((token) =>
     make("div", { className: "token" + (token.label ? " label" : "") + (token.match ? " match" : "") }, make("small", { textContent: token.name }),
       token.image ? make("img", { src: token.image, alt: token.text, title: token.text }) : make("span", { textContent: token.text || "·" }), ...marks(token.marks))));
   const answers = view.sequence === null ? {} : look.answers[view.sequence];
   $("answers").replaceChildren(...Object.entries(answers).map(([mark, output]) =>
-    make("span", { title: DATA.marks[mark] || "" }, ...marks([mark]), output === null ? " is not in the context" : ` ${DATA.answer} ${output}`)));
+    make("span", { title: DATA.marks[mark] || "" }, ...marks([mark]), output === null ? " is not in the context" : ` ${called(output)}`)));
 }
 
 /* Why an ablation cannot change a head's pattern, in words; '' where it can. */

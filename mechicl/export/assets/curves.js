@@ -29,6 +29,9 @@ export function drawCurves(view, ablated) {
   plot = { x, y, top, bottom, log, left: MARGIN.left, right: width - right };
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": describe() });
   drawing.append(axes(view, low, high, width, height, scaled), guesses(), momentsAt(view, narrow));
+  const clip = svg("clipPath", { id: "inside" }); // a gain can lie below the axis
+  clip.append(svg("rect", { x: MARGIN.left - 5, y: 0, width: width - right - MARGIN.left + 10, height: bottom + 5 }));
+  drawing.append(clip);
   for (const e of DATA.evaluators) drawing.append(curve(e, ablated));
   drawing.append(names());
   place.replaceChildren(drawing);
@@ -118,7 +121,7 @@ const visible = (list) => list.filter(([s]) => s > 0 || !plot.log);
 const path = (points) => points.map(([s, v], i) => `${i ? "L" : "M"}${plot.x(s).toFixed(1)} ${plot.y(v).toFixed(1)}`).join("");
 
 function curve(e, ablated) {
-  const { sequences, value, low, high } = e.curve, group = svg("g", { class: "curve", color: e.colour });
+  const { sequences, value, low, high } = e.curve, group = svg("g", { class: "curve", color: e.colour, "clip-path": "url(#inside)" });
   const points = visible(sequences.map((s, i) => [s, value[i], low[i], high[i]]));
   if (points.length) {
     const edge = [...points.map(([s, , , v]) => [s, v]), ...points.map(([s, , v]) => [s, v]).reverse()];

@@ -1,7 +1,7 @@
 /* The table of this checkpoint: every evaluator intact and ablated, with intervals. */
 
-import { change, interval, plain, share, signed, whole } from "./numbers.js";
-import { DATA } from "./data.js";
+import { change, interval, mean, plain, signed, whole } from "./numbers.js";
+import { DATA, EVALUATORS } from "./data.js";
 import { $, make, put } from "./dom.js";
 
 const GLYPHS = { circle: "●", square: "■", "triangle-up": "▲", diamond: "◆", x: "✖", star: "★", cross: "✚" };
@@ -22,7 +22,7 @@ function row(e) {
   const mark = (tag, className) => make(tag, { className });
   const parts = { ranges: [mark("i", "range intact"), mark("i", "range ablated")], dots: [mark("b", "dot intact"), mark("b", "dot ablated")], cells: {} };
   const chance = make("i", { className: "chance", title: `guessing ${plain(e.chance)}` });
-  chance.style.left = `${100 * e.chance}%`;
+  chance.style.left = percent(e.chance);
   const bar = (parts.bar = make("div", { className: "bar" }, chance, ...parts.ranges, ...parts.dots));
   bar.setAttribute("role", "img");
   bar.style.setProperty("--own", e.colour);
@@ -41,9 +41,13 @@ function row(e) {
   return parts.line;
 }
 
-/* One evaluator's row. before, after: right or wrong of every sequence; after null: nothing is ablated. */
+/* A place along the bar, which goes from 0 to 1: a gain that is below or above stands at its end. */
+const percent = (value) => `${100 * Math.max(0, Math.min(1, value))}%`;
+
+/* One evaluator's row. before, after: the number of every sequence; after null: nothing is ablated. */
 export function drawEffect(name, before, after) {
-  const parts = rows[name], sides = [share(before), after && share(after)], gap = after && change(before, after);
+  const parts = rows[name], yesOrNo = EVALUATORS[name].set.how.yes_or_no;
+  const sides = [mean(before, yesOrNo), after && mean(after, yesOrNo)], gap = after && change(before, after, yesOrNo);
   const write = (what, text, range) => [text, range].forEach((said, i) => put(parts.cells[what][i], said));
   write("intact", plain(sides[0].value), interval(sides[0]));
   write("ablated", after ? plain(sides[1].value) : "–", after ? interval(sides[1]) : "");
@@ -52,9 +56,9 @@ export function drawEffect(name, before, after) {
   sides.forEach((side, i) => {
     parts.ranges[i].hidden = parts.dots[i].hidden = !side;
     if (!side) return;
-    parts.dots[i].style.left = `${100 * side.value}%`;
-    parts.ranges[i].style.left = `${100 * side.low}%`;
-    parts.ranges[i].style.width = `${100 * (side.high - side.low)}%`;
+    parts.dots[i].style.left = percent(side.value);
+    parts.ranges[i].style.left = percent(side.low);
+    parts.ranges[i].style.right = `calc(100% - ${percent(side.high)})`;
   });
   parts.bar.setAttribute("aria-label", `intact ${plain(sides[0].value)}` + (after ? `, ablated ${plain(sides[1].value)}` : ""));
 }

@@ -1,10 +1,10 @@
-/* What a worker computes: right or wrong of every sequence, attention patterns, logits; intact and with parts taken out.
+/* What a worker computes: the number of every sequence, attention patterns, logits; intact and with parts taken out.
 
    The intact activations of what was looked at last are kept, and an ablation starts from them at its own layer. */
 
 import { Arena } from "./arena.js";
-import { bind, bytesOf, chunks, run } from "./model.js";
-import { columnsOf, contributions, correct, partsOf, probabilities } from "./answers.js";
+import { bind, bytesOf, chunks, lastRows, run, sizeOf } from "./model.js";
+import { ROWS, columnsOf, contributions, partsOf, probabilities, scored } from "./answers.js";
 
 const KEPT = 96 * 2 ** 20; // bytes of intact activations
 const MODELS = 6; // checkpoints whose parameters are kept
@@ -13,7 +13,7 @@ export class Engine {
   /* shape: of the model (shape.py); sets: evaluator -> its sequences; kernel: WebAssembly's bytes, or null. */
   constructor(shape, sets, kernel) {
     Object.assign(this, { shape, sets, models: new Map(), intacts: new Map() });
-    this.arena = new Arena(kernel, bytesOf(shape, shape.parameters.reduce((sum, [, size]) => sum + size, 0)));
+    this.arena = new Arena(kernel, bytesOf(shape, shape.parameters.reduce((sum, [, size]) => sum + size, 0), ROWS * (shape.width + shape.outputs)));
   }
 
   has(step) {
@@ -36,19 +36,19 @@ export class Engine {
     }
   }
 
-  /* The primary metric of every sequence: 1 right, 0 wrong. keep: the same checkpoint may be asked for again soon. */
-  right({ step, evaluator, ablation, keep }) {
-    const { arena, shape } = this, set = this.sets[evaluator], bits = new Uint8Array(set.n);
+  /* The primary metric of every sequence. keep: the same checkpoint may be asked for again soon. */
+  scores({ step, evaluator, ablation, keep }) {
+    const { arena, shape } = this, set = this.sets[evaluator], out = new Float32Array(set.n);
     // Zeros need nothing of the intact model: where it is not kept either, one pass does.
     const known = keep || ablation?.kind !== "zero" ? this.intact(step, evaluator, keep) : null;
     const edit = ablation && editOf(ablation, shape, known, set.n), start = known && edit ? edit.start : -1;
-    this.passes(step, chunks(set.n), (p, from, to) => {
+    this.passes(step, chunks(set.n, shape), (p, from, to) => {
       let final = null;
-      if (edit === null) final = arena.put(known.final.subarray(from * shape.width, to * shape.width));
-      else run(arena, p, shape, set, from, to, { edit, start, known, each: (name, _, x) => name === "final" && (final = x) });
-      bits.set(correct(arena, p, shape, set, from, to, final), from);
+      if (known && edit === null) final = known.final.subarray((known.final.length / set.n) * from, (known.final.length / set.n) * to);
+      else run(arena, p, shape, set, from, to, { whole: !set.last, edit, start, known, each: (name, _, x) => name === "final" && (final = x) });
+      out.set(scored(arena, p, shape, set, from, to, final), from);
     });
-    return bits;
+    return out;
   }
 
   /* Attention [layers, heads, t, t] of one sequence, or averaged over those of the set whose positions are alike. */
@@ -60,7 +60,7 @@ export class Engine {
     const each = (name, layer, x) => {
       if (name === "pattern") for (let i = 0; i < x.length; i++) sum[layer * size + (i % size)] += x[i];
     };
-    this.passes(step, stretches(rows), (p, from, to) => run(arena, p, shape, set, from, to, { whole: true, edit, known, each }));
+    this.passes(step, stretches(rows, sizeOf(shape)), (p, from, to) => run(arena, p, shape, set, from, to, { whole: true, edit, known, each }));
     return Float32Array.from(sum, (v) => v / rows.length);
   }
 
@@ -70,11 +70,12 @@ export class Engine {
   logits({ step, evaluator, sequence, ablation, outputs, top }) {
     const { arena, shape } = this, set = this.sets[evaluator], known = this.intact(step, evaluator, true);
     const edits = [null, ...(ablation ? [editOf(ablation, shape, known, set.n)] : [])], one = sequence !== null;
-    const rows = one ? [[sequence, sequence + 1]] : chunks(set.n), count = one ? 1 : set.n;
+    const rows = one ? [[sequence, sequence + 1]] : chunks(set.n, shape), count = one ? 1 : set.n;
     const pass = (p, from, to, edit) => {
       const acts = {};
-      run(arena, p, shape, set, from, to, { edit, known, each: (name, layer, x) => (acts[name + layer] = x) });
-      return [acts, probabilities(arena, p, shape, acts["final" + shape.layers], to - from)];
+      run(arena, p, shape, set, from, to, { whole: !set.last, edit, known, each: (name, layer, x) => (acts[name + layer] = x) });
+      const final = acts["final" + shape.layers], b = to - from;
+      return [acts, probabilities(arena, p, shape, set.last ? final : lastRows(arena, final, b, shape.positions, shape.width), b)];
     };
     let columns = outputs;
     if (one) {
@@ -90,14 +91,15 @@ export class Engine {
       const side = { chances: columns.map(() => 0), parts: partsOf(shape).map(() => columns.map(() => 0)) };
       this.passes(step, rows, (p, from, to) => {
         const [acts, chances] = pass(p, from, to, edit);
-        contributions(side, p, shape, acts, chances, one ? columns.map((y) => [y]) : columnsOf(columns, from, to));
+        contributions(side, p, shape, acts, chances, one ? columns.map((y) => [y]) : columnsOf(columns, from, to), to - from);
       });
       return { chances: side.chances.map((v) => v / count), parts: side.parts.map((row) => row.map((v) => v / count)) };
     });
     return { columns, parts: partsOf(shape), sides };
   }
 
-  /* Activations of the intact model on a whole set: x, z, mlp and pattern of every layer, and final. */
+  /* Activations of the intact model on a whole set: x, z, mlp and pattern of every layer, and final. Of a set that is read
+     at the last position alone, the last layer has that one. */
   intact(step, evaluator, keep) {
     const key = `${step} ${evaluator}`;
     let found = this.intacts.get(key);
@@ -113,8 +115,8 @@ export class Engine {
       found.bytes += out.byteLength;
       return out;
     };
-    this.passes(step, chunks(set.n), (p, from, to) =>
-      run(arena, p, shape, set, from, to, { each: (name, layer, x) => {
+    this.passes(step, chunks(set.n, shape), (p, from, to) =>
+      run(arena, p, shape, set, from, to, { whole: !set.last, each: (name, layer, x) => {
         const at = (x.length / (to - from)) * from;
         if (name === "final") (found.final ||= whole(x, from, to)).set(x, at);
         else if (["x", "z", "mlp", "pattern"].includes(name)) (found[name][layer] ||= whole(x, from, to)).set(x, at);
@@ -154,11 +156,11 @@ function meanOf(x, n) {
 }
 
 /* Runs of neighbours among rows, each as [from, to], so that a pass takes several at once. */
-function stretches(rows) {
+function stretches(rows, most) {
   const out = [];
   for (const row of rows) {
     const last = out[out.length - 1];
-    if (last && last[1] === row && row - last[0] < 128) last[1]++;
+    if (last && last[1] === row && row - last[0] < most) last[1]++;
     else out.push([row, row + 1]);
   }
   return out;

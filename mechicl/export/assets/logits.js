@@ -1,7 +1,7 @@
 /* Who adds what to which label's logit, and the labels' probabilities. */
 
 import { plain, signed, whole } from "./numbers.js";
-import { COLUMNS, DATA, EVALUATORS } from "./data.js";
+import { COLUMNS, DATA, EVALUATORS, called } from "./data.js";
 import { $, fitted, make, marks, put, shade } from "./dom.js";
 
 const TOP = 4; // likeliest outputs beside the marked ones
@@ -18,7 +18,7 @@ export function drawLogits(view, found) {
   const answers = one ? Object.entries(look.answers[view.sequence]) : [];
   let columns = found.columns.map((output, i) => ({
     i,
-    name: one ? `${DATA.answer} ${output}` : look.columns[i].name,
+    name: one ? called(output) : look.columns[i].name,
     marks: one ? answers.filter(([, y]) => y === output).map(([mark]) => mark) : look.columns[i].marks,
   }));
   if (one) columns = columns.sort((a, b) => intact.chances[b.i] - intact.chances[a.i]);

@@ -1,10 +1,10 @@
 /* The page: one view, what it asks the workers for, and in which order. Numbers come first: a press asks for them at
    once, everything else waits until they are shown. What an older view asked for is dropped. */
 
-import { change, whole } from "./numbers.js";
-import { DATA, LAST, looked, seen } from "./data.js";
+import { change, meanOf, whole } from "./numbers.js";
+import { DATA, EVALUATORS, LAST, looked, seen } from "./data.js";
 import { HEADS, MLPS, START, ablationOf, commandOf, indexOf, isDone, readView, settled, written } from "./state.js";
-import { RANK, ask, right } from "./pool.js";
+import { RANK, ask, scores } from "./pool.js";
 import { $, all, choices, make, put, select } from "./dom.js";
 import { drawCurves, followPointer } from "./curves.js";
 import { doneText, drawControls, theme } from "./controls.js";
@@ -53,8 +53,8 @@ async function refresh() {
 
 async function numbers(now, ablation, wanted) {
   const found = await Promise.all(names.map(async (name) => {
-    const before = await right(now.step, name, null, RANK.numbers, wanted);
-    return [name, before, ablation && (await right(now.step, name, ablation, RANK.numbers, wanted))];
+    const before = await scores(now.step, name, null, RANK.numbers, wanted);
+    return [name, before, ablation && (await scores(now.step, name, ablation, RANK.numbers, wanted))];
   }));
   if (!wanted() || found.some(([, before]) => !before)) return;
   for (const [name, before, after] of found) drawEffect(name, before, after);
@@ -86,11 +86,11 @@ async function look(now, ablation, wanted) {
 async function grid(now, wanted) {
   const on = now.measure.replace("effect_", ""), parts = [...HEADS, ...(DATA.kinds[now.kind].plain ? MLPS : [])];
   const effects = async (of, rank) => {
-    const before = await right(of.step, on, ablationOf(of), rank, wanted);
+    const before = await scores(of.step, on, ablationOf(of), rank, wanted);
     return Promise.all(parts.map(async (part) => {
       if (of.heads.includes(part) || of.mlp.includes(part) || !before) return [part, null];
-      const after = await right(of.step, on, ablationOf(of, [part]), rank, wanted);
-      return [part, after && change(before, after)];
+      const after = await scores(of.step, on, ablationOf(of, [part]), rank, wanted);
+      return [part, after && change(before, after, EVALUATORS[on].set.how.yes_or_no)];
     }));
   };
   const shown = Object.fromEntries(await effects(now, RANK.grid));
@@ -105,7 +105,7 @@ async function grid(now, wanted) {
 /* The next checkpoint the way one moves, before it is asked for. */
 function ahead(now, wanted) {
   const step = DATA.steps[indexOf(now) + moved];
-  if (step !== undefined) for (const name of names) right(step, name, null, RANK.ahead, wanted).catch(() => {});
+  if (step !== undefined) for (const name of names) scores(step, name, null, RANK.ahead, wanted).catch(() => {});
 }
 
 /* The curves under the ablation: ends, middle, quarters, and so on. */
@@ -116,9 +116,9 @@ async function curves(now, ablation, wanted) {
   const order = coarse().filter((step) => !curve.points.has(step));
   let drawn = 0;
   for (const step of order) {
-    const found = await Promise.all(names.map((name) => right(step, name, ablation, RANK.curve, wanted)));
+    const found = await Promise.all(names.map((name) => scores(step, name, ablation, RANK.curve, wanted)));
     if (!wanted() || curve.key !== key || found.includes(null)) return;
-    curve.points.set(step, Object.fromEntries(found.map((bits, i) => [names[i], bits.reduce((sum, x) => sum + x, 0) / bits.length])));
+    curve.points.set(step, Object.fromEntries(found.map((values, i) => [names[i], meanOf(values)])));
     put($("curve-progress"), `Dashed: ${doneText(now)}, ${whole(curve.points.size)} of ${whole(LAST + 1)} checkpoints.`);
     if (performance.now() - drawn > 250 || curve.points.size === LAST + 1) {
       drawCurves(view, curve.points);
@@ -269,7 +269,7 @@ function build() {
   $("tabs").append(choices("tab", "Look closer", { attention: "Attention", logits: "Logits" }));
   $("pick").append(select("evaluator", "of", labels));
   $("show").append(select("head", "Show", { "": "all heads", ...Object.fromEntries(HEADS.map((h) => [h, h])) }));
-  put($("marks-note"), Object.entries(DATA.marks).map(([name, meaning]) => `‘${name}’ is ${meaning}`).join("; ") + ".");
+  put($("marks-note"), Object.entries(DATA.marks).map(([name, meaning]) => `‘${name}’ is ${meaning}`).join("; ").replace(/.$/, "$&."));
   $("without").append(...DATA.without.map((textContent) => make("li", { textContent })));
   buildEffects();
   buildGrid();

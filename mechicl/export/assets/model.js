@@ -5,12 +5,15 @@
    only the last position is asked for, the last layer has that one, and t is then 1. */
 
 const EPS = 1e-5;
-const CHUNK = 128; // sequences of a pass: what they need stays in the caches of a core
+const MOST = 128, POSITIONS = 2048; // sequences and positions of a pass: what they need stays in the caches of a core
 
-/* How many bytes a pass takes at most. */
-export function bytesOf(shape, parameters) {
-  const rows = CHUNK * shape.positions, layer = 14 * shape.width + shape.hidden + shape.heads * shape.positions;
-  return 4 * (parameters + rows * (shape.layers * layer + 5 * shape.width + shape.inputs) + 2 * CHUNK * shape.outputs) + 65536;
+/* How many sequences a pass takes at most. */
+export const sizeOf = (shape) => Math.max(1, Math.min(MOST, Math.floor(POSITIONS / shape.positions)));
+
+/* How many bytes a pass takes at most. more: numbers that whoever asks for the pass needs besides. */
+export function bytesOf(shape, parameters, more) {
+  const size = sizeOf(shape), rows = size * shape.positions, layer = 14 * shape.width + shape.hidden + shape.heads * shape.positions;
+  return 4 * (parameters + rows * (shape.layers * layer + 5 * shape.width + shape.inputs) + size * (shape.width + 2 * shape.outputs) + more) + 65536;
 }
 
 /* The parameters of a checkpoint by name, in this memory. numbers: all of them, one after another. */
@@ -45,7 +48,7 @@ export function run(arena, p, shape, set, from, to, { whole = false, edit = null
     }
     each("z", layer, z);
     const heads = edit?.heads[layer] || [], out = p[`${name}.attn.W_O`], k = d / shape.heads;
-    const least = layer === start && !last && !shape.mlps[layer]; // what follows is known but for what these heads write
+    const least = layer === start && layer + 1 < shape.layers && !shape.mlps[layer]; // what follows is known but for what these heads write
     const before = least ? arena.put(z) : null;
     for (const head of heads) replaceHead(z, shape, edit, layer, head, b, tq, from, set.n);
     each("heads", layer, z);
@@ -65,14 +68,18 @@ export function run(arena, p, shape, set, from, to, { whole = false, edit = null
   }
   each("residual", shape.layers, x);
   const final = shape.norm ? layerNorm(arena, p, "ln_final", x, d) : x;
-  each("final", shape.layers, whole ? lastRows(arena, final, b, t, d) : final);
+  each("final", shape.layers, final);
 }
 
-export const chunks = (n) => Array.from({ length: Math.ceil(n / CHUNK) }, (_, i) => [i * CHUNK, Math.min(n, (i + 1) * CHUNK)]);
+/* Stretches [from, to] of n sequences, each for one pass. */
+export function chunks(n, shape) {
+  const size = sizeOf(shape);
+  return Array.from({ length: Math.ceil(n / size) }, (_, i) => [i * size, Math.min(n, (i + 1) * size)]);
+}
 
 const rowsOf = (arena, values, from, to, size) => arena.put(values.subarray(from * size, to * size));
 
-function lastRows(arena, x, b, t, d) {
+export function lastRows(arena, x, b, t, d) {
   const out = arena.floats(b * d);
   for (let i = 0; i < b; i++) out.set(x.subarray(((i + 1) * t - 1) * d, (i + 1) * t * d), i * d);
   return out;

@@ -24,16 +24,28 @@ function tabled() {
   });
 }
 
-/* The share of right answers and Wilson's 95% interval. */
-export function share(bits) {
-  const n = bits.length, value = bits.reduce((sum, x) => sum + x, 0) / n;
+export const meanOf = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
+
+/* Mean and 95% interval over sequences: Wilson's of what is 1 or 0, else the normal one. */
+export function mean(values, yesOrNo) {
+  if (!yesOrNo) return normal(values);
+  const n = values.length, value = meanOf(values);
   const centre = (value + (Z * Z) / (2 * n)) / (1 + (Z * Z) / n);
   const half = (Z / (1 + (Z * Z) / n)) * Math.sqrt((value * (1 - value)) / n + (Z * Z) / (4 * n * n));
   return { value, low: Math.min(value, Math.max(0, centre - half)), high: Math.max(value, Math.min(1, centre + half)), n };
 }
 
-/* How much more is right after than before, on the same sequences, and Agresti and Min's 95% interval. */
-export function change(before, after) {
+/* Of one sequence there is no interval: it is the value itself. */
+function normal(values) {
+  const n = values.length, value = meanOf(values);
+  const half = n > 1 ? Z * Math.sqrt(values.reduce((sum, x) => sum + (x - value) ** 2, 0) / (n - 1) / n) : 0;
+  return { value, low: value - half, high: value + half, n };
+}
+
+/* How much more it is after than before, on the same sequences, and its 95% interval: Agresti and Min's of what is 1 or
+   0, else the normal one. */
+export function change(before, after, yesOrNo) {
+  if (!yesOrNo) return normal(Array.from(after, (x, i) => x - before[i]));
   let won = 0, lost = 0;
   for (let i = 0; i < before.length; i++) {
     won += after[i] > before[i];

@@ -5,7 +5,7 @@
 import { DATA, KERNEL, SETS, weightsOf } from "./data.js";
 
 export const RANK = { numbers: 0, look: 1, grid: 2, ahead: 3, curve: 4 };
-const KEPT = 8000; // answers, of a byte for each sequence
+const KEPT = 8000; // answers, of a number for each sequence
 const names = DATA.evaluators.map((e) => e.name);
 
 const source = URL.createObjectURL(new Blob([document.getElementById("worker").textContent], { type: "text/javascript" }));
@@ -54,15 +54,14 @@ export function ask(what, question, rank, wanted = () => true) {
   });
 }
 
-const known = new Map(); // right or wrong of every sequence
+const known = new Map(); // the number of every sequence
 
-/* Right or wrong of every sequence of an evaluator at a checkpoint, [n] bytes; null: nobody wanted it any more. */
-export async function right(step, evaluator, ablation, rank, wanted) {
+/* The primary metric of every sequence of an evaluator at a checkpoint, [n]; null: nobody wanted it any more. */
+export async function scores(step, evaluator, ablation, rank, wanted) {
   const key = JSON.stringify([step, evaluator, ablation]);
-  const found = known.get(key);
-  if (found) return found;
-  const bits = await ask("right", { step, evaluator, ablation, keep: rank < RANK.ahead }, rank, wanted);
-  if (bits) known.set(key, bits);
+  if (known.has(key)) return known.get(key);
+  const found = await ask("scores", { step, evaluator, ablation, keep: rank < RANK.ahead }, rank, wanted);
+  if (found) known.set(key, found);
   if (known.size > KEPT) known.delete(known.keys().next().value);
-  return bits;
+  return found;
 }

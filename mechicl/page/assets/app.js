@@ -97,12 +97,12 @@
       SHOW[name](answer.data, asked.key);
     }
     if (name === "effect" && playing && !busy.effect) playing = setTimeout(forward, 160);
-    settle();
+    settle(name === "effect" || name === "curve" ? SHORT : 0);
   }
 
-  /* What is not up to date yet, one after the other: the grid, the open tab, the curve. They wait
+  /* What is not up to date yet, one after the other: the grid, the open tab, the curve. The first waits
      for a moment of quiet, so that someone who clicks on is not held up by what they passed. */
-  function settle() {
+  function settle(wait = SHORT) {
     clearTimeout(quiet);
     if (!M.base || busy.effect) return;
     if (stale("effect")) return ask("effect");
@@ -113,12 +113,13 @@
         if (busy[name]) return;
         if (stale(name)) return ask(name);
       }
-      aheadOfStep();
-      if (!coming) M.edits?.ahead(); // what is chosen, and not added yet
+      const chosen = M.edits?.chosen(); // and not added yet: computed before the next checkpoint
+      if (chosen && !coming) ahead(chosen);
+      if (!coming) aheadOfStep();
       if (!M.done() || busy.curve || coming) return; // a curve waits for what is computed ahead
       if (curve && curve.key === key("curve")) return more();
       quiet = setTimeout(more, LONG);
-    }, drawn.timeline === undefined ? 0 : SHORT);
+    }, drawn.timeline === undefined ? 0 : wait);
   }
 
   /* Computed before it is asked for: the next checkpoint the way one steps, and what the pointer

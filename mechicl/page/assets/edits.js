@@ -86,7 +86,7 @@
   /* Who chooses is about to press: the numbers are computed meanwhile, and at the next checkpoint again. */
   const ahead = (rest) => M.perhaps(change(), rest);
   let chosen = false;
-  M.edits = { add: () => M.set(change()), ahead: () => chosen && ahead(0) };
+  M.edits = { add: () => M.set(change()), chosen: () => chosen && change() };
 
   /* ---- once, and with every change ---- */
 

@@ -21,7 +21,7 @@ Those about correct pairs, or own labels, average over the sequences that have o
 
 from __future__ import annotations
 
-from mechicl.tasks.attention_scores import SCORES, Score
+from mechicl.protocol.attention_scores import SCORES, Score
 
 OWN: dict[str, Score] = {
     "label_to_exemplar": Score(

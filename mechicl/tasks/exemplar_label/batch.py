@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from mechicl.config import ModelConfig
-from mechicl.tasks.batch import Hook, TaskBatch
-from mechicl.tasks.batch import stack_batches as stack_batches
+from mechicl.protocol.batch import Arrays, Gradients, Hook, TaskBatch
+from mechicl.protocol.batch import stack_batches as stack_batches
 
 if TYPE_CHECKING:
-    from mechicl.tasks.shipped import Shipped
+    from mechicl.protocol.shipped import Shipped
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,6 +90,18 @@ class Batch(TaskBatch):
     def loss(self, z: torch.Tensor) -> torch.Tensor:
         """Cross-entropy over all labels at the query (docs/references.md#sequences), of logits [b, v]."""
         return F.cross_entropy(z, self.target)
+
+    def gradients(self, model: ModelConfig) -> Gradients:
+        from mechicl.tasks.exemplar_label.fast.gradients import loss_and_gradients
+
+        return loss_and_gradients
+
+    def clear(self, grads: Arrays) -> None:
+        """The label embedding's gradient is all zeros but in the rows of the labels shown."""
+        from mechicl.engine.fast.adam import clear_rows
+
+        table = grads["embed.W_E"]
+        clear_rows(table, self.labels.numpy().reshape(len(table), -1))
 
     def losses(self, z: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(z, self.target, reduction="none")

@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.ops import compiled, linear
-from mechicl.engine.ops import embed as kernel
-from mechicl.models.encoder import encode
+from mechicl.engine.ops import compiled, linear, map_rows, sequences
+from mechicl.tasks.exemplar_label.encoder import encode
 
 if TYPE_CHECKING:
-    from mechicl.tasks.batch import Hook
+    from mechicl.protocol.batch import Hook
     from mechicl.tasks.exemplar_label.batch import Batch
 
 
@@ -35,7 +34,25 @@ def embed_placed(
     if not compiled(batch.exemplars, w, table, positions):
         return None
     features, labels, _ = _inputs(params, batch, model, hook)
-    return kernel(features, w, bias, table, labels, positions) if compiled(features) else None
+    return _placed(features, w, bias, table, labels, positions) if compiled(features) else None
+
+
+def _placed(features: Tensor, w: Tensor, bias: Tensor, table: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
+    """On the CPU and without gradient: [*lead, 2C+1, d].
+
+    Args:
+        features: [*lead, C+1, i]; w [i, d] and bias [d] embed them (or stacked, as in `linear`).
+        table: [v, d] or [s, v, d], of which the rows labels [*lead, C] stand between them.
+        positions: [2C+1, d], added; or [s, 2C+1, d].
+    """
+    from mechicl.engine.fast.kernels import interleave
+
+    shown = map_rows(features, w, bias)
+    x = shown.new_empty(*shown.shape[:-2], 2 * shown.shape[-2] - 1, shown.shape[-1])
+    models = len(table) if table.dim() == 3 else 1
+    each = labels.numpy().reshape(models, -1, labels.shape[-1])
+    interleave(sequences(shown), sequences(table), each, sequences(positions), sequences(x))
+    return x
 
 
 def _inputs(params: dict[str, Tensor], batch: Batch, model: ModelConfig, hook: Hook) -> tuple[Tensor, Tensor, Tensor]:

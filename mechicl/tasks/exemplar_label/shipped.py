@@ -6,8 +6,8 @@ import torch
 
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError
+from mechicl.protocol.shipped import Scored, Shipped, last_of
 from mechicl.tasks.exemplar_label.batch import Batch
-from mechicl.tasks.shipped import Shipped
 
 SCORED = ("in_context_acc", "acc")
 
@@ -34,8 +34,13 @@ def shipped(batch: Batch, model: ModelConfig, metric: str) -> Shipped:
         tokens=tokens,
         shown=places,
         inputs=inputs.float(),
-        target=batch.target,
-        choices=batch.labels if metric == "in_context_acc" else None,
+        scored=Scored(
+            term="right",
+            target=batch.target,
+            among=batch.labels if metric == "in_context_acc" else None,
+            yes_or_no=True,
+            **last_of(*batch.shape),
+        ),
         table="embed.W_E",
         weight="exemplar_embed.W",
         bias="exemplar_embed.b",

@@ -7,10 +7,10 @@ the point of them.
 
 from __future__ import annotations
 
+from mechicl.protocol.shown import Column, Token
 from mechicl.tasks.exemplar_label.banks.bank import Bank
 from mechicl.tasks.exemplar_label.batch import Batch
 from mechicl.tasks.exemplar_label.evaluators import part_shown
-from mechicl.tasks.shown import Column, Token
 
 
 def marked(batch: Batch, i: int) -> dict[str, int | None]:

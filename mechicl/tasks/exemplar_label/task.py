@@ -10,20 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from mechicl.config import Config, ModelConfig, SequenceConfig
 from mechicl.errors import ConfigError
 from mechicl.loading import to_dict
+from mechicl.protocol.task import Circuit, Task
 from mechicl.registry import applying
-from mechicl.tasks.base import Circuit, Task
 
 if TYPE_CHECKING:
+    from mechicl.protocol.shown import Column, Token
     from mechicl.tasks.exemplar_label.banks.bank import Bank
     from mechicl.tasks.exemplar_label.batch import Batch
-    from mechicl.tasks.shown import Column, Token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class ExemplarLabel(Task):
         return self.config.bank.labels
 
     def input_shapes(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
-        from mechicl.models import encoder
+        from mechicl.tasks.exemplar_label import encoder
 
         bank = self.config.bank
         return {
@@ -78,6 +78,12 @@ class ExemplarLabel(Task):
         from mechicl.tasks.exemplar_label.banks.build import build_bank
 
         return build_bank(config, data, threads)
+
+    def given(self, config: Config) -> str | None:
+        return config.bank.path
+
+    def drawn_from(self, config: Config) -> Any:
+        return config.bank
 
     def reads_no_data(self, config: Config) -> str:
         from mechicl.tasks.exemplar_label.banks.kinds import BANKS
@@ -141,6 +147,10 @@ class ExemplarLabel(Task):
     def writes(self, model: ModelConfig) -> tuple[str, ...]:
         return "exemplar_embed.W", "exemplar_embed.b"
 
+    @classmethod
+    def tables(cls, model: ModelConfig) -> tuple[str, ...]:
+        return (*(("encoder",) if model.encoder == "conv" else ()), "exemplar_embed", "embed")
+
     def variations(self, config: Config) -> tuple[str, ...]:
         from mechicl.tasks.exemplar_label.batch import Batch
 
@@ -153,6 +163,18 @@ class ExemplarLabel(Task):
         from mechicl.tasks.exemplar_label.banks.kinds import BANKS
 
         return BANKS.what, config.bank.kind
+
+    def summary(self, model: ModelConfig) -> str:
+        read = ", read by convolutions" if model.encoder == "conv" else ""
+        return f"{self.config.bank.n_classes:,} {self.config.bank.kind} classes{read}"
+
+    def embedding_bytes(self, model: ModelConfig, n: int) -> float:
+        """What the convolutions give."""
+        from mechicl.tasks.exemplar_label.encoder import n_features
+
+        if model.encoder == "linear":
+            return 0.0
+        return 4.0 * n * (self.config.sequences.n_pairs + 1) * n_features(model, self.config.bank.dim)
 
     def details(self, model: ModelConfig) -> list[str]:
         bank, sequences = self.config.bank, self.config.sequences

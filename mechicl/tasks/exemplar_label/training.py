@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from mechicl.attention_patterns import PATTERNS, Pattern
 from mechicl.errors import ConfigError
-from mechicl.tasks.base import DEFAULT
+from mechicl.loading import to_dict
+from mechicl.protocol.task import DEFAULT
 from mechicl.training_interventions import KINDS, Kind, TrainingIntervention
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ def _check_data(intervention: TrainingIntervention, config: Config) -> None:
     check(given, n_classes=bank.n_classes, n_exemplars=bank.n_exemplars, n_labels=bank.labels)
 
 
+def _other_sequences(intervention: TrainingIntervention, config: Config) -> list[str]:
+    """How the sequences differ from those that the run is evaluated on."""
+    before, now = to_dict(config.sequences), to_dict(intervention.sequences)
+    return [f"{name}={value}" for name, value in now.items() if value != before[name]]
+
+
 def _check_relabel(intervention: TrainingIntervention, config: Config) -> None:
     if config.sequences.labels == "random":
         raise ConfigError("sequences.labels='random' draws labels per sequence: there is no map to permute.")
@@ -52,7 +59,14 @@ def _labels_to_exemplars(t: int) -> Tensor:
 
 KINDS.add(
     "data",
-    Kind(needs=("sequences",), takes=("fresh_moments",), check=_check_data, alone=True, task=DEFAULT),
+    Kind(
+        needs=("sequences",),
+        takes=("fresh_moments",),
+        check=_check_data,
+        details=_other_sequences,
+        alone=True,
+        task=DEFAULT,
+    ),
     __name__,
 )
 KINDS.add("relabel", Kind(needs=("every",), check=_check_relabel, alone=True, task=DEFAULT), __name__)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechicl.errors import ConfigError
 from mechicl.loading import at_least, check_types
-from mechicl.tasks.base import Circuit, Task, register
+from mechicl.protocol.task import Circuit, Task, register
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ class Markov(Task):
 
     kind: str = "markov"
     circuit: ClassVar[Circuit] = Circuit("inference")
+    answer: ClassVar[str] = "state"
     errors: ClassVar[tuple[str, ...]] = ("loss", "kl", "kl_unigram", "kl_bigram", "kl_retrieval")
     n_states: int = 6
     n_chains: int = 32
@@ -82,13 +83,20 @@ class Markov(Task):
         return exchanged(source, n, self.length, rng)
 
     def tokens(self, source: Any, evaluator: str, batch: MarkovBatch, i: int) -> list[str]:
-        return [f"{at} {chr(65 + s) if s < 26 else s}" for at, s in enumerate(batch.ids[i].tolist())]
+        return [f"{at} {_letter(s)}" for at, s in enumerate(batch.ids[i].tolist())]
+
+    def output(self, source: Any, number: int) -> str:
+        return f"state {_letter(number)}"
 
     def caption(self, recorded: dict) -> str:
         return (
             f"{self.n_chains:,} Markov chains over {self.n_states} states, rows ~ "
             f"Dirichlet({self.concentration:g}), sequences of {self.length}"
         )
+
+
+def _letter(state: int) -> str:
+    return chr(65 + state) if state < 26 else str(state)
 
 
 from mechicl.tasks.markov import evaluators as evaluators  # noqa: E402 (they belong to the task)

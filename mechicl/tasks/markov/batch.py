@@ -31,11 +31,12 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
-from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
+from mechicl.protocol.batch import Hook, TaskBatch, embed_tokens
 from mechicl.tasks.markov.chains import Chains, bigram, divergence, retrieval, sample, unigram
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
+    from mechicl.protocol.shipped import Shipped
 
 _PREDICTORS = ("kl_unigram", "kl_bigram", "kl_retrieval")
 METRICS = ("loss", "kl", *_PREDICTORS, "inference_gain", "recall_gain")
@@ -106,6 +107,11 @@ class MarkovBatch(TaskBatch):
     def _mean(self, x: Tensor) -> Tensor:
         """Over the scored positions: [*lead, b, t] -> [*lead, b]."""
         return (x * self.scored).sum(-1) / self.scored.sum(-1)
+
+    def shipped(self, model: ModelConfig, metric: str) -> Shipped:
+        from mechicl.tasks.markov.shipped import shipped
+
+        return shipped(self, metric)
 
     def answers(self) -> dict[str, Tensor]:
         """The likeliest next state after the last position, by the sequence's chain, and by what the weights hold."""

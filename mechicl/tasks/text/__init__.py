@@ -8,6 +8,7 @@ names.
     documents.py   which files are documents, and what is left out
     tokenizing.py  a tokenizer of one's own
     gathered.py    from documents to a corpus, once for all runs
+    token_files.py files of tokens that a user names, and tokenizer.json
     corpus.py      tokens in documents, the split, and what a run keeps of them
     batch.py       what a model reads, and its metrics
     spans.py       parts of a sequence that have metrics of their own: `repeat`, and the in-context score
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mechicl.errors import ConfigError
 from mechicl.loading import at_least, at_most, check_types
-from mechicl.tasks.base import Circuit, Task, register
+from mechicl.protocol.task import Circuit, Task, register
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +48,7 @@ class Text(Task):
 
     kind: str = "text"
     circuit: ClassVar[Circuit] = Circuit("repeat")
+    answer: ClassVar[str] = "token"
     errors: ClassVar[tuple[str, ...]] = ("loss", "loss_first", "loss_early", "loss_late", "in_context_score")
     vocabulary: int = 256  # tokens that there are: rows of the embedding
     length: int = 64  # positions that the model reads; of `repeat`, half of them are new
@@ -153,6 +155,10 @@ class Text(Task):
 
     def tokens(self, source: Corpus, evaluator: str, batch: TokenBatch, i: int) -> list[str]:
         return [f"{at} {source.word(token)}" for at, token in enumerate(batch.ids[i].tolist())]
+
+    def output(self, source: Corpus, number: int) -> str:
+        word = source.word(number)
+        return f"token {number}" if word == str(number) else f"‘{word}’"
 
     def caption(self, recorded: dict) -> str:
         tokens, text = recorded.get("tokens", 0), recorded.get("text", {})

@@ -23,11 +23,12 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.answers import answered
 from mechicl.errors import ConfigError
-from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
+from mechicl.protocol.batch import Hook, TaskBatch, embed_tokens
 from mechicl.tasks.text.loss import cross_entropy
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
+    from mechicl.protocol.shipped import Shipped
     from mechicl.tasks.text.corpus import Corpus
 
 METRICS = ("loss", "token_acc")
@@ -81,6 +82,11 @@ class TokenBatch(TaskBatch):
     def position_losses(self, params: Params, final: Tensor) -> Tensor:
         _, loss = answered(params, final.flatten(-3, -2), self.tokens[:, 1:].flatten())
         return loss.unflatten(-1, self.ids.shape)
+
+    def shipped(self, model: ModelConfig, metric: str) -> Shipped:
+        from mechicl.tasks.text.shipped import of_spans
+
+        return of_spans(self, metric)
 
     def answers(self) -> dict[str, Tensor]:
         """The token that follows the last position."""

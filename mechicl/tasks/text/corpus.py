@@ -1,6 +1,6 @@
 """The tokens that a series is trained or asked on, and what they are called; kept in the run.
 
-<run>/tokens.npy        token ids, int32: of a file that the user names at most the first MOST; of documents all
+<run>/tokens.npy        token ids, int32: of a file that the user names those that token_files.py reads
 <run>/documents.jsonl   where there are documents: file, sha256, bytes and tokens of each, in the order of their tokens
 <run>/tokenizer.json    of Hugging Face's tokenizers, where the model's folder has one, or the run was trained on text
 <run>/bigrams.json      of the model itself, where there is no text (own_bigrams.py)
@@ -15,18 +15,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_jsonl, write_atomic
+from mechicl.tasks.text.token_files import loaded, tokenizer, tokenizer_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MOST = 2**20  # tokens kept in a run of those that a user names for its evaluation
 TOKENS, TOKENIZER, DOCUMENTS = "tokens.npy", "tokenizer.json", "documents.jsonl"
 BIGRAMS = "bigrams.json"
 FILES = (TOKENS, TOKENIZER, DOCUMENTS, BIGRAMS)  # all that a run may keep
@@ -81,7 +81,7 @@ class Corpus:
             return cls(None, where)
         if where is None or not is_file(where / TOKENS):
             raise SeriesError(f"{where}: {TOKENS}, which the evaluator 'text' reads, is missing: put it back.")
-        corpus = cls(_loaded((where / TOKENS).read_bytes(), where / TOKENS), where)
+        corpus = cls(loaded((where / TOKENS).read_bytes(), where / TOKENS), where)
         if corpus.fingerprint != fingerprint:
             raise SeriesError(
                 f"{where / TOKENS} does not hold the tokens that this run was evaluated on: put them back."
@@ -102,7 +102,7 @@ class Corpus:
             entries = tuple(Entry(**line) for line in read_jsonl(folder / DOCUMENTS))
         except TypeError as error:
             raise SeriesError(f"{folder / DOCUMENTS} is no list of documents ({error}): put it back.") from None
-        ids = _loaded((folder / TOKENS).read_bytes(), folder / TOKENS).astype(np.int32)
+        ids = loaded((folder / TOKENS).read_bytes(), folder / TOKENS).astype(np.int32)
         if sum(each.tokens for each in entries) != len(ids):
             raise SeriesError(f"{folder}: {TOKENS} and {DOCUMENTS} are not of one text: put them back.")
         return cls(ids, folder, entries, (folder / TOKENIZER).read_bytes())
@@ -238,88 +238,3 @@ def keep(root: Path, ids: np.ndarray | None, names: bytes | None, documents: Seq
     if documents is not None:
         lines = "".join(json.dumps(asdict(each)) + "\n" for each in documents)
         write_atomic(root / DOCUMENTS, lines.encode())
-
-
-def tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer.json, through Hugging Face's tokenizers.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        return tokenizer_of(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ConfigError(f"{path} is no tokenizer.json ({error.strerror or error}).") from None
-
-
-def tokenizer_of(content: bytes, where: str) -> Tokenizer:
-    """As `tokenizer`, of a file's content; where: what to call it in an error."""
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_buffer(content)
-    except Exception as error:  # its own kind of error is Exception
-        raise ConfigError(f"{where} is no tokenizer.json ({error}).") from None
-
-
-def read(path: Path, names: Path | None, vocabulary: int) -> np.ndarray:
-    """Token ids [n] int32 of a file that a user names: its first MOST.
-
-    Args:
-        path: .npy or .safetensors of token ids of any shape, or a text in UTF-8.
-        names: the model's tokenizer.json, for a text.
-        vocabulary: how many tokens the model has.
-
-    Raises:
-        ConfigError: it cannot be read, is a text without a tokenizer, or holds tokens that the model has not.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"--tokens {path}: cannot be read: {error.strerror or error}.") from None
-    if path.suffix in (".npy", ".safetensors"):
-        ids = _loaded(data, path)
-    elif names is None:
-        raise ConfigError(
-            f"--tokens {path}: a text is read with the model's tokenizer.json, but there is none in its "
-            "folder. Give token ids (.npy, .safetensors), or put tokenizer.json there."
-        )
-    else:
-        ids = _encoded(data, path, names)
-    if len(ids) and not 0 <= ids.min() <= ids.max() < vocabulary:
-        raise ConfigError(
-            f"--tokens {path}: its tokens are {ids.min()} to {ids.max()}, but the model has 0 to "
-            f"{vocabulary - 1}: another model's tokenizer?"
-        )
-    return ids[:MOST].astype(np.int32)
-
-
-def _encoded(data: bytes, path: Path, names: Path) -> np.ndarray:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"--tokens {path}: expected token ids (.npy, .safetensors) or a text in UTF-8 "
-            f"({error.reason} at byte {error.start})."
-        ) from None
-    return np.array(tokenizer(names).encode(text[: 8 * MOST], add_special_tokens=False).ids, np.int64)
-
-
-def _loaded(data: bytes, path: Path) -> np.ndarray:
-    """Whole numbers of a file, in one row."""
-    found: Any
-    try:
-        if path.suffix == ".npy":
-            found = np.load(io.BytesIO(data))
-        else:
-            from safetensors.numpy import load
-
-            tensors = load(data)
-            if len(tensors) != 1:
-                raise ValueError(f"{len(tensors)} tensors, not one")
-            found = next(iter(tensors.values()))
-    except Exception as error:  # what it is, the reader's own words say
-        raise ConfigError(f"{path}: cannot be read as token ids ({error}).") from None
-    if not np.issubdtype(found.dtype, np.integer):
-        raise ConfigError(f"{path}: expected token ids, whole numbers, not {found.dtype}.")
-    return found.reshape(-1)

@@ -19,7 +19,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.disk import is_file
 from mechicl.system.paths import given, shown
 from mechicl.system.user_cache import user_cache
-from mechicl.tasks.text import corpus, documents, tokenizing
+from mechicl.tasks.text import corpus, documents, token_files, tokenizing
 from mechicl.tasks.text.corpus import Corpus
 from mechicl.tasks.text.documents import Documents
 
@@ -92,7 +92,7 @@ def tokenised(read: Documents, names: bytes | None, vocabulary: int, progress: b
         made = tokenizing.trained(texts, vocabulary, progress)
         names = made.to_str().encode()
     else:
-        made = corpus.tokenizer_of(names, corpus.TOKENIZER)
+        made = token_files.tokenizer_of(names, corpus.TOKENIZER)
     tokens = tokenizing.encoded(made, texts, progress)
     entries = tuple(
         corpus.Entry(each.file, each.sha256, len(each.data), len(ids))

@@ -31,10 +31,11 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
-from mechicl.tasks.batch import Hook, TaskBatch, embed_tokens
+from mechicl.protocol.batch import Hook, TaskBatch, embed_tokens
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
+    from mechicl.protocol.shipped import Shipped
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,6 +77,11 @@ class LastBatch(TaskBatch):
             return said.argmax(-1) == self.held
         logarithm = logit_of(said, self.right) - said.logsumexp(-1)
         return -logarithm if name == "loss" else logarithm.exp()
+
+    def shipped(self, model: ModelConfig, metric: str) -> Shipped:
+        from mechicl.tasks.text.shipped import of_last
+
+        return of_last(self, metric)
 
     def answers(self) -> dict[str, Tensor]:
         return {"logit_in_weights": self.held}

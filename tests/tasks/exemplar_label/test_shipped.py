@@ -17,8 +17,9 @@ def test_arrays_are_the_batch(tiny_series, metric):
     assert torch.equal(found.inputs[found.shown[:, ::2]], batch.exemplars)
     assert ((found.tokens >= 0) ^ (found.shown >= 0)).all()
     assert len(found.inputs) == len(found.inputs.unique(dim=0))
-    assert torch.equal(found.target, batch.target)
-    assert (found.choices is None) if metric == "acc" else torch.equal(found.choices, batch.labels)
+    how = found.scored
+    assert torch.equal(how.target, batch.target)
+    assert (how.among is None) if metric == "acc" else torch.equal(how.among, batch.labels)
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,3 @@ def test_arrays_are_the_batch(tiny_series, metric):
 def test_what_the_page_cannot_compute_is_refused(tiny_series, model, metric, says):
     with pytest.raises(ConfigError, match=says):
         tiny_series.evaluation_set("icl", 4).shipped(model, metric)
-
-
-def test_other_tasks_say_what_can_be_exported(token_series):
-    name = next(iter(token_series.metrics.evaluator))
-    with pytest.raises(ConfigError, match=r"cannot be exported.*exemplars and labels.*mechicl report"):
-        token_series.evaluation_set(name, 4).shipped(MODEL, "acc")

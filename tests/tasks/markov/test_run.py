@@ -22,7 +22,8 @@ from mechicl.page.view import Workbench
 from mechicl.series import open_series
 from mechicl.tasks.markov import Markov
 from mechicl.training.ensemble import train_seeds
-from mechicl.training.loop import densify, resume, train
+from mechicl.training.loop import train
+from mechicl.training.replay import densify, resume
 
 DEMO = Path(__file__).parents[3] / "checkpoints" / "demo"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_text import TASK
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.tasks.text import corpus
+from mechicl.tasks.text import corpus, token_files
 from mechicl.tasks.text.corpus import Corpus, Entry, held_out
 from mechicl.tasks.text.gathered import gathered
 
@@ -114,7 +114,7 @@ def test_the_fingerprint_says_where_documents_end_and_which_they_are():
 def test_tokens_are_made_once_and_torn_ones_again(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first, calls = gathered(folder, TASK, 0), []
-    real = corpus.tokenizer_of
+    real = token_files.tokenizer_of
     monkeypatch.setattr("mechicl.tasks.text.tokenizing.trained", lambda *_: calls.append(1) or real(first.names, ""))
     assert gathered(folder, TASK, 1).fingerprint == first.fingerprint
     assert not calls

@@ -20,7 +20,8 @@ from mechicl.series import open_series
 from mechicl.series.verify import verify
 from mechicl.tasks.text import Text, corpus
 from mechicl.training.ensemble import train_seeds
-from mechicl.training.loop import densify, resume, train, training_batches
+from mechicl.training.loop import train, training_batches
+from mechicl.training.replay import densify, resume
 
 
 def test_it_learns_and_says_what_it_read(run, folder):

@@ -16,7 +16,7 @@ characters of small1 and small2, 28 pixels, 3 seeds.
     and components whitened       .91   .90   .83
 
 With `encoder` 'pixels' the exemplars are the centred pictures themselves, neither blurred nor reduced: for
-a model that learns its features (models/encoder.py).
+a model that learns its features (encoder.py, beside banks/).
 
 The components are those of the upright drawings: over a full set of rotations eigenvalues come
 in exactly tied pairs, whose eigenvectors rounding would choose.

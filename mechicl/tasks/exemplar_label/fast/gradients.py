@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import TypeGuard
 
 import numpy as np
 
@@ -26,19 +25,13 @@ from mechicl.engine.fast.layers import Array, Arrays, Pullback, add_last, linear
 from mechicl.engine.fast.unembed import cross_entropy
 from mechicl.engine.held import HeldLayer
 from mechicl.engine.ops import matmul_arrays
-from mechicl.models.encoder import encode_with_pullback
 from mechicl.models.params import sinusoidal_positions
 from mechicl.system.work_queue import WORTH, share
-from mechicl.tasks.batch import TaskBatch
 from mechicl.tasks.exemplar_label.batch import Batch
 from mechicl.tasks.exemplar_label.clamped import ELSEWHERE
+from mechicl.tasks.exemplar_label.encoder import encode_with_pullback
 from mechicl.tasks.exemplar_label.fast.clamped import ClampedAttention
 from mechicl.tasks.exemplar_label.fast.placed import clamp_rows, move, move_back, sum_and_shares, turning
-
-
-def supports(batch: TaskBatch, model: ModelConfig) -> TypeGuard[Batch]:
-    """Whether `loss_and_gradients` has this task and model: exemplars and labels, with any model."""
-    return isinstance(batch, Batch)
 
 
 def loss_and_gradients(
@@ -49,18 +42,9 @@ def loss_and_gradients(
     held: Mapping[int, HeldLayer] = MappingProxyType({}),
     unembedded: Callable[[], object] = lambda: None,
 ) -> Array:
-    """Mean cross-entropy at the query [s]; `grads` receives the gradient of every parameter.
+    """Mean cross-entropy at the query, as `protocol.batch.Gradients` says.
 
-    Args:
-        params: packed, stacked over s models, which may be one.
-        batch: of each model [s, b, ...]; of a single one also [b, ...].
-        grads: arrays of the parameters' shapes, filled in. Only the label embedding's is
-            added to, in the few rows that the batch shows: it must come as zeros.
-        held: layers whose heads are ablated or clamped (engine/held.py).
-        unembedded: called when the unembedding's gradients are filled in and its weights not
-            needed any more, long before the rest.
-
-    Not for other tasks (`supports`): there, autograd serves.
+    Only the label embedding's gradient is added to, in the few rows that the batch shows: it must come as zeros.
     """
     features, labels, target = (
         x.numpy() if x.dim() == axes else x.numpy()[None]

@@ -17,7 +17,8 @@ from mechicl.series import open_series
 from mechicl.series.verify import verify
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.features.own import bank_file, read
-from mechicl.training.loop import resume, train
+from mechicl.training.loop import train
+from mechicl.training.replay import resume
 
 X = np.random.default_rng(0).standard_normal((12, 6, 5)).astype(np.float32)
 NAMES = [f"thing {i:02d}" for i in range(12)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechicl.tasks.tokens import token_attention
+from mechicl.protocol.tokens import token_attention
 
 
 def test_scores_of_heads_that_do_one_thing_alone():

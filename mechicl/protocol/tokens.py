@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mechicl.tasks.attention_scores import SCORES, Score
+from mechicl.protocol.attention_scores import SCORES, Score
 
 Params = dict[str, Tensor]
 

@@ -5,6 +5,7 @@ import torch
 from random_models import batch_of, make, weights_of
 from random_models import hooked as built
 
+from mechicl.engine import foreign as hooked
 from mechicl.engine.edit import Edit
 from mechicl.engine.forward import forward, stack
 from mechicl.interventions import (
@@ -29,7 +30,7 @@ from mechicl.interventions import (
 )
 from mechicl.interventions.base import Intervention
 from mechicl.measures.subspace_ablation import AblateCarried
-from mechicl.models import foreign as hooked
+from mechicl.models.foreign import Pass
 from mechicl.models.params import pack
 
 MODELS = ("plain", "rotary-no-norm", "three-layers-mlp")
@@ -93,7 +94,7 @@ def both(kind: str, conditions: list, plain: bool, query_only: bool, captured: b
     weights = [weights_of(config, torch.float32, seed) for seed in (0, 1)]
     params = pack(weights[0]) if plain else stack(map(pack, weights))
     batch, model = batch_of(config, torch.float32), config.model
-    through = hooked.Pass(built(config, weights[0]))
+    through = Pass(built(config, weights[0]))
     on = intact(params, batch, model, conditions, query_only=query_only)
     edited = edits(conditions, model, on.acts, batch) if conditions else {}
     capture = everything(model) if captured else []
@@ -152,7 +153,7 @@ def test_every_head_at_once_is_each_alone():
 
 def test_a_hook_that_does_not_run_is_named():
     config = make()
-    through = hooked.Pass(built(config, weights_of(config, torch.float32)))
+    through = Pass(built(config, weights_of(config, torch.float32)))
     params, batch = pack(weights_of(config, torch.float32)), batch_of(config, torch.float32)
     with pytest.raises(KeyError, match="no hook named blocks"):
         hooked.forward(params, batch, config.model, edits={"blocks.9.hook_resid_pre": Edit()}, through=through)
@@ -160,7 +161,7 @@ def test_a_hook_that_does_not_run_is_named():
 
 def test_no_hook_stays_behind():
     config = make()
-    through = hooked.Pass(built(config, weights_of(config, torch.float32)))
+    through = Pass(built(config, weights_of(config, torch.float32)))
     params, batch = pack(weights_of(config, torch.float32)), batch_of(config, torch.float32)
     edit = {"blocks.0.attn.hook_z": Edit(0.0)}
     wrong = {"blocks.0.attn.hook_z": Edit(torch.ones(7, 7))}

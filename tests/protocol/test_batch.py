@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from mechicl.config import Config
-from mechicl.tasks.base import task_of
-from mechicl.tasks.batch import stack_batches
+from mechicl.protocol.batch import stack_batches
+from mechicl.protocol.task import task_of
+from mechicl.protocol.tokens import embed_tokens
 from mechicl.tasks.markov import Markov
-from mechicl.tasks.tokens import embed_tokens
 
 TASK = Markov(n_states=4, n_chains=3, length=8)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from mechicl.config import ModelConfig
-from mechicl.models import encoder
-from mechicl.models.encoder import encode, encode_with_pullback, n_features, shapes
+from mechicl.tasks.exemplar_label import encoder
 from mechicl.tasks.exemplar_label.banks.omniglot import TRANSFORMS, transform
+from mechicl.tasks.exemplar_label.encoder import encode, encode_with_pullback, n_features, shapes
 
 MODEL = ModelConfig(encoder="conv", channels=(3, 4))
 

@@ -1,0 +1,11 @@
+"""What a task says, and nothing that needs a model: everything else in mechicl may read it.
+
+    task.py              Task, and its registry; `task_of(config)`
+    batch.py             TaskBatch: what a model reads, and what is scored where
+    tokens.py            what sequences of tokens share
+    attention_scores.py  what scores of attention are called
+    shown.py             a sequence as something to look at
+    shipped.py           sequences as plain arrays, for a program without mechicl
+
+The tasks themselves are in mechicl/tasks/.
+"""

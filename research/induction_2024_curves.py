@@ -1,0 +1,76 @@
+"""Curves of training of the 2024 runs, and what is read off them: half-drops and plateaus, by condition and seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from research.tables import TABLES
+
+HALF = float(np.log(2) / 2)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule: its letter ('-': of no rule), what it is about, the numbers that it rests on, and what follows."""
+
+    letter: str
+    about: str
+    numbers: str
+    verdict: str
+
+
+def training() -> pd.DataFrame:
+    return pd.read_csv(TABLES / "induction-2024-training.csv")
+
+
+def curve(every: pd.DataFrame, condition: str, seed: int, evaluator: str = "train", metric: str = "loss") -> np.ndarray:
+    """[points, 2]: sequences and value."""
+    found = every[
+        (every.condition == condition)
+        & (every.seed == seed)
+        & (every.evaluator == evaluator)
+        & (every.metric == metric)
+    ]
+    return found[["sequences", "value"]].to_numpy(float)
+
+
+def half_drop(points: np.ndarray) -> float:
+    """Sequences at which the loss first falls below ln 2 / 2, between two points on a line; infinite if never."""
+    below = np.flatnonzero(points[:, 1] < HALF)
+    if not len(below):
+        return np.inf
+    k = int(below[0])
+    if k == 0:
+        return float(points[0, 0])
+    (x0, y0), (x1, y1) = points[k - 1], points[k]
+    return float(x0 + (y0 - HALF) / (y0 - y1) * (x1 - x0))
+
+
+def plateau(points: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Where the loss lies in low..high before its half-drop: first and last point; nan where it never does."""
+    before = points[points[:, 0] <= half_drop(points)]
+    inside = before[(before[:, 1] >= low) & (before[:, 1] <= high), 0]
+    return (float(inside[0]), float(inside[-1])) if len(inside) else (np.nan, np.nan)
+
+
+def seeds_of(every: pd.DataFrame, condition: str, until: float) -> list[int]:
+    """Seeds whose run of a condition has come as far."""
+    last = every[every.condition == condition].groupby("seed").sequences.max()
+    return sorted(int(s) for s in last[last >= until].index)
+
+
+def thousands(values: list[float]) -> str:
+    """As '151 (120 to 170; n = 5)'."""
+    shown = [f"{v / 1000:.0f}" if np.isfinite(v) else "never" for v in (np.median(values), min(values), max(values))]
+    return f"{shown[0]}k ({shown[1]}k to {shown[2]}k; n = {len(values)})".replace("neverk", "never")
+
+
+def said(holds: int, n: int, against: int = 0) -> str:
+    """Four of five: supported; four of five the other way: contradicted. The rules ask for four seeds at the least."""
+    if n < 4:
+        return f"not finished: {n} of 5 seeds"
+    need = int(np.ceil(0.8 * n))
+    return "supported" if holds >= need else "contradicted" if against >= need else "inconclusive"

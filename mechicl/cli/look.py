@@ -271,8 +271,8 @@ def verify(
 
 @app.command
 def show(runs: Runs) -> None:
-    """Summarise a run in the terminal, with small curves. For several seeds, show each one and the spread. For a sweep's
-    folder, show the tree of its runs and their branches, with its summary.
+    """Summarise a run in the terminal, with small curves. For several seeds, show each one and the spread. For a
+    sweep's folder, show the tree of its runs and their branches, with its summary.
 
     $ mechicl show checkpoints/demo
     $ mechicl show checkpoints/demo-s*

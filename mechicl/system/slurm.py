@@ -74,7 +74,7 @@ class Slurm:
         alive = queued()
         if alive is None:
             raise SeriesError(
-                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, this machine does the work."
+                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, this machine works."
             )
         running: dict[int, str] = {}
         waiting, first, ended, seen = list(range(len(jobs))), waits_for(jobs), set[int](), {}
@@ -107,7 +107,6 @@ class Slurm:
         return max(0, self.at_once - len(running)) if running and self.at_once else None
 
     def _submit(self, jobs: dict[int, Job], alive: set[str]) -> dict[int, str]:
-        """The Slurm job of each: the one that is still queued or running, or a new one. None for one that an earlier
         """The Slurm job of each: the one that is still queued or running, or a new one. None for one that an earlier
         job has just finished. alive: what squeue said."""
         known = {line["run"]: line["job"] for line in read_jsonl(self.folder / "jobs.jsonl")}

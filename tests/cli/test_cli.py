@@ -360,7 +360,7 @@ def test_seeds(text, seeds):
 
 
 def test_seeds_that_are_none():
-    with pytest.raises(ConfigError, match=r"expected a range as 0\.\.4"):
+    with pytest.raises(ConfigError, match=r"expected a range, such as 0\.\.4"):
         parse_seeds("a..b")
 
 

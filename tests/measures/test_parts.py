@@ -236,7 +236,7 @@ def test_nowhere_to_write(series, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     (series.root / "cache").write_bytes(b"")
     assert made(series).step.tolist() == series.steps
-    with pytest.raises(SeriesError, match="Take one worker"):
+    with pytest.raises(SeriesError, match="Use one worker"):
         made(replace(series, executor=Here()))
 
 

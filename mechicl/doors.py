@@ -94,7 +94,7 @@ def check_name(what: str, name: object) -> None:
             'name, as in @...("my_name").'
         )
     if not isinstance(name, str) or not re.fullmatch(r"[^\s,=]+", name):
-        raise ConfigError(f"the {what} {name!r}: expected one word as its name, such as 'my_name'.")
+        raise ConfigError(f"the {what} {name!r}: expected a name of one word, such as 'my_name'.")
 
 
 def known(name: str, names: Iterable[str]) -> str:

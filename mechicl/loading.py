@@ -33,7 +33,7 @@ class Options(dict[str, Any]):
         return Options, (dict(self),)
 
     def _read_only(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("settings are read only: make another config with dataclasses.replace")
+        raise TypeError("settings are read-only: make a changed copy with dataclasses.replace")
 
     __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = _read_only
     update = _read_only  # pyright: ignore[reportAssignmentType]
@@ -197,5 +197,5 @@ def parse_seeds(text: str) -> list[int]:
     except ValueError:
         out = []
     if not out:
-        raise ConfigError(f"--seeds {text}: expected a range as 0..4 or a list as 0,3,7.")
+        raise ConfigError(f"--seeds {text}: expected a range, such as 0..4, or a list, such as 0,3,7.")
     return out

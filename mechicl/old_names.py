@@ -26,7 +26,9 @@ def present_names(cls: type, data: Mapping[str, Any], where: str) -> dict[str, A
     old = OLD_NAMES.get(cls.__name__, {})
     for key, name in old.items():
         if key in data and name in data:
-            raise ConfigError(f"{where}.{key}: this is {where}.{name} by its old name, and both are given: leave one.")
+            raise ConfigError(
+                f"{where}.{key}: this is the old name of {where}.{name}, and both were given: remove one."
+            )
     found = {old.get(key, key): value for key, value in data.items()}
     for key, values in OLD_VALUES.get(cls.__name__, {}).items():
         if isinstance(found.get(key), str):

@@ -53,7 +53,8 @@ def check_takes(function: Callable, whose: str, *names: str) -> None:
     except TypeError:
         takes = ", ".join(inspect.signature(function).parameters)
         raise ConfigError(
-            f"{whose}: {getattr(function, '__name__', 'it')}({takes}) is called with {', '.join(names)}: give it these "
+            f"{whose}: {getattr(function, '__name__', 'it')}({takes}) is called with {', '.join(names)}: it must have "
+            "these "
             "parameters."
         ) from None
 

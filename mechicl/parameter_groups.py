@@ -47,4 +47,4 @@ def check_group(group: str, model: ModelConfig) -> None:
         raise ConfigError(f"group {group!r}: this model has layers 0..{model.n_layers - 1}.")
     with_mlp = [la for la in range(model.n_layers) if model.has_mlp(la)]
     if kind == "mlp" and not ([la for la in with_mlp if la == int(layer)] if layer else with_mlp):
-        raise ConfigError(f"group {group!r}: there is no MLP there.")
+        raise ConfigError(f"group {group!r}: this layer has no MLP.")

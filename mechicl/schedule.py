@@ -28,8 +28,9 @@ def evaluated_steps(config: Config) -> list[int]:
         step = min(wrong, key=abs)
         field = "steps" if step in plan.steps else "windows"
         raise ConfigError(
-            f"checkpoint_steps.{field} names step {step}, but the run has steps 0..{last}. Leave out what is beyond, "
-            f"as with --set 'checkpoint_steps.{field}=[]'."
+            f"checkpoint_steps.{field} names step {step}, but the run has steps 0..{last}. Remove steps outside this "
+            "range, "
+            f"for example with --set 'checkpoint_steps.{field}=[]'."
         )
     return sorted(steps)
 

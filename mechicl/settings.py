@@ -90,7 +90,7 @@ def flat(
             out |= flat(value, where, refused, name + ".")
             continue
         if name in refused:
-            raise ConfigError(f"{where}{name} is not set here: {refused[name]}.")
+            raise ConfigError(f"{where}{name} cannot be set here: {refused[name]}.")
         if name not in known():
             hint = f" It is a table: set one of its fields, as {name}.{_inside(name)}." if group else ""
             raise ConfigError(f"{where}{name}: the config has no such field.{hint or near(name, known())}")
@@ -146,15 +146,15 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError as error:
             if not re.fullmatch(r"[\w./~{}-]+", value):
                 raise ConfigError(
-                    f"--set {text}: its value is not TOML ({error}): write numbers as 3 or 1e-3, "
-                    "lists as [0, 1], and text as it is."
+                    f"--set {text}: its value is not TOML ({error}): write a number like 3 or 1e-3, "
+                    "a list like [0, 1], and text without quotes."
                 ) from None
             short = re.fullmatch(r"-?(\.\d+|\d+\.)(e-?\d+)?", value)  # .5 and 5., which TOML does not read
             written = repr(float(value)) if short else json.dumps(value)
             try:
                 table = tomllib.loads(f"{name} = {written}")
             except tomllib.TOMLDecodeError:
-                raise ConfigError(f"--set {text}: {name!r} is no name of a field.") from None
+                raise ConfigError(f"--set {text}: {name!r} is not the name of a field.") from None
         for field, given in flat(table, "--set ").items():
             if field in out:
                 raise ConfigError(f"--set {field} is given twice: as {out[field]!r} and as {given!r}.")

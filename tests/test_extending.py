@@ -174,7 +174,7 @@ def test_a_measure(run, tiny_series):
     assert "weight_norms\n    a row per step, layer" in listed
     assert "attention_scores\n" in listed
     code, out = run("measure", tiny_series.root, "weight_norms", "--n", "5")
-    assert (code, "takes no such argument" in out) == (2, True)
+    assert (code, "does not take this argument" in out) == (2, True)
 
 
 def test_an_analysis(run, tiny_copy):

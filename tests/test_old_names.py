@@ -55,7 +55,7 @@ def test_every_present_value_is_possible_and_no_old_one_is():
 
 
 def test_both_names_at_once_are_refused():
-    with pytest.raises(ConfigError, match=r"config\.optim\.schedule: this is .*lr_schedule by its old name"):
+    with pytest.raises(ConfigError, match=r"config\.optim\.schedule: this is the old name of .*lr_schedule"):
         from_dict(Config, to_dict(recipes.get("demo")) | {"optim": {"schedule": "constant", "lr_schedule": "constant"}})
 
 

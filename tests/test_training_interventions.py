@@ -238,7 +238,7 @@ def test_evaluators_of_a_relabelled_run_use_the_map_in_force(whole):
         rows = evaluate_params(pack(series.weights(step)), sets, series.config)
         got = series.metrics[series.metrics.step == step]
         assert list(got.value) == [row["value"] for row in rows]
-    with pytest.raises(ConfigError, match=r"say of which step, as in series\.evaluation_set"):
+    with pytest.raises(ConfigError, match=r"give a step, as in series\.evaluation_set"):
         series.evaluation_set("iwl")
 
 
@@ -360,7 +360,7 @@ def test_a_source_that_will_not_do(tiny_config, tiny_series, tmp_path, change, s
         ([{"kind": "clamp_layer"}, {"kind": "clamp_layer", "start": 5}], "overlap"),
         ([{"kind": "freeze", "groups": ("attentoin",)}], "no group 'attentoin': expected one of all, attention"),
         ([{"kind": "freeze", "groups": ("attention.2",)}], r"this model has layers 0\.\.1"),
-        ([{"kind": "freeze", "groups": ("mlp",)}], "there is no MLP there"),
+        ([{"kind": "freeze", "groups": ("mlp",)}], "this layer has no MLP"),
         ([{"kind": "freeze", "groups": ("attention.L",)}], "there is no group"),
         ([{"kind": "reset", "groups": ("all",)}], "start at 1 or later"),
         ([{"kind": "reset", "groups": ("all",), "start": 1, "every": 0}], "every=0: expected at least 1"),
@@ -389,7 +389,7 @@ def test_refused(tiny_config, interventions, message):
 
 
 def test_relabelling_random_labels_is_refused(tiny_config):
-    with pytest.raises(ConfigError, match="there is no map that could change"):
+    with pytest.raises(ConfigError, match="there is no map to permute"):
         treated(tiny_config, {"kind": "relabel", "every": 5}, sequences=ICL_ONLY)
 
 

@@ -56,22 +56,22 @@ def main(args: list[str] | None = None) -> None:
             prog="mechicl",
             args=args,
             config=(DisallowNone,),
-            description="Train small transformers as dense checkpoint series and see why in-context "
-            "learning appears and fades. Start with `mechicl train demo`, then `mechicl report "
-            "checkpoints/demo`; `mechicl VERB --help` explains each verb; `mechicl --version` says which one this is.",
+            description="Train small transformers as dense checkpoint series and study why in-context "
+            "learning appears and fades. Start with `mechicl train demo`, then run `mechicl report checkpoints/demo`. "
+            "`mechicl COMMAND --help` explains each command. `mechicl --version` prints the version.",
         )
-        sys.stdout.flush()  # here, where what goes wrong is said
+        sys.stdout.flush()  # here, so that an error of it is reported below
     except (ConfigError, SeriesError) as error:
         print(f"mechicl: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except BrokenPipeError:  # `mechicl show RUN | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+    except BrokenPipeError:  # `mechicl show RUN | head`: the reader has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python prints another error at exit
         raise SystemExit(141) from None
-    except OSError as error:  # of a place that nobody foresaw: which, and the system's reason
+    except OSError as error:  # not handled elsewhere: print the path and the system's reason
         where = f"{error.filename}: " if error.filename else ""
         print(f"mechicl: {where}{error.strerror or error}.", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        goes_on = "The same command goes on; training, `mechicl train --resume RUN`."
-        print(f"\nmechicl: stopped; what was saved is whole. {goes_on}", file=sys.stderr)
+        again = "To continue, run the same command again, or `mechicl train --resume RUN` for training."
+        print(f"\nmechicl: stopped. All saved files are complete. {again}", file=sys.stderr)
         raise SystemExit(130) from None

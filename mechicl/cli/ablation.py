@@ -1,4 +1,4 @@
-"""`mechicl ablate`: one intervention, its random controls, and what each changes."""
+"""`mechicl ablate`: one intervention, its random controls, and their effects."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from mechicl.series import Series
 
 
 def asked(n: int | None = None, **options: str) -> Intervention:
-    """What a command line names, as an intervention (`measures.words`). n: sequences from which directions are found.
+    """The intervention that the command line describes (`measures.words`). n: sequences for finding directions.
 
     Raises:
-        ConfigError: nothing is named, or it is written otherwise.
+        ConfigError: no option was given, or an option has the wrong form.
     """
     found = Line.of(options).intervention(n)
     if found is None:
-        raise ConfigError(f"say what to ablate: {EXAMPLE}.")
+        raise ConfigError(f"nothing to ablate was given. Use for example {EXAMPLE}.")
     return found
 
 
 def table(
     series: Series, condition: Intervention, step: int | None = None, n: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is printed of one step (`summary`), and the tidy table behind it (`control_effects`)."""
+    """The printed table for one step (`summary`), and the tidy table that it summarises (`control_effects`)."""
     rows = control_effects(series, condition, series.steps[-1] if step is None else step, None, n)
     return summary(rows), rows
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of `control_effects` at one step a row per evaluator: the primary metric intact and ablated, the paired change
-    with its 95% interval, n, and the range of the changes of the random controls."""
+    """Summarise `control_effects` at one step, one row per evaluator: the primary metric intact and ablated, the paired
+    change with its 95% interval, n, and the range of the changes of the random controls."""
     intact = rows[rows.intervention == "intact"].set_index("evaluator").value
     own = rows[rows.control == 0].set_index("evaluator")
     random = rows[rows.control > 0].groupby("evaluator").effect
@@ -63,15 +63,15 @@ def run(
     out: Path | None,
     progress: bool = False,
 ) -> str:
-    """Measure, save where asked, and say it in a few lines.
+    """Measure the intervention and its controls, save the table if `out` is given, and return the text to print.
 
     Args:
         series: the run.
-        condition: as `asked` gives it.
-        steps: which checkpoints, at least one.
+        condition: an intervention, as from `asked`.
+        steps: the checkpoints, at least one.
         n: sequences per evaluator.
         out: a file for the table.
-        progress: a bar over long work.
+        progress: show a progress bar.
     """
     if out is not None:
         out = checked_file(out)
@@ -83,8 +83,8 @@ def run(
         lines += ["", f"controls: {said(own, others)}."]
     else:
         lines = [f"{series.name}, steps {steps[0]:,} to {steps[-1]:,}: {own} ({own.baseline})", "", *_several(rows)]
-        lines += ["", "each: ablated minus intact; (in brackets) where the 95% interval holds 0."]
-        lines += [] if out else ["--out FILE.csv or FILE.parquet keeps the intervals and the controls."]
+        lines += ["", "Each number is ablated minus intact. Brackets: the 95% interval contains 0."]
+        lines += [] if out else ["Add --out FILE.csv or FILE.parquet to save the intervals and the controls."]
     if out is not None:
         lines.append(keep(rows, out))
     return "\n".join(lines)
@@ -105,7 +105,7 @@ def _one(printed: pd.DataFrame, controls: bool) -> list[str]:
 
 
 def _several(rows: pd.DataFrame) -> list[str]:
-    """Several steps: a line for each, with the change of every evaluator."""
+    """Several steps: a line for each step, with the change of every evaluator."""
     own = rows[rows.control == 0]
     names = list(dict.fromkeys(own.evaluator))
     width = max(10, *(len(name) + 2 for name in names))

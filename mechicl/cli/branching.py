@@ -29,7 +29,7 @@ def branch(
     log: Log = None,
     quiet: bool = False,
 ) -> None:
-    """Continue training from a step of a run, with or without a change, as a run of its own.
+    """Start a new run from a step of another run, with or without a change.
 
     $ mechicl branch checkpoints/demo --at 1500
     $ mechicl branch checkpoints/demo --at 1500 --without L0H5,L1H3
@@ -37,25 +37,25 @@ def branch(
     $ mechicl branch checkpoints/demo --at 1500 --clamp previous:L0H5=0.8
     $ mechicl branch checkpoints/demo --at 1500 --set sequences.burstiness=0
 
-    The first run is the parent; it stays as it is. A branch without a change is the control. It is equal to its parent
-    bit for bit, and `mechicl show` and `mechicl verify` say whether it is. `mechicl train --resume DIR` continues an
-    interrupted branch.
+    RUN is the parent. It is not modified. A branch without a change is the control: it is equal to its parent bit for
+    bit, and `mechicl show` and `mechicl verify` check this. `mechicl train --resume DIR` continues an interrupted
+    branch.
 
     Args:
-        at: the step to begin at. It need not have a checkpoint: training is replayed from the last state before it.
-        steps: how many steps the branch has in all, the steps before --at included (default: as many as its parent).
-        without: heads whose outputs are 0 from there on, as L0H5,L1H3.
-        reset_memory: draw the embeddings again, once. This deletes what the weights know of classes or words.
-        fresh_moments: begin with a new optimiser: Adam's moments are cleared. From a step with a checkpoint this needs
+        at: the step to begin at. If it has no saved state, the parent is replayed from the last state before it.
+        steps: the branch's total number of steps, including the steps before --at (default: the parent's).
+        without: heads whose outputs are 0 from this step on, such as L0H5,L1H3.
+        reset_memory: reinitialise the embeddings once. This deletes what the weights know about classes or words.
+        fresh_moments: begin with a new optimiser: Adam's moments are cleared. At a step with a checkpoint this needs
             no replay, so it works on any machine.
-        clamp: hold attention of heads, all of it or a share, as previous:L0H5=0.8 or match:L1H3; may be given several
-            times. Patterns: uniform, previous, self, those of the task, and match.
-        intervene: any training intervention as a table of TOML, as '{kind = "freeze", groups = ["unembedding"]}'; may
+        clamp: replace the attention of heads, or a share of it, by a fixed pattern, such as previous:L0H5=0.8 or
+            match:L1H3; may be given several times. Patterns: uniform, previous, self, match, and those of the task.
+        intervene: any training intervention as a TOML table, such as '{kind = "freeze", groups = ["unembedding"]}'; may
             be given several times. It begins at --at unless it has a `start`.
-        changes: other data or settings; may be given several times. Changed `sequences` are those of training alone:
-            the evaluation sets stay the parent's.
-        out: the branch's directory (default: beside the run, named after it, the step and the change).
-        data: where the images are now, for recipes that need them.
+        changes: change the data or other settings; may be given several times. Changes of `sequences` affect only
+            training: the evaluation sets stay the parent's.
+        out: the branch's folder (default: next to the run, named after the run, the step and the change).
+        data: the images' new path, for recipes that need images.
         quiet: no progress bar.
     """
     from mechicl.measures.training_words import interventions
@@ -82,4 +82,4 @@ def branch(
     )
     print(f"{shown(series.root)}: {len(series.steps)} checkpoints, from step {at:,} to {series.steps[-1]:,}.")
     print("\n".join(family(series)))
-    print(f"Look at it with {command('show', series.root)}; beside its parent with {command('app', run)}.")
+    print(f"Look at it with {command('show', series.root)}; compare it with its parent in {command('app', run)}.")

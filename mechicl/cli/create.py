@@ -1,4 +1,4 @@
-"""Verbs that make runs, and what they are made from."""
+"""Commands that make runs, and the banks and tokenizers for them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mechicl.system.commands import command
 def recipes(
     recipe: Annotated[Positional[str | None], arg(metavar="RECIPE", help="show all settings of this recipe")] = None,
 ) -> None:
-    """List the recipes, with what each reproduces and how long it takes; or show one with all of its settings.
+    """List the recipes with what each reproduces and how long it takes, or show all settings of one recipe.
 
     $ mechicl recipes
     $ mechicl recipes demo
 
     Args:
-        recipe: one recipe, as the lines that `mechicl train RECIPE --set` and sweeps take.
+        recipe: one recipe; its settings are printed as `mechicl train RECIPE --set` and sweeps take them.
     """
     from mechicl.recipes import RECIPES, get
     from mechicl.settings import as_lines
@@ -52,7 +52,7 @@ def train(
     changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = (),
     quiet: bool = False,
 ) -> None:
-    """Train a checkpoint series; continue an interrupted one; or train one for more steps.
+    """Train a run, resume an interrupted run, or train a run for more steps.
 
     $ mechicl train demo
     $ mechicl train demo --set model.n_layers=3 --set bank.dim=16
@@ -64,13 +64,13 @@ def train(
 
     Args:
         recipe: which recipe.
-        out: the run's directory (default checkpoints/RECIPE, with what was set, and -sN for a seed).
-        seed: seed of the initial weights and of the data; evaluation sets keep theirs.
-        seeds: several seeds at once, such as 0..4 or 0,3,7; finished runs are skipped, interrupted ones continued.
-        jobs: with --seeds, how many processes (default: one per core that may be used).
-        data: folder, zip or file of the data, for recipes that need one; with --resume, where it is now.
-        resume: continue this run to the same bytes as an unbroken one.
-        steps: with --resume, train until the run has this many steps in all, more than it was planned with.
+        out: the run's folder (default: checkpoints/RECIPE, followed by the changed fields, and by -sN for seed N).
+        seed: seed of the initial weights and of the data; it does not change the evaluation sets.
+        seeds: train several seeds, such as 0..4 or 0,3,7. Finished runs are skipped and interrupted ones resumed.
+        jobs: with --seeds, the number of processes (default: one per available core).
+        data: folder, zip or file of the data, for recipes that need one; with --resume, its new path if it has moved.
+        resume: resume this run. The result has the same bytes as an uninterrupted run.
+        steps: with --resume, the total number of steps, if it is more than first planned.
         changes: change a field of the recipe; may be given several times. `mechicl recipes RECIPE` shows the fields.
             Values are TOML: 3, 1e-3, true, [0, 1]; text needs no quotes; none means no value.
         quiet: no progress bar.
@@ -85,19 +85,19 @@ def train(
 
     if resume is not None:
         if changes or any(given is not None for given in (recipe, out, seed, seeds)):
-            raise ConfigError("give a recipe to start a run, or --resume RUN alone to continue one, not both.")
+            raise ConfigError("give a recipe to start a run, or only --resume RUN to continue one, not both.")
         series = continue_run(resume, steps=steps, data=data, device=device, log=log, progress=not quiet)
         print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
         return
     if steps is not None:
         raise ConfigError(
-            f"--steps gives more steps to a run that exists: --resume RUN --steps {steps}. "
-            f"For a new run: --set steps={steps}."
+            f"--steps needs --resume: --resume RUN --steps {steps} trains an existing run for more steps. "
+            f"For a new run use --set steps={steps}."
         )
     if seed is not None and seeds is not None:
         raise ConfigError("give --seed for one run or --seeds for several, not both.")
     if recipe is None:
-        raise ConfigError("say which recipe to train: `mechicl train demo`; `mechicl recipes` lists them.")
+        raise ConfigError("no recipe was given: use for example `mechicl train demo`. `mechicl recipes` lists them.")
     values = assignments(changes)
     config = changed(known.get(recipe), values, "--set") if values else known.get(recipe)
     name = "_".join(filter(None, (values.pop("name", recipe), named(values))))
@@ -133,25 +133,26 @@ def features(
     jobs: int = 1,
     quiet: bool = False,
 ) -> None:
-    """Turn pictures into a bank of features: one file, which recipes read with `--data FILE`.
+    """Compute features of pictures and write them as a bank: one file for `mechicl train RECIPE --data FILE`.
 
     $ mechicl features ~/omniglot --transforms 8 --out omniglot.safetensors
     $ mechicl features ~/pictures --encoder pixels --size 28 --out pixels.safetensors
     $ mechicl features ~/pictures --encoder my_encoders:my_function --size 64 --out mine.safetensors
 
-    After an interruption the same command continues. The file keeps raw features in half precision, how they were made,
-    and their sha256. A run's settings say whether it centres or scales them (`bank.centre`, `bank.scale`).
+    After an interruption, run the same command again: it continues. The file contains raw features in half precision,
+    their sha256, and how they were made. The settings `bank.centre` and `bank.scale` of a run centre and scale them.
 
     Args:
         out: the file to write, .safetensors.
-        encoder: efficientnet-lite0, resnet18, pixels, pca, or your own as module:function.
-        transforms: 1, 2, 4 or 8 flips and turns of every picture, each of them a class (8 as published for Omniglot).
-        exemplars: pictures of each class, the first by name (default: as many as the smallest class has).
-        size: pixels per side that the encoder sees (default: the encoder's).
-        dim: pca: how many components (default 64).
-        weights: resnet18: the file of its ImageNet weights.
-        pictures: side of the small pictures kept to show on the page; 0 keeps none.
-        jobs: threads.
+        encoder: efficientnet-lite0, resnet18, pixels, pca, or your own function as module:function.
+        transforms: 1, 2, 4 or 8 flips and rotations of every picture; each one is its own class (published for
+            Omniglot: 8).
+        exemplars: pictures per class, the first ones by file name (default: the size of the smallest class).
+        size: side of the encoder's input in pixels (default: the encoder's own).
+        dim: for pca: the number of components (default 64).
+        weights: for resnet18: the file with its ImageNet weights.
+        pictures: side in pixels of the small pictures that the page shows; 0 keeps no pictures.
+        jobs: number of threads.
         quiet: no progress bar.
     """
     from mechicl.tasks.exemplar_label.features.encoders import Options
@@ -184,18 +185,18 @@ def tokenizer(
     pattern: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN")] = (),
     quiet: bool = False,
 ) -> None:
-    """Train a tokenizer on texts: byte-level BPE, the same file from the same texts.
+    """Train a byte-level BPE tokenizer on texts. The same texts always give the same file.
 
     $ mechicl tokenizer ~/novels --vocabulary 2048 --out ~/novels/tokenizer.json
     $ mechicl tokenizer ~/code --pattern '*.py' --pattern '*.md' --vocabulary 4096 --out tokenizer.json
 
-    `mechicl train text-small --data FOLDER` uses the tokenizer.json in FOLDER, and trains one where there is none.
-    Hidden files are left out, and so are files that are no text in UTF-8, empty, very large, or there twice.
+    `mechicl train text-small --data FOLDER` uses the tokenizer.json in FOLDER. If there is none, it trains one. Hidden
+    files, empty files, very large files, duplicates and files that are not UTF-8 text are skipped.
 
     Args:
-        vocabulary: how many tokens it shall have, the 256 bytes among them.
-        out: the file to write, tokenizer.json.
-        pattern: which files of folders, such as '*.md' (default: all); may be given several times.
+        vocabulary: the number of tokens, including the 256 bytes.
+        out: the file to write, such as tokenizer.json.
+        pattern: which files of a folder to read, such as '*.md' (default: all); may be given several times.
         quiet: no progress bar.
     """
     from mechicl.system.disk import check_writable
@@ -204,15 +205,15 @@ def tokenizer(
     from mechicl.tasks.text import documents, tokenizing
 
     if not files:
-        raise ConfigError("say which texts: `mechicl tokenizer FOLDER --vocabulary 1024 --out tokenizer.json`.")
+        raise ConfigError("no texts were given: use `mechicl tokenizer FOLDER --vocabulary 1024 --out tokenizer.json`.")
     place = given(out)
     if place.suffix != ".json":
-        raise ConfigError(f"--out {out}: expected the name of a file that ends in .json, such as tokenizer.json.")
+        raise ConfigError(f"--out {out}: expected a file name that ends in .json, such as tokenizer.json.")
     check_writable(place.parent)
     read = documents.read(files, pattern or ("*",), without=[place])
     made = tokenizing.trained([each.text for each in read.found], vocabulary, progress=not quiet)
     write_atomic(place, made.to_str(pretty=True).encode())
-    left = f" (left out: {documents.counted(read.left_out)})" if read.left_out else ""
+    left = f" (skipped: {documents.counted(read.left_out)})" if read.left_out else ""
     print(
         f"{shown(place)}: {vocabulary:,} tokens, from {len(read.found):,} documents of {read.bytes / 1e6:.1f} MB{left}."
     )
@@ -233,22 +234,22 @@ def sweep(
     slurm: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Train a grid of settings and seeds that a file describes, and gather one table.
+    """Train a grid of settings and seeds that a file describes, and write one table of all runs.
 
     $ mechicl sweep research/sweeps/dimension.toml --dry-run
     $ mechicl sweep research/sweeps/dimension.toml
 
-    After an interruption the same command continues; it skips finished runs. OUT/table.parquet has every run,
-    OUT/summary.parquet the summary of each condition over its seeds.
+    After an interruption, run the same command again: it skips finished runs and resumes the others. OUT/table.parquet
+    has every run, and OUT/summary.parquet summarises each condition over its seeds.
 
     Args:
-        out: the sweep's directory (default checkpoints/NAME, NAME being the file's).
-        jobs: processes (default: one per core that may be used); with --slurm, jobs at a time.
+        out: the sweep's folder (default: checkpoints/NAME, where NAME is the file's name).
+        jobs: number of processes (default: one per available core); with --slurm, of jobs at a time.
         data: folder (or zip) of images, for recipes that need one.
-        dry_run: print what would be trained, and how long it would take; train nothing.
-        gather: train nothing, only gather what the runs have recorded so far.
+        dry_run: list the runs and estimate the time; train nothing.
+        gather: train nothing; only write the tables from the results so far.
         retry: also train diverged runs again.
-        slurm: train the runs as jobs of a Slurm cluster, with the settings of the file's [slurm] table.
+        slurm: train the runs as jobs of a Slurm cluster, with the settings in the file's [slurm] table.
         quiet: no progress bar.
     """
     from mechicl.sweeps.command import run
@@ -280,14 +281,14 @@ def densify(
     device: Device = None,
     quiet: bool = False,
 ) -> None:
-    """Replay a window of training and keep more checkpoints in it; they are bit for bit those of the run.
+    """Replay a window of training and save more checkpoints in it. They are exact, bit for bit.
 
     $ mechicl densify checkpoints/demo --from 400 --to 900 --every 10
 
     Args:
-        run: the run's directory.
+        run: the run's folder.
         start: first step of the window.
-        stop: its last step.
+        stop: last step of the window.
         every: distance between checkpoints, in steps.
         quiet: no progress bar.
     """

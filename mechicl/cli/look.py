@@ -1,4 +1,4 @@
-"""Verbs that look at runs."""
+"""Commands that analyse runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechicl.errors import ConfigError
 
 
 def _analyses() -> str:
-    """The analyses there are, as a sentence names them."""
+    """The names of all analyses, as part of a sentence."""
     import analyses
 
     *most, last = analyses.names()
@@ -32,14 +32,17 @@ def analyze(
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Analyse a series: {analyses}.
+    """Run all analyses of a run, or one of them: {analyses}.
 
-    It writes a parquet table, plotly pages and a summary for each. circuits takes longest.
+    $ mechicl analyze checkpoints/demo
+    $ mechicl analyze checkpoints/demo head_ablations
+
+    For each analysis it prints a summary and writes a parquet table and plotly figures. circuits takes longest.
 
     Args:
-        run: the run's directory.
+        run: the run's folder.
         name: one analysis.
-        out: the folder to write to (default RUN/analysis), for example if the run is read-only.
+        out: the folder for the results (default: RUN/analysis), for example if the run is read-only.
         quiet: no progress bar.
     """
     import analyses
@@ -56,7 +59,7 @@ def analyze(
         print(f"\n{found.question}")
         for line in found.text:
             print(f"  - {line}")
-        print(f"  {shown(paths[0])} ({len(found.table):,} rows) and {len(found.figures)} figures beside it.")
+        print(f"  {shown(paths[0])} ({len(found.table):,} rows) and {len(found.figures)} figures in the same folder.")
 
 
 @app.command
@@ -85,9 +88,9 @@ def ablate(
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Intervene on a checkpoint and see what each evaluator loses, beside the same done to random others.
+    """Intervene on a checkpoint and print the effect on each evaluator, with random controls.
 
-    Several options together are one intervention.
+    Several options together are one intervention. A control is the same intervention on random other components.
 
     $ mechicl ablate checkpoints/demo --heads L0H5,L1H3
     $ mechicl ablate checkpoints/demo --edge 'query->match_label'
@@ -99,28 +102,30 @@ def ablate(
     $ mechicl ablate checkpoints/demo --heads L1H3 --steps 0..3000 --every 500 --out over_time.csv
 
     Args:
-        run: the run's directory.
-        heads: which heads, as L0H5,L1H3; layers and heads count from 0.
-        kind: what takes their place: zero, mean or resample; for heads also pattern_preserving and value_preserving;
-            for paths zero, mean or counterfactual.
-        hold: what later layers keep at its intact value: pattern, q, k, v, or several of them.
-        mlp: which layers' MLPs, as 1 or 0,1.
-        edge: which attention edges to cut, by roles, as 'query->match_label' or 'previous' in all heads, or
-            'query->match_label:1' in those of layer 1, 'query->match_label:L1H3' in one; several with commas. If
-            there is no such role, the error lists the roles.
-        path: which paths from one component to another to cut, as L0H5->L1H3.k (the keys of L1H3 are computed without
-            what L0H5 wrote) or embed->out; several with commas. Senders: embed, heads, mlp.0. Receivers: heads' q, k
-            and v, mlp.1, out.
-        position: which positions of the residual stream, by role or number, and before which layer, as match_label:1.
-        patch: what comes from a counterfactual sequence (of exemplars and labels: labels exchanged): heads, MLPs,
-            positions before a layer, the attention scores along edges, as L1H3,mlp.1,match_label:1,query->match_label.
-        counterfactual: which sequence a patch comes from: labels or next of exemplars and labels, else next.
-        graft: parts of the weights that come from another step, as qk.1@1400; docs/interventions.md names the parts.
-        without_subspace: take off the directions in which the last layer writes one answer: flip, ciwl or iwl.
-        own: one of your own, with its fields, as 'scale_values(layer=0, factor=0.5)'; --plugin names its module.
-        step: which checkpoint (default: the last); for several --steps or --every.
-        n: sequences per evaluator (default: as the run was evaluated).
-        out: keep the table, as FILE.csv or FILE.parquet.
+        run: the run's folder.
+        heads: heads to ablate, such as L0H5,L1H3. Layers and heads count from 0.
+        kind: the replacement: zero, mean or resample; for heads also pattern_preserving and value_preserving; for
+            paths zero, mean or counterfactual.
+        hold: what keeps its intact value in later layers: pattern, q, k, v, or several of them, such as k,v.
+        mlp: layers whose MLP to ablate, such as 1 or 0,1.
+        edge: attention edges to cut, named by roles: 'query->match_label' or 'previous' in all heads,
+            'query->match_label:1' in the heads of layer 1, 'query->match_label:L1H3' in one head. Separate several with
+            commas. If a role does not exist, the error lists the roles.
+        path: paths between components to cut, such as L0H5->L1H3.k (the keys of L1H3 are computed without the output
+            of L0H5) or embed->out. Separate several with commas. Senders: embed, heads, mlp.0. Receivers: q, k and v
+            of heads, mlp.1, out.
+        position: positions of the residual stream to ablate, by role or number, and the layer that reads them, such as
+            match_label:1.
+        patch: what to take from a counterfactual sequence: heads, MLPs, positions before a layer, or the attention
+            scores along edges, such as L1H3,mlp.1,match_label:1,query->match_label.
+        counterfactual: the counterfactual sequence of a patch. For exemplars and labels: labels (the default; two
+            labels of the context are exchanged) or next (the next sequence). For other tasks: next.
+        graft: parts of the weights to take from another step, such as qk.1@1400. docs/interventions.md lists the parts.
+        without_subspace: remove the directions in which the last layer writes one answer: flip, ciwl or iwl.
+        own: your own intervention with its fields, such as 'scale_values(layer=0, factor=0.5)'; load it with --plugin.
+        step: the checkpoint (default: the last). For several checkpoints use --steps or --every.
+        n: sequences per evaluator (default: as in training).
+        out: write the table to this file, FILE.csv or FILE.parquet.
         quiet: no progress bar.
     """
     from mechicl.cli.ablation import asked
@@ -143,7 +148,7 @@ def ablate(
     )
     several = steps is not None or every is not None
     if several and step is not None:
-        raise ConfigError(f"give --step {step} for one checkpoint, or --steps and --every for several, not both.")
+        raise ConfigError(f"give --step {step} for one checkpoint, or --steps or --every for several, not both.")
     series = opened(run, steps, every, device, workers, slurm)
     at = series.steps if several else [series.steps[-1] if step is None else step]
     print(measure(series, condition, at, n, out, not quiet))
@@ -167,16 +172,18 @@ def measure(
 ) -> None:
     """Compute one measure of a run as a tidy table, such as attention scores or the effect of every head.
 
-    $ mechicl measure checkpoints/demo attention_scores --steps 1400 --evaluators icl --out scores.csv
     $ mechicl measure checkpoints/demo
+    $ mechicl measure checkpoints/demo attention_scores --steps 1400 --evaluators icl --out scores.csv
+
+    Without NAME, it lists all measures.
 
     Args:
-        run: the run's directory.
-        name: which measure; docs/measures.md describes them.
+        run: the run's folder.
+        name: the measure; docs/measures.md describes them.
         beside: another run, for measures over several runs, such as seed_bands; may be given several times.
-        evaluators: on which evaluators' sequences, such as icl,flip (default: the measure's).
-        n: sequences per evaluator (default: the measure's).
-        out: keep the table, as FILE.csv or FILE.parquet.
+        evaluators: the evaluators whose sequences are used, such as icl,flip (default: the measure's own).
+        n: sequences per evaluator (default: the measure's own).
+        out: write the table to this file, FILE.csv or FILE.parquet.
         quiet: no progress bar.
     """
     from mechicl.cli.measuring import listing
@@ -202,11 +209,14 @@ def report(
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Write one self-contained HTML page about a series; it opens offline.
+    """Write a report of a run: one HTML file with curves, phases and analyses, which opens offline.
+
+    $ mechicl report checkpoints/demo
+    $ mechicl report checkpoints/demo --out report.html
 
     Args:
-        run: the run's directory.
-        out: the page (default RUN/report.html), for example if the run is read-only.
+        run: the run's folder.
+        out: the file (default: RUN/report.html), for example if the run is read-only.
         quiet: no progress bar.
     """
     from mechicl.reporting.report import report as write
@@ -223,8 +233,12 @@ def verify(
     all_: Annotated[bool, arg(name="all", aliases=("--every",))] = False,
     data: Path | None = None,
 ) -> None:
-    """Check a series: every file's sha256, the schedule, that no two steps are equal, and the recorded scores. The exit
-    code is 1 if something is wrong.
+    """Check that a run is complete and unchanged. The exit code is 1 if there is a problem.
+
+    $ mechicl verify checkpoints/demo
+
+    It checks every file's sha256, the checkpoint schedule, that no two checkpoints are equal, and the recorded scores
+    of five checkpoints.
 
     $ mechicl verify checkpoints/demo
     $ mechicl verify checkpoints/my-sweep
@@ -232,9 +246,9 @@ def verify(
     Of a sweep's folder every run is checked, and the tree of its branches is printed.
 
     Args:
-        run: the run's directory, or a folder of runs.
-        all_: evaluate every checkpoint again, not only five of them (--every is the old name).
-        data: where the images are, for recipes that need them.
+        run: the run's folder, or a folder of runs.
+        all_: evaluate every checkpoint again, not only five (--every is the old name).
+        data: folder or zip of the images, for recipes that need them.
     """
     from mechicl.series import open_series
     from mechicl.series.tree import is_folder_of_runs, runs_in, tree, tree_lines
@@ -250,24 +264,22 @@ def verify(
     if several:
         runs = runs_in(run)
         print("\n".join(tree_lines(tree(runs))))
-        print(
-            f"{run}: {len(runs)} runs, {sum(len(each.steps) for each in runs)} checkpoints, all as they were written."
-        )
+        print(f"{run}: {len(runs)} runs, {sum(len(each.steps) for each in runs)} checkpoints, all unchanged.")
         return
-    print(f"{run}: {len(open_series(run).steps)} checkpoints, all as they were written.")
+    print(f"{run}: {len(open_series(run).steps)} checkpoints, all unchanged.")
 
 
 @app.command
 def show(runs: Runs) -> None:
-    """Summarise a run in the terminal, with small curves. Several runs are shown as seeds, with their spread; a sweep's
-    folder as the tree of its runs and their branches, with its summary.
+    """Summarise a run in the terminal, with small curves. For several seeds, show each one and the spread. For a
+    sweep's folder, show the tree of its runs and their branches, with its summary.
 
     $ mechicl show checkpoints/demo
     $ mechicl show checkpoints/demo-s*
     $ mechicl show checkpoints/my-sweep
 
     Args:
-        runs: run directories, or one folder of runs.
+        runs: the runs' folders, or one folder of runs.
     """
     from mechicl.reporting.summary import one, several
     from mechicl.series import open_series
@@ -275,7 +287,7 @@ def show(runs: Runs) -> None:
     from mechicl.sweeps.look import show_folder
 
     if not runs:
-        raise ConfigError("say which run: `mechicl show checkpoints/demo`.")
+        raise ConfigError("no run was given: use for example `mechicl show checkpoints/demo`.")
     if len(runs) == 1 and is_folder_of_runs(runs[0]):
         print(show_folder(runs[0]))
         return

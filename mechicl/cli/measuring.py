@@ -1,4 +1,4 @@
-"""`mechicl measure`: one measure's table, printed in short and kept where asked."""
+"""`mechicl measure`: compute one measure's table, print its first and last rows, and save it to a file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SHOWN = 20  # rows printed; --out keeps them all
 
 
 def listing() -> str:
-    """Every measure, with what its rows and its value are."""
+    """Every measure, with a description of its rows and its value."""
     lines = [f"{m.name}\n    a row per {m.rows}; value: {m.value}" for m in measures.registered().values()]
-    return "\n".join([*lines, "", "Take one with `mechicl measure RUN NAME`."])
+    return "\n".join([*lines, "", "Compute one with `mechicl measure RUN NAME`."])
 
 
 def run(
@@ -32,15 +32,15 @@ def run(
     out: Path | None,
     progress: bool = True,
 ) -> str:
-    """Measure, save where asked, and say it in a few lines.
+    """Compute a measure, save the table if `out` is given, and return the text to print.
 
     Args:
-        runs: the run; of a measure over several runs, each of them.
-        steps: which checkpoints; None: the measure's own choice.
+        runs: the run, or all runs for a measure over several runs.
+        steps: the checkpoints; None: the measure's own choice.
         evaluators: as on the command line, 'icl,flip'.
 
     Raises:
-        ConfigError: no such measure, or it takes no such argument or not so many runs.
+        ConfigError: there is no such measure, it does not take an argument that was given, or it takes only one run.
     """
     measure = measures.registered().find(name)
     if out is not None:
@@ -55,7 +55,7 @@ def run(
     if out is not None:
         lines.append(keep(table, out))
     elif len(table) > _SHOWN:
-        lines.append("--out FILE.csv or FILE.parquet keeps all rows.")
+        lines.append("Add --out FILE.csv or FILE.parquet to save all rows.")
     return "\n".join(lines)
 
 
@@ -64,23 +64,23 @@ def _measured(measure: Measure, runs: Sequence[Series], asked: dict[str, Any], p
     lacking = [f"--{key}" for key in options if key not in measure.takes]
     if lacking:
         raise ConfigError(
-            f"{', '.join(lacking)}: the measure {measure.name!r} takes no such argument; it takes "
+            f"{', '.join(lacking)}: the measure {measure.name!r} does not take this argument. It takes "
             f"({', '.join(measure.takes)})."
         )
     if measure.takes[0] == "series" and len(runs) > 1:
-        raise ConfigError(f"the measure {measure.name!r} is of one run, but {len(runs)} were given.")
+        raise ConfigError(f"the measure {measure.name!r} takes one run, but {len(runs)} were given: leave --with out.")
     if "progress" in measure.takes:
         options["progress"] = progress
     table = measure.function(list(runs) if measure.takes[0] == "runs" else runs[0], **options)
     if not isinstance(table, pd.DataFrame):
         raise ConfigError(
             f"the measure {measure.name!r} returned {type(table).__name__}: expected a pandas DataFrame, "
-            "as mechicl.measures.tidy makes one."
+            "such as mechicl.measures.tidy returns."
         )
     return table
 
 
 def _short(table: pd.DataFrame) -> str:
-    """The first and the last rows, without columns that say the same in every row."""
+    """The first and the last rows, without columns that have the same value in every row."""
     same = [c for c in table.columns if c != "value" and len(table) > 1 and table[c].astype(str).nunique() == 1]
     return table.drop(columns=same).to_string(index=False, max_rows=_SHOWN, float_format=lambda x: f"{x:.4g}") + "\n"

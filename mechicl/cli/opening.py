@@ -1,4 +1,4 @@
-"""`mechicl open`: checkpoints of anybody's as a series."""
+"""`mechicl open`: make a series of checkpoints that mechicl did not train."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _kinds() -> str:
 @app.command(name="open", kinds=_kinds)
 def open_checkpoints(
     source: Annotated[
-        Positional[str], arg(metavar="SOURCE", help="a trainer's folder, one of .safetensors, or hub:...")
+        Positional[str], arg(metavar="SOURCE", help="a folder of a trainer or of .safetensors files, or hub:...")
     ],
     *,
     out: Path | None = None,
@@ -39,7 +39,7 @@ def open_checkpoints(
     few_shot: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Make a series of checkpoints that you have: all other verbs then take it.
+    """Make a series of checkpoints that mechicl did not train, so that the analysis commands can use them.
 
     $ mechicl open ~/runs/gpt2-small --out checkpoints/mine
     $ mechicl open ~/runs/mine --pattern 'ckpt_{{step}}.safetensors' --model config.json --out checkpoints/mine
@@ -47,23 +47,23 @@ def open_checkpoints(
     $ mechicl open 'hub:EleutherAI/pythia-14m@step*' --every 10000 --cache 2GB --out checkpoints/pythia
     $ mechicl open hub:me/demo --out checkpoints/demo-again
 
-    Checkpoints stay where they are. Call the same command again after an interruption, or when there are new
-    checkpoints: it continues with those that are missing. With other --steps it adds those steps.
+    The checkpoints stay where they are. Run the same command again after an interruption, or when there are new
+    checkpoints: it adds the missing ones. With other --steps it adds those steps.
 
     Args:
-        out: the series' directory (default checkpoints/NAME, of the source's name).
-        kind: the kind of source, if several kinds would fit: {kinds}.
-        pattern: how files are called, with {{step}} where the step stands.
-        model: a JSON file that describes the model, where its folder has none.
-        pickles: read torch's pickles, tensors only (weights_only=True).
-        cache: what files from the hub may take on this machine, such as 500MB (default 20GB). The one that was read
-            longest ago is dropped, and fetched again when it is needed.
-        copy: convert the weights into the series, so that the source is no longer needed.
+        out: the series' folder (default: checkpoints/NAME, where NAME is the source's name).
+        kind: the kind of source, if several would fit: {kinds}.
+        pattern: the pattern of the files' names, with {{step}} in place of the step.
+        model: a JSON file that describes the model, if the folder has none.
+        pickles: read torch's pickles, but only tensors (weights_only=True).
+        cache: the largest total size of the hub's files on this machine, such as 500MB (default 20GB). The least
+            recently used file is deleted first, and downloaded again when it is needed.
+        copy: convert the weights and store them in the series. The source is then no longer needed.
         tokens: a text, or token ids (.npy, .safetensors): the loss and accuracy on it are recorded, too.
         batch_size: sequences per training step (default: as the trainer recorded it, or 1).
-        length: positions of an evaluated sequence (default 64, or as many as the model reads).
+        length: positions of an evaluated sequence (default: 64, or the model's length if it is shorter).
         n: sequences per evaluator (default 128).
-        few_shot: ask for labels of small classifications too: as they are, exchanged, and as symbols. For large models.
+        few_shot: add small classification tasks with true labels, exchanged labels and symbols. For large models.
         quiet: no progress bar.
     """
     from mechicl.sources import hub_cache, odd

@@ -19,19 +19,19 @@ def publish(
     private: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Put a run on the Hugging Face hub as one repository: weights, index, curves, settings and a card.
+    """Upload a run to the Hugging Face hub as one repository: weights, index, curves, settings and a card.
 
     $ mechicl publish checkpoints/demo hub:me/demo --dry-run
     $ mechicl publish checkpoints/demo hub:me/demo
 
-    `mechicl open hub:USER/NAME` fetches it again and checks every file. Call the same command again after an
-    interruption, or when the run has grown: it sends what is missing.
+    `mechicl open hub:USER/NAME` downloads the run and checks every file. Run the same command again after an
+    interruption, or when the run has grown: it uploads the missing files.
 
     Args:
-        run: the run's directory.
-        states: optimiser states too, with which a run resumes without a replay.
+        run: the run's folder.
+        states: also upload optimiser states, so that the run can be resumed without a replay.
         private: make the repository private.
-        dry_run: list the files and their sizes; send nothing.
+        dry_run: list the files and their sizes; upload nothing.
     """
     from mechicl.reporting.publish import listing, paths_in, uploads
     from mechicl.reporting.publish import publish as send
@@ -41,6 +41,6 @@ def publish(
     if dry_run:
         print(listing(uploads(series, to, states)))
     for path in paths_in(series):
-        print(f"note: config.json names a place on this machine, which others will see: {path}")
+        print(f"note: config.json contains a path of this machine, which others will see: {path}")
     if not dry_run:
         print(f"{send(series, to, states=states, private=private)}: open it with {command('open', to)}.")

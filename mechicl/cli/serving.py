@@ -24,7 +24,7 @@ def open_app(
     save: Path | None = None,
     browser: bool = True,
 ) -> None:
-    """Open a page to move through training, take parts of the model out and watch ICL change. Ctrl-C ends it.
+    """Open the interactive page: move through training, ablate parts of the model and see the effect on ICL.
 
     $ mechicl app
     $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser
@@ -32,24 +32,25 @@ def open_app(
     $ mechicl app checkpoints/my-sweep
     $ mechicl app checkpoints/demo-s* --view against=own --save seeds.pdf
 
-    Without a run it is checkpoints/demo. Several runs, or the folder of a sweep, are shown as seeds too: their curves
-    with median and range.
+    Ctrl-C stops it. The default run is checkpoints/demo. For several runs, or the folder of a sweep, the page also
+    shows the curves of all seeds with their median and range.
 
     Args:
-        runs: the run's directory, or several of one folder, or a sweep's folder. The runs beside it can be compared
-            with.
-        port: default 8050, or any free one if that is taken.
-        host: the address to listen on. If other machines can reach it, the page asks for the token that is part
-            of its address. 0.0.0.0 is every address of this machine.
-        root_path: behind a proxy, the path under which it shows the page, such as /user/me/proxy/8050/. It is found
-            by itself on JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; / is none.
-        allow_host: behind a proxy, host names under which it asks for the page, such as hub.example.org, or
-            .example.org for all names that end so.
-        out: where branches that the page trains are put (default: beside the run; if that is read-only, the user's
+        runs: the run's folder, several runs in one folder, or a sweep's folder. The page can compare a run with the
+            other runs in its folder.
+        port: default 8050, or any free port if that is taken.
+        host: the address to listen on. If other machines can reach it, the page requires the token in the printed
+            address. 0.0.0.0 means every address of this machine.
+        root_path: behind a proxy, the path of the page, such as /user/me/proxy/8050/. It is detected on JupyterHub,
+            Binder, Codespaces and if VSCODE_PROXY_URI is set; / means no path.
+        allow_host: behind a proxy, the host names of its requests, such as hub.example.org, or .example.org for all
+            names with this ending.
+        out: the folder for branches that the page trains (default: next to the run; if that is read-only, the user's
             cache folder).
-        view: what is shown first, as the page's address has it after the question mark: 'over=icl&against=own'.
-        save: of several runs: write the figure of their curves to this .html, .png, .svg or .pdf, and open no page.
-        browser: open it in the browser.
+        view: the first view, as in the page's address after the question mark: 'over=icl&against=own'.
+        save: for several runs: write the figure of their curves to this .html, .png, .svg or .pdf file, and do not open
+            the page.
+        browser: open the page in the browser.
     """
     import torch
 
@@ -62,7 +63,7 @@ def open_app(
         from mechicl.page.seed_picture import write_picture
         from mechicl.system.paths import shown
 
-        print(f"{shown(write_picture(named, view, save, device))} is written.")
+        print(f"wrote {shown(write_picture(named, view, save, device))}.")
         return
     server = open_server(
         named[0], host, port, root=root_path, allow_hosts=allow_host, device=device, out=out, together=named
@@ -72,7 +73,7 @@ def open_app(
     def at(url: str) -> str:
         return f"{url}{'&' if '?' in url else '?'}{view.removeprefix('?')}" if view else url
 
-    print(f"{what} is open at {at(server.url)}  (Ctrl-C ends it)", flush=True)
+    print(f"{what} is open at {at(server.url)}  (Ctrl-C stops it)", flush=True)
     if server.note:
         print(server.note, flush=True)
     if browser:

@@ -18,20 +18,20 @@ def export(
     every: Every = None,
     quiet: bool = False,
 ) -> None:
-    """Write one HTML file in which a run can be explored without Python: from a disk, on any static host, on a phone.
+    """Write one HTML file to explore a run without Python: from a disk, on any static host, on a phone.
 
     $ mechicl export checkpoints/demo --out demo.html
     $ mechicl export checkpoints/demo --every 1000 --max-mb 10 --out small.html
 
-    The models run in the browser. One moves through training, ablates heads and MLPs, and sees scores with intervals,
-    attention and logits. The file loads nothing from anywhere. It says what it leaves out. Runs of all tasks that come
-    with mechicl can be exported; `mechicl report` writes a page of any run.
+    The models run in the browser. Readers move through training, ablate heads and MLPs, and see scores with intervals,
+    attention and logits. The file loads nothing from other places. It says what it leaves out. It works for runs of all
+    tasks that come with mechicl; for any other run use `mechicl report`.
 
     Args:
-        run: the run's directory.
-        out: the file (default RUN/page.html), for example if the run is read-only.
-        max_mb: how many megabytes the file may have. If not all checkpoints fit, an even choice of them is in it.
-        n: sequences per evaluator (default: as the run was evaluated).
+        run: the run's folder.
+        out: the file (default: RUN/page.html), for example if the run is read-only.
+        max_mb: the largest size of the file in megabytes. If not all checkpoints fit, it contains evenly spaced ones.
+        n: sequences per evaluator (default: as in training).
         quiet: no progress bar.
     """
     from mechicl.export import export as write

@@ -1,4 +1,4 @@
-"""How a verb of the command line is registered, and what its help shows."""
+"""How a command of the command line is registered, and what its help shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mechicl import plugins
 if TYPE_CHECKING:
     from mechicl.series import Series
 
-Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's directory, such as checkpoints/demo")]
+Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's folder, such as checkpoints/demo")]
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")]
 Device = Annotated[
     str | None,
@@ -36,8 +36,8 @@ Workers = Annotated[
     arg(
         metavar="N",
         help_behavior_hint="",
-        help="how many processes share the checkpoints (default: 1); with --slurm, in how many jobs. The numbers are "
-        "the same.",
+        help="number of processes that share the checkpoints (default: 1); with --slurm, of jobs. The results are the "
+        "same.",
     ),
 ]
 Slurm = Annotated[
@@ -45,7 +45,7 @@ Slurm = Annotated[
     arg(
         metavar="FILE",
         help_behavior_hint="",
-        help="share the checkpoints among jobs of a Slurm cluster; its settings are the [slurm] table of this file.",
+        help="share the checkpoints among jobs of a Slurm cluster, with the settings in this file's [slurm] table.",
     ),
 ]
 Log = Annotated[
@@ -53,7 +53,7 @@ Log = Annotated[
     arg(
         metavar="LOGGER",
         help_behavior_hint="",
-        help="tensorboard, wandb or trackio: draw the curves there too, as they come; each is an extra of that name.",
+        help="also send the curves to tensorboard, wandb or trackio during training. Install the extra of that name.",
     ),
 ]
 Plugins = Annotated[
@@ -62,8 +62,8 @@ Plugins = Annotated[
         name="plugin",
         metavar="MODULE",
         help_behavior_hint="",
-        help="import your own module first, so that what it registers can be used: tasks, banks, evaluators, measures, "
-        "analyses, recipes, sources; may be given several times.",
+        help="import your own module first, which registers tasks, banks, evaluators, interventions, measures, "
+        "analyses, recipes or sources; may be given several times.",
     ),
 ]
 
@@ -71,7 +71,7 @@ Plugins = Annotated[
 def opened(
     run: Path, steps: str | None, every: int | None, device: str | None, workers: int, slurm: Path | None
 ) -> Series:
-    """A run as a verb that makes tables looks at it."""
+    """Open a run for a command that computes tables."""
     from mechicl.series import choosing, open_series
     from mechicl.system.executor import executor_of
 
@@ -85,10 +85,10 @@ def opened(
 
 
 class _Verbs(tyro.extras.SubcommandApp):
-    """Their help shows what may be left out as such: a positional in brackets, and nothing as '(default: None)'.
+    """The commands. Their help shows an optional positional in brackets, and never '(default: None)'.
 
-    Every verb takes `--plugin MODULE`, and what stands in braces in its docstring is filled in as its help is made, as
-    `{analyses}`, which a plugin may have added to."""
+    Every command takes `--plugin MODULE`. Text in braces in a docstring is filled in when its help is made, such as
+    `{analyses}`, because a plugin may have added analyses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class _Verbs(tyro.extras.SubcommandApp):
         return super().cli(**options)
 
     def command(self, func: Any = None, *, name: str | None = None, **said: Callable[[], str]) -> Any:
-        """Register a verb. said: what the names in braces in its docstring stand for."""
+        """Register a command. said: functions that return the text for each name in braces in its docstring."""
         if func is None:
             return functools.partial(self.command, name=name, **said)
         hints = get_type_hints(func, include_extras=True)
@@ -120,14 +120,14 @@ class _Verbs(tyro.extras.SubcommandApp):
 
 
 def _with_plugins(func: Any) -> Any:
-    """The verb, with `--plugin MODULE`, which is imported before it runs."""
+    """The command with the option `--plugin MODULE`. The module is imported before the command runs."""
 
     @functools.wraps(func)
     def verb(*args: Any, plugin: tuple[str, ...] = (), **kwargs: Any) -> Any:
         plugins.load(plugin)
         return func(*args, **kwargs)
 
-    del verb.__wrapped__  # tyro would read the hints of what is wrapped
+    del verb.__wrapped__  # otherwise tyro reads the hints of the wrapped function
     signature, added = (
         inspect.signature(func),
         inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=(), annotation=Plugins),

@@ -101,7 +101,7 @@ def forward(
         x = layer_norm_at(params, "ln_final", x, hook)
     unused = sorted({*hook.edits, *(hook.wanted - hook.acts.keys())})
     if unused:
-        raise KeyError(f"this model runs no hook named {', '.join(unused)}")
+        raise KeyError(f"this model has no hook named {', '.join(unused)}")
     return Output(x if batch.everywhere else x[..., -1, :], hook.acts)
 
 

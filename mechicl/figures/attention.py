@@ -64,7 +64,7 @@ def patterns(
         ablate: an intervention made first, as heads taken out.
     """
     if len(as_interventions(ablate)) > 1:
-        raise ConfigError("a picture shows one intervention: give one AblateHeads with all the heads.")
+        raise ConfigError("a figure shows one intervention: give one AblateHeads with all heads.")
     evaluator = looked_at(series.config) if evaluator is None else evaluator
     batch = series.evaluation_set(evaluator, n)
     if sequence is None:
@@ -234,10 +234,10 @@ def show_attention(
     Args:
         series: the run.
         step: which checkpoint.
-        evaluator: on whose sequences (default: the first that only the context answers, such as icl).
-        sequence: one sequence by number (default: the mean over those whose positions mean the same).
+        evaluator: the evaluator whose sequences are used (default: the first that needs the context, such as icl).
+        sequence: one sequence by number (default: the mean over the sequences whose positions have the same roles).
         layer: one layer (default: all).
-        ablate: an intervention that is made first, such as ablated heads.
+        ablate: an intervention on the model, such as ablated heads.
 
     Returns:
         A view that shows itself in a notebook; `save(path)` writes a page that opens offline.

@@ -57,7 +57,9 @@ def circuit_graph(
     rows = table[(table.step == step) & (table.evaluator == evaluator)]
     rows = rows[(rows.metric == EVALUATORS[evaluator].primary_metric) & rows.effect.notna()].set_index("intervention")
     if missing := sorted(set(drawn) - set(rows.index)):
-        raise ConfigError(f"path {missing[0]}: the table of paths has no effect of it at step {step}: measure it.")
+        raise ConfigError(
+            f"path {missing[0]}: the table has no effect of this path at step {step}: measure it with path_effects."
+        )
     places, ladder = component_places(map(parse, table.intervention.unique()))
     strongest = rows.loc[list(drawn)].sort_values("effect", key=abs) if drawn else rows.iloc[:0]
     limit = limit or fitted(strongest.effect, threshold)
@@ -102,7 +104,7 @@ def _title(
     seen, n = float(rows.sequences.iloc[0]), int(rows.n.iloc[0])
     chosen = "found on other sequences" if given else "here"
     lines = [
-        f"{len(drawn)} of {len(rows)} paths change {what.quantity} by {threshold:g} or more where cut ({chosen}); "
+        f"{len(drawn)} of {len(rows)} paths change {what.quantity} by {threshold:g} or more when cut ({chosen}); "
         f"n = {n:,}; the widest line is {limit:g}",
         f"cut: {rows.baseline.iloc[0]}",
     ]
@@ -111,7 +113,8 @@ def _title(
         named = {"circuit alone": "faithfulness", "without circuit": "completeness"}
         if (size := its["size"].get("circuit alone")) != len(drawn):
             raise ConfigError(
-                f"shares: of a circuit of {size} paths, but {len(drawn)} are drawn: give both the same paths."
+                f"shares are of a circuit of {size} paths, but the figure has {len(drawn)} paths: use the same paths "
+                "for both."
             )
         lines[1] += "; " + ", ".join(f"{word} {share_text(its.loc[[row]].iloc[0])}" for row, word in named.items())
     return f"The circuit of {what.short} at step {step:,} ({short(seen)} sequences)", "<br>".join(lines)

@@ -32,7 +32,7 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
 
     Args:
         series: the run.
-        phases: of `series_phases`; those of ICL are drawn as vertical lines (default: none).
+        phases: the result of `series_phases`; those of ICL are drawn as vertical lines (default: none).
         log: whether the axis of training sequences is logarithmic.
 
     Returns:
@@ -94,8 +94,8 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
 
 
 def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
-    """The same recipe over several seeds: every seed thin, the median thick. Runs may have saved
-    different steps: the median is of their curves, straight between checkpoints.
+    """The same recipe over several seeds: thin lines for the seeds, a thick line for the median. If runs saved
+    different steps, their curves are interpolated linearly between checkpoints.
 
     Args:
         runs: the series.

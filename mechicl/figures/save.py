@@ -18,23 +18,23 @@ _TIMEOUT = 300  # seconds for one picture: a browser has to start first, also on
 def save_figure(
     figure: go.Figure, path: str | Path, *, width: int | None = None, height: int | None = None, scale: float = 2.0
 ) -> Path:
-    """Write a figure of mechicl (or any plotly figure) to a file. The ending of the name chooses the format.
+    """Write a figure of mechicl (or any plotly figure) to a file. The file name's extension sets the format.
 
-    '.html' is one page that opens offline and needs nothing more. '.png', '.svg', '.pdf', '.jpg' and '.webp' are
-    drawn by Chrome or Chromium through kaleido (mechicl's extra `figures`), offline too.
+    '.html' is one page that opens offline and needs no other program. '.png', '.svg', '.pdf', '.jpg' and '.webp' need
+    Chrome or Chromium and kaleido (mechicl's extra `figures`); they work offline, too.
 
     Args:
-        figure: plotly's, as every function of `mechicl.figures` and `Findings.figures` returns it.
-        path: the file; its folder is made if there is none.
-        width: of pictures, in CSS pixels (default: the figure's own, else 960).
-        height: of pictures, in CSS pixels (default: the figure's own, else 460).
-        scale: of '.png', '.jpg' and '.webp': pixels of the file per CSS pixel.
+        figure: a plotly figure, such as the functions of `mechicl.figures` and `Findings.figures` return.
+        path: the file; its folder is made if it does not exist.
+        width: width of an image in CSS pixels (default: the figure's own, else 960).
+        height: height of an image in CSS pixels (default: the figure's own, else 460).
+        scale: image pixels per CSS pixel in '.png', '.jpg' and '.webp'.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: the ending is unknown, this is not a plotly figure, kaleido or a browser is missing, or the
+        ConfigError: the extension is unknown, this is not a plotly figure, kaleido or a browser is missing, or the
         browser failed.
 
     Examples:
@@ -46,7 +46,7 @@ def save_figure(
     if not isinstance(figure, go.Figure):
         raise ConfigError(
             f"expected a plotly figure to save, got {type(figure).__name__}; tables have to_csv, and "
-            "mechicl.show_attention(...) has a method save of its own."
+            "mechicl.show_attention(...) has its own method save."
         )
     if kind == "html":
         data = figure.to_html(include_plotlyjs=True, full_html=True).encode()
@@ -57,7 +57,7 @@ def save_figure(
     else:
         raise ConfigError(
             f"{target}: a figure is saved as .html, {', '.join('.' + p for p in PICTURES)}; "
-            f"given {target.suffix or 'no ending'!r}."
+            f"given {target.suffix or 'no extension'!r}."
         )
     write_atomic(target, data)
     return target
@@ -68,19 +68,19 @@ def _drawn(figure: go.Figure, options: dict) -> bytes:
         kaleido, errors = (importlib.import_module(name) for name in ("kaleido", "kaleido.errors"))
     except ImportError:
         raise ConfigError(
-            "pictures are drawn by kaleido (mechicl's extra `figures`), which is not installed: `python "
-            "-m pip install 'kaleido>=1.0,<2'`. An .html file needs nothing."
+            "images need kaleido (mechicl's extra `figures`), which is not installed: `python "
+            "-m pip install 'kaleido>=1.0,<2'`. An .html file does not need it."
         ) from None
     try:
         # Without MathJax, which kaleido would fetch from a CDN: nothing here is typeset by it.
         return kaleido.calc_fig_sync(figure, opts=options, kopts={"mathjax": False, "timeout": _TIMEOUT})
     except errors.ChromeNotFoundError:
         raise ConfigError(
-            "pictures are drawn by Chrome or Chromium, and neither was found: install one (Debian: "
-            "`apt-get install chromium`; anywhere: `plotly_get_chrome`). An .html file needs "
+            "images need Chrome or Chromium, and neither was found: install one (Debian: "
+            "`apt-get install chromium`; other systems: `plotly_get_chrome`). An .html file needs "
             "none."
         ) from None
     except (errors.BrowserFailedError, errors.BrowserClosedError, errors.KaleidoError, TimeoutError) as error:
         raise ConfigError(
-            f"the browser that draws pictures failed: {error or type(error).__name__}. An .html file needs none."
+            f"the browser failed to draw the image: {error or type(error).__name__}. An .html file needs none."
         ) from error

@@ -1,21 +1,21 @@
-"""What can be done to a model, as data: printable, and saved with the result.
+"""Interventions on a model, as data: printable, and saved with the result.
 
-    heads      AblateHeads: heads' outputs replaced; what later layers make of it held in part. Sets of heads
+    heads      AblateHeads: heads' outputs replaced, with parts of later layers held. Sets of heads
     mlps       AblateMLPs: the same for MLPs
     paths      RemoveDirectPath, only_direct_path: the embed-unembed path
-    attention  ClampMatch, Temper: where the query looks, and how sharply
+    attention  ClampMatch, Temper: where the query attends, and how sharply
     edges      CutEdges: attention from one role to another
-    cut_paths  CutPaths: what one component reads of another; components: which there are, and the paths between them
+    cut_paths  CutPaths: paths from one component to another; components: the components of a model and their paths
     clamps     ClampLayer, ClampCopy: a perfect first layer, a perfect copy
-    subspaces  AblateSubspace: directions of the residual stream taken off
+    subspaces  AblateSubspace: directions removed from the residual stream
     weights    Graft: parts of the weights taken from another checkpoint
-    positions  AblatePositions: what layers read at some positions replaced
+    positions  AblatePositions: the input of layers replaced at some positions
     patching   PatchActivations: activations taken from counterfactual sequences
     together   Together: several at once
-    door       `intervention`: your own, by a name
-    base       Intervention, the protocol of all of them, their controls too; `edits`, many conditions in one pass
-    baselines  what takes the place of an output; others: what controls are drawn from
-    apply      `apply`: what a model does under them; `intact` and `under`, its two halves
+    door       `intervention`: registers your own under a name
+    base       Intervention, the protocol of all of them and their controls; `edits`, many conditions in one pass
+    baselines  the replacements of an output; others: the candidates for controls
+    apply      `apply`: runs a model under interventions; `intact` and `under`, its two parts
 
 docs/interventions.md has an example of each, and of one of your own.
 """

@@ -33,7 +33,7 @@ from mechicl.protocol.batch import TaskBatch
 
 @dataclass(frozen=True)
 class Intact:
-    """A model on a batch, as it is.
+    """The intact model on a batch.
 
     params: packed, plain or stacked over s checkpoints; final, acts: as of `engine.forward.Output`; acts has what the
     interventions need, under the names by which they ask. query_only: as of `forward`. checkpoint: gives other steps'
@@ -60,7 +60,7 @@ def intact(
     query_only: bool = True,
     checkpoint: Checkpoint | None = None,
 ) -> Intact:
-    """Run the model as it is, and keep what these interventions need of it.
+    """Run the intact model, and keep the activations that these interventions need.
 
     Args:
         capture: activations to keep besides.
@@ -93,7 +93,7 @@ def wanted_of(conditions: Iterable[Intervention], model: ModelConfig) -> list[st
 
 
 def under(conditions: Sequence[Intervention], on: Intact, *, capture: Iterable[str] = ()) -> Output:
-    """Run the model under interventions of one family, each a condition of its own.
+    """Run the model under interventions of one family, each as a separate condition.
 
     Returns:
         final and acts as of `forward`, with c conditions behind s; without c where none of them brings that axis.
@@ -127,9 +127,7 @@ def reweighted(condition: Intervention, on: Intact) -> list[Intact]:
         ConfigError: it takes another step's weights, and `on` has none.
     """
     if condition.donors and on.checkpoint is None:
-        raise ConfigError(
-            f"{condition}: it takes weights of step {condition.donors[0]}: give checkpoint=series.weights."
-        )
+        raise ConfigError(f"{condition} uses weights of step {condition.donors[0]}: give checkpoint=series.weights.")
     each = [on]
     if _stacked(on.params):
         each = [
@@ -152,7 +150,7 @@ def _stacked(params: Params) -> bool:
 
 
 def _none(step: int) -> Params:
-    raise ConfigError(f"an intervention takes weights of step {step} that its `donors` do not name.")
+    raise ConfigError(f"an intervention uses weights of step {step}, but its `donors` do not list this step.")
 
 
 def in_parts(
@@ -185,7 +183,7 @@ def apply(
     query_only: bool = True,
     checkpoint: Checkpoint | None = None,
 ) -> Output:
-    """What a model does under interventions: `intact`, then `under`."""
+    """Run a model under interventions: `intact`, then `under`."""
     on = intact(params, batch, model, conditions, query_only=query_only, checkpoint=checkpoint)
     return under(conditions, on, capture=capture)
 

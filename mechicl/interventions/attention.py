@@ -18,14 +18,13 @@ from mechicl.protocol.batch import TaskBatch
 
 @dataclass(frozen=True, kw_only=True)
 class ClampMatch(OfHeads):
-    """Set the query's attention in some heads: `strength` on the right answers, the rest on the others.
+    """Set the query's attention in some heads: `strength` on the right answers, the rest on the other answers.
 
-    Where these stand is the task's (`TaskBatch.match_row`): in the default task at the labels, so on Flip the right one
-    is the flipped one, and on CIWL the copied one. `strength` (0 to 1) is shared evenly among the right ones,
-    1 - strength evenly among the others, and nothing is left for the rest. Where all are right, the whole attention is
-    theirs; in sequences that do not show the answer, the heads attend as they would.
-    With two pairs this is the published match clamp (docs/references.md#singh-2024-clamps), whose induction
-    strength is 2 strength - 1.
+    The task says where they stand (`TaskBatch.match_row`). In the default task they stand at the labels: the right one
+    is the flipped label on Flip, and the copied label on CIWL. The right answers share `strength` (0 to 1) evenly, the
+    other answers share 1 - strength, and all other positions get no attention. If all answers are right, they get the
+    whole attention. In sequences that do not show the answer, attention is not changed. With two pairs this is the
+    published match clamp (docs/references.md#singh-2024-clamps), whose induction strength is 2 strength - 1.
     """
 
     heads: tuple[tuple[int, int], ...]
@@ -70,8 +69,8 @@ class ClampMatch(OfHeads):
 
 @dataclass(frozen=True, kw_only=True)
 class Temper(OfHeads):
-    """Divide the attention scores of some heads by a temperature, before the softmax: below 1 they look more sharply
-    at what they look at most, above 1 more evenly at all."""
+    """Divide the attention scores of some heads by a temperature, before the softmax. Below 1, attention is sharper;
+    above 1, it is more uniform."""
 
     heads: tuple[tuple[int, int], ...]
     temperature: float

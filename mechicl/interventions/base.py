@@ -36,7 +36,7 @@ Checkpoint = Callable[[int], Params]  # a step of the series -> its weights, in 
 
 
 class Intervention(ABC):
-    """What is done to a model in a forward pass, as data: printable, comparable, saved with the result."""
+    """An intervention on a model's forward pass, as data: printable, comparable, saved with the result."""
 
     @property
     @abstractmethod
@@ -150,7 +150,7 @@ def as_interventions(ablate: object) -> list[Intervention]:
     """One intervention, several or None, as a list.
 
     Raises:
-        ConfigError: it is something else, as hooks.
+        ConfigError: it is something else, such as hooks.
     """
     if ablate is None or isinstance(ablate, Intervention):
         return [] if ablate is None else [ablate]
@@ -177,11 +177,11 @@ def edits(
         batch: the sequences; may be left out for interventions that do not depend on them.
 
     Raises:
-        ConfigError: several families, or something to change that the model has not.
+        ConfigError: there are several families, or the model does not have a part that is to be changed.
     """
     families = {c.family for c in conditions}
     if len(families) != 1:
-        raise ConfigError(f"conditions of one forward pass share a kind; given {sorted(families)}.")
+        raise ConfigError(f"all conditions of one forward pass must be of one kind; given {sorted(families)}.")
     for condition in conditions:
         condition.check(model)
     made = [condition.edits(model, intact, batch) for condition in conditions]
@@ -213,7 +213,7 @@ def _interventions(x: object) -> bool:
 def _beside(parts: Sequence[Edit], hook: str) -> Edit:
     """Edits at one hook, next to each other on axis c."""
     if len({edit.at for edit in parts}) > 1:
-        raise ConfigError(f"conditions of one forward pass move the positions of {hook} alike.")
+        raise ConfigError(f"all conditions of one forward pass must move the positions of {hook} in the same way.")
     keep, add = (_joined([getattr(edit, name) for edit in parts], rank(hook)) for name in ("keep", "add"))
     less = _taken([edit.less for edit in parts])
     return Edit(keep, add, parts[0].at, _subspaces([edit.off for edit in parts]), less)

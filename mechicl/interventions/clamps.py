@@ -24,11 +24,11 @@ from mechicl.training_interventions import check_layer_clamp, check_reading_head
 
 @dataclass(frozen=True)
 class ClampLayer(Intervention):
-    """A perfect first layer, of models with two layers of attention alone.
+    """A perfect first layer, for models with two layers and no MLP in the first.
 
-    Layer 1 attends as if each position but the first and the query held the embedding of the one before, and nothing
-    else: in the default task a label's key is its exemplar's. What it reads there, its values, is of the embeddings as
-    they are. Layer 0 does nothing.
+    In layer 1, the query and key of each position, except the first and the query, are computed from the embedding of
+    the position before and nothing else: in the default task a label's key is its exemplar's. Values are computed from
+    the unchanged embeddings. Layer 0 writes nothing.
     """
 
     def __str__(self) -> str:
@@ -55,7 +55,8 @@ class ClampCopy(Intervention):
     """A perfect copy: the logit of a label in the context is the attention score, before the softmax, of one head of
     the last layer at that label; no other label is ever answered. The unembedding is not used.
 
-    It changes what is read out, which no hook of a HookedTransformer can: it serves `series.evaluate` and `answers`.
+    It replaces the unembedding, which no hook of a HookedTransformer can do. So it works only in `series.evaluate` and
+    `answers`.
     """
 
     head: tuple[int, int]

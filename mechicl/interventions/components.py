@@ -68,7 +68,7 @@ def parse(text: str) -> Path:
     found = (_SENDER.fullmatch(ends[0]), _RECEIVER.fullmatch(ends[1])) if len(ends) == 2 else (None, None)
     if found[0] is None or found[1] is None:
         raise ConfigError(
-            f"path {text!r}: expected SENDER->RECEIVER, as L0H5->L1H3.k. Senders are embed, heads (L0H5) and MLPs "
+            f"path {text!r}: expected SENDER->RECEIVER, such as L0H5->L1H3.k. Senders are embed, heads (L0H5) and MLPs "
             "(mlp.0); receivers the queries, keys or values of heads (L1H3.q, L1H3.k, L1H3.v), MLPs (mlp.1) and out."
         )
     embed, layer, head, mlp = found[0].groups()
@@ -146,7 +146,7 @@ def check_paths(paths: Iterable[str], model: ModelConfig) -> None:
         if not reaches(path.sender, path.receiver, model):
             raise ConfigError(
                 f"path {text}: {path.receiver} reads the residual stream before {path.sender} writes to it. Name a "
-                f"sender of an earlier layer, as embed->{path.receiver}."
+                f"sender of an earlier layer, such as embed->{path.receiver}."
             )
     check_sums(model)
 
@@ -160,6 +160,6 @@ def check_sums(model: ModelConfig) -> None:
     theirs = model.hooked
     if theirs.get("original_architecture") in _NORM_AFTER or theirs.get("use_normalization_before_and_after"):
         raise ConfigError(
-            "in this model a norm follows the sum over heads, before the residual stream: what a single "
+            "in this model a norm is applied to the sum over heads before the residual stream. So what a single "
             "head adds to the residual stream is not defined, nor what it adds to an answer's logit."
         )

@@ -38,10 +38,10 @@ _EMBEDDED = "blocks.0.hook_resid_pre"
 class CutPaths(Intervention):
     """Cut paths from component to component, all at once.
 
-    paths: as 'L0H5->L1H3.k' (`interventions.components`). kind: what the receiver reads in the place of what the sender
-    wrote: nothing ('zero'), its mean over the evaluation set, per position ('mean'), or what the sender writes on the
-    sequence's partner ('counterfactual'). counterfactual: which partner (`TaskBatch.counterfactuals`; default: the
-    task's first).
+    paths: such as 'L0H5->L1H3.k' (`interventions.components`). kind: what the receiver reads instead of the sender's
+    output: nothing ('zero'), the output's mean over the evaluation set at each position ('mean'), or the sender's
+    output on the counterfactual sequence ('counterfactual'). counterfactual: which one (`TaskBatch.counterfactuals`;
+    default: the task's first).
 
     Examples:
         >>> print(CutPaths(paths=("L0H5->L1H3.k",), kind="mean"))
@@ -56,8 +56,8 @@ class CutPaths(Intervention):
         check_types(self, "CutPaths")
         if self.counterfactual and self.kind != "counterfactual":
             raise ConfigError(
-                f"CutPaths.counterfactual={self.counterfactual!r} and kind={self.kind!r}: only the kind "
-                "'counterfactual' reads other sequences."
+                f"CutPaths.counterfactual={self.counterfactual!r} with kind={self.kind!r}: only kind "
+                "'counterfactual' uses other sequences."
             )
         ordered = sorted({parse(text) for text in self.paths}, key=lambda path: (path.receiver, path.sender))
         object.__setattr__(self, "paths", tuple(map(str, ordered)))

@@ -34,7 +34,7 @@ def intervention(name: str) -> Callable[[Some], Some]:
     """Register a class of interventions of your own.
 
     Raises:
-        ConfigError: there is one of this name, or the class is no frozen dataclass that derives from Intervention.
+        ConfigError: the name exists already, or the class is not a frozen dataclass that derives from Intervention.
     """
     check_name(INTERVENTIONS.what, name)
 
@@ -97,7 +97,7 @@ def _literal(node: ast.expr, text: str, option: str) -> object:
     try:
         value = ast.literal_eval(node)
     except ValueError:
-        raise ConfigError(f"{option} {text}: {ast.unparse(node)} is no number, text, tuple or list.") from None
+        raise ConfigError(f"{option} {text}: {ast.unparse(node)} is not a number, text, tuple or list.") from None
     return _tuples(value)
 
 

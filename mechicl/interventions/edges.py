@@ -29,10 +29,11 @@ from mechicl.protocol.batch import TaskBatch
 
 @dataclass(frozen=True, kw_only=True)
 class CutEdges(Intervention):
-    """Heads do not see along these edges: the attention that they had goes to what else they see.
+    """Cut attention edges: the attention along them is redistributed to the other positions that the head can attend
+    to.
 
-    edges: as 'query->match_label' or 'previous'. layers: in all heads of these layers (default: of all layers); or
-    heads: in these heads alone, (layer, head) pairs.
+    edges: such as 'query->match_label' or 'previous'. layers: cut in all heads of these layers (default: all layers).
+    heads: cut only in these heads, as (layer, head) pairs. Give layers or heads, not both.
     """
 
     edges: tuple[str, ...]
@@ -45,7 +46,9 @@ class CutEdges(Intervention):
         if not self.edges:
             raise ConfigError("CutEdges.edges=(): expected at least one, such as ('query->match_label',).")
         if self.heads and self.layers is not None:
-            raise ConfigError(f"CutEdges.layers={self.layers} and heads={names(self.heads)}: give layers or heads.")
+            raise ConfigError(
+                f"CutEdges.layers={self.layers} and heads={names(self.heads)}: give layers or heads, not both."
+            )
 
     def __str__(self) -> str:
         where = names(self.heads)
@@ -95,7 +98,9 @@ class CutEdges(Intervention):
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
         if batch is None:
-            raise ConfigError("CutEdges depends on the sequences: edits(conditions, model, intact, batch).")
+            raise ConfigError(
+                "CutEdges depends on the sequences: give the batch, as in edits(conditions, model, intact, batch)."
+            )
         banned = torch.stack([edge_mask(batch, edge) for edge in self.edges]).any(0)  # [b, t, t]
         future = torch.ones(banned.shape[1:], dtype=torch.bool, device=banned.device).triu(1)
         blind = (banned | future).all(-1)  # a position that would see nothing
@@ -106,8 +111,8 @@ class CutEdges(Intervention):
             if blind[:, -asking:].any():
                 b, t = blind[:, -asking:].nonzero()[0].tolist()
                 raise ConfigError(
-                    f"{self}: position {t + blind.shape[1] - asking} of sequence {b} would see nothing. "
-                    "Leave it something to look at, as itself."
+                    f"{self}: position {t + blind.shape[1] - asking} of sequence {b} could attend to nothing. "
+                    "Keep at least one edge from it, such as the one to itself."
                 )
             cut = torch.zeros(len(banned), 1, asking, banned.shape[-1], dtype=z.dtype, device=banned.device)
             cut = cut.masked_fill_(banned[:, None, -asking:], -torch.inf)
@@ -146,7 +151,7 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
         if end not in roles and not (end.isdigit() and int(end) < batch.shape[-1]):
             raise ConfigError(
                 f"edge {edge!r}: there is no role {end!r}; there are {_listed(roles)}, and positions by "
-                f"number, 0 to {batch.shape[-1] - 1}; relations, as {', '.join(relations)}, may stand at the end."
+                f"number, 0 to {batch.shape[-1] - 1}; a relation, such as {', '.join(relations)}, can be the end."
             )
     if along is not None:
         return position_mask(batch, (ends[0],))[:, :, None] & along

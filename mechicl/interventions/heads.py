@@ -58,12 +58,12 @@ class OfHeads(Intervention):
 class AblateHeads(OfHeads):
     """Replace the output of attention heads by a baseline.
 
-    heads: (layer, head) pairs, counted from 0; kind: which baseline (BASELINES). hold: what is kept at its intact
-    value in the layers after the first ablated one: 'pattern', 'q', 'k', 'v', any of them. Queries and keys are
-    held before rotary positions are applied; after it would be the same, since the rotation is fixed.
-    `hold=("k", "v")` lets only later queries be recomputed, `hold=("q", "k", "v")` takes away only what the heads
-    write to the output directly. The two 'preserving' kinds are Singh et al. 2024's
-    (docs/references.md#singh-2024-measures): kind 'zero' that holds 'pattern', or 'v'.
+    heads: (layer, head) pairs, counted from 0; kind: the baseline (BASELINES). hold: what keeps its intact value in
+    the layers after the first ablated layer: any of 'pattern', 'q', 'k' and 'v'. Queries and keys are held before
+    rotary positions are applied; holding them afterwards would be the same, because the rotation is fixed. With
+    `hold=("k", "v")` only later queries are recomputed. With `hold=("q", "k", "v")` only the heads' direct effect on
+    the output is removed. The two 'preserving' kinds are those of Singh et al. 2024
+    (docs/references.md#singh-2024-measures): kind 'zero' with 'pattern' or 'v' held.
 
     Examples:
         >>> print(mechicl.AblateHeads(heads=((0, 5), (1, 3)), kind="mean"))
@@ -203,16 +203,16 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
         near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
     raise ConfigError(
         f"heads={heads!r}: expected (layer, head) pairs, whole numbers, such as heads=((0, 1), (1, 3)); "
-        f"{head!r} is not one.{near}"
+        f"{head!r} is not a pair.{near}"
     )
 
 
 def every_head(model: ModelConfig, kind: Kind = "zero") -> list[AblateHeads]:
-    """Each head of the model ablated on its own.
+    """One ablation for each head of the model.
 
     Args:
-        model: whose heads, such as `series.config.model`.
-        kind: what takes the place of a head's output (`BASELINES`).
+        model: the model's config, such as `series.config.model`.
+        kind: the replacement of a head's output (`BASELINES`).
 
     Returns:
         One `AblateHeads` per head, by layer and then by head.
@@ -242,23 +242,25 @@ def random_heads(
     layer: int | None = None,
     excluding: Collection[tuple[int, int]] = (),
 ) -> tuple[tuple[int, int], ...]:
-    """`count` different heads at random, as a control: of one layer or of all, none of `excluding`.
+    """`count` different random heads, as a control: of one layer or of all layers, without those in `excluding`.
 
     Raises:
-        ConfigError: there are not as many.
+        ConfigError: there are not enough heads.
     """
     layers = range(model.n_layers) if layer is None else [layer]
     heads = [(la, h) for la in layers for h in range(model.n_heads) if (la, h) not in excluding]
     if len(heads) < count:
-        raise ConfigError(f"{count} random heads were asked for, but only {len(heads)} can be chosen from.")
+        raise ConfigError(
+            f"expected at most {len(heads)} random heads, which is the number of candidates, not {count}."
+        )
     return tuple(sorted(heads[int(i)] for i in rng.choice(len(heads), count, replace=False)))
 
 
 def matched_heads(
     model: ModelConfig, like: Collection[tuple[int, int]], rng: np.random.Generator
 ) -> tuple[tuple[int, int], ...]:
-    """The control of a set of heads: as many others at random, of the same layers where those have as many
-    others. What is missing is drawn from other layers; all others, where `like` is most of the model."""
+    """The control of a set of heads: as many random other heads, from the same layers if these have enough. The rest is
+    drawn from other layers. If `like` is most of the model, it is all other heads."""
     drawn: list[tuple[int, int]] = []
     for layer in range(model.n_layers):
         count = sum(la == layer for la, _ in like)
@@ -272,8 +274,8 @@ def matched_heads(
 def matched_sets(
     model: ModelConfig, like: Collection[tuple[int, int]], count: int, draws: int
 ) -> list[tuple[tuple[int, int], ...]]:
-    """`count` different sets of `matched_heads`, from a fixed seed, in the order in which they were drawn; those that
-    `draws` draws meet where they are fewer, none where `like` is the whole model."""
+    """`count` different sets of `matched_heads`, drawn with a fixed seed, in the order of the draws. There are fewer if
+    `draws` draws find fewer, and none if `like` is the whole model."""
     rng, met = np.random.default_rng(0), {}
     for _ in range(draws):
         met[matched_heads(model, like, rng)] = None
@@ -283,6 +285,6 @@ def matched_sets(
 
 
 def needs(kind: Kind, model: ModelConfig) -> list[str]:
-    """Hooks whose intact activations a kind of `AblateHeads` must be given."""
+    """Hooks whose intact activations a kind of `AblateHeads` needs."""
     part = {"mean": "z", "resample": "z", "pattern_preserving": "pattern", "value_preserving": "v"}.get(kind)
     return [] if part is None else _hooks(part, model)

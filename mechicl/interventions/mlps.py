@@ -21,7 +21,7 @@ from mechicl.protocol.batch import TaskBatch
 class AblateMLPs(Intervention):
     """Replace the output of whole MLPs (`hook_mlp_out`) by a baseline.
 
-    layers: whose MLPs, counted from 0; kind: which baseline (`BASELINES`; not the preserving ones).
+    layers: the layers of the MLPs, counted from 0; kind: the baseline (`BASELINES`, except the preserving ones).
     """
 
     layers: tuple[int, ...]

@@ -31,11 +31,12 @@ from mechicl.protocol.batch import TaskBatch
 class PatchActivations(Intervention):
     """Take activations from the counterfactual sequences.
 
-    heads: of these heads, their outputs (or, by `part`, their queries, keys or values); mlps: the outputs of these
-    layers' MLPs; residual: the residual stream that these layers read; edges: the attention scores along these edges,
-    before the softmax, in all heads of `layers` (default: of all layers). positions: heads, MLPs and the residual
-    stream only there, by role (of the sequence itself) or number; default everywhere. counterfactual: which partner
-    (`TaskBatch.counterfactuals`; default: the task's first, of exemplars and labels 'labels').
+    heads: the outputs of these heads (or, with `part`, their queries, keys or values); mlps: the outputs of these
+    layers' MLPs; residual: the residual stream at the input of these layers; edges: the attention scores along these
+    edges, before the softmax, in all heads of `layers` (default: all layers). positions: patch heads, MLPs and the
+    residual stream only at these positions, by role (in the original sequence) or number; default: everywhere.
+    counterfactual: which one (`TaskBatch.counterfactuals`; default: the task's first, for exemplars and labels
+    'labels').
     """
 
     heads: tuple[tuple[int, int], ...] = ()
@@ -54,10 +55,12 @@ class PatchActivations(Intervention):
             object.__setattr__(self, field, tuple(sorted(set(getattr(self, field)))))
         if not (self.heads or self.mlps or self.residual or self.edges):
             raise ConfigError(
-                "PatchActivations: name heads, mlps, residual or edges, as PatchActivations(heads=((1, 3),))."
+                "PatchActivations: give heads, mlps, residual or edges, such as PatchActivations(heads=((1, 3),))."
             )
         if self.layers is not None and not self.edges:
-            raise ConfigError(f"PatchActivations.layers={self.layers}: they are the layers of edges; name edges.")
+            raise ConfigError(
+                f"PatchActivations.layers={self.layers}: these are the layers of edges, so give edges, too."
+            )
 
     def __str__(self) -> str:
         what = [names(self.heads) + ("" if self.part == "z" else f" {self.part}")] if self.heads else []

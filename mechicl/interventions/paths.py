@@ -24,10 +24,10 @@ _EMBEDDED = "blocks.0.hook_resid_pre"
 
 @dataclass(frozen=True)
 class RemoveDirectPath(Intervention):
-    """Take the embedding's direct contribution out of the final residual stream.
+    """Subtract the embedding's direct contribution from the final residual stream.
 
     What enters the first layer (the query's embedding and its position's) is subtracted after the last layer, so
-    that every head and MLP still reads it. The final LayerNorm is computed anew, from what is left.
+    that every head and MLP still reads it. The final LayerNorm is recomputed from the rest.
     """
 
     def __str__(self) -> str:

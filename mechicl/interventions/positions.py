@@ -20,10 +20,11 @@ from mechicl.protocol.batch import TaskBatch
 
 @dataclass(frozen=True, kw_only=True)
 class AblatePositions(Intervention):
-    """Replace the residual stream at some positions, where layers read it (`hook_resid_pre`), by a baseline.
+    """Replace the residual stream at some positions by a baseline, at the input of layers (`hook_resid_pre`).
 
-    positions: roles, as 'match_label', or numbers, as '1'; layers: before which (0: the embeddings); kind: which
-    baseline (`BASELINES`; not the preserving ones). From there on the layers, and what is read out, have it there.
+    positions: roles, such as 'match_label', or numbers, such as '1'; layers: the layers whose input is replaced (0: the
+    embeddings); kind: the baseline (`BASELINES`, except the preserving ones). All later layers and the output read the
+    replaced stream.
     """
 
     positions: tuple[str, ...]
@@ -36,7 +37,7 @@ class AblatePositions(Intervention):
         if not self.positions or not self.layers:
             raise ConfigError(
                 f"AblatePositions.positions={self.positions}, layers={self.layers}: expected at least "
-                "one of each, as positions=('match_label',), layers=(1,)."
+                "one of each, such as positions=('match_label',), layers=(1,)."
             )
 
     def __str__(self) -> str:
@@ -103,7 +104,9 @@ def given(batch: TaskBatch | None, asked: Intervention) -> TaskBatch:
         ConfigError: there is none.
     """
     if batch is None:
-        raise ConfigError(f"{asked}: it depends on the sequences: edits(conditions, model, intact, batch).")
+        raise ConfigError(
+            f"{asked}: it depends on the sequences: give the batch, as in edits(conditions, model, intact, batch)."
+        )
     return batch
 
 

@@ -31,9 +31,9 @@ _WORDS = {
 class AblateSubspace(Intervention):
     """Project directions out of an activation, for every sequence and position.
 
-    directions: [d_model, count], an array, a tensor or nested lists; what is removed is the part in their span, so
-    they need not be orthogonal. layer; at: 'input' (the residual stream before the layer), 'heads' or 'mlp' (what all
-    its heads together, or its MLP, write), 'output' (the residual stream after it). name: what they are called.
+    directions: [d_model, count], an array, a tensor or nested lists. The part in their span is removed, so they need
+    not be orthogonal. layer; at: 'input' (the residual stream before the layer), 'heads' or 'mlp' (the output of all
+    its heads together, or of its MLP), 'output' (the residual stream after it). name: a name for the directions.
     `measures.subspaces.carried` finds directions that carry an answer.
     """
 
@@ -91,7 +91,7 @@ class AblateSubspace(Intervention):
     def check(self, model: ModelConfig) -> None:
         check_layers((self.layer,), model)
         if self.at == "mlp" and not model.has_mlp(self.layer):
-            raise ConfigError(f"there is no MLP in layer {self.layer}: take at='heads', 'input' or 'output'.")
+            raise ConfigError(f"there is no MLP in layer {self.layer}: use at='heads', 'input' or 'output'.")
         if len(self.directions) != model.d_model:
             raise ConfigError(
                 f"AblateSubspace.directions have {len(self.directions)} rows, but the residual stream "

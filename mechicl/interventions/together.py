@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Together(Intervention):
-    """All of `parts` at once, as one condition. Every part's intact values are those of the intact model, also where
-    another part changes its weights. Where two parts change one activation, the later one changes what the earlier
-    one left."""
+    """Apply all of `parts` at once, as one condition. Every part's intact values come from the intact model, even if
+    another part changes its weights. If two parts change one activation, the later part is applied to the result of the
+    earlier part."""
 
     parts: tuple[Intervention, ...]
 
@@ -105,7 +105,7 @@ class Together(Intervention):
         for part in self.parts:
             part.check(model)
         if len(read := {part.reads for part in self.parts} - {None}) > 1:
-            raise ConfigError(f"the answer is read from one head, not from {len(read)}: give one ClampCopy.")
+            raise ConfigError(f"the answer is read from one head, but {len(read)} were given: give one ClampCopy.")
 
     def check_on(self, batch: TaskBatch) -> None:
         for part in self.parts:
@@ -131,7 +131,10 @@ class Together(Intervention):
         asking, t = add.shape[-2:]
         seen = torch.ones(t, t, dtype=torch.bool, device=add.device).tril()[-asking:]
         if (torch.isinf(add) | ~seen).all(-1).any():
-            raise ConfigError(f"{self}: some position would see nothing. Leave it something to look at, as itself.")
+            raise ConfigError(
+                f"{self}: some position could attend to nothing. Keep at least one edge from it, such as the one to "
+                "itself."
+            )
 
 
 def _is_one(part: object) -> bool:
@@ -143,18 +146,20 @@ def _after(first: Edit, then: Edit) -> Edit:
     if isinstance(then.keep, float) and then.keep == 0.0:
         return then
     if then.less and (isinstance(first.keep, Tensor) or first.keep != 1.0 or first.off is not None):
-        raise ConfigError("paths are cut before other parts change what the same component reads: name CutPaths first.")
+        raise ConfigError(
+            "paths must be cut before other parts change the input of the same component: put CutPaths first."
+        )
     less = _less(first, then)
     if then.off is not None:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor) or first.off is not None:
             raise ConfigError(
-                "a subspace is taken off before other parts change the same activation: name it first, "
+                "a subspace must be removed before other parts change the same activation: put it first, "
                 "and give several subspaces of one activation as one AblateSubspace."
             )
         return Edit(first.keep * then.keep, first.add * then.keep + then.add, first.at, then.off, less)
     if then.at is not None:
         if isinstance(first.keep, Tensor) or isinstance(first.add, Tensor):
-            raise ConfigError("a clamped layer moves keys, so it stands before other parts that change them.")
+            raise ConfigError("ClampLayer moves keys: put it before other parts that change keys.")
         return Edit(first.keep * then.keep, first.add * then.keep + then.add, _twice(first.at, then.at))
     return Edit(first.keep * then.keep, _kept(first.add, then.keep) + then.add, first.at, first.off, less)
 
@@ -169,7 +174,7 @@ def _less(first: Edit, then: Edit) -> tuple[Taken, ...]:
     for taken in then.less:
         same = [one for one in found.values() if one.source == taken.source]
         if any(one.key != taken.key and (one.share * taken.share).any() for one in same):
-            raise ConfigError("two parts cut the same path and put different things in its place: name it once.")
+            raise ConfigError("two parts cut the same path with different replacements: cut it only once.")
         own = found.get(taken.key)
         found[taken.key] = taken if own is None else replace(own, share=torch.maximum(own.share, taken.share))
     return tuple(found.values())

@@ -1,9 +1,9 @@
-"""What is measured on a series: attention scores, logit attribution, ablation effects, phases.
+"""Measures of a series: attention scores, logit attribution, ablation effects, phases.
 
 Each measure is a function of a series that returns a tidy long table (tables.py) and registers itself (door.py).
-docs/measures.md lists them all; they can be taken from here, `from mechicl.measures import attention_scores`, and are
-loaded when first used. (`subspaces` is the module: its function is `mechicl.measures.subspaces.subspaces`.) A module
-says in its `__all__` what can be taken from here.
+docs/measures.md lists them all. Import them from here, such as `from mechicl.measures import attention_scores`; they
+are loaded when they are first used. (`subspaces` is the module; its function is
+`mechicl.measures.subspaces.subspaces`.) The names in each module's `__all__` can be imported from here.
 """
 
 from __future__ import annotations

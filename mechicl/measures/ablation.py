@@ -51,17 +51,17 @@ def evaluate(
 ) -> pd.DataFrame:
     """The tidy table of checkpoints x evaluators x (intact + each intervention) x metrics.
 
-    It has two columns more than other tables: effect_low and effect_high, the 95% interval of ablated minus
+    It has two additional columns, effect_low and effect_high: the 95% interval of ablated minus
     intact on the same sequences (`evaluators.paired_interval`; empty in intact rows). `effects` adds the effect.
 
     Args:
         series: the run.
         steps: default all.
         evaluators: default all.
-        ablate: one intervention or several, each on its own.
+        ablate: one intervention, or several that are measured separately.
         n: sequences per evaluator; split: which evaluation set (`evaluators.evaluation_set`).
-        metrics: which ones the task has, as `in_context_prob` (docs/interventions.md) (default: those recorded in
-            training); None for the primary metric of each evaluator alone, which is much cheaper: only
+        metrics: any metrics of the task, such as `in_context_prob` (docs/interventions.md) (default: those recorded in
+            training); None for only the primary metric of each evaluator, which is much cheaper, because only
             `iwl` then needs the full vocabulary.
     """
     conditions = as_interventions(ablate)
@@ -251,7 +251,8 @@ def answers(
     n: int | None = None,
     split: int = 0,
 ) -> np.ndarray:
-    """One metric of every sequence of an evaluation set, intact or under an intervention: what `evaluate` averages.
+    """One metric for each sequence of an evaluation set, intact or under an intervention. `evaluate` averages these
+    values.
 
     Args:
         step: one checkpoint.
@@ -267,7 +268,7 @@ def answers(
     """
     conditions, model = as_interventions(ablate), series.config.model
     if len(conditions) > 1:
-        raise ConfigError("answers are under one intervention: give one, or Together(parts=(...)) for all at once.")
+        raise ConfigError("answers takes one intervention: give one, or combine several with Together(parts=(...)).")
     for condition in conditions:
         condition.check(model)
     batch, (chosen,) = series.evaluation_set(evaluator, n, split), chosen_steps(series, step)

@@ -48,8 +48,8 @@ def scores(pattern: Tensor, batch: TaskBatch) -> dict[str, Tensor]:
 
 
 def uniform_scores(batch: TaskBatch) -> dict[str, float]:
-    """Every score of a head that attends evenly to all positions so far, itself included: exact, as `scores`
-    of that pattern, averaged over the same sequences. Scores that no sequence defines are left out."""
+    """Every score of a head with uniform attention to all positions so far, including its own. It is exact: `scores` of
+    this pattern, averaged over the same sequences. Scores that no sequence defines are left out."""
     t = batch.shape[-1]
     even = torch.ones(t, t, dtype=torch.float64).tril() / torch.arange(1, t + 1, dtype=torch.float64)[:, None]
     found = scores(even.expand(len(batch), 1, t, t), batch.to("cpu"))
@@ -60,7 +60,7 @@ def uniform_scores(batch: TaskBatch) -> dict[str, float]:
 def untrained_scores(series: Series, evaluator: str, n: int | None = None) -> dict[str, float]:
     """Every score of the untrained model: the highest of its heads, on the sequences of one evaluator.
 
-    Its weights are the run's own initial draw, also where the run kept no step 0 or began from a graft.
+    Its weights are the run's own random initial weights, even if the run kept no step 0 or began from a graft.
     """
     model, batch = series.config.model, series.evaluation_set(evaluator, n)
     params = {name: w[None].to(series.device) for name, w in pack(init(series.config)).items()}
@@ -76,14 +76,14 @@ def standing_out(
 ) -> pd.DataFrame:
     """The heads whose score at a step is above its baselines, the highest first.
 
-    A head counts if its interval, at 95% for all heads of the table together (Bonferroni,
-    `baselines.joint_intervals`), is above uniform attention, and above the highest head of the untrained model.
+    A head is included if its interval is above uniform attention and above the highest head of the untrained model. The
+    intervals hold at 95% for all heads of the table together (Bonferroni, `baselines.joint_intervals`).
 
     Args:
-        table: of `attention_scores`, one evaluator; its heads are those that were looked at.
+        table: a table of `attention_scores` for one evaluator, with all heads that were considered.
         metric: which score, such as 'induction_strength'.
         step: which checkpoint.
-        untrained: of `untrained_scores`; None: uniform attention is the only baseline.
+        untrained: the result of `untrained_scores`; None: uniform attention is the only baseline.
 
     Returns:
         Their rows, with the columns joint_low, joint_high and floor (the higher of the two baselines). Empty
@@ -117,17 +117,16 @@ def attention_scores(
 
     Args:
         series: the run.
-        steps: default all.
-        evaluators: on whose sequences. Default: the run's main ones whose context holds the right label: icl, flip
-            and ciwl, or those of held-out labels, classes and exemplars.
-        n: how many of each (default the config's).
-        progress: a bar over long series.
+        steps: the checkpoints (default: all).
+        evaluators: the evaluators whose sequences are used. Default: the run's main evaluators whose context has the
+            right label: icl, flip and ciwl, or those of held-out labels, classes and exemplars.
+        n: sequences per evaluator (default: the run's `n_eval`).
+        progress: show a progress bar.
 
     Returns:
         One row per step, evaluator, layer, head and score: value (a share of attention, in the score's
-        `limits`), its normal 95% interval over sequences, and, in a column more than other tables have,
-        `uniform`: what attention to all positions alike would score (`uniform_scores`). Scores that an
-        evaluator's sequences do not define are left out.
+        `limits`), its normal 95% interval over sequences, and an additional column `uniform`: the score of uniform
+        attention (`uniform_scores`). Scores that are not defined on an evaluator's sequences are left out.
 
     Raises:
         SeriesError: a step was not saved. ConfigError: there is no such evaluator.

@@ -124,7 +124,7 @@ def logit_attribution(
     Args:
         series: the run.
         steps: which checkpoints (default: all).
-        evaluators: on whose sequences (default: the main ones whose context holds the right label).
+        evaluators: the evaluators whose sequences are used (default: the main ones whose context has the right label).
         n: sequences per evaluator (default: the run's `n_eval`).
         progress: show a bar over long series.
 

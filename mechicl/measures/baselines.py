@@ -12,13 +12,13 @@ __all__ = ["joint_intervals"]
 def joint_intervals(
     rows: pd.DataFrame, value: str = "value", low: str = "ci_low", high: str = "ci_high"
 ) -> pd.DataFrame:
-    """Rows with their 95% intervals widened so that all of them hold together with 95% (Bonferroni).
+    """Rows with simultaneous 95% intervals: wider intervals that all hold together with 95% (Bonferroni).
 
-    Of 16 heads that differ from nothing, one has a single 95% interval that excludes it more often than not: to
-    pick heads, all that were looked at count.
+    If none of 16 heads has an effect, it is still likely that at least one of 16 single 95% intervals excludes 0. So to
+    select heads, the intervals must take into account all heads that were considered.
 
     Args:
-        rows: everything that was looked at, one row each.
+        rows: everything that was considered, one row each.
         value: the column of the estimate.
         low: the column of its interval's lower end.
         high: the column of its interval's upper end.

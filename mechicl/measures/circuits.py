@@ -44,7 +44,7 @@ def circuit_of(table: pd.DataFrame, step: int, evaluator: str, threshold: float 
     """The paths whose effect on an evaluator is at least `threshold` in size, at one step.
 
     Args:
-        table: of `path_effects`.
+        table: the result of `path_effects`.
         threshold: in the unit of the evaluator's primary metric (accuracies are shares of 1), above 0.
 
     Raises:
@@ -127,24 +127,24 @@ def circuit_shares(
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Faithfulness and completeness of circuits over training, beside random circuits of the same size.
+    """Faithfulness and completeness of circuits over training, with random circuits of the same size as controls.
 
     Args:
         series: the run.
         steps: which checkpoints (default: all).
         evaluators: which evaluators (default: the main ones).
-        paths: the circuit, the same for all (default: of each step and evaluator its own, the paths whose effect is at
-            least `threshold` in size on other sequences than those reported, split 1).
+        paths: one circuit for all steps and evaluators (default: a separate circuit for each: the paths whose effect is
+            at least `threshold` in size on other sequences than those reported, split 1).
         threshold: in the unit of the primary metric, above 0.
-        kind: what is read in the place of what is cut, as in `path_effects`.
+        kind: the replacement for what is cut, as in `path_effects`.
         n: sequences per evaluator.
         progress: show a bar over long series.
 
     Returns:
         Rows per step and evaluator: `intervention` is 'intact', 'nothing' (every path cut), 'circuit alone', 'without
         circuit', and 'random 0 alone', 'without random 0', ... `value` is the primary metric, with its interval; `size`
-        the number of paths; `share` the faithfulness of what is alone, and the completeness of what is left out, with
-        its 95% interval share_low, share_high over sequences. It is empty where the model does no better than with
+        the number of paths. `share` is the faithfulness in rows 'alone' and the completeness in rows 'without', with
+        its 95% interval share_low, share_high over sequences. It is empty if the model is no better than with
         every path cut.
 
     Raises:
@@ -159,7 +159,8 @@ def circuit_shares(
     _check(threshold)
     if paths is None and model.n_layers >= DEEP:
         raise ConfigError(
-            f"{series.root}: to find circuits in {model.n_layers} layers every path would be cut: give paths=, as "
+            f"{series.root}: with {model.n_layers} layers, not all paths are cut to find circuits: give paths=, such "
+            "as "
             "circuit_of(path_effects(series, [step]), step, evaluator)."
         )
     like = CutPaths(paths=tuple(paths or ()), kind=kind)

@@ -84,7 +84,8 @@ def random_scores(
     against="columns `random`, `random_low`, `random_high`: random matrices of the same singular values",
 )
 def path_composition(series: Series, steps: Iterable[int] | None = None, progress: bool = True) -> pd.DataFrame:
-    """How strongly the weights of each head's output and of a later head's queries, keys or values fit each other.
+    """Composition scores: how strongly a later head's queries, keys or values read each head's output, from the
+    weights.
 
     Args:
         series: the run.
@@ -92,9 +93,9 @@ def path_composition(series: Series, steps: Iterable[int] | None = None, progres
         progress: show a bar over long series.
 
     Returns:
-        One row per step and path from head to head, which has the name that `path_effects` gives it (`intervention`, as
-        'L0H5->L1H3.k'): value, and of DRAWS random matrices with the same singular values the mean score, `random`, and
-        the range of the middle 95%, `random_low` and `random_high`. n is DRAWS.
+        One row per step and path from head to head, with the path's name in `path_effects` (`intervention`, such as
+        'L0H5->L1H3.k') and the score in `value`. `random` is the mean score of DRAWS random matrices with the same
+        singular values, and `random_low` and `random_high` are the range of their middle 95%. n is DRAWS.
 
     Raises:
         SeriesError: a step was not saved. ConfigError: there is one layer only.
@@ -105,7 +106,7 @@ def path_composition(series: Series, steps: Iterable[int] | None = None, progres
         192
     """
     if series.config.model.n_layers < 2:
-        raise ConfigError(f"{series.root}: the model has one layer, so that no head reads another.")
+        raise ConfigError(f"{series.root}: the model has one layer, so no head reads another head.")
     chosen = chosen_steps(series, steps)
     size = 8.0 * DRAWS * series.config.model.n_heads**2
     return over_checkpoints(

@@ -26,21 +26,21 @@ def control_effects(
     count: int = CONTROLS,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """What an intervention changes at a checkpoint or several, and what the same done to random others changes.
+    """The effect of an intervention at one or several checkpoints, and the effects of its random controls.
 
     Args:
-        ablate: one intervention; it says what its random others are (`Intervention.controls`).
+        ablate: one intervention; it defines its random controls (`Intervention.controls`).
         step: one checkpoint, or several.
         evaluators: default all. n: sequences per evaluator.
-        count: how many random sets, where there are as many.
+        count: number of random controls, if there are as many.
 
     Returns:
         `effects` of the primary metrics, with the intact rows (their `effect` is empty) in front and a column
         `control`: 0 for the intervention itself, 1, 2, ... for its controls; empty in intact rows.
 
     Raises:
-        ConfigError: the model or its sequences have not what is to be changed. SeriesError: no such checkpoint.
-    """
+        ConfigError: the model or its sequences do not have the part that is to be changed. SeriesError: no such
+    checkpoint."""
     steps = chosen_steps(series, step)
     ablate.check(series.config.model)
     own = ablate.at_step(series, steps[0])

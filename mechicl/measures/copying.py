@@ -52,7 +52,7 @@ def copying_scores(
     Args:
         series: a run whose outputs are its input tokens.
         steps: which checkpoints (default: all).
-        evaluators: on whose sequences (default: the one that tells the task's circuit, such as `repeat`).
+        evaluators: the evaluators whose sequences are used (default: the one of the task's circuit, such as `repeat`).
         n: sequences per evaluator (default: the run's `n_eval`).
         progress: show a bar over long series.
 
@@ -67,7 +67,7 @@ def copying_scores(
     sets = {name: series.evaluation_set(name, n) for name in names}
     model, inputs = series.config.model, series.task.input_shapes(series.config.model)
     if [*inputs] != ["embed.W_E"] or inputs["embed.W_E"][0] != series.task.n_outputs:
-        raise ConfigError(f"{series.name} reads other things than it answers with: copying scores are of tokens.")
+        raise ConfigError(f"{series.name} has different inputs and outputs: copying scores need a task of tokens.")
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
     size = 4.0 * widest * t * (model.n_heads * t + model.d_model * (8 + model.n_layers))
     return over_evaluators(series, "copying", steps, sets, partial(_measured, model=model), size, progress=progress)

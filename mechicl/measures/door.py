@@ -81,16 +81,16 @@ def own_of_heads() -> dict[str, Measure]:
 
 
 def measure(name: str, *, rows: str = "", value: str = "", against: str = "-") -> Callable[[F], F]:
-    """Register a function of a series as a measure; the rest as in `Measure`.
+    """Register a function of a series as a measure. The arguments are the fields of `Measure`.
 
     Raises:
-        ConfigError: there is one of this name, it does not say what a row and a value are, or its first argument is
+        ConfigError: the name exists already, the description of rows or value is missing, or the first argument is
             neither `series` nor `runs`.
     """
     check_name(MEASURES.what, name)
     if not (rows and value):
         raise ConfigError(
-            f"the measure {name!r}: say what a row of its table is of, and what its value is, as in "
+            f"the measure {name!r}: describe the rows of its table and its value, as in "
             f'@measure("{name}", rows="step", value="norm of all weights").'
         )
 
@@ -98,8 +98,8 @@ def measure(name: str, *, rows: str = "", value: str = "", against: str = "-") -
         entry = Measure(name=name, function=function, rows=rows, value=value, against=against)
         if entry.takes[:1] not in (["series"], ["runs"]):
             raise ConfigError(
-                f"the measure {name!r} takes ({', '.join(entry.takes)}): its first argument is `series`, "
-                "or, of several runs, `runs`."
+                f"the measure {name!r} takes ({', '.join(entry.takes)}): its first argument must be `series`, "
+                "or `runs` for several runs."
             )
         unimported.refuse_taken(Path(__file__).parent, "measure", name, function.__module__)
         MEASURES.add(name, entry, function.__module__)

@@ -42,8 +42,8 @@ def ablate_mlps(
 ) -> pd.DataFrame:
     """The tidy table of primary metrics, intact and without the MLP of each layer that has one.
 
-    `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's, `baseline` what takes its place. Other sets
-    of MLPs, and paired intervals of what is lost: `series.evaluate(ablate=AblateMLPs(layers=(0, 1)))`.
+    `intervention` is 'zero L1 MLP' or 'mean L1 MLP', `layer` the MLP's layer, `baseline` its replacement. For other
+    sets of MLPs and paired intervals of the effect, use `series.evaluate(ablate=AblateMLPs(layers=(0, 1)))`.
 
     Args:
         series: the run.
@@ -62,7 +62,7 @@ def ablate_mlps(
     model = series.config.model
     layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
     if not layers:
-        raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so that none can be taken out.")
+        raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so there is none to ablate.")
     names = main(series.config) if evaluators is None else evaluators
     conditions = [AblateMLPs(layers=(layer,), kind=kind) for layer, kind in product(layers, KINDS)]
     table = evaluate(series, steps, names, conditions, n, metrics=None, progress=progress)

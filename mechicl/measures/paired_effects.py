@@ -16,14 +16,14 @@ __all__ = ["effects", "gains", "head_effects"]
 
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Ablated minus intact, row by row: column `effect` is added, intact rows are dropped.
+    """Ablated minus intact, row by row: a column `effect` is added, and intact rows are dropped.
 
-    The two are measured on the same sequences, so most of their sampling noise cancels. `effect_low` and
-    `effect_high` are its 95% interval: a head whose interval holds 0 was not shown to do anything. To pick heads
-    out of many, `measures.joint_intervals(rows, "effect", "effect_low", "effect_high")`.
+    Both are measured on the same sequences, so most of their sampling noise cancels. `effect_low` and `effect_high` are
+    the effect's 95% interval. If it contains 0, the table shows no effect of this head. To select some of many heads,
+    use `measures.joint_intervals(rows, "effect", "effect_low", "effect_high")`.
 
     Args:
-        table: of `Series.evaluate(ablate=...)`.
+        table: the result of `Series.evaluate(ablate=...)`.
 
     Returns:
         A copy of its ablated rows with `effect`, in the metric's own unit (accuracies are shares of 1).
@@ -42,13 +42,13 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Effects as gains: above 0 where the model got better, below 0 where the intervention cost something.
+    """Effects as gains: above 0 if the intervention made the model better, below 0 if it made the model worse.
 
     Args:
         table: of `effects`.
 
     Returns:
-        A copy, in which `effect` and its interval have the other sign wherever less of the metric is better, as of a
+        A copy in which `effect` and its interval have the opposite sign if lower is better for the metric, such as a
         loss (`Task.errors`).
 
     Examples:
@@ -85,13 +85,13 @@ def head_effects(
     split: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """What every head's own ablation changes: `effects` of `evaluate` with each head taken out alone.
+    """The effect of ablating each head alone: `effects` of `evaluate` with `every_head`.
 
     Args:
         series: the run.
         steps: which checkpoints (default: all).
         evaluators: which evaluators (default: all).
-        kind: what takes the place of the head's output (`interventions.BASELINES`).
+        kind: the replacement of the head's output (`interventions.BASELINES`).
         n: sequences per evaluator.
         split: which evaluation set; 0 is the one that is reported, others are independent of it.
         progress: show a bar over long series.

@@ -232,8 +232,8 @@ class Part:
         def keep(numbers: list[int], table: pd.DataFrame, stamps: Stamps) -> None:
             if not self.work.parts.write(numbers, table, stamps):
                 raise SeriesError(
-                    f"{self.work.series.root}: neither its folder cache nor ~/.cache/mechicl can be written to, where "
-                    "several workers leave their parts. Take one worker."
+                    f"{self.work.series.root}: neither its folder cache nor ~/.cache/mechicl can be written to, but "
+                    "several workers save their parts there. Use one worker."
                 )
 
         compute(self.work, self._left(), tell, keep)
@@ -265,7 +265,7 @@ def _shared_out(work: Work, executor: Executor, missing: Sequence[int], tell: Te
     if failed or lacking:
         why = str(failed[0]).strip().splitlines()[-1] if failed else "their parts are not there"
         raise SeriesError(
-            f"{work.series.root}: {len(lacking)} of {count} parts of the table were not made ({why}). What was made is "
-            "kept: the same call goes on from there."
+            f"{work.series.root}: {len(lacking)} of {count} parts of the table failed ({why}). The others are "
+            "saved: run the same call again to continue."
         )
     return found

@@ -58,17 +58,17 @@ def path_effects(
     split: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """What cutting each path between two components changes, each by itself.
+    """The effect of cutting each path between two components alone.
 
     Args:
         series: the run.
         steps: which checkpoints (default: all).
         evaluators: which evaluators (default: all).
-        kind: what the receiver reads in the place of what the sender wrote: 'zero', 'mean' or 'counterfactual'.
-        counterfactual: which partner of a sequence, for that kind (default: the task's first).
-        paths: which, as 'L0H5->L1H3.k' (default: all, `interventions.every_path`).
-        exact: cut only so many of each evaluator and step, those of the largest estimated effect on the loss (default:
-            all in models of up to two layers, 100 in deeper ones).
+        kind: what the receiver reads instead of the sender's output: 'zero', 'mean' or 'counterfactual'.
+        counterfactual: which counterfactual sequence, for that kind (default: the task's first).
+        paths: the paths, such as 'L0H5->L1H3.k' (default: all, `interventions.every_path`).
+        exact: for each evaluator and step, cut only this many paths, those with the largest estimated effect on the
+            loss (default: all in models of up to two layers, 100 in deeper ones).
         n: sequences per evaluator.
         split: which evaluation set; 0 is the one that is reported, others are independent of it.
         progress: show a bar over long series.
@@ -76,8 +76,8 @@ def path_effects(
     Returns:
         One row per step, evaluator and path: intervention (the path), sender, receiver, value (the primary metric with
         the path cut), effect (that minus intact) and its paired 95% interval effect_low, effect_high, of n sequences.
-        Where `exact` leaves some out there are also rows of the metric 'loss', one of every path: `attributed` is the
-        estimate, in nats, and `attribution_error` is attributed - effect, where the path was cut.
+        If `exact` leaves some out, there are also rows of the metric 'loss', one for each path: `attributed` is the
+        estimate in nats, and `attribution_error` is attributed - effect, if the path was cut.
 
     Raises:
         ConfigError: there is no such path, evaluator or kind. SeriesError: a step was not saved.

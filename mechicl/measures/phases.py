@@ -101,7 +101,7 @@ def series_phases(series: Series) -> dict[str, Phases]:
         series: the run.
 
     Returns:
-        Evaluator -> onset, peak and half_decay in training sequences (None where there is none), and peak_value and
+        Evaluator -> onset, peak and half_decay in training sequences (None if the curve has none), and peak_value and
         final_value in the primary metric's unit.
 
     Raises:
@@ -173,8 +173,9 @@ def phase_table(runs: list[Series]) -> pd.DataFrame:
 
     Returns:
         One row per evaluator and quantity (onset, peak and half_decay in training sequences, peak_value and final_value
-        in the primary metric's unit). Every run's value is a column; then come n of of_n runs that have it, and over
-        these the median, the range low, high, and the mean with its 95% t-interval ci_low, ci_high.
+        in the primary metric's unit). Every run's value is a column. The other columns are of_n (the number of runs), n
+        (the number of runs that have the value), and over these the median, the range low, high, and the mean with its
+        95% t-interval ci_low, ci_high.
 
     Raises:
         SeriesError: nothing was recorded yet.

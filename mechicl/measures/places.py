@@ -23,7 +23,7 @@ def parse_heads(text: str, option: str = "--heads") -> tuple[Head, ...]:
     found = [re.fullmatch(r"\s*L([0-9]+)H([0-9]+)\s*", each, flags=re.IGNORECASE) for each in text.split(",")]
     pairs = {(int(m[1]), int(m[2])) for m in found if m}
     if not all(found):
-        raise ConfigError(f"{option} {text}: expected layers and heads, counted from 0, as L0H5,L1H3.")
+        raise ConfigError(f"{option} {text}: expected layers and heads, counted from 0, such as L0H5,L1H3.")
     return tuple(sorted(pairs))
 
 
@@ -82,7 +82,7 @@ def patched(each: str, text: str, option: str) -> str:
     edge = "->" in name or name in RELATIONS
     if not (re.fullmatch(r"mlp\.[0-9]+", each) or (name and re.fullmatch(r"[0-9]+", layer)) or (edge and not colon)):
         raise ConfigError(
-            f"{option} {text}: expected heads, MLPs, positions before a layer, or edges, as L1H3, mlp.1, "
+            f"{option} {text}: expected heads, MLPs, positions before a layer, or edges, such as L1H3, mlp.1, "
             "match_label:1, query->match_label or query->match_label:1."
         )
     return f"{name}:{int(layer)}" if colon else name

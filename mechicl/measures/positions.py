@@ -42,7 +42,8 @@ def loss_by_position(
     Args:
         series: the run.
         steps: which checkpoints (default: all).
-        evaluators: on whose sequences (default: all of the run's main ones that are scored at every position).
+        evaluators: the evaluators whose sequences are used (default: the run's main ones with an answer at every
+            position).
         n: sequences per evaluator (default: the run's `n_eval`).
         progress: show a bar over long series.
 
@@ -52,7 +53,7 @@ def loss_by_position(
         over sequences.
 
     Raises:
-        ConfigError: no evaluator of the run is scored at every position, or one that was asked for is not.
+        ConfigError: no evaluator of the run has an answer at every position, or a given one has not.
         SeriesError: a step was not saved.
     """
     names = list(main(series.config) if evaluators is None else evaluators)
@@ -60,9 +61,12 @@ def loss_by_position(
     if evaluators is None:
         sets = {name: batch for name, batch in sets.items() if batch.everywhere}
     if lacking := [name for name, batch in sets.items() if not batch.everywhere]:
-        raise ConfigError(f"evaluator {lacking[0]!r}: its answers are read at the last position, not at every one.")
+        raise ConfigError(
+            f"evaluator {lacking[0]!r}: it has an answer only at the last position, but this measure needs one at "
+            "every position."
+        )
     if not sets:
-        raise ConfigError(f"no evaluator of {series.name} is scored at every position: it has {', '.join(names)}.")
+        raise ConfigError(f"no evaluator of {series.name} has an answer at every position: it has {', '.join(names)}.")
     model = series.config.model
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
     size = 4.0 * widest * t * (model.d_model * (8 + 2 * model.mlp_ratio) + model.n_heads * t)

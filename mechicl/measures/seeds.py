@@ -36,9 +36,9 @@ def seed_bands(
     """Mean, median and bands over seeds, as recorded in training.
 
     Args:
-        runs: seeds of one recipe (what differs beside the seed is not looked at).
-        evaluators: default those that every run recorded.
-        metric: 'in_context_acc', 'acc' or 'loss'; default the primary metric of each evaluator.
+        runs: seeds of one recipe (other differences between the runs are not checked).
+        evaluators: default: those that every run recorded.
+        metric: 'in_context_acc', 'acc' or 'loss'; default: the primary metric of each evaluator.
 
     Returns:
         One row per evaluator and time, ascending: evaluator, metric, sequences (training sequences seen),

@@ -46,8 +46,8 @@ def without_directions(basis: np.ndarray, model: ModelConfig, name: str) -> Abla
 
 @dataclass(frozen=True, kw_only=True)
 class AblateCarried(Intervention):
-    """The last layer's heads cannot write along the directions that carry one answer, each step's own: at a step it is
-    the `AblateSubspace` of the directions found there, on `n` sequences of their own (split 1).
+    """Prevent the last layer's heads from writing along the directions that carry one answer. At each step it is the
+    `AblateSubspace` of the directions found at that step, on `n` other sequences (split 1).
 
     variation: an evaluator whose sequences can be varied (`Task.variations`); n: default the run's `n_eval`.
     """
@@ -76,8 +76,8 @@ class AblateCarried(Intervention):
         if self.variation not in batch.variations:
             there = f"expected one of {', '.join(batch.variations)}" if batch.variations else "it has none"
             raise ConfigError(
-                f"{self}: a {type(batch).__name__} has no variation {self.variation!r} from which directions could be "
-                f"found: {there}."
+                f"{self}: a {type(batch).__name__} has no variation {self.variation!r} that directions could be "
+                f"found from: {there}."
             )
 
     def at_step(self, series: Series, step: int) -> Intervention:
@@ -88,7 +88,9 @@ class AblateCarried(Intervention):
     def edits(
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
-        raise ConfigError(f"{self}: the directions are a checkpoint's: apply what .at_step(series, step) gives.")
+        raise ConfigError(
+            f"{self}: the directions differ between checkpoints: apply the result of .at_step(series, step)."
+        )
 
 
 @reading()
@@ -108,7 +110,7 @@ def ablate_subspaces(
 ) -> pd.DataFrame:
     """The tidy table of primary metrics, intact and without each variation's directions or random ones.
 
-    `intervention` is 'without flip', ..., 'without random 0', ...; `baseline` how many directions went.
+    `intervention` is 'without flip', ..., 'without random 0', ...; `baseline` is the number of removed directions.
     """
     variations = series.task.variations(series.config) if variations is None else variations
     names = main(series.config) if evaluators is None else evaluators

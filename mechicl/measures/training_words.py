@@ -32,16 +32,20 @@ def clamp(text: str, option: str = "--clamp") -> TrainingIntervention:
     """
     found = re.fullmatch(r"\s*(\w+)\s*:([^=:]+)(?:=(.+))?", text)
     if not found:
-        raise ConfigError(f"{option} {text}: expected PATTERN:HEADS=STRENGTH, as previous:L0H5=0.8 or match:L1H3=1.")
+        raise ConfigError(
+            f"{option} {text}: expected PATTERN:HEADS=STRENGTH, such as previous:L0H5=0.8 or match:L1H3=1."
+        )
     pattern, heads = found[1], parse_heads(found[2], option)
     try:
         strength = float(found[3] or 1)
     except ValueError:
-        raise ConfigError(f"{option} {text}: its strength {found[3]!r} is no number from 0 to 1.") from None
+        raise ConfigError(f"{option} {text}: its strength {found[3]!r} is not a number from 0 to 1.") from None
     if pattern == MATCH:
         return TrainingIntervention(kind="clamp_match", heads=heads, strength=strength)
     if pattern not in PATTERNS:
-        raise ConfigError(f"{option} {text}: there is no pattern {pattern!r}: {', '.join((*PATTERNS, MATCH))}.")
+        raise ConfigError(
+            f"{option} {text}: there is no pattern {pattern!r}: expected one of {', '.join((*PATTERNS, MATCH))}."
+        )
     return TrainingIntervention(kind="clamp", pattern=pattern, heads=heads, strength=strength)
 
 
@@ -54,10 +58,10 @@ def table(text: str) -> TrainingIntervention:
     try:
         given: Any = tomllib.loads(f"x = {text}")["x"]
     except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise ConfigError(f"--intervene {text}: it is not a table of TOML ({error}).") from None
+        raise ConfigError(f"--intervene {text}: it is not a TOML table ({error}).") from None
     if not isinstance(given, dict):
         raise ConfigError(
-            f'--intervene {text}: expected a table, as \'{{kind = "freeze", groups = ["unembedding"]}}\'.'
+            f'--intervene {text}: expected a table, such as \'{{kind = "freeze", groups = ["unembedding"]}}\'.'
         )
     return from_dict(TrainingIntervention, given)
 

@@ -103,12 +103,12 @@ class Words(Options):
             names, _, step = self.graft.partition("@")
             parts.append(Graft(parts=tuple(names.split(",")), source=int(step)))
         if self.counterfactual and not self.patch:
-            raise ConfigError(f"counterfactual {self.counterfactual}: it goes with --patch.")
+            raise ConfigError(f"counterfactual {self.counterfactual}: it can only be used with --patch.")
         parts += _patches(self.patch, self.counterfactual)  # what is also taken out or cut is so after the patch
         if self.heads:
             parts.append(AblateHeads(heads=self.heads, kind=self.kind, hold=self.hold))
         elif self.hold:
-            raise ConfigError(f"hold {','.join(self.hold)}: it goes with --heads.")
+            raise ConfigError(f"hold {','.join(self.hold)}: it can only be used with --heads.")
         if self.mlp:
             parts.append(AblateMLPs(layers=self.mlp, kind=self._plain("MLPs")))
         parts += _cuts(self.edge)
@@ -124,12 +124,12 @@ class Words(Options):
 
     def _cut(self) -> CutPaths:
         if self.kind not in PATH_KINDS:
-            raise ConfigError(f"kind {self.kind}: paths are cut by {', '.join(PATH_KINDS)}.")
+            raise ConfigError(f"kind {self.kind}: for paths, expected one of {', '.join(PATH_KINDS)}.")
         return CutPaths(paths=self.path, kind=self.kind)  # type: ignore[arg-type]
 
     def _plain(self, what: str) -> Any:
         if self.kind not in get_args(Plain):
-            raise ConfigError(f"kind {self.kind}: it is for heads; {what} are replaced by zero, mean or resample.")
+            raise ConfigError(f"kind {self.kind}: it is only for heads; for {what}, expected zero, mean or resample.")
         return self.kind
 
 
@@ -152,11 +152,11 @@ class Line(Words):
         if self.kind != "counterfactual":
             return super().intervention(n)
         if not self.path:
-            raise ConfigError("kind counterfactual: it goes with --path; --patch takes all else from there.")
+            raise ConfigError("kind counterfactual: it can only be used with --path; for all other parts use --patch.")
         if self.heads or self.mlp or self.position:
             raise ConfigError(
-                "kind counterfactual: it is for paths; heads, MLPs and positions come from the counterfactual sequence "
-                "by --patch."
+                "kind counterfactual: it is only for paths; to take heads, MLPs and positions from the counterfactual "
+                "sequence, use --patch."
             )
         cut, others = self._cut(), dataclasses.replace(self, path=(), kind="zero").intervention(n)
         if others is None:
@@ -191,12 +191,13 @@ def read(name: str, text: str, option: str = "") -> Any:
         parts, _, step = text.partition("@")
         if not all(each.strip() for each in parts.split(",")) or not re.fullmatch(r"[0-9]+", step.strip()):
             raise ConfigError(
-                f"{option} {text}: expected parts and the step they come from, as qk.1@1400 or qk.1,embeddings@1400."
+                f"{option} {text}: expected parts and the step that they come from, such as qk.1@1400 or "
+                "qk.1,embeddings@1400."
             )
         return f"{','.join(dict.fromkeys(each.strip() for each in parts.split(',')))}@{int(step)}"
     if name == "counterfactual":
         if not re.fullmatch(r"\w+", text):
-            raise ConfigError(f"{option} {text}: expected its name, as {option} next.")
+            raise ConfigError(f"{option} {text}: expected its name, such as {option} next.")
         return text
     if name == "without_subspace":
         return AblateCarried(variation=text).variation

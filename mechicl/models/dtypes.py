@@ -39,7 +39,7 @@ def check(given: Iterable[tuple[str, str]], known: Mapping[str, str] = FLOATS) -
     for name, dtype in given:
         if dtype not in known:
             raise ForeignDtype(
-                f"its tensor {name!r} has dtype {dtype}; what can be read without rounding is "
+                f"its tensor {name!r} has dtype {dtype}; dtypes that can be read without rounding are "
                 f"{', '.join(known)}: convert it"
             )
 
@@ -63,7 +63,7 @@ def load(data: bytes, known: Mapping[str, str] = FLOATS, *, counts: Iterable[str
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         kinds = {name: x["dtype"] for name, x in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise safetensors.SafetensorError("no header of a safetensors file") from None
+        raise safetensors.SafetensorError("it has no header of a safetensors file") from None
     check(((name, dtype) for name, dtype in kinds.items() if not (name in own and dtype == "I64")), known)
     loaded = safetensors.torch.load(data)  # in an order that changes from process to process
     return {name: loaded[name].float() if kind in FLOATS else loaded[name] for name, kind in kinds.items()}

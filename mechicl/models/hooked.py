@@ -41,10 +41,10 @@ _HOOKS_WE_RELY_ON = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_z"
 
 
 class ICLTransformer(HookedTransformer):
-    """Reads a batch of the run's task (`TaskBatch`).
+    """The `HookedTransformer` of a checkpoint. It reads a batch of the run's task (`TaskBatch`).
 
     `model(batch)` gives its answers [b, t, outputs] as usual, and `model(batch, return_type="loss")` the task's loss.
-    What a position holds, and whether every position is answered or the last one alone, is the task's
+    The task defines the embedding of each position, and whether every position or only the last has an answer
     (`TaskBatch.embed`, `TaskBatch.everywhere`).
 
     With `fold_ln` it is the same function in the form that TransformerLens' helpers assume. Weights and biases of
@@ -67,9 +67,7 @@ class ICLTransformer(HookedTransformer):
             super().__init__(own_config(config))
         self.run_config, self.folded = config, fold_ln
         if config.model.hooked and fold_ln:
-            raise ConfigError(
-                "fold_ln folds the LayerNorms of mechicl's own models: leave it out for a model from elsewhere."
-            )
+            raise ConfigError("fold_ln folds the LayerNorms of mechicl's own models: leave it out for other models.")
         task = task_of(config)
         inputs = task.input_shapes(config.model)
         self._inputs = tuple(inputs)
@@ -125,7 +123,7 @@ class ICLTransformer(HookedTransformer):
             ConfigError: the model is folded: its parameters are not those that were trained.
         """
         if self.folded:
-            raise ConfigError("a folded model does not hold the trained parameters: series.weights(step) has them.")
+            raise ConfigError("a folded model does not have the trained parameters: use series.weights(step).")
         self._check_whole()
         own = dict(self.named_parameters())
         return {name: own[name].detach().clone() for name in shapes(self.run_config)}
@@ -200,12 +198,12 @@ class ICLTransformer(HookedTransformer):
         as_interventions([intervention])
         if intervention.reads is not None:
             raise ConfigError(
-                f"{intervention}: it changes what is read out, which no hook can: use series.evaluate or "
+                f"{intervention}: it replaces the unembedding, which no hook can do: use series.evaluate or "
                 "series.answers."
             )
         if intervention.changes_weights:
             raise ConfigError(
-                f"{intervention}: it changes weights, which no hook can: use model.load_weights("
+                f"{intervention}: it changes weights, which no hook can do: use model.load_weights("
                 "intervention.weights(series.weights(step), series.weights))."
             )
         intervention.check(self.run_config.model)
@@ -248,7 +246,7 @@ class ICLTransformer(HookedTransformer):
             if f"blocks.{layer}.{hook}" not in self.hook_dict
         ]
         if missing:
-            raise RuntimeError(f"this transformer_lens runs no hook {missing}; install 3.9 <= version < 4.")
+            raise RuntimeError(f"this transformer_lens has no hook {missing}; install 3.9 <= version < 4.")
 
 
 def _add_parameters(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -167,7 +167,9 @@ def check_weights(weights: Params, config: Config, where: str) -> None:
     for name in [*want, *weights]:
         have = tuple(weights[name].shape) if name in weights else None
         if have != want.get(name):
-            raise ConfigError(f"{where}: parameter {name} has shape {have}, this run's config says {want.get(name)}.")
+            raise ConfigError(
+                f"{where}: parameter {name} has shape {have}, but this run's config needs {want.get(name)}."
+            )
 
 
 def not_finite(tensors: Params) -> str | None:

@@ -40,25 +40,25 @@ def app(
     root_path: str | None = None,
     allow_hosts: Iterable[str] = (),
 ) -> Server:
-    """Open the page inside a notebook, on a run and those beside it.
+    """Open the page inside a notebook, for a run and the other runs in its folder.
 
-    Run again, the cell shows the same server; with other settings it replaces it.
+    If you run the cell again, it shows the same server. With other settings it starts a new server and stops the old.
 
     Args:
-        series: the run to begin with; runs are evaluated on its device.
-        height: of the frame, in pixels.
-        port: where to listen; 0 is any free port.
-        root_path: the path under which a proxy shows this machine's port, as '/user/me/proxy/{port}/'. Default:
-            found out on Colab, JupyterHub, Binder, Codespaces and where VSCODE_PROXY_URI is set; '/' is none.
-        allow_hosts: names, other than this machine's, under which a proxy asks for the page: 'hub.example.org', or
-            '.example.org' for all under it.
+        series: the first run to show; all runs are evaluated on its device.
+        height: height of the frame in pixels.
+        port: the port to listen on; 0 means any free port.
+        root_path: the proxy's path to this machine's port, such as '/user/me/proxy/{port}/'. Default: detected on
+            Colab, JupyterHub, Binder, Codespaces and if VSCODE_PROXY_URI is set; '/' means no path.
+        allow_hosts: host names of a proxy's requests, other than this machine's: 'hub.example.org', or
+            '.example.org' for all names with this ending.
 
     Returns:
-        The running server: it shows itself as a frame, has the address as `url`, and ends with
-        `stop()`. It listens on this machine only.
+        The running server. It shows itself as a frame; `url` is its address, and `stop()` stops it. It accepts
+        connections only from this machine.
 
     Raises:
-        ConfigError: the port is taken, or a setting is not one. SeriesError: the run cannot be opened.
+        ConfigError: the port is taken, or a setting is not valid. SeriesError: the run cannot be opened.
     """
     from mechicl.page.server import show
 

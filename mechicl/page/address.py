@@ -46,7 +46,7 @@ def root_path(given: str, port: int) -> str:
     if "//" in text or any(part in (".", "..") for part in parts) or re.search(r"[\\?#\s\x00-\x1f]", text):
         raise ConfigError(
             f"root path {given!r}: expected the path under which a proxy shows the page, "
-            "as /user/me/proxy/8050/ ('{port}' stands for the port)."
+            "such as /user/me/proxy/8050/ ('{port}' stands for the port)."
         )
     return "/" + "".join(quote(part, safe="%~@!$&'()*+,;=:") + "/" for part in parts)
 

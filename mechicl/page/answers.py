@@ -36,14 +36,14 @@ _log = logging.getLogger(__name__)
 
 KINDS = {
     "zero": "The output is replaced by 0.",
-    "mean": "The output is replaced by its mean over the evaluator's sequences, position by position. What "
-    "is the same in all sequences stays; what depends on this sequence is removed.",
-    "resample": "The output is replaced by that on another sequence. It has its usual size, but is "
-    "about the wrong sequence.",
-    "pattern_preserving": "The head's values are zeroed while every attention pattern is held as in the intact model. "
-    "What the head writes is removed; where other heads look does not change.",
-    "value_preserving": "The head's values are zeroed while every layer's values are held as in the intact model. "
-    "Where other heads look may change; what they copy does not.",
+    "mean": "The output is replaced by its mean over the evaluator's sequences, at each position. This keeps what is "
+    "the same in all sequences and removes what depends on this sequence.",
+    "resample": "The output is replaced by the output on another sequence. It has its usual size, but the wrong "
+    "content.",
+    "pattern_preserving": "The head's values are set to 0, and all attention patterns keep their intact values. "
+    "So the head's output is removed, and other heads attend to the same positions.",
+    "value_preserving": "The head's values are set to 0, and all later layers keep their intact values. "
+    "So other heads may attend to other positions, but they copy the same values.",
 }
 
 

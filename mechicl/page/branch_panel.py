@@ -38,10 +38,10 @@ def train_on(run: Run) -> Component:
                     _number("steps", "To step", min="1", step="1", placeholder=f"{run.series.config.steps}"),
                     html.Label(
                         [html.Span(id="branch-fresh-place"), html.Span("new optimiser")],
-                        title="Adam's moments are cleared. From a checkpoint that needs no replay, so it works on any "
+                        title="Adam's moments are cleared. At a checkpoint this needs no replay, so it works on any "
                         "machine.",
                     ),
-                    html.Button("Train on", id="branch-start", title="A run of its own, beside this one"),
+                    html.Button("Train on", id="branch-start", title="Start a new run in this run's folder"),
                 ],
                 className="controls",
                 role="group",

@@ -33,9 +33,9 @@ from mechicl.training.branch_plan import beginning, default_name, shorthands
 
 WAYS = {
     "as_before": "as before (the control)",
-    "without": "without the heads taken out",
+    "without": "without the ablated heads",
     "clamp": "with the heads' attention held",
-    "memory": "with memory reset: embeddings drawn anew",
+    "memory": "with memory reset: embeddings reinitialised",
 }
 
 
@@ -91,7 +91,7 @@ def asked(run: Run, view: View, what: Mapping[str, Any]) -> Asked:
     if way not in (known := ways(run)):
         raise ConfigError(f"way={way!r}: expected one of {', '.join(known)}.")
     if way in ("without", "clamp") and not view.heads:
-        raise ConfigError("no head is taken out: press one in the head grid first.")
+        raise ConfigError("no head is ablated: click one in the head grid first.")
     if steps not in (None, "") and not str(steps).isdecimal():
         raise ConfigError(f"steps={steps!r}: expected a whole number of steps.")
     clamp = f"{what.get('pattern', 'uniform')}:{words.write('heads', view.heads)}={what.get('strength', 1)}"
@@ -119,7 +119,7 @@ def place_for(folder: Path, out: Path | None = None) -> Path:
         return folder
     place = user_cache("branches", hashlib.sha256(str(folder).encode()).hexdigest()[:12])
     if place is None:
-        raise ConfigError(f"{folder} cannot be written to: say where branches go with --out DIR.")
+        raise ConfigError(f"{folder} cannot be written to: choose a folder for branches with --out DIR.")
     return place
 
 
@@ -135,7 +135,7 @@ class Branches:
         """Where branches go, where that is not beside their parent."""
         if self.jobs.folder == self.library.folder:
             return ""
-        return f"Branches are put into {self.jobs.folder}, not beside the run."
+        return f"Branches are saved in {self.jobs.folder}, not next to the run."
 
     def command(self, run: Run, view: View, what: Mapping[str, Any]) -> tuple[Path, list[str]]:
         """The folder and the words of a branch that is not begun: `mechicl WORDS`."""
@@ -163,7 +163,7 @@ class Branches:
     def act(self, name: str, verb: str) -> dict[str, Any]:
         """pause, resume, stop, keep or discard a branch of the queue."""
         if verb not in ("pause", "resume", "stop", "keep", "discard"):
-            raise ConfigError(f"there is no {verb!r}: pause, resume, stop, keep or discard.")
+            raise ConfigError(f"there is no action {verb!r}: expected pause, resume, stop, keep or discard.")
         getattr(self.jobs, verb)(name)
         return {"name": name}
 

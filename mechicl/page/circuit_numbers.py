@@ -111,7 +111,7 @@ def drawn_circuit(bench: Workbench, run: Run, view: View) -> Circuit:
         SeriesError: the run has none.
     """
     if not has_circuits(run):
-        raise SeriesError(f"{run.series.name}: its model has no paths to cut, or more than {MOST:,}.")
+        raise SeriesError(f"{run.series.name}: its model has no paths that can be cut, or more than {MOST:,} paths.")
     found = circuit(bench, run, view, 0.0)
     while found.effects is None:
         found = circuit(bench, run, view, 0.0)

@@ -71,10 +71,11 @@ def circuit_panel(run: Run, view: View) -> list[Component]:
                 ),
                 html.P(id="circuit-note", className="note"),
             ],
-            "Who reads whom: a line is a path from what one component writes to what another reads. It is as thick as "
-            "what the evaluator changes by where this path alone is cut in the intact model. The paths are chosen on "
-            "other sequences than those whose effects are shown. Press a line, or its name in the list, to cut the "
-            "path in the panels above. Move the checkpoint to see the circuit form and come apart.",
+            "Which component reads the output of which other one. Each line is a path from one component's output to "
+            "another's input. Its width is the change of the evaluator if this path alone is cut in the intact model. "
+            "The paths are chosen on other sequences than those that measure their effects. Press a line, or its name "
+            "in the list, to cut the path in the panels above. Move the checkpoint to see the circuit form and "
+            "disappear.",
         )
     ]
 
@@ -98,7 +99,7 @@ def circuit_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict
     assert view.step is not None
     found = circuit(answers.bench, run, view, seconds)
     every = every_path(run.series.config.model)
-    so_far = f"Paths are cut at {found.steps:,} of {len(run.steps):,} checkpoints so far."
+    so_far = f"Computed at {found.steps:,} of {len(run.steps):,} checkpoints so far."
     ahead = so_far if found.steps < len(run.steps) else ""
     out = {"place": place(view.step, run), "left": found.left, "ahead": ahead, **drawn(every)}
     if found.effects is None:
@@ -106,7 +107,7 @@ def circuit_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict
     return out | {
         "edges": edges(found, every),
         "says": _says(found, view),
-        "baseline": f"In the place of what is cut comes: {found.effects.baseline.iloc[0]}.",
+        "baseline": f"Replacement for what is cut: {found.effects.baseline.iloc[0]}.",
         "shares": {name: _share(share) for name, share in found.shares.items()},
         "random": _random(found),
     }
@@ -168,7 +169,7 @@ def _says(found: Circuit, view: View) -> str:
     what, n = EVALUATORS[view.evaluator], int(found.effects.n.iloc[0])
     size, all_ = len(found.paths), len(found.effects)
     says = f"{size} of {all_:,} paths change {what.short} ({what.quantity}) by {_brief(view.threshold)} or more"
-    return f"{says} where each alone is cut; n = {n:,}. The widest line is {_brief(found.limit)}."
+    return f"{says} when each is cut alone; n = {n:,}. The widest line is {_brief(found.limit)}."
 
 
 def _brief(value: float) -> str:
@@ -201,8 +202,8 @@ def _random(found: Circuit) -> str:
     if not found.shares:
         return "How much the circuit carries is being measured …"
     if not found.of_random:
-        return "The model does no better than with every path cut: there is nothing that a circuit could carry."
+        return "The model is no better than with every path cut, so a circuit cannot carry anything."
     so_far = f"{found.random} of {found.of_random}" if found.random < found.of_random else f"{found.of_random}"
     rest = " so far …" if found.random < found.of_random else ", their median and range."
     bar = f"Bars go from {end(_LOW)} to {end(_HIGH)}; the dotted line is 1."
-    return f"Beside it: {so_far} random circuits of as many paths of each kind{rest} {bar}"
+    return f"Controls: {so_far} random circuits with as many paths of each kind{rest} {bar}"

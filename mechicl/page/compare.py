@@ -71,7 +71,7 @@ def compare(bench: Workbench, library: Library, run: Run, view: View) -> Compari
 def _side(bench: Workbench, run: Run, view: View) -> Side:
     assert view.step is not None
     ablation = fitting(run, view)
-    note = "" if ablation == view.intervention else "intact: it has not all that is changed"
+    note = "" if ablation == view.intervention else "intact: it lacks some of the changed parts"
     has_it = run.fitting(ablation)
     numbers = {name: mean(bench.right(run, view.step, name, ablation)) for name in has_it}
     on = view if view.evaluator in run.sets else replace(view, evaluator=run.leading)

@@ -56,12 +56,14 @@ def editing(run: Run) -> Component:
         "position": [
             _pick("place", "Position", places, second),
             html.Span("before"),
-            _pick("place-layer", "Layer before which", {"": {la: f"layer {la}" for la in layers}}),
+            _pick("place-layer", "Before layer", {"": {la: f"layer {la}" for la in layers}}),
         ],
         "component": [_pick("component", "Head or MLP", {"": components})],
         "directions": [
             html.Span("that carry"),
-            _pick("directions", "Answer whose directions", {"": _named(run.series.task.variations(run.series.config))}),
+            _pick(
+                "directions", "Directions of the answer", {"": _named(run.series.task.variations(run.series.config))}
+            ),
         ],
         "weights": [
             _pick("parts", "Part of the weights", {"": _named(weights(run))}),

@@ -76,8 +76,8 @@ def guard(flask: Flask, door: Door) -> None:
 
 def _stranger(host: str) -> str:
     return (
-        f"This app answers to names of this machine only, and was asked as {host[:200]!r}. If that is a proxy of "
-        f"yours, start the app with {command('app', 'RUN', '--allow-host', host[:200])} (in a notebook "
+        f"This app accepts only requests to names of this machine, but the request was to {host[:200]!r}. If that is "
+        f"your proxy, start the app with {command('app', 'RUN', '--allow-host', host[:200])} (in a notebook "
         f"`mechicl.app(series, allow_hosts=[{host[:200]!r}])`), or open its address with the token that it printed."
     )
 

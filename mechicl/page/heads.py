@@ -81,7 +81,7 @@ def _effect(evaluator: str) -> Measure:
         f"effect on {EVALUATORS[evaluator].short} of ablating it alone",
         f"{EVALUATORS[evaluator].label}: {EVALUATORS[evaluator].quantity} without this head minus with it, on the same "
         "sequences. "
-        "Below 0, the head helped. Above 0, it did harm.",
+        "Below 0: the head helps. Above 0: it harms.",
         f"change in {EVALUATORS[evaluator].quantity}",
         "effect",
         least=0.02,

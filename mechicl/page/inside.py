@@ -145,7 +145,7 @@ def _attributed(intact_model: Edited, batch: TaskBatch, run: Run, edited: Edited
     """For the answers that the task names (`Task.attributed`), at the last position."""
     columns = run.series.task.attributed(batch)
     if not columns:
-        raise ViewError(f"the task of {run.series.name} names no answers whose logits could be attributed.")
+        raise ViewError(f"the task of {run.series.name} does not define answers for logit attribution.")
     if view.sequence is None:
         what = f"mean over {len(batch):,} {view.evaluator} sequences"
     else:

@@ -121,7 +121,7 @@ def _header(library: Library, run: Run, view: View) -> Component:
                         page_entry(run),
                     ),
                     html.Button("Copy as Python", title="Lines that reproduce this view", **data(do="python")),
-                    html.Button("Copy link", title="The address holds the whole view", **data(do="link")),
+                    html.Button("Copy link", title="The address contains the whole view", **data(do="link")),
                     html.Button(
                         "?", title="Show every hint again", **data(do="hints"), **aria(label="Show every hint")
                     ),
@@ -163,9 +163,9 @@ def _timeline(run: Run, view: View) -> Component:
             family(),
         ],
         "The score of each evaluator over training, as it was recorded. Bands are 95% intervals. Grey lines "
-        "mark when the first of them was half-way to its best, at its best, and half-way back. Drag the slider above, "
-        "click in the plot, or "
-        "press ← and →. If something is ablated, dashed curves with open markers show the same checkpoints under it.",
+        "mark three times of the first evaluator: half-way to its best, its best, and half-way back. Drag the slider "
+        "above, click in the plot, or press ← and →. If something is ablated, dashed curves with open markers show the "
+        "ablated model at the same checkpoints.",
     )
 
 
@@ -211,11 +211,11 @@ def _heads(run: Run, view: View) -> Component:
                 className="two",
             ),
         ],
-        "Every button is a head. Its colour and number show the chosen measure under the present ablation. A "
+        "Every button is a head. Its colour and number show the chosen measure under the current ablation. A "
         "score equal to that of uniform attention has no colour. Press a head to ablate it; press it again to put it "
         "back. Shift-press keeps only that head of its layer. The layer's name ablates all its heads. A layer's MLP, "
-        "where there is one, stands behind its heads. Interventions of other kinds are chosen beside the grid. Arrow "
-        "keys move between heads, Enter presses the head. Comma and full stop go to the checkpoint before and after.",
+        "if it has one, is to the right of its heads. Other interventions are in the list next to the grid. Arrow keys "
+        "move between heads, and Enter presses the head. Comma and full stop go to the previous and next checkpoint.",
     )
 
 

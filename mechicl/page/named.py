@@ -18,14 +18,15 @@ def named_together(paths: Sequence[Path]) -> list[Path]:
         ConfigError: none is named, a folder holds none, or they do not lie in one folder.
     """
     if not paths:
-        raise ConfigError("say which run: `mechicl app checkpoints/demo`.")
+        raise ConfigError("no run was given: use for example `mechicl app checkpoints/demo`.")
     found: list[Path] = []
     for path in map(given, paths):
         found += [path] if (path / "manifest.json").exists() or not path.is_dir() else _runs_in(path)
     folders = dict.fromkeys(str(path.parent.resolve()) for path in found)
     if len(folders) > 1:
         raise ConfigError(
-            f"the runs lie in {' and '.join(folders)}: runs of one page lie in one folder. Link them into one: `ln -s`."
+            f"the runs are in {' and '.join(folders)}, but all runs of a page must be in one folder. Link them: `ln "
+            "-s`."
         )
     return list(dict.fromkeys(found))
 
@@ -35,7 +36,8 @@ def _runs_in(folder: Path) -> list[Path]:
     runs = [root for root in roots if not _is_branch(root)] or roots
     if not runs:
         raise ConfigError(
-            f"{folder} is no run, and holds none: expected a run's directory, such as checkpoints/demo, or the folder "
+            f"{folder} is not a run and contains no run: expected a run's folder, such as checkpoints/demo, or the "
+            "folder "
             "of a sweep. `mechicl train demo` trains one."
         )
     return runs

@@ -15,7 +15,7 @@ from mechicl.page.view import shown
 from mechicl.protocol.batch import TaskBatch
 
 PARTNERS = {  # counterfactual -> what it is, and in a few words
-    "labels": ("the same sequence with the answer's label and another one exchanged", "labels exchanged"),
+    "labels": ("the same sequence with the answer's label and another label exchanged", "labels exchanged"),
     "next": ("the next sequence of the evaluation set", "the next sequence"),
 }
 
@@ -42,7 +42,7 @@ def choices(run: Run) -> dict[str, Choice]:
             "edge",
             "Cut",
             "edge",
-            "These heads do not look along the edge. Their attention goes to what else they see.",
+            "These heads cannot attend along the edge. Their attention goes to the other positions.",
         ),
         "patch-edge": Choice(
             "Attention edge: patch",
@@ -52,18 +52,16 @@ def choices(run: Run) -> dict[str, Choice]:
             patch.format("Attention along the edge, before the softmax,"),
         ),
         "patch-position": Choice(
-            "Residual position: patch", "position", "Patch", "position", patch.format("What the layer reads there")
+            "Residual position: patch", "position", "Patch", "position", patch.format("The layer's input there")
         ),
         "replace-position": Choice(
             "Residual position: replace",
             "position",
             "Replace",
             "position",
-            "What the layer reads there becomes the baseline of the kind above.",
+            "The layer's input there is replaced by the baseline of the kind above.",
         ),
-        "patch-component": Choice(
-            "Head or MLP: patch", "component", "Patch", "component", patch.format("What it writes")
-        ),
+        "patch-component": Choice("Head or MLP: patch", "component", "Patch", "component", patch.format("Its output")),
     }
     if reached(run):
         found["cut-path"] = Choice(
@@ -71,8 +69,8 @@ def choices(run: Run) -> dict[str, Choice]:
             "path",
             "Cut",
             "path",
-            "The receiver reads the residual stream without what the sender wrote there; all others read it as before. "
-            "In its place comes the baseline of the kind above.",
+            "The receiver reads the residual stream without the sender's output; all others read it as before. "
+            "The output is replaced by the baseline of the kind above.",
         )
     if run.series.task.variations(run.series.config):
         found["remove-directions"] = Choice(
@@ -84,13 +82,15 @@ def choices(run: Run) -> dict[str, Choice]:
             "checkpoint, on other sequences.",
         )
     if len(run.steps) > 1:
-        found["graft"] = Choice("Weights: graft", "weights", "Graft", "weights", "These weights become another step's.")
+        found["graft"] = Choice(
+            "Weights: graft", "weights", "Graft", "weights", "These weights are taken from another step."
+        )
     found["hold"] = Choice(
         "Later layers: hold",
         "held",
         "Hold",
         "it",
-        "Layers after the first ablated head keep theirs as in the intact model.",
+        "Layers after the first ablated head keep their intact values.",
     )
     return found
 

@@ -96,7 +96,7 @@ def mlp_cells(grid: Grid, view: View, layers: list[int]) -> list[dict[str, Any]]
     """As `head_cells`, of the MLPs of these layers."""
     cells = []
     for layer in layers:
-        why = "an MLP has none" if grid.measure.limits is not None else "none under a kind that is for heads"
+        why = "an MLP has none" if grid.measure.limits is not None else "this kind is only for heads"
         if layer in view.mlp and not grid.measure.on_evaluator:
             why = "it is ablated already"
         cells.append(_cell(grid, grid.mlps.get(layer), f"L{layer} MLP", why) | {"mlp": layer})

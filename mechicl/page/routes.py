@@ -149,7 +149,9 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
     if name == "compare_attention":
         found = compare(bench, answers.library, run, view)
         if not found.aligned:
-            raise SeriesError("the two have other heads or other positions: their patterns have no difference.")
+            raise SeriesError(
+                "the two models have different heads or positions, so there is no difference of their patterns."
+            )
         both = Attention(found.a.attention.what, found.a.attention.tokens, found.a.patterns, found.b.patterns)
         subtitle = f"A: {at}; B: {found.b.run.series.name}, step {found.b.step:,}; {both.what}{done}"
         return figures.attention_figure(both, subtitle, view.head, ("A", "B"))

@@ -290,6 +290,8 @@ def _whole(series: Series) -> Series:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, SeriesError | ConfigError):
             raise
-        raise SeriesError(f"{series.root / 'metrics.jsonl'} is not as mechicl writes it ({error}).") from None
+        raise SeriesError(
+            f"{series.root / 'metrics.jsonl'} was not written by mechicl, or was changed ({error})."
+        ) from None
     del source
     return series

@@ -32,7 +32,7 @@ def laid_over(bench: Workbench, all_: Together, run: Run, view: View, evaluator:
     if what == "run":
         other = all_.run(name)
         if other.series.name == run.series.name:
-            raise ViewError(f"against=run/{name}: expected another run than the one that is shown.")
+            raise ViewError(f"against=run/{name}: expected a run other than the current one.")
         return _run(bench, run, other, evaluator, Turn(seconds))
     mine, other = all_.of(run.series.name), all_.of(name)
     if mine is other:
@@ -60,7 +60,7 @@ def _run(bench: Workbench, a: Run, b: Run, evaluator: str, turn: Turn) -> Over:
         number = paired(*sides) if same else unpaired(*sides)
         rows.append({"x": x, "value": number.value, "low": number.low, "high": number.high, "n": number.n})
     table = table_of(rows)
-    how = "paired on the same sequences" if same else "not paired: they are evaluated on other sequences"
+    how = "paired on the same sequences" if same else "not paired: they have different evaluation sequences"
     n = f", n = {int(table.n.min()):,}" if len(table) else ""
     meaning = f"{b.series.name} − {a.series.name}: 95% interval over sequences, {how}{n}"
     notes = [] if shared else [f"{a.series.name} and {b.series.name} have no checkpoint at the same time."]

@@ -21,12 +21,12 @@ from mechicl.page.state import Head
 from mechicl.page.view import Workbench
 
 OWN_RULE = (
-    "The rule: the quarter of a seed's heads, at least one, whose zero-ablation costs most of {evaluator} at its peak, "
-    "chosen on other sequences than those shown (split 1)."
+    "The rule: a quarter of each seed's heads, at least one. They are the heads whose zero-ablation reduces "
+    "{evaluator} most at its peak, on other sequences than those shown (split 1)."
 )
 CONTROL = (
-    "The control, dotted: for each seed the mean of {sets} as many of its other heads, of the same layers where those "
-    "have as many, drawn from a fixed seed."
+    "The control, dotted: for each seed the mean over {sets} as many other heads, from the same layers if they have "
+    "enough, drawn with a fixed seed."
 )
 
 

@@ -40,10 +40,10 @@ def seeds_panel(library: Library, run: Run, view: View) -> list[Component]:
                 html.Div(html.Div(id="seeds-figure"), className="plot"),
                 html.P(id="seeds-note", className="note", **aria(live="polite")),
             ],
-            "Several runs: the thick curve is the one chosen, thin ones are the others, the dark one is their median. "
-            "The band goes from the lowest to the highest. Press a run to look at it in the panels below. What is laid "
-            "over is dashed, and its control, as many random heads, dotted; below stands the difference with its 95% "
-            "interval. " + RULE,
+            "Several runs. The thick curve is the chosen run, thin curves are the others, the dark curve is their "
+            "median. The band goes from the lowest to the highest. Press a run to see it in the panels below. The "
+            "comparison is dashed. Its control, as many random heads, is dotted. The difference with its 95% interval "
+            "is below the curves. " + RULE,
         )
     ]
 

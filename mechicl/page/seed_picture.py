@@ -44,7 +44,7 @@ def seed_picture(answers: Answers, run: Run, view: View, seconds: float = SLICE)
     n = ", ".join(f"{each:,}" for each in sorted({len(each.sets[evaluator]) for each in condition.runs}))
     words = [
         f"{counted(condition)}.",
-        f"Each curve is over n = {n} sequences per checkpoint, as it was recorded; the band is the range of all.",
+        f"Each curve has n = {n} sequences per checkpoint, as recorded in training; the band is the range of all runs.",
         f"Thick: {condition.name(run)}.",
         *said(over),
     ]
@@ -87,7 +87,7 @@ def write_picture(
         ConfigError: there is one run alone, or the file cannot be of that kind. SeriesError: a run cannot be opened, or
         the view cannot be shown.
     """
-    check_writable(given(path).parent, "Put the figure elsewhere with --save FILE.")
+    check_writable(given(path).parent, "Choose another file with --save FILE.")
     names = tuple(each.name for each in runs)
     answers = Answers(Library(runs[0].parent, names[0], device, names), Workbench(), names[0])
     run, view = answers.view(query)
@@ -103,7 +103,7 @@ def _shown(answers: Answers, run: Run, view: View) -> Together:
     """The runs of a view. Raises ConfigError where it is one alone."""
     found = together(answers.library, run, view)
     if found is None:
-        raise ConfigError(f"{run.series.name} is shown alone: name several runs, or the folder of a sweep.")
+        raise ConfigError(f"only one run was given, {run.series.name}: give several runs, or the folder of a sweep.")
     return found
 
 

@@ -15,7 +15,7 @@ from mechicl.page.state import View, ViewError
 from mechicl.series import Series
 
 _SAME_RECIPE = {"name", "seeds", "threads", "keep", "checkpoint_steps", "states", "weights_dtype"}
-RULE = f"A run formed ICL if its curve rises {MIN_RISE:g} above what guessing scores (the rule of the phase times)."
+RULE = f"A run formed ICL if its curve rises {MIN_RISE:g} above chance (the rule of the phase times)."
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Together:
             if any(run.series.name == name for run in condition.runs):
                 return condition
         names = ", ".join(run.series.name for run in self.runs)
-        raise ViewError(f"{name!r} is none of the runs that are shown together: {names}.")
+        raise ViewError(f"{name!r} is not one of the runs on this page: {names}.")
 
     def run(self, name: str) -> Run:
         """One of the runs, by its name. Raises ViewError as `of`."""

@@ -29,8 +29,10 @@ def choose_one(run: Run) -> str:
         return f"Choose one sequence to see its tokens: {said}."
     batch = run.sets[run.leading]
     roles, relations = (", ".join(name.replace("_", " ") for name in x) for x in (batch.roles(), batch.relations()))
-    named = f"positions have the roles {roles}" if roles else "positions have no roles but their places"
-    return f"Choose one sequence to see its tokens. In this task {named}; they are related as {relations}."
+    named = f"positions have the roles {roles}" if roles else "positions have no roles, only numbers"
+    return (
+        f"Choose one sequence to see its tokens. In this task {named}; the relations between positions are {relations}."
+    )
 
 
 def picture(ink: np.ndarray) -> str:

@@ -223,7 +223,7 @@ def _listen(host: str, port: int | None) -> BaseWSGIServer:
             if each == wanted[-1]:
                 raise ConfigError(
                     f"cannot listen on {host}:{each}: the port is taken, or the address is not this "
-                    "machine's. Choose another with --port; 0 is any free one."
+                    "machine's. Choose another with --port; 0 means any free port."
                 ) from error
     raise AssertionError("one of them has returned or raised")
 
@@ -244,7 +244,7 @@ def _addresses(library: Library, host: str, port: int, reach: Reach, door: Door)
         return {"url": local, "local": local, "note": ""}
     where = "every address of this machine" if host in unspecified else host
     note = (
-        f"It listens on {where}. Anyone who can reach this machine and has the address with its token can look at "
+        f"It listens on {where}. Anyone who can reach this machine and has the address with its token can see "
         f"every run in {library.folder}. On this machine: {local}"
     )
     return {"url": f"http://{in_url(openable(host))}:{port}/?token={door.token}", "local": local, "note": note}

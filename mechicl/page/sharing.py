@@ -39,7 +39,7 @@ def hindrance(run: Run) -> str:
 def page_entry(run: Run) -> Component:
     """The entry of the Export menu; it cannot be pressed where the run cannot be exported, and says why."""
     why = hindrance(run)
-    title = why or "One HTML file that opens without Python: takes some seconds"
+    title = why or "Write one HTML file that opens without Python (takes some seconds)"
     button = html.Button(
         "HTML", id="export-page-button", disabled=bool(why), title=title, **data(export="page", format="html")
     )

@@ -70,7 +70,7 @@ class View(Options):
             ViewError: an unknown or repeated key, or a value that is not one of the key's.
         """
         if len(query) > LONGEST:
-            raise ViewError(f"the link is {len(query):,} characters long; a view needs at most {LONGEST:,}.")
+            raise ViewError(f"the link is {len(query):,} characters long; the longest possible view has {LONGEST:,}.")
         given: dict[str, Any] = {}
         for key, text in parse_qsl(query.removeprefix("?"), keep_blank_values=True):
             if key == "token":  # the server's, not the view's
@@ -78,9 +78,9 @@ class View(Options):
             if key not in _READ:
                 near = difflib.get_close_matches(key, _READ, n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ViewError(f"{key!r} is no part of a view.{hint} Parts: {', '.join(_READ)}.")
+                raise ViewError(f"{key!r} is not a part of a view.{hint} Parts: {', '.join(_READ)}.")
             if key in given:
-                raise ViewError(f"the link says {key!r} twice.")
+                raise ViewError(f"the link has {key!r} twice.")
             try:
                 given[key] = _READ[key](text)
             except ConfigError as error:
@@ -164,20 +164,20 @@ def _name(text: str) -> str:
 def _items(text: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(part for part in text.split(",") if part))
     if len(found) > 8 or not all(re.fullmatch(r"[A-Za-z0-9_.>-]{1,40}", part) for part in found):
-        raise ValueError("up to eight heads, components or paths, as L0H5,L0H5->L1H3.k")
+        raise ValueError("up to eight heads, components or paths, such as L0H5,L0H5->L1H3.k")
     return found
 
 
 def _size(text: str) -> float:
     if not (re.fullmatch(r"[0-9]{0,6}\.?[0-9]{1,12}", text) and float(text) > 0):
-        raise ValueError("a number above 0, as 0.02")
+        raise ValueError("a number above 0, such as 0.02")
     return float(text)
 
 
 def _head(text: str) -> Head:
     layer, dot, head = text.partition(".")
     if not dot:
-        raise ValueError("LAYER.HEAD, as 0.5")
+        raise ValueError("LAYER.HEAD, such as 0.5")
     return _whole(layer), _whole(head)
 
 
@@ -191,7 +191,7 @@ _OLD = re.compile(r"[0-9]+\.[0-9]+")  # a head, as links had it
 
 def _run_name(text: str) -> str:
     if not text or text in (".", "..") or any(c in text for c in "/\\\0"):
-        raise ValueError("the name of a run beside this one, without a path")
+        raise ValueError("the name of a run in the same folder, without a path")
     return text
 
 

@@ -35,9 +35,9 @@ def track_panel(run: Run, view: View) -> Component:
             html.Div(id="track-items", role="group", **aria(label="Heads or paths: press to draw")),
             html.P(id="track-note", className="note"),
         ],
-        "Any measure that has a number for each head, component or path, over training, in the intact model. Without a "
-        "choice you see those furthest from chance; press names to choose. 'largest' is at each checkpoint the one "
-        "furthest from chance. The dotted dark line is chance, where the measure has one. With several runs open, "
+        "Any measure of heads, components or paths over training, in the intact model. Press names to choose curves. "
+        "Without a choice you see those that are furthest from chance. 'largest' is, at each checkpoint, the one that "
+        "is furthest from chance. The dotted dark line is chance, if the measure has one. If several runs are open, "
         "bands go from the lowest to the highest seed.",
     )
 
@@ -72,8 +72,8 @@ def _note(found: Track, others: int) -> str:
         words.append(f"{item} at step {step:,}: {write(float(found.value[item].iloc[-1]))}.")
     if others:
         words.append(
-            f"Bands: lowest to highest of {others + 1} seeds. A head of one seed is not the head of that name in "
-            f"another: '{LARGEST}' compares them."
+            f"Bands: lowest to highest of {others + 1} seeds. Heads with the same name in different seeds do not "
+            f"correspond; '{LARGEST}' compares the seeds."
         )
     if found.done < found.total:
         words.append(f"{found.done:,} of {found.total:,} checkpoints so far …")

@@ -32,7 +32,7 @@ def readme(series: Series, place: str, states: bool) -> str:
             f"mechicl open {place} --out checkpoints/{place.rsplit('/', 1)[1]}",
             "```",
             "",
-            "fetches it and checks every file against the sha256 in `index.jsonl`.",
+            "downloads it and checks every file against the sha256 in `index.jsonl`.",
             "",
             "## Curves",
             "",

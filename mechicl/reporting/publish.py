@@ -56,9 +56,7 @@ def uploads(series: Series, place: str, states: bool = False) -> list[Upload]:
     if elsewhere.is_light(series):
         source = series.manifest["source"]["place"]
         copy = command("open", source, "--copy", "--out", f"{series.root}-copy")
-        raise SeriesError(
-            f"{series.root} is over files that lie elsewhere: make a series with weights of its own: {copy}."
-        )
+        raise SeriesError(f"{series.root} does not contain its weights. Make a series that does: {copy}.")
     if not series.steps or not series.recorded():
         raise SeriesError(f"{series.root} has no checkpoints yet: {command('train', '--resume', series.root)}.")
     entries = [entry for entry in series.entries if states or entry.kind == "weights"]
@@ -95,7 +93,7 @@ def publish(series: Series, place: str, *, states: bool = False, private: bool =
     files, repo = uploads(series, place, states), hub_api.parsed(place)[0]
     if get_token() is None:
         raise ConfigError(
-            "publishing needs a token of the Hugging Face hub that may write: `hf auth login`, or set HF_TOKEN."
+            "publishing needs a Hugging Face token with write access: run `hf auth login`, or set HF_TOKEN."
         )
     client = hub_api.api()
     hub_api.asked(repo, lambda: client.create_repo(repo, private=private or None, exist_ok=True))
@@ -146,7 +144,7 @@ def _stale(series: Series, repo: str, names: set[str]) -> list[str]:
     there = [] if commit is None else [file.name for file in hub_api.files(repo, commit)]
     if commit is None or not set(there) - set(_PLAIN):
         return []
-    other = f"hub:{repo} holds something else than this run: choose another name."
+    other = f"hub:{repo} does not contain this run: choose another name."
     if "config.json" not in there or MANIFEST not in there:
         raise ConfigError(other)
     path = hub_api.fetched(repo, commit, "config.json")
@@ -168,6 +166,8 @@ def _check(repo: str, commit: str, files: Sequence[Upload]) -> None:
     for file in files:
         has = there.get(file.name)
         if has is None or has.bytes != file.bytes:
-            raise SeriesError(f"hub:{repo} does not have {file.name} as it was sent: publish again.")
+            raise SeriesError(f"hub:{repo} does not have the uploaded {file.name}: publish again.")
         if has.sha256 is not None and isinstance(file.content, Path) and digest([file.content])[1] != has.sha256:
-            raise SeriesError(f"hub:{repo} has {file.name} with another sha256 than was sent: publish again.")
+            raise SeriesError(
+                f"hub:{repo} has {file.name} with a different sha256 from the uploaded file: publish again."
+            )

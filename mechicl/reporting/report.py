@@ -32,12 +32,12 @@ _PLACED = ("transience", "induction_heads", "attention_over_time", "head_ablatio
 
 
 def report(series: Series, path: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Run the analyses that the page shows, save their tables, and write the page.
+    """Run the analyses of the report, save their tables, and write the report as one HTML page.
 
     Args:
         series: the run.
-        path: where (default `<run>/report.html`); for a folder, `report.html` in it. Tables are saved in the run. If a
-        path is given and the run cannot be written to, they are not saved.
+        path: the file (default `<run>/report.html`); for a folder, `report.html` in it. Tables are saved in the run. If
+        a path is given and the run cannot be written to, they are not saved.
         progress: show a bar for each analysis.
 
     Returns:
@@ -51,7 +51,7 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
 
     target = series.root / "report.html" if path is None else given(path)
     target = target / "report.html" if target.is_dir() else target
-    check_writable(target.parent, "Put the page elsewhere with --out FILE.")
+    check_writable(target.parent, "Choose another file with --out FILE.")
     tables: Path | None = series.root / "analysis"
     try:
         check_writable(own_place(series.root, tables / "x").parent)

@@ -27,7 +27,7 @@ def check_fetched(root: Path) -> None:
     """
     if not is_file(root / "manifest.json") and is_file(root / ORIGIN):
         again = command("open", f"hub:{read_json(root / ORIGIN).get('repository')}", "--out", root)
-        raise SeriesError(f"{root} is not a run yet: it was not fetched to its end. {again} goes on.")
+        raise SeriesError(f"{root} is not a complete run yet: its download was interrupted. Continue it with {again}.")
 
 
 def is_source(root: Path) -> bool:

@@ -57,12 +57,12 @@ def extend(series: Series, steps: int, at: int, device: str = CPU) -> Series:
     series = _finished_writing(series)
     last, begins = _planned(series), first_step(series.manifest)
     if type(steps) is not int or steps < last:
-        raise ConfigError(f"--steps {steps}: {series.root} has {last} steps, and can be given more, not fewer.")
+        raise ConfigError(f"--steps {steps}: {series.root} has {last} steps already: give more.")
     before = replace(series.config, steps=last)  # config.json may have been edited to more steps already
     if planned(before, begins) != series.manifest["schedule"]:
         raise SeriesError(
-            f"{series.root / 'config.json'} describes another schedule than the run was trained with "
-            "(manifest.json): put it back as it was; --steps alone gives more steps."
+            f"{series.root / 'config.json'} has a different schedule from the one that the run was trained with "
+            "(manifest.json): restore it. To train for more steps, give only --steps."
         )
     if steps == last:
         return settled(series)

@@ -35,14 +35,14 @@ def check_checkpoint(root: Path, step: int, held: Params, weights: Params, loss:
     if name := not_finite(held):
         if step == 0:
             raise SeriesError(
-                f"{root}: {name} holds numbers that are not finite at step 0: the weights that it starts "
-                "from are broken. Graft from another step or run."
+                f"{root}: {name} has numbers that are not finite at step 0: the initial weights "
+                "are broken. Graft from another step or run."
             )
-        raise _stopped(root, step, f"{name} holds numbers that are not finite", _CALMER)
+        raise _stopped(root, step, f"{name} has numbers that are not finite", _CALMER)
     if name := not_finite(weights):
         dtype = str(weights[name].dtype).removeprefix("torch.")
         problem = f"{name} holds numbers that {dtype}, the run's weights_dtype, cannot"
-        raise _stopped(root, step, problem, f"Set weights_dtype='float32'; or, if they should be smaller: {_CALMER}")
+        raise _stopped(root, step, problem, f"Set weights_dtype='float32'; or, to keep the numbers smaller: {_CALMER}")
 
 
 def check_scores(root: Path, step: int, rows: list[dict]) -> None:
@@ -72,4 +72,4 @@ def check_stored(root: Path, weights: Params, steps: Sequence[int]) -> None:
     if name := not_finite(weights):
         whole = weights[name].reshape(len(steps), -1).isfinite().all(1).tolist()
         step = steps[whole.index(False)]
-        raise SeriesError(f"{root}: step {step}: {name} holds numbers that are not finite.")
+        raise SeriesError(f"{root}: step {step}: {name} has numbers that are not finite.")

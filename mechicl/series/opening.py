@@ -31,23 +31,23 @@ def open_series(
     """Open a run directory. Reads only its small text files. `mechicl.open_series("checkpoints/demo")`.
 
     For checkpoints that mechicl did not write, such as a folder of Hugging Face's Trainer or `hub:USER/NAME@step*`, it
-    first makes a light series, checkpoints/NAME, as `mechicl open` does (`sources.opening.open_source` has all
-    settings). If there is one already, it uses that. A published series, `hub:USER/NAME`, is fetched to
+    first makes a light series in checkpoints/NAME, like `mechicl open` (`sources.opening.open_source` has all
+    settings). If this series exists already, it is used. A published series, `hub:USER/NAME`, is downloaded to
     checkpoints/NAME.
 
     Args:
         path: the run's directory, or such a folder or address. `~` and relative paths are resolved here, once.
-        data: where the images are, for banks built from images (default: as in training).
-        device: where to compute, as torch calls it: cpu (the default), cuda, cuda:1 or mps. It need not be the one that
-            the run was trained on.
-        workers: how many processes make a table over checkpoints, each within the memory budget; the numbers are the
-            same. Or an executor (`mechicl.system.slurm.Slurm`).
+        data: path of the images, for banks made of images (default: as in training).
+        device: where to compute, by torch's name: cpu (the default), cuda, cuda:1 or mps. It may differ from the
+            training device.
+        workers: number of processes that compute a table over checkpoints, each within the memory budget. The numbers
+            are the same. Or an executor (`mechicl.system.slurm.Slurm`).
 
     Returns:
-        The series; it is read only.
+        The series, opened read-only.
 
     Raises:
-        ConfigError: this machine has no such device, or `workers` is no number from 1.
+        ConfigError: this machine has no such device, or `workers` is not a number from 1.
         SeriesError: this is not a run, its format is newer, its config is broken, a plugin is not loaded, or this user
             may not read it.
     """
@@ -64,7 +64,7 @@ def open_series(
         raise SeriesError(f"{root} is not a run: it has no manifest.json.{hint} Make one with `mechicl train demo`.")
     manifest = read_json(root / "manifest.json")
     if "format" not in manifest:
-        raise SeriesError(f"{root / 'manifest.json'} names no format: it was not written by mechicl.")
+        raise SeriesError(f"{root / 'manifest.json'} has no format: it was not written by mechicl.")
     if manifest["format"] != FORMAT:
         raise SeriesError(
             f"{root} has format {manifest['format']!r}; this mechicl reads "

@@ -67,10 +67,12 @@ def origin_of(manifest: dict) -> Origin | None:
     try:
         found = Origin(**given)
         if type(found.step) is not int or type(found.kept["step"]) is not int:
-            raise TypeError("its steps are no numbers")
+            raise TypeError("its steps are not numbers")
         return found
     except (TypeError, KeyError) as error:
-        raise SeriesError(f"manifest.json: its record of a branch is not one ({error}): it was altered.") from None
+        raise SeriesError(
+            f"manifest.json: its record of the branch is not valid ({error}): the file was changed."
+        ) from None
 
 
 def first_step(manifest: dict) -> int:
@@ -105,8 +107,8 @@ def start_state(root: Path, origin: Origin) -> Params:
 
     if problem := start_problem(root, origin):
         raise SeriesError(
-            f"{root}: {problem} Without it, and without a later state, this branch cannot go on. Move it away and "
-            f"begin it again with {command('branch', Path(origin.path), '--at', origin.step, '--out', root)} and what "
-            "its manifest.json says was changed."
+            f"{root}: {problem} Without it or a later state, this branch cannot be resumed. Move its folder away and "
+            f"start it again with {command('branch', Path(origin.path), '--at', origin.step, '--out', root)} and the "
+            "change in its manifest.json."
         )
     return state_of(bytes_of(root / START) or b"")

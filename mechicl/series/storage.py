@@ -92,9 +92,9 @@ class Writer:
         known = self._known.get((kind, step))
         if known is not None and known.sha256 != entry.sha256:
             raise SeriesError(
-                f"{self.root}: the replay came to other {kind} at step {step} than the run saved. "
+                f"{self.root}: the replay gives different {kind} at step {step} from the saved ones. "
                 "Replays are exact on the same machine and device, torch version and thread count "
-                "(manifest.json has the run's). Nothing was overwritten."
+                "(see the run's manifest.json). Nothing was overwritten."
             )
         if known is None or file_problem(self.root, known):
             write_atomic(own_place(self.root, self.root / file), data)

@@ -75,7 +75,7 @@ class Asked:
             raise ConfigError(f"--steps: {place} has no step {lacking[0]}; the nearest are {sorted(near)}.")
         found = [step for step in have if self.steps is None or step in self.steps]
         if not found:
-            raise ConfigError(f"--steps: no step of {place} is chosen; it has {have[:8]}, ...")
+            raise ConfigError(f"--steps chooses no step of {place}; it has {have[:8]}, ...")
         return apart(found, self.every)
 
 
@@ -170,7 +170,7 @@ def register(cls: type[Some]) -> type[Some]:
     """
     for lacking in ("kind", "says"):
         if not isinstance(getattr(cls, lacking, None), str):
-            raise ConfigError(f"{cls.__name__}: a source says its {lacking}, as in {lacking} = '...' in its class.")
+            raise ConfigError(f"{cls.__name__}: a source needs {lacking}, such as {lacking} = '...' in its class.")
     SOURCES.add(cls.kind, cls(), cls.__module__)
     return cls
 
@@ -188,7 +188,7 @@ def source_of(place: str, kind: str | None = None) -> Source:
             return each
     listed = "; ".join(f"{name}: {each.says}" for name, each in SOURCES.items())
     there = "" if "://" in place or ":" in place or given(place).exists() else " There is nothing of that name."
-    raise ConfigError(f"{place}: no checkpoints that mechicl knows how to open.{there} It looks for {listed}.")
+    raise ConfigError(f"{place}: there are no checkpoints here that mechicl can open.{there} It looks for {listed}.")
 
 
 def step_in(name: str) -> int | None:
@@ -206,6 +206,6 @@ def by_step(named: Sequence[tuple[int, tuple[str, ...]]], place: object, helps: 
     out: dict[int, tuple[str, ...]] = {}
     for step, files in sorted(named):
         if step in out:
-            raise ConfigError(f"{place}: {out[step][0]} and {files[0]} are both of step {step}. {helps}")
+            raise ConfigError(f"{place}: {out[step][0]} and {files[0]} both have step {step}. {helps}")
         out[step] = files
     return out

@@ -30,7 +30,7 @@ class Files(Source):
 
         root = given(place)
         if not root.is_dir():
-            raise ConfigError(f"{root} is no folder: expected {self.says}.")
+            raise ConfigError(f"{root} is not a folder: expected {self.says}.")
         files = _matching(root, asked.pattern) if asked.pattern else _numbered(root, asked.pickles)
         read = [path for names in files.values() for path in names]
         if any(name.endswith(PICKLED) for name in read) and not asked.pickles:
@@ -75,14 +75,14 @@ def _matching(root: Path, pattern: str) -> dict[int, tuple[str, ...]]:
         ConfigError: it has no {step}, or no file is called so.
     """
     if pattern.count("{step}") != 1:
-        raise ConfigError(f"--pattern {pattern}: expected {{step}} once, as 'step_{{step}}.safetensors'.")
+        raise ConfigError(f"--pattern {pattern}: expected {{step}} once, such as 'step_{{step}}.safetensors'.")
     said = re.escape(pattern).replace(re.escape("{step}"), r"(\d+)").replace(r"\*", "[^/]*")
     names = _names(root, SAFE + PICKLED)
     named = [(int(found[1]), (name,)) for name in names if (found := re.fullmatch(said, name))]
     if not named:
         some = ", ".join(names[:3]) or "none"
         raise ConfigError(
-            f"--pattern {pattern}: no file in {root} is called so; there are {some}{', ...' if len(names) > 3 else ''}."
+            f"--pattern {pattern}: no file name in {root} matches; there are {some}{', ...' if len(names) > 3 else ''}."
         )
     return by_step(named, root, "Make --pattern tell them apart.")
 

@@ -34,9 +34,9 @@ class Hub(Source):
     def find(self, place: str, asked: Asked) -> Found:
         repo, pattern = hub_api.parsed(place)
         if pattern is None:
-            raise ConfigError(f"{place}: say which revisions, as {place}@step*.")
+            raise ConfigError(f"{place}: choose revisions, for example {place}@step*.")
         if asked.pattern is not None or asked.model is not None:
-            raise ConfigError(f"{place}: --pattern and --model go with folders; a revision has a {CONFIG}.")
+            raise ConfigError(f"{place}: --pattern and --model are only for folders; a revision has a {CONFIG}.")
         commits = hub_api.refs(repo)
         every = _matching(place, pattern, list(commits))
         revisions = {step: every[step] for step in asked.chosen(every, place)}
@@ -124,7 +124,7 @@ def _weights(where: str, files: Sequence[hub_api.File], pickles: bool) -> list[h
     if any(file.name.startswith("pytorch_model") for file in files):
         raise no_pickle(f"{where} has its weights in {_OLD}, which")
     some = ", ".join(file.name for file in files[:5]) or "nothing"
-    raise ConfigError(f"{where} has no {WHOLE}, whole or in parts; it has {some}.")
+    raise ConfigError(f"{where} has no {WHOLE} and no parts of it; it has {some}.")
 
 
 def _tokenizer(repo: str, commit: str) -> Path | None:
@@ -137,7 +137,7 @@ def _tokenizer(repo: str, commit: str) -> Path | None:
 def _check_budget(budget: int, largest: int) -> None:
     if largest > budget:
         raise ConfigError(
-            f"--cache: a checkpoint has {largest:,} bytes, but the cache may hold {budget:,}: give at least "
+            f"--cache: a checkpoint has {largest:,} bytes, but the limit of the cache is {budget:,}: give at least "
             f"--cache {-(-largest // 10**6)}MB."
         )
 
@@ -150,5 +150,5 @@ def _check_bytes(where: str, commit: str, paths: Sequence[Path | None], sha256: 
         if path is not None and said is not None and digest([path])[1] != said:
             hub_cache.drop(commit)
             raise SeriesError(
-                f"{where}: {path.name} came with other bytes than the hub says. Call the same line again."
+                f"{where}: the downloaded {path.name} does not have the hub's sha256. Run the same command again."
             )

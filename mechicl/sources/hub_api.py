@@ -50,8 +50,8 @@ def parsed(place: str) -> tuple[str, str | None]:
     repo, at, rest = place.removeprefix(PREFIX).partition("@")
     if not place.startswith(PREFIX) or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo) or (at and not rest):
         raise ConfigError(
-            f"{place}: expected hub:USER/NAME for a series that was published, or hub:USER/NAME@PATTERN for "
-            "revisions, as hub:EleutherAI/pythia-14m@step*."
+            f"{place}: expected hub:USER/NAME for a published series, or hub:USER/NAME@PATTERN for "
+            "revisions, such as hub:EleutherAI/pythia-14m@step*."
         )
     return repo, rest or None
 
@@ -148,7 +148,7 @@ def asked(repo: str, ask: Callable[[], T]) -> T:
             f"logged in ({_LOGIN})."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise Absent(f"{where}: the hub no longer has the revision that is asked for ({_said(error)}).") from error
+        raise Absent(f"{where}: the hub no longer has this revision ({_said(error)}).") from error
     except errors.EntryNotFoundError as error:
         raise Absent(f"{where}: no such file ({_said(error)}).") from error
     except errors.HfHubHTTPError as error:

@@ -146,7 +146,9 @@ def _told(tensors: Mapping[str, Tensor], settings: dict[str, Any]) -> dict[str, 
         told["normalization_type"] = "LN" if "blocks.0.ln1.b" in shape else "RMS"
     for key, value in told.items():
         if key in settings and settings[key] != value:
-            raise ConfigError(f"the model is said to have {key}={settings[key]!r}, but its tensors have {value!r}.")
+            raise ConfigError(
+                f"the description of the model has {key}={settings[key]!r}, but its tensors have {value!r}."
+            )
     return settings | told
 
 
@@ -163,8 +165,9 @@ class TransformerLens(Layout):
         if lacking:
             values = json.dumps({key: _USUAL[key] for key in lacking})
             raise ConfigError(
-                f"the tensors do not tell {', '.join(lacking)} of the HookedTransformer: give its config as a JSON "
-                f"file with --model FILE, and in it the model's own values of {values}."
+                f"{', '.join(lacking)} of the HookedTransformer cannot be read from the tensors: give its config as a "
+                "JSON "
+                f"file with --model FILE, with the model's own values of {values}."
             )
         return {
             key: value
@@ -189,7 +192,7 @@ class NanoGPT(Layout):
         if lacking:
             raise ConfigError(
                 f"nanoGPT's model_args lack {', '.join(lacking)}: give them as a JSON file with --model "
-                'FILE, as {"n_layer": 6, "n_head": 6, ...}.'
+                'FILE, such as {"n_layer": 6, "n_head": 6, ...}.'
             )
         layers, heads, width, length, vocabulary = (settings[key] for key in keys)
         return {

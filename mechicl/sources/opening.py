@@ -93,7 +93,9 @@ def open_source(
     text, settings, asked = str(place), settings or Settings(), asked or Asked()
     if published.is_published(text):
         if (asked, settings) != (Asked(), Settings()):
-            raise ConfigError(f"{text} is a published run and opens as it is: of all settings it takes only --out.")
+            raise ConfigError(
+                f"{text} is a published run and is opened without changes: it takes no option except --out."
+            )
         return published.fetch(text, given(default_place(text) if out is None else out), progress)
     source = source_of(text, kind)
     found = only(source.find(text, asked), asked)
@@ -164,7 +166,7 @@ class _Opening:
 
     def _labelled(self) -> bool:
         if self.settings.few_shot and self.found.tokenizer is None:
-            raise ConfigError("--few-shot needs the model's tokenizer.json, and its folder has none: put it there.")
+            raise ConfigError("--few-shot needs tokenizer.json in the model's folder: put it there.")
         return self.settings.few_shot
 
     def _config(self, steps: Sequence[int], ids: np.ndarray | None, bigrams: str | None) -> Config:
@@ -208,8 +210,9 @@ class _Opening:
             if not off <= CLOSE:
                 raise SeriesError(
                     f"{paths[0]}: as a HookedTransformer this model's logits differ from the original's by {off:.2g}, "
-                    f"more than {CLOSE:g}: this architecture ({self.found.settings.get('model_type')}, with these "
-                    "settings) cannot be opened. Numbers of it would be of another model."
+                    f"more than {CLOSE:g}: mechicl cannot open this architecture "
+                    f"({self.found.settings.get('model_type')}, with these "
+                    "settings), because its numbers would be those of a different model."
                 )
             checked[str(step)] = off
         manifest = series.manifest | {"source": record | {"checked": checked}}

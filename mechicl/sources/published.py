@@ -43,7 +43,7 @@ def fetch(place: str, root: Path, progress: bool) -> Series:
     repo = hub_api.parsed(place)[0]
     have = _origin(root)
     if is_file(root / MANIFEST) and have.get("repository") != repo:
-        raise SeriesError(f"{shown(root)} holds another run: open this one elsewhere with --out DIR.")
+        raise SeriesError(f"{shown(root)} contains another run: choose another folder with --out DIR.")
     try:
         commit, files = _listed(repo)
     except hub_api.Unreachable:
@@ -61,7 +61,7 @@ def fetch(place: str, root: Path, progress: bool) -> Series:
             _put(repo, commit, file, root)
         series = open_series(root)
         if wrong := [problem for entry in series.entries if (problem := file_problem(root, entry))]:
-            raise SeriesError(f"{place} is not what its index records: {wrong[0]} ({len(wrong)} files in all).")
+            raise SeriesError(f"{place} does not match its index: {wrong[0]} ({len(wrong)} files in all).")
         write_json(root / ORIGIN, {"repository": repo, "commit": commit, "whole": True})
     return series
 
@@ -84,7 +84,7 @@ def _listed(repo: str) -> tuple[str, list[hub_api.File]]:
         some = ", ".join(name for name in refs if step_in(name) is not None)
         revisions = f" It has revisions: hub:{repo}@PATTERN opens those, as @{some.split(', ')[0]}." if some else ""
         raise ConfigError(
-            f"hub:{repo} is no series that `mechicl publish` made: it has no {MANIFEST}, config.json and index.jsonl."
+            f"hub:{repo} was not made by `mechicl publish`: it has no {MANIFEST}, config.json and index.jsonl."
             f"{revisions}"
         )
     return refs["main"], [*found, *manifest]
@@ -105,6 +105,8 @@ def _put(repo: str, commit: str, file: hub_api.File, root: Path) -> None:
     came = digest([path])
     if came[0] != file.bytes or file.sha256 not in (None, came[1]):
         hub_cache.drop(commit)
-        raise SeriesError(f"hub:{repo}: {file.name} came with other bytes than the hub says. Call the same line again.")
+        raise SeriesError(
+            f"hub:{repo}: the downloaded {file.name} does not have the hub's sha256. Run the same command again."
+        )
     write_atomic(target, path.read_bytes())
     hub_cache.drop(commit)  # the run has it

@@ -72,7 +72,7 @@ def converted(record: Mapping[str, Any], step: int, paths: Sequence[Path]) -> Pa
         return LAYOUTS.find(record["layout"]).weights(tensors, record["settings"])
     except (KeyError, RuntimeError, ValueError) as error:
         said = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise SeriesError(f"{paths[0]} is not of the model that the source describes: {said}") from error
+        raise SeriesError(f"{paths[0]} does not fit the model that the source describes: {said}") from error
 
 
 def _paths(record: Mapping[str, Any], entry: Entry) -> list[Path]:
@@ -105,7 +105,7 @@ def _safe(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise SeriesError(f"{path} is not a whole file of safetensors ({error}).") from None
+        raise SeriesError(f"{path} is not a complete safetensors file ({error}).") from None
 
 
 def _unpickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -114,14 +114,15 @@ def _unpickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError) as error:
-        raise SeriesError(f"{path} is not a whole file of torch ({error}).") from None
+        raise SeriesError(f"{path} is not a complete torch file ({error}).") from None
     except Exception as error:  # of the module that reads pickles, which mechicl does not import
         raise SeriesError(
-            f"{path} holds more than tensors and plain data, which is not read: {str(error).splitlines()[0]}"
+            f"{path} contains more than tensors and plain data, so mechicl does not read it: "
+            f"{str(error).splitlines()[0]}"
         ) from None
     table = found if isinstance(found, dict) else {}
     inner = next((table[key] for key in _WRAPPED if isinstance(table.get(key), dict)), found)
     if not isinstance(inner, dict) or not all(isinstance(x, torch.Tensor) for x in inner.values()):
-        raise SeriesError(f"{path} is no state dict, nor has it one under {', '.join(_WRAPPED)}.")
+        raise SeriesError(f"{path} is not a state dict and has none under {', '.join(_WRAPPED)}.")
     args = table.get("model_args") if inner is not found else None
     return dict(inner), args if isinstance(args, dict) else {}

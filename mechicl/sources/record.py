@@ -37,7 +37,7 @@ def only(found: Found, asked: Asked) -> Found:
         ConfigError: none is left, or a setting does not go with such a source.
     """
     if asked.cache is not None and found.cache is None:
-        raise ConfigError(f"--cache: it goes with checkpoints that are fetched from a hub, not with {found.place}.")
+        raise ConfigError(f"--cache: it is only for checkpoints on a hub, not for {found.place}.")
     steps = set(asked.chosen(found.files, found.place))
     others = {str(step) for step in found.files if step not in steps}
     return replace(
@@ -55,13 +55,11 @@ def continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -
     """
     before = manifest.get("source")
     if before is None:
-        raise SeriesError(
-            f"{shown(root)} holds a run already, which mechicl trained: open the source elsewhere with --out DIR."
-        )
+        raise SeriesError(f"{shown(root)} contains a run that mechicl trained: choose another folder with --out DIR.")
     for key in ("kind", "place", "layout", "settings"):
         if before[key] != record[key]:
             what = f"of {before['place']}" if key == "place" else f"whose {key} differ"
-            raise SeriesError(f"{shown(root)} holds another series, {what}: open this one elsewhere with --out DIR.")
+            raise SeriesError(f"{shown(root)} contains another series, {what}: choose another folder with --out DIR.")
     for step in sorted(before["files"].keys() & record["files"].keys(), key=int):
         if before["more"].get(step) != record["more"].get(step):
             _log.warning(

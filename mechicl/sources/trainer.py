@@ -90,7 +90,7 @@ def shards(index: dict, where: object) -> list[str]:
     """
     parts = index.get("weight_map")
     if not isinstance(parts, dict) or not all(isinstance(x, str) and Path(x).name == x for x in parts.values()):
-        raise ConfigError(f"{where}: expected a table `weight_map` from tensors to files beside it.")
+        raise ConfigError(f"{where}: expected a table `weight_map` from tensors to files in the same folder.")
     return sorted(set(parts.values()))
 
 
@@ -107,7 +107,7 @@ def _settings(folders: list[tuple[int, Path]]) -> dict[str, Any]:
             if settings.get(key) != other.get(key):
                 raise ConfigError(
                     f"{folder / CONFIG} has {key}={other.get(key)!r}, but {first / CONFIG} has "
-                    f"{settings.get(key)!r}: a series is one model."
+                    f"{settings.get(key)!r}: all checkpoints of a series must have the same model."
                 )
     return settings
 

@@ -64,8 +64,8 @@ def _config(settings: Mapping[str, Any]) -> Any:
     kind = str(settings.get("model_type"))
     if kind not in CONFIG_MAPPING:
         raise ConfigError(
-            f"config.json has model_type={kind!r}, which the installed transformers does not know. Code "
-            "that lies beside weights is never run."
+            f"config.json has model_type={kind!r}, which the installed transformers does not know. mechicl never "
+            "runs code from a checkpoint's folder."
         )
     with _quiet():
         return CONFIG_MAPPING[kind].from_dict(dict(settings))
@@ -75,7 +75,7 @@ def _class_of(hf: Any) -> Any:
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     if type(hf) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ConfigError(f"model_type={hf.model_type!r} is no causal language model.")
+        raise ConfigError(f"model_type={hf.model_type!r} is not a causal language model.")
     return MODEL_FOR_CAUSAL_LM_MAPPING[type(hf)]
 
 
@@ -93,7 +93,7 @@ def _model(tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Any:
             None, config=hf, state_dict=dict(tensors), dtype=torch.float32, output_loading_info=True
         )
     if missing := sorted(found["missing_keys"]) or sorted(map(str, found["mismatched_keys"])):
-        raise ConfigError(f"its tensors do not have {missing[0]} ({len(missing)} in all) as config.json says.")
+        raise ConfigError(f"its tensors lack {missing[0]} ({len(missing)} in all), which config.json requires.")
     return model.eval().requires_grad_(False)
 
 

@@ -66,7 +66,7 @@ def own_place(root: Path, path: Path) -> Path:
         if at.is_symlink():
             raise SeriesError(
                 f"{at} is a link to another folder: mechicl does not write through links inside a run. "
-                "Put a folder in its place; the run itself may be a link."
+                "Replace it with a folder; the run itself may be a link."
             )
     return path
 
@@ -79,12 +79,10 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise SeriesError(
-                f"the disk is full: {path} was not written. What was saved before is whole and opens. "
+                f"the disk is full: {path} was not written. All files saved before are complete. "
                 "Free some space, then continue with `mechicl train --resume RUN`."
             ) from error
-        raise SeriesError(
-            f"{path} was not written: {reason(error)}. What was saved before is whole and opens."
-        ) from error
+        raise SeriesError(f"{path} was not written: {reason(error)}. All files saved before are complete.") from error
 
 
 def is_locked(root: Path) -> bool:

@@ -35,7 +35,7 @@ def read_jsonl(path: Path) -> list[dict]:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise SeriesError(f"{path}, line {i + 1}, is not a JSON object: the file was altered.")
+            raise SeriesError(f"{path}, line {i + 1}, is not a JSON object: the file was changed.")
         out.append(value)
     return out
 
@@ -65,7 +65,7 @@ def read_json(path: Path) -> dict:
     except (OSError, ValueError) as error:
         raise SeriesError(f"{path} cannot be read: {error}.") from None
     if not isinstance(value, dict):
-        raise SeriesError(f"{path} is not a JSON object: the file was altered.")
+        raise SeriesError(f"{path} is not a JSON object: the file was changed.")
     return value
 
 

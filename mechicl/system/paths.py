@@ -24,16 +24,15 @@ def given(path: str | os.PathLike[str]) -> Path:
     except TypeError:
         raise ConfigError(
             f"expected a path, not {type(path).__name__}. mechicl.bank_file(array, PATH) writes an array "
-            "as a file that a run can be opened with again."
+            "as a file that a run can be trained on and opened with."
         ) from None
     except RuntimeError:
-        raise ConfigError(f"{path}: there is no such user's home. Write ./{path} for a folder of that name.") from None
+        raise ConfigError(f"{path}: there is no such user. For a folder with this name write ./{path}.") from None
     try:
         whole = whole.absolute()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: the directory that this path starts from was deleted. Change to one that is "
-            "there, or give the whole path."
+            f"{path}: the current directory was deleted. Change to another directory, or give an absolute path."
         ) from None
     if ".." not in whole.parts:
         return whole

@@ -74,7 +74,7 @@ class Slurm:
         alive = queued()
         if alive is None:
             raise SeriesError(
-                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, the work is done here."
+                "`squeue` does not answer: is this a machine of the cluster? Without --slurm, this machine works."
             )
         running: dict[int, str] = {}
         waiting, first, ended, seen = list(range(len(jobs))), waits_for(jobs), set[int](), {}
@@ -188,5 +188,5 @@ def _settings(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--slurm {file} is not TOML: {error}.") from None
     if not isinstance(found, dict):
-        raise ConfigError(f"--slurm {file}: slurm={found!r}: expected a table, written as [slurm].")
+        raise ConfigError(f"--slurm {file}: slurm={found!r}: expected a table [slurm].")
     return found

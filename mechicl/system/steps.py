@@ -18,7 +18,7 @@ def parse_steps(text: str) -> Listed:
     parts = [part.strip() for part in (text.split("..") if ".." in text else text.split(","))]
     numbers = all(part.isascii() and part.isdecimal() for part in parts)
     if not numbers or (".." in text and len(parts) != 2):
-        raise ConfigError(f"--steps {text}: expected checkpoints' steps, as 0,500, or a range, as 0..3000.")
+        raise ConfigError(f"--steps {text}: expected a list of steps, such as 0,500, or a range, such as 0..3000.")
     found = tuple(map(int, parts))
     return range(found[0], found[1] + 1) if ".." in text else found
 
@@ -32,9 +32,9 @@ def check(steps: Listed | None, every: int | None) -> None:
     if steps and not isinstance(steps, range):
         listed = ",".join(map(str, steps))
         raise ConfigError(
-            f"--steps {listed} --every {every}: a list names each checkpoint, and --every takes some of a range: "
-            f"--steps {min(steps)}..{max(steps)} --every {every}. For some at a distance and others beside them, give "
-            f"every step in the list."
+            f"--steps {listed} --every {every}: --every needs a range, not a list: "
+            f"--steps {min(steps)}..{max(steps)} --every {every}. To choose other steps, too, give "
+            f"every step in a list, without --every."
         )
 
 

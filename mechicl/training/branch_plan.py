@@ -83,12 +83,14 @@ def shorthands(
 def beginning(intervention: TrainingIntervention, at: int) -> TrainingIntervention:
     """The intervention, from the branch's first step on unless it says when."""
     if intervention.kind == "graft":
-        raise ConfigError("a graft sets initial weights, but a branch has its parent's: train a new run with it.")
+        raise ConfigError(
+            "a graft sets initial weights, but a branch begins with its parent's weights: train a new run instead."
+        )
     if intervention.start == 0 < at:
         return replace(intervention, start=at)
     if intervention.start < at:
         raise ConfigError(
-            f"training intervention '{intervention}' starts at {intervention.start}, before the branch does: "
+            f"training intervention '{intervention}' starts at {intervention.start}, before the branch: use "
             f"start={at} or later."
         )
     return intervention
@@ -113,14 +115,14 @@ def settled(
     for name in changes:
         refused = REFUSED.get(name) or ("the same model goes on" if name.startswith("model.") else None)
         if refused:
-            raise ConfigError(f"{name} is not changed in a branch: {refused}.")
+            raise ConfigError(f"{name} cannot be changed in a branch: {refused}.")
     config = _with_steps(parent, steps)
     if config.steps <= at:
         raise ConfigError(
-            f"{parent.called} has {config.steps} steps, and nothing is left to train from step {at}: say --steps N, "
+            f"{parent.called} has {config.steps} steps, so nothing is left to train from step {at}: give --steps N "
             f"with N above {at}."
             if steps is None
-            else f"--steps {steps}: it counts the parent's steps too, so it must be above --at {at}."
+            else f"--steps {steps}: it includes the parent's steps, so it must be above --at {at}."
         )
     data = {name: value for name, value in changes.items() if name.startswith("sequences.")}
     changes = {name: value for name, value in changes.items() if name not in data}
@@ -137,7 +139,7 @@ def settled(
         name = next(name for name in {**before, **now} if now.get(name) != before.get(name))
         raise ConfigError(
             f"{where} ({', '.join(changes)}): {name} would have shape {now.get(name)}, but the parent's has "
-            f"{before.get(name)}. A branch goes on with its parent's weights: choose data of the same size."
+            f"{before.get(name)}. A branch begins with its parent's weights: choose data of the same size."
         )
     return config, added, changes
 

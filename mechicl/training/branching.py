@@ -57,32 +57,32 @@ def branch(
     log: str | None = None,
     progress: bool | Progress = True,
 ) -> Series:
-    """Continue training from one of a run's steps, with or without a change, as a run of its own.
+    """Start a new run from a step of another run, with or without a change.
 
     Args:
-        parent: the run, or its folder. It is only read.
-        at: the optimiser step to begin at; it needs no checkpoint.
-        steps: how many the branch has in all, the parent's first `at` among them (default: as many as its parent).
-        without: heads, as ((0, 5), (1, 3)), whose outputs are 0 from here on.
-        reset_memory: draw the embeddings anew, once, at `at`: the memory in the weights is wiped.
-        fresh_moments: begin with a new optimiser: Adam's moments are cleared. Then the weights of a checkpoint suffice,
-            and no replay is needed, which is exact only on a machine like the one that trained the parent.
-        interventions: any others (docs/training-interventions.md). `start` 0, the default, is `at`.
-        changes: other data or settings, by dotted name, as {"sequences.burstiness": 0}. Changed `sequences` are those
-            of training alone: the evaluation sets stay its parent's.
-        out: the branch's folder (default: beside its parent, named after it, the step and what is changed).
-        data: where the images are now, for banks made of images.
-        device: where to compute (default: as its parent).
+        parent: the run, or its folder. It is not modified.
+        at: the optimiser step to begin at; it need not have a checkpoint.
+        steps: the branch's total number of steps, including the parent's first `at` (default: the parent's).
+        without: heads whose outputs are 0 from `at` on, such as ((0, 5), (1, 3)).
+        reset_memory: reinitialise the embeddings once, at `at`: this deletes the memory in the weights.
+        fresh_moments: begin with a new optimiser: Adam's moments are cleared. Then the weights of a checkpoint suffice.
+            No replay is needed, which is exact only on a machine like the one that trained the parent.
+        interventions: any others (docs/training-interventions.md). `start` 0, the default, means `at`.
+        changes: other data or settings, by dotted name, such as {"sequences.burstiness": 0}. Changes of `sequences`
+            affect only training: the evaluation sets stay the parent's.
+        out: the branch's folder (default: next to its parent, named after the parent, the step and the change).
+        data: the images' new path, for banks made of images.
+        device: where to compute (default: the parent's device).
         log: as in `train`.
         progress: show a bar; or the bar to use.
 
     Returns:
-        The finished branch. An interrupted one goes on with `resume`, bit for bit.
+        The finished branch. `resume` continues an interrupted branch, bit for bit.
 
     Raises:
         ConfigError: such a branch is impossible; the message says why.
-        SeriesError: the parent never came to that step, was not trained by mechicl, or cannot be replayed here; or the
-            folder holds a run already.
+        SeriesError: the parent has not reached this step, was not trained by mechicl, or cannot be replayed here; or
+            the folder contains a run already.
 
     Examples:
         >>> series = mechicl.open_series("checkpoints/demo")
@@ -133,8 +133,8 @@ def _check_parent(series: Series, at: int) -> None:
     """Raise unless the run can be branched at that step."""
     if "source" in series.manifest:
         raise SeriesError(
-            f"{series.root} is over checkpoints that mechicl did not train: there is neither data nor optimiser state "
-            f"to train on from. Branch a run of mechicl's own, as {command('train', 'demo')} makes one."
+            f"{series.root} has checkpoints that mechicl did not train: there is neither data nor optimiser state "
+            f"to continue from. Branch a run that mechicl trained, for example with {command('train', 'demo')}."
         )
     own(series)
     whole("at", at, "an optimiser step, as series.steps lists them")
@@ -145,7 +145,9 @@ def _check_parent(series: Series, at: int) -> None:
         origin = series.origin
         assert origin is not None
         earlier = command("branch", Path(origin.path), "--at", at)
-        raise SeriesError(f"{series.root} is a branch itself, from step {begins} on. Branch its parent: {earlier}.")
+        raise SeriesError(
+            f"{series.root} is itself a branch that begins at step {begins}. Branch its parent: {earlier}."
+        )
     if at <= reached:
         return
     if at > series.config.steps:
@@ -153,11 +155,12 @@ def _check_parent(series: Series, at: int) -> None:
         raise SeriesError(f"{series.root} has steps {begins}..{series.config.steps}, no step {at}. More: {more}.")
     if is_locked(series.root):
         raise SeriesError(
-            f"{series.root} is being trained and has only come to step {reached}: wait until it is past step {at}, or "
-            f"branch from where it has been: {command('branch', series.root, '--at', reached)}."
+            f"{series.root} is being trained and has only reached step {reached}: wait until it has passed step {at}, "
+            "or "
+            f"branch from an earlier step: {command('branch', series.root, '--at', reached)}."
         )
     resume = command("train", "--resume", series.root)
-    raise SeriesError(f"{series.root} has only come to step {reached}, not to {at}: {resume} first.")
+    raise SeriesError(f"{series.root} has only reached step {reached}, not {at}: run {resume} first.")
 
 
 def _source(series: Series, config: Config, data: str | Path | None) -> Any:
@@ -217,7 +220,7 @@ def _replay(series: Series, trainer: Trainer, at: int, progress: bool | Progress
                     "branch", series.root, "--at", series.nearest(at * series.config.batch_size), "--fresh-moments"
                 )
                 raise SeriesError(
-                    f"{series.root}: the replay came to other weights at step {trainer.step} than the run saved. "
-                    "Replays are exact on the same machine and device, torch version and thread count (manifest.json "
-                    f"has the run's). A branch can begin here with a new optimiser, from saved weights: {again}."
+                    f"{series.root}: the replay gives different weights at step {trainer.step} from the saved ones. "
+                    "Replays are exact on the same machine and device, torch version and thread count (see the run's "
+                    f"manifest.json). A branch can begin here with a new optimiser, from saved weights: {again}."
                 )

@@ -48,8 +48,9 @@ def to_go_on(series: Series, device: str | None) -> str:
     except ConfigError as error:
         here = command("train", "--resume", series.root, "--device", devices.CPU)
         raise ConfigError(
-            f"{series.root} was trained on {_said(last)}. {error} Here it goes on with {here}, from its last "
-            "checkpoint and to other bytes; to the same bytes on the device that it was trained on."
+            f"{series.root} was trained on {_said(last)}. {error} On this machine it can continue with {here}, from "
+            "its last "
+            "checkpoint, but its bytes will differ from those of a run on its own device."
         ) from None
 
 
@@ -64,9 +65,9 @@ def moved(series: Series, device: str, at: int) -> None:
         return
     if series.steps and at < series.steps[-1]:
         raise SeriesError(
-            f"{series.root} was trained on {_said(last)} to step {series.steps[-1]}, but the last state to go on from "
-            f"is that of step {at}: on {_said(now)} the steps between would come to other bytes than it saved. Resume "
-            f"it on the device that it was trained on, without --device."
+            f"{series.root} was trained on {_said(last)} to step {series.steps[-1]}, but the last saved state is "
+            f"that of step {at}: on {_said(now)} the steps between would differ from the saved ones. Resume "
+            f"it on its own device, without --device."
         )
     with locked(series.root):
         path = series.root / "manifest.json"
@@ -83,8 +84,8 @@ def check_replay(series: Series, device: str) -> None:
     other = [each for each in trained_on(series.manifest) if _way(each) != _way(now)]
     if other:
         raise SeriesError(
-            f"{series.root} was trained on {_said(other[0])}: a replay on {_said(now)} comes to other bytes than the "
-            "run saved. Replays are exact on the device that the run was trained on."
+            f"{series.root} was trained on {_said(other[0])}: a replay on {_said(now)} gives different bytes from the "
+            "saved ones. Replays are exact only on the device that the run was trained on."
         )
 
 

@@ -73,17 +73,17 @@ def train_seeds(
     log: str | None = None,
     progress: bool = True,
 ) -> list[Series]:
-    """Train one recipe with several seeds; each becomes a series of its own, `<out>-s<seed>`.
+    """Train one recipe with several seeds. Each seed becomes a series, `<out>-s<seed>`.
 
-    Finished runs are left as they are and interrupted ones continued, so the same call after
-    an interruption goes on. Every run is bit for bit what `train` would have made; on a GPU, where all new runs share
-    each step, up to rounding.
+    Finished runs are skipped and interrupted runs are resumed, so after an interruption make the same call again. Every
+    run is bit for bit the same as from `train`. On a GPU all new runs are trained together, and are the same up to
+    rounding.
 
     Args:
         config: a recipe's Config; each seed replaces its init and data seeds.
-        seeds: which, such as range(5).
-        out: where, without the seed (default checkpoints/<config.name>).
-        jobs: processes (default: one per core that may be used, at most one per seed; on a GPU one).
+        seeds: the seeds, such as range(5).
+        out: the runs' folder without the seed (default checkpoints/<config.name>).
+        jobs: number of processes (default: one per available core, at most one per seed; on a GPU one).
         data: as in `train`.
         device: as in `train`.
         log: as in `train`; each run is one of the logger's.
@@ -93,8 +93,8 @@ def train_seeds(
         The series, in the order of the seeds.
 
     Raises:
-        ConfigError: a run is there that was trained with other settings.
-        SeriesError: a run could not be written; the others are whole.
+        ConfigError: there is a run that was trained with other settings.
+        SeriesError: a run could not be written; the others are complete.
     """
     check_config(config)
     device = chosen(device)
@@ -115,8 +115,8 @@ def train_seeds(
             fresh.append(root)
         elif open_series(root).config != settings:
             raise ConfigError(
-                f"{root} was trained with other settings than recipe {config.name} has now: "
-                "move it away, or train elsewhere with --out DIR."
+                f"{root} was trained with different settings from those of recipe {config.name} now: "
+                "move it away, or choose another folder with --out DIR."
             )
         else:
             begun_before.append(root)

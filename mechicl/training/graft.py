@@ -75,7 +75,7 @@ def _graft(graft: TrainingIntervention, config: Config, weights: Params) -> dict
         if have != shape:
             raise SeriesError(
                 f"training intervention '{graft}': {name} has shape {have} in {path}, but {shape} in this run: "
-                "graft from a run of the same size, or other groups."
+                "graft from a run of the same size, or graft other groups."
             )
         weights[name] = given[name].clone()
     return {"source": str(path), "step": entry.step, "sha256": entry.sha256, "groups": list(graft.groups)}

@@ -73,8 +73,8 @@ def fresh(root: Path) -> None:
     """
     if is_file(root / "manifest.json"):
         raise SeriesError(
-            f"{shown(root)} holds a run already. Continue it with "
-            f"{command('train', '--resume', root)}, or train elsewhere with --out DIR."
+            f"{shown(root)} contains a run already. Continue it with "
+            f"{command('train', '--resume', root)}, or choose another folder with --out DIR."
         )
     check_writable(root, "Train elsewhere with --out DIR.")
 

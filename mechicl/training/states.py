@@ -27,8 +27,8 @@ def own(series: Series) -> Series:
     """
     if source := series.manifest.get("source"):
         raise SeriesError(
-            f"{series.root} is over checkpoints that mechicl did not train. What was written since is "
-            f"taken up by {command('open', source['place'], '--out', series.root)}."
+            f"{series.root} has checkpoints that mechicl did not train. To add new ones, run "
+            f"{command('open', source['place'], '--out', series.root)}."
         )
     return series
 
@@ -80,13 +80,14 @@ def check_window(series: Series, window: Window) -> None:
         parent, every = Path(series.origin.path), window.every
         earlier = command("densify", parent, "--from", window.start, "--to", begins, "--every", every)
         raise ConfigError(
-            f"--from {window.start}: {series.name} is a branch, from step {begins} on. Earlier steps are its parent's: "
+            f"--from {window.start}: {series.name} is a branch that begins at step {begins}. Densify its parent for "
+            "earlier steps: "
             f"{earlier}."
         )
     if stop > series.config.steps:
         raise ConfigError(f"--to {stop}: {series.name} has steps 0..{series.config.steps}.")
     if stop > max(series.steps, default=0):  # a replay goes where the run has been
         raise SeriesError(
-            f"{series.root} has only come to step {max(series.steps, default=0)} of its schedule: "
+            f"{series.root} has only reached step {max(series.steps, default=0)} of its schedule: run "
             f"{command('train', '--resume', series.root)} first."
         )

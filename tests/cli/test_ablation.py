@@ -25,11 +25,11 @@ def test_what_a_line_names():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({}, "say what to ablate"),
+        ({}, "nothing to ablate was given"),
         ({"heads": "0.5"}, "as L0H5,L1H3"),
         ({"heads": "L0H1", "hold": "x"}, "hold"),
         ({"mlp": "a"}, "--mlp 1"),
-        ({"hold": "k", "mlp": "1"}, "goes with --heads"),
+        ({"hold": "k", "mlp": "1"}, "can only be used with --heads"),
         ({"heads": "L0H1", "kind": "x"}, "kind"),
     ],
 )
@@ -92,7 +92,7 @@ def test_each_takes_icl_from_the_circuit_and_its_controls_do_not(known_series, c
         (["--patch", "L1"], "--patch L1"),
         (["--heads", "L0H9"], "there is no head L0H9"),
         (["--mlp", "1"], "no MLP in layer 1"),
-        ([], "say what to ablate"),
+        ([], "nothing to ablate was given"),
         (["--heads", "L0H1", "--step", "7"], "step"),
         (["--heads", "L0H1", "--out", "x.txt"], ".csv or .parquet"),
     ],

@@ -190,7 +190,7 @@ def test_pictures_become_a_bank_that_a_recipe_trains_on(run, refused, tiny_confi
     assert geometry["norm"] == pytest.approx(series.bank.norm, rel=1e-4)
     assert 0 < geometry["mean_norm"] < geometry["norm"]
     assert run("verify", "checkpoints/mine")[0] == 0
-    assert "is there already" in refused("features", "pictures", "--out", "f.safetensors")
+    assert "exists already" in refused("features", "pictures", "--out", "f.safetensors")
 
 
 # Train.
@@ -212,7 +212,7 @@ def test_train_and_then_resume_and_train_again(run, refused, tiny_recipe, tmp_pa
     assert (code, out) == (0, "checkpoints/tiny-run has 6 checkpoints, to step 20.\n")
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == files
     message = refused("train", "tiny-run", "--quiet")
-    assert message.startswith("checkpoints/tiny-run holds a run already.")
+    assert message.startswith("checkpoints/tiny-run contains a run already.")
     assert "mechicl train --resume checkpoints/tiny-run" in message
 
 
@@ -276,7 +276,7 @@ def test_train_with_other_settings(run, refused, tiny_recipe, tmp_path):
         model=dataclasses.replace(plain.model, n_layers=1),
         optim=dataclasses.replace(plain.optim, l2_form="decoupled"),
     )
-    assert "holds a run already" in refused(*set_two)
+    assert "contains a run already" in refused(*set_two)
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seeds", "0,1", "--quiet")[0] == 0
     assert run("train", "tiny-run", "--set", "bank.eps=0.5", "--seed", "2", "--quiet")[0] == 0
     assert run("train", "tiny-run", "--set", "name=mine", "--quiet")[0] == 0
@@ -323,7 +323,7 @@ def test_a_run_is_given_more_steps(run, refused, tiny_recipe, tmp_path):
     code, out, _ = run("train", "--resume", root, "--steps", "30", "--quiet")
     assert (code, out) == (0, "checkpoints/tiny-run has 8 checkpoints, to step 30.\n")
     assert run("verify", root)[0] == 0
-    assert "can be given more, not fewer" in refused("train", "--resume", root, "--steps", "29")
+    assert "steps already: give more" in refused("train", "--resume", root, "--steps", "29")
     assert "--set steps=30" in refused("train", "tiny-run", "--steps", "30")
 
 
@@ -339,13 +339,13 @@ def test_what_train_refuses(refused, tiny_recipe, tmp_path):
     assert message.startswith("no recipe named 'dmeo'; there are ")
     assert "demo" in message
     assert "`mechicl recipes` describes them." in message
-    assert refused("train").startswith("say which recipe to train")
+    assert refused("train").startswith("no recipe was given")
     assert "not both" in refused("train", "tiny-run", "--resume", "checkpoints/tiny-run")
     assert "not both" in refused("train", "--resume", "checkpoints/x", "--seed", "1")
     assert "not both" in refused("train", "tiny-run", "--seed", "1", "--seeds", "0..3")
     for seeds in ("nonsense", "3..1", "1,,2", "", "0..", "1.5", "0...3"):
         assert refused("train", "tiny-run", "--seeds", seeds) == (
-            f"--seeds {seeds}: expected a range as 0..4 or a list as 0,3,7."
+            f"--seeds {seeds}: expected a range, such as 0..4, or a list, such as 0,3,7."
         )
     assert "seeds.init=-1: expected at least 0" in refused("train", "tiny-run", "--seed", "-1")
     assert "is not a run: it has no manifest.json" in refused("train", "--resume", "checkpoints/tiny-run")
@@ -360,7 +360,7 @@ def test_seeds(text, seeds):
 
 
 def test_seeds_that_are_none():
-    with pytest.raises(ConfigError, match=r"expected a range as 0\.\.4"):
+    with pytest.raises(ConfigError, match=r"expected a range, such as 0\.\.4"):
         parse_seeds("a..b")
 
 
@@ -393,7 +393,7 @@ def test_analyze_one(run, tiny_copy):
     code, out, _ = run("analyze", tiny_copy.root, "transience", "--quiet")
     assert code == 0
     assert [p.name for p in (tiny_copy.root / "analysis").glob("*.parquet")] == ["transience.parquet"]
-    assert re.search(r"and 1 figures? beside it", out)
+    assert re.search(r"and 1 figures? in the same folder", out)
 
 
 def test_report(run, copy, tmp_path):
@@ -427,7 +427,7 @@ def test_what_densify_refuses(refused, tiny_series):
 def test_verify(run, tiny_copy):
     code, out, err = run("verify", tiny_copy.root)
     assert (code, err) == (0, "")
-    assert out == f"{tiny_copy.root}: 9 checkpoints, all as they were written.\n"
+    assert out == f"{tiny_copy.root}: 9 checkpoints, all unchanged.\n"
     path = tiny_copy.root / "weights" / "step_00000030.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     code, out, err = run("verify", tiny_copy.root)
@@ -465,7 +465,7 @@ def test_what_is_not_a_run_is_refused_by_every_verb(refused, tmp_path, tiny_seri
         assert message.startswith(f"{beside} is not a run: it has no manifest.json.")
         assert "Runs beside it: tiny" in message
     assert "Runs beside it" not in refused("show", tmp_path / "x")
-    assert refused("show").startswith("say which run")
+    assert refused("show").startswith("no run was given")
 
 
 def test_an_unknown_analysis_is_refused(refused, tiny_series):

@@ -141,5 +141,5 @@ def test_conditions_that_make_the_same_edit_each_have_their_rows(known_series):
 
 
 def test_families_do_not_share_a_pass():
-    with pytest.raises(ConfigError, match="share a kind"):
+    with pytest.raises(ConfigError, match="must be of one kind"):
         edits([AblateHeads(heads=((0, 0),)), RemoveDirectPath()], make().model, {})

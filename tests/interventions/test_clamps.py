@@ -118,7 +118,11 @@ def test_beside_other_conditions_of_their_kind():
         ("three-layers-mlp", ClampLayer(), "this model has 3 layers, with an MLP in the first"),
         ("plain", ClampCopy(head=(0, 1)), "L0H1 is no head of the last layer: expected L1H0 to L1H3"),
         ("plain", ClampCopy(head=(1, 4)), "L1H4 is no head"),
-        ("plain", Together(parts=(ClampCopy(head=(1, 0)), ClampCopy(head=(1, 1)))), "read from one head, not from 2"),
+        (
+            "plain",
+            Together(parts=(ClampCopy(head=(1, 0)), ClampCopy(head=(1, 1)))),
+            "read from one head, but 2 were given",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(kind, wrong, message):

@@ -185,7 +185,7 @@ def test_whose_pattern_stays():
         ({"paths": ("L0H1",)}, "expected SENDER->RECEIVER"),
         ({"paths": ("L0H1->L1H9.k",)}, r"no L1H9\.k"),
         ({"paths": ("embed->out",), "kind": "resample"}, "'counterfactual'"),
-        ({"paths": ("embed->out",), "counterfactual": "next"}, "only the kind"),
+        ({"paths": ("embed->out",), "counterfactual": "next"}, "only kind"),
         ({"paths": ("embed->out",), "kind": "counterfactual", "counterfactual": "label"}, "'labels', 'next'"),
     ],
 )

@@ -53,7 +53,7 @@ def test_it_is_read_and_written(text, wanted):
         ("own", "it lacks the field 'layer': own has layer, heads, how"),
         ("own(layer=1, head=2)", "no field 'head'"),
         ("own(layer='1')", "own.layer='1': expected int"),
-        ("own(layer=__import__('os').getpid())", "is no number, text"),
+        ("own(layer=__import__('os').getpid())", "is not a number, text"),
         ("owm(layer=1)", "no intervention named 'owm'.*Did you mean 'own'"),
     ],
 )

@@ -95,7 +95,7 @@ def test_roles_cover_every_position_once(tiny_series):
         ("qury->label", "query"),
         ("before", "previous"),
         ("query->9", "0 to 4"),
-        ("query->query,query->exemplar,query->label", "see nothing"),
+        ("query->query,query->exemplar,query->label", "attend to nothing"),
     ],
 )
 def test_what_is_no_edge_is_refused_with_those_there_are(tiny_series, edge, said):
@@ -115,7 +115,7 @@ def test_what_several_parts_cut_together_leaves_a_position_something_to_see(know
     parts = (CutEdges(edges=("query->exemplar",)), CutEdges(edges=("query->label",), layers=(1,)))
     known_series.evaluate([5], ["icl"], [*parts, Together(parts=parts)], n=20)  # itself is left
     blind = Together(parts=(*parts, CutEdges(edges=("query->query",), layers=(1,))))
-    with pytest.raises(ConfigError, match="would see nothing"):
+    with pytest.raises(ConfigError, match="could attend to nothing"):
         known_series.evaluate([5], ["icl"], blind, n=20)
 
 

@@ -61,7 +61,7 @@ def test_along_patched_edges_the_scores_are_the_partner_s_and_rows_still_sum_to_
 
 
 def test_layers_are_those_of_edges():
-    with pytest.raises(ConfigError, match="name edges"):
+    with pytest.raises(ConfigError, match="give edges, too"):
         PatchActivations(heads=((0, 1),), layers=(1,))
     with pytest.raises(ConfigError, match="residual or edges"):
         PatchActivations()
@@ -102,7 +102,7 @@ def test_tokens_are_patched_from_the_next_sequence():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "name heads"),
+        ({}, "give heads"),
         ({"heads": ((0, 9),)}, "no head L0H9"),
         ({"mlps": (0,)}, "no MLP in layer 0"),
         ({"residual": (5,)}, "no layer 5"),

@@ -25,5 +25,5 @@ def test_random_heads_have_chance(opened):
 
 
 def test_labels_are_no_tokens(tiny_series):
-    with pytest.raises(ConfigError, match="copying scores are of tokens"):
+    with pytest.raises(ConfigError, match="copying scores need a task of tokens"):
         copying_scores(tiny_series)

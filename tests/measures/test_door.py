@@ -23,14 +23,14 @@ def test_the_documentation_lists_every_measure_as_it_says_of_itself():
 
 
 def test_a_measure_is_of_a_series_or_of_runs():
-    with pytest.raises(ConfigError, match="its first argument is `series`"):
+    with pytest.raises(ConfigError, match="its first argument must be `series`"):
         measure("wrong", rows="step", value="nothing")(lambda model: None)
 
 
 def test_one_of_several_runs(tiny_series):
     text = run([tiny_series, tiny_series], "seed_bands", None, None, None, None)
     assert re.search(r"^seed_bands: a row per evaluator and time", text)
-    with pytest.raises(ConfigError, match="is of one run, but 2 were given"):
+    with pytest.raises(ConfigError, match="takes one run, but 2 were given"):
         run([tiny_series] * 2, "attention_scores", None, None, None, None)
 
 
@@ -38,7 +38,7 @@ def test_what_is_no_table_or_no_step_is_refused(plugin_folder, tiny_series):
     measure("seven", rows="none", value="7")(lambda series: 7)
     with pytest.raises(ConfigError, match="returned int: expected a pandas DataFrame"):
         run([tiny_series], "seven", None, None, None, None)
-    with pytest.raises(ConfigError, match="--steps x: expected checkpoints' steps"):
+    with pytest.raises(ConfigError, match="--steps x: expected a list of steps"):
         chosen(tiny_series, "x")
     with pytest.raises(ConfigError, match=r"no measure named 'attention_score'.*Did you mean 'attention_scores'"):
         run([tiny_series], "attention_score", None, None, None, None)

@@ -104,7 +104,7 @@ def test_what_each_names():
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("heads", "0.5", "heads 0.5: expected layers and heads, counted from 0, as L0H5,L1H3"),
+        ("heads", "0.5", "heads 0.5: expected layers and heads, counted from 0, such as L0H5,L1H3"),
         ("heads", "L0H٣", "as L0H5"),
         ("kind", "none", "expected one of zero, mean, resample"),
         ("hold", "x", "expected one of pattern, q, k, v"),
@@ -131,10 +131,10 @@ def test_what_is_written_otherwise_is_refused(name, text, words):
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        ({"hold": "k", "mlp": "1"}, "goes with --heads"),
-        ({"counterfactual": "next", "mlp": "1"}, "goes with --patch"),
-        ({"kind": "pattern_preserving", "mlp": "1"}, "MLPs are replaced by zero, mean or resample"),
-        ({"kind": "value_preserving", "heads": "L0H1", "position": "query"}, "positions are replaced by"),
+        ({"hold": "k", "mlp": "1"}, "only be used with --heads"),
+        ({"counterfactual": "next", "mlp": "1"}, "only be used with --patch"),
+        ({"kind": "pattern_preserving", "mlp": "1"}, "for MLPs, expected zero, mean or resample"),
+        ({"kind": "value_preserving", "heads": "L0H1", "position": "query"}, "for positions, expected"),
     ],
 )
 def test_what_does_not_go_together_is_refused(texts, words):
@@ -163,10 +163,10 @@ def test_a_line_also_says_paths():
     ("texts", "words"),
     [
         ({"path": "L0H5->L1H3"}, "as L0H5->L1H3.k"),
-        ({"path": "embed->out", "kind": "resample"}, "paths are cut by zero, mean, counterfactual"),
-        ({"path": "embed->out", "kind": "counterfactual", "mlp": "0"}, "by --patch"),
-        ({"heads": "L0H1", "kind": "counterfactual"}, "goes with --path"),
-        ({"path": "embed->out", "hold": "k"}, "goes with --heads"),
+        ({"path": "embed->out", "kind": "resample"}, "for paths, expected one of zero, mean, counterfactual"),
+        ({"path": "embed->out", "kind": "counterfactual", "mlp": "0"}, "use --patch"),
+        ({"heads": "L0H1", "kind": "counterfactual"}, "only be used with --path"),
+        ({"path": "embed->out", "hold": "k"}, "only be used with --heads"),
     ],
 )
 def test_what_does_not_go_with_paths_is_refused(texts, words):

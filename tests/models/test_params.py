@@ -248,14 +248,14 @@ def test_groups():
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda w: w.pop("unembed.b_U"), "parameter unembed.b_U has shape None, this run's config says (7,)"),
+        (lambda w: w.pop("unembed.b_U"), "parameter unembed.b_U has shape None, but this run's config needs (7,)"),
         (
             lambda w: w.update(extra=torch.zeros(2)),
-            "parameter extra has shape (2,), this run's config says None",
+            "parameter extra has shape (2,), but this run's config needs None",
         ),
         (
             lambda w: w.update({"embed.W_E": torch.zeros(12, 7)}),
-            "parameter embed.W_E has shape (12, 7), this run's config says (7, 12)",
+            "parameter embed.W_E has shape (12, 7), but this run's config needs (7, 12)",
         ),
     ],
 )

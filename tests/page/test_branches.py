@@ -61,7 +61,7 @@ def test_every_way_is_a_branch_that_the_command_line_makes(branches, run, way, c
     ("what", "says"),
     [
         ({"way": "nothing"}, "expected one of as_before, without"),
-        ({"way": "clamp", "strength": "x"}, "is no number from 0 to 1"),
+        ({"way": "clamp", "strength": "x"}, "is not a number from 0 to 1"),
         ({"way": "clamp", "pattern": "--out"}, "expected PATTERN:HEADS=STRENGTH"),
         ({"steps": "-3"}, "expected a whole number of steps"),
     ],
@@ -69,7 +69,7 @@ def test_every_way_is_a_branch_that_the_command_line_makes(branches, run, way, c
 def test_what_cannot_be_asked_for_is_said(branches, run, what, says):
     with pytest.raises(ConfigError, match=says):
         branches.start(run, VIEW, what)
-    with pytest.raises(ConfigError, match="press one in the head grid"):
+    with pytest.raises(ConfigError, match="click one in the head grid"):
         asked(run, replace(VIEW, heads=()), {"way": "without"})
     assert branches.jobs.all() == []
 
@@ -81,7 +81,7 @@ def test_what_waits_is_listed_with_its_command(branches, run):
     assert (row["state"], row["queued"], row["command"]) == ("waiting", True, begun["command"])
     branches.act(begun["name"], "discard")
     assert branches.listed(run)["rows"] == []
-    with pytest.raises(ConfigError, match="there is no 'explode'"):
+    with pytest.raises(ConfigError, match="there is no action 'explode'"):
         branches.act(begun["name"], "explode")
 
 

@@ -214,7 +214,7 @@ def test_what_would_leave_a_position_nothing_to_see_is_said_and_can_be_put_back(
     page = one.open("?run=known&step=5")
     choose(page, **{"from": "exemplar", "to": "exemplar"})
     press(page, "Cut edge")
-    page.wait_for_function("document.getElementById('say').textContent.includes('would see nothing')")
+    page.wait_for_function("document.getElementById('say').textContent.includes('could attend to nothing')")
     assert one.number("icl.ablated") == "–"
     page.locator("#chips button").click()
     one.check(known_series, 5, None)
@@ -226,7 +226,7 @@ def test_an_edge_in_chosen_heads_and_the_other_counterfactual(begin, known_serie
     one = begin()
     page = one.open("?run=known&step=5")
     what = page.get_by_role("combobox", name="Add an intervention")
-    assert "do not look along" in page.locator("#edit-note").inner_text()
+    assert "cannot attend along" in page.locator("#edit-note").inner_text()
     choose(page, **{"from": "query->match_label", "edge_place": "L1H1"})
     assert page.locator("[data-pick='to']").is_hidden()
     page.get_by_role("button", name="Cut edge").focus()

@@ -136,7 +136,7 @@ def test_a_model_without_paths_has_no_circuit(known, monkeypatch):
     assert has_circuits(run)
     monkeypatch.setattr(circuit_numbers, "MOST", 10)
     assert not has_circuits(run)
-    with pytest.raises(SeriesError, match="no paths to cut, or more than 10"):
+    with pytest.raises(SeriesError, match="no paths that can be cut, or more than 10"):
         drawn_circuit(known.bench, run, view)
 
 

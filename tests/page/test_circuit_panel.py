@@ -105,5 +105,5 @@ def test_a_link_holds_the_threshold():
     assert View.from_query("run=x&threshold=0.05").query() == "run=x&threshold=0.05"
     assert View.from_query("run=x&threshold=0.02").query() == "run=x"
     for wrong in ("0", "-1", "nan", "inf", "1e5", "much", ""):
-        with pytest.raises(ViewError, match=r"expected a number above 0, as 0\.02"):
+        with pytest.raises(ViewError, match=r"expected a number above 0, such as 0\.02"):
             View.from_query(f"run=x&threshold={wrong}")

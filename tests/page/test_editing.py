@@ -186,7 +186,7 @@ def test_controls_are_those_of_measures(recall, view_of, bench, query):
         ("edge=query->match_label:L7H0", "no head L7H0"),
         ("edge=previous->label", "no role 'previous'"),
         ("patch=L1H0&counterfactual=other", "counterfactual='other'"),
-        ("counterfactual=next", "goes with"),
+        ("counterfactual=next", "only be used with"),
         ("patch=L0H9", "no head L0H9"),
         ("patch=nobody:1", "position 'nobody'"),
         ("patch=query->nobody", "no role 'nobody'"),
@@ -195,7 +195,7 @@ def test_controls_are_those_of_measures(recall, view_of, bench, query):
         ("heads=L5H0", "no head L5H0"),
         ("path=L1H2->L0H1.q", "reads the residual stream before L1H2 writes"),
         ("path=L0H1->mlp.0", "no mlp.0"),
-        ("path=embed->out&kind=resample", "paths are cut by zero, mean"),
+        ("path=embed->out&kind=resample", "for paths, expected one of zero, mean"),
         ("path=embed->out&kind=counterfactual", "kind"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_run_that_has_not_all_of_it_is_compared_intact(recall, view_of, bench)
     run = recall.run("recall")
     found = compare(bench, recall, run, view_of("mlp=1&with_run=known&with_step=5"))
     assert found.b.ablation is None
-    assert found.b.note == "intact: it has not all that is changed"
+    assert found.b.note == "intact: it lacks some of the changed parts"
     both = compare(bench, recall, run, view_of("edge=query->match_label&with_run=known&with_step=5"))
     assert both.b.ablation == both.a.ablation is not None
     want = patterns(both.b.run.series, [5], "icl", ablate=both.b.ablation).values[0].numpy()

@@ -94,7 +94,7 @@ def test_a_run_that_grew_is_read_again(folder):
     [
         ("manifest.json", "{", "cannot be read"),
         ("manifest.json", '{"format": 99}', "has format 99"),
-        ("manifest.json", '{"name": "of a web page"}', "manifest.json names no format: it was not written by mechicl"),
+        ("manifest.json", '{"name": "of a web page"}', "manifest.json has no format: it was not written by mechicl"),
         ("index.jsonl", "\x00\x13garbage\n", "is not a JSON object"),
         ("config.json", '{"name": "</script><script>alert(1)</script>"}', "config.json"),
         ("index.jsonl", "", "no checkpoints yet"),

@@ -58,12 +58,12 @@ def test_a_folder_names_its_runs_but_no_branches(seeds_folder, tiny_copy, tmp_pa
     assert named_together([tiny_copy.root]) == [tiny_copy.root]
     branch(tiny_copy.root, 40, out=tiny_copy.root.parent / "later", progress=False)
     assert named_together([tmp_path]) == [tiny_copy.root]
-    with pytest.raises(ConfigError, match="lie in one folder"):
+    with pytest.raises(ConfigError, match="must be in one folder"):
         named_together([tiny_copy.root, seeds_folder])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="is no run, and holds none"):
+    with pytest.raises(ConfigError, match="is not a run and contains no run"):
         named_together([tmp_path / "empty"])
-    with pytest.raises(ConfigError, match="say which run"):
+    with pytest.raises(ConfigError, match="no run was given"):
         named_together([])
 
 
@@ -158,9 +158,9 @@ def test_two_conditions_differ_seed_by_seed(shown):
     assert [curve.run for curve in found.curves] == ["wide-s0", "wide-s1"]
     with pytest.raises(ViewError, match="itself"):
         over(shown, "?run=ring-s1&against=condition/ring-s0")
-    with pytest.raises(ViewError, match="another run"):
+    with pytest.raises(ViewError, match="a run other than the current one"):
         over(shown, "?run=ring-s1&against=run/ring-s1")
-    with pytest.raises(ViewError, match="none of the runs"):
+    with pytest.raises(ViewError, match="not one of the runs"):
         over(shown, "?run=ring-s1&against=run/else")
 
 
@@ -267,5 +267,5 @@ def test_the_figure_to_take_along_says_n_intervals_and_its_command(shown, seeds_
 
 def test_a_run_alone_has_no_such_figure(answers):
     run, view = answers.view("?run=tiny")
-    with pytest.raises(ConfigError, match="shown alone: name several runs"):
+    with pytest.raises(ConfigError, match="only one run was given"):
         seed_picture(answers, run, view)

@@ -114,7 +114,7 @@ def test_what_is_not_there_is_said(answers, query, why):
 
 def test_a_measure_that_is_of_other_tasks_says_so(answers):
     said = told("track", "", lambda: track_answer(answers, "track=copying_scores", LONG))
-    assert "copying scores are of tokens" in said["error"]
+    assert "copying scores need a task of tokens" in said["error"]
 
 
 def test_a_link_holds_measure_score_and_items():

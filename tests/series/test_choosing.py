@@ -32,7 +32,7 @@ def test_which_checkpoints(tiny_series, steps, every, kept):
 @pytest.mark.parametrize(
     ("steps", "every", "error", "said"),
     [
-        ("a", None, ConfigError, "0,500, or a range, as 0..3000"),
+        ("a", None, ConfigError, "0,500, or a range, such as 0..3000"),
         ("1..2..3", None, ConfigError, "a range"),
         ("5,20", 10, ConfigError, r"--steps 5\.\.20 --every 10"),
         ("7", None, SeriesError, "no checkpoint at step 7"),

@@ -197,7 +197,7 @@ def test_as_many_as_it_has_is_a_resume(copy, short):
 
 @pytest.mark.parametrize("steps", [11, 0, -3, 20.0, "20", True])
 def test_fewer_steps_are_refused(copy, short, steps):
-    with pytest.raises(ConfigError, match=r"has 12 steps, and can be given more, not fewer"):
+    with pytest.raises(ConfigError, match=r"has 12 steps already: give more"):
         resume(copy, steps=steps, progress=False)
     assert (copy / "config.json").read_bytes() == (short.root / "config.json").read_bytes()
 
@@ -225,7 +225,7 @@ def test_other_edits_are_refused(copy):
     with pytest.raises(SeriesError, match="asks for 8 steps, but the run was begun with 12: put steps back"):
         resume(copy, progress=False)
     edited(copy, lambda c: c.update(steps=12, checkpoint_steps=c["checkpoint_steps"] | {"linear_every": 3}))
-    with pytest.raises(SeriesError, match="describes another schedule than the run was trained with"):
+    with pytest.raises(SeriesError, match="has a different schedule from the one that the run was trained with"):
         resume(copy, steps=20, progress=False)
 
 

@@ -115,5 +115,5 @@ def test_a_record_that_is_none_is_refused(moved):
     record = json.loads((moved / "treated" / "manifest.json").read_text())
     del record["branch"]["start"]
     (moved / "treated" / "manifest.json").write_text(json.dumps(record))
-    with pytest.raises(SeriesError, match="its record of a branch is not one"):
+    with pytest.raises(SeriesError, match="its record of the branch is not valid"):
         open_series(moved / "treated")

@@ -76,7 +76,7 @@ def test_a_weight_or_moment_that_the_loss_does_not_show(config, tmp_path, monkey
 
     spoiled(monkeypatch, 8, spoil)
     message = stopped(replace(config, keep=keep), tmp_path / "run")
-    assert f"{what}ln_final.b holds numbers that are not finite at step 8" in message
+    assert f"{what}ln_final.b has numbers that are not finite at step 8" in message
     series = open_series(tmp_path / "run")
     assert series.evaluated == [0, 4]
     assert [e.step for e in series.entries if e.kind == "state"] == ([4] if keep == "all" else [])
@@ -129,7 +129,7 @@ def broken_at(series, step):
 
 def test_an_old_run_that_diverged_is_read_up_to_there(tiny_copy):
     series = broken_at(tiny_copy, 30)
-    words = r"step 30: blocks\.1\.attn\.W_K holds numbers that are not finite"
+    words = r"step 30: blocks\.1\.attn\.W_K has numbers that are not finite"
     for ask in (series.weights, series.model, lambda s: series.params([10, 20, s, 40]), lambda s: series.evaluate([s])):
         with pytest.raises(SeriesError, match=words):
             ask(30)
@@ -139,7 +139,7 @@ def test_an_old_run_that_diverged_is_read_up_to_there(tiny_copy):
 def test_no_graft_from_what_is_not_finite(tiny_copy, tmp_path):
     series = broken_at(tiny_copy, 30)
     graft = TrainingIntervention(kind="graft", groups=("attention",), source=str(series.root), step=30)
-    with pytest.raises(SeriesError, match=r"step 30: blocks\.1\.attn\.W_K holds numbers that are not finite"):
+    with pytest.raises(SeriesError, match=r"step 30: blocks\.1\.attn\.W_K has numbers that are not finite"):
         train(replace(series.config, training_interventions=(graft,)), tmp_path / "run", progress=False)
 
 

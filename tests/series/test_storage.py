@@ -148,7 +148,7 @@ def test_a_real_limit_leaves_an_append_only_file_as_it_was(tmp_path, room):
 def test_a_damaged_line_is_named(tmp_path, line):
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
-    with pytest.raises(SeriesError, match=r"x\.jsonl, line 2, is not a JSON object: the file was altered"):
+    with pytest.raises(SeriesError, match=r"x\.jsonl, line 2, is not a JSON object: the file was changed"):
         read_jsonl(path)
 
 
@@ -208,7 +208,7 @@ def test_saving_the_same_again_changes_nothing(tmp_path):
 def test_a_replay_that_differs_overwrites_nothing(tmp_path):
     Writer(tmp_path).save("weights", 3, 48, TENSORS)
     before = listing(tmp_path)
-    with pytest.raises(SeriesError, match="the replay came to other weights at step 3 than the run saved"):
+    with pytest.raises(SeriesError, match="the replay gives different weights at step 3 from the saved ones"):
         Writer(tmp_path).save("weights", 3, 48, TENSORS | {"a": torch.tensor([1, 3])})
     assert listing(tmp_path) == before
 

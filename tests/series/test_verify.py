@@ -196,7 +196,7 @@ def test_weights_that_are_not_finite(tiny_copy):
         weights["blocks.0.attn.W_O"][1, 2, 3] = torch.inf
 
     replace_weights(tiny_copy, 10, spoil)
-    assert verify(tiny_copy.root) == ["step 10: blocks.0.attn.W_O holds numbers that are not finite."]
+    assert verify(tiny_copy.root) == ["step 10: blocks.0.attn.W_O has numbers that are not finite."]
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_parent_that_did_not_come_so_far(grown, tmp_path):
     text = f'seeds = [3]\n[[grid]]\nname = "x"\nbranch = {{from = "{tmp_path}/base-s{{seed}}", at = [10, 50]}}'
     outcome = sweep(family(text), tmp_path / "out", executor=Local(1), progress=False)
     assert outcome.finished == ["x_at-10-s3"]
-    assert "has only come to step 20, not to 50" in outcome.failed["x_at-50-s3"]
+    assert "has only reached step 20, not 50" in outcome.failed["x_at-50-s3"]
 
 
 def test_what_was_begun_does_not_wait(grown, tmp_path):
@@ -245,8 +245,8 @@ WRONG = {
     '[[grid]]\nbranch = {from = "base", at = 20, without = ["L0"]}': "grid 2.branch.without L0: expected",
     '[[grid]]\nbranch = {from = "base", at = 20, without = ["L7H0"]}': "there is no head L7H0",
     '[[grid]]\nbranch = {from = "base", at = 20, clamp = ["self"]}': "grid 2.branch.clamp self: expected PATTERN",
-    '[[grid]]\nbranch = {from = "base", at = 20}\nmodel.n_heads = 4': "model.n_heads is not changed in a branch",
-    '[[grid]]\nbranch = {from = "base", at = 20}\nsteps = 70': "steps is not changed in a branch: write branch.steps.",
+    '[[grid]]\nbranch = {from = "base", at = 20}\nmodel.n_heads = 4': "model.n_heads cannot be changed in a branch",
+    '[[grid]]\nbranch = {from = "base", at = 20}\nsteps = 70': "steps cannot be changed in a branch: write",
     '[[grid]]\nname = "a"\nbranch = {from = "base", at = 20}\n[[grid]]\nbranch = {from = "a", at = 10}': "grid 3: "
     "branch.at=10: a has steps 20 to 60.",
     '[[grid]]\nbranch = {from = "./nowhere-s{seed}", at = 20}': "grid 2: branch.from='./nowhere-s{seed}': ",

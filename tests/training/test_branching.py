@@ -120,7 +120,9 @@ def test_a_branch_resumes_extends_densifies_and_branches_like_any_run(parent, tm
     child = branch(made.root, 23, out=tmp_path / "child", progress=False)
     assert child.config.training_interventions == made.config.training_interventions
     assert files(child, 23).items() <= files(open_series(made.root)).items()
-    with pytest.raises(ConfigError, match=f"its parent's: `mechicl densify {parent.root} --from 3"):
+    with pytest.raises(
+        ConfigError, match=f"Densify its parent for earlier steps: `mechicl densify {parent.root} --from 3"
+    ):
         densify(made.root, 3, 30, 1, progress=False)
 
 
@@ -199,20 +201,20 @@ def test_without_its_start_it_says_how_it_is_made_again(unbroken, tmp_path):
     ("asked", "says"),
     [
         ({"at": 61}, r"has steps 0..60, no step 61. More: `mechicl train --resume .*tiny --steps 61`"),
-        ({"at": 60}, "nothing is left to train from step 60: say --steps N, with N above 60"),
+        ({"at": 60}, "nothing is left to train from step 60: give --steps N with N above 60"),
         ({"at": 20, "steps": 20}, "it must be above --at 20"),
         ({"at": "20"}, "expected an optimiser step"),
         ({"at": 20, "without": ((0, 7),)}, "there is no head L0H7: this model has layers 0..1 with heads 0..1"),
         ({"at": 0, "reset_memory": True}, "there is no memory yet"),
-        ({"at": 20, "changes": {"model.n_layers": 3}}, "model.n_layers is not changed in a branch: the same model"),
-        ({"at": 20, "changes": {"batch_size": 8}}, "batch_size is not changed in a branch"),
+        ({"at": 20, "changes": {"model.n_layers": 3}}, "model.n_layers cannot be changed in a branch: the same model"),
+        ({"at": 20, "changes": {"batch_size": 8}}, "batch_size cannot be changed in a branch"),
         ({"at": 20, "changes": {"steps": 80}}, "say --steps N"),
         ({"at": 20, "changes": {"bank.dim": 7}}, "would have shape .*choose data of the same size"),
         ({"at": 20, "changes": {"sequences.n_pairs": 3}}, "n_pairs=3, but the model is built for"),
         ({"at": 20, "interventions": [TrainingIntervention(kind="relabel", every=5, start=7)]}, "start=20 or later"),
         (
             {"at": 20, "interventions": [TrainingIntervention(kind="graft", groups=("all",), source="x", step=1)]},
-            "a branch has its parent's",
+            "a branch begins with its parent's",
         ),
     ],
 )
@@ -227,9 +229,9 @@ def test_a_step_that_the_parent_never_came_to(parent, tmp_path):
     shutil.copytree(parent.root, root)
     index = (root / "index.jsonl").read_text().splitlines(keepends=True)
     (root / "index.jsonl").write_text("".join(line for line in index if "_00000060" not in line))
-    with pytest.raises(SeriesError, match="has only come to step 50, not to 55: `mechicl train --resume"):
+    with pytest.raises(SeriesError, match="has only reached step 50, not 55: run `mechicl train --resume"):
         branch(root, 55, progress=False)
-    with locked(root), pytest.raises(SeriesError, match=r"is being trained and has only come to step 50.*--at 50`"):
+    with locked(root), pytest.raises(SeriesError, match=r"is being trained and has only reached step 50.*--at 50`"):
         branch(root, 55, progress=False)
     with locked(root):  # where it has been, it can be branched meanwhile
         assert branch(root, 45, progress=False).complete
@@ -237,7 +239,7 @@ def test_a_step_that_the_parent_never_came_to(parent, tmp_path):
 
 def test_a_folder_that_holds_a_run_is_left_alone(parent, unbroken):
     before = whole(unbroken.root)
-    with pytest.raises(SeriesError, match=r"holds a run already. Continue it with `mechicl train --resume"):
+    with pytest.raises(SeriesError, match=r"contains a run already. Continue it with `mechicl train --resume"):
         branch(parent, 25, out=unbroken.root, progress=False)
     assert whole(unbroken.root) == before
 
@@ -254,7 +256,9 @@ def test_a_parent_whose_replay_differs_is_refused(parent, tmp_path):
     lines = (root / "index.jsonl").read_text().splitlines(keepends=True)
     sha = parent.entry(30).sha256
     (root / "index.jsonl").write_text("".join(line.replace(sha, "0" * 64) for line in lines))
-    with pytest.raises(SeriesError, match=r"other weights at step 30.*`mechicl branch .*tiny --at 30 --fresh-moments`"):
+    with pytest.raises(
+        SeriesError, match=r"different weights at step 30.*`mechicl branch .*tiny --at 30 --fresh-moments`"
+    ):
         branch(root, 35, out=tmp_path / "made", progress=False)
     assert not (tmp_path / "made").exists()
 

@@ -37,5 +37,5 @@ def test_finished_runs_are_left_alone_and_other_settings_refused(tiny_config, tm
     train_seeds(tiny_config, [1], tmp_path / "run", jobs=1, progress=False)
     assert {p: p.stat().st_mtime_ns for p in first.root.rglob("*")} == stamps
     (tmp_path / "run-s1").rename(tmp_path / "run-s2")
-    with pytest.raises(ConfigError, match="trained with other settings"):
+    with pytest.raises(ConfigError, match="trained with different settings"):
         train_seeds(tiny_config, [2], tmp_path / "run", jobs=1, progress=False)

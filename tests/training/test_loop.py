@@ -213,7 +213,7 @@ def test_runs_go_to_checkpoints_unless_told_otherwise(tmp_path, monkeypatch):
 
 
 def test_a_run_is_never_overwritten(copy, unbroken):
-    with pytest.raises(SeriesError, match=r"holds a run already.*mechicl train --resume") as error:
+    with pytest.raises(SeriesError, match=r"contains a run already.*mechicl train --resume") as error:
         train(small(optim=OptimConfig(lr=1.0)), copy, progress=False)
     assert str(copy) in str(error.value)
     same_run(copy, unbroken)
@@ -319,7 +319,7 @@ def test_a_replay_that_differs_is_refused(copy):
     config["optim"]["lr"] = 2e-2
     (copy / "config.json").write_text(json.dumps(config))
     before = {k: v for k, v in files(copy).items() if k.startswith(("weights", "state", "index"))}
-    with pytest.raises(SeriesError, match="the replay came to other weights at step 8 than the run saved"):
+    with pytest.raises(SeriesError, match="the replay gives different weights at step 8 from the saved ones"):
         resume(copy, progress=False)
     assert {k: v for k, v in files(copy).items() if k.startswith(("weights", "state", "index"))} == before
 
@@ -520,7 +520,7 @@ def test_two_writers_are_refused(workers, tmp_path, unbroken):
         for write in (lambda: resume(root, progress=False), lambda: densify(root, 1, 3, 1, progress=False)):
             with pytest.raises(SeriesError, match="is being written by another process"):
                 write()
-        with pytest.raises(SeriesError, match="holds a run already"):
+        with pytest.raises(SeriesError, match="contains a run already"):
             train(small(), root, progress=False)
         assert files(root) == before
         open_series(root).weights(4)  # reading is free
@@ -549,7 +549,7 @@ def full_disk(root: Path, unbroken: Series, at: int) -> None:
     with Fault(at), pytest.raises(SeriesError) as error:
         train(small(), root, progress=False)
     assert str(error.value).startswith(f"the disk is full: {root}")
-    assert "What was saved before is whole and opens." in str(error.value)
+    assert "All files saved before are complete." in str(error.value)
     assert not list(root.rglob("*.tmp"))
     if (root / "manifest.json").exists():
         series = open_series(root)

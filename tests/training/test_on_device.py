@@ -230,7 +230,7 @@ def test_a_run_does_not_contradict_its_own_checkpoints(device, tmp_path, monkeyp
     (part.root / "latest.safetensors").unlink()  # as of a run from before states were kept at each checkpoint
     for path in (part.root / "state").glob("*"):
         path.unlink()
-    with pytest.raises(SeriesError, match=r"trained on meta.* to step 3, but the last state"):
+    with pytest.raises(SeriesError, match=r"trained on meta.* to step 3, but the last saved state"):
         resume(part.root, device="cpu", progress=False)
     assert "moved" not in read_json(part.root / "manifest.json")
 

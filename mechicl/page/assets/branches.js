@@ -92,7 +92,7 @@
   }
 
   async function act(verb, name) {
-    if (verb === "discard" && !window.confirm(`Delete the branch ${name} and everything that it saved?`)) return;
+    if (verb === "discard" && !window.confirm(`Delete the branch ${name} and all of its files?`)) return;
     await post("branches/act/" + verb, { name });
     look();
   }

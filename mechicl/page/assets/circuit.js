@@ -3,7 +3,7 @@
   "use strict";
   const M = window.mechicl, D = M.draw, $ = M.$, all = M.all;
   const make = (...parts) => D.make(...parts); // draw.js is loaded later
-  const SAYS = { faithfulness: "what the circuit alone keeps, all other paths cut", completeness: "what is lost without it, its own paths cut" };
+  const SAYS = { faithfulness: "the share that the circuit alone keeps, with all other paths cut", completeness: "the share that is lost when the circuit's paths are cut" };
   let shape = "", data = null;
 
   function svg(tag, attributes, ...children) {
@@ -102,7 +102,7 @@
       const line = group.querySelector(".line");
       line.style.strokeWidth = edge.width;
       line.style.stroke = edge.colour;
-      group.querySelector("title").textContent = `${edge.path.replace("->", " → ")}: ${edge.effect} ${edge.interval} where it is cut`;
+      group.querySelector("title").textContent = `${edge.path.replace("->", " → ")}: ${edge.effect} ${edge.interval} when it is cut`;
     }
     there.forEach((group) => group.remove());
     all("#circuit-graph .node").forEach((node) => node.classList.toggle("on", ends.has(node.dataset.node)));
@@ -172,7 +172,7 @@
     const place = $("threshold-place");
     if (!place.firstChild) {
       const slider = make("input", { type: "range", id: "threshold-input", min: 0, max: stops().length - 1, step: 1 });
-      slider.setAttribute("aria-label", "Least effect of a path");
+      slider.setAttribute("aria-label", "Smallest effect that is drawn");
       place.append(slider);
     }
     const slider = $("threshold-input");

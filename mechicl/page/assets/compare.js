@@ -47,7 +47,7 @@
     if (!figure) figure = make("div", { id: "compare-figure" });
     const patterns = make("div", { id: "compare-patterns" });
     $("comparison").replaceChildren(make("table", { className: "numbers" }, head, ...rows),
-      make("div", { className: "pair" }, ...grids), patterns, make("h3", { textContent: "Over training, as recorded" + (data.note ? "; open markers: the two under the ablation" : "") }), figure);
+      make("div", { className: "pair" }, ...grids), patterns, make("h3", { textContent: "Over training, as recorded" + (data.note ? "; open markers: both under the ablation" : "") }), figure);
     D.plotInto(figure, data.figure);
     last = data;
     D.compareHeads();
@@ -72,7 +72,7 @@
     D.arrange(grid, Math.max(a.heads, b.heads), true, one);
     place.replaceChildren(make("h3", { textContent: "Attention" + (last.note ? ", ablated" : "") }), ...tokens, grid,
       make("p", { className: "note" }, `Attention from rows to columns, ${what}. ` +
-        last.note + " " + (last.aligned ? "" : "Other heads or positions: no difference. "), ...D.scales(last.aligned && "B − A")));
+        last.note + " " + (last.aligned ? "" : "No difference: the heads or positions differ. "), ...D.scales(last.aligned && "B − A")));
   };
 
   function card(id, [a, b], data, size) {

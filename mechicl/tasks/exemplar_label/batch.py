@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Batch(TaskBatch):
-    """What a model reads and what it should answer. All on one device.
+    """The sequences that a model reads, with the right answers. All tensors are on one device.
 
     exemplars [b, C+1, d_in] float; labels [b, C], target [b], classes [b, C+1],
     exemplar_ids [b, C+1], trained_labels [b, C+1] (every slot's class's own label): int64

@@ -31,7 +31,7 @@ def draw(
     if relabels(config) and not bank.map_known:
         raise ConfigError(
             "the labels of this run's classes change during training, so its evaluation sets do, too: "
-            "say of which step, as in series.evaluation_set(name, step=1000)."
+            "give a step, as in series.evaluation_set(name, step=1000)."
         )
     part, setting = part_of(bank), changed(config.sequences)
     if config.eval_first is not None:

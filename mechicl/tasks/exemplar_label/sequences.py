@@ -67,8 +67,8 @@ def check(config: SequenceConfig, *, n_classes: int, n_exemplars: int, n_labels:
         if left < _RAREST:
             raise ConfigError(
                 f"sequences.zipf={config.zipf}: a sequence needs {distinct} distinct classes, but "
-                f"one draw in {often:.0g} is none of the {distinct - 1} commonest: it "
-                "would be drawn without end: lower zipf."
+                f"only one draw in {often:.0g} is not one of the {distinct - 1} most frequent ones: it "
+                "would take too long to draw. Lower zipf."
             )
     if config.labels == "random":  # every class that may be shown gets a label of its own
         distinct = min(n_classes, 2 + config.n_pairs - 2 * b)
@@ -78,7 +78,7 @@ def check(config: SequenceConfig, *, n_classes: int, n_exemplars: int, n_labels:
     if config.held_out_pairs and config.held_out_pairs >= pairs:
         raise ConfigError(
             f"sequences.held_out_pairs={config.held_out_pairs}: {n_labels} labels have {pairs} pairs, of "
-            f"which at least 1 must be left to train on: hold out at most {pairs - 1}."
+            f"which at least 1 must remain for training: hold out at most {pairs - 1}."
         )
 
 

@@ -51,7 +51,7 @@ class BankConfig:
         at_least("bank", self, n_holdout_exemplars=0, within_class_std=0, spectrum=0, image_size=4, offset=0, spread=0)
         at_most("bank", self, within_class_std=LOUDEST, offset=LOUDEST, spread=LOUDEST)
         if self.scale is not None and not 0 < self.scale < math.inf:
-            raise ConfigError(f"bank.scale={self.scale}: expected a norm above 0, or None: exemplars as they are made.")
+            raise ConfigError(f"bank.scale={self.scale}: expected a norm above 0, or None (no scaling).")
         if self.n_labels is not None and not 2 <= self.n_labels <= self.n_classes:
             raise ConfigError(
                 f"bank.n_labels={self.n_labels}: classes share labels, so it must lie "
@@ -71,11 +71,13 @@ class BankConfig:
         if self.made.no_pictures:
             raise ConfigError(
                 f"model.encoder='conv' reads pictures, but this bank's exemplars are "
-                f"{self.made.no_pictures}: take model.encoder='linear', or bank.kind='omniglot' with "
+                f"{self.made.no_pictures}: use model.encoder='linear', or bank.kind='omniglot' with "
                 "encoder='pixels'."
             )
         if math.isqrt(self.dim) ** 2 != self.dim:
-            raise ConfigError(f"model.encoder='conv' reads square pictures, but bank.dim={self.dim} is no square.")
+            raise ConfigError(
+                f"model.encoder='conv' reads square pictures, but bank.dim={self.dim} is not a square number."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ def _other_sequences(intervention: TrainingIntervention, config: Config) -> list
 
 def _check_relabel(intervention: TrainingIntervention, config: Config) -> None:
     if config.sequences.labels == "random":
-        raise ConfigError("sequences.labels='random' draws labels per sequence: there is no map that could change.")
+        raise ConfigError("sequences.labels='random' draws labels per sequence: there is no map to permute.")
 
 
 def _labels_to_exemplars(t: int) -> Tensor:

@@ -79,10 +79,11 @@ class Text(Task):
             raise ConfigError(f"task.held_out={self.held_out}: expected a share between 0 and 1, such as 0.1.")
         if self.documents is not None and self.corpus is not None:
             raise ConfigError(
-                "a run has task.documents (what it is trained on) or task.corpus (of a model from elsewhere), not both."
+                "give task.documents (to train on text) or task.corpus (for a model that mechicl did not train), not "
+                "both."
             )
         if self.bigrams == "corpus" and not self.has_text:
-            raise ConfigError("task.bigrams='corpus': there is no text that they could be of.")
+            raise ConfigError("task.bigrams='corpus' needs a text: give task.documents or task.corpus.")
 
     @property
     def has_text(self) -> bool:
@@ -147,7 +148,7 @@ class Text(Task):
         from mechicl.tasks.text import ngrams, own_bigrams
 
         if self.bigrams is None:
-            raise ConfigError("this run knows no bigrams: set task.bigrams='corpus', where it has a text.")
+            raise ConfigError("this run has no bigrams: if it has a text, set task.bigrams='corpus'.")
         if self.bigrams == "corpus":
             return ngrams.bigrams_in(source.part("train"), self.vocabulary)
         return own_bigrams.kept(source.folder, self.bigrams)

@@ -129,8 +129,8 @@ def windows(source: Corpus, n: int, t: int, rng: np.random.Generator) -> TokenBa
     places = np.maximum(np.diff(starts) - t, 0)
     if not places.any():
         raise ConfigError(
-            f"no document has more than {max(np.diff(starts), default=0):,} tokens, fewer than a sequence of {t} and "
-            "what follows it. Give longer documents, or shorter sequences."
+            f"no document has more than {max(np.diff(starts), default=0):,} tokens, but a sequence of {t} tokens and "
+            "the next token need more. Use longer documents, or shorter sequences."
         )
     ends = np.cumsum(places)
     drawn = rng.integers(ends[-1], size=n)
@@ -157,7 +157,7 @@ def to_learn(source: Corpus, n: int, t: int, rng: np.random.Generator, across: b
     targets = np.diff(starts) - 1
     weights = np.where(targets > 0, np.maximum(targets, t), 0)  # of one token there is nothing to learn
     if not weights.any():
-        raise ConfigError("no document has two tokens: there is nothing to learn.")
+        raise ConfigError("no document has two tokens, so there is nothing to learn. Give longer documents.")
     ends = np.cumsum(weights)
     drawn = rng.integers(ends[-1], size=n)
     document = np.searchsorted(ends, drawn, side="right")

@@ -44,7 +44,7 @@ def conflicting(
         ConfigError: sequences are too short, or there are no other tokens to put around.
     """
     if t < SHORTEST:
-        raise ConfigError(f"sequences of {t} tokens have no room for it: {SHORTEST} at least (--length).")
+        raise ConfigError(f"sequences of {t} tokens are too short: it needs at least {SHORTEST} (--length).")
     couple = rng.permuted(np.arange(len(known)))[np.arange(-(-n // 2)) % len(known)]
     each = np.repeat(couple, 2)[:n], np.tile((0, 1), len(couple))[:n]
     a, c, x = known.first[each], known.then[each], known.stranger[each]
@@ -86,7 +86,8 @@ def fixed(source: Corpus, known: Fixed, vocabulary: int, n: int, t: int, rng: np
     order = known.prefix.shape[1]
     if t < order + 2:
         raise ConfigError(
-            f"sequences of {t} tokens have no room for {order} and others: {order + 2} at least (--length)."
+            f"sequences of {t} tokens are too short for {order} tokens and others: give at least {order + 2} "
+            "(--length)."
         )
     which = rng.permuted(np.arange(len(known.then)))[np.arange(n) % len(known.then)]
     tokens = around(source, known.then[which][:, None], vocabulary, t, rng)
@@ -115,7 +116,7 @@ def around(source: Corpus, taken: np.ndarray, vocabulary: int, t: int, rng: np.r
         left = often.copy()
         left[without] = 0
         if not left.any():
-            raise ConfigError("the text has no other tokens than those that are asked about: give more text.")
+            raise ConfigError("the text has only tokens of the tested bigrams, and no others: give more text.")
         place = np.flatnonzero(np.isin(row, without))
         row[place] = np.searchsorted(np.cumsum(left) / left.sum(), rng.random(len(place)), side="right")
     return tokens

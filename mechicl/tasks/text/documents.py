@@ -135,8 +135,8 @@ def _documents(files: dict[Path, str], left_out: Counter[str], origin: str, plac
     kept = {why: count for why, count in sorted(left_out.items()) if count}
     if not found:
         raise ConfigError(
-            f"{place}: no document there: expected files of text in UTF-8 of at most {LARGEST // 2**20} MB"
-            f"{f' (left out: {counted(kept)})' if kept else ''}."
+            f"{place}: found no documents: expected files of UTF-8 text of at most {LARGEST // 2**20} MB"
+            f"{f' (skipped: {counted(kept)})' if kept else ''}."
         )
     return Documents(tuple(found), kept, origin)
 

@@ -102,7 +102,7 @@ def few_shot(kind: Kind, source: Corpus, n: int, t: int, rng: np.random.Generato
     known, symbols = shipped()
     usable = [each for each in known if all(_common(encode, words) is not None for words in (each.labels, symbols))]
     if not usable:
-        raise ConfigError("this tokenizer makes the same tokens of both labels of every classification.")
+        raise ConfigError("this tokenizer gives the same tokens for both labels of every classification.")
     seeds = rng.integers(2**63, size=n)  # one each: labels of another length need more or fewer examples
     rows = [
         _sequence(kind, usable[i % len(usable)], i // len(usable) % 2, encode, t, np.random.default_rng(seed))
@@ -136,8 +136,8 @@ def _sequence(
         shots += len(ids) <= t
     if shots < 2:
         raise ConfigError(
-            f"sequences of {t} tokens have no room for the question and an example of each class of {task.name!r}: "
-            f"make them longer, such as {8 * len(query)} (--length, task.length)."
+            f"sequences of {t} tokens are too short for the question and an example of each class of {task.name!r}: "
+            f"give a greater length, such as {8 * len(query)} (--length, task.length)."
         )
     tokens, label_of = np.array(ids[-t:], np.int64), np.array(label[-t:])
     return tokens, np.int64(answers[asked]), np.int64(answers[1 - asked]), label_of == asked, label_of == 1 - asked

@@ -54,7 +54,7 @@ def _read(place: Path | None, task: Text) -> Documents:
     if place is None and task.documents == "python":
         return documents.of_python()
     if place is None:
-        raise ConfigError("task.documents='given': say which with --data FOLDER (or FILE).")
+        raise ConfigError("task.documents='given': give the documents with --data FOLDER (or FILE).")
     return documents.read([place], task.patterns, without=[place / corpus.TOKENIZER])
 
 
@@ -70,7 +70,8 @@ def _check(found: Corpus, task: Text, place: Path | None) -> None:
     if have != task.vocabulary:
         where = "" if place is None else f"{shown(place)}: "
         raise ConfigError(
-            f"{where}its tokenizer has {have:,} tokens, but the task {task.vocabulary:,}: --set task.vocabulary={have}."
+            f"{where}its tokenizer has {have:,} tokens, but the task has {task.vocabulary:,}: --set "
+            f"task.vocabulary={have}."
         )
 
 

@@ -122,8 +122,8 @@ def coupled(first: np.ndarray, then: np.ndarray, cross: np.ndarray, often: np.nd
             strangers.append([first[x] for x in near])
     if len(kept) < FEWEST:
         raise ConfigError(
-            f"{len(kept)} couples of bigrams are known (C after A at least {STRONG:g} of the time, A at least {SEEN} "
-            f"times, the other couple's C at most {WEAK:g}), fewer than {FEWEST}: give more text (--tokens FILE)."
+            f"found {len(kept)} pairs of bigrams (C after A at least {STRONG:g} of the time, A at least {SEEN} "
+            f"times, the other pair's C at most {WEAK:g}), but {FEWEST} are needed: give more text (--tokens FILE)."
         )
     places = np.array(kept)
     return Bigrams(first[places], then[places], cross[places, places], np.array(strangers))
@@ -153,8 +153,9 @@ def fixed_of(ids: np.ndarray, starts: np.ndarray, order: int = ORDER, seen: int 
     _, once = np.unique(then[order_of], return_index=True)
     if len(once) < FEWEST:
         raise ConfigError(
-            f"{len(once)} tokens always follow some {order} tokens that stand in the text at least {seen} times, fewer "
-            f"than {FEWEST}: give more text (--tokens FILE)."
+            f"found {len(once)} tokens that always follow the same {order} tokens, which occur at least {seen} times, "
+            "but "
+            f"{FEWEST} are needed: give more text (--tokens FILE)."
         )
     chosen = order_of[once]
     return Fixed(grams[gram[chosen]], then[chosen])

@@ -80,10 +80,10 @@ def kept(root: Path | None, sha256: str) -> Bigrams:
         SeriesError: they are not there, or others.
     """
     if root is None or not is_file(root / BIGRAMS):
-        raise SeriesError(f"{root}: {BIGRAMS}, which the evaluator 'conflict' reads, is missing: put it back.")
+        raise SeriesError(f"{root}: {BIGRAMS}, which the evaluator 'conflict' reads, is missing: restore it.")
     data = (root / BIGRAMS).read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise SeriesError(f"{root / BIGRAMS} does not hold the bigrams that this run was asked about: put them back.")
+        raise SeriesError(f"{root / BIGRAMS} does not have the bigrams of this run: restore the file.")
     return Bigrams.from_json(data)
 
 

@@ -30,7 +30,7 @@ def trained(texts: Sequence[str], vocabulary: int, progress: bool = False) -> To
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if vocabulary < BYTES:
-        raise ConfigError(f"vocabulary={vocabulary}: a byte-level tokenizer has at least the {BYTES} bytes.")
+        raise ConfigError(f"vocabulary={vocabulary}: a byte-level tokenizer has at least {BYTES} tokens, one per byte.")
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     made.decoder = decoders.ByteLevel()  # type: ignore[assignment]
@@ -42,7 +42,7 @@ def trained(texts: Sequence[str], vocabulary: int, progress: bool = False) -> To
     have = made.get_vocab_size()
     if have != vocabulary:
         raise ConfigError(
-            f"vocabulary={vocabulary}: the text has pairs that come twice for {have:,} tokens only: ask for {have}, or "
+            f"vocabulary={vocabulary}: the text has enough repeated pairs for only {have:,} tokens: use {have}, or "
             "give more text."
         )
     return made

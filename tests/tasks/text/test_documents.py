@@ -63,7 +63,7 @@ def test_a_pipe_is_not_waited_for(mixed):
 
 
 def test_no_documents_are_an_error_that_says_why(mixed, tmp_path):
-    with pytest.raises(ConfigError, match=r"no document there.*1 no text in UTF-8"):
+    with pytest.raises(ConfigError, match=r"found no documents.*1 no text in UTF-8"):
         read([mixed], ["latin.txt"])
     with pytest.raises(ConfigError, match="no such file"):
         read([tmp_path / "nowhere"])

@@ -120,11 +120,11 @@ def test_chance_is_one_half(source):
 
 
 def test_what_cannot_be_asked_is_said(source):
-    with pytest.raises(ConfigError, match=r"no room for the question and an example of each class.*such as"):
+    with pytest.raises(ConfigError, match=r"too short for the question and an example of each class.*such as"):
         drawn(source, "labels", t=60)
     with pytest.raises(ConfigError, match=r"tokenizer\.json"):
         drawn(Corpus(None, None), "labels")
     source_of = dataclasses.replace(source)
     object.__setattr__(source_of, "encode", lambda text: [1, 2, 3])
-    with pytest.raises(ConfigError, match="same tokens of both labels"):
+    with pytest.raises(ConfigError, match="same tokens for both labels"):
         drawn(source_of, "labels")

@@ -57,7 +57,7 @@ def checked(made: Bank | np.ndarray, config: BankConfig, seed: int) -> Bank:
         if not np.isfinite(exemplars).all():
             name = made.name(c) if isinstance(made, Bank) else f"class {c}"
             raise ConfigError(
-                f"bank.kind={config.kind!r}: exemplars of {name} have numbers that are not finite: leave them out."
+                f"bank.kind={config.kind!r}: exemplars of {name} have numbers that are not finite: remove them."
             )
     if isinstance(made, Bank):
         return made

@@ -35,7 +35,7 @@ def features_bank(config: BankConfig, seed: int, data: str | Path | None = None)
     if path is None:
         raise ConfigError(
             "bank.kind='features' needs a file of features: give --data FILE. `mechicl features SOURCE "
-            "--encoder efficientnet-lite0 --out FILE` makes one."
+            "--encoder efficientnet-lite0 --out FILE` makes this file."
         )
     found = file.read(path)
     file.check(path, found)
@@ -77,9 +77,10 @@ def _check(config: BankConfig, found: file.Features, path: str | Path, larger: s
         raise ConfigError(f"{path} holds {dim} features per exemplar, but bank.dim={config.dim}: set bank.dim={dim}.")
     if config.n_classes % found.group or config.n_holdout_classes % found.group:
         raise ConfigError(
-            f"{path}: {found.group} neighbouring classes are one thing seen in several ways, all trained on or all "
-            f"held out, so bank.n_classes={config.n_classes} and n_holdout_classes={config.n_holdout_classes} must be "
-            f"multiples of {found.group}."
+            f"{path}: {found.group} neighbouring classes are transforms of one original class. All of them are trained "
+            f"on or all are held out, so bank.n_classes={config.n_classes} and "
+            f"n_holdout_classes={config.n_holdout_classes} must be multiples of "
+            f"{found.group}."
         )
     for key, wanted, there in (
         ("classes", config.n_classes + config.n_holdout_classes, classes),
@@ -92,7 +93,7 @@ def _check(config: BankConfig, found: file.Features, path: str | Path, larger: s
             )
     if config.layout == "released" and config.n_exemplars + config.n_holdout_exemplars != exemplars:
         raise ConfigError(
-            f"bank.layout='released' deals out all {exemplars} exemplars of {path}: set bank.n_exemplars="
+            f"bank.layout='released' uses all {exemplars} exemplars of {path}: set bank.n_exemplars="
             f"{exemplars} and n_holdout_exemplars=0."
         )
 

@@ -48,7 +48,9 @@ def token_bank(config: BankConfig, seed: int, data: str | Path | None = None) ->
     """
     table, names = read_table(data)
     if config.dim > table.shape[1]:
-        raise ConfigError(f"bank.dim={config.dim}: a token of this table has {table.shape[1]} numbers.")
+        raise ConfigError(
+            f"bank.dim={config.dim}: the embeddings of this table have {table.shape[1]} numbers: set bank.dim to that."
+        )
     x = _features(table, config.dim)
     members = clusters(
         x, config.n_classes + config.n_holdout_classes, config.n_exemplars + config.n_holdout_exemplars, seed
@@ -85,7 +87,7 @@ def read_table(data: str | Path | None) -> tuple[np.ndarray, list[str]]:
     if not np.isfinite(table).all():
         raise ConfigError(
             f"{path}: {int((~np.isfinite(table)).any(1).sum())} of {len(table)} tokens have numbers that "
-            "are not finite: leave them out."
+            "are not finite: remove them."
         )
     names = [f"token {i}" for i in range(len(table))]
     if folder is not None:
@@ -136,7 +138,7 @@ def clusters(x: np.ndarray, wanted: int, size: int, seed: int) -> np.ndarray:
     groups = _fill(unit, np.asarray(means.cluster_centers_), size)
     if len(groups) < wanted:
         raise ConfigError(
-            f"only {len(groups)} clusters reached {size} tokens, but {wanted} are wanted: "
+            f"only {len(groups)} clusters have {size} tokens, but {wanted} are needed: "
             "lower bank.n_classes, n_holdout_classes or the exemplars."
         )
     spread = np.square(unit[groups] - unit[groups].mean(1, keepdims=True)).sum(-1).mean(-1)

@@ -112,7 +112,7 @@ def resnet18(options: Options) -> Encoder:
     )
     if not places:
         raise ConfigError(
-            "--encoder resnet18 needs torchvision's ImageNet weights, which no package index has: give "
+            "--encoder resnet18 needs torchvision's ImageNet weights, which are in no package: give "
             "--weights resnet18-f37072fd.pth (from download.pytorch.org/models)."
         )
     path = given(places[-1])
@@ -126,7 +126,7 @@ def resnet18(options: Options) -> Encoder:
     if not np.allclose(first, IMAGENET_FIRST, atol=1e-6):
         raise ConfigError(
             f"{path} is a resnet18, but not IMAGENET1K_V1: its first four weights are {first.tolist()}, "
-            f"expected {list(IMAGENET_FIRST)}. Some packages ship random weights."
+            f"expected {list(IMAGENET_FIRST)}. Some packages contain random weights."
         )
     return _network(network, network, options.size or 224, path, options.threads)
 
@@ -145,7 +145,7 @@ def pca(options: Options) -> Encoder:
 
     size, dim = options.size or 28, options.dim or 64
     if options.sample is None:
-        raise ConfigError("--encoder pca needs pictures to fit on.")
+        raise ConfigError("--encoder pca needs pictures to fit the components.")
     x = options.sample(size).mean(1).reshape(-1, size * size).astype(np.float64)
     if dim > min(x.shape):
         raise ConfigError(f"--dim {dim}: {len(x)} pictures of {size}**2 pixels have at most {min(x.shape)} components.")

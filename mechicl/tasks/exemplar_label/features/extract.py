@@ -57,7 +57,7 @@ def extract(
     """
     out = given(out)
     if out.exists():
-        raise ConfigError(f"{out} is there already: give another --out, or take it away.")
+        raise ConfigError(f"{out} exists already: give another --out, or delete it.")
     if transforms not in TRANSFORMS:
         raise ConfigError(f"--transforms {transforms}: expected one of {', '.join(map(str, TRANSFORMS))}.")
     found = find_pictures(source, n_exemplars)
@@ -147,8 +147,8 @@ def _begin(
         record = read_json(noted)
         if record.get("settings") != json.loads(json.dumps(settings)):
             raise ConfigError(
-                f"{part} holds part of another extraction (other pictures, encoder or settings): take "
-                "the folder away, or give another --out."
+                f"{part} contains part of another extraction (other pictures, encoder or settings): delete "
+                "the folder, or give another --out."
             )
         arrays = {path.stem: np.load(path, mmap_mode="r+") for path in sorted(part.glob("*.npy"))}
         return arrays, int(record["done"])

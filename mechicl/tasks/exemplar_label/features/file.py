@@ -104,7 +104,9 @@ def read(path: str | Path) -> Features:
 def check(path: str | Path, features: Features) -> None:
     """Raise unless the exemplars are the bytes that were written (about a second per gigabyte)."""
     if digest(features.exemplars) != features.sha256:
-        raise ConfigError(f"{path}: the sha256 of its exemplars is not the recorded one (altered): {_MAKE} again.")
+        raise ConfigError(
+            f"{path}: the sha256 of its exemplars is not the recorded one (the file was changed): {_MAKE} again."
+        )
 
 
 def digest(exemplars: np.ndarray) -> str:
@@ -118,8 +120,10 @@ def digest(exemplars: np.ndarray) -> str:
 def _map(path: Path, start: int, entry: dict[str, Any], whole: int) -> np.ndarray:
     first, last = entry["data_offsets"]
     if entry["dtype"] not in _DTYPES:
-        raise ConfigError(f"{path} holds numbers of type {entry['dtype']}: expected {', '.join(_DTYPES)}; {_MAKE}.")
+        raise ConfigError(f"{path} has numbers of type {entry['dtype']}: expected {', '.join(_DTYPES)}; {_MAKE}.")
     dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     if start + last > whole or last - first != math.prod(shape) * dtype.itemsize:
-        raise ConfigError(f"{path} is torn: {whole} bytes, but its header promises {start + last}; {_MAKE} again.")
+        raise ConfigError(
+            f"{path} is incomplete: it has {whole} bytes, but its header says {start + last}; {_MAKE} again."
+        )
     return np.memmap(path, dtype, "r", start + first, shape)

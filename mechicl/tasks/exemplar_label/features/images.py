@@ -85,7 +85,7 @@ def load(picture: Path | tuple[str, bytes], size: int) -> np.ndarray:
         with Image.open(content) as opened:
             image = opened.convert("RGB")
     except Exception as error:  # Pillow raises half a dozen kinds on a damaged file
-        raise ConfigError(f"{where}: not a readable picture ({error}). Copy it again, or take it away.") from error
+        raise ConfigError(f"{where}: not a readable picture ({error}). Copy it again, or delete it.") from error
     width, height = image.size
     scale = size / min(width, height)
     image = image.resize((max(size, round(width * scale)), max(size, round(height * scale))), Image.Resampling.BILINEAR)

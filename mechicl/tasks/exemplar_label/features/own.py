@@ -42,12 +42,12 @@ def bank_file(
     Args:
         exemplars: [class, exemplar, d], numbers; kept as float32 (float16 stays).
         path: the file, .safetensors.
-        names: what to call each class; default: its number.
-        pictures: [class, exemplar, side, side], what to draw for each exemplar: uint8, or floats from 0 to 1.
-        provenance: what made the exemplars, as plain data.
+        names: a name for each class; default: its number.
+        pictures: [class, exemplar, side, side], a picture of each exemplar: uint8, or floats from 0 to 1.
+        provenance: how the exemplars were made, as plain data.
 
     Returns:
-        The path, absolute.
+        The absolute path.
 
     Raises:
         ConfigError: the arrays do not fit one another, or have numbers that are not finite.
@@ -77,7 +77,9 @@ def read(path: str | Path) -> Features:
     path = given(path)
     readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}
     if path.suffix not in readers:
-        raise ConfigError(f"{path}: {_EXPECTED}. Of an array in Python, mechicl.bank_file(array, PATH) makes one.")
+        raise ConfigError(
+            f"{path}: {_EXPECTED}. In Python, mechicl.bank_file(array, PATH) writes an array as such a file."
+        )
     try:
         return readers[path.suffix](path)
     except OSError as error:
@@ -91,7 +93,7 @@ def finite(exemplars: np.ndarray, path: str | Path) -> None:
         if len(bad):
             raise ConfigError(
                 f"{path}: class {c} has {len(bad)} exemplars with numbers that are not finite, the first "
-                f"is exemplar {bad[0]}: leave them out."
+                f"is exemplar {bad[0]}: remove them."
             )
 
 
@@ -99,7 +101,7 @@ def _npy(path: Path) -> Features:
     try:
         x = np.load(path, mmap_mode="r")
     except (ValueError, EOFError) as error:
-        raise ConfigError(f"{path} is no array of numbers ({error}): {_EXPECTED}.") from None
+        raise ConfigError(f"{path} is not an array of numbers ({error}): {_EXPECTED}.") from None
     return _features({"exemplars": x}, path)
 
 
@@ -110,7 +112,7 @@ def _npz(path: Path) -> Features:
     except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{path} is no file of arrays of numbers and text ({error}): {_EXPECTED}.") from None
+        raise ConfigError(f"{path} is not a file of arrays of numbers and text ({error}): {_EXPECTED}.") from None
 
 
 def _safetensors(path: Path) -> Features:
@@ -128,7 +130,7 @@ def _safetensors(path: Path) -> Features:
     except (SafetensorError, dtypes.ForeignDtype, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{path} is no file of tensors of numbers ({error}): {_EXPECTED}.") from None
+        raise ConfigError(f"{path} is not a file of tensors of numbers ({error}): {_EXPECTED}.") from None
     return _features({**arrays, "names": names}, path)
 
 
@@ -139,14 +141,14 @@ def _parquet(path: Path) -> Features:
     try:
         table = pd.read_parquet(path)
     except ArrowInvalid as error:
-        raise ConfigError(f"{path} is no parquet table ({error}): {_EXPECTED}.") from None
+        raise ConfigError(f"{path} is not a parquet table ({error}): {_EXPECTED}.") from None
     if "class" not in table:
         raise ConfigError(
             f"{path} has columns {', '.join(map(str, table.columns))}: expected a row per exemplar, with "
             "a column 'class'."
         )
     if table["class"].isna().any():
-        raise ConfigError(f"{path}: {int(table['class'].isna().sum())} rows have no class: name it, or leave them out.")
+        raise ConfigError(f"{path}: {int(table['class'].isna().sum())} rows have no class: add it, or remove the rows.")
     if "exemplar" in table:
         table = table.sort_values("exemplar", kind="stable")
     table = table.reset_index(drop=True)
@@ -157,14 +159,16 @@ def _parquet(path: Path) -> Features:
         held = f"class {few} has {counts.min()} rows and {many} has {counts.max()}" if len(counts) else "no rows"
         raise ConfigError(
             f"{path}: {held}, in {len(numbers.columns)} columns of features: expected as many exemplars "
-            "of each class, and at least one feature."
+            "in each class, and at least one feature."
         )
     groups = {name: part.index.to_numpy() for name, part in table.groupby("class", sort=True)}
     try:
         lists = len(numbers.columns) == 1 and numbers.iloc[:, 0].map(lambda x: isinstance(x, np.ndarray)).all()
         values = np.stack(list(numbers.iloc[:, 0])) if lists else numbers.to_numpy(np.float32)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: its features are not all numbers, as many in each row ({error}).") from None
+        raise ConfigError(
+            f"{path}: expected features that are numbers, with the same count in each row ({error})."
+        ) from None
     x = np.stack([values[rows] for rows in groups.values()])
     return _features({"exemplars": x, "names": [str(name) for name in groups]}, path)
 
@@ -177,7 +181,7 @@ def _features(arrays: Mapping[str, Any], path: str | Path) -> Features:
     if key is None:
         raise ConfigError(
             f"{path} holds {', '.join(arrays) or 'nothing'}: expected an array `exemplars` "
-            "[class, exemplar, d], and perhaps `names` and `pictures`."
+            "[class, exemplar, d], and optionally `names` and `pictures`."
         )
     x = np.asarray(arrays[key])
     if x.dtype.kind not in "fiub" or x.ndim != 3 or 0 in x.shape:

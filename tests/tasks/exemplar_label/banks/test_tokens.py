@@ -65,7 +65,7 @@ def test_distances_survive_the_rotation_to_principal_axes(file, table):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dim": 7}, "a token of this table has 6 numbers"),
+        ({"dim": 7}, "the embeddings of this table have 6 numbers"),
         ({"n_classes": 60}, "the table has 200 tokens"),
     ],
 )

@@ -137,5 +137,5 @@ def test_errors_say_what_was_found(folder, tmp_path):
     with pytest.raises(ConfigError, match="not a readable picture"):
         extract(folder, target, encoder="pixels", progress=False)
     target.write_text("there")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         extract(folder, target, encoder="pixels", progress=False)

@@ -83,7 +83,7 @@ class Matmuls:
 
     def _keep(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         done = self.real(a, b, out)
-        self.calls.append((a.copy("K"), b.copy("K"), done.copy("K")))
+        self.calls.append((a.copy("K"), b.copy("K"), None if out is None else done.copy("K")))
         return done
 
     def again(self) -> None:

@@ -70,7 +70,7 @@ class Server:
     def __init__(self, run: Path, out: Path):
         words = ["app", str(run), "--port", "0", "--no-browser", "--out", str(out)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mechicl.cli", *words], stdout=subprocess.PIPE, encoding="utf-8"
+            [sys.executable, "-m", "mechicl", *words], stdout=subprocess.PIPE, encoding="utf-8"
         )
         assert self.process.stdout is not None
         self.place = urlsplit(self.process.stdout.readline().split(" at ")[1].split()[0]).netloc

@@ -36,7 +36,7 @@ from mechicl.system.files import read_json, write_json
 
 State = Literal["waiting", "running", "paused", "stopped", "failed", "finished"]
 HIDDEN = ".branches"
-PROGRAM = (sys.executable, "-m", "mechicl.cli")
+PROGRAM = (sys.executable, "-m", "mechicl")
 MOST_WAITING = 100  # jobs: a reader who holds a key down fills no disk
 _TICK = 0.3  # seconds between two looks at the queue
 

@@ -139,7 +139,7 @@ def test_examples_stand_a_line_each(run):
 
 
 def test_a_reader_that_leaves_is_no_error():
-    command = [sys.executable, "-m", "mechicl.cli", "recipes"]
+    command = [sys.executable, "-m", "mechicl", "recipes"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -360,7 +360,7 @@ def test_seeds(text, seeds):
 
 
 def test_seeds_that_are_none():
-    with pytest.raises(ConfigError, match=r"expected a range as 0\.\.4"):
+    with pytest.raises(ConfigError, match=r"expected a range, such as 0\.\.4"):
         parse_seeds("a..b")
 
 

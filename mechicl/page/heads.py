@@ -3,7 +3,7 @@
 All are measured on the model as it is edited: with the view's heads out, the others are seen as they are
 without them. Shares of attention have the colours of a range that is fixed, and none where uniform attention
 is; effects and logits have a range symmetric about 0, fitted to the largest of them in the intact model at the
-run's first look and at its end, and in what is shown, so that it stays while one scrubs and presses heads.
+run's first look and at its end, and in what is shown, so that it stays while one scrubs and clicks heads.
 """
 
 from __future__ import annotations

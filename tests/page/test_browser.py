@@ -1,4 +1,4 @@
-"""The page in a real browser: what is pressed is what is computed, and what is computed is what is read."""
+"""The page in a real browser: what is clicked is what is computed, and what is computed is what is read."""
 
 import pytest
 

@@ -11,7 +11,7 @@
   const PATIENCE = 20000; // ms until a question counts as lost
   const SHORT = 70; // ms of quiet before what may wait is asked for
   const LONG = 200; // ms more before a curve is begun
-  const REST = 30; // ms of rest that make a pointer a guess at what is pressed next
+  const REST = 30; // ms of rest that make a pointer a guess at what is clicked next
   const AGAIN = 400; // ms after which a question that got no answer is asked once more
   const DONE = "done"; // stands for all that is done to the model: M.base.changed, and its kind
   const DEPENDS = {

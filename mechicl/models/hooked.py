@@ -103,7 +103,7 @@ class ICLTransformer(HookedTransformer):
 
         Raises:
             ConfigError: names a parameter that is missing, unknown or of the wrong shape; or the model was changed
-            after it was built (`process_weights_`), so the weights do not fit it. Nothing is loaded then.
+                after it was built (`process_weights_`), so the weights do not fit it. Nothing is loaded then.
         """
         check_weights(weights, self.run_config, "weights")
         self._check_whole()

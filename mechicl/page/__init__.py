@@ -58,7 +58,8 @@ def app(
         connections only from this machine.
 
     Raises:
-        ConfigError: the port is taken, or a setting is not valid. SeriesError: the run cannot be opened.
+        ConfigError: the port is taken, or a setting is not valid.
+        SeriesError: the run cannot be opened.
     """
     from mechicl.page.server import show
 

@@ -63,10 +63,11 @@ class Jobs:
     """The queue of one folder."""
 
     def __init__(self, folder: Path, most: int | None = None, program: Sequence[str] = PROGRAM):
-        """Args:
-        folder: where runs are put.
-        most: processes at once (default: as many as cores).
-        program: what is called with a job's words.
+        """
+        Args:
+            folder: where runs are put.
+            most: processes at once (default: as many as cores).
+            program: what is called with a job's words.
         """
         self.folder, self.program = folder, tuple(program)
         self.most = cores() if most is None else most

@@ -161,11 +161,12 @@ class Library:
     def __init__(
         self, folder: Path, named: str | None = None, device: str | None = None, together: tuple[str, ...] = ()
     ):
-        """Args:
-        folder: every run shown lies directly in it, or is a link there.
-        named: the run that the reader named.
-        device: where runs are evaluated (`open_series`).
-        together: the runs that the reader named together, such as several seeds.
+        """
+        Args:
+            folder: every run shown lies directly in it, or is a link there.
+            named: the run that the reader named.
+            device: where runs are evaluated (`open_series`).
+            together: the runs that the reader named together, such as several seeds.
         """
         self.device = chosen(device)
         self.folder = given(folder).resolve()
@@ -207,7 +208,8 @@ class Library:
         """The view with every open choice made, checked against its run and the one compared with.
 
         Raises:
-            SeriesError: as `run`; ViewError: what the view asks for is not there.
+            SeriesError: as `run`.
+            ViewError: what the view asks for is not there.
         """
         from dataclasses import replace
 

@@ -129,7 +129,7 @@ class TaskBatch(ABC):
     def position_losses(self, params: Params, final: Tensor) -> Tensor:
         """The loss at every position, [*lead, b, t], of a task whose answers are read at every position.
 
-        Args: as `score`.
+        Takes what `score` takes.
 
         Raises:
             ConfigError: it is another task.

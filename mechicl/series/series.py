@@ -109,7 +109,7 @@ class Series:
 
         Raises:
             SeriesError: its weights were not kept (`keep='metrics'`). The nearest saved step is off by more than a
-            tenth of the moment, though the run was evaluated nearer to it.
+                tenth of the moment, though the run was evaluated nearer to it.
         """
         saved = self.nearest(sequences)
         meant = min(self.evaluated, key=lambda s: abs(self.sequences_seen(s) - sequences), default=saved)

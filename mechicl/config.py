@@ -15,7 +15,7 @@ from mechicl.errors import ConfigError as ConfigError
 from mechicl.loading import Options, at_least, check_types
 from mechicl.loading import from_dict as from_dict
 from mechicl.loading import to_dict as plain
-from mechicl.protocol.task import DEFAULT, task_of
+from mechicl.protocol.known import DEFAULT, task_of
 from mechicl.protocol.task import Task as Task
 from mechicl.tasks.exemplar_label.settings import OF_DEFAULT_TASK as OF_DEFAULT_TASK
 from mechicl.tasks.exemplar_label.settings import BankConfig as BankConfig

@@ -17,7 +17,8 @@ from mechicl.config import Config
 from mechicl.doors import Door, check_name
 from mechicl.errors import ConfigError
 from mechicl.options import check_takes
-from mechicl.protocol.task import DEFAULT, TASKS, Task, kind_of
+from mechicl.protocol.known import DEFAULT, TASKS, kind_of
+from mechicl.protocol.task import Task
 
 if TYPE_CHECKING:
     import numpy as np

@@ -25,11 +25,12 @@ from mechicl.measures.attribution import attribute
 from mechicl.measures.door import Measure as Registered
 from mechicl.measures.door import own_of_heads
 from mechicl.page.inside import Edited, edited_model, packed
+from mechicl.page.numbers import Number, paired
 from mechicl.page.plugged import per_head
 from mechicl.page.runs import Run
 from mechicl.page.state import SCORES as ATTENTION
 from mechicl.page.state import Head, View, effect_of
-from mechicl.page.view import Number, Workbench, paired
+from mechicl.page.view import Workbench
 from mechicl.protocol.attention_scores import SCORES
 from mechicl.registry import main
 from mechicl.statistics import normal_interval

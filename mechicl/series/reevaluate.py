@@ -32,7 +32,7 @@ def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[di
     """
     from mechicl.evaluators import evaluate_params, evaluation_sets
     from mechicl.models.params import pack
-    from mechicl.protocol.task import task_of
+    from mechicl.protocol.known import task_of
     from mechicl.system.work_queue import threads
     from mechicl.training_interventions import in_force
 

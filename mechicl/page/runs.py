@@ -198,9 +198,8 @@ class Library:
         run = Run(_whole(open_series(root, device=self.device)))
         with self._lock:
             self._open[name] = (stamp, run)
-            while len(self._open) > max(
-                8, min(len(self.together) + 2, 64)
-            ):  # each holds its bank and evaluation sets, a few MB
+            most = max(8, min(len(self.together) + 2, 64))  # each holds its data and evaluation sets, a few MB
+            while len(self._open) > most:
                 self._open.pop(next(iter(self._open)))
         return run
 

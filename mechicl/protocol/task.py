@@ -54,7 +54,7 @@ class Circuit:
 
 
 class Source(Protocol):
-    """What sequences are drawn from, as a bank of exemplars or a set of chains: rebuilt from the config, never
+    """What sequences are drawn from, as a set of chains or a corpus: rebuilt from the config, never
     stored."""
 
     @property

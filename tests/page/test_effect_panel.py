@@ -112,7 +112,8 @@ def test_the_scale_goes_from_0_to_1_and_says_what_it_measures(recipe, shown, mea
 
 
 @pytest.mark.parametrize(
-    ("recipe", "shown", "warned"), [("demo", ["icl", "flip"], True), ("markov", ["recall"], False)]
+    ("recipe", "shown", "warned"),
+    [("demo", ["icl", "flip"], True), ("markov", ["recall"], False), ("induction-2024", ["holdout_exemplars"], False)],
 )
 def test_only_a_run_that_has_flip_is_read_with_flip_in_mind(recipe, shown, warned):
     panel = effects(pretend(recipe, dict.fromkeys(shown, 0.5)))

@@ -179,7 +179,7 @@ def test_a_parent_that_did_not_come_so_far(grown, tmp_path):
     text = f'seeds = [3]\n[[grid]]\nname = "x"\nbranch = {{from = "{tmp_path}/base-s{{seed}}", at = [10, 50]}}'
     outcome = sweep(family(text), tmp_path / "out", executor=Local(1), progress=False)
     assert outcome.finished == ["x_at-10-s3"]
-    assert "has only come to step 20, not to 50" in outcome.failed["x_at-50-s3"]
+    assert "has only reached step 20, not 50" in outcome.failed["x_at-50-s3"]
 
 
 def test_what_was_begun_does_not_wait(grown, tmp_path):

@@ -10,6 +10,26 @@ import pandas as pd
 from research.tables import TABLES
 
 HALF = float(np.log(2) / 2)
+CONDITIONS = {  # beside `main`: how many sequences a run sees, and about where the paper's half-drop is, in thousands
+    "match": (50_000, "20 to 40"),
+    "copy": (50_000, "20 to 40"),
+    "layer-copy": (50_000, "20 to 40"),
+    "layer": (100_000, "50"),
+    "none": (300_000, "270"),
+    "previous": (300_000, "170"),
+    "norm-25": (300_000, "-"),
+    "held-6": (300_000, "170"),
+    "held-125": (300_000, "170"),
+    "held-all": (300_000, "500"),
+    "own": (300_000, "at once"),
+    "from-s0": (300_000, "-"),
+    "from-s1": (300_000, "-"),
+    "classes-100": (600_000, "-"),
+    "classes-200": (600_000, "-"),
+    "labels-10": (600_000, "800"),
+    "labels-15": (1_000_000, "1,350"),
+    **{f"alone-{h}": (1_000_000, "270 to 570") for h in range(8) if h != 3},
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,14 @@ def plateau(points: np.ndarray, low: float, high: float) -> tuple[float, float]:
     return (float(inside[0]), float(inside[-1])) if len(inside) else (np.nan, np.nan)
 
 
+def half_drops(every: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """Condition -> seed -> half-drop, of the runs that have ended."""
+    return {
+        c: {s: half_drop(curve(every, c, s)) for s in seeds_of(every, c, 0.99 * until)}
+        for c, (until, _) in CONDITIONS.items()
+    }
+
+
 def seeds_of(every: pd.DataFrame, condition: str, until: float) -> list[int]:
     """Seeds whose run of a condition has come as far."""
     last = every[every.condition == condition].groupby("seed").sequences.max()
@@ -66,6 +94,12 @@ def thousands(values: list[float]) -> str:
     """As '151 (120 to 170; n = 5)'."""
     shown = [f"{v / 1000:.0f}" if np.isfinite(v) else "never" for v in (np.median(values), min(values), max(values))]
     return f"{shown[0]}k ({shown[1]}k to {shown[2]}k; n = {len(values)})".replace("neverk", "never")
+
+
+def factors_said(factors: list[float]) -> str:
+    """As '1.20 (0.90 to never; n = 5)': 'never' where a run never reached it."""
+    shown = [f"{x:.2f}" if np.isfinite(x) else "never" for x in (np.median(factors), min(factors), max(factors))]
+    return f"{shown[0]} ({shown[1]} to {shown[2]}; n = {len(factors)})"
 
 
 def said(holds: int, n: int, against: int = 0) -> str:

@@ -14,9 +14,8 @@ import pandas as pd
 
 from research.claim import table
 from research.induction_2024_compare import HEADS, layer_0_ranks
-from research.induction_2024_curves import curve, half_drop, seeds_of, training
+from research.induction_2024_curves import CONDITIONS, curve, half_drop, half_drops, seeds_of, training
 from research.induction_2024_rules import judge
-from research.induction_2024_times import CLAMPS, half_drops
 from research.tables import TABLES
 
 PAGE = Path(__file__).parents[1] / "docs" / "findings" / "induction-2024.md"
@@ -48,7 +47,7 @@ def build(published: Path) -> Path:
         _table_3(rows),
         "\n## Wiring (IH9)\n",
         *_wiring(rows),
-        "\n## Clamps held in training (IH10, IH15)\n",
+        "\n## Half-drops: clamps, grafts, heads alone, more classes and labels (IH7, IH10 to IH12, IH14)\n",
         *_clamps(every),
         rest,
     ]
@@ -182,34 +181,18 @@ def _head_of_rank(some: pd.DataFrame) -> list[int]:
 
 
 def _clamps(every: pd.DataFrame) -> list[str]:
-    drops, theirs = (
-        half_drops(every),
-        {
-            "none": "270",
-            "previous": "170",
-            "layer": "50",
-            "match": "20 to 40",
-            "copy": "20 to 40",
-            "layer-copy": "20 to 40",
-            "norm-25": "-",
-            "held-6": "170",
-            "held-125": "170",
-            "held-all": "500",
-            "classes-200": "-",
-            "labels-10": "800",
-        },
-    )
-    lines = []
+    drops, lines = half_drops(every), []
     for name, found in drops.items():
+        until, theirs = CONDITIONS[name]
         cells = [
             f"{found[s] / 1000:.0f}"
             if s in found and np.isfinite(found[s])
             else "-"
             if s not in found
-            else f"> {CLAMPS[name] / 1000:.0f}"
+            else f"> {until / 1000:.0f}"
             for s in range(5)
         ]
-        lines.append([name, theirs[name], *cells])
+        lines.append([name, theirs, *cells])
     main = seeds_of(every, "main", 999_000)
     lines.append(["(all eight heads)", "230", *(f"{half_drop(curve(every, 'main', s)) / 1000:.0f}" for s in main)])
     text = "Half-drop of the training loss, in thousands of sequences; '-': not run, '>': not reached.\n"

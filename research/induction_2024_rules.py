@@ -15,7 +15,18 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from research.induction_2024_compare import HEADS, MAIN, by_rank, lookup, ours, printed
-from research.induction_2024_curves import Judged, curve, half_drop, plateau, said, seeds_of, thousands, training
+from research.induction_2024_curves import (
+    Judged,
+    curve,
+    half_drop,
+    half_drops,
+    plateau,
+    said,
+    seeds_of,
+    thousands,
+    training,
+)
+from research.induction_2024_rest import judged as rest
 from research.induction_2024_times import timed
 from research.tables import TABLES
 
@@ -27,7 +38,10 @@ def judge(published: Path) -> list[Judged]:
     """Each rule and what follows from it. A claim without a declared rule has its numbers only."""
     every, runs, theirs = training(), ours(), printed(published)
     own = {int(str(s)): lookup(t) for s, t in runs.groupby("seed")}
-    found, rules = [*_loss(every, published), *_heads(own, theirs), *timed(every), _toy()], declared()
+    progress = pd.read_csv(TABLES / "induction-2024-progress.csv")
+    drops = half_drops(every) | {"main": {s: half_drop(curve(every, "main", s)) for s in seeds_of(every, "main", 9e5)}}
+    found = [*_loss(every, published), *_heads(own, theirs), *timed(every), *rest(every, progress, drops), _toy()]
+    rules = declared()
     return [j if j.letter[0] in rules else replace(j, verdict=UNDECLARED) for j in found]
 
 

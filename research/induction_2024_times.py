@@ -7,28 +7,18 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from research.induction_2024_curves import HALF, Judged, curve, half_drop, plateau, said, seeds_of, thousands
-
-CLAMPS = {  # condition -> sequences that a run sees
-    "match": 50_000,
-    "copy": 50_000,
-    "layer-copy": 50_000,
-    "layer": 100_000,
-    "none": 300_000,
-    "previous": 300_000,
-    "norm-25": 300_000,
-    "held-6": 300_000,
-    "held-125": 300_000,
-    "held-all": 300_000,
-    "classes-200": 600_000,
-    "labels-10": 600_000,
-}
-
-
-def half_drops(every: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """Condition -> seed -> half-drop, of the runs that have ended."""
-    ends = {k: v * 0.99 for k, v in CLAMPS.items()}
-    return {c: {s: half_drop(curve(every, c, s)) for s in seeds_of(every, c, until)} for c, until in ends.items()}
+from research.induction_2024_curves import (
+    HALF,
+    Judged,
+    curve,
+    factors_said,
+    half_drop,
+    half_drops,
+    plateau,
+    said,
+    seeds_of,
+    thousands,
+)
 
 
 def timed(every: pd.DataFrame) -> list[Judged]:
@@ -163,12 +153,5 @@ def _factors(letter: str, about: str, factors: dict[str, list[float]], holds: in
     n = min(map(len, factors.values()))
     if not n:
         return Judged(letter, about, "-", "not run")
-    said_of = [
-        f"{name}: a factor of {_ratio(np.median(x))} ({_ratio(min(x))} to {_ratio(max(x))}; n = {len(x)})"
-        for name, x in factors.items()
-    ]
+    said_of = [f"{name}: a factor of {factors_said(x)}" for name, x in factors.items()]
     return Judged(letter, about, "; ".join(said_of), said(holds, n, against))
-
-
-def _ratio(factor: float) -> str:
-    return f"{factor:.2f}" if np.isfinite(factor) else "never"

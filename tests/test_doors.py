@@ -71,7 +71,7 @@ def of_series(series):
     ("register", "said"),
     [
         (lambda: bank(moons), "moons is registered without a name: call the decorator with the bank kind's name"),
-        (lambda: bank("my moons"), "the bank kind 'my moons': expected one word"),
+        (lambda: bank("my moons"), "the bank kind 'my moons': expected a name of one word"),
         (lambda: bank("moons")(lambda: None), r"the bank kind 'moons': <lambda>\(\) is called with config, seed, data"),
         (lambda: measure(of_series), "of_series is registered without a name"),
         (lambda: measure("mine"), "describe the rows of its table"),
@@ -92,7 +92,7 @@ def test_what_a_decorator_lacks_is_said(register, said):
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("name", "my eval", "the evaluator 'my eval': expected one word"),
+        ("name", "my eval", "the evaluator 'my eval': expected a name of one word"),
         ("favours", "neither", "favours='neither': expected one of context, weights, both"),
         ("role", "side", "role='side': expected one of main, more, training"),
         ("symbol", "starfish", "symbol='starfish': expected one of circle, square"),

@@ -48,7 +48,7 @@ def test_pythia(hub, tmp_path, monkeypatch, capsys):
     assert series.manifest["source"]["cache"] == 2 * 10**9
     assert (tmp_path / "scores.csv").exists()
     assert (series.root / "report.html").exists()
-    assert "as they were written" in capsys.readouterr().out
+    assert "all unchanged" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -63,4 +63,4 @@ def test_publish(hub, tmp_path, monkeypatch, capsys):
     assert again.steps == demo.steps
     assert [e for e in again.entries if e.kind == "weights"] == [e for e in demo.entries if e.kind == "weights"]
     assert hub.repos["me/demo"].private
-    assert "as they were written" in capsys.readouterr().out
+    assert "all unchanged" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A plugin's own settings: read only, and as strict as the config's."""
+"""A plugin's own settings: read-only, and as strict as the config's."""
 
 import dataclasses
 import json
@@ -53,7 +53,7 @@ def test_a_config_with_options_is_saved_opened_sent_and_hashed(plugin_folder):
     assert from_dict(BankConfig, json.loads(json.dumps(to_dict(config)))) == config
     assert pickle.loads(pickle.dumps(config)) == config
     assert hash(config) == hash(dataclasses.replace(config)) != hash(dataclasses.replace(config, options={}))
-    with pytest.raises(TypeError, match="read only"):
+    with pytest.raises(TypeError, match="read-only"):
         config.options["turns"] = 1.0
     assert type(to_dict(config)["options"]) is dict
 

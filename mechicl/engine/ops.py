@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ _ONEDNN = (
     and torch.backends.cpu.get_cpu_capability() == "AVX512"
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
+_LINEAR: Any = torch.ops.mkldnn._linear_pointwise.default if _ONEDNN else None  # looked up once
 
 
 def compiled(*tensors: Tensor) -> bool:
@@ -57,7 +59,7 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a [m, k] @ b [k, n] + bias [n], without gradient. Either may be a transposed view."""
     large = a.shape[0] * a.shape[1] * b.shape[1] > _SMALL
     if _ONEDNN and large and a.dtype == torch.float32 and a.device.type == "cpu":
-        return torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b).mT, bias, "none", [], "")
+        return _LINEAR(_dense(a), _dense(b).mT, bias, "none", [], "")
     return a @ b if bias is None else torch.addmm(bias, a, b)
 
 
@@ -66,17 +68,32 @@ def matmul_arrays(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -
     if not (_MKL or _ONEDNN):
         return np.matmul(a, b, out=out)
     size = a.shape[1] * a.shape[2] * b.shape[2]
-    if not (_MKL and size > _TINY) and not (_ONEDNN and size > _SMALL and a.dtype == np.float32):
+    if _ONEDNN and size > _SMALL and a.dtype == np.float32:
+        return _onednn_arrays(a, b, out)
+    if not (_MKL and size > _TINY):
         return np.matmul(a, b, out=out)
     if out is None:
         out = np.empty((*a.shape[:2], b.shape[2]), a.dtype)
     for each in zip(a, b, out, strict=True):
         x, y, z = (torch.from_numpy(array) for array in each)
-        if _MKL:
-            torch.mm(x, y, out=z)
-        else:
-            z.copy_(matmul(x, y))
+        torch.mm(x, y, out=z)
     return out
+
+
+def _onednn_arrays(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """oneDNN returns an array of its own. It is copied only where the product must lie in a given place."""
+    if len(a) == 1 and out is None:
+        return _onednn(a[0], b[0])[None]
+    out = np.empty((*a.shape[:2], b.shape[2]), a.dtype) if out is None else out
+    for x, y, z in zip(a, b, out, strict=True):
+        z[:] = _onednn(x, y)
+    return out
+
+
+def _onednn(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x [m, k] @ y [k, n], with as little around it as possible: a training step has 150 of them."""
+    x, y = (each if each.flags.forc else np.ascontiguousarray(each) for each in (x, y))
+    return _LINEAR(torch.from_numpy(x), torch.from_numpy(y.T), None, "none", [], "").numpy()
 
 
 def _dense(x: Tensor) -> Tensor:

@@ -188,7 +188,7 @@ def source_of(place: str, kind: str | None = None) -> Source:
             return each
     listed = "; ".join(f"{name}: {each.says}" for name, each in SOURCES.items())
     there = "" if "://" in place or ":" in place or given(place).exists() else " There is nothing of that name."
-    raise ConfigError(f"{place}: mechicl found no checkpoints that it can open.{there} It looks for {listed}.")
+    raise ConfigError(f"{place}: there are no checkpoints here that mechicl can open.{there} It looks for {listed}.")
 
 
 def step_in(name: str) -> int | None:

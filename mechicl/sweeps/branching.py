@@ -179,7 +179,7 @@ def branching(table: dict[str, Any], changes: dict[str, Any], above: Mapping[str
     for name in changes:
         reason = _HERE.get(name) or REFUSED.get(name)
         if reason:
-            raise ConfigError(f"{where}: {name} is not changed in a branch: {reason}.")
+            raise ConfigError(f"{where}: {name} cannot be changed in a branch: {reason}.")
     return Branching(
         parent=_parent(table["from"], above, where),
         at=table["at"],

@@ -29,7 +29,7 @@ def test_what_a_line_names():
         ({"heads": "0.5"}, "as L0H5,L1H3"),
         ({"heads": "L0H1", "hold": "x"}, "hold"),
         ({"mlp": "a"}, "--mlp 1"),
-        ({"hold": "k", "mlp": "1"}, "goes with --heads"),
+        ({"hold": "k", "mlp": "1"}, "can only be used with --heads"),
         ({"heads": "L0H1", "kind": "x"}, "kind"),
     ],
 )

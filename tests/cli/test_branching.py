@@ -51,10 +51,10 @@ def test_the_control_says_that_it_is_equal(run, capsys):
         ("--at 20 --without L0", "--without L0: expected layers and heads"),
         (
             "--at 20 --clamp nothing:L0H0",
-            "there is no pattern 'nothing': uniform, previous, self, forbid_previous, match",
+            "there is no pattern 'nothing': expected one of uniform, previous, self, forbid_previous, match",
         ),
         ("--at 20 --clamp self", "expected PATTERN:HEADS=STRENGTH, such as previous:L0H5=0.8"),
-        ("--at 20 --clamp self:L0H0=much", "its strength 'much' is no number"),
+        ("--at 20 --clamp self:L0H0=much", "its strength 'much' is not a number"),
         ("--at 20 --clamp forbid_previous:L0H0=0.5", "masks attention, which has no strength"),
         ("--at 20 --intervene kind", "it is not a TOML table"),
         ('--at 20 --intervene {kind="thaw"}', "thaw"),

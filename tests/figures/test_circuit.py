@@ -80,7 +80,7 @@ def test_no_path_runs_through_a_head_that_it_passes(table):
 def test_faithfulness_and_completeness_are_in_the_title(table, known_series):
     shares = circuit_shares(known_series, [5], ["icl"], paths=sorted(CIRCUIT), n=80, progress=False)
     share = shares.set_index("intervention").share
-    with pytest.raises(ConfigError, match=r"of a circuit of 5\.0 paths, but 4 are drawn"):
+    with pytest.raises(ConfigError, match=r"of a circuit of 5\.0 paths, but the figure has 4 paths"):
         circuit_graph(table, 5, "icl", 0.1, paths=sorted(CIRCUIT)[:4], shares=shares)
     fig: Any = circuit_graph(table, 5, "icl", 0.1, shares=shares)
     title = fig.layout.title.text

@@ -40,7 +40,7 @@ def test_what_is_no_figure_is_refused(tmp_path):
 
 def test_without_kaleido_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kaleido", None)
-    with pytest.raises(ConfigError, match=r"extra `figures`.*pip install 'kaleido.*\.html file needs nothing"):
+    with pytest.raises(ConfigError, match=r"extra `figures`.*pip install 'kaleido.*\.html file does not need it"):
         mechicl.save_figure(FIGURE, tmp_path / "x.png")
     mechicl.save_figure(FIGURE, tmp_path / "x.html")
 

@@ -61,7 +61,7 @@ def test_along_patched_edges_the_scores_are_the_partner_s_and_rows_still_sum_to_
 
 
 def test_layers_are_those_of_edges():
-    with pytest.raises(ConfigError, match="name edges"):
+    with pytest.raises(ConfigError, match="give edges, too"):
         PatchActivations(heads=((0, 1),), layers=(1,))
     with pytest.raises(ConfigError, match="residual or edges"):
         PatchActivations()

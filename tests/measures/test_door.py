@@ -38,7 +38,7 @@ def test_what_is_no_table_or_no_step_is_refused(plugin_folder, tiny_series):
     measure("seven", rows="none", value="7")(lambda series: 7)
     with pytest.raises(ConfigError, match="returned int: expected a pandas DataFrame"):
         run([tiny_series], "seven", None, None, None, None)
-    with pytest.raises(ConfigError, match="--steps x: expected checkpoints' steps"):
+    with pytest.raises(ConfigError, match="--steps x: expected a list of steps"):
         chosen(tiny_series, "x")
     with pytest.raises(ConfigError, match=r"no measure named 'attention_score'.*Did you mean 'attention_scores'"):
         run([tiny_series], "attention_score", None, None, None, None)

@@ -195,7 +195,7 @@ def test_two_workers_make_the_same_table(series, tmp_path):
 @pytest.mark.slow
 def test_a_worker_that_is_killed_loses_its_part_alone(series, tmp_path):
     shared, seen = open_series(series.root, workers=2), tmp_path / "seen"
-    with pytest.raises(SeriesError, match=r"killed by SIGKILL.*goes on from there"):
+    with pytest.raises(SeriesError, match=r"killed by SIGKILL.*run the same call again to con"):
         made(shared, partial(rows, seen=seen, dies_at=40))
     makers = {int(line.split()[1]) for line in seen.read_text().splitlines()}
     assert os.getpid() not in makers
@@ -236,7 +236,7 @@ def test_nowhere_to_write(series, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     (series.root / "cache").write_bytes(b"")
     assert made(series).step.tolist() == series.steps
-    with pytest.raises(SeriesError, match="Take one worker"):
+    with pytest.raises(SeriesError, match="Use one worker"):
         made(replace(series, executor=Here()))
 
 

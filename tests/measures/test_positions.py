@@ -25,5 +25,5 @@ def test_its_means_are_the_recorded_losses(token_series):
 def test_questions_at_the_end_have_no_positions(token_series, tiny_series):
     with pytest.raises(ConfigError, match="'conflict': it has an answer only at the last position"):
         loss_by_position(token_series, [20], ["conflict"])
-    with pytest.raises(ConfigError, match="no evaluator of tiny is scored at every position"):
+    with pytest.raises(ConfigError, match="no evaluator of tiny has an answer at every position"):
         loss_by_position(tiny_series)

@@ -81,7 +81,7 @@ def test_what_waits_is_listed_with_its_command(branches, run):
     assert (row["state"], row["queued"], row["command"]) == ("waiting", True, begun["command"])
     branches.act(begun["name"], "discard")
     assert branches.listed(run)["rows"] == []
-    with pytest.raises(ConfigError, match="there is no 'explode'"):
+    with pytest.raises(ConfigError, match="there is no action 'explode'"):
         branches.act(begun["name"], "explode")
 
 

@@ -161,7 +161,7 @@ def test_attention_of_two_checkpoints_stands_side_by_side_with_its_difference(be
     page.wait_for_function("document.getElementById('with-where').textContent && mechicl.settled('compare')")
     cards.first.wait_for()
     assert cards.locator("figcaption").all_inner_texts() == ["A"]  # tiny has no head 1.2
-    assert "no difference" in page.locator("#compare-patterns .note").inner_text()
+    assert "No difference" in page.locator("#compare-patterns .note").inner_text()
 
 
 def test_everything_can_be_taken_along(begin, tiny_series):

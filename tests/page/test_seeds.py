@@ -159,7 +159,7 @@ def test_two_conditions_differ_seed_by_seed(shown):
     assert [curve.run for curve in found.curves] == ["wide-s0", "wide-s1"]
     with pytest.raises(ViewError, match="itself"):
         over(shown, "?run=ring-s1&against=condition/ring-s0")
-    with pytest.raises(ViewError, match="another run"):
+    with pytest.raises(ViewError, match="a run other than the current one"):
         over(shown, "?run=ring-s1&against=run/ring-s1")
     with pytest.raises(ViewError, match="not one of the runs"):
         over(shown, "?run=ring-s1&against=run/else")

@@ -136,7 +136,7 @@ def test_an_interrupted_fetch_is_no_run_yet_and_goes_on(me, tiny_series, tmp_pat
     me.cut_after = [10**9] * 3 + [0] * 6
     with pytest.raises(hub_api.Unreachable, match="continues it later"):
         open_source(PLACE, tmp_path / "again", progress=False)
-    with pytest.raises(SeriesError, match=r"not a run yet.*hub:me/tiny"):
+    with pytest.raises(SeriesError, match=r"not a complete run yet.*hub:me/tiny"):
         open_series(tmp_path / "again")
     assert verify(open_source(PLACE, tmp_path / "again", progress=False).root) == []
     whole = len(me.downloads()) - len(sent) - 6
@@ -200,12 +200,12 @@ def test_a_repository_of_something_else_is_left_alone(me, tiny_series, tiny_conf
 
     me.repo("me/tiny").commit("main", {"config.json": b"{}", "model.safetensors": b"x"})
     before = files(me)
-    with pytest.raises(ConfigError, match="something else"):
+    with pytest.raises(ConfigError, match="does not contain this run"):
         publish(tiny_series, PLACE)
     assert files(me) == before
     other = train(replace(tiny_config, steps=5, batch_size=8), tmp_path / "other", progress=False)
     publish(other, "hub:me/other")
-    with pytest.raises(ConfigError, match="something else"):
+    with pytest.raises(ConfigError, match="does not contain this run"):
         publish(tiny_series, "hub:me/other")
 
 
@@ -225,7 +225,7 @@ def test_what_cannot_be_published_is_said(me, tiny_copy, tmp_path):
 def test_what_is_no_series_is_said(me, tiny_series, tmp_path):
     me.repo("me/model").commit("step5", {"config.json": b"{}"})
     me.repo("me/model").commit("main", {"config.json": b"{}"})
-    with pytest.raises(ConfigError, match=r"no series.*hub:me/model@PATTERN.*@step5"):
+    with pytest.raises(ConfigError, match=r"not made by `mechicl publish`.*hub:me/model@PATTERN.*@step5"):
         open_source("hub:me/model", tmp_path / "again", progress=False)
     publish(tiny_series, PLACE)
     with pytest.raises(ConfigError, match="--out"):

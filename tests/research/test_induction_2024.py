@@ -142,7 +142,7 @@ def _runs(**half_drops: list[float]) -> pd.DataFrame:
     """A table of training whose runs fall in a line from 1 at 0 to 0 at twice the half-drop asked for, roughly."""
     rows = []
     for condition, drops in half_drops.items():
-        last = {"main": 1_000_000, **induction_2024_times.CLAMPS}[condition.replace("_", "-")]
+        last = ({"main": (1_000_000, "")} | induction_2024_curves.CONDITIONS)[condition.replace("_", "-")][0]
         for seed, drop in enumerate(drops):
             for x in (0.0, drop - 1, drop + 1, last):
                 loss = 1.0 if x < drop else 0.0
@@ -200,7 +200,7 @@ def published(tmp_path):
 
 def test_no_verdict_without_a_rule_declared_before(published, monkeypatch):
     rules = induction_2024_rules
-    assert rules.declared() == set("ABCDEFGHIJKLMNOPQ")
+    assert rules.declared() == set("ABCDEFGHIJKLMNOPQRSTUVWX")
     toy = next(j for j in rules.judge(published) if "IH17" in j.about)
     assert toy.verdict == rules.UNDECLARED
     assert "20 of 20" in toy.numbers

@@ -317,7 +317,7 @@ def test_a_torn_index_loses_one_checkpoint_and_no_more(tiny_copy):
         series = open_series(tiny_copy.root)
         assert len(series.entries) == len(tiny_copy.entries) - 1
     path.write_bytes(whole[: last - 5] + whole[last:])
-    refused(tiny_copy.root, "index.jsonl, line", "is not a JSON object: the file was altered")
+    refused(tiny_copy.root, "index.jsonl, line", "is not a JSON object: the file was changed")
 
 
 def test_torn_metrics_lose_one_step_and_no_more(tiny_copy):

@@ -148,7 +148,7 @@ def test_a_real_limit_leaves_an_append_only_file_as_it_was(tmp_path, room):
 def test_a_damaged_line_is_named(tmp_path, line):
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
-    with pytest.raises(SeriesError, match=r"x\.jsonl, line 2, is not a JSON object: the file was altered"):
+    with pytest.raises(SeriesError, match=r"x\.jsonl, line 2, is not a JSON object: the file was changed"):
         read_jsonl(path)
 
 

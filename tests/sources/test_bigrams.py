@@ -96,7 +96,7 @@ def test_too_few_bigrams_are_said(folder, tmp_path, caplog):
     (tmp_path / "mine" / "checkpoint-0").symlink_to(folder / "checkpoint-0")
     with caplog.at_level(logging.WARNING, "mechicl"):
         series = open_source(tmp_path / "mine", tmp_path / "run", settings=SETTINGS, progress=False)
-    assert "'conflict' and 'weights' are not asked: of the model itself, 0 couples" in caplog.text
+    assert "'conflict' and 'weights' are not asked: of the model itself, found 0 pairs of bigrams" in caplog.text
     assert isinstance(series.config.task, Text)
     assert series.config.task.bigrams is None
     assert set(series.metrics.evaluator) == {"repeat"}

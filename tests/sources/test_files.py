@@ -167,7 +167,7 @@ def test_the_pattern_says_which_number_is_the_step(tmp_path):
     (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
     for step in (3, 8):
         (root / f"step_{step:04d}.safetensors").rename(root / f"run{step}_seed1.safetensors")
-    with pytest.raises(ConfigError, match="both of step 1"):
+    with pytest.raises(ConfigError, match="both have step 1"):
         open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
     asked = Asked(pattern="run{step}_seed*.safetensors")
     assert open_source(root, tmp_path / "run", asked=asked, settings=SETTINGS, progress=False).steps == [3, 8]

@@ -121,7 +121,7 @@ def test_every_command_that_looks_takes_it(opened, tmp_path, capsys):
         cli.main([words[0], root, *words[1:]])
     out = capsys.readouterr().out
     assert "repeat" in out
-    assert "as they were written" in out
+    assert "all unchanged" in out
     assert (tmp_path / "page.html").stat().st_size < 8e6
 
 

@@ -108,7 +108,7 @@ def test_a_type_that_transformers_does_not_know_is_refused():
 
 
 def test_no_causal_model_is_refused():
-    with pytest.raises(ConfigError, match="no causal language model"):
+    with pytest.raises(ConfigError, match="not a causal language model"):
         LAYOUTS["transformers"].fields({"model_type": "t5"})
 
 

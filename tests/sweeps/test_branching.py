@@ -245,8 +245,8 @@ WRONG = {
     '[[grid]]\nbranch = {from = "base", at = 20, without = ["L0"]}': "grid 2.branch.without L0: expected",
     '[[grid]]\nbranch = {from = "base", at = 20, without = ["L7H0"]}': "there is no head L7H0",
     '[[grid]]\nbranch = {from = "base", at = 20, clamp = ["self"]}': "grid 2.branch.clamp self: expected PATTERN",
-    '[[grid]]\nbranch = {from = "base", at = 20}\nmodel.n_heads = 4': "model.n_heads is not changed in a branch",
-    '[[grid]]\nbranch = {from = "base", at = 20}\nsteps = 70': "steps is not changed in a branch: write branch.steps.",
+    '[[grid]]\nbranch = {from = "base", at = 20}\nmodel.n_heads = 4': "model.n_heads cannot be changed in a branch",
+    '[[grid]]\nbranch = {from = "base", at = 20}\nsteps = 70': "steps cannot be changed in a branch: write",
     '[[grid]]\nname = "a"\nbranch = {from = "base", at = 20}\n[[grid]]\nbranch = {from = "a", at = 10}': "grid 3: "
     "branch.at=10: a has steps 20 to 60.",
     '[[grid]]\nbranch = {from = "./nowhere-s{seed}", at = 20}': "grid 2: branch.from='./nowhere-s{seed}': ",

@@ -30,7 +30,7 @@ def test_verify_checks_every_run_and_draws_the_tree(folder, tmp_path, capsys):
     cli.main(["verify", str(folder)])
     said = capsys.readouterr().out
     assert "└─ as-before-s0" in said
-    assert said.endswith("5 runs, 10 checkpoints, all as they were written.\n")
+    assert said.endswith("5 runs, 10 checkpoints, all unchanged.\n")
     shutil.copytree(folder, tmp_path / "small")
     weights = next((tmp_path / "small" / "n_labels-none-s3" / "weights").iterdir())
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")

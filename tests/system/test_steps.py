@@ -45,7 +45,7 @@ def test_a_source_understands_them_as_a_series_does():
     assert Asked(steps=range(1, 1001)).chosen(have, "x") == [1, 512, 1000]
     assert Asked(steps=range(1, 1001), every=500).chosen(have, "x") == [1, 512, 1000]
     assert Asked(steps=(512, 0)).chosen(have, "x") == [0, 512]
-    with pytest.raises(ConfigError, match="no step of x is chosen"):
+    with pytest.raises(ConfigError, match="chooses no step of x"):
         Asked(steps=range(3, 9)).chosen(have, "x")
 
 

@@ -120,7 +120,9 @@ def test_a_branch_resumes_extends_densifies_and_branches_like_any_run(parent, tm
     child = branch(made.root, 23, out=tmp_path / "child", progress=False)
     assert child.config.training_interventions == made.config.training_interventions
     assert files(child, 23).items() <= files(open_series(made.root)).items()
-    with pytest.raises(ConfigError, match=f"its parent's: `mechicl densify {parent.root} --from 3"):
+    with pytest.raises(
+        ConfigError, match=f"Densify its parent for earlier steps: `mechicl densify {parent.root} --from 3"
+    ):
         densify(made.root, 3, 30, 1, progress=False)
 
 

@@ -34,7 +34,7 @@ def documents(*parts: list[int]) -> tuple[np.ndarray, np.ndarray]:
 def test_the_end_of_a_document_is_followed_by_nothing():
     ids, starts = documents(*[[i, 10 + i] for i in range(8) for _ in range(10)])
     assert pairs(bigrams_of(ids, starts, 20)) == {(i, 10 + i) for i in range(8)}
-    with pytest.raises(ConfigError, match="0 couples"):
+    with pytest.raises(ConfigError, match="found 0 pairs of bigrams"):
         bigrams_of(*documents(*[[i] for i in ids]), 20)
 
 
@@ -87,5 +87,5 @@ def test_a_model_run_on_single_tokens_says_its_own_bigrams(tmp_path):
         with pytest.raises(SeriesError, match=said):
             own_bigrams.kept(folder, "0" * 64)
     nothing = {name: w * (not name.startswith("unembed")) for name, w in alone.items()}
-    with pytest.raises(ConfigError, match="0 couples"):
+    with pytest.raises(ConfigError, match="found 0 pairs of bigrams"):
         own_bigrams.own_bigrams(nothing, model, V)

@@ -36,9 +36,9 @@ def test_texts_are_encoded_in_order_in_groups(texts, monkeypatch):
 
 
 def test_too_few_and_too_many_tokens_are_refused_with_what_is_possible(texts):
-    with pytest.raises(ConfigError, match="256 bytes"):
+    with pytest.raises(ConfigError, match="at least 256 tokens, one per byte"):
         trained(texts, 255)
-    with pytest.raises(ConfigError, match="ask for 2"):
+    with pytest.raises(ConfigError, match="use 2"):
         trained(["abab"], 1000)
 
 
@@ -58,7 +58,7 @@ def test_the_verb_writes_the_same_file_twice_and_reads_not_its_own(folder, tmp_p
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("--vocabulary", "12"), "256 bytes"),
+        (("--vocabulary", "12"), "at least 256 tokens, one per byte"),
         (("--out", "x.txt"), ".json"),
         (("--pattern", "*.rs"), "found no documents"),
     ],

@@ -94,7 +94,7 @@ def measure(
         browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for name in presses:
             server = subprocess.Popen(
-                [sys.executable, "-m", "mechicl.cli", "app", str(root), "--port", "0", "--no-browser"],
+                [sys.executable, "-m", "mechicl", "app", str(root), "--port", "0", "--no-browser"],
                 stdout=subprocess.PIPE,
                 encoding="utf-8",
             )

@@ -4,7 +4,7 @@
     python benchmarks/crowd.py --people 5 --think 0.5
     python benchmarks/crowd.py --branches 2           # while branches that one of them began are trained
 
-Everybody does what the page does: a press takes a head out or puts one back and waits for the numbers; then come the
+Everybody does what the page does: a click takes a head out or puts one back and waits for the numbers; then come the
 grid, the patterns, the random controls, and the dashed curve piece by piece, until the next press, about `--think`
 seconds later. Everybody stands at a checkpoint of their own, and goes on to the next after some presses. Then all
 leave, half of them in the middle of a question. Each answer is compared with `series.evaluate`. One person alone is
@@ -70,7 +70,7 @@ class Server:
     def __init__(self, run: Path, out: Path):
         words = ["app", str(run), "--port", "0", "--no-browser", "--out", str(out)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mechicl.cli", *words], stdout=subprocess.PIPE, encoding="utf-8"
+            [sys.executable, "-m", "mechicl", *words], stdout=subprocess.PIPE, encoding="utf-8"
         )
         assert self.process.stdout is not None
         self.place = urlsplit(self.process.stdout.readline().split(" at ")[1].split()[0]).netloc

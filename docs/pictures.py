@@ -86,7 +86,8 @@ def shot(address: str, path: Path, ready: str, size: tuple[int, int] = (1280, 11
 
     Args:
         ready: an expression of the page's script, true once all is drawn.
-        size: of the window. before: what the reader does first.
+        size: of the window.
+        before: what the reader does first.
     """
     from playwright.sync_api import sync_playwright
 

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mechicl.errors import SeriesError
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.registry import EVALUATORS
 
 if TYPE_CHECKING:

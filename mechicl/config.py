@@ -15,11 +15,11 @@ from mechicl.errors import ConfigError as ConfigError
 from mechicl.loading import Options, at_least, check_types
 from mechicl.loading import from_dict as from_dict
 from mechicl.loading import to_dict as plain
-from mechicl.protocol.task import DEFAULT, task_of
+from mechicl.protocol.known import DEFAULT, task_of
 from mechicl.protocol.task import Task as Task
 from mechicl.tasks.exemplar_label.settings import OF_DEFAULT_TASK as OF_DEFAULT_TASK
 from mechicl.tasks.exemplar_label.settings import BankConfig as BankConfig
-from mechicl.tasks.exemplar_label.settings import OfConfig, as_recorded
+from mechicl.tasks.exemplar_label.settings import OfConfig, as_recorded, check_model, of_model
 from mechicl.tasks.exemplar_label.settings import SequenceConfig as SequenceConfig
 from mechicl.training_interventions import TrainingIntervention as TrainingIntervention
 from mechicl.training_interventions import check_interventions
@@ -48,7 +48,8 @@ class ModelConfig:
     """Pre-LN causal transformer (docs/references.md#model). `mlp_ratio` 0 is attention-only;
     `mlp_layers` says which layers have an MLP (None: all of them).
 
-    `encoder` and `channels` are settings of the default task (tasks/exemplar_label/encoder.py)."""
+    `encoder` and `channels` are settings of the default task, which checks them (tasks/exemplar_label/settings.py).
+    They stand here because config.json has them here."""
 
     n_layers: int = 2
     d_model: int = 64
@@ -71,11 +72,7 @@ class ModelConfig:
         at_least("model", self, n_layers=1, d_model=1, n_heads=1, mlp_ratio=0)
         if not self.position_time > 0:
             raise ConfigError(f"model.position_time={self.position_time}: expected a time above 0, such as 10000.0.")
-        if not self.channels or min(self.channels) < 1:
-            raise ConfigError(
-                f"model.channels={self.channels}: expected at least one convolution, of at least 1 "
-                "channel each, such as (16, 32, 32)."
-            )
+        check_model(self)
         if self.hooked:
             self._check_hooked()
         elif self.d_model % self.n_heads:
@@ -241,10 +238,9 @@ def _check_of_other_task(config: Config) -> None:
             raise ConfigError(
                 f"{key} is a setting of the task {DEFAULT!r}, but this run's task is {task.kind!r}: leave it out."
             )
-    if config.model.encoder != "linear":
+    if said := of_model(config.model):
         raise ConfigError(
-            f"model.encoder={config.model.encoder!r} is a setting of the task {DEFAULT!r}, but this run's task is "
-            f"{task.kind!r}: leave it out."
+            f"{said} is a setting of the task {DEFAULT!r}, but this run's task is {task.kind!r}: leave it out."
         )
 
 

@@ -21,7 +21,7 @@ from mechicl.errors import ConfigError
 from mechicl.loading import whole
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.registry import EVALUATORS as EVALUATORS
 from mechicl.registry import Evaluator as Evaluator
 from mechicl.registry import applying as applying

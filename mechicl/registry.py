@@ -17,7 +17,8 @@ from mechicl.config import Config
 from mechicl.doors import Door, check_name
 from mechicl.errors import ConfigError
 from mechicl.options import check_takes
-from mechicl.protocol.task import DEFAULT, TASKS, Task, kind_of
+from mechicl.protocol.known import DEFAULT, TASKS, kind_of
+from mechicl.protocol.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,7 @@ class Evaluator:
     symbol: str
     primary_metric: str = "in_context_acc"  # guessing is computed from the set (`evaluators.chance`)
     quantity: str = "accuracy"  # what the primary metric measures, in a word, as at an axis
+    caution: str = ""  # a sentence to bear in mind when its numbers are read
     answer_shown: bool = True  # whether the right label stands in the context
     # 'main': shown wherever evaluators are; 'more': recorded, and in curves and tables of phases, but not on the page;
     # 'training': sequences as in training, which have no phases and come last

@@ -43,7 +43,7 @@ from mechicl.doors import Door
 from mechicl.errors import ConfigError
 from mechicl.loading import check_types
 from mechicl.parameter_groups import check_group, in_groups
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.tasks.exemplar_label.settings import OfTrainingIntervention
 
 if TYPE_CHECKING:

@@ -27,7 +27,9 @@ def figure(table: pd.DataFrame, measured: Runs, fitted: str = "joint") -> Figure
     account's prediction, the mean over the same seeds.
 
     Args:
-        table: of `python -m research accounts`. measured: accounts_data.runs. fitted: 'joint' or 'alone'.
+        table: of `python -m research accounts`.
+        measured: accounts_data.runs.
+        fitted: 'joint' or 'alone'.
     """
     names = [c for c in CONDITIONS if any(condition == c for condition, _ in measured)]
     size = (1.55 * len(names) + 0.6, 1.35 * len(SHOWN) + 0.9)

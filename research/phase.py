@@ -99,7 +99,8 @@ def figure(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> Figure:
     crowded its classes are. Colour: the highest Flip, median over seeds.
 
     Args:
-        sweeps: tables by the name of their sweep, 'dimension' among them. geometry: of research/geometry.py.
+        sweeps: tables by the name of their sweep, 'dimension' among them.
+        geometry: of research/geometry.py.
     """
     with mpl.rc_context(STYLE):
         made = Figure(figsize=(9.8, 3.9), layout="constrained")

@@ -66,7 +66,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 def command(file: Path, out: Path) -> subprocess.Popen:
     home = str(Path(__file__).parents[1])
-    line = [sys.executable, "-m", "mechicl.cli", "sweep", str(file), "--out", str(out), "--jobs", "2", "--quiet"]
+    line = [sys.executable, "-m", "mechicl", "sweep", str(file), "--out", str(out), "--jobs", "2", "--quiet"]
     return subprocess.Popen(line, env=os.environ | {"PYTHONPATH": home}, stdout=subprocess.DEVNULL)
 
 

@@ -191,7 +191,7 @@ def test_an_analysis(run, tiny_copy):
 @pytest.mark.slow
 def test_a_run_never_loads_what_it_names(run):
     root = trained(run, "--plugin", "moons", "--set", "bank.kind=moons")
-    line = [sys.executable, "-m", "mechicl.cli", "show", str(root)]
+    line = [sys.executable, "-m", "mechicl", "show", str(root)]
     refused = subprocess.run(line, capture_output=True, text=True)
     assert refused.returncode == 2
     assert "was registered by the module moons, which is not loaded" in refused.stderr
@@ -300,7 +300,7 @@ def test_a_task(run):
         assert ("error" in answer) == (panel == "logits"), (panel, answer)  # it names no answers to attribute
     model, batch = series.model(60), series.evaluation_set("new_weights", 8)
     assert model(batch).shape == (8, 16, 1)
-    resumed = subprocess.run([sys.executable, "-m", "mechicl.cli", "show", "lines"], capture_output=True, text=True)
+    resumed = subprocess.run([sys.executable, "-m", "mechicl", "show", "lines"], capture_output=True, text=True)
     assert resumed.returncode != 0
     assert "--plugin regression" in resumed.stderr
 

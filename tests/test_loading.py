@@ -34,7 +34,7 @@ from mechicl.errors import ConfigError
 from mechicl.interventions import AblateHeads, AblateMLPs, ClampMatch, Temper
 from mechicl.loading import check_types, type_hints
 from mechicl.measures.grafts import Graft
-from mechicl.protocol.task import TASKS
+from mechicl.protocol.known import TASKS
 from mechicl.series import open_series
 from mechicl.tasks.exemplar_label.banks.kinds import BANKS
 from mechicl.tasks.exemplar_label.features.file import Features, write

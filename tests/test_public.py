@@ -219,11 +219,11 @@ def test_arrows_point_one_way():
 
 def test_only_the_top_imports_the_analyses():
     inside = {p for p in importers("analyses") if not p.startswith("analyses/")}
-    assert inside == {"mechicl/cli/look.py", "mechicl/reporting/report.py", "mechicl/page/seed_own.py"}
+    assert inside == {"mechicl/cli/analysing.py", "mechicl/reporting/report.py", "mechicl/page/seed_own.py"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_file_is_short_and_says_what_it_is(path):
     text = path.read_text()
-    assert text.count("\n") <= 330
+    assert text.count("\n") <= 300
     assert ast.get_docstring(ast.parse(text))

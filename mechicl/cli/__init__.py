@@ -9,10 +9,13 @@ from tyro.conf import DisallowNone
 
 import mechicl
 from mechicl import plugins
+from mechicl.cli.analysing import ablate, analyze, measure
 from mechicl.cli.branching import branch
-from mechicl.cli.create import densify, features, recipes, sweep, tokenizer, train
-from mechicl.cli.look import ablate, analyze, measure, report, show, verify
+from mechicl.cli.create import densify, recipes, sweep, train
+from mechicl.cli.data import features, tokenizer
+from mechicl.cli.look import report, show, verify
 from mechicl.cli.opening import open_checkpoints
+from mechicl.cli.overview import overview
 from mechicl.cli.publishing import publish
 from mechicl.cli.serving import open_app
 from mechicl.cli.sharing import export
@@ -50,15 +53,17 @@ def main(args: list[str] | None = None) -> None:
     if given == ["--version"]:
         print(f"mechicl {mechicl.__version__}")
         return
+    if given[:1] in ([], ["-h"], ["--help"]):
+        print(overview(app.groups))
+        if given:
+            return
+        raise SystemExit(2)
     try:
         plugins.load(plugins.named(given))  # before the line is parsed: help lists what they add
         app.cli(
             prog="mechicl",
             args=args,
             config=(DisallowNone,),
-            description="Train small transformers as dense checkpoint series and study why in-context "
-            "learning appears and fades. Start with `mechicl train demo`, then run `mechicl report checkpoints/demo`. "
-            "`mechicl COMMAND --help` explains each command. `mechicl --version` prints the version.",
         )
         sys.stdout.flush()  # here, so that an error of it is reported below
     except (ConfigError, SeriesError) as error:

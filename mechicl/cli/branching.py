@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import UseAppendAction, arg
 
-from mechicl.cli.verbs import Device, Log, Run, app
+from mechicl.cli.arguments import Anywhere, Changes, Device, Folder, Heads, Log, N, Run, Step
+from mechicl.cli.verbs import Group, app
 from mechicl.system.commands import command
 
 
-@app.command
+@app.command(Group.CHANGE)
 def branch(
     run: Run,
     *,
-    at: Annotated[int, arg(metavar="STEP")],
-    steps: int | None = None,
-    without: str = "",
+    at: Step,
+    steps: N | None = None,
+    without: Heads = "",
     reset_memory: bool = False,
     fresh_moments: bool = False,
     clamp: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN:HEADS=STRENGTH")] = (),
     intervene: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="TABLE")] = (),
-    changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = (),
-    out: Path | None = None,
-    data: Path | None = None,
+    changes: Changes = (),
+    out: Folder | None = None,
+    data: Anywhere | None = None,
     device: Device = None,
     log: Log = None,
     quiet: bool = False,
 ) -> None:
-    """Start a new run from a step of another run, with or without a change.
+    """Train on from a step of a run, with or without a change.
 
     $ mechicl branch checkpoints/demo --at 1500
     $ mechicl branch checkpoints/demo --at 1500 --without L0H5,L1H3

@@ -1,22 +1,25 @@
-"""Commands that make runs, and the banks and tokenizers for them."""
+"""Commands that make runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
-from mechicl.cli.verbs import Device, Log, Run, app
+from mechicl.cli.arguments import Anywhere, Changes, Device, Folder, Log, N, Run, Step
+from mechicl.cli.verbs import Group, app
 from mechicl.errors import ConfigError
 from mechicl.system.commands import command
 
 
-@app.command
+@app.command(Group.TRAIN)
 def recipes(
     recipe: Annotated[Positional[str | None], arg(metavar="RECIPE", help="show all settings of this recipe")] = None,
 ) -> None:
-    """List the recipes with what each reproduces and how long it takes, or show all settings of one recipe.
+    """List the recipes, or show all settings of one.
+
+    The list says what each recipe reproduces and how long it takes.
 
     $ mechicl recipes
     $ mechicl recipes demo
@@ -36,23 +39,23 @@ def recipes(
     print("Train one with `mechicl train NAME`; `mechicl recipes NAME` shows its settings.")
 
 
-@app.command
+@app.command(Group.TRAIN)
 def train(
     recipe: Annotated[Positional[str | None], arg(metavar="RECIPE", help="see `mechicl recipes`")] = None,
     *,
-    out: Path | None = None,
-    seed: int | None = None,
-    seeds: str | None = None,
-    jobs: int | None = None,
-    data: Path | None = None,
+    out: Folder | None = None,
+    seed: Annotated[int | None, arg(metavar="SEED")] = None,
+    seeds: Annotated[str | None, arg(metavar="SEEDS")] = None,
+    jobs: N | None = None,
+    data: Anywhere | None = None,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
-    steps: int | None = None,
+    steps: N | None = None,
     device: Device = None,
     log: Log = None,
-    changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = (),
+    changes: Changes = (),
     quiet: bool = False,
 ) -> None:
-    """Train a run, resume an interrupted run, or train a run for more steps.
+    """Train a recipe, resume a run, or train a run for more steps.
 
     $ mechicl train demo
     $ mechicl train demo --set model.n_layers=3 --set bank.dim=16
@@ -116,116 +119,13 @@ def train(
     print(f"Look at it with {command('show', *roots)}; analyse it with {command('report', roots[0])}.")
 
 
-@app.command
-def features(
-    source: Annotated[
-        Positional[Path], arg(metavar="SOURCE", help="a folder with a folder of pictures per class, or Omniglot's")
-    ],
-    *,
-    out: Path,
-    encoder: str = "efficientnet-lite0",
-    transforms: int = 1,
-    exemplars: int | None = None,
-    size: int | None = None,
-    dim: int | None = None,
-    weights: Path | None = None,
-    pictures: int = 28,
-    jobs: int = 1,
-    quiet: bool = False,
-) -> None:
-    """Compute features of pictures and write them as a bank: one file for `mechicl train RECIPE --data FILE`.
-
-    $ mechicl features ~/omniglot --transforms 8 --out omniglot.safetensors
-    $ mechicl features ~/pictures --encoder pixels --size 28 --out pixels.safetensors
-    $ mechicl features ~/pictures --encoder my_encoders:my_function --size 64 --out mine.safetensors
-
-    After an interruption, run the same command again: it continues. The file contains raw features in half precision,
-    their sha256, and how they were made. The settings `bank.centre` and `bank.scale` of a run centre and scale them.
-
-    Args:
-        out: the file to write, .safetensors.
-        encoder: efficientnet-lite0, resnet18, pixels, pca, or your own function as module:function.
-        transforms: 1, 2, 4 or 8 flips and rotations of every picture; each one is its own class (published for
-            Omniglot: 8).
-        exemplars: pictures per class, the first ones by file name (default: the size of the smallest class).
-        size: side of the encoder's input in pixels (default: the encoder's own).
-        dim: for pca: the number of components (default 64).
-        weights: for resnet18: the file with its ImageNet weights.
-        pictures: side in pixels of the small pictures that the page shows; 0 keeps no pictures.
-        jobs: number of threads.
-        quiet: no progress bar.
-    """
-    from mechicl.tasks.exemplar_label.features.encoders import Options
-    from mechicl.tasks.exemplar_label.features.extract import extract
-
-    options = Options(size=size, dim=dim, weights=weights, threads=jobs)
-    made = extract(
-        source,
-        out,
-        encoder=encoder,
-        transforms=transforms,
-        n_exemplars=exemplars,
-        pictures=pictures,
-        options=options,
-        progress=not quiet,
-    )
-    classes, each, numbers = made.exemplars.shape
-    print(f"{out}: {classes:,} classes x {each} exemplars x {numbers:,} features ({out.stat().st_size / 1e6:,.0f} MB).")
-
-
-@app.command
-def tokenizer(
-    files: Annotated[
-        Positional[tuple[Path, ...]],
-        arg(metavar="FILES...", help="texts in UTF-8, or folders of them", help_behavior_hint=""),
-    ],
-    *,
-    vocabulary: int,
-    out: Path,
-    pattern: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN")] = (),
-    quiet: bool = False,
-) -> None:
-    """Train a byte-level BPE tokenizer on texts. The same texts always give the same file.
-
-    $ mechicl tokenizer ~/novels --vocabulary 2048 --out ~/novels/tokenizer.json
-    $ mechicl tokenizer ~/code --pattern '*.py' --pattern '*.md' --vocabulary 4096 --out tokenizer.json
-
-    `mechicl train text-small --data FOLDER` uses the tokenizer.json in FOLDER. If there is none, it trains one. Hidden
-    files, empty files, very large files, duplicates and files that are not UTF-8 text are skipped.
-
-    Args:
-        vocabulary: the number of tokens, including the 256 bytes.
-        out: the file to write, such as tokenizer.json.
-        pattern: which files of a folder to read, such as '*.md' (default: all); may be given several times.
-        quiet: no progress bar.
-    """
-    from mechicl.system.disk import check_writable
-    from mechicl.system.files import write_atomic
-    from mechicl.system.paths import given, shown
-    from mechicl.tasks.text import documents, tokenizing
-
-    if not files:
-        raise ConfigError("no texts were given: use `mechicl tokenizer FOLDER --vocabulary 1024 --out tokenizer.json`.")
-    place = given(out)
-    if place.suffix != ".json":
-        raise ConfigError(f"--out {out}: expected a file name that ends in .json, such as tokenizer.json.")
-    check_writable(place.parent)
-    read = documents.read(files, pattern or ("*",), without=[place])
-    made = tokenizing.trained([each.text for each in read.found], vocabulary, progress=not quiet)
-    write_atomic(place, made.to_str(pretty=True).encode())
-    left = f" (skipped: {documents.counted(read.left_out)})" if read.left_out else ""
-    print(
-        f"{shown(place)}: {vocabulary:,} tokens, from {len(read.found):,} documents of {read.bytes / 1e6:.1f} MB{left}."
-    )
-
-
-@app.command
+@app.command(Group.TRAIN)
 def sweep(
     file: Annotated[Positional[Path], arg(metavar="FILE", help="a TOML file: see docs/sweeps.md")],
     *,
-    out: Path | None = None,
-    jobs: int | None = None,
-    data: Path | None = None,
+    out: Folder | None = None,
+    jobs: N | None = None,
+    data: Anywhere | None = None,
     device: Device = None,
     log: Log = None,
     dry_run: bool = False,
@@ -234,7 +134,9 @@ def sweep(
     slurm: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Train a grid of settings and seeds that a file describes, and write one table of all runs.
+    """Train a grid of settings and seeds, and write one table.
+
+    The file describes the grid.
 
     $ mechicl sweep research/sweeps/dimension.toml --dry-run
     $ mechicl sweep research/sweeps/dimension.toml
@@ -271,17 +173,19 @@ def sweep(
         raise SystemExit(1)
 
 
-@app.command
+@app.command(Group.TRAIN)
 def densify(
     run: Run,
     *,
-    start: Annotated[int, arg(name="from")],
-    stop: Annotated[int, arg(name="to")],
-    every: int,
+    start: Annotated[Step, arg(name="from")],
+    stop: Annotated[Step, arg(name="to")],
+    every: N,
     device: Device = None,
     quiet: bool = False,
 ) -> None:
-    """Replay a window of training and save more checkpoints in it. They are exact, bit for bit.
+    """Replay a window of training and save more checkpoints in it.
+
+    They are exact, bit for bit.
 
     $ mechicl densify checkpoints/demo --from 400 --to 900 --every 10
 

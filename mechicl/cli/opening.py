@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from mechicl.cli.verbs import Every, Steps, app
+from mechicl.cli.arguments import Every, File, Folder, N, Name, Steps
+from mechicl.cli.verbs import Group, app
 from mechicl.system.commands import command
 
 
@@ -17,29 +17,31 @@ def _kinds() -> str:
     return ", ".join(SOURCES)
 
 
-@app.command(name="open", kinds=_kinds)
+@app.command(Group.DATA, name="open", kinds=_kinds)
 def open_checkpoints(
     source: Annotated[
         Positional[str], arg(metavar="SOURCE", help="a folder of a trainer or of .safetensors files, or hub:...")
     ],
     *,
-    out: Path | None = None,
-    kind: str | None = None,
-    pattern: str | None = None,
-    model: Annotated[Path | None, arg(metavar="FILE")] = None,
+    out: Folder | None = None,
+    kind: Name | None = None,
+    pattern: Annotated[str | None, arg(metavar="PATTERN")] = None,
+    model: File | None = None,
     pickles: bool = False,
     steps: Steps = None,
     every: Every = None,
     cache: Annotated[str | None, arg(metavar="SIZE")] = None,
     copy: bool = False,
-    tokens: Annotated[Path | None, arg(metavar="FILE")] = None,
-    batch_size: int | None = None,
-    length: int | None = None,
-    n: int | None = None,
+    tokens: File | None = None,
+    batch_size: N | None = None,
+    length: N | None = None,
+    n: N | None = None,
     few_shot: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Make a series of checkpoints that mechicl did not train, so that the analysis commands can use them.
+    """Make a series of checkpoints that mechicl did not train.
+
+    All commands that analyse a run can then use it.
 
     $ mechicl open ~/runs/gpt2-small --out checkpoints/mine
     $ mechicl open ~/runs/mine --pattern 'ckpt_{{step}}.safetensors' --model config.json --out checkpoints/mine

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from mechicl.cli.verbs import Run, app
+from mechicl.cli.arguments import Run
+from mechicl.cli.verbs import Group, app
 from mechicl.system.commands import command
 
 
-@app.command
+@app.command(Group.SHARE)
 def publish(
     run: Run,
     to: Annotated[Positional[str], arg(metavar="HUB", help="the repository, as hub:USER/NAME")],
@@ -19,7 +20,9 @@ def publish(
     private: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Upload a run to the Hugging Face hub as one repository: weights, index, curves, settings and a card.
+    """Upload a run to the Hugging Face hub.
+
+    It becomes one repository: weights, index, curves, settings and a card.
 
     $ mechicl publish checkpoints/demo hub:me/demo --dry-run
     $ mechicl publish checkpoints/demo hub:me/demo

@@ -7,24 +7,27 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from mechicl.cli.verbs import Device, Runs, app
+from mechicl.cli.arguments import Device, File, Folder, Runs
+from mechicl.cli.verbs import Group, app
 
 
-@app.command(name="app")
+@app.command(Group.LOOK, name="app")
 def open_app(
     runs: Runs = (Path("checkpoints/demo"),),
     *,
-    port: int | None = None,
-    host: str = "127.0.0.1",
-    root_path: str | None = None,
+    port: Annotated[int | None, arg(metavar="PORT")] = None,
+    host: Annotated[str, arg(metavar="HOST")] = "127.0.0.1",
+    root_path: Annotated[str | None, arg(metavar="PATH")] = None,
     allow_host: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
-    out: Path | None = None,
+    out: Folder | None = None,
     device: Device = None,
-    view: str = "",
-    save: Path | None = None,
+    view: Annotated[str, arg(metavar="VIEW")] = "",
+    save: File | None = None,
     browser: bool = True,
 ) -> None:
-    """Open the interactive page: move through training, ablate parts of the model and see the effect on ICL.
+    """Open the interactive page.
+
+    On it you move through training, ablate parts of the model and see the effect on ICL.
 
     $ mechicl app
     $ mechicl app checkpoints/demo-s1 --port 9000 --no-browser

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
-from mechicl.cli.verbs import Every, Run, Steps, app
+from tyro.conf import arg
+
+from mechicl.cli.arguments import Every, File, N, Run, Steps
+from mechicl.cli.verbs import Group, app
 
 
-@app.command
+@app.command(Group.SHARE)
 def export(
     run: Run,
     *,
-    out: Path | None = None,
-    max_mb: float = 25.0,
-    n: int | None = None,
+    out: File | None = None,
+    max_mb: Annotated[float, arg(metavar="MB")] = 25.0,
+    n: N | None = None,
     steps: Steps = None,
     every: Every = None,
     quiet: bool = False,
 ) -> None:
-    """Write one HTML file to explore a run without Python: from a disk, on any static host, on a phone.
+    """Write one HTML file to explore a run without Python.
+
+    It opens from a disk, on any static host and on a phone.
 
     $ mechicl export checkpoints/demo --out demo.html
     $ mechicl export checkpoints/demo --every 1000 --max-mb 10 --out small.html

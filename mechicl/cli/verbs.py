@@ -4,68 +4,36 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import arg
 
 from mechicl import plugins
+from mechicl.cli.arguments import Plugins
 
 if TYPE_CHECKING:
     from mechicl.series import Series
 
-Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's folder, such as checkpoints/demo")]
-Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")]
-Device = Annotated[
-    str | None,
-    arg(metavar="DEVICE", help_behavior_hint="", help="where to compute: cpu (the default), cuda, cuda:1 or mps."),
-]
-Steps = Annotated[
-    str | None,
-    arg(help_behavior_hint="", help="which checkpoints, such as 0,500 or 0..3000 (default: all)."),
-]
-Every = Annotated[
-    int | None,
-    arg(help_behavior_hint="", help="at most one checkpoint per this many steps, and always the first and the last."),
-]
-Workers = Annotated[
-    int,
-    arg(
-        metavar="N",
-        help_behavior_hint="",
-        help="number of processes that share the checkpoints (default: 1); with --slurm, of jobs. The results are the "
-        "same.",
-    ),
-]
-Slurm = Annotated[
-    Path | None,
-    arg(
-        metavar="FILE",
-        help_behavior_hint="",
-        help="share the checkpoints among jobs of a Slurm cluster, with the settings in this file's [slurm] table.",
-    ),
-]
-Log = Annotated[
-    str | None,
-    arg(
-        metavar="LOGGER",
-        help_behavior_hint="",
-        help="also send the curves to tensorboard, wandb or trackio during training. Install the extra of that name.",
-    ),
-]
-Plugins = Annotated[
-    UseAppendAction[tuple[str, ...]],
-    arg(
-        name="plugin",
-        metavar="MODULE",
-        help_behavior_hint="",
-        help="import your own module first, which registers tasks, banks, evaluators, interventions, measures, "
-        "analyses, recipes or sources; may be given several times.",
-    ),
-]
+T = TypeVar("T")
+_CONTINUED = re.compile(r"\n {8,}")  # an argument's next line: tyro would break the help text there
+
+
+class Group(Enum):
+    """What a user wants to do: the sections of `mechicl --help`, in this order. A command names its own."""
+
+    TRAIN = "Train"
+    LOOK = "Look at a run"
+    ANALYSE = "Analyse"
+    CHANGE = "Change a model"
+    DATA = "Bring data and checkpoints"
+    SHARE = "Share"
 
 
 def opened(
@@ -85,13 +53,18 @@ def opened(
 
 
 class _Verbs(tyro.extras.SubcommandApp):
-    """The commands. Their help shows an optional positional in brackets, and never '(default: None)'.
+    """The commands. Their help shows an optional positional in brackets, and no default that is None or empty.
 
     Every command takes `--plugin MODULE`. Text in braces in a docstring is filled in when its help is made, such as
-    `{analyses}`, because a plugin may have added analyses."""
+    `{analyses}`, because a plugin may have added analyses.
+
+    Attributes:
+        groups: for each group its commands, as name -> the first line of its docstring, in the order of registration.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.groups: dict[Group, dict[str, str]] = {group: {} for group in Group}
         self._docs: list[tuple[Any, str, dict[str, Callable[[], str]]]] = []
 
     def cli(self, **options: Any) -> Any:
@@ -99,24 +72,51 @@ class _Verbs(tyro.extras.SubcommandApp):
             verb.__doc__ = doc.format(**{key: text() for key, text in said.items()})
         return super().cli(**options)
 
-    def command(self, func: Any = None, *, name: str | None = None, **said: Callable[[], str]) -> Any:
-        """Register a command. said: functions that return the text for each name in braces in its docstring."""
-        if func is None:
-            return functools.partial(self.command, name=name, **said)
+    def command(self, group: Group, *, name: str | None = None, **said: Callable[[], str]) -> Callable[[T], T]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Register a command.
+
+        Args:
+            group: where `mechicl --help` lists it, with the first line of its docstring.
+            name: its name, if it is not the function's.
+            said: functions that return the text for each name in braces in its docstring.
+        """
+        return functools.partial(self._register, group=group, name=name, said=said)
+
+    def _register(self, func: Any, group: Group, name: str | None, said: dict[str, Callable[[], str]]) -> Any:
         hints = get_type_hints(func, include_extras=True)
         for key, parameter in inspect.signature(func).parameters.items():
-            metavar = next((m.metavar for m in getattr(hints[key], "__metadata__", ()) if hasattr(m, "metavar")), None)
+            hints[key] = _lifted(hints[key])
+            metavar = metavar_of(hints[key])
             needed = parameter.default is parameter.empty
             if parameter.kind is not parameter.KEYWORD_ONLY and not needed and metavar and metavar[0] != "[":
                 hints[key] = Annotated[hints[key], arg(metavar=f"[{metavar}]")]
-            if parameter.default is None or parameter.default is False or parameter.default == ():
+            if parameter.default is None or parameter.default is False or parameter.default in ((), ""):
                 hints[key] = Annotated[hints[key], arg(help_behavior_hint="")]
         func.__annotations__ = hints
         verb = _with_plugins(func)
+        doc = inspect.cleandoc(func.__doc__ or "")
+        verb.__doc__ = _CONTINUED.sub(" ", doc)
         if said:
-            self._docs.append((verb, func.__doc__ or "", said))
-        super().command(verb, name=name)
+            self._docs.append((verb, verb.__doc__, said))
+        listed = name or func.__name__
+        self.groups[group][listed] = doc.partition("\n")[0]
+        super().command(verb, name=listed)
         return func
+
+
+def metavar_of(hint: Any) -> str | None:
+    """The word that help shows for an argument's value; None for the one that tyro makes of the type, such as INT."""
+    return next((m.metavar for m in getattr(hint, "__metadata__", ()) if getattr(m, "metavar", None)), None)
+
+
+def _lifted(hint: Any) -> Any:
+    """`N | None` with what N is annotated with, as one type: tyro reads only the annotations of the whole."""
+    if get_origin(hint) is Annotated:
+        return Annotated[_lifted(hint.__origin__), *hint.__metadata__]
+    inner = [each for each in get_args(hint) if each is not NoneType]
+    if get_origin(hint) in (Union, UnionType) and len(inner) == 1 and get_origin(inner[0]) is Annotated:
+        return Annotated[inner[0].__origin__ | None, *inner[0].__metadata__]
+    return hint
 
 
 def _with_plugins(func: Any) -> Any:

@@ -73,8 +73,8 @@ def forward(
         query_only: where answers are read at the last position alone (`batch.everywhere` is False), compute only
             that one in the last layer; its activations then have one position (the query axis of patterns too).
         known: activations of the unedited model on this batch, as captured with the same `query_only`. If they have a
-        layer's `hook_resid_pre` and `attn.hook_z` (see `restart_hooks`), and no edit or capture is before that z, the
-        pass starts there.
+            layer's `hook_resid_pre` and `attn.hook_z` (see `restart_hooks`), and no edit or capture is before that z,
+            the pass starts there.
 
     Returns:
         Output: final [*lead, b, d], or [*lead, b, t, d] of a batch whose answers are read everywhere, and the

@@ -61,8 +61,8 @@ def export(
         The file's path.
 
     Raises:
-        ConfigError: the page cannot run this run's models or sequences; or there is no room. SeriesError: it cannot be
-        written there, which is checked first.
+        ConfigError: the page cannot run this run's models or sequences; or there is no room.
+        SeriesError: it cannot be written there, which is checked first.
     """
     target = series.root / "page.html" if out is None else given(out)
     target = target / "page.html" if target.is_dir() else target

@@ -6,7 +6,7 @@ import numpy as np
 
 from mechicl.config import Config
 from mechicl.errors import ConfigError
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 
 LEAST = 2  # checkpoints: with fewer there is nothing to move through
 KEPT = 64e6  # bytes of one evaluator's activations, which a browser keeps of the intact model

@@ -21,7 +21,8 @@ def check_series(series: Series) -> None:
     """Raise unless the page can run this run's models on its evaluation sets.
 
     Raises:
-        ConfigError: it cannot. SeriesError: there are no checkpoints.
+        ConfigError: it cannot.
+        SeriesError: there are no checkpoints.
     """
     if series.config.model.hooked:
         raise ConfigError(

@@ -243,7 +243,8 @@ def show_attention(
         A view that shows itself in a notebook; `save(path)` writes a page that opens offline.
 
     Raises:
-        SeriesError: there is no such step, sequence or layer. ConfigError: there is no such evaluator or head.
+        SeriesError: there is no such step, sequence or layer.
+        ConfigError: there is no such evaluator or head.
 
     Examples:
         >>> view = mechicl.show_attention(series, 3000, "flip", layer=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechicl.figures.style import short
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.series import Series
 
 

@@ -25,9 +25,9 @@ def heads_by_time(
     Args:
         table: one row per step and head: columns sequences, layer, head and `value`.
         limits: colour range. It is fixed for shares of attention, so that pictures of different runs can be compared.
-        None: fitted to the data, symmetric about 0.
+            None: fitted to the data, symmetric about 0.
         baseline: (name, value) of the score of a head that does nothing. The subtitle names it, the colour bar marks
-        it, and this value has no colour.
+            it, and this value has no colour.
         meaning: whose colours (`scales.SCALES`); default attention, or its change where the range is
             symmetric about 0 or has a baseline.
     """

@@ -35,7 +35,7 @@ def save_figure(
 
     Raises:
         ConfigError: the extension is unknown, this is not a plotly figure, kaleido or a browser is missing, or the
-        browser failed.
+            browser failed.
 
     Examples:
         >>> mechicl.save_figure(mechicl.seed_curves([series]), "curves.html").name

@@ -129,8 +129,8 @@ def check_paths(paths: Iterable[str], model: ModelConfig) -> None:
     """Raise unless a model has these paths.
 
     Raises:
-        ConfigError: it lacks a component, or the receiver reads before the sender writes, or what single heads write
-        is not defined.
+        ConfigError: it lacks a component, or the receiver reads before the sender writes, or what single heads write is
+            not defined.
     """
     write, read = set(senders(model)), set(receivers(model))
     for text in paths:

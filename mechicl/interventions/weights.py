@@ -31,7 +31,7 @@ from mechicl.interventions.base import Checkpoint, Intervention
 from mechicl.loading import at_least, check_types
 from mechicl.models.params import Params
 from mechicl.parameter_groups import GROUPS, in_groups
-from mechicl.protocol.task import every_task
+from mechicl.protocol.known import every_task
 
 _HALVES = {"qk": ("W_Q", "W_K"), "ov": ("W_V", "W_O")}  # of attention
 

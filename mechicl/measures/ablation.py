@@ -264,7 +264,8 @@ def answers(
         [n], in the order of `series.evaluation_set(evaluator, n, split)`: bool for accuracies, else float.
 
     Raises:
-        ConfigError: several interventions, or no such evaluator, metric or head. SeriesError: no such checkpoint.
+        ConfigError: several interventions, or no such evaluator, metric or head.
+        SeriesError: no such checkpoint.
     """
     conditions, model = as_interventions(ablate), series.config.model
     if len(conditions) > 1:

@@ -129,7 +129,8 @@ def attention_scores(
         attention (`uniform_scores`). Scores that are not defined on an evaluator's sequences are left out.
 
     Raises:
-        SeriesError: a step was not saved. ConfigError: there is no such evaluator.
+        SeriesError: a step was not saved.
+        ConfigError: there is no such evaluator.
 
     Examples:
         >>> scores = mechicl.attention_scores(series, [3000], ["flip"], n=100, progress=False)

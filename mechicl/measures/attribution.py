@@ -134,7 +134,8 @@ def logit_attribution(
         'logit_in_weights'. `value` is in logits, relative to the mean logit, with n and its normal 95% interval.
 
     Raises:
-        SeriesError: a step was not saved. ConfigError: there is no such evaluator.
+        SeriesError: a step was not saved.
+        ConfigError: there is no such evaluator.
 
     Examples:
         >>> table = mechicl.logit_attribution(series, [3000], ["flip"], n=100, progress=False)

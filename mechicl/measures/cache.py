@@ -137,7 +137,8 @@ class Parts:
         deleted.
 
         Args:
-            chunks: the steps of each. wanted: the numbers of those to read.
+            chunks: the steps of each.
+            wanted: the numbers of those to read.
         """
         out, left = [], set(wanted)
         for path in self._paths():

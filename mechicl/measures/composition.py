@@ -98,7 +98,8 @@ def path_composition(series: Series, steps: Iterable[int] | None = None, progres
         singular values, and `random_low` and `random_high` are the range of their middle 95%. n is DRAWS.
 
     Raises:
-        SeriesError: a step was not saved. ConfigError: there is one layer only.
+        SeriesError: a step was not saved.
+        ConfigError: there is one layer only.
 
     Examples:
         >>> table = mechicl.measures.path_composition(series, [3000])

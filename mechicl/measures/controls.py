@@ -31,7 +31,8 @@ def control_effects(
     Args:
         ablate: one intervention; it defines its random controls (`Intervention.controls`).
         step: one checkpoint, or several.
-        evaluators: default all. n: sequences per evaluator.
+        evaluators: default all.
+        n: sequences per evaluator.
         count: number of random controls, if there are as many.
 
     Returns:
@@ -39,8 +40,9 @@ def control_effects(
         `control`: 0 for the intervention itself, 1, 2, ... for its controls; empty in intact rows.
 
     Raises:
-        ConfigError: the model or its sequences do not have the part that is to be changed. SeriesError: no such
-    checkpoint."""
+        ConfigError: the model or its sequences do not have the part that is to be changed.
+        SeriesError: no such checkpoint.
+    """
     steps = chosen_steps(series, step)
     ablate.check(series.config.model)
     own = ablate.at_step(series, steps[0])

@@ -61,7 +61,8 @@ def copying_scores(
         95% interval over sequences.
 
     Raises:
-        ConfigError: the run answers with something other than its tokens. SeriesError: a step was not saved.
+        ConfigError: the run answers with something other than its tokens.
+        SeriesError: a step was not saved.
     """
     names = [series.task.circuit.evaluator] if evaluators is None else list(evaluators)
     sets = {name: series.evaluation_set(name, n) for name in names}

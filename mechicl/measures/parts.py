@@ -81,8 +81,8 @@ def over_checkpoints(
         progress: a bar over work that takes long.
 
     Raises:
-        ConfigError: one step alone needs more than the budget. SeriesError: a checkpoint is broken, or another
-        process could not make its part; what there is, is kept.
+        ConfigError: one step alone needs more than the budget.
+        SeriesError: a checkpoint is broken, or another process could not make its part; what there is, is kept.
     """
     chunks = tables.chunks(series, steps, bytes_per_step)
     if singly:

@@ -80,7 +80,8 @@ def path_effects(
         estimate in nats, and `attribution_error` is attributed - effect, if the path was cut.
 
     Raises:
-        ConfigError: there is no such path, evaluator or kind. SeriesError: a step was not saved.
+        ConfigError: there is no such path, evaluator or kind.
+        SeriesError: a step was not saved.
 
     Examples:
         >>> table = mechicl.measures.path_effects(series, [3000], ["icl"], n=100, progress=False)

@@ -125,13 +125,13 @@ def subspaces(
     widest = max(len(batch) for batch, _ in pairs.values())
     size = 4.0 * widest * model.d_model * (series.task.n_tokens * 8 + 4 * model.n_heads)
     size += series.task.embedding_bytes(series.config.model, widest)
-    n_pairs = {name: len(first) for name, (first, _) in pairs.items()}
+    counts = {name: len(first) for name, (first, _) in pairs.items()}
     return over_checkpoints(
         series,
         "subspaces",
         chosen,
         partial(_measured, pairs=pairs, writer=writer),
-        {"variations": list(variations), "writer": writer, "n": n_pairs},
+        {"variations": list(variations), "writer": writer, "n": counts},
         bytes_per_step=size,
         progress=progress,
     )

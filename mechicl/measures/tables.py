@@ -133,7 +133,8 @@ def checked_file(out: str | Path) -> Path:
     """Where a table shall be kept, before it is computed.
 
     Raises:
-        ConfigError: neither a .csv nor a .parquet. SeriesError: the folder cannot be written to.
+        ConfigError: neither a .csv nor a .parquet.
+        SeriesError: the folder cannot be written to.
     """
     out = given(out)
     if out.suffix not in (".csv", ".parquet"):

@@ -33,7 +33,7 @@ from mechicl.models.lens import (
 from mechicl.models.params import Params, check_weights, init, rotary_tables, shapes, sinusoidal_positions
 from mechicl.models.switches import running, switched
 from mechicl.protocol.batch import TaskBatch
-from mechicl.protocol.task import kind_of, task_of
+from mechicl.protocol.known import kind_of, task_of
 from mechicl.registry import looked_at
 from mechicl.system.surroundings import own_settings
 
@@ -103,7 +103,7 @@ class ICLTransformer(HookedTransformer):
 
         Raises:
             ConfigError: names a parameter that is missing, unknown or of the wrong shape; or the model was changed
-            after it was built (`process_weights_`), so the weights do not fit it. Nothing is loaded then.
+                after it was built (`process_weights_`), so the weights do not fit it. Nothing is loaded then.
         """
         check_weights(weights, self.run_config, "weights")
         self._check_whole()

@@ -9,7 +9,7 @@ import warnings
 import torch
 
 from mechicl.config import Config, ModelConfig
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 
 with warnings.catch_warnings():
     # HookedTransformer is deprecated in favour of a bridge whose pattern edits do nothing

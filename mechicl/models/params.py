@@ -18,7 +18,7 @@ from einops import rearrange
 
 from mechicl.config import Config, ModelConfig
 from mechicl.errors import ConfigError
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 
 Params = dict[str, torch.Tensor]
 _STD_CUT_AT_2 = 0.87962566103423978  # standard deviation of a standard normal cut at +-2

@@ -3,6 +3,7 @@
     state.py      what is on the page, to and from a URL; python.py: as a script; tables.py: as tables
     runs.py       the runs that may be shown; cache.py: results, remembered
     view.py       behaviour: intact and ablated numbers, curves under an ablation; turns.py: who computes next
+    numbers.py    a mean with its interval, and the difference of two
     heads.py inside.py sequence.py compare.py    mechanism, one sequence, two checkpoints
     plugged.py    measures of one's own, by head
     texts.py payloads.py figures.py timelines.py answers.py    numbers to texts and figures; a panel's question to them
@@ -58,7 +59,8 @@ def app(
         connections only from this machine.
 
     Raises:
-        ConfigError: the port is taken, or a setting is not valid. SeriesError: the run cannot be opened.
+        ConfigError: the port is taken, or a setting is not valid.
+        SeriesError: the run cannot be opened.
     """
     from mechicl.page.server import show
 

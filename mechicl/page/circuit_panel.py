@@ -62,7 +62,7 @@ def circuit_panel(run: Run, view: View) -> list[Component]:
                             [
                                 html.Div(id="circuit-shares"),
                                 html.P(id="circuit-random", className="note"),
-                                html.Div(id="circuit-paths", role="group", **aria(label="Paths: press one to cut it")),
+                                html.Div(id="circuit-paths", role="group", **aria(label="Paths: click one to cut it")),
                             ],
                             id="circuit-beside",
                         ),
@@ -73,7 +73,7 @@ def circuit_panel(run: Run, view: View) -> list[Component]:
             ],
             "Which component reads the output of which other one. Each line is a path from one component's output to "
             "another's input. Its width is the change of the evaluator if this path alone is cut in the intact model. "
-            "The paths are chosen on other sequences than those that measure their effects. Press a line, or its name "
+            "The paths are chosen on other sequences than those that measure their effects. Click a line, or its name "
             "in the list, to cut the path in the panels above. Move the checkpoint to see the circuit form and "
             "disappear.",
         )

@@ -10,9 +10,10 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.interventions import Intervention
 from mechicl.page.heads import Grid, alike, head_grid
 from mechicl.page.inside import Attention, attention
+from mechicl.page.numbers import Number, mean, paired, unpaired
 from mechicl.page.runs import Library, Run
 from mechicl.page.state import View, effect_of
-from mechicl.page.view import Number, Workbench, mean, paired, unpaired
+from mechicl.page.view import Workbench
 
 
 @dataclass(frozen=True)

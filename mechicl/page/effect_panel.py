@@ -11,6 +11,12 @@ from mechicl.page.runs import Run
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
 
+_READ = (
+    "The scores of this checkpoint, intact and ablated. Brackets are 95% intervals over sequences: Wilson's, and for "
+    "the change Agresti and Min's, paired on the same sequences. They say nothing about other seeds. Below the change "
+    "stands what the same done to random others changes."
+)
+
 
 def effects(run: Run) -> Component:
     """The panel: a row for each evaluator. assets/ fills in the numbers."""
@@ -32,7 +38,7 @@ def effects(run: Run) -> Component:
         )
     )
     rows = [_effect_row(run, name) for name in shown(run)]
-    warning = " Read the four together: a rise of Flip alone is not recovered ICL." if "flip" in run.sets else ""
+    cautions = [EVALUATORS[name].caution for name in run.sets if EVALUATORS[name].caution]
     return panel(
         "effect",
         "This checkpoint",
@@ -52,9 +58,7 @@ def effects(run: Run) -> Component:
                 className="note",
             ),
         ],
-        "The scores of this checkpoint, intact and ablated. Brackets are 95% intervals over sequences: Wilson's, and "
-        "for the change Agresti and Min's, paired on the same sequences. They say nothing about other seeds. Below "
-        "the change stands what the same done to random others changes." + warning,
+        " ".join([_READ, *cautions]),
     )
 
 

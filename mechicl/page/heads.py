@@ -3,7 +3,7 @@
 All are measured on the model as it is edited: with the view's heads out, the others are seen as they are
 without them. Shares of attention have the colours of a range that is fixed, and none where uniform attention
 is; effects and logits have a range symmetric about 0, fitted to the largest of them in the intact model at the
-run's first look and at its end, and in what is shown, so that it stays while one scrubs and presses heads.
+run's first look and at its end, and in what is shown, so that it stays while one scrubs and clicks heads.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from mechicl.measures.attribution import attribute
 from mechicl.measures.door import Measure as Registered
 from mechicl.measures.door import own_of_heads
 from mechicl.page.inside import Edited, edited_model, packed
+from mechicl.page.numbers import Number, paired
 from mechicl.page.plugged import per_head
 from mechicl.page.runs import Run
 from mechicl.page.state import SCORES as ATTENTION
 from mechicl.page.state import Head, View, effect_of
-from mechicl.page.view import Number, Workbench, paired
+from mechicl.page.view import Workbench
 from mechicl.protocol.attention_scores import SCORES
 from mechicl.registry import main
 from mechicl.statistics import normal_interval

@@ -36,7 +36,7 @@ from mechicl.system.files import read_json, write_json
 
 State = Literal["waiting", "running", "paused", "stopped", "failed", "finished"]
 HIDDEN = ".branches"
-PROGRAM = (sys.executable, "-m", "mechicl.cli")
+PROGRAM = (sys.executable, "-m", "mechicl")
 MOST_WAITING = 100  # jobs: a reader who holds a key down fills no disk
 _TICK = 0.3  # seconds between two looks at the queue
 
@@ -63,10 +63,11 @@ class Jobs:
     """The queue of one folder."""
 
     def __init__(self, folder: Path, most: int | None = None, program: Sequence[str] = PROGRAM):
-        """Args:
-        folder: where runs are put.
-        most: processes at once (default: as many as cores).
-        program: what is called with a job's words.
+        """
+        Args:
+            folder: where runs are put.
+            most: processes at once (default: as many as cores).
+            program: what is called with a job's words.
         """
         self.folder, self.program = folder, tuple(program)
         self.most = cores() if most is None else most

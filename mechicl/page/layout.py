@@ -199,7 +199,7 @@ def _heads(run: Run, view: View) -> Component:
                                 className="title",
                             ),
                             html.P(id="ablated-now"),
-                            html.Div(id="chips", role="group", **aria(label="What else is changed: press to put back")),
+                            html.Div(id="chips", role="group", **aria(label="What else is changed: click to put back")),
                             select("kind", "kind", {k: k.replace("_", " ") for k in KINDS}, view.kind),
                             html.P(id="kind-note", className="note"),
                             html.P(id="baseline-note", className="note"),
@@ -212,10 +212,11 @@ def _heads(run: Run, view: View) -> Component:
             ),
         ],
         "Every button is a head. Its colour and number show the chosen measure under the current ablation. A "
-        "score equal to that of uniform attention has no colour. Press a head to ablate it; press it again to put it "
-        "back. Shift-press keeps only that head of its layer. The layer's name ablates all its heads. A layer's MLP, "
+        "score equal to that of uniform attention has no colour. Click a head to ablate it; click it again to put it "
+        "back. Shift-click keeps only that head of its layer. The layer's name ablates all its heads. A layer's MLP, "
         "if it has one, is to the right of its heads. Other interventions are in the list next to the grid. Arrow keys "
-        "move between heads, and Enter presses the head. Comma and full stop go to the previous and next checkpoint.",
+        "move between heads, and Enter does what a click does. Comma and full stop go to the previous and next "
+        "checkpoint.",
     )
 
 

@@ -84,7 +84,7 @@ def look(library: Library, run: Run, view: View) -> Component:
                 "compare",
                 "Two checkpoints of this run, or this run and another in the same folder, under the same "
                 "ablation: numbers, heads, attention and curves. Differences on the same sequences have paired "
-                "intervals; differences on other sequences have Newcombe's. Press a pattern to enlarge its head.",
+                "intervals; differences on other sequences have Newcombe's. Click a pattern to enlarge its head.",
             ),
             html.Div(
                 [

@@ -16,12 +16,13 @@ from mechicl.measures.controls import said
 from mechicl.page.compare import Comparison
 from mechicl.page.heads import Grid, measures
 from mechicl.page.inside import Attention, Logits
+from mechicl.page.numbers import Number
 from mechicl.page.runs import Run
 from mechicl.page.sequence import picture
 from mechicl.page.state import View
 from mechicl.page.texts import end, interval, plain, signed
 from mechicl.page.timelines import two_timelines
-from mechicl.page.view import Chunk, Effect, Number
+from mechicl.page.view import Chunk, Effect
 from mechicl.protocol.shown import Token
 from mechicl.protocol.task import Task
 

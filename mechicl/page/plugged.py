@@ -9,8 +9,8 @@ import pandas as pd
 
 from mechicl.interventions import Intervention
 from mechicl.measures.door import Measure
+from mechicl.page.numbers import Number
 from mechicl.page.runs import Run
-from mechicl.page.view import Number
 
 
 def per_head(

@@ -161,11 +161,12 @@ class Library:
     def __init__(
         self, folder: Path, named: str | None = None, device: str | None = None, together: tuple[str, ...] = ()
     ):
-        """Args:
-        folder: every run shown lies directly in it, or is a link there.
-        named: the run that the reader named.
-        device: where runs are evaluated (`open_series`).
-        together: the runs that the reader named together, such as several seeds.
+        """
+        Args:
+            folder: every run shown lies directly in it, or is a link there.
+            named: the run that the reader named.
+            device: where runs are evaluated (`open_series`).
+            together: the runs that the reader named together, such as several seeds.
         """
         self.device = chosen(device)
         self.folder = given(folder).resolve()
@@ -197,9 +198,8 @@ class Library:
         run = Run(_whole(open_series(root, device=self.device)))
         with self._lock:
             self._open[name] = (stamp, run)
-            while len(self._open) > max(
-                8, min(len(self.together) + 2, 64)
-            ):  # each holds its bank and evaluation sets, a few MB
+            most = max(8, min(len(self.together) + 2, 64))  # each holds its data and evaluation sets, a few MB
+            while len(self._open) > most:
                 self._open.pop(next(iter(self._open)))
         return run
 
@@ -207,7 +207,8 @@ class Library:
         """The view with every open choice made, checked against its run and the one compared with.
 
         Raises:
-            SeriesError: as `run`; ViewError: what the view asks for is not there.
+            SeriesError: as `run`.
+            ViewError: what the view asks for is not there.
         """
         from dataclasses import replace
 

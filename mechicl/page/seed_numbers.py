@@ -10,12 +10,13 @@ from __future__ import annotations
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.seeds import aligned
+from mechicl.page.numbers import paired, unpaired
 from mechicl.page.runs import Run
 from mechicl.page.seed_over import Over, Turn, over_seeds, over_which, recorded, table_of, with_curve
 from mechicl.page.seed_own import own_heads_out
 from mechicl.page.seeds import Condition, Together
 from mechicl.page.state import View, ViewError
-from mechicl.page.view import Workbench, paired, unpaired
+from mechicl.page.view import Workbench
 
 
 def laid_over(bench: Workbench, all_: Together, run: Run, view: View, evaluator: str, seconds: float) -> Over | None:

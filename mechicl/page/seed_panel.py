@@ -36,12 +36,12 @@ def seeds_panel(library: Library, run: Run, view: View) -> list[Component]:
             ],
             [
                 html.P(id="seeds-count", title=RULE),
-                html.Div(id="seeds-list", role="group", **aria(label="Runs: press one to look at it")),
+                html.Div(id="seeds-list", role="group", **aria(label="Runs: click one to look at it")),
                 html.Div(html.Div(id="seeds-figure"), className="plot"),
                 html.P(id="seeds-note", className="note", **aria(live="polite")),
             ],
             "Several runs. The thick curve is the chosen run, thin curves are the others, the dark curve is their "
-            "median. The band goes from the lowest to the highest. Press a run to see it in the panels below. The "
+            "median. The band goes from the lowest to the highest. Click a run to see it in the panels below. The "
             "comparison is dashed. Its control, as many random heads, is dotted. The difference with its 95% interval "
             "is below the curves. " + RULE,
         )

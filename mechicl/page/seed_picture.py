@@ -35,7 +35,8 @@ def seed_picture(answers: Answers, run: Run, view: View, seconds: float = SLICE)
     """The panel's figure. What is laid over is there as far as it is known or the time suffices; the figure says so.
 
     Raises:
-        ConfigError: the view shows one run alone. ViewError: what is laid over is none of the view's.
+        ConfigError: the view shows one run alone.
+        ViewError: what is laid over is none of the view's.
     """
     found = _shown(answers, run, view)
     evaluator, condition = view.over or run.leading, found.of(run.series.name)
@@ -84,8 +85,8 @@ def write_picture(
         progress: show a bar.
 
     Raises:
-        ConfigError: there is one run alone, or the file cannot be of that kind. SeriesError: a run cannot be opened, or
-        the view cannot be shown.
+        ConfigError: there is one run alone, or the file cannot be of that kind.
+        SeriesError: a run cannot be opened, or the view cannot be shown.
     """
     check_writable(given(path).parent, "Choose another file with --save FILE.")
     names = tuple(each.name for each in runs)

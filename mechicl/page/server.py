@@ -184,7 +184,8 @@ def open_server(
         together: the runs, of the same folder, that are shown together with it, such as other seeds.
 
     Raises:
-        SeriesError: the run cannot be opened. ConfigError: the address cannot be listened on, or a setting is none.
+        SeriesError: the run cannot be opened.
+        ConfigError: the address cannot be listened on, or a setting is none.
     """
     if root is not None:
         root_path(root, 0)  # before anything is opened

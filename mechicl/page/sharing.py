@@ -37,7 +37,7 @@ def hindrance(run: Run) -> str:
 
 
 def page_entry(run: Run) -> Component:
-    """The entry of the Export menu; it cannot be pressed where the run cannot be exported, and says why."""
+    """The entry of the Export menu; it cannot be clicked where the run cannot be exported, and says why."""
     why = hindrance(run)
     title = why or "Write one HTML file that opens without Python (takes some seconds)"
     button = html.Button(

@@ -11,9 +11,10 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.page.circuit_numbers import drawn_circuit
 from mechicl.page.compare import compare, fitting
 from mechicl.page.heads import head_scores, mlp_scores
+from mechicl.page.numbers import Number
 from mechicl.page.runs import Library, Run
 from mechicl.page.state import View, effect_of
-from mechicl.page.view import Number, Workbench, table
+from mechicl.page.view import Workbench, table
 
 TABLES = ("table", "curve", "grid", "circuit", "comparison")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mechicl.page.view import Number
+from mechicl.page.numbers import Number
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -32,10 +32,10 @@ def track_panel(run: Run, view: View) -> Component:
         ],
         [
             html.Div(html.Div(id="track-figure"), className="plot"),
-            html.Div(id="track-items", role="group", **aria(label="Heads or paths: press to draw")),
+            html.Div(id="track-items", role="group", **aria(label="Heads or paths: click to draw")),
             html.P(id="track-note", className="note"),
         ],
-        "Any measure of heads, components or paths over training, in the intact model. Press names to choose curves. "
+        "Any measure of heads, components or paths over training, in the intact model. Click names to choose curves. "
         "Without a choice you see those that are furthest from chance. 'largest' is, at each checkpoint, the one that "
         "is furthest from chance. The dotted dark line is chance, if the measure has one. If several runs are open, "
         "bands go from the lowest to the highest seed.",

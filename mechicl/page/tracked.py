@@ -68,7 +68,8 @@ def track(bench: Workbench, run: Run, others: list[Run], view: View, seconds: fl
     checkpoint first, then coarse to fine, then the others.
 
     Raises:
-        ViewError: the measure, its metric or an item is not there. ConfigError, SeriesError: it cannot be taken.
+        ViewError: the measure, its metric or an item is not there.
+        ConfigError, SeriesError: it cannot be taken.
     """
     entry, turn, on = chosen_measure(view), Turn(seconds), view.evaluator
     lost = 0

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 class Turns:
     """Two lines, each served in the order of arrival, with as many at once as cores. The second waits while anybody is
-    in the first. So a press has its numbers as if nobody's curves were computed, and nobody's are forgotten."""
+    in the first. So a click has its numbers as if nobody's curves were computed, and nobody's are forgotten."""
 
     def __init__(self, places: int | None = None):
         self._places = cores() if places is None else places

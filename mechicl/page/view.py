@@ -31,9 +31,9 @@ from mechicl.measures.controls import CONTROLS
 from mechicl.measures.tables import tidy
 from mechicl.models.params import Params
 from mechicl.page.cache import Cache
+from mechicl.page.numbers import Number, mean, paired
 from mechicl.page.runs import Run
 from mechicl.page.turns import Turns
-from mechicl.statistics import mean_interval, paired_interval
 from mechicl.system.cores import cores
 from mechicl.system.surroundings import reading
 
@@ -41,16 +41,6 @@ RESULTS = 128 * 2**20  # bytes of results kept: a curve of 1,000 checkpoints is 
 HANDS = min(4, cores())  # evaluators computed at once, for a reader who waits
 WEIGHTS = 256 * 2**20  # bytes of weights kept
 INTACT = 256 * 2**20  # bytes of intact activations kept: 20 MB for each of demo's checkpoints
-
-
-@dataclass(frozen=True)
-class Number:
-    """A mean over n sequences with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -267,34 +257,6 @@ def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: Interventi
                     }
                 )
     return tidy(run.series, rows)
-
-
-def mean(answers: np.ndarray) -> Number:
-    """Mean of a primary metric with its interval: of right answers [n] bool their share and Wilson's, of other
-    numbers the normal one."""
-    value, low, high = (float(x) for x in mean_interval(answers, _kind(answers)))
-    return Number(value, low, high, len(answers))
-
-
-def paired(before: np.ndarray, after: np.ndarray) -> Number:
-    """Mean difference on the same sequences, with its 95% interval (`paired_interval`). Both [n]."""
-    value, low, high = (float(x) for x in paired_interval(before, after, _kind(before)))
-    return Number(value, low, high, len(after))
-
-
-def _kind(answers: np.ndarray) -> str:
-    """A metric whose intervals are those of these answers."""
-    return "acc" if answers.dtype == np.bool_ else "loss"
-
-
-def unpaired(a: np.ndarray, b: np.ndarray) -> Number:
-    """b's mean minus a's on other sequences, with Newcombe's (1998) 95% interval, which joins the intervals of the two;
-    n is the smaller one's. a [m], b [n]."""
-    x, y = mean(a), mean(b)
-    value = y.value - x.value
-    low = value - float(np.hypot(y.value - y.low, x.high - x.value))
-    high = value + float(np.hypot(y.high - y.value, x.value - x.low))
-    return Number(value, low, high, min(x.n, y.n))
 
 
 def _key(run: Run, step: int, evaluator: str, ablation: Intervention | None) -> tuple:

@@ -1,6 +1,7 @@
 """What a task says, and nothing that needs a model: everything else in mechicl may read it.
 
-    task.py              Task, and its registry; `task_of(config)`
+    task.py              Task
+    known.py             the tasks by name; `task_of(config)`
     batch.py             TaskBatch: what a model reads, and what is scored where
     tokens.py            what sequences of tokens share
     attention_scores.py  what scores of attention are called

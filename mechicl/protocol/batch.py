@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mechicl.errors import ConfigError
-from mechicl.protocol.task import DEFAULT
+from mechicl.protocol.known import DEFAULT
 from mechicl.protocol.tokens import embed_tokens as embed_tokens
 from mechicl.protocol.tokens import token_attention as token_attention
 from mechicl.protocol.tokens import token_relations as token_relations
@@ -129,7 +129,7 @@ class TaskBatch(ABC):
     def position_losses(self, params: Params, final: Tensor) -> Tensor:
         """The loss at every position, [*lead, b, t], of a task whose answers are read at every position.
 
-        Args: as `score`.
+        Takes what `score` takes.
 
         Raises:
             ConfigError: it is another task.

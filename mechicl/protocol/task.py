@@ -1,4 +1,4 @@
-"""What a task is, and how one is found by its name.
+"""What a task is. `known.py` says which there are, and which one a run has.
 
 A task is a frozen dataclass that derives from `Task`: its fields are its settings, which stand in config.json under
 `task`, and its methods say how sequences are drawn and what a model for them looks like. The batch that it draws
@@ -22,14 +22,15 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args
 
-from mechicl.doors import Door
 from mechicl.errors import ConfigError
 from mechicl.loading import from_dict, to_dict, type_hints
+from mechicl.protocol.known import TASKS
+from mechicl.protocol.known import register as register  # a task's file imports it with Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,7 @@ class Circuit:
 
 
 class Source(Protocol):
-    """What sequences are drawn from, as a bank of exemplars or a set of chains: rebuilt from the config, never
+    """What sequences are drawn from, as a set of chains or a corpus: rebuilt from the config, never
     stored."""
 
     @property
@@ -289,42 +290,3 @@ class Task(ABC):
                 f"{', '.join(TASKS)}."
             )
         return from_dict(TASKS.find(value["kind"]), value, where)
-
-
-TASKS: Door[type[Task]] = Door("task", built_in=("mechicl.tasks.markov", "mechicl.tasks.text"))
-DEFAULT = "exemplar_label"  # the task of a config that names none
-Some = TypeVar("Some", bound=type[Task])
-
-
-def register(cls: Some) -> Some:
-    """Class decorator: configs can name the task from now on, by the default of its field `kind`.
-
-    Raises:
-        ConfigError: it gives itself no name, or there is a task of that name.
-    """
-    kind = next(f.default for f in fields(cls) if f.name == "kind")
-    if not isinstance(kind, str):
-        raise ConfigError(f"{cls.__name__}: give its field `kind` the task's name, such as kind: str = 'regression'.")
-    TASKS.add(kind, cls, cls.__module__)
-    return cls
-
-
-def kind_of(config: Config) -> str:
-    """The name of a run's task."""
-    return DEFAULT if config.task is None else config.task.kind
-
-
-def task_of(config: Config) -> Task:
-    """The task of a run: the one that its config names, or that of configs that name none."""
-    if config.task is not None:
-        return config.task
-    from mechicl.tasks.exemplar_label.task import ExemplarLabel
-
-    return ExemplarLabel(config=config)
-
-
-def every_task() -> list[type[Task]]:
-    """All tasks, that of configs that name none first."""
-    from mechicl.tasks.exemplar_label.task import ExemplarLabel
-
-    return [ExemplarLabel, *TASKS.values()]

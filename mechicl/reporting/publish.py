@@ -48,8 +48,8 @@ def uploads(series: Series, place: str, states: bool = False) -> list[Upload]:
         states: optimiser states too, with which the run can be resumed and densified quickly.
 
     Raises:
-        ConfigError: the address is no hub:USER/NAME. SeriesError: the series is over files elsewhere, has no
-            checkpoints or curves, or a file is damaged.
+        ConfigError: the address is no hub:USER/NAME.
+        SeriesError: the series is over files elsewhere, has no checkpoints or curves, or a file is damaged.
     """
     if not is_published(place):
         raise ConfigError(f"{place}: expected hub:USER/NAME, the repository to publish to.")
@@ -85,8 +85,8 @@ def publish(series: Series, place: str, *, states: bool = False, private: bool =
         The repository's address on the web.
 
     Raises:
-        ConfigError: no token, or the hub refuses; the repository holds something else. SeriesError: the hub cannot be
-            reached; as of `uploads`.
+        ConfigError: no token, or the hub refuses; the repository holds something else.
+        SeriesError: the hub cannot be reached; as of `uploads`.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
 

@@ -37,7 +37,7 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     Args:
         series: the run.
         path: the file (default `<run>/report.html`); for a folder, `report.html` in it. Tables are saved in the run. If
-        a path is given and the run cannot be written to, they are not saved.
+            a path is given and the run cannot be written to, they are not saved.
         progress: show a bar for each analysis.
 
     Returns:
@@ -45,7 +45,7 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
 
     Raises:
         SeriesError: nothing was recorded yet; or the page cannot be written there, which is checked before anything is
-        computed.
+            computed.
     """
     import analyses
 

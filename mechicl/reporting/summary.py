@@ -9,7 +9,7 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.figures.caption import caption
 from mechicl.figures.style import short
 from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, series_phases
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.registry import quantity as measured
 from mechicl.registry import with_phases
 from mechicl.series import Series

@@ -34,7 +34,7 @@ def stack_tensors(root: Path, entries: Sequence[Entry], check: Callable[[Params,
 
     Args:
         check: called with the tensors of a file, once for all files that share a header; raises if the tensors are
-        wrong.
+            wrong.
 
     Raises:
         SeriesError: a file is missing, torn or altered, by name.

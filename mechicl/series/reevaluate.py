@@ -27,12 +27,12 @@ def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[di
     """Evaluate checkpoints as they were in training; the pairs (recorded row, row now) of each.
 
     Raises:
-        ConfigError: the bank cannot be built again here (no images).
-        SeriesError: the bank differs from the run's, or a checkpoint is broken.
+        ConfigError: the data cannot be built again here (a folder or file is not given).
+        SeriesError: the data differ from the run's, or a checkpoint is broken.
     """
     from mechicl.evaluators import evaluate_params, evaluation_sets
     from mechicl.models.params import pack
-    from mechicl.protocol.task import task_of
+    from mechicl.protocol.known import task_of
     from mechicl.system.work_queue import threads
     from mechicl.training_interventions import in_force
 

@@ -27,7 +27,8 @@ from mechicl import card
 from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
-from mechicl.protocol.task import Task, task_of
+from mechicl.protocol.known import task_of
+from mechicl.protocol.task import Task
 from mechicl.series import elsewhere, recorded
 from mechicl.series.origin import Origin, origin_of
 from mechicl.series.storage import Entry
@@ -108,8 +109,7 @@ class Series:
         """The saved step that stands for a moment of the recorded curves, such as ICL's peak.
 
         Raises:
-            SeriesError: its weights were not kept (`keep='metrics'`). The nearest saved step is off by more than a
-            tenth of the moment, though the run was evaluated nearer to it.
+            SeriesError: the nearest saved step is off by over a tenth of the moment; an evaluated one is nearer.
         """
         saved = self.nearest(sequences)
         meant = min(self.evaluated, key=lambda s: abs(self.sequences_seen(s) - sequences), default=saved)

@@ -27,9 +27,10 @@ def rebuilt(series: Series) -> Any:
             f"{series.root}: what it keeps of the text is not what it was trained on: put the files back as they were."
         )
     if source.fingerprint != recorded:
+        what = "bank" if task.has_bank else "data source"
         raise SeriesError(
-            f"{series.root}: the bank rebuilt here differs from the one it was trained on "
-            f"({source.fingerprint[:12]}, recorded {recorded[:12]}): another image "
-            "folder, or another numpy. Evaluations would be of other data."
+            f"{series.root}: the {what} rebuilt here differs from the one it was trained on "
+            f"({source.fingerprint[:12]}, recorded {recorded[:12]}): the files that it is made of are others, or numpy "
+            "is. Evaluations would be of other data."
         )
     return source

@@ -131,7 +131,7 @@ def _scores(series: Series, steps: list[int], notes: list[str]) -> list[str]:
     try:
         return disagreements(series, steps) if steps else []
     except ConfigError as error:
-        notes.append(f"not evaluated again, since the bank cannot be rebuilt here: {error}")
+        notes.append(f"not evaluated again, since the data cannot be rebuilt here: {error}")
         return []
     except SeriesError as error:
         return [str(error).removeprefix(f"{series.root}: ")]

@@ -69,7 +69,8 @@ class Hub(Source):
         """Its files, from the cache or the hub.
 
         Raises:
-            Unreachable: they are in neither place. SeriesError: the hub gave other bytes than it says.
+            Unreachable: they are in neither place.
+            SeriesError: the hub gave other bytes than it says.
         """
         repo, at = hub_api.parsed(record["place"])[0], record["more"][str(step)]
         names = [name.removeprefix(f"{at['revision']}/") for name in record["files"][str(step)]]

@@ -67,7 +67,8 @@ def refs(repo: str) -> dict[str, str]:
     """Branch or tag -> its commit; as last seen where the hub cannot be reached.
 
     Raises:
-        Absent: no such repository. Unreachable: it was never asked, and cannot be.
+        Absent: no such repository.
+        Unreachable: it was never asked, and cannot be.
     """
     kept = _kept(repo, "refs")
     try:
@@ -108,7 +109,8 @@ def fetched(repo: str, commit: str, name: str) -> Path:
     while the process lives.
 
     Raises:
-        Absent: there is none. Unreachable: it is not in the cache.
+        Absent: there is none.
+        Unreachable: it is not in the cache.
     """
     from huggingface_hub import constants, hf_hub_download
 
@@ -130,7 +132,8 @@ def asked(repo: str, ask: Callable[[], T]) -> T:
     """What the hub answers.
 
     Raises:
-        Absent, Unreachable: as they say. ConfigError: another refusal, in the hub's words.
+        Absent, Unreachable: as they say.
+        ConfigError: another refusal, in the hub's words.
     """
     from huggingface_hub import errors
 

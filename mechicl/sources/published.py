@@ -37,8 +37,9 @@ def fetch(place: str, root: Path, progress: bool) -> Series:
     """The series at an address, in `root`: fetched, gone on with, brought up to date, or used as it is.
 
     Raises:
-        ConfigError: there is no such series. SeriesError: the directory holds another run, the hub cannot be reached,
-            or a file is not the one that the index records.
+        ConfigError: there is no such series.
+        SeriesError: the directory holds another run, the hub cannot be reached, or a file is not the one that the index
+            records.
     """
     repo = hub_api.parsed(place)[0]
     have = _origin(root)

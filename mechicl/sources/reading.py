@@ -83,7 +83,8 @@ def tensors_of(paths: Sequence[Path], pickles: bool) -> tuple[dict[str, Tensor],
     """The tensors of one checkpoint's files, and the plain settings that lie beside them in a trainer's pickle.
 
     Raises:
-        ConfigError: a pickle where none was asked for. SeriesError: it cannot be read, or holds something else.
+        ConfigError: a pickle where none was asked for.
+        SeriesError: it cannot be read, or holds something else.
     """
     out: dict[str, Tensor] = {}
     beside: dict[str, Any] = {}

@@ -22,7 +22,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import from_dict
 from mechicl.measures import training_words
 from mechicl.measures.words import parse_heads
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.schedule import state_steps
 from mechicl.series import Series, open_series
 from mechicl.series.origin import planned

@@ -12,7 +12,8 @@ import numpy as np
 from mechicl.config import Config, ScheduleConfig, Seeds
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.models.params import init, pack
-from mechicl.protocol.task import STEPS_PER_DRAW, task_of
+from mechicl.protocol.known import task_of
+from mechicl.protocol.task import STEPS_PER_DRAW
 from mechicl.schedule import evaluated_steps
 from mechicl.sweeps.conditions import Condition
 from mechicl.system.devices import CPU

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mechicl.config import Config
 from mechicl.errors import SeriesError
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.series import open_series
 from mechicl.series.finite import Diverged
 from mechicl.sweeps.branching import Branching

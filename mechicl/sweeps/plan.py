@@ -56,7 +56,7 @@ def read_plan(path: str | Path) -> Plan:
 
     Raises:
         ConfigError: there is no such file, it is not TOML, or a key or value is impossible; the message names it and a
-        similar one.
+            similar one.
     """
     path = paths.given(path)
     try:

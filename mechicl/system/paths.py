@@ -16,8 +16,8 @@ def given(path: str | os.PathLike[str]) -> Path:
     """The absolute path that a user means by `path`, whether or not something is there.
 
     Raises:
-        ConfigError: it is not a path, it begins with the home of an unknown user, or it is relative to a directory
-        that was deleted.
+        ConfigError: it is not a path, it begins with the home of an unknown user, or it is relative to a directory that
+            was deleted.
     """
     try:
         whole = Path(path).expanduser()

@@ -73,7 +73,7 @@ def run_tasks(
 
     Raises:
         ConfigError: a new process cannot import the calling script, because the script has no `if __name__ ==
-        "__main__":`.
+            "__main__":`.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)  # in a process that is only importing the script: the parent says what is missing

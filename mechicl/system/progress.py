@@ -33,7 +33,7 @@ def bar(
         show: False: say nothing.
         leave: whether the finished bar stays visible.
         log_format: the format of a line in a log file, as tqdm's `bar_format` (default: tqdm's numbers without the
-        bar).
+            bar).
         settings: tqdm's; `delay`: seconds of work below which nothing is shown.
     """
     if not show or is_live(sys.stderr):

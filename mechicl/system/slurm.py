@@ -173,7 +173,8 @@ def of_tables(root: Path, file: str | Path, jobs: int) -> Slurm:
         jobs: into how many jobs a table is cut.
 
     Raises:
-        ConfigError: it is no such file. SeriesError: the run cannot be written to.
+        ConfigError: it is no such file.
+        SeriesError: the run cannot be written to.
     """
     folder = own_place(root, root / "cache" / "slurm" / "x").parent
     check_writable(folder, "The jobs leave their parts there.")

@@ -9,7 +9,7 @@
 docs/extending.md shows a task of one's own, in one file.
 """
 
+from mechicl.protocol.known import task_of as task_of
 from mechicl.protocol.task import Source as Source
 from mechicl.protocol.task import Task as Task
 from mechicl.protocol.task import register as register
-from mechicl.protocol.task import task_of as task_of

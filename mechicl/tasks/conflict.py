@@ -7,7 +7,7 @@ contradicts.
 
 from __future__ import annotations
 
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.registry import Evaluator, register
 
 register(

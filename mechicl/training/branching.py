@@ -19,7 +19,7 @@ from mechicl.config import Config
 from mechicl.errors import SeriesError
 from mechicl.loading import whole
 from mechicl.models.params import Params, pack
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.series import Series, open_series
 from mechicl.series.extend import disagreement
 from mechicl.series.origin import Origin, first_step, planned

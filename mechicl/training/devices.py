@@ -77,8 +77,10 @@ def moved(series: Series, device: str, at: int) -> None:
 
 
 def check_replay(series: Series, device: str) -> None:
-    """Raises:
-    SeriesError: a replay on this device would come to other bytes than the run saved.
+    """Check that a replay on a device comes to the bytes that a run saved.
+
+    Raises:
+        SeriesError: it would come to other bytes.
     """
     now = devices.record(device)
     other = [each for each in trained_on(series.manifest) if _way(each) != _way(now)]

@@ -17,7 +17,7 @@ from mechicl.config import Config
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
 from mechicl.protocol.batch import TaskBatch, stack_batches
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.registry import main
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series

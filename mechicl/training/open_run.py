@@ -11,7 +11,7 @@ from typing import Any
 from mechicl import doors
 from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.registry import applying
 from mechicl.series.extend import made_with
 from mechicl.series.opening import FORMAT

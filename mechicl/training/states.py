@@ -72,7 +72,8 @@ def check_window(series: Series, window: Window) -> None:
     """Raise unless a run has been where a replay shall go.
 
     Raises:
-        ConfigError: the window lies outside the run. SeriesError: the run has not come so far.
+        ConfigError: the window lies outside the run.
+        SeriesError: the run has not come so far.
     """
     begins, stop = first_step(series.manifest), window.stop
     if window.start < begins:

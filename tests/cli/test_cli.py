@@ -15,6 +15,7 @@ from PIL import Image
 import analyses
 import mechicl
 from mechicl import cli, recipes
+from mechicl.cli.overview import overview
 from mechicl.errors import ConfigError
 from mechicl.loading import parse_seeds
 from mechicl.series import open_series
@@ -82,11 +83,18 @@ def copy(tiny_series, tmp_path_factory):
 # Help.
 
 
-def test_help_names_every_verb(run):
-    code, out, _ = run("--help")
-    assert code == 0
-    for verb in ("recipes", "train", "analyze", "report", "densify", "verify", "show"):
-        assert re.search(rf"\b{verb}\b", out), verb
+VERBS = [name for commands in cli.app.groups.values() for name in commands]
+
+
+@pytest.mark.parametrize("line", [["--help"], ["-h"], ["--help", "train"]])
+def test_help_is_the_overview(run, line):
+    assert run(*line) == (0, overview(cli.app.groups) + "\n", "")
+
+
+def test_mechicl_alone_says_what_there_is(run):
+    code, out, err = run()
+    assert (code, err) == (2, "")
+    assert out == run("--help")[1]
 
 
 @pytest.mark.parametrize(
@@ -113,15 +121,15 @@ def test_version(run):
     assert run("--version") == (0, f"mechicl {mechicl.__version__}\n", "")
 
 
-@pytest.mark.parametrize(
-    "verb", ["recipes", "train", "features", "sweep", "ablate", "analyze", "report", "app", "densify", "verify", "show"]
-)
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_shows_what_may_be_left_out_and_no_none(run, verb):
     out = run(verb, "--help")[1]
     assert "None" not in out
     assert "(default: )" not in out
+    assert "(default: '')" not in out
     usage = out.partition("\n\n")[0]
-    optional = {"recipes": "[RECIPE]", "train": "[RECIPE]", "analyze": "[NAME]", "app": "[RUN...]"}.get(verb)
+    optional = {"recipes": "[RECIPE]", "train": "[RECIPE]", "analyze": "[NAME]", "measure": "[NAME]", "app": "[RUN...]"}
+    optional = optional.get(verb)
     assert [word for word in ("[RECIPE]", "[NAME]", "[RUN]", "[RUN...]") if word in usage] == (
         [optional] if optional else []
     )
@@ -139,7 +147,7 @@ def test_examples_stand_a_line_each(run):
 
 
 def test_a_reader_that_leaves_is_no_error():
-    command = [sys.executable, "-m", "mechicl.cli", "recipes"]
+    command = [sys.executable, "-m", "mechicl", "recipes"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""The page in a real browser: what is pressed is what is computed, and what is computed is what is read."""
+"""The page in a real browser: what is clicked is what is computed, and what is computed is what is read."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_it_opens_with_the_numbers_of_mechicl_evaluate(begin, known_series):
     one.shot("light", full_page=True)
 
 
-def test_pressing_a_head_ablates_it_and_pressing_again_puts_it_back(begin, known_series):
+def test_clicking_a_head_ablates_it_and_clicking_again_puts_it_back(begin, known_series):
     one = begin()
     one.open("?run=known")
     one.head(1, 2).click()

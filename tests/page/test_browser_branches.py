@@ -1,4 +1,4 @@
-"""'Train on from here' in a browser: a press starts a branch beside the run, its curve comes, and nothing is lost when
+"""'Train on from here' in a browser: a click starts a branch beside the run, its curve comes, and nothing is lost when
 the page is closed; a run that grows is followed. What waits for a process of its own is slow."""
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def test_a_circuit_is_drawn_and_a_press_on_its_line_cuts_the_path(begin, known_s
     assert "L0H1->L1H2.k" in drawn
     page.locator("#circuit-graph [data-path='L0H1->L1H2.k'] .hit").dispatch_event("click")
     one.check(known_series, 5, CutPaths(paths=("L0H1->L1H2.k",)))
-    assert one.number("icl.change") == drawn["L0H1->L1H2.k"]  # the line says what the press does
+    assert one.number("icl.change") == drawn["L0H1->L1H2.k"]  # the line says what the click does
     button = page.locator("#circuit-paths [data-cut='L0H1->L1H2.k']")
     assert button.get_attribute("aria-pressed") == "true"
     button.focus()

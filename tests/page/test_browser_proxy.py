@@ -1,4 +1,4 @@
-"""Behind a reverse proxy with a prefix the page loads, a head is pressed and its numbers come back."""
+"""Behind a reverse proxy with a prefix the page loads, a head is clicked and its numbers come back."""
 
 import http.client
 from contextlib import closing

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from mechicl.evaluators import EVALUATORS
+from mechicl.page.numbers import Number
 from mechicl.page.texts import interval, plain
-from mechicl.page.view import Number
 
 KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
 RUN = """

@@ -20,6 +20,7 @@ from mechicl.page.compare import compare
 from mechicl.page.editing import editing
 from mechicl.page.heads import head_grid, mlp_scores
 from mechicl.page.inside import attention, logit_view
+from mechicl.page.numbers import paired
 from mechicl.page.payloads import mlp_cells
 from mechicl.page.python import WIDTH, as_python
 from mechicl.page.runs import Library
@@ -27,7 +28,7 @@ from mechicl.page.sequence import choose_one
 from mechicl.page.server import build
 from mechicl.page.state import View, ViewError
 from mechicl.page.tables import effects_table, grid_table
-from mechicl.page.view import Workbench, paired
+from mechicl.page.view import Workbench
 from mechicl.tasks.markov import Markov
 from mechicl.training.loop import train
 

@@ -3,9 +3,9 @@
 from mechicl.page.figures import heads_figure, logits_figure
 from mechicl.page.heads import MEASURES, Grid
 from mechicl.page.inside import logit_view
+from mechicl.page.numbers import Number
 from mechicl.page.texts import signed
 from mechicl.page.timelines import timeline
-from mechicl.page.view import Number
 
 NAMES = ("icl", "flip", "ciwl", "iwl", "train")
 

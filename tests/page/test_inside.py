@@ -20,12 +20,12 @@ from mechicl.page.compare import compare
 from mechicl.page.figures import attention_figure
 from mechicl.page.heads import MEASURES, Grid, head_grid, head_scores
 from mechicl.page.inside import attention, logit_view
+from mechicl.page.numbers import Number, paired
 from mechicl.page.payloads import head_cells, label_rows, shade, token
 from mechicl.page.runs import Library
 from mechicl.page.sequence import answers, picture, tokens
 from mechicl.page.state import View
 from mechicl.page.texts import signed
-from mechicl.page.view import Number, paired
 from mechicl.protocol.attention_scores import SCORES
 from mechicl.tasks.exemplar_label import shown
 from mechicl.tasks.exemplar_label.banks.bank import Bank

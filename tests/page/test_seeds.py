@@ -20,6 +20,7 @@ from mechicl.measures.ablation import evaluate
 from mechicl.page import layout
 from mechicl.page.answers import Answers
 from mechicl.page.named import named_together
+from mechicl.page.numbers import paired, unpaired
 from mechicl.page.runs import Library
 from mechicl.page.seed_figure import seed_figure
 from mechicl.page.seed_numbers import laid_over
@@ -28,7 +29,7 @@ from mechicl.page.seed_panel import seeds_answer
 from mechicl.page.seed_picture import seed_picture
 from mechicl.page.seeds import counted, formed, together
 from mechicl.page.state import View, ViewError
-from mechicl.page.view import Workbench, paired, unpaired
+from mechicl.page.view import Workbench
 from mechicl.series import open_series
 from mechicl.training.branching import branch
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from mechicl.page.numbers import Number, mean, paired
 from mechicl.page.texts import end, interval, plain, signed
-from mechicl.page.view import Number, mean, paired
 
 
 def test_numbers_are_written_short_and_aligned():

@@ -5,7 +5,7 @@ import torch
 
 from mechicl.config import Config
 from mechicl.protocol.batch import stack_batches
-from mechicl.protocol.task import task_of
+from mechicl.protocol.known import task_of
 from mechicl.protocol.tokens import embed_tokens
 from mechicl.tasks.markov import Markov
 

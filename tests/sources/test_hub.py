@@ -274,7 +274,7 @@ def test_the_command_in_a_process_of_its_own(pythia, tmp_path):
     line = [
         sys.executable,
         "-m",
-        "mechicl.cli",
+        "mechicl",
         "open",
         PLACE,
         "--steps",

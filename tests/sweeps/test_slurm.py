@@ -110,7 +110,7 @@ def cluster(tmp_path_factory):
 
 def command(cluster: Cluster, file: Path, out: Path) -> subprocess.Popen:
     home = str(Path(__file__).parents[2])
-    line = [sys.executable, "-m", "mechicl.cli", "sweep", str(file), "--out", str(out), "--slurm", "--quiet"]
+    line = [sys.executable, "-m", "mechicl", "sweep", str(file), "--out", str(out), "--slurm", "--quiet"]
     env = os.environ | cluster.env | {"PYTHONPATH": home, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

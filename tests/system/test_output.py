@@ -15,7 +15,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPA
 
 
 def mechicl(*arguments: object, **env: str) -> subprocess.CompletedProcess[bytes]:
-    line = [sys.executable, "-m", "mechicl.cli", *map(str, arguments)]
+    line = [sys.executable, "-m", "mechicl", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, env=os.environ | ASCII | env, cwd=ROOT)
 
 

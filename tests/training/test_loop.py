@@ -2,9 +2,7 @@
 what comes out after `resume` has the bytes of a run that nothing happened to."""
 
 import dataclasses
-import hashlib
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -16,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 from faults import Fault
+from small_run import WINDOW, files, same_run, small
 
-from mechicl.config import BankConfig, Config, ModelConfig, OptimConfig, ScheduleConfig, to_dict
+from mechicl.config import BankConfig, ModelConfig, OptimConfig, ScheduleConfig, to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.models.params import init, pack, unpack
 from mechicl.series import Series, open_series
@@ -29,72 +28,7 @@ from mechicl.training.loop import train, training_batches
 from mechicl.training.replay import densify, resume
 from mechicl.training.step import Trainer
 
-
-def small(**changes) -> Config:
-    """12 steps, checkpoints at 0, 4, 8, 12, states at 4 and 12: a run of 52 moments (tests/faults.py)."""
-    config = Config(
-        name="small",
-        steps=12,
-        batch_size=8,
-        bank=BankConfig(n_classes=8, n_exemplars=4, n_holdout_classes=4, n_holdout_exemplars=0, dim=6),
-        model=ModelConfig(n_layers=2, d_model=8, n_heads=2),
-        optim=OptimConfig(lr=1e-2, warmup_steps=5),
-        checkpoint_steps=ScheduleConfig(linear_every=4),
-        n_eval=20,
-        states=2,
-        threads=1,
-    )
-    return dataclasses.replace(config, **changes)
-
-
-WINDOW = (5, 11, 2)  # densify: 5, 7, 9, 11 from the state at 4, passing 8
 MOMENTS, DENSE_MOMENTS = 52, 34
-
-
-def files(root: Path) -> dict[str, str]:
-    """Every file of a run but metrics.jsonl, by its sha256."""
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file() and p.name != "metrics.jsonl"
-    }
-
-
-def metric_lines(root: Path) -> list[bytes]:
-    """The lines of metrics.jsonl that count: the first of each step, whole."""
-    lines: dict[int, bytes] = {}
-    for line in (root / "metrics.jsonl").read_bytes().splitlines():
-        lines.setdefault(json.loads(line)["step"], line)
-    return [lines[step] for step in sorted(lines)]
-
-
-def same_run(root: Path, unbroken: Series) -> None:
-    """Byte for byte the unbroken run, with nothing left lying about, and readable."""
-    assert files(root) == files(unbroken.root)
-    assert metric_lines(root) == metric_lines(unbroken.root)
-    series = open_series(root)
-    assert all(file_problem(root, entry) is None for entry in series.entries)
-    assert series.metrics.drop(columns="run").equals(unbroken.metrics.drop(columns="run"))
-    assert series.training_loss.equals(unbroken.training_loss)
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory) -> Series:
-    return train(small(), tmp_path_factory.mktemp("unbroken") / "small", progress=False)
-
-
-@pytest.fixture(scope="module")
-def dense(unbroken, tmp_path_factory) -> Series:
-    """The unbroken run, densified without a fault."""
-    root = tmp_path_factory.mktemp("dense") / "small"
-    shutil.copytree(unbroken.root, root)
-    return densify(root, *WINDOW, progress=False)
-
-
-@pytest.fixture
-def copy(unbroken, tmp_path) -> Path:
-    shutil.copytree(unbroken.root, tmp_path / "small")
-    return tmp_path / "small"
 
 
 # What a run is.
@@ -240,162 +174,6 @@ def test_a_run_that_diverges_stops_and_says_so(tmp_path):
     series = open_series(tmp_path / "small")
     assert series.steps == [0]
     assert all(w.isfinite().all() for w in series.weights(0).values())
-
-
-# Resume.
-
-
-def test_resuming_a_finished_run_does_nothing(copy, unbroken):
-    stamps = {p: p.stat().st_mtime_ns for p in copy.rglob("*")}
-    series = resume(copy, progress=False)
-    assert series.steps == unbroken.steps
-    assert {p: p.stat().st_mtime_ns for p in copy.rglob("*")} == stamps
-
-
-def test_resuming_what_is_no_run(tmp_path):
-    with pytest.raises(SeriesError, match="is not a run"):
-        resume(tmp_path, progress=False)
-
-
-@pytest.mark.parametrize("at", [0, 3, 4, 9, 11])
-def test_stopped_by_the_user_and_resumed(tmp_path, unbroken, monkeypatch, at):
-    update = Trainer.update
-
-    def stopped(trainer, batch):
-        if trainer.step == at:
-            raise KeyboardInterrupt
-        return update(trainer, batch)
-
-    monkeypatch.setattr(Trainer, "update", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train(small(), tmp_path / "small", progress=False)
-    monkeypatch.setattr(Trainer, "update", update)
-    assert open_series(tmp_path / "small").steps == [s for s in unbroken.steps if s <= at]
-    resume(tmp_path / "small", progress=False)
-    same_run(tmp_path / "small", unbroken)
-
-
-def interrupt(root: Path, *kinds: str) -> None:
-    """As if killed before step 12 was saved; and with files of these kinds gone."""
-    lines = (root / "index.jsonl").read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line)["step"] < 12]
-    (root / "index.jsonl").write_bytes(b"".join(kept))
-    lines = (root / "metrics.jsonl").read_bytes().splitlines(keepends=True)
-    (root / "metrics.jsonl").write_bytes(b"".join(lines[:-1]))
-    for kind in kinds:
-        shutil.rmtree(root / kind)
-
-
-@pytest.mark.parametrize("kinds", [(), ("state",), ("weights", "state")])
-def test_resume_goes_on_from_the_last_whole_state_or_from_the_start(copy, unbroken, kinds):
-    interrupt(copy, *kinds)
-    assert not open_series(copy).complete
-    resume(copy, progress=False)
-    got, want = files(copy), files(unbroken.root)
-    if "state" in kinds:  # the run replays from step 0, and mends what it passes
-        assert {k: v for k, v in got.items() if k != "index.jsonl"} == {
-            k: v for k, v in want.items() if k != "index.jsonl"
-        }
-    else:
-        assert got == want
-    assert metric_lines(copy) == metric_lines(unbroken.root)
-
-
-def test_a_torn_state_is_passed_over_for_an_earlier_one(tmp_path):
-    config = small(states=3)  # at 4, 8, 12
-    whole = train(config, tmp_path / "whole", progress=False)
-    shutil.copytree(whole.root, tmp_path / "small")
-    root = tmp_path / "small"
-    interrupt(root)
-    torn = root / "state" / "step_00000008.safetensors"
-    torn.write_bytes(torn.read_bytes()[:100])
-    resume(root, progress=False)
-    same_run(root, whole)
-
-
-def test_a_replay_that_differs_is_refused(copy):
-    interrupt(copy)
-    config = json.loads((copy / "config.json").read_text())
-    config["optim"]["lr"] = 2e-2
-    (copy / "config.json").write_text(json.dumps(config))
-    before = {k: v for k, v in files(copy).items() if k.startswith(("weights", "state", "index"))}
-    with pytest.raises(SeriesError, match="the replay gives different weights at step 8 from the saved ones"):
-        resume(copy, progress=False)
-    assert {k: v for k, v in files(copy).items() if k.startswith(("weights", "state", "index"))} == before
-
-
-# Densify.
-
-
-def test_densify_adds_the_checkpoints_that_training_would_have_saved(dense, unbroken, tmp_path):
-    assert dense.steps == [0, 4, 5, 7, 8, 9, 11, 12]
-    schedule = ScheduleConfig(linear_every=4, steps=(5, 7, 9, 11))
-    scheduled = train(small(checkpoint_steps=schedule), tmp_path / "x", progress=False)
-    for step in dense.steps:
-        assert dense.entry(step) == scheduled.entry(step)
-    ours, theirs = (
-        s.metrics[["step", "evaluator", "metric", "value"]].reset_index(drop=True) for s in (dense, scheduled)
-    )
-    assert ours.equals(theirs)
-    before = files(unbroken.root)
-    kept = {k: v for k, v in files(dense.root).items() if k in before and k != "index.jsonl"}
-    assert kept == {k: v for k, v in before.items() if k != "index.jsonl"}
-
-
-def test_densify_keeps_the_runs_own_metrics(dense, unbroken):
-    ours = {json.loads(line)["step"]: line for line in metric_lines(dense.root)}
-    for line in metric_lines(unbroken.root):
-        assert ours[json.loads(line)["step"]] == line
-    table = dense.training_loss  # step 8 was written twice, the second time for 7..8 alone
-    kept = table[table.step.isin(unbroken.steps)].reset_index(drop=True)
-    assert kept.equals(unbroken.training_loss)
-    assert dense.complete
-    assert dense.manifest == unbroken.manifest
-
-
-def test_densify_twice_adds_nothing(dense, tmp_path):
-    root = tmp_path / "small"
-    shutil.copytree(dense.root, root)
-    densify(root, *WINDOW, progress=False)
-    same_run(root, dense)
-
-
-@pytest.mark.parametrize(
-    ("window", "steps"),
-    [
-        ((0, 3, 1), [0, 1, 2, 3, 4, 8, 12]),
-        ((6, 6, 1), [0, 4, 6, 8, 12]),
-        ((4, 12, 5), [0, 4, 8, 9, 12]),
-        ((10, 12, 9), [0, 4, 8, 10, 12]),
-        ((12, 12, 1), [0, 4, 8, 12]),
-    ],
-)
-def test_windows(copy, window, steps):
-    assert densify(copy, *window, progress=False).steps == steps
-
-
-def test_densify_mends_a_missing_checkpoint(copy, unbroken):
-    (copy / "weights" / "step_00000008.safetensors").unlink()
-    densify(copy, 8, 8, 1, progress=False)
-    same_run(copy, unbroken)
-
-
-def test_densify_refuses_windows_outside_the_run(copy, unbroken):
-    with pytest.raises(ConfigError, match=r"13: small has steps 0\.\.12"):
-        densify(copy, 1, 13, 1, progress=False)
-    for window in ((-1, 4, 1), (5, 4, 1), (1, 4, 0)):
-        with pytest.raises(ConfigError, match="expected 0 <= start <= stop and every >= 1"):
-            densify(copy, *window, progress=False)
-    same_run(copy, unbroken)
-
-
-def test_densify_and_resume_of_an_interrupted_run_meet(copy, unbroken):
-    interrupt(copy)
-    densify(copy, 5, 7, 2, progress=False)
-    series = resume(copy, progress=False)
-    assert series.steps == [0, 4, 5, 7, 8, 12]
-    for step in unbroken.steps:
-        assert series.entry(step) == unbroken.entry(step)
 
 
 # Killed with SIGKILL. `MOMENTS` of writing in a run: every one of them in the slow tests, some here.

@@ -22,7 +22,7 @@ export function drawControls(view) {
   all('select[data-set="kind"] option').forEach((option) => (option.disabled = view.mlp.length > 0 && !DATA.kinds[option.value].plain));
   drawPressed(view);
   const done = isDone(view), out = [...view.heads, ...view.mlp.map((layer) => `L${layer} MLP`)];
-  put($("ablated-now"), done ? `${out.join(" ")} ablated` : "Nothing is ablated: press a head.");
+  put($("ablated-now"), done ? `${out.join(" ")} ablated` : "Nothing is ablated: click a head.");
   $("ablated-now").classList.toggle("some", done);
   all('[data-do="clear"]').forEach((button) => (button.hidden = !done));
   put($("kind-note"), DATA.kinds[view.kind].meaning);

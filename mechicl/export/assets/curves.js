@@ -163,7 +163,7 @@ export function moveCursor(view) {
   cursor.style.height = `${plot.bottom - plot.top}px`;
 }
 
-/* Under the pointer: the recorded scores there, and the ablated ones. A press goes to that checkpoint. */
+/* Under the pointer: the recorded scores there, and the ablated ones. A click goes to that checkpoint. */
 export function followPointer(go, ablated) {
   const place = $("graph"), box = $("hover");
   const nearest = (event) => {

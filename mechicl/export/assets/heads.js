@@ -53,7 +53,7 @@ function beside(button, key) {
   return row[clamp(to[1], row.length - 1)];
 }
 
-/* What is pressed, at once. */
+/* What is clicked, at once. */
 export function drawPressed(view) {
   for (const button of all("#grid [data-part]")) {
     const id = button.dataset.part, out = view.heads.includes(id) || view.mlp.includes(id);
@@ -74,7 +74,7 @@ export function drawGrid(view, effects, others) {
     button.style.setProperty("--ground", ground);
     button.style.setProperty("--ink-here", ink);
     const effect = found ? `; without it ${name} changes by ${signed(found.value)} ${interval(found, signed)}, n = ${found.n}` : "";
-    button.title = `${said}${effect}. Press to ablate` + (button.classList.contains("mlp") ? "." : "; shift-press for only this head.");
+    button.title = `${said}${effect}. Click to ablate` + (button.classList.contains("mlp") ? "." : "; shift-click for only this head.");
     button.setAttribute("aria-label", `${said}, ${button.dataset.out}${effect}`);
   }
   const ground = make("i");

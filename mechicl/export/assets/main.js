@@ -1,4 +1,4 @@
-/* The page: one view, what it asks the workers for, and in which order. Numbers come first: a press asks for them at
+/* The page: one view, what it asks the workers for, and in which order. Numbers come first: a click asks for them at
    once, everything else waits until they are shown. What an older view asked for is dropped. */
 
 import { change, meanOf, whole } from "./numbers.js";
@@ -59,7 +59,7 @@ async function numbers(now, ablation, wanted) {
   if (!wanted() || found.some(([, before]) => !before)) return;
   for (const [name, before, after] of found) drawEffect(name, before, after);
   put($("effect-where"), `step ${whole(now.step)} · ${whole(seen(now.step))} sequences`);
-  put($("effect-note"), ablation ? "" : "Press a head below to see what changes without it.");
+  put($("effect-note"), ablation ? "" : "Click a head below to see what changes without it.");
   $("effect").classList.toggle("none", !ablation);
   $("effect").dataset.step = now.step;
   upToDate("effect", now);

@@ -80,7 +80,7 @@
     const needs = way === "without" || way === "clamp";
     $("branch-start").disabled = needs && !heads;
     const from = `From step ${Number(M.view.step).toLocaleString("en")}`;
-    D.put($("branch-note"), (needs ? (heads ? `${from}, heads ${heads.replaceAll(",", ", ")}.` : "Press heads in the grid first.") : `${from}.`) +
+    D.put($("branch-note"), (needs ? (heads ? `${from}, heads ${heads.replaceAll(",", ", ")}.` : "Click heads in the grid first.") : `${from}.`) +
       (data && data.note ? " " + data.note : ""));
   }
 

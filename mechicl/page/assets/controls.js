@@ -1,4 +1,4 @@
-/* What people do: presses, keys and choices, each turned into a change of the view. */
+/* What people do: clicks, keys and choices, each turned into a change of the view. */
 (function () {
   "use strict";
   const M = window.mechicl, $ = M.$;
@@ -55,7 +55,7 @@
     }
   });
 
-  /* What one press, hold or drag changes is undone at once. */
+  /* What one click, hold or drag changes is undone at once. */
   let holding = null;
   document.addEventListener("pointerdown", (event) => event.target.type === "range" && M.gesture((holding = {})));
   for (const end of ["pointerup", "pointercancel"])
@@ -71,7 +71,7 @@
     if (event.target.id === "with-input") M.set({ with_step: String(M.draw.withSteps[Number(event.target.value)]) });
   });
 
-  /* Who is about to press rests on it first: its numbers are computed meanwhile. */
+  /* Who is about to click rests on it first: its numbers are computed meanwhile. */
   document.addEventListener("pointermove", (event) => {
     const t = event.target;
     if (!M.base || event.buttons || !(t instanceof Element)) return;

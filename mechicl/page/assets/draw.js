@@ -96,7 +96,7 @@
     sequence.placeholder = `0–${sequence.max}`;
     if (document.activeElement !== sequence) sequence.value = view.sequence ?? "";
     const names = D.out(), done = M.done();
-    put($("ablated-now"), names.length ? names.join(" ") + " ablated" : done ? "" : "Nothing is ablated: press a head.");
+    put($("ablated-now"), names.length ? names.join(" ") + " ablated" : done ? "" : "Nothing is ablated: click a head.");
     $("ablated-now").classList.toggle("some", names.length > 0);
     const kind = base.kinds[view.kind];
     put($("kind-note"), kind.meaning);
@@ -164,7 +164,7 @@
     put($("effect-where"), `${data.place.text} · ${data.place.sequences} sequences`);
     $("effect").dataset.step = data.place.step;
     $("effect").dataset.shown = Number($("effect").dataset.shown || 0) + 1;
-    put($("effect-note"), M.done() ? "" : "Press a head below to see what changes without it.");
+    put($("effect-note"), M.done() ? "" : "Click a head below to see what changes without it.");
     for (const name in data.rows) put(cell(`${name}.controls_ci`), "");
   };
 
@@ -182,7 +182,7 @@
       button.classList.toggle("clear", c.clear);
       button.style.setProperty("--ground", c.ground || "transparent");
       button.style.setProperty("--ink-here", c.ink || "var(--ink)");
-      button.title = c.says + ". Press to ablate" + (c.mlp === undefined ? "; shift-press for only this head." : ".");
+      button.title = c.says + ". Click to ablate" + (c.mlp === undefined ? "; shift-click for only this head." : ".");
     }
     $("scale").replaceChildren(D.legend(data.scale, data.n));
   };

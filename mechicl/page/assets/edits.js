@@ -1,5 +1,5 @@
 /* What is done to the model besides heads and MLPs: chosen in one place (editing.py), shown as chips, and put back by a
-   press on its chip. Every entry is written as `mechicl ablate` takes it. */
+   click on its chip. Every entry is written as `mechicl ablate` takes it. */
 (function () {
   "use strict";
   const M = window.mechicl, D = M.draw, $ = M.$, all = M.all, make = D.make;
@@ -59,7 +59,7 @@
     (left[Math.min(at, left.length - 1)] || picker("what")).focus();
   };
 
-  /* ---- what a press on the button would change ---- */
+  /* ---- what a click on the button would change ---- */
 
   const edge = () => {
     const from = picked("from"), place = picked("edge-place");
@@ -83,7 +83,7 @@
     },
   };
   const change = () => (CHANGE[picked("what")] ?? M.own)(picked("what"));
-  /* Who chooses is about to press: the numbers are computed meanwhile, and at the next checkpoint again. */
+  /* Who chooses is about to click: the numbers are computed meanwhile, and at the next checkpoint again. */
   const ahead = (rest) => M.perhaps(change(), rest);
   let chosen = false;
   M.edits = { add: () => M.set(change()), chosen: () => chosen && change() };

@@ -1,4 +1,4 @@
-/* A measure over training: which curves are drawn is pressed, the server draws them. */
+/* A measure over training: a click chooses which curves are drawn, and the server draws them. */
 (function () {
   "use strict";
   const M = window.mechicl, D = M.draw, $ = M.$, all = M.all, make = D.make;

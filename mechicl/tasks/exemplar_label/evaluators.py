@@ -143,6 +143,7 @@ for _evaluator in (
         label="Flip",
         meaning="labels swapped in context",
         explanation="the two classes' labels swapped, so the context contradicts the weights",
+        caution="Read the four together: a rise of Flip alone is not recovered ICL.",
         favours="context",
         colour="#E69F00",
         symbol="square",

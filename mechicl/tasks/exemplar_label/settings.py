@@ -173,6 +173,24 @@ class OfConfig:
 OF_DEFAULT_TASK = tuple(f.name for f in fields(OfConfig))
 
 
+def check_model(model: Any) -> None:
+    """Check this task's settings in a run's `ModelConfig`: `encoder` and `channels`.
+
+    Raises:
+        ConfigError: there are no channels, or none in a convolution.
+    """
+    if not model.channels or min(model.channels) < 1:
+        raise ConfigError(
+            f"model.channels={model.channels}: expected at least one convolution, of at least 1 "
+            "channel each, such as (16, 32, 32)."
+        )
+
+
+def of_model(model: Any) -> str:
+    """The setting of a `ModelConfig` that only this task can use, such as "model.encoder='conv'"; '' if it has none."""
+    return "" if model.encoder == "linear" else f"model.encoder={model.encoder!r}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class OfTrainingIntervention:
     """This task's settings in a `TrainingIntervention`."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mechicl.attention_patterns import PATTERNS, Pattern
 from mechicl.errors import ConfigError
 from mechicl.loading import to_dict
-from mechicl.protocol.task import DEFAULT
+from mechicl.protocol.known import DEFAULT
 from mechicl.training_interventions import KINDS, Kind, TrainingIntervention
 
 if TYPE_CHECKING:

@@ -63,7 +63,8 @@ def bigrams_of(ids: np.ndarray, starts: np.ndarray, vocabulary: int) -> Bigrams:
     """The strong bigrams of documents, in couples.
 
     Args:
-        ids: [n] tokens. starts: [m + 1], where documents begin, and n.
+        ids: [n] tokens.
+        starts: [m + 1], where documents begin, and n.
 
     Raises:
         ConfigError: there are fewer than FEWEST couples.

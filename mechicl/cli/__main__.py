@@ -1,5 +1,0 @@
-"""`python -m mechicl.cli`."""
-
-from mechicl.cli import main
-
-main()

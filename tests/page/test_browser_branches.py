@@ -82,7 +82,8 @@ def test_the_family_tree_of_a_folder_is_on_the_page(laboratory, begin):
     branch(folder / "tiny", 20, out=folder / "control", progress=False)
     treated = branch(folder / "tiny", 25, without=((0, 1),), out=folder / "treated", progress=False)
     branch(treated, 40, out=folder / "child", progress=False)
-    page = begin(server.url).open("?run=treated&step=40")
+    session = begin(server.url)
+    page = session.open("?run=treated&step=40")
     page.wait_for_selector("#family:not([hidden])")
     page.click("#family > summary")
     assert page.locator("#family-tree li").all_inner_texts() == [
@@ -97,6 +98,13 @@ def test_the_family_tree_of_a_folder_is_on_the_page(laboratory, begin):
     page.click("[data-member=child] a")
     page.wait_for_function("document.querySelector('#family-tree a[aria-current]')?.textContent === 'child'")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    branch(folder / "child", 50, out=folder / "grandchild", progress=False)
+    page.evaluate("mechicl.branches.look()")  # as while something is trained
+    page.wait_for_selector("[data-member=grandchild]", state="attached")
+    page.evaluate("mechicl.branches.look()")
+    page.wait_for_timeout(1000)
+    asked = [url for url in session.asked if "branches/family" in url]
+    assert len(asked) == 3  # each run once, and once more for the branch that came; not where nothing changed
 
 
 def test_a_run_that_grows_is_followed(laboratory, begin):

@@ -154,13 +154,13 @@ def test_a_press_trains_on_and_a_closed_page_loses_nothing(laboratory, begin):
 
 
 @pytest.mark.slow
-def test_what_becomes_of_icl_without_the_heads_that_carry_it(begin, tmp_path):
+def test_what_becomes_of_icl_without_the_heads_that_carry_it(begin, serving, tmp_path):
     """A reader stands at ICL's peak, takes the heads out that carry it, trains on without them, and watches ICL beside
     its parent's."""
     shutil.copytree(DEMO, tmp_path / "runs" / "demo")
     series = open_series(tmp_path / "runs" / "demo")
     peak = series.nearest(series_phases(series)["icl"].peak)
-    running = open_server(series.root, port=0).start()
+    running = serving(open_server(series.root, port=0))
     session = begin(running.url)
     page = session.open(f"?step={peak}")
     for layer, head in icl_heads(series):
@@ -186,4 +186,3 @@ def test_what_becomes_of_icl_without_the_heads_that_carry_it(begin, tmp_path):
     assert both.value_of_branch[0] == both.value[0]  # recorded before the heads were taken out
     assert both.value_of_branch[1] < both.value[1]
     session.shot("branch-without-icl-heads")
-    running.stop()

@@ -58,10 +58,10 @@ def test_seeds_are_compared_chosen_and_lose_their_own_heads(seeds_server, begin)
 
 
 @pytest.mark.slow
-def test_five_seeds_are_compared_and_their_figure_taken_along(five_seeds, begin):
+def test_five_seeds_are_compared_and_their_figure_taken_along(five_seeds, begin, serving):
     """Which of them formed ICL, what each loses without its own heads, and that it is not what random heads cost."""
     named = named_together([five_seeds])
-    running = open_server(named[0], port=0, together=named).start()
+    running = serving(open_server(named[0], port=0, together=named))
     session = begin(running.url)
     page = session.open()
     page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).length === 5")
@@ -85,7 +85,6 @@ def test_five_seeds_are_compared_and_their_figure_taken_along(five_seeds, begin)
             words = re.sub(r"<[^>]+>|\s", " ", found.decode())
             for said in ("n = 100 sequences", "interval over 4 seeds", "mechicl app", "against=own"):
                 assert said in words, said
-    running.stop()
 
 
 PLACES = """(() => {
@@ -97,9 +96,9 @@ PLACES = """(() => {
 
 
 @pytest.mark.slow
-def test_in_a_window_that_is_narrowed_the_figure_is_as_in_one_opened_narrow(five_seeds, begin):
+def test_in_a_window_that_is_narrowed_the_figure_is_as_in_one_opened_narrow(five_seeds, begin, serving):
     named = named_together([five_seeds])
-    running = open_server(named[0], port=0, together=named).start()
+    running = serving(open_server(named[0], port=0, together=named))
     narrow = {"width": 390, "height": 800}
     own = f"mechicl.seeds.settled() && ({DRAWN}).filter(([, dash]) => dash === 'dot').length === 4"
     places = {}
@@ -123,4 +122,3 @@ def test_in_a_window_that_is_narrowed_the_figure_is_as_in_one_opened_narrow(five
     page.wait_for_function(f"{PLACES}.width === {before['width']}")
     page.wait_for_timeout(1000)
     assert page.evaluate(PLACES) == pytest.approx(before, abs=2)
-    running.stop()

@@ -28,6 +28,7 @@ PAGE = (
     "curves",
     "heads",
     "controls",
+    "pattern",
     "attention",
     "logits",
     "main",

@@ -7,6 +7,7 @@ are the paths.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -113,10 +114,16 @@ def circuit_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict
     }
 
 
+@lru_cache(maxsize=8)  # of a run's model: an answer asks for the graph and for its lines
+def _placed(every: tuple[str, ...]) -> tuple[dict[End, Place], dict[str, float], Place]:
+    """Where each component stands, each row's height, and the corner that places are counted from."""
+    places, ladder = component_places(map(parse, every))
+    return places, ladder, _corner(places)
+
+
 def drawn(every: list[str]) -> dict[str, Any]:
     """The graph's size, its rows' names and its components. x in heads from the left, y in rows from the top."""
-    places, ladder = component_places(map(parse, every))
-    corner = _corner(places)
+    places, ladder, corner = _placed(tuple(every))
     nodes = [
         {"name": str(end), "x": x, "y": y, "head": end.kind == "head"}
         for end, (x, y) in ((end, _from(corner, places[end])) for end in sorted(places))
@@ -134,8 +141,7 @@ def edges(found: Circuit, every: list[str]) -> list[dict[str, Any]]:
     """The circuit's paths, the strongest first: their course (places as in `drawn`), width in pixels and colour, and
     what they say."""
     assert found.effects is not None
-    places, _ = component_places(map(parse, every))
-    corner = _corner(places)
+    places, _, corner = _placed(tuple(every))
     rows = found.effects.set_index("intervention").loc[list(found.paths)]
     out = []
     for name, row in rows.sort_values("effect", key=abs, ascending=False, kind="stable").iterrows():

@@ -29,7 +29,7 @@ from typing import IO, Any, Literal
 from mechicl import plugins
 from mechicl.errors import SeriesError
 from mechicl.series import open_series
-from mechicl.series.storage import LATEST
+from mechicl.series.ending import has_ended
 from mechicl.system.cores import cores
 from mechicl.system.disk import check_writable, is_file, is_held
 from mechicl.system.files import read_json, write_json
@@ -293,6 +293,6 @@ def _complete(job: Job) -> bool:
     if not job.begun:
         return False
     try:
-        return open_series(job.root).complete and not (Path(job.root) / LATEST).exists()
+        return has_ended(open_series(job.root))
     except (SeriesError, json.JSONDecodeError):
         return False

@@ -9,6 +9,7 @@ recorded    metrics.jsonl, as lines and as tables
 source      what the sequences are drawn from, built again and checked
 finite      refuses NaN and infinite numbers
 extend      more steps for a run
+ending      when a run is complete
 origin      where a branch of another run begins
 family      a branch's parent, a run's branches
 verify      whether every file is what its index says, and scores what was recorded

@@ -20,7 +20,7 @@ import numpy as np
 import mechicl
 from mechicl.config import Config, to_dict
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.schedule import evaluated_steps, state_steps
+from mechicl.schedule import evaluated_steps
 from mechicl.series import Series, open_series
 from mechicl.series.origin import first_step, planned
 from mechicl.series.storage import locked
@@ -97,12 +97,6 @@ def disagreement(series: Series) -> str | None:
         return f"{series.root} was being extended from {given} to {last} steps: `{resume}` continues."
     found = f"{series.root / 'config.json'} asks for {given} steps, but the run was begun with {last}"
     return f"{found}: " + (f"`{resume} --steps {given}` extends it." if given > last else "put steps back.")
-
-
-def wanted_states(series: Series) -> set[int]:
-    """Steps whose state a finished run has. An extended run keeps its earlier states."""
-    since = max((entry["at"] for entry in series.manifest.get("extended", ())), default=first_step(series.manifest))
-    return {step for step in state_steps(series.config) if step > since}
 
 
 def former_ends(series: Series) -> set[int]:

@@ -29,7 +29,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
 from mechicl.protocol.known import task_of
 from mechicl.protocol.task import Task
-from mechicl.series import elsewhere, recorded
+from mechicl.series import elsewhere, ending, recorded
 from mechicl.series.origin import Origin, origin_of
 from mechicl.series.storage import Entry
 from mechicl.system.commands import command
@@ -98,8 +98,8 @@ class Series:
 
     @property
     def complete(self) -> bool:
-        """Whether every scheduled checkpoint is there."""
-        return set(self.manifest["schedule"]) <= self._weights.keys()
+        """Whether every scheduled checkpoint is there, with every state that the run keeps."""
+        return ending.is_complete(self)
 
     def nearest(self, sequences: float) -> int:
         """The saved step closest to a number of sequences seen."""

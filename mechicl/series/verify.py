@@ -8,6 +8,7 @@ from pathlib import Path
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.schedule import evaluated_steps
 from mechicl.series import Series, elsewhere, open_series
+from mechicl.series.ending import has_states, lost_states
 from mechicl.series.extend import disagreement
 from mechicl.series.family import family_problems
 from mechicl.series.origin import first_step, start_problem
@@ -53,7 +54,7 @@ def verify(
 def _kept(series: Series, notes: list[str]) -> list[Entry]:
     """The files that must be there: not states of a run that somebody passed on without any, to save space."""
     weights = [entry for entry in series.entries if entry.kind == "weights"]
-    if len(weights) == len(series.entries) or (series.root / "state").exists():
+    if len(weights) == len(series.entries) or has_states(series.root):
         return list(series.entries)
     notes.append("it is without states: a run is resumed or densified by a replay from step 0.")
     return weights
@@ -76,6 +77,9 @@ def _manifest(series: Series) -> list[str]:
             f"{len(missing)} of {len(planned)} scheduled checkpoints are missing, the first at step {missing[0]}: "
             f"{again}."
         ]
+    if lost := lost_states(series):
+        again = command("train", "--resume", series.root)
+        return [f"the state of step {lost[0]} is missing ({len(lost)} in all): {again} writes it."]
     return []
 
 
@@ -84,7 +88,7 @@ def _origin(series: Series, notes: list[str]) -> list[str]:
     origin = series.origin
     if origin is None:
         return []
-    problems, states = [], (series.root / "state").exists()
+    problems, states = [], has_states(series.root)
     if (problem := start_problem(series.root, origin)) and (states or "missing" not in problem):
         problems.append(problem)
     elif problem:

@@ -14,6 +14,7 @@ from mechicl.config import Config
 from mechicl.errors import SeriesError
 from mechicl.protocol.known import task_of
 from mechicl.series import open_series
+from mechicl.series.ending import has_ended
 from mechicl.series.finite import Diverged
 from mechicl.sweeps.branching import Branching
 from mechicl.system.cores import cores
@@ -48,7 +49,7 @@ class Job:
         train_job(self, tell)
 
     def finished(self) -> bool:
-        return (self.root / "manifest.json").exists() and open_series(self.root).complete
+        return (self.root / "manifest.json").exists() and has_ended(open_series(self.root))
 
     def progress(self) -> int:
         """Sequences seen, by the last line of metrics; of a branch, since it began."""

@@ -20,7 +20,8 @@ from typing import Literal
 
 from mechicl.errors import ConfigError
 from mechicl.series import open_series
-from mechicl.series.storage import LATEST, locked
+from mechicl.series.ending import has_ended
+from mechicl.series.storage import locked
 from mechicl.sweeps.conditions import Plan, Run
 from mechicl.sweeps.estimate import Pace, paces
 from mechicl.sweeps.executor import Executor, Job, Local
@@ -69,7 +70,7 @@ def _status(run: Run, root: Path, diverged: set[str]) -> Status:
             f"{root} begins at step {begins}{f' of {series.origin.parent}' if series.origin else ''}, but the sweep's "
             f"file says step {wanted}: move it away, or sweep elsewhere with --out DIR."
         )
-    if series.complete and not (root / LATEST).exists():  # a kill may have left it: `resume` clears it away
+    if has_ended(series):
         return "finished"
     return "diverged" if run.name in diverged else "interrupted"
 

@@ -21,6 +21,7 @@ from mechicl.protocol.known import task_of
 from mechicl.registry import main
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
+from mechicl.series.ending import has_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
 from mechicl.series.storage import Writer, drop_latest, save_latest
@@ -151,7 +152,8 @@ def training_loop(members: Sequence[Member], trainer: Trainer, stop: int, keep: 
     config = members[0].config
     writers = [Writer(member.root) for member in members]
     evaluated = keep | set(evaluated_steps(config))
-    states, resumed = state_steps(config), resume_steps(config)
+    states = state_steps(config) if has_states(members[0].root) else set()  # none to a run passed on without them
+    resumed = resume_steps(config)
     if trainer.device != CPU:  # no replay between it and the last checkpoint, wherever the run goes on
         resumed = evaluated
     task = task_of(config)
@@ -212,12 +214,12 @@ def _checkpoint(
     interventions = in_force(config.training_interventions, step)
     rows = evaluate_params(params, sets, config, interventions)
     check_scores(root, step, rows)
-    if writer is not None:
-        writer.save("weights", step, sequences, weights)
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
     if interventions:
         record["training_interventions"] = [str(x) for x in interventions]
     append_line(root / "metrics.jsonl", record)
+    if writer is not None:  # after its scores: a run with all its weights has all its curves, whenever it is killed
+        writer.save("weights", step, sequences, weights)
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].primary_metric}
     text = " ".join(f"{k} {value[k]:.2f}" for k in main() if k in value)
     shown.set_postfix_str(text if loss is None else f"loss {loss:.3f} {text}")

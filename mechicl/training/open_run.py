@@ -13,6 +13,7 @@ from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
 from mechicl.protocol.known import task_of
 from mechicl.registry import applying
+from mechicl.series.ending import keep_states
 from mechicl.series.extend import made_with
 from mechicl.series.opening import FORMAT
 from mechicl.series.origin import START, Origin, planned
@@ -57,6 +58,7 @@ def open_run(
             grafts = start.grafts
             write_atomic(root / START, start.state)
         task_of(config).keep(root, source)
+        keep_states(root, config)
         schedule = planned(config, start.origin.step if start else 0)
         with deterministic(device):
             manifest = manifest_of(config, schedule, source, data, grafts, made_with(device, stacked))

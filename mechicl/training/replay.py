@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mechicl.config import Window
 from mechicl.series import Series, open_series
-from mechicl.series.extend import extend, former_ends, settled, wanted_states
+from mechicl.series.ending import keep_states
+from mechicl.series.extend import extend, former_ends, settled
 from mechicl.series.origin import first_step
 from mechicl.series.storage import drop_latest, locked
 from mechicl.system.devices import deterministic
@@ -63,11 +64,12 @@ def resume(
     if steps is not None:
         check_writable(series.root)
     series = settled(series) if steps is None else extend(series, steps, last_state(series), device)
-    if series.complete and wanted_states(series) <= {e.step for e in series.entries if e.kind == "state"}:
+    if series.complete:
         drop_latest(series.root)  # a kill may have left it
         with logs.logged(log, series.root, series.config):
             return series
     check_writable(series.root)
+    keep_states(series.root, series.config)
     keep = {*series.manifest["schedule"], *former_ends(series)}
     trainer = restored(series, series.config.steps, device)
     with deterministic(device):

@@ -9,7 +9,9 @@ from analyses.head_ablations import icl_heads
 from mechicl import AblateHeads, open_series
 from mechicl.export import export
 from mechicl.measures.phases import series_phases
+from mechicl.page.payloads import shade
 from mechicl.page.texts import plain
+from mechicl.registry import EVALUATORS, main
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "artefacts" / "export"  # git-ignored
@@ -156,3 +158,57 @@ def test_pictures_to_look_at(demo, reader):
             one.settled("grid")
             assert one.page.evaluate("document.documentElement.scrollWidth") <= width
             shot(one, f"{width}-{scheme}")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_written_at_chains_and_at_text_has_room(tokens_of, file_of, reader, width):
+    """The head of the score bar is 'accuracy or nats or share', and evaluators' names are longer than 'ICL'."""
+    for name in ("markov", "text"):
+        one = reader(file_of(tokens_of(name)), viewport={"width": width, "height": 900}, color_scheme="dark")
+        one.open()
+        zero, quantity, top = (
+            one.page.locator(".ends span").nth(i).evaluate("e => [e.getBoundingClientRect().x, e.offsetWidth]")
+            for i in range(3)
+        )
+        assert zero[0] + zero[1] + 5 <= quantity[0], name
+        assert quantity[0] + quantity[1] + 5 <= top[0], name
+        edge = one.page.locator("#graph svg").bounding_box()
+        for at in one.page.locator("#graph .ends text").all():
+            box = at.bounding_box()
+            assert box["x"] + box["width"] <= edge["x"] + edge["width"], name
+        shot(one, f"{name}-{width}")
+
+
+def test_a_curve_that_begins_below_the_axis_says_where(tokens_of, file_of, reader):
+    """A gain has no least value; the axis goes down to -0.5. Nothing is drawn below it."""
+    series = tokens_of("markov")
+    one = reader(file_of(series))
+    one.open("axis=linear")
+    shown = [EVALUATORS[name] for name in main(series.config)]
+    first = {each.short: series.curve(each.name, each.primary_metric)[1][0] for each in shown}
+    assert min(first.values()) < -0.5
+    said = one.page.locator("#graph .below title").all_text_contents()
+    assert said == [f"{name} begins below the axis, at {plain(v)}" for name, v in first.items() if v < -0.5]
+    axis = one.page.locator("#graph .axis").bounding_box()["y"]
+    for marker in one.page.locator("#graph .marker").all():
+        assert marker.bounding_box()["y"] < axis
+
+
+def test_a_long_pattern_is_a_picture_in_either_theme(tokens_of, file_of, reader):
+    one = reader(file_of(tokens_of("markov")), color_scheme="light")
+    one.open()
+    one.settled("look")
+    pictures = one.page.locator("#patterns canvas[role=img]")
+    assert pictures.count() == 4
+    assert pictures.first.get_attribute("aria-label") == "L0H0, intact"
+    assert one.page.locator("#patterns rect").count() == 0
+    pixel = """canvas => {
+      const copy = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
+      return [...copy.getImageData(0, 0, 1, 1).data];
+    }"""  # the first position attends to itself alone
+    light = pictures.first.evaluate(pixel)
+    one.page.click('[data-do="theme"]')
+    dark = pictures.first.evaluate(pixel)
+    full = [shade(1.0, "attention")[0][11:-1].split(",")[i] for i in range(2)]
+    assert [bytes(x[:3]).hex() for x in (light, dark)] == [colour[1:] for colour in full]

@@ -111,9 +111,7 @@ def test_one_model_with_everything(series_of, file_of, reader):
         one.go(view + chosen, "look")
         for side, ablation in (("intact", None), ("ablated", condition)):
             wanted = patterns(series, [step], "flip", sequence, ablation).values[0, 2, 1]
-            figure = one.page.locator(f'#patterns svg[aria-label="L2H1, {side}"] title')
-            shown = [text.rsplit(": ", 1)[1] for text in figure.all_text_contents()]
-            close(shown, wanted[np.tril_indices(len(wanted))])
+            close(said_by_pattern(one.page, f"L2H1, {side}", len(wanted)), wanted[np.tril_indices(len(wanted))])
         one.go(f"{view}{chosen}&tab=logits", "look")
         found = logit_view(
             bench, run, View(run="x", step=step, heads=((0, 1),), kind="mean", evaluator="flip", sequence=sequence)
@@ -125,6 +123,26 @@ def test_one_model_with_everything(series_of, file_of, reader):
         assert one.page.locator("#logits tbody th").all_text_contents() == found.parts
         wide = np.array([heard(x) for x in cells]).reshape(len(found.parts), -1)
         assert np.allclose(wide, np.concatenate([found.intact, found.ablated], 1), atol=6e-3)
+
+
+POINTED = """(canvas, t) => {
+  const box = canvas.getBoundingClientRect(), at = (i) => ((i + 0.5) / t) * box.width, said = [];
+  for (let i = 0; i < t; i++)
+    for (let j = 0; j <= i; j++) {
+      canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: box.x + at(j), clientY: box.y + at(i) }));
+      said.push(canvas.title);
+    }
+  return said;
+}"""
+
+
+def said_by_pattern(page, name, t):
+    """What a pattern says of each pair: in its boxes' titles; of a long one, where the pointer is."""
+    drawn = page.locator(f'#patterns [role="img"][aria-label="{name}"]')
+    long = drawn.evaluate("drawn => drawn.tagName") == "CANVAS"
+    assert long == (t > 24)
+    said = drawn.evaluate(POINTED, t) if long else drawn.locator("title").all_text_contents()
+    return [text.rsplit(": ", 1)[1] for text in said]
 
 
 def near(shown, rows, condition):
@@ -168,9 +186,7 @@ def test_where_their_heads_look_and_what_adds_to_which_logit(name, tokens_of, fi
         one.go(f"{view}{chosen}&head=L1H1", "look")
         for side, ablation in (("intact", None), ("ablated", condition)):
             wanted = patterns(series, [step], "conflict", sequence, ablation).values[0, 1, 1]
-            figure = one.page.locator(f'#patterns svg[aria-label="L1H1, {side}"] title')
-            shown = [text.rsplit(": ", 1)[1] for text in figure.all_text_contents()]
-            close(shown, wanted[np.tril_indices(len(wanted))])
+            close(said_by_pattern(one.page, f"L1H1, {side}", len(wanted)), wanted[np.tril_indices(len(wanted))])
         one.go(f"{view}{chosen}&tab=logits", "look")
         asked = View(run="x", step=step, heads=((0, 1),), kind="mean", evaluator="conflict", sequence=sequence)
         found = logit_view(bench, run, asked)

@@ -247,7 +247,22 @@ def household(driver, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def begin(request, household, server):
+def serving():
+    """Call it with a server of `open_server` for this test: it is started, and stopped when `begin` has closed its
+    pages. A server that stops resets the connections of what an open page still asks, and the page's log says so."""
+    started: list = []
+
+    def call(wanted):
+        started.append(wanted.start())
+        return started[-1]
+
+    yield call
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def begin(request, household, server, serving):
     """Call it for a user whose page must neither fail nor ask for anything that is not this app's.
 
     Options make a context of their own for them (`color_scheme="dark"`, ...; guard=True).

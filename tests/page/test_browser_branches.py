@@ -82,7 +82,8 @@ def test_the_family_tree_of_a_folder_is_on_the_page(laboratory, begin):
     branch(folder / "tiny", 20, out=folder / "control", progress=False)
     treated = branch(folder / "tiny", 25, without=((0, 1),), out=folder / "treated", progress=False)
     branch(treated, 40, out=folder / "child", progress=False)
-    page = begin(server.url).open("?run=treated&step=40")
+    session = begin(server.url)
+    page = session.open("?run=treated&step=40")
     page.wait_for_selector("#family:not([hidden])")
     page.click("#family > summary")
     assert page.locator("#family-tree li").all_inner_texts() == [
@@ -97,6 +98,13 @@ def test_the_family_tree_of_a_folder_is_on_the_page(laboratory, begin):
     page.click("[data-member=child] a")
     page.wait_for_function("document.querySelector('#family-tree a[aria-current]')?.textContent === 'child'")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    branch(folder / "child", 50, out=folder / "grandchild", progress=False)
+    page.evaluate("mechicl.branches.look()")  # as while something is trained
+    page.wait_for_selector("[data-member=grandchild]", state="attached")
+    page.evaluate("mechicl.branches.look()")
+    page.wait_for_timeout(1000)
+    asked = [url for url in session.asked if "branches/family" in url]
+    assert len(asked) == 3  # each run once, and once more for the branch that came; not where nothing changed
 
 
 def test_a_run_that_grows_is_followed(laboratory, begin):
@@ -146,13 +154,13 @@ def test_a_press_trains_on_and_a_closed_page_loses_nothing(laboratory, begin):
 
 
 @pytest.mark.slow
-def test_what_becomes_of_icl_without_the_heads_that_carry_it(begin, tmp_path):
+def test_what_becomes_of_icl_without_the_heads_that_carry_it(begin, serving, tmp_path):
     """A reader stands at ICL's peak, takes the heads out that carry it, trains on without them, and watches ICL beside
     its parent's."""
     shutil.copytree(DEMO, tmp_path / "runs" / "demo")
     series = open_series(tmp_path / "runs" / "demo")
     peak = series.nearest(series_phases(series)["icl"].peak)
-    running = open_server(series.root, port=0).start()
+    running = serving(open_server(series.root, port=0))
     session = begin(running.url)
     page = session.open(f"?step={peak}")
     for layer, head in icl_heads(series):
@@ -178,4 +186,3 @@ def test_what_becomes_of_icl_without_the_heads_that_carry_it(begin, tmp_path):
     assert both.value_of_branch[0] == both.value[0]  # recorded before the heads were taken out
     assert both.value_of_branch[1] < both.value[1]
     session.shot("branch-without-icl-heads")
-    running.stop()

@@ -61,63 +61,60 @@ def test_a_circuit_is_drawn_and_a_press_on_its_line_cuts_the_path(begin, known_s
 
 
 @pytest.mark.slow
-def test_demos_circuit_forms_and_dissolves_while_one_scrubs(begin):
+def test_demos_circuit_forms_and_dissolves_while_one_scrubs(begin, serving):
     series = open_series(DEMO)
     peak, last = 3000, series.steps[-1]
-    running = open_server(DEMO, port=0).start()
-    try:
-        one = begin(running.url)
-        page = one.open(f"?step={series.steps[1]}")
-        page.locator("#circuit-panel").scroll_into_view_if_needed()
-        sizes, widest = {}, {}
-        for step in (series.steps[1], peak, last):
-            before = page.locator("#slider-input")
-            before.fill(str(series.steps.index(step)))  # as one drags it
-            page.wait_for_function(f"mechicl.view.step === '{step}' && {THERE}")
-            found = path_effects(series, [step], ["icl"], split=1, progress=False)
-            circuit = circuit_of(found, step, "icl", 0.02)
-            table = path_effects(series, [step], ["icl"], progress=False).set_index("intervention")
-            assert page.evaluate(EDGES) == {path: signed(table.effect[path]) for path in circuit}
-            widths = page.evaluate(WIDTHS)
-            order = sorted(circuit, key=lambda path, t=table: abs(t.effect[path]))
-            assert [widths[path] for path in order] == sorted(widths.values())
-            sizes[step] = len(circuit)
-            widest[step] = max(widths.values(), default=0)
-            one.shot(f"circuit-{step}")
-        assert sizes[series.steps[1]] == 0, "not there yet"
-        assert sizes[peak] > 5, "there"
-        assert sizes[last] < sizes[peak], "come apart"
+    running = serving(open_server(DEMO, port=0))
+    one = begin(running.url)
+    page = one.open(f"?step={series.steps[1]}")
+    page.locator("#circuit-panel").scroll_into_view_if_needed()
+    sizes, widest = {}, {}
+    for step in (series.steps[1], peak, last):
+        before = page.locator("#slider-input")
+        before.fill(str(series.steps.index(step)))  # as one drags it
+        page.wait_for_function(f"mechicl.view.step === '{step}' && {THERE}")
+        found = path_effects(series, [step], ["icl"], split=1, progress=False)
+        circuit = circuit_of(found, step, "icl", 0.02)
+        table = path_effects(series, [step], ["icl"], progress=False).set_index("intervention")
+        assert page.evaluate(EDGES) == {path: signed(table.effect[path]) for path in circuit}
+        widths = page.evaluate(WIDTHS)
+        order = sorted(circuit, key=lambda path, t=table: abs(t.effect[path]))
+        assert [widths[path] for path in order] == sorted(widths.values())
+        sizes[step] = len(circuit)
+        widest[step] = max(widths.values(), default=0)
+        one.shot(f"circuit-{step}")
+    assert sizes[series.steps[1]] == 0, "not there yet"
+    assert sizes[peak] > 5, "there"
+    assert sizes[last] < sizes[peak], "come apart"
 
-        page.locator("#slider-input").fill(str(series.steps.index(peak)))
-        page.wait_for_function(f"mechicl.view.step === '{peak}' && {THERE}")
-        page.wait_for_function("mechicl.circuit.data().random.includes('their median')")
-        circuit = tuple(page.evaluate(EDGES))
-        table = circuit_shares(series, [peak], ["icl"], threshold=0.02, progress=False)
-        rows = {row["intervention"]: row for row in table.to_dict("records")}
-        for name, form in (("faithfulness", "{} alone"), ("completeness", "without {}")):
-            row = rows[form.format("circuit")]
-            random = [rows[form.format(f"random {i}")]["share"] for i in range(8)]
-            value, interval, median, range_ = shares_of(page)[name]
-            assert value == plain(row["share"], 2)
-            assert interval == f"[{plain(row['share_low'], 2)}, {plain(row['share_high'], 2)}]"
-            assert median == plain(statistics.median(random), 2)
-            assert range_ == f"({plain(min(random), 2)} to {plain(max(random), 2)})"
-            assert row["size"] == len(circuit)
-        page.wait_for_timeout(400)  # lines have grown
-        one.shot("circuit", full_page=True)
+    page.locator("#slider-input").fill(str(series.steps.index(peak)))
+    page.wait_for_function(f"mechicl.view.step === '{peak}' && {THERE}")
+    page.wait_for_function("mechicl.circuit.data().random.includes('their median')")
+    circuit = tuple(page.evaluate(EDGES))
+    table = circuit_shares(series, [peak], ["icl"], threshold=0.02, progress=False)
+    rows = {row["intervention"]: row for row in table.to_dict("records")}
+    for name, form in (("faithfulness", "{} alone"), ("completeness", "without {}")):
+        row = rows[form.format("circuit")]
+        random = [rows[form.format(f"random {i}")]["share"] for i in range(8)]
+        value, interval, median, range_ = shares_of(page)[name]
+        assert value == plain(row["share"], 2)
+        assert interval == f"[{plain(row['share_low'], 2)}, {plain(row['share_high'], 2)}]"
+        assert median == plain(statistics.median(random), 2)
+        assert range_ == f"({plain(min(random), 2)} to {plain(max(random), 2)})"
+        assert row["size"] == len(circuit)
+    page.wait_for_timeout(400)  # lines have grown
+    one.shot("circuit", full_page=True)
 
-        for edge in ("label->previous", "query->match"):
-            cut_by_hand(page, edge)
-            one.check(series, peak, CutEdges(edges=(edge,)))
-            page.locator("#chips button").click()
-            one.check(series, peak, None)
-        page.set_viewport_size({"width": 390, "height": 800})
-        page.wait_for_function(THERE)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        one.shot("circuit-narrow", full_page=True)
-        page.wait_for_function("mechicl.circuit.settled()")
-    finally:
-        running.stop()
+    for edge in ("label->previous", "query->match"):
+        cut_by_hand(page, edge)
+        one.check(series, peak, CutEdges(edges=(edge,)))
+        page.locator("#chips button").click()
+        one.check(series, peak, None)
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function(THERE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    one.shot("circuit-narrow", full_page=True)
+    page.wait_for_function("mechicl.circuit.settled()")
 
 
 @pytest.mark.slow

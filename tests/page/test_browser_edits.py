@@ -259,26 +259,21 @@ def test_an_edge_in_chosen_heads_and_the_other_counterfactual(begin, known_serie
     assert "counterfactual" not in page.evaluate("mechicl.query()")
 
 
-def test_in_language_the_page_asks_the_task(begin, token_series):
-    running = open_server(token_series.root, port=0).start()
-    try:
-        one = begin(running.url)
-        page = one.open("?step=20")
-        assert page.locator("[data-pick='what'] [value='remove-directions']").count() == 0
-        assert page.locator("[data-pick='partner']").count() == 0
-        choose(page, **{"from": "query", "to": "shown"})
-        press(page, "Cut edge")
-        one.settled()
-        assert chips(page) == ["query → shown cut in all layers"]
-        assert one.number("conflict.ablated") == "0.000"
-        page.wait_for_function(
-            "mechicl.settled('timeline') && document.getElementById('curve-progress').dataset.done == 3"
-        )
-        others = [name for name, row in one.numbers().items() if row["ablated_ci"] == "not in these sequences"]
-        assert others
-        assert "conflict" not in others
-    finally:
-        running.stop()
+def test_in_language_the_page_asks_the_task(begin, serving, token_series):
+    running = serving(open_server(token_series.root, port=0))
+    one = begin(running.url)
+    page = one.open("?step=20")
+    assert page.locator("[data-pick='what'] [value='remove-directions']").count() == 0
+    assert page.locator("[data-pick='partner']").count() == 0
+    choose(page, **{"from": "query", "to": "shown"})
+    press(page, "Cut edge")
+    one.settled()
+    assert chips(page) == ["query → shown cut in all layers"]
+    assert one.number("conflict.ablated") == "0.000"
+    page.wait_for_function("mechicl.settled('timeline') && document.getElementById('curve-progress').dataset.done == 3")
+    others = [name for name, row in one.numbers().items() if row["ablated_ci"] == "not in these sequences"]
+    assert others
+    assert "conflict" not in others
 
 
 @pytest.mark.slow

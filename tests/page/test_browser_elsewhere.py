@@ -17,18 +17,14 @@ pytestmark = pytest.mark.slow  # the Trainer trains them first
 
 
 @pytest.fixture
-def trained(opened, begin):
+def trained(opened, begin, serving):
     """family -> (its series, a user who looks at the page of it)."""
-    running = []
 
     def call(family: str):
         series = opened(family)
-        running.append(open_server(series.root, port=0).start())
-        return series, begin(running[-1].url)
+        return series, begin(serving(open_server(series.root, port=0)).url)
 
-    yield call
-    for server in running:
-        server.stop()
+    return call
 
 
 @pytest.mark.parametrize("family", FAMILIES)

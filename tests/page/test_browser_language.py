@@ -39,25 +39,22 @@ def theirs(ours, tmp_path_factory):
 
 
 @pytest.mark.parametrize("whose", ["ours", "theirs"])
-def test_context_and_weights_over_training_with_heads_taken_out(begin, request, whose):
+def test_context_and_weights_over_training_with_heads_taken_out(begin, serving, request, whose):
     series = request.getfixturevalue(whose)
-    running = open_server(series.root, port=0).start()
-    try:
-        one = begin(running.url)
-        page = one.open(f"?step={series.steps[-1]}")
-        assert set(one.numbers()) == ASKED
-        one.check(series, series.steps[-1], None)
-        one.head(0, 0).click()
-        one.head(1, 1).click()
-        one.check(series, series.steps[-1], AblateHeads(heads=((0, 0), (1, 1))))
-        count = len(series.steps)
-        page.wait_for_function(
-            f"mechicl.settled('timeline') && document.getElementById('curve-progress').dataset.done == {count}"
-        )
-        names = page.evaluate("document.querySelector('#timeline .js-plotly-plot').data.map(d => d.name || '')")
-        for label in ("Repeat", "In-context gain", "Weights", "Conflict"):
-            assert any(label in name for name in names), label
-        page.wait_for_function("mechicl.settled('heads') && mechicl.settled('attention')")
-        one.shot(f"language-{whose}", full_page=True)
-    finally:
-        running.stop()
+    running = serving(open_server(series.root, port=0))
+    one = begin(running.url)
+    page = one.open(f"?step={series.steps[-1]}")
+    assert set(one.numbers()) == ASKED
+    one.check(series, series.steps[-1], None)
+    one.head(0, 0).click()
+    one.head(1, 1).click()
+    one.check(series, series.steps[-1], AblateHeads(heads=((0, 0), (1, 1))))
+    count = len(series.steps)
+    page.wait_for_function(
+        f"mechicl.settled('timeline') && document.getElementById('curve-progress').dataset.done == {count}"
+    )
+    names = page.evaluate("document.querySelector('#timeline .js-plotly-plot').data.map(d => d.name || '')")
+    for label in ("Repeat", "In-context gain", "Weights", "Conflict"):
+        assert any(label in name for name in names), label
+    page.wait_for_function("mechicl.settled('heads') && mechicl.settled('attention')")
+    one.shot(f"language-{whose}", full_page=True)

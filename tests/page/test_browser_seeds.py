@@ -58,10 +58,10 @@ def test_seeds_are_compared_chosen_and_lose_their_own_heads(seeds_server, begin)
 
 
 @pytest.mark.slow
-def test_five_seeds_are_compared_and_their_figure_taken_along(five_seeds, begin):
+def test_five_seeds_are_compared_and_their_figure_taken_along(five_seeds, begin, serving):
     """Which of them formed ICL, what each loses without its own heads, and that it is not what random heads cost."""
     named = named_together([five_seeds])
-    running = open_server(named[0], port=0, together=named).start()
+    running = serving(open_server(named[0], port=0, together=named))
     session = begin(running.url)
     page = session.open()
     page.wait_for_function(f"mechicl.seeds.settled() && ({DRAWN}).length === 5")
@@ -85,4 +85,40 @@ def test_five_seeds_are_compared_and_their_figure_taken_along(five_seeds, begin)
             words = re.sub(r"<[^>]+>|\s", " ", found.decode())
             for said in ("n = 100 sequences", "interval over 4 seeds", "mechicl app", "against=own"):
                 assert said in words, said
-    running.stop()
+
+
+PLACES = """(() => {
+  const plot = document.querySelector("#seeds-figure"), top = plot.getBoundingClientRect().top;
+  const of = (what) => plot.querySelector(what).getBoundingClientRect();
+  return { height: plot._fullLayout.height, width: plot._fullLayout.width, title: of(".x2title").bottom - top,
+           legend: of(".legend").top - top, ends: of(".legend").bottom - top };
+})()"""
+
+
+@pytest.mark.slow
+def test_in_a_window_that_is_narrowed_the_figure_is_as_in_one_opened_narrow(five_seeds, begin, serving):
+    named = named_together([five_seeds])
+    running = serving(open_server(named[0], port=0, together=named))
+    narrow = {"width": 390, "height": 800}
+    own = f"mechicl.seeds.settled() && ({DRAWN}).filter(([, dash]) => dash === 'dot').length === 4"
+    places = {}
+    for opened in ("wide", "narrow"):
+        session = begin(running.url, **({"viewport": narrow} if opened == "narrow" else {}))
+        page = session.open("?against=own")
+        page.wait_for_function(own)
+        if opened == "wide":
+            before = page.evaluate(PLACES)
+            page.set_viewport_size(narrow)
+        page.wait_for_function(f"{PLACES}.width < 390")
+        page.wait_for_function(f"{PLACES}.title < {PLACES}.legend")
+        page.wait_for_timeout(1000)  # no later change of plotly's own undoes it
+        places[opened] = page.evaluate(PLACES)
+        session.shot(f"seeds-opened-{opened}", full_page=True)
+    assert places["wide"] == pytest.approx(places["narrow"], abs=2)
+    assert places["wide"]["title"] < places["wide"]["legend"]
+    assert places["wide"]["ends"] < places["wide"]["height"]
+    page = session.page
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_function(f"{PLACES}.width === {before['width']}")
+    page.wait_for_timeout(1000)
+    assert page.evaluate(PLACES) == pytest.approx(before, abs=2)

@@ -92,32 +92,29 @@ def test_its_text_is_answered_as_the_library_does(answers, faded, library):
 
 
 @pytest.mark.slow
-def test_a_plugins_intervention_by_hand(begin, faded, known_series):
-    running = open_server(known_series.root, port=0).start()
-    try:
-        one = begin(running.url)
-        page = one.open("?run=known&step=5")
-        assert page.locator("[data-field='layer']").is_hidden()
-        page.locator("[data-pick='what']").select_option("own-faded")
-        page.locator("[data-field='layer']").fill("1")
-        page.locator("[data-field='factor']").fill("0.0")
-        page.get_by_role("button", name="Apply faded", exact=True).click()
-        done = faded(layer=1, factor=0.0)
-        one.check(known_series, 5, done)
-        (chip,) = page.locator("#chips button").all_inner_texts()
-        assert chip == "faded(layer=1, factor=0.0, label=\"half, or so\", where='attn_out', twice=False)"
-        view = View.from_query(page.evaluate("mechicl.query()"))
-        assert view.intervention == done
-        assert "layer=1, factor=0.0" in as_python(view, str(known_series.root.parent))
-        page.go_back()
-        one.check(known_series, 5, None)
-        page.go_forward()
-        one.check(known_series, 5, done)
-        page.locator("[data-field='factor']").fill("1.0")
-        page.locator("[data-field='factor']").press("Enter")
-        one.check(known_series, 5, faded(layer=1, factor=1.0))  # one takes the place of the other
-        page.locator("#chips button").click()
-        one.check(known_series, 5, None)
-        assert page.locator("#chips button").count() == 0
-    finally:
-        running.stop()
+def test_a_plugins_intervention_by_hand(begin, serving, faded, known_series):
+    running = serving(open_server(known_series.root, port=0))
+    one = begin(running.url)
+    page = one.open("?run=known&step=5")
+    assert page.locator("[data-field='layer']").is_hidden()
+    page.locator("[data-pick='what']").select_option("own-faded")
+    page.locator("[data-field='layer']").fill("1")
+    page.locator("[data-field='factor']").fill("0.0")
+    page.get_by_role("button", name="Apply faded", exact=True).click()
+    done = faded(layer=1, factor=0.0)
+    one.check(known_series, 5, done)
+    (chip,) = page.locator("#chips button").all_inner_texts()
+    assert chip == "faded(layer=1, factor=0.0, label=\"half, or so\", where='attn_out', twice=False)"
+    view = View.from_query(page.evaluate("mechicl.query()"))
+    assert view.intervention == done
+    assert "layer=1, factor=0.0" in as_python(view, str(known_series.root.parent))
+    page.go_back()
+    one.check(known_series, 5, None)
+    page.go_forward()
+    one.check(known_series, 5, done)
+    page.locator("[data-field='factor']").fill("1.0")
+    page.locator("[data-field='factor']").press("Enter")
+    one.check(known_series, 5, faded(layer=1, factor=1.0))  # one takes the place of the other
+    page.locator("#chips button").click()
+    one.check(known_series, 5, None)
+    assert page.locator("#chips button").count() == 0

@@ -94,7 +94,7 @@ def test_the_moments_of_a_fault_are_found(config, tmp_path, kept):
 MOMENTS = 50
 
 
-@pytest.mark.parametrize("at", range(0, MOMENTS, 3))
+@pytest.mark.parametrize("at", [*range(0, MOMENTS, 3), 40, 41, 43, 44, 46, 47])
 def test_killed_and_resumed(workers, config, kept, tmp_path, at):
     root = tmp_path / "tiny"
     assert workers.run("train", root, at, config=to_dict(config)) == -signal.SIGKILL

@@ -171,3 +171,24 @@ def test_the_plan_is_described(small, swept):
     assert "4 to train: about 2 min with 2 processes" in text
     three: Plan = replace(small, seeds=(0,), conditions=small.conditions[:1])
     assert "1 to train: about 72 s with 1 processes" in describe(three, statuses(three, swept / "nowhere"), pace, 8)
+
+
+def test_a_run_without_its_last_state_is_gone_on_with(small, tmp_path):
+    """As a kill leaves it between its last weights and its last state."""
+    condition = small.conditions[0]
+    kept = replace(small, conditions=(replace(condition, config=replace(condition.config, keep="all")),), seeds=(0,))
+    out = tmp_path / "small"
+    sweep(kept, out, executor=Recorded(), progress=False)
+    before, (run,) = files(out), kept.runs
+    index = out / run.name / "index.jsonl"
+    *others, last = index.read_text().splitlines(True)
+    assert '"state"' in last
+    index.write_text("".join(others))
+    assert statuses(kept, out) == {run: "interrupted"}
+    again = Recorded()
+    sweep(kept, out, executor=again, progress=False)
+    assert again.seen == [run.name]
+    after = files(out)
+    metrics = f"{run.name}/metrics.jsonl"  # the step that was replayed has a second line
+    assert after.pop(metrics).startswith(before.pop(metrics))
+    assert after == before

@@ -1,8 +1,9 @@
 /* Attention patterns of one sequence or the average, and the sequence's tokens. */
 
-import { plain, whole } from "./numbers.js";
+import { whole } from "./numbers.js";
 import { DATA, EVALUATORS, called } from "./data.js";
-import { $, gradient, make, marks, put, shade, svg } from "./dom.js";
+import { $, gradient, make, marks, put } from "./dom.js";
+import { pattern } from "./pattern.js";
 import { HEADS, ablationOf } from "./state.js";
 
 const { layers, heads: across, positions: t } = DATA.shape;
@@ -45,7 +46,7 @@ export function drawPatterns(view, intact, ablated) {
       sides.push(["ablated", after, "attention"], ["difference", after.map((v, j) => v - intact[i * t * t + j]), "change"]);
     }
     const figures = sides.map(([says, values, meaning]) =>
-      make("figure", {}, pattern(values, names, meaning, size, big || t <= 9, `${name}, ${says}`), ablated || big ? make("figcaption", { textContent: says }) : null));
+      make("figure", {}, pattern(t, values, names, meaning, size, big || t <= 9, `${name}, ${says}`), ablated || big ? make("figcaption", { textContent: says }) : null));
     const out = view.heads.includes(name);
     cards.push(make("button", { type: "button", className: "card" + (out ? " out" : ""), title: big ? "Back to all heads" : `Enlarge ${name}`, data: { set: "head", to: big ? "" : name } },
       make("strong", { textContent: name + (out ? " (ablated)" : "") }), make("div", { className: "sides" }, ...figures), why ? make("p", { className: "same", textContent: why }) : null));
@@ -66,25 +67,4 @@ export function drawPatterns(view, intact, ablated) {
 export function noPatterns() {
   $("patterns").replaceChildren();
   put($("attention-note"), "");
-}
-
-function pattern(values, names, meaning, size, labels, says) {
-  const small = size < 200, left = labels ? (small ? 16 : 52) : 0, below = labels ? (small ? 12 : 26) : 0, each = (size - left) / t;
-  const drawing = svg("svg", { viewBox: `0 0 ${size} ${t * each + below}`, width: `${size / 10}rem`, class: "pattern" + (small ? " small" : ""), role: "img", "aria-label": says });
-  for (let i = 0; i < t; i++) {
-    for (let j = 0; j <= i; j++) {
-      const v = values[i * t + j], box = svg("rect", { x: left + j * each + 0.5, y: i * each + 0.5, width: Math.max(0.5, each - 1), height: Math.max(0.5, each - 1) }), title = svg("title");
-      box.style.fill = shade(meaning, meaning === "change" ? (v + 1) / 2 : v)[0];
-      title.textContent = `${names[i]} → ${names[j]}: ${plain(v)}`;
-      box.append(title);
-      drawing.append(box);
-    }
-    if (!labels) continue;
-    const row = svg("text", { x: left - (small ? 3 : 6), y: (i + 0.62) * each, "text-anchor": "end" });
-    const column = svg("text", { x: left + (i + 0.5) * each, y: t * each + (small ? 9 : 16), "text-anchor": "middle" });
-    row.textContent = column.textContent = small && names[i] === "query" ? "q" : names[i];
-    drawing.append(row);
-    if (each >= 14 || i % 2 === 0) drawing.append(column);
-  }
-  return drawing;
 }

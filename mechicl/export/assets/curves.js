@@ -20,7 +20,7 @@ const time = (view, sequences) => (view.unit === "steps" ? sequences / DATA.batc
 export function drawCurves(view, ablated) {
   const place = $("graph"), width = place.clientWidth, height = place.clientHeight, narrow = width < 520;
   if (!width) return;
-  const right = narrow ? 44 : 60, log = view.axis === "log", top = narrow ? 52 : MARGIN.top;
+  const right = Math.max(narrow ? 44 : 60, ...DATA.evaluators.map((e) => 10 + 6.4 * e.short.length)), log = view.axis === "log", top = narrow ? 52 : MARGIN.top;
   const times = [...DATA.sequences, ...DATA.evaluators.flatMap((e) => e.curve.sequences)].map((s) => time(view, s)).filter((s) => s > 0 || !log);
   const scaled = (v) => (log ? Math.log10(v) : v), low = scaled(Math.min(...times)), high = scaled(Math.max(...times));
   const pad = (high - low || 1) * 0.02, bottom = height - MARGIN.bottom;
@@ -30,10 +30,10 @@ export function drawCurves(view, ablated) {
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": describe() });
   drawing.append(axes(view, low, high, width, height, scaled), guesses(), momentsAt(view, narrow));
   const clip = svg("clipPath", { id: "inside" }); // a gain can lie below the axis
-  clip.append(svg("rect", { x: MARGIN.left - 5, y: 0, width: width - right - MARGIN.left + 10, height: bottom + 5 }));
+  clip.append(svg("rect", { x: MARGIN.left - 5, y: 0, width: width - right - MARGIN.left + 10, height: bottom + 1 }));
   drawing.append(clip);
   for (const e of DATA.evaluators) drawing.append(curve(e, ablated));
-  drawing.append(names());
+  drawing.append(below(), names());
   place.replaceChildren(drawing);
   moveCursor(view);
 }
@@ -121,21 +121,38 @@ const visible = (list) => list.filter(([s]) => s > 0 || !plot.log);
 const path = (points) => points.map(([s, v], i) => `${i ? "L" : "M"}${plot.x(s).toFixed(1)} ${plot.y(v).toFixed(1)}`).join("");
 
 function curve(e, ablated) {
-  const { sequences, value, low, high } = e.curve, group = svg("g", { class: "curve", color: e.colour, "clip-path": "url(#inside)" });
+  const { sequences, value, low, high } = e.curve, group = svg("g", { class: "curve", color: e.colour }), clip = { "clip-path": "url(#inside)" };
   const points = visible(sequences.map((s, i) => [s, value[i], low[i], high[i]]));
   if (points.length) {
     const edge = [...points.map(([s, , , v]) => [s, v]), ...points.map(([s, , v]) => [s, v]).reverse()];
-    group.append(svg("path", { d: path(edge) + "Z", class: "band" }), svg("path", { d: path(points), class: "line" }), ...markers(points, e.symbol, ""));
+    group.append(svg("path", { d: path(edge) + "Z", class: "band", ...clip }), svg("path", { d: path(points), class: "line", ...clip }), ...markers(points, e.symbol, ""));
   }
   const under = visible([...(ablated || [])].filter(([, values]) => e.name in values).map(([step, values]) => [step * DATA.batch, values[e.name]]).sort((a, b) => a[0] - b[0]));
-  if (under.length) group.append(svg("path", { d: path(under), class: "line ablated" }), ...markers(under, e.symbol, " open"));
+  if (under.length) group.append(svg("path", { d: path(under), class: "line ablated", ...clip }), ...markers(under, e.symbol, " open"));
   return group;
 }
 
 function markers(points, symbol, more) {
   const every = Math.max(1, Math.ceil(points.length / MARKED));
-  return points.filter((_, i) => i % every === 0 || i === points.length - 1).map(([s, v]) =>
+  return points.filter(([, v], i) => v >= DATA.floor && (i % every === 0 || i === points.length - 1)).map(([s, v]) =>
     svg("path", { d: OUTLINES[symbol] || OUTLINES.circle, class: "marker" + more, transform: `translate(${plot.x(s).toFixed(1)} ${plot.y(v).toFixed(1)})` }));
+}
+
+/* A curve that comes from below the axis: an arrow where it comes in, with where it began. */
+function below() {
+  const group = svg("g", { class: "below" });
+  for (const e of DATA.evaluators) {
+    const points = visible(e.curve.sequences.map((s, i) => [s, e.curve.value[i]])), first = points.findIndex(([, v]) => v >= DATA.floor);
+    if (first === 0 || !points.length) continue;
+    const before = points[first < 0 ? points.length - 1 : first - 1], after = points[Math.max(first, 0)];
+    const part = first < 0 ? 0 : (DATA.floor - before[1]) / (after[1] - before[1]);
+    const at = first < 0 ? plot.x(before[0]) : plot.x(before[0]) + part * (plot.x(after[0]) - plot.x(before[0]));
+    const arrow = svg("path", { d: "M-4 -7H4L0 -1Z", transform: `translate(${at.toFixed(1)} ${plot.bottom})`, color: e.colour, class: "marker" }), title = svg("title");
+    title.textContent = `${e.short} begins below the axis, at ${plain(points[0][1])}`;
+    arrow.append(title);
+    group.append(arrow);
+  }
+  return group;
 }
 
 /* Evaluators' names where their curves end, moved apart where they would overlap. */

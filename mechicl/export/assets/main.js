@@ -10,6 +10,7 @@ import { drawCurves, followPointer } from "./curves.js";
 import { doneText, drawControls, theme } from "./controls.js";
 import { buildEffects, drawEffect, noEffects } from "./effects.js";
 import { buildGrid, drawGrid } from "./heads.js";
+import { repaint } from "./pattern.js";
 import { drawPatterns, drawTokens, noPatterns } from "./attention.js";
 import { drawLogits, logitsAsked, noLogits } from "./logits.js";
 
@@ -217,7 +218,7 @@ async function copy(text, done) {
 }
 
 const ACTS = {
-  play, clear, back: () => go(indexOf(view) - 1), next: () => go(indexOf(view) + 1), theme: () => theme(true),
+  play, clear, back: () => go(indexOf(view) - 1), next: () => go(indexOf(view) + 1), theme: () => (theme(true), repaint()),
   link: () => copy(location.href, "The link is copied."), command: () => copy(commandOf(view), "The command is copied."),
   skip: () => $("grid").querySelector('button[tabindex="0"]').focus(),
 };

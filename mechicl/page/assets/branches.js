@@ -41,6 +41,7 @@
     if (answer.data) {
       data = answer.data;
       show();
+      document.dispatchEvent(new Event("mechicl-branches")); // family.js waits for it
       if (data.run.checkpoints > M.base.steps.length) await grown();
     }
     if (data && (data.run.training || data.rows.some((row) => GOING.includes(row.state)))) timer = setTimeout(look, EVERY);

@@ -1,4 +1,5 @@
-/* The family tree of the runs in the folder: asked for when a page is opened, and again when its branches are others. */
+/* The family tree of the runs in the folder: asked for when a page is opened, and again when its branches are others, which
+   branches.js tells. */
 (function () {
   "use strict";
   const M = window.mechicl, $ = M.$;
@@ -25,12 +26,12 @@
     }));
   }
 
-  setInterval(() => {
-    if (!M.base || !$("family") || !M.branches || !M.settled()) return;
+  document.addEventListener("mechicl-branches", () => {
+    if (!M.base || !$("family")) return;
     const now = JSON.stringify([M.view.run, M.branches.rows().map((row) => [row.name, row.state])]);
     if (now !== known || !$("family-tree").dataset.asked) {
       $("family-tree").dataset.asked = "1"; // a run that was chosen anew has a new, empty list
       ask(now);
     }
-  }, 500);
+  });
 })();

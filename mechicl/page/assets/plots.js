@@ -21,19 +21,28 @@
   }
   const shape = () => size() + (M.isNarrow() ? ` narrow ${window.innerWidth}` : ""); // a legend's rows depend on it
   let drawnAt = null; // the shape that figures were last drawn at
-  const figures = new Map(); // element -> its figure as it came, to draw again on another screen
+  const figures = new Map(); // element -> its figure as it came, to draw again on another screen, and how often one came
   window.addEventListener("resize", () => {
     if (!M.base || drawnAt === null || drawnAt === shape()) return;
     if (timeline) D.timeline(timeline);
-    for (const [element, figure] of figures) element.isConnected ? D.plotInto(element, figure) : figures.delete(element);
+    redrawn();
   });
+  function redrawn(which = () => true) {
+    for (const [element, { figure }] of figures)
+      if (!element.isConnected) figures.delete(element);
+      else if (which(figure)) D.plotInto(element, figure);
+  }
 
   /* In a window of another size plotly places titles by the margins that were: once more, when the window rests and
-     plotly's own change is done. */
+     plotly's own change is done. Its resize forgets the height and width that a figure came with, so those that we drew
+     are drawn by us, at the sizes of this window. */
   let resting = null;
   async function again(plot) {
     if (!plot.data || !plot.offsetParent) return; // of a tab that is closed
-    await window.Plotly.Plots.resize(plot);
+    if (figures.has(plot)) {
+      await D.plotInto(plot, figures.get(plot).figure);
+      await window.Plotly.relayout(plot, { autosize: true }); // the width, where the figure came without one
+    } else await window.Plotly.Plots.resize(plot);
     await window.Plotly.redraw(plot);
   }
   window.addEventListener("resize", () => {
@@ -154,16 +163,18 @@
 
   /* In another theme: what has colours of its own. */
   D.redrawn = () => {
-    for (const [element, figure] of figures) if (element.isConnected && figure.layout.meta?.scale) D.plotInto(element, figure);
+    redrawn((figure) => figure.layout.meta?.scale);
   };
 
   D.plotInto = (element, figure) => {
     if (!window.Plotly) return setTimeout(() => D.plotInto(element, figure), 50);
-    figures.set(element, figure);
+    const before = figures.get(element), count = (before?.count ?? 0) + (before?.figure !== figure);
+    figures.set(element, { figure, count });
     drawnAt = shape();
     const { data, layout } = M.fitted(grown(figure)), scale = layout.meta?.scale;
     if (scale) // a new object: plotly looks for changes by identity
       layout.coloraxis = { ...layout.coloraxis, colorscale: M.base.colours[scale][document.documentElement.dataset.theme] };
-    window.Plotly.react(element, data, layout, CONFIG);
+    layout.uirevision ??= count; // the same figure drawn again keeps the reader's zoom
+    return window.Plotly.react(element, data, layout, { ...CONFIG, responsive: false });
   };
 })();

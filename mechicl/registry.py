@@ -7,9 +7,10 @@ sets and scores them.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -223,6 +224,15 @@ def floor(config: Config) -> float:
 def ceiling(highest: float) -> float:
     """Where the axis of primary metrics ends: at 1, or above the highest value, of what can be more, as nats."""
     return 1.01 if highest <= 1 else 1.02 * highest
+
+
+def span(name: str, values: Iterable[float]) -> tuple[float, float]:
+    """Where the scale of one evaluator's primary metric begins and ends, beside others: 0 and 1. What can be less or
+    more, as nats, has the next half below and the next whole number above these values."""
+    known = [0.0, 1.0, *(x for x in values if math.isfinite(x))]
+    if EVALUATORS[name].quantity == "accuracy":
+        return 0.0, 1.0
+    return math.floor(2 * min(known)) / 2, float(math.ceil(max(known)))
 
 
 def controls_of(name: str, config: Config) -> list[str]:

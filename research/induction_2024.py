@@ -219,7 +219,7 @@ def collect(root: Path) -> pd.DataFrame:
 
 
 def training(root: Path) -> pd.DataFrame:
-    """tables/induction-2024-training.csv: loss and accuracy of every run at every recorded moment. Runs of the table
+    """tables/induction-2024-training.parquet: loss and accuracy of every run at every recorded moment. Runs of the table
     that are not in the folder stay in it."""
     training = []
     begun = sorted(path.parent for path in root.glob("induction-2024*/*/manifest.json"))
@@ -233,13 +233,13 @@ def training(root: Path) -> pd.DataFrame:
                 run_of = {"condition": condition, "seed": series.config.seeds.init}
                 same = run_of | {"evaluator": evaluator, "metric": metric}
                 training += [same | {"sequences": s, "value": round(v, 4)} for s, v in values.items()]
-    path, key = TABLES / "induction-2024-training.csv", ["condition", "seed"]
-    every, kept = pd.DataFrame(training), pd.read_csv(path) if path.exists() else pd.DataFrame()
+    path, key = TABLES / "induction-2024-training.parquet", ["condition", "seed"]
+    every, kept = pd.DataFrame(training), pd.read_parquet(path) if path.exists() else pd.DataFrame()
     if len(kept) and len(every):
         found = pd.MultiIndex.from_frame(every[key])
         kept = kept[~pd.MultiIndex.from_frame(kept[key]).isin(found)]
     every = pd.concat([kept, every]).sort_values([*key, "evaluator", "metric", "sequences"])
-    every.to_csv(path, index=False)
+    every.to_parquet(path, index=False)
     return every
 
 

@@ -43,7 +43,7 @@ class Judged:
 
 
 def training() -> pd.DataFrame:
-    return pd.read_csv(TABLES / "induction-2024-training.csv")
+    return pd.read_parquet(TABLES / "induction-2024-training.parquet")
 
 
 def curve(every: pd.DataFrame, condition: str, seed: int, evaluator: str = "train", metric: str = "loss") -> np.ndarray:

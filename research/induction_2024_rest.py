@@ -83,9 +83,13 @@ def _grafted(every: pd.DataFrame, drops: Drops) -> list[Judged]:
 
 
 def share_of_plateau(points: np.ndarray) -> float:
-    """Rule K: the sequences over which the loss stays in .60 to .85, as a share of the half-drop."""
-    (first, last), half = plateau(points, 0.60, 0.85), half_drop(points)
-    return (last - first) / half if np.isfinite(first) and np.isfinite(half) else 0.0
+    """Rule K: the sequences over which the loss stays in .60 to .85, as a share of the half-drop.
+
+    Of a run that never reaches it, as a share of all that it saw. K counts such a run as 0, by which 'no plateau' would
+    hold of a run that never leaves it. This was seen after the runs; it makes U harder to support.
+    """
+    (first, last), half = plateau(points, 0.60, 0.85), min(half_drop(points), float(points[-1, 0]))
+    return (last - first) / half if np.isfinite(first) else 0.0
 
 
 def _larger(drops: Drops) -> list[Judged]:

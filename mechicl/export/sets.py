@@ -15,7 +15,7 @@ from mechicl.page import payloads
 from mechicl.protocol.batch import TaskBatch
 from mechicl.protocol.shipped import Shipped
 from mechicl.protocol.shown import Token
-from mechicl.registry import EVALUATORS, on_page
+from mechicl.registry import EVALUATORS, on_page, span
 from mechicl.series import Series
 
 LOOKED_AT = 200  # sequences of each evaluator whose tokens are shipped
@@ -62,9 +62,11 @@ def evaluators(series: Series, sets: dict[str, TaskBatch], shipped: dict[str, Sh
             "colour": EVALUATORS[name].colour,
             "symbol": EVALUATORS[name].symbol,
             "sign": EVALUATORS[name].sign,
+            "quantity": EVALUATORS[name].quantity,
             "metric": (metric := EVALUATORS[name].primary_metric),
-            "chance": chance(name, batch, series.task.n_outputs)[metric],
-            "curve": _curve(series, name, metric),
+            "chance": (guessing := chance(name, batch, series.task.n_outputs)[metric]),
+            "curve": (curve := _curve(series, name, metric)),
+            "span": span(name, [guessing, *curve["value"]]),
             "set": _arrays(shipped[name]),
             "look": _look(series, name, batch),
         }

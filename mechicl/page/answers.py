@@ -139,7 +139,7 @@ class Answers:
         assert view.step is not None
         effects = self.bench.effects(run, view.step, view.intervention)
         return {
-            "rows": payloads.effect_rows(effects, view.intervention is not None),
+            "rows": payloads.effect_rows(effects, run.spans, view.intervention is not None),
             "place": payloads.place(view.step, run),
         }
 

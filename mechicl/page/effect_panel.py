@@ -7,6 +7,7 @@ from dash.development.base_component import Component
 
 from mechicl.figures.style import COLOURS, SYMBOLS
 from mechicl.page.controls import aria, data, panel
+from mechicl.page.numbers import percent
 from mechicl.page.runs import Run
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
@@ -20,14 +21,13 @@ _READ = (
 
 def effects(run: Run) -> Component:
     """The panel: a row for each evaluator. assets/ fills in the numbers."""
+    together = {*run.spans.values()} == {(0.0, 1.0)}  # one scale for all rows; else each says its own
     head = html.Thead(
         html.Tr(
             [
                 html.Th("evaluator", scope="col"),
                 html.Th(
-                    html.Div(
-                        [html.Span("0"), html.Span(quantity(run.series.config)), html.Span("1")], className="ends"
-                    ),
+                    _ends("0", quantity(run.series.config), "1") if together else quantity(run.series.config),
                     scope="col",
                     className="wide",
                 ),
@@ -37,7 +37,7 @@ def effects(run: Run) -> Component:
             ]
         )
     )
-    rows = [_effect_row(run, name) for name in shown(run)]
+    rows = [_effect_row(run, name, together) for name in shown(run)]
     cautions = [EVALUATORS[name].caution for name in run.sets if EVALUATORS[name].caution]
     return panel(
         "effect",
@@ -62,13 +62,18 @@ def effects(run: Run) -> Component:
     )
 
 
-def _effect_row(run: Run, name: str) -> Component:
+def _ends(low: str, what: str, high: str) -> Component:
+    return html.Div([html.Span(low), html.Span(what), html.Span(high)], className="ends")
+
+
+def _effect_row(run: Run, name: str, together: bool) -> Component:
     def cell(what: str, *more: Component) -> Component:
         said = [html.Span("–", **data(cell=f"{name}.{what}")), html.Small("", **data(cell=f"{name}.{what}_ci"))]
         return html.Td([*said, *more])
 
     chance = run.chance[name]
-    guess = f"guessing {chance:.3g}"
+    guess, span = f"guessing {chance:.3g}", run.spans[name]
+    ends = [] if together else [_ends(f"{span[0]:g}", EVALUATORS[name].quantity, f"{span[1]:g}")]
     return html.Tr(
         [
             html.Th(
@@ -83,19 +88,22 @@ def _effect_row(run: Run, name: str) -> Component:
                 style={"--own": COLOURS[name]},
             ),
             html.Td(
-                html.Div(
-                    [
-                        html.I(className="chance", style={"left": f"{100 * chance:.2f}%"}, title=guess),
-                        html.I(className="range intact", **data(mark=f"{name}.intact")),
-                        html.I(className="range ablated", **data(mark=f"{name}.ablated")),
-                        html.B(className="dot intact", **data(dot=f"{name}.intact")),
-                        html.B(className="dot ablated", **data(dot=f"{name}.ablated")),
-                    ],
-                    className="bar",
-                    style={"--own": COLOURS[name]},
-                    role="img",
-                    **data(bar=name),
-                ),
+                [
+                    html.Div(
+                        [
+                            html.I(className="chance", style={"left": f"{percent(chance, span):.2f}%"}, title=guess),
+                            html.I(className="range intact", **data(mark=f"{name}.intact")),
+                            html.I(className="range ablated", **data(mark=f"{name}.ablated")),
+                            html.B(className="dot intact", **data(dot=f"{name}.intact")),
+                            html.B(className="dot ablated", **data(dot=f"{name}.ablated")),
+                        ],
+                        className="bar",
+                        style={"--own": COLOURS[name]},
+                        role="img",
+                        **data(bar=name),
+                    ),
+                    *ends,
+                ],
                 className="wide",
             ),
             cell("intact"),

@@ -45,3 +45,8 @@ def unpaired(a: np.ndarray, b: np.ndarray) -> Number:
     low = value - float(np.hypot(y.value - y.low, x.high - x.value))
     high = value + float(np.hypot(y.high - y.value, x.value - x.low))
     return Number(value, low, high, min(x.n, y.n))
+
+
+def percent(value: float, span: tuple[float, float]) -> float:
+    """Where a value stands on a scale from span[0] to span[1]; what is beyond stands at the end."""
+    return round(100 * min(1.0, max(0.0, (value - span[0]) / (span[1] - span[0]))), 2)

@@ -5,6 +5,7 @@ The script sets text content and nothing else, so a name from a run is text what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from mechicl.measures.controls import said
 from mechicl.page.compare import Comparison
 from mechicl.page.heads import Grid, measures
 from mechicl.page.inside import Attention, Logits
-from mechicl.page.numbers import Number
+from mechicl.page.numbers import Number, percent
 from mechicl.page.runs import Run
 from mechicl.page.sequence import picture
 from mechicl.page.state import View
@@ -39,9 +40,11 @@ def place(step: int, run: Run) -> dict[str, Any]:
     }
 
 
-def effect_rows(effects: list[Effect], done: bool = False) -> dict[str, dict[str, Any]]:
-    """evaluator -> the texts of its row and, in percent of the scale, where its marks go. done: something is changed,
-    if these sequences have it."""
+def effect_rows(
+    effects: list[Effect], spans: Mapping[str, tuple[float, float]], done: bool = False
+) -> dict[str, dict[str, Any]]:
+    """evaluator -> the texts of its row and, in percent of its scale, where its marks go. spans: where each scale
+    begins and ends; done: something is changed, if these sequences have it."""
     out = {}
     for e in effects:
         row: dict[str, Any] = {
@@ -53,7 +56,7 @@ def effect_rows(effects: list[Effect], done: bool = False) -> dict[str, dict[str
             "change": "–",
             "change_ci": "",
         }
-        bars = {"intact": _bar(e.intact)}
+        bars = {"intact": _bar(e.intact, spans[e.evaluator])}
         if e.ablated is not None and e.change is not None:
             row |= {
                 "ablated": plain(e.ablated.value),
@@ -62,7 +65,7 @@ def effect_rows(effects: list[Effect], done: bool = False) -> dict[str, dict[str
                 "change_ci": interval(e.change, sign=True),
                 "clear": e.change.low > 0 or e.change.high < 0,
             }
-            bars["ablated"] = _bar(e.ablated)
+            bars["ablated"] = _bar(e.ablated, spans[e.evaluator])
         out[e.evaluator] = row | {"bars": bars}
     return out
 
@@ -77,8 +80,8 @@ def control_rows(others: list[Intervention], done: Intervention, changes: dict[s
     return {"rows": rows, "says": f"Controls: {said(done, others)}.", "partial": bool(others) and not rows}
 
 
-def _bar(number: Number) -> list[float]:
-    return [round(100 * min(1.0, max(0.0, x)), 2) for x in (number.value, number.low, number.high)]
+def _bar(number: Number, span: tuple[float, float]) -> list[float]:
+    return [percent(x, span) for x in (number.value, number.low, number.high)]
 
 
 def head_cells(grid: Grid, view: View, layers: int, heads: int) -> list[dict[str, Any]]:

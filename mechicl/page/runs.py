@@ -21,7 +21,7 @@ from mechicl.interventions import AblateHeads, Intervention
 from mechicl.measures.phases import Phases, leading_phases, series_phases
 from mechicl.page.state import LONGEST, View, ViewError, effect_of
 from mechicl.protocol.batch import TaskBatch
-from mechicl.registry import leading, on_page
+from mechicl.registry import leading, on_page, span
 from mechicl.series import Series, open_series
 from mechicl.system.commands import command
 from mechicl.system.devices import chosen
@@ -62,6 +62,11 @@ class Run:
         outputs = self.series.task.n_outputs
         guessed = {name: chance(name, batch, outputs) for name, batch in self.sets.items()}
         return {name: levels[EVALUATORS[name].primary_metric] for name, levels in guessed.items()}
+
+    @cached_property
+    def spans(self) -> dict[str, tuple[float, float]]:
+        """Where the scale of every evaluator's primary metric begins and ends."""
+        return {name: span(name, [self.chance[name], *self.curve(name)["value"]]) for name in self.sets}
 
     @cached_property
     def phases(self) -> dict[str, Phases]:

@@ -9,13 +9,14 @@ from dash.development.base_component import Component
 from mechicl import recipes
 from mechicl.evaluators import EVALUATORS
 from mechicl.page.effect_panel import effects
-from mechicl.registry import MARKERS
+from mechicl.registry import MARKERS, span
 
 
 def pretend(recipe: str, chance: dict[str, float]) -> Any:
     """A run of a recipe that shows these evaluators."""
     series = SimpleNamespace(config=recipes.get(recipe))
-    return SimpleNamespace(series=series, sets=dict.fromkeys(chance), shown=list(chance), chance=chance)
+    spans = {name: span(name, [level]) for name, level in chance.items()}
+    return SimpleNamespace(series=series, sets=dict.fromkeys(chance), shown=list(chance), chance=chance, spans=spans)
 
 
 def children(of: Any) -> list[Any]:
@@ -127,3 +128,14 @@ def test_it_is_the_run_s_own_panel(run):
     assert props(panel)["id"] == "effect-panel"
     titles = {props(mark)["title"] for mark in parts(panel, "I", className="chance")}
     assert titles == {f"guessing {run.chance[name]:.3g}" for name in run.shown}
+
+
+def test_a_scale_that_is_not_0_to_1_stands_in_its_row():
+    """Text: guessing the next token costs ln(vocabulary) nats. Its mark is at its place, not at an end."""
+    panel = effects(pretend("text-small", {"repeat": 0.0, "loss": 6.9}))
+    (head,) = (each for each in parts(parts(panel, "Thead")[0], "Th") if props(each).get("className") == "wide")
+    assert text(head) == "accuracy or nats or share"
+    rows = {name: parts(panel, "Tr", data_row=name)[0] for name in ("repeat", "loss")}
+    said = {name: [text(end) for end in children(parts(row, "Div", className="ends")[0])] for name, row in rows.items()}
+    assert said == {"repeat": ["0", EVALUATORS["repeat"].quantity, "1"], "loss": ["0", "nats", "7"]}
+    assert props(parts(rows["loss"], "I", className="chance")[0])["style"] == {"left": f"{100 * 6.9 / 7:.2f}%"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mechicl.page.numbers import mean, paired, unpaired
+from mechicl.page.numbers import mean, paired, percent, unpaired
 
 
 def test_a_change_has_the_interval_of_paired_answers():
@@ -38,3 +38,17 @@ def test_intervals_of_changes_cover():
         after = before & (rng.random(n) < 0.95)
         hits += (lambda x: x.low <= -0.9 * 0.05 <= x.high)(paired(before, after))
     assert 0.93 <= hits / 400 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("value", "span", "place"),
+    [
+        (0.25, (0.0, 1.0), 25.0),
+        (1.5, (0.0, 1.0), 100.0),
+        (6.9, (0.0, 8.0), 86.25),
+        (0.0, (-0.5, 1.0), 33.33),
+        (-2, (-0.5, 1.0), 0.0),
+    ],
+)
+def test_a_place_on_a_scale(value, span, place):
+    assert percent(value, span) == place

@@ -176,7 +176,7 @@ def test_rules_of_what_delays_the_circuit(letter, runs, verdict):
 def test_runs_that_are_not_in_the_folder_stay_in_the_table(tmp_path, monkeypatch, tiny_series):
     monkeypatch.setattr(induction_2024, "TABLES", tmp_path)
     before = _runs(match=[3e4] * 2)
-    before.to_csv(tmp_path / "induction-2024-training.csv", index=False)
+    before.to_parquet(tmp_path / "induction-2024-training.parquet", index=False)
     folder = tmp_path / "runs" / "induction-2024-x"
     folder.mkdir(parents=True)
     (folder / "held-6-s0").symlink_to(tiny_series.root)

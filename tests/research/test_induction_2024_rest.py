@@ -110,3 +110,4 @@ def test_share_of_the_plateau():
     points = np.array([[x, y] for *_, x, y in _curve("a", 0, 1e5, 0.4)])
     assert share_of_plateau(points) == pytest.approx(0.4, abs=0.01)
     assert share_of_plateau(np.array([[0, 1.6], [1e5, 1.5]])) == 0.0
+    assert share_of_plateau(np.array([[0, 1.6], [2e4, 0.8], [1e5, 0.7]])) == pytest.approx(0.8)  # never leaves it

@@ -2,8 +2,9 @@
 
 import pytest
 
+import mechicl.sweeps.look  # before `verify` is patched: it keeps the one that it finds at import
 from mechicl import cli
-from mechicl.cli import verbs
+from mechicl.cli import arguments
 from mechicl.errors import ConfigError
 from mechicl.sources.base import Asked
 from mechicl.system.steps import apart, check, parse_steps
@@ -57,7 +58,7 @@ def test_every_command_that_chooses_checkpoints_says_the_same():
     """`train --steps` and `densify --every` make checkpoints: they say how many steps, and how far apart."""
     for verb in ("analyze", "measure", "report", "ablate", "open_checkpoints"):
         hints = getattr(cli, verb).__annotations__
-        for name, kind in (("steps", verbs.Steps), ("every", verbs.Every)):
+        for name, kind in (("steps", arguments.Steps), ("every", arguments.Every)):
             assert helps(hints[name]) == helps(kind), verb
             assert helps(kind)
 

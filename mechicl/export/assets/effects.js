@@ -9,7 +9,7 @@ export const glyph = (symbol) => GLYPHS[symbol] || "●";
 const rows = {};
 
 export function buildEffects() {
-  const ends = make("div", { className: "ends" }, ...["0", DATA.quantity, "1"].map((textContent) => make("span", { textContent })));
+  const ends = together() ? scaleEnds([0, 1], DATA.quantity) : make("div", { textContent: DATA.quantity });
   const head = ["evaluator", ends, "intact", "ablated", "change"].map((what) => {
     const cell = make("th", { scope: "col", className: what === ends ? "wide" : "" });
     cell.append(what);
@@ -18,11 +18,16 @@ export function buildEffects() {
   $("effect").append(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...DATA.evaluators.map(row)));
 }
 
+/* One scale for all rows; else each says its own. */
+const together = () => DATA.evaluators.every((e) => e.span[0] === 0 && e.span[1] === 1);
+
+const scaleEnds = ([low, high], what) => make("div", { className: "ends" }, ...[String(low), what, String(high)].map((textContent) => make("span", { textContent })));
+
 function row(e) {
   const mark = (tag, className) => make(tag, { className });
-  const parts = { ranges: [mark("i", "range intact"), mark("i", "range ablated")], dots: [mark("b", "dot intact"), mark("b", "dot ablated")], cells: {} };
+  const parts = { span: e.span, ranges: [mark("i", "range intact"), mark("i", "range ablated")], dots: [mark("b", "dot intact"), mark("b", "dot ablated")], cells: {} };
   const chance = make("i", { className: "chance", title: `guessing ${plain(e.chance)}` });
-  chance.style.left = percent(e.chance);
+  chance.style.left = percent(e.chance, e.span);
   const bar = (parts.bar = make("div", { className: "bar" }, chance, ...parts.ranges, ...parts.dots));
   bar.setAttribute("role", "img");
   bar.style.setProperty("--own", e.colour);
@@ -37,12 +42,13 @@ function row(e) {
     make("small", {}, e.meaning, make("br"), "n = ", n));
   name.style.setProperty("--own", e.colour);
   rows[e.name] = parts;
-  parts.line = make("tr", { data: { row: e.name } }, name, make("td", { className: "wide" }, bar), cell("intact"), cell("ablated"), cell("change"));
+  const scale = make("td", { className: "wide" }, bar, together() ? "" : scaleEnds(e.span, e.quantity));
+  parts.line = make("tr", { data: { row: e.name } }, name, scale, cell("intact"), cell("ablated"), cell("change"));
   return parts.line;
 }
 
-/* A place along the bar, which goes from 0 to 1: a gain that is below or above stands at its end. */
-const percent = (value) => `${100 * Math.max(0, Math.min(1, value))}%`;
+/* A place along the bar; what is beyond its scale stands at the end. */
+const percent = (value, [low, high]) => `${100 * Math.max(0, Math.min(1, (value - low) / (high - low)))}%`;
 
 /* One evaluator's row. before, after: the number of every sequence; after null: nothing is ablated. */
 export function drawEffect(name, before, after) {
@@ -56,9 +62,9 @@ export function drawEffect(name, before, after) {
   sides.forEach((side, i) => {
     parts.ranges[i].hidden = parts.dots[i].hidden = !side;
     if (!side) return;
-    parts.dots[i].style.left = percent(side.value);
-    parts.ranges[i].style.left = percent(side.low);
-    parts.ranges[i].style.right = `calc(100% - ${percent(side.high)})`;
+    parts.dots[i].style.left = percent(side.value, parts.span);
+    parts.ranges[i].style.left = percent(side.low, parts.span);
+    parts.ranges[i].style.right = `calc(100% - ${percent(side.high, parts.span)})`;
   });
   parts.bar.setAttribute("aria-label", `intact ${plain(sides[0].value)}` + (after ? `, ablated ${plain(sides[1].value)}` : ""));
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-import mechicl.sweeps.look  # before `verify` is patched: it keeps the one that it finds at import
+import mechicl.sweeps.look  # noqa: F401  (before `verify` is patched: it keeps the one that it finds at import)
 from mechicl import cli
 from mechicl.cli import arguments
 from mechicl.errors import ConfigError

@@ -219,8 +219,8 @@ def collect(root: Path) -> pd.DataFrame:
 
 
 def training(root: Path) -> pd.DataFrame:
-    """tables/induction-2024-training.parquet: loss and accuracy of every run at every recorded moment. Runs of the table
-    that are not in the folder stay in it."""
+    """tables/induction-2024-training.parquet: loss and accuracy of every run at every recorded moment. Runs of the
+    table that are not in the folder stay in it."""
     training = []
     begun = sorted(path.parent for path in root.glob("induction-2024*/*/manifest.json"))
     for run in begun:

@@ -9,6 +9,7 @@ from mechicl.figures.style import COLOURS, SYMBOLS
 from mechicl.page.controls import aria, data, panel
 from mechicl.page.numbers import percent
 from mechicl.page.runs import Run
+from mechicl.page.texts import end
 from mechicl.page.view import shown
 from mechicl.registry import EVALUATORS, MARKERS, quantity
 
@@ -73,7 +74,7 @@ def _effect_row(run: Run, name: str, together: bool) -> Component:
 
     chance = run.chance[name]
     guess, span = f"guessing {chance:.3g}", run.spans[name]
-    ends = [] if together else [_ends(f"{span[0]:g}", EVALUATORS[name].quantity, f"{span[1]:g}")]
+    ends = [] if together else [_ends(end(span[0]), EVALUATORS[name].quantity, end(span[1]))]
     return html.Tr(
         [
             html.Th(

@@ -21,7 +21,8 @@ export function buildEffects() {
 /* One scale for all rows; else each says its own. */
 const together = () => DATA.evaluators.every((e) => e.span[0] === 0 && e.span[1] === 1);
 
-const scaleEnds = ([low, high], what) => make("div", { className: "ends" }, ...[String(low), what, String(high)].map((textContent) => make("span", { textContent })));
+const end = (value) => plain(value, 1).replace(/\.0$/, "");
+const scaleEnds = ([low, high], what) => make("div", { className: "ends" }, ...[end(low), what, end(high)].map((textContent) => make("span", { textContent })));
 
 function row(e) {
   const mark = (tag, className) => make(tag, { className });

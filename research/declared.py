@@ -43,7 +43,11 @@ DECLARED = {
         "were looked at",
     ),
     **{
-        key: Declared("yes", "comments of `research/sweeps/figure-1b-input.toml`, 26 Nov 00:48, before its runs")
+        key: Declared(
+            "yes",
+            "comments of `research/sweeps/figure-1b-input.toml`, 26 Nov 00:48, and the length of 10 million, 27 "
+            "Nov, before its runs",
+        )
         for key in ("0.6", "0.7")
     },
     "0.8": Declared(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mechicl.figures.style import short
+from mechicl.sweeps.conditions import Plan
 from mechicl.sweeps.plan import read_plan
 from research import plots, tables
 from research.claim import Claim, table
@@ -52,10 +53,11 @@ class Why:
             f"mechicl sweep research/sweeps/{self.sweep}.toml --data FILE && "
             "mechicl sweep research/sweeps/figure-1b.toml --data FILE"
         )
-        planned = {c.name for c in read_plan(tables.TABLES.parent / f"sweeps/{self.sweep}.toml").conditions}
+        planned = {c.name for c in plan_of(self.sweep).conditions}
         missing = sorted(set(self.needs) - planned - {RAW})
-        ran = f"`coopetition` on features of real drawings, {len(SEEDS)} seeds to 20M: " + ", ".join(
-            TITLES[c] for c in self.needs
+        ran = (
+            f"`coopetition` on features of real drawings, {len(SEEDS)} seeds to {until(self.sweep) / 1e6:.0f}M: "
+            + ", ".join(TITLES[c] for c in self.needs)
         )
         if missing:
             reason = f"`research/sweeps/{self.sweep}.toml` has no condition {', '.join(missing)} yet"
@@ -87,14 +89,24 @@ def claims() -> list[Claim]:
     return [why.claim() for why in WHY]
 
 
+def plan_of(sweep: str) -> Plan:
+    return read_plan(tables.TABLES.parent / f"sweeps/{sweep}.toml")
+
+
+def until(sweep: str) -> int:
+    """How many sequences the runs of a sweep see. Those of `raw`, which go further, are compared up to there."""
+    return max(c.config.steps * c.config.batch_size for c in plan_of(sweep).conditions)
+
+
 def read(sweep: str, needs: tuple[str, ...]) -> pd.DataFrame:
     """The runs of these conditions, with those of figure-1b for `raw`, of the seeds that both have; columns that both
-    tables share."""
+    tables share. All are cut where the sweep's own runs end."""
     found = [data for name in (sweep, "figure-1b") if (data := tables.read(name)) is not None]
     if not found:
         return pd.DataFrame({"condition": [], "seed": [], "complete": pd.Series(dtype=bool), "sequences": []})
     data = pd.concat(found, join="inner", ignore_index=True)
-    return data[data.condition.isin(needs) & data.seed.isin(SEEDS)].reset_index(drop=True)
+    wanted = data.condition.isin(needs) & data.seed.isin(SEEDS) & (data.sequences <= until(sweep))
+    return data[wanted].reset_index(drop=True)
 
 
 def _progress(data: pd.DataFrame, conditions: int) -> str:

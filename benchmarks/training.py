@@ -119,7 +119,7 @@ class Arrays:
             made = loop(*given)
             found = (x for x in (*given, made) if isinstance(x, np.ndarray) and x.dtype == np.float32)
             once = {x.ctypes.data: x for x in found}  # queries and keys may be one array
-            self.arrays += [x.reshape(-1).copy() for x in once.values()]
+            self.arrays += [x.reshape(-1) for x in once.values()]  # not copies: what one writes, the next has near
             return made
 
         return kept

@@ -133,7 +133,7 @@ def test_a_measure_over_training_draws_what_is_pressed(begin, known_series):
     assert "items=L1H2" in page.url
     one.shot("track")
     page.locator("[data-set='track']").select_option("copying_scores")  # is of other tasks
-    page.wait_for_function("document.querySelector('#track-note').textContent.includes('scores are of tokens')")
+    page.wait_for_function("document.querySelector('#track-note').textContent.includes('need a task of tokens')")
     assert page.evaluate("mechicl.view.items") == ""
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

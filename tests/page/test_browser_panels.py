@@ -203,8 +203,8 @@ def test_the_address_holds_the_whole_view(begin):
     page.keyboard.press("Escape")
     page.locator("h2").first.click()
     page.keyboard.press("ArrowRight")
-    before = one.numbers()
     page.wait_for_function("location.search.includes('sequence=7') && location.search.includes('step=30')")
+    before = one.numbers()
     address = page.url
     assert address.endswith(
         "?run=tiny&step=30&heads=L1H0&kind=resample&measure=logit&evaluator=flip&sequence=7"

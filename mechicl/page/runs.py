@@ -138,16 +138,10 @@ class Run:
                 self.check_fits(view.intervention)
         except (ConfigError, SeriesError) as error:
             raise ViewError(str(error)) from None
-        if view.evaluator not in self.sets:
-            raise ViewError(f"{self.series.name} has no evaluator {view.evaluator!r}: it has {', '.join(self.sets)}.")
-        if view.over is not None and view.over not in self.sets:
-            raise ViewError(f"{self.series.name} has no evaluator {view.over!r}: it has {', '.join(self.sets)}.")
-        effect_on = effect_of(view.measure)
-        if effect_on is not None and effect_on not in self.sets:
-            raise ViewError(
-                f"measure={view.measure}: {self.series.name} has no evaluator {effect_on!r}: it has "
-                f"{', '.join(self.sets)}."
-            )
+        measured = (f"measure={view.measure}: ", effect_of(view.measure))
+        for where, name in (("", view.evaluator), ("", view.over), measured):
+            if name is not None and name not in self.sets:
+                raise ViewError(f"{where}{self.series.name} has no evaluator {name!r}: it has {', '.join(self.sets)}.")
         if view.sequence is not None and view.sequence >= len(self.sets[view.evaluator]):
             raise ViewError(
                 f"sequence={view.sequence}: {view.evaluator} has sequences 0 to {len(self.sets[view.evaluator]) - 1}."

@@ -10,6 +10,8 @@ import pandas as pd
 from research.tables import TABLES
 
 HALF = float(np.log(2) / 2)
+Drops = dict[str, dict[int, float]]  # condition -> seed -> half-drop
+MAIN = 1_000_000  # sequences that a run of `main` sees
 CONDITIONS = {  # beside `main`: how many sequences a run sees, and about where the paper's half-drop is, in thousands
     "match": (50_000, "20 to 40"),
     "copy": (50_000, "20 to 40"),
@@ -76,12 +78,20 @@ def plateau(points: np.ndarray, low: float, high: float) -> tuple[float, float]:
     return (float(inside[0]), float(inside[-1])) if len(inside) else (np.nan, np.nan)
 
 
-def half_drops(every: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """Condition -> seed -> half-drop, of the runs that have ended."""
-    return {
-        c: {s: half_drop(curve(every, c, s)) for s in seeds_of(every, c, 0.99 * until)}
-        for c, (until, _) in CONDITIONS.items()
-    }
+def share_of_plateau(points: np.ndarray) -> float:
+    """Rule K: the sequences over which the loss stays in .60 to .85, as a share of the half-drop.
+
+    Of a run that never reaches it, as a share of all that it saw. K counts such a run as 0, by which 'no plateau' would
+    hold of a run that never leaves it. This was seen after the runs; it makes U harder to support.
+    """
+    (first, last), half = plateau(points, 0.60, 0.85), min(half_drop(points), float(points[-1, 0]))
+    return (last - first) / half if np.isfinite(first) else 0.0
+
+
+def half_drops(every: pd.DataFrame) -> Drops:
+    """Of `main` and CONDITIONS, of the runs that have ended."""
+    ends = {"main": MAIN} | {name: until for name, (until, _) in CONDITIONS.items()}
+    return {c: {s: half_drop(curve(every, c, s)) for s in seeds_of(every, c, 0.99 * end)} for c, end in ends.items()}
 
 
 def seeds_of(every: pd.DataFrame, condition: str, until: float) -> list[int]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from research.claim import table
 from research.induction_2024_compare import HEADS, layer_0_ranks
-from research.induction_2024_curves import CONDITIONS, curve, half_drop, half_drops, seeds_of, training
+from research.induction_2024_curves import CONDITIONS, half_drops, training
 from research.induction_2024_rules import judge
 from research.tables import TABLES
 
@@ -182,8 +182,8 @@ def _head_of_rank(some: pd.DataFrame) -> list[int]:
 
 def _clamps(every: pd.DataFrame) -> list[str]:
     drops, lines = half_drops(every), []
-    for name, found in drops.items():
-        until, theirs = CONDITIONS[name]
+    for name, (until, theirs) in CONDITIONS.items():
+        found = drops[name]
         cells = [
             f"{found[s] / 1000:.0f}"
             if s in found and np.isfinite(found[s])
@@ -193,8 +193,7 @@ def _clamps(every: pd.DataFrame) -> list[str]:
             for s in range(5)
         ]
         lines.append([name, theirs, *cells])
-    main = seeds_of(every, "main", 999_000)
-    lines.append(["(all eight heads)", "230", *(f"{half_drop(curve(every, 'main', s)) / 1000:.0f}" for s in main)])
+    lines.append(["(all eight heads)", "230", *(f"{x / 1000:.0f}" for x in drops["main"].values())])
     text = "Half-drop of the training loss, in thousands of sequences; '-': not run, '>': not reached.\n"
     return [text, table(["condition", "published, about", *(f"seed {s}" for s in range(5))], lines)]
 

@@ -6,10 +6,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from research.induction_2024_curves import Judged, curve, factors_said, half_drop, plateau, said, thousands
+from research.induction_2024_curves import (
+    Drops,
+    Judged,
+    curve,
+    factors_said,
+    half_drop,
+    said,
+    share_of_plateau,
+    thousands,
+)
 
 HEADS = range(8)
-Drops = dict[str, dict[int, float]]  # condition -> seed -> half-drop
 
 
 def judged(every: pd.DataFrame, progress: pd.DataFrame, drops: Drops) -> list[Judged]:
@@ -80,16 +88,6 @@ def _grafted(every: pd.DataFrame, drops: Drops) -> list[Judged]:
         f"{np.median([*shares.values()]):.2f} of it ({min(shares.values()):.2f} to {max(shares.values()):.2f})"
     )
     return [*found, Judged("U", about[1], text, said(holds, len(other), fails))]
-
-
-def share_of_plateau(points: np.ndarray) -> float:
-    """Rule K: the sequences over which the loss stays in .60 to .85, as a share of the half-drop.
-
-    Of a run that never reaches it, as a share of all that it saw. K counts such a run as 0, by which 'no plateau' would
-    hold of a run that never leaves it. This was seen after the runs; it makes U harder to support.
-    """
-    (first, last), half = plateau(points, 0.60, 0.85), min(half_drop(points), float(points[-1, 0]))
-    return (last - first) / half if np.isfinite(first) else 0.0
 
 
 def _larger(drops: Drops) -> list[Judged]:

@@ -39,8 +39,14 @@ def judge(published: Path) -> list[Judged]:
     every, runs, theirs = training(), ours(), printed(published)
     own = {int(str(s)): lookup(t) for s, t in runs.groupby("seed")}
     progress = pd.read_csv(TABLES / "induction-2024-progress.csv")
-    drops = half_drops(every) | {"main": {s: half_drop(curve(every, "main", s)) for s in seeds_of(every, "main", 9e5)}}
-    found = [*_loss(every, published), *_heads(own, theirs), *timed(every), *rest(every, progress, drops), _toy()]
+    drops = half_drops(every)
+    found = [
+        *_loss(every, published),
+        *_heads(own, theirs),
+        *timed(every, drops),
+        *rest(every, progress, drops),
+        _toy(),
+    ]
     rules = declared()
     return [j if j.letter[0] in rules else replace(j, verdict=UNDECLARED) for j in found]
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
 from research.induction_2024_curves import (
     HALF,
+    Drops,
     Judged,
     curve,
     factors_said,
-    half_drop,
-    half_drops,
-    plateau,
     said,
     seeds_of,
+    share_of_plateau,
     thousands,
 )
 
 
-def timed(every: pd.DataFrame) -> list[Judged]:
-    """J to Q, of the table of training (`induction_2024_curves.training`)."""
-    drops, out = half_drops(every), []
+def timed(every: pd.DataFrame, drops: Drops) -> list[Judged]:
+    """J to Q, of the table of training (`induction_2024_curves.training`) and the half-drops in it."""
+    out = []
     pairs = [("none", "previous"), ("previous", "layer"), *(("layer", q) for q in ("match", "copy", "layer-copy"))]
     for slow, quick in pairs:
         both = sorted(set(drops[slow]) & set(drops[quick]))
@@ -35,10 +32,8 @@ def timed(every: pd.DataFrame) -> list[Judged]:
         text = f"{thousands([drops[slow][s] for s in both])} against {thousands([drops[quick][s] for s in both])}"
         out.append(Judged("J", f"IH10: {slow} later than {quick}", text, said(more, len(both), less)))
     for name, wants in (("none", True), ("previous", True), ("layer", False), ("match", False)):
-        found = []
-        for seed, half in drops[name].items():
-            first, last = plateau(curve(every, name, seed), 0.60, 0.85)
-            found.append((last - first) / half if np.isfinite(first) and np.isfinite(half) else 0.0)
+        # A run that never reaches its half-drop counts as 0.
+        found = [share_of_plateau(curve(every, name, s)) if np.isfinite(x) else 0.0 for s, x in drops[name].items()]
         what = f"IH10: {'a' if wants else 'no'} plateau with {name}"
         if not found:
             out.append(Judged("K", what, "-", "not run"))
@@ -48,7 +43,7 @@ def timed(every: pd.DataFrame) -> list[Judged]:
         text = f"share of the half-drop {np.median(found):.2f} ({min(found):.2f} to {max(found):.2f}; n = {len(found)})"
         out.append(Judged("K", what, text, said(good, len(found), bad)))
     strengths = (_strength(every, "three-quarters", True), _strength(every, "wrong", False))
-    return [*out, *strengths, _scale(every, drops), *_which(drops), *_size(every, drops)]
+    return [*out, *strengths, _scale(drops), *_which(drops), *_size(drops)]
 
 
 def _strength(every: pd.DataFrame, name: str, generalises: bool) -> Judged:
@@ -69,12 +64,12 @@ def _strength(every: pd.DataFrame, name: str, generalises: bool) -> Judged:
     return Judged("L", about, text, said(good, len(seeds), bad))
 
 
-def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
+def _scale(drops: Drops) -> Judged:
     mine, about = drops["norm-25"], "Why sooner: the size of the features?"
     if not mine:
         return Judged("M", about, "-", "not run")
-    base = _of_main(every, mine)
-    now, before = np.median(list(mine.values())), np.median(list(base.values()))
+    base = [drops["main"][s] for s in mine]
+    now, before = np.median(list(mine.values())), np.median(base)
     verdict = (
         "accounts for it"
         if now >= 230_000
@@ -87,17 +82,12 @@ def _scale(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> Judged:
     return Judged(
         "M",
         about,
-        f"half-drop at norm 25 {thousands(list(mine.values()))}, at norm 46 {thousands(list(base.values()))}",
+        f"half-drop at norm 25 {thousands(list(mine.values()))}, at norm 46 {thousands(base)}",
         verdict,
     )
 
 
-def _of_main(every: pd.DataFrame, seeds: Iterable[int]) -> dict[int, float]:
-    """The half-drop of the main run of each seed: what other settings are compared with."""
-    return {s: half_drop(curve(every, "main", s)) for s in seeds}
-
-
-def _which(drops: dict[str, dict[int, float]]) -> list[Judged]:
+def _which(drops: Drops) -> list[Judged]:
     """N and O: which heads of layer 0 have their attention held, against L0H2 alone."""
     factors = {
         name: [found / drops["previous"][s] for s, found in drops[name].items() if s in drops["previous"]]
@@ -124,11 +114,9 @@ def _which(drops: dict[str, dict[int, float]]) -> list[Judged]:
     ]
 
 
-def _size(every: pd.DataFrame, drops: dict[str, dict[int, float]]) -> list[Judged]:
+def _size(drops: Drops) -> list[Judged]:
     """P and Q: more classes and more labels, against the main runs."""
-    more, labels = (
-        [x / _of_main(every, [s])[s] for s, x in drops[name].items()] for name in ("classes-200", "labels-10")
-    )
+    more, labels = ([x / drops["main"][s] for s, x in drops[name].items()] for name in ("classes-200", "labels-10"))
     mild = bool(more) and float(np.median(more)) < 2
     return [
         _factors(

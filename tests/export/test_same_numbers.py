@@ -75,18 +75,22 @@ def close(shown, wanted):
     assert np.allclose([heard(x) for x in shown], np.asarray(wanted).ravel(), atol=1.1e-3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
-def test_scores_under_every_ablation(name, series_of, file_of, reader):
-    kind, changed = MODELS[name]
-    series = series_of(kind, **changed)
-    one = reader(file_of(series))
+def under_every_ablation(series, one, agree) -> None:
+    """The last checkpoint's numbers of a page and of `series.evaluate`. agree: how the two are compared."""
     one.open()
     step, asked = series.steps[-1], {c: done(*c) for c in conditions(series.config.model)}
     rows = primary(series.evaluate([step], ablate=list(asked.values()), metrics=None))
     for (how, heads, mlps), condition in asked.items():
         one.go(f"step={step}&{said(heads, mlps, how)}")
-        check(one.numbers(), rows, condition)
+        agree(one.numbers(), rows, condition)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_under_every_ablation(name, series_of, file_of, reader):
+    kind, changed = MODELS[name]
+    series = series_of(kind, **changed)
+    under_every_ablation(series, reader(file_of(series)), check)
 
 
 @pytest.mark.slow
@@ -166,13 +170,7 @@ def near(shown, rows, condition):
 def test_language_models_and_chains_under_every_ablation(name, tokens_of, file_of, reader):
     """Read at every position or at the last one alone; rotary positions, learned ones, MLPs in some layers."""
     series = tokens_of(name)
-    one = reader(file_of(series))
-    one.open()
-    step, asked = series.steps[-1], {c: done(*c) for c in conditions(series.config.model)}
-    rows = primary(series.evaluate([step], ablate=list(asked.values()), metrics=None))
-    for (how, heads, mlps), condition in asked.items():
-        one.go(f"step={step}&{said(heads, mlps, how)}")
-        near(one.numbers(), rows, condition)
+    under_every_ablation(series, reader(file_of(series)), near)
 
 
 @pytest.mark.parametrize("name", ["text", "markov"])

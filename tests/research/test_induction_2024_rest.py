@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from research.induction_2024_rest import HEADS, judged, share_of_plateau
+from research.induction_2024_curves import share_of_plateau
+from research.induction_2024_rest import HEADS, judged
 
 NEVER = np.inf
 ALONE = [f"alone-{h}" if h != 3 else "none" for h in HEADS]

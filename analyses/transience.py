@@ -23,13 +23,13 @@ _DOWN = ("falls", "is lowest", "rise", "fell a tenth below")
 @analysis("transience", question=QUESTION, needs=(), place=1)
 def run(series: Series, progress: bool = True) -> Findings:
     """Phase times of every evaluator, from the metrics recorded during training."""
-    phases = series_phases(series)
+    phases, chance = series_phases(series), chance_levels(series)
     return Findings(
         "transience",
         QUESTION,
-        _text(series, phases),
+        _text(series, phases, chance),
         _table(series, phases),
-        {"curves": evaluator_curves(series, phases)},
+        {"curves": evaluator_curves(series, phases, chance=chance)},
     )
 
 
@@ -51,8 +51,8 @@ def _table(series: Series, phases: dict[str, Phases]) -> pd.DataFrame:
     return tidy(series, rows)
 
 
-def _text(series: Series, phases: dict[str, Phases]) -> list[str]:
-    n, chance = int(series.metrics.n.iloc[0]), chance_levels(series)
+def _text(series: Series, phases: dict[str, Phases], chance: dict[str, float]) -> list[str]:
+    n = int(series.metrics.n.iloc[0])
     lines = []
     for name, label in _shown(phases, "context"):
         p = phases[name]

@@ -23,7 +23,7 @@ from analyses import circuit_formation
 from analyses.head_ablations import icl_heads
 from mechicl.export import export
 from mechicl.figures.curves import evaluator_curves, seed_curves
-from mechicl.measures.phases import series_phases
+from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.page.named import named_together
 from mechicl.page.server import open_server
 from mechicl.series import open_series
@@ -177,6 +177,6 @@ if __name__ == "__main__":
     figure = (
         seed_curves(runs, log="--linear" not in sys.argv)
         if len(runs) > 1
-        else evaluator_curves(runs[0], series_phases(runs[0]))
+        else evaluator_curves(runs[0], series_phases(runs[0]), chance=chance_levels(runs[0]))
     )
     picture(figure, folder / f"{name}.png")

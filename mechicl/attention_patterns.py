@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mechicl.doors import Door
+from mechicl.doors import Door, of_tasks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ class Pattern:
     task: str | None = None
 
 
-PATTERNS: Door[Pattern] = Door("attention pattern", built_in=(__name__, "mechicl.tasks.exemplar_label.training"))
+PATTERNS: Door[Pattern] = Door("attention pattern", built_in=(__name__, *of_tasks("training")))
 
 
 def _uniform(t: int) -> Tensor:

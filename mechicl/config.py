@@ -19,7 +19,7 @@ from mechicl.protocol.known import DEFAULT, task_of
 from mechicl.protocol.task import Task as Task
 from mechicl.tasks.exemplar_label.settings import OF_DEFAULT_TASK as OF_DEFAULT_TASK
 from mechicl.tasks.exemplar_label.settings import BankConfig as BankConfig
-from mechicl.tasks.exemplar_label.settings import OfConfig, as_recorded, check_model, of_model
+from mechicl.tasks.exemplar_label.settings import OfConfig, OfModelConfig, as_recorded
 from mechicl.tasks.exemplar_label.settings import SequenceConfig as SequenceConfig
 from mechicl.training_interventions import TrainingIntervention as TrainingIntervention
 from mechicl.training_interventions import check_interventions
@@ -44,12 +44,8 @@ class Seeds:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Pre-LN causal transformer (docs/references.md#model). `mlp_ratio` 0 is attention-only;
-    `mlp_layers` says which layers have an MLP (None: all of them).
-
-    `encoder` and `channels` are settings of the default task, which checks them (tasks/exemplar_label/settings.py).
-    They stand here because config.json has them here."""
+class _Transformer:
+    """What every task's model has."""
 
     n_layers: int = 2
     d_model: int = 64
@@ -61,8 +57,13 @@ class ModelConfig:
     layer_norm: bool = True
     activation: Literal["gelu", "gelu_tanh"] = "gelu"  # of MLPs: exact, or the tanh form, as published
     init: Literal["normal", "truncated"] = "normal"  # of matrices: lecun-normal, or cut at 2 sigma, as published
-    encoder: Literal["linear", "conv"] = "linear"
-    channels: tuple[int, ...] = (16, 32, 32)  # conv: of each 3x3 convolution of stride 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(OfModelConfig, _Transformer):  # the fields of the last class come first in a file
+    """Pre-LN causal transformer (docs/references.md#model). `mlp_ratio` 0 is attention-only;
+    `mlp_layers` says which layers have an MLP (None: all of them)."""
+
     # A model that mechicl did not make (sources/): fields of its HookedTransformerConfig, which decide; what stands
     # above describes it. It runs through HookedTransformer's hooks (models/hooked.py) and is not trained.
     hooked: Options = field(default_factory=Options)
@@ -72,7 +73,7 @@ class ModelConfig:
         at_least("model", self, n_layers=1, d_model=1, n_heads=1, mlp_ratio=0)
         if not self.position_time > 0:
             raise ConfigError(f"model.position_time={self.position_time}: expected a time above 0, such as 10000.0.")
-        check_model(self)
+        self.check_encoder()
         if self.hooked:
             self._check_hooked()
         elif self.d_model % self.n_heads:
@@ -238,7 +239,7 @@ def _check_of_other_task(config: Config) -> None:
             raise ConfigError(
                 f"{key} is a setting of the task {DEFAULT!r}, but this run's task is {task.kind!r}: leave it out."
             )
-    if said := of_model(config.model):
+    if said := config.model.of_default_task:
         raise ConfigError(
             f"{said} is a setting of the task {DEFAULT!r}, but this run's task is {task.kind!r}: leave it out."
         )

@@ -12,6 +12,7 @@ import re
 import sys
 from collections import UserDict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mechicl.errors import ConfigError
@@ -103,6 +104,15 @@ def known(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, listed, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"there are {', '.join(listed)}.{hint} {YOURS}."
+
+
+def of_tasks(module: str) -> tuple[str, ...]:
+    """The modules of this name in the folders of mechicl's own tasks, such as mechicl.tasks.markov.evaluators.
+
+    They are found on disk, so a task that is added to mechicl is in no list.
+    """
+    found = sorted((Path(__file__).parent / "tasks").glob(f"*/{module}.py"))
+    return tuple(f"mechicl.tasks.{path.parent.name}.{module}".removesuffix(".__init__") for path in found)
 
 
 def note(what: str, name: str, module: str | None = None) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mechicl.config import Config
-from mechicl.doors import Door, check_name
+from mechicl.doors import Door, check_name, of_tasks
 from mechicl.errors import ConfigError
 from mechicl.options import check_takes
 from mechicl.protocol.known import DEFAULT, TASKS, kind_of
@@ -130,15 +130,7 @@ class Evaluator:
         return self.label.split(" (")[0]
 
 
-EVALUATORS: Door[Evaluator] = Door(
-    "evaluator",
-    built_in=(
-        "mechicl.tasks.exemplar_label.evaluators",
-        "mechicl.tasks.markov.evaluators",
-        "mechicl.tasks.text.evaluators",
-        "mechicl.tasks.conflict",
-    ),
-)
+EVALUATORS: Door[Evaluator] = Door("evaluator", built_in=(*of_tasks("evaluators"), "mechicl.tasks.conflict"))
 
 
 def is_error(metric: str, task: str | None) -> bool:

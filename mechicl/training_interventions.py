@@ -39,7 +39,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from mechicl.attention_patterns import PATTERNS
-from mechicl.doors import Door
+from mechicl.doors import Door, of_tasks
 from mechicl.errors import ConfigError
 from mechicl.loading import check_types
 from mechicl.parameter_groups import check_group, in_groups
@@ -80,7 +80,7 @@ class Kind:
     task: str | None = None
 
 
-KINDS: Door[Kind] = Door("kind of training intervention", built_in=(__name__, "mechicl.tasks.exemplar_label.training"))
+KINDS: Door[Kind] = Door("kind of training intervention", built_in=(__name__, *of_tasks("training")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,10 +167,10 @@ def ablate(
             match_label:1.
         patch: what to take from a counterfactual sequence: heads, MLPs, positions before a layer, or the attention
             scores along edges, such as L1H3,mlp.1,match_label:1,query->match_label.
-        counterfactual: the counterfactual sequence of a patch. For exemplars and labels: labels (the default; two
-            labels of the context are exchanged) or next (the next sequence). For other tasks: next.
+        counterfactual: which counterfactual sequence a patch takes from (default: the task's own). Every task has
+            next, the next sequence of the set. For an unknown name the error lists the run's.
         graft: parts of the weights to take from another step, such as qk.1@1400. docs/interventions.md lists the parts.
-        without_subspace: remove the directions in which the last layer writes one answer: flip, ciwl or iwl.
+        without_subspace: remove the directions in which the last layer writes one answer, such as flip.
         own: your own intervention with its fields, such as 'scale_values(layer=0, factor=0.5)'; load it with --plugin.
         step: the checkpoint (default: the last). For several checkpoints use --steps or --every.
         n: sequences per evaluator (default: as in training).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -27,13 +28,20 @@ from mechicl.registry import main, quantity
 from mechicl.series import Series
 
 
-def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, log: bool = True) -> go.Figure:
+def evaluator_curves(
+    series: Series,
+    phases: dict[str, Phases] | None = None,
+    log: bool = True,
+    chance: Mapping[str, float] | None = None,
+) -> go.Figure:
     """Every evaluator's primary metric over training with its 95% interval, and the training loss below.
 
     Args:
         series: the run.
         phases: the result of `series_phases`; those of ICL are drawn as vertical lines (default: none).
         log: whether the axis of training sequences is logarithmic.
+        chance: what guessing scores in each evaluator, as `measures.phases.chance_levels` gives it; the subtitle says
+            it (default: it does not).
 
     Returns:
         A plotly figure.
@@ -77,7 +85,7 @@ def evaluator_curves(series: Series, phases: dict[str, Phases] | None = None, lo
             font={"size": 11, "color": "#666"},
         )
     n = int(metrics.n.iloc[0])
-    guess = "; chance for ICL and Flip is .5" if "flip" in ends else ""
+    guess = _guessing({name: level for name, level in (chance or {}).items() if name in ends})
     finish(
         fig,
         f"{series.name}: in-context learning over training",
@@ -145,6 +153,15 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
     fig.update_yaxes(title_text=quantity(runs[0].config), range=heights(runs[0].config, fig))
     fig.update_layout(legend={"orientation": "h", "y": -0.18}, margin={"r": 64})
     return name_ends(sequences_axis(fig, log), ends, log)
+
+
+def _guessing(chance: Mapping[str, float]) -> str:
+    """'; guessing scores .5 in ICL and Flip, .031 in CIWL'; '' where nothing is known."""
+    names: dict[str, list[str]] = {}
+    for name, level in chance.items():
+        names.setdefault(f"{level:.2g}".removeprefix("0") or "0", []).append(EVALUATORS[name].short)
+    said = ", ".join(f"{level} in {' and '.join(of)}" for level, of in names.items())
+    return f"; guessing scores {said}" if said else ""
 
 
 def _band(rows: pd.DataFrame, name: str) -> list[go.Scatter]:

@@ -214,7 +214,7 @@ class Library:
         run = self.run(view.run)
         if not view.seeds and view.run in self.together and sum(map(len, self.together)) < LONGEST // 3:
             view = replace(view, seeds=self.together)
-        if view.evaluator == View.evaluator and view.evaluator not in run.sets:  # nobody asked for it
+        if not view.evaluator:
             view = replace(view, evaluator=run.leading)
         run.check(view)
         view = replace(view, step=run.first_look() if view.step is None else view.step)

@@ -45,7 +45,7 @@ class View(Options):
     run: str
     step: int | None = None
     measure: str = MEASURES[0]
-    evaluator: str = "icl"  # whose sequences the heads, patterns and logits are looked at on
+    evaluator: str = ""  # whose sequences the heads, patterns and logits are looked at on; '': the run's leading one
     sequence: int | None = None  # None: the average
     head: Head | None = None  # the one whose pattern is enlarged; None: all
     axis: Axis = "log"

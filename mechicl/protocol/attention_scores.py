@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mechicl.doors import Door
+from mechicl.doors import Door, of_tasks
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,4 @@ class Score:
     limits: tuple[float, float] = (0.0, 1.0)
 
 
-SCORES: Door[Score] = Door(
-    "score", built_in=("mechicl.protocol.tokens", "mechicl.tasks.exemplar_label.attention_scores")
-)
+SCORES: Door[Score] = Door("score", built_in=("mechicl.protocol.tokens", *of_tasks("attention_scores")))

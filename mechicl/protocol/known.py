@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
-from mechicl.doors import Door
+from mechicl.doors import Door, of_tasks
 from mechicl.errors import ConfigError
 
 if TYPE_CHECKING:
     from mechicl.config import Config
     from mechicl.protocol.task import Task
 
-TASKS: Door[type[Task]] = Door("task", built_in=("mechicl.tasks.markov", "mechicl.tasks.text"))
+TASKS: Door[type[Task]] = Door("task", built_in=of_tasks("__init__"))
 DEFAULT = "exemplar_label"  # the task of a config that names none
 Some = TypeVar("Some", bound="type[Task]")
 

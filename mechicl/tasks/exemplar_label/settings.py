@@ -173,22 +173,29 @@ class OfConfig:
 OF_DEFAULT_TASK = tuple(f.name for f in fields(OfConfig))
 
 
-def check_model(model: Any) -> None:
-    """Check this task's settings in a run's `ModelConfig`: `encoder` and `channels`.
+@dataclass(frozen=True, kw_only=True)
+class OfModelConfig:
+    """This task's settings in a run's `ModelConfig`: how the model reads an exemplar."""
 
-    Raises:
-        ConfigError: there are no channels, or none in a convolution.
-    """
-    if not model.channels or min(model.channels) < 1:
-        raise ConfigError(
-            f"model.channels={model.channels}: expected at least one convolution, of at least 1 "
-            "channel each, such as (16, 32, 32)."
-        )
+    encoder: Literal["linear", "conv"] = "linear"
+    channels: tuple[int, ...] = (16, 32, 32)  # conv: of each 3x3 convolution of stride 2
 
+    def check_encoder(self) -> None:
+        """Raise unless there is a convolution, and a channel in each.
 
-def of_model(model: Any) -> str:
-    """The setting of a `ModelConfig` that only this task can use, such as "model.encoder='conv'"; '' if it has none."""
-    return "" if model.encoder == "linear" else f"model.encoder={model.encoder!r}"
+        Raises:
+            ConfigError: there is not.
+        """
+        if not self.channels or min(self.channels) < 1:
+            raise ConfigError(
+                f"model.channels={self.channels}: expected at least one convolution, of at least 1 "
+                "channel each, such as (16, 32, 32)."
+            )
+
+    @property
+    def of_default_task(self) -> str:
+        """The setting that only this task can use, such as "model.encoder='conv'"; '' if the model has none."""
+        return "" if self.encoder == "linear" else f"model.encoder={self.encoder!r}"
 
 
 @dataclass(frozen=True, kw_only=True)

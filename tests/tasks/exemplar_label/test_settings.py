@@ -6,7 +6,6 @@ import pytest
 
 from mechicl.config import Config, ModelConfig, from_dict, to_dict
 from mechicl.errors import ConfigError
-from mechicl.tasks.exemplar_label.settings import of_model
 from mechicl.tasks.markov import Markov
 
 
@@ -18,9 +17,9 @@ def test_a_convolution_has_channels(channels):
 
 def test_a_run_of_another_task_has_no_encoder():
     run = Config(name="x", steps=8, task=Markov(n_chains=5))
-    assert of_model(run.model) == ""
+    assert run.model.of_default_task == ""
     conv = ModelConfig(encoder="conv")
-    assert of_model(conv) == "model.encoder='conv'"
+    assert conv.of_default_task == "model.encoder='conv'"
     with pytest.raises(ConfigError, match=r"model\.encoder='conv' is a setting of the task 'exemplar_label'"):
         replace(run, model=conv)
 

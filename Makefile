@@ -32,6 +32,8 @@ check: .venv/.dev  ## lint, layers and types
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	@# Every name that callers can reach has a known type. From elsewhere, since it looks for an installed package.
+	cd / && PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR):$$($(CURDIR)/$(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" pyright --verifytypes mechicl --ignoreexternal
 
 docs: .venv/.docs  ## the documentation as a site, in build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

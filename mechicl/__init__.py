@@ -13,7 +13,7 @@ Names are loaded when first used, so that `import mechicl` and `mechicl --help` 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -84,7 +84,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, spelled out for type checkers and
     from mechicl.training.replay import resume as resume
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"mechicl.{name}")
     if name in _HOME:

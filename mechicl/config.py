@@ -281,7 +281,7 @@ def in_order(without: tuple[str, ...] = ()) -> list[str]:
     return [name for name in (*own[:at], *OF_DEFAULT_TASK, *own[at:]) if name not in without]
 
 
-def from_run(data: dict) -> Config:
+def from_run(data: dict[str, Any]) -> Config:
     """The config that a run's own config.json holds, also of runs from before a field existed.
 
     Raises:

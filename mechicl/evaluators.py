@@ -94,7 +94,7 @@ def score(params: Params, final: Tensor, batch: TaskBatch, metrics: Metrics = "r
 @reading()
 def evaluate_params(
     params: Params, sets: dict[str, Any], config: Config, interventions: tuple[TrainingIntervention, ...] = ()
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Rows `evaluator, metric, value, n, ci_low, ci_high` for one checkpoint (plain params), its
     heads under these training interventions."""
     held = held_layers(interventions, config.model, task_of(config).n_tokens, str(params["unembed.b_U"].device))
@@ -112,7 +112,7 @@ def evaluate_params(
     return [row for name, values in scored for row in metric_rows(name, values)]
 
 
-def metric_rows(evaluator: str, scored: dict[str, Tensor]) -> list[dict]:
+def metric_rows(evaluator: str, scored: dict[str, Tensor]) -> list[dict[str, Any]]:
     """Rows `evaluator, metric, value, n, ci_low, ci_high` of one set's metrics, each [b] (`score`)."""
     rows = []
     for metric, values in scored.items():

@@ -15,7 +15,7 @@ import math
 import operator
 import types
 import typing
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from mechicl.errors import ConfigError as ConfigError
 from mechicl.old_names import present_names
@@ -29,15 +29,14 @@ class Options(dict[str, Any]):
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(json.dumps(self, sort_keys=True))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Options, (dict(self),)
 
     def _read_only(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("settings are read-only: make a changed copy with dataclasses.replace")
 
-    __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = _read_only
-    update = _read_only  # pyright: ignore[reportAssignmentType]
-    setdefault = _read_only  # pyright: ignore[reportAssignmentType]
+    if not TYPE_CHECKING:  # which is to know a dict
+        __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = update = setdefault = _read_only
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mechicl.errors import ConfigError
 from mechicl.loading import Options, coerce
 
 
-def own_settings_of(function: Callable) -> dict[str, tuple[Any, Any]]:
+def own_settings_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """Name -> (type, default) of a function's keyword-only parameters.
 
     Raises:
@@ -39,7 +39,7 @@ def own_settings_of(function: Callable) -> dict[str, tuple[Any, Any]]:
     return out
 
 
-def check_takes(function: Callable, whose: str, *names: str) -> None:
+def check_takes(function: Callable[..., Any], whose: str, *names: str) -> None:
     """Raise unless a function can be called with so many arguments by place.
 
     Args:

@@ -17,6 +17,7 @@ in-weights answers are damaged (docs/references.md#flip-alone); it is reported w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -87,7 +88,7 @@ def wide(table: pd.DataFrame, condition: str, value: str = "value") -> pd.DataFr
     return table[table.condition == condition].pivot(index="step", columns="evaluator", values=value)
 
 
-def change_times(table: pd.DataFrame, at: Moments, names: Iterable[str]) -> list[dict]:
+def change_times(table: pd.DataFrame, at: Moments, names: Iterable[str]) -> list[dict[str, Any]]:
     """When each part starts to matter, by the module's rule.
 
     Returns:
@@ -105,7 +106,7 @@ def change_times(table: pd.DataFrame, at: Moments, names: Iterable[str]) -> list
     return out
 
 
-def _times(name: str, evaluator: str, moved: pd.Series, at: Moments) -> list[dict]:
+def _times(name: str, evaluator: str, moved: pd.Series, at: Moments) -> list[dict[str, Any]]:
     first = first_lasting(moved)
     named = {"intervention": name, "evaluator": evaluator, "baseline": f"step {at.peak}", "n": len(moved)}
     return [

@@ -8,6 +8,8 @@ heads that each needs most, chosen on split 1, is taken out at every step (split
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
@@ -43,7 +45,7 @@ def single_effects(series: Series, at: Moments) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def correlations(single: pd.DataFrame, at: Moments) -> list[dict]:
+def correlations(single: pd.DataFrame, at: Moments) -> list[dict[str, Any]]:
     """Rows metric 'rank_correlation' (value) and 'p_value' for each of PAIRS; n counts heads."""
     out = []
     for (left, when), (right, then) in PAIRS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +38,7 @@ def sentences(series: Series, at: Moments, table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _values(table: pd.DataFrame, key: list[str]) -> dict[tuple, float]:
+def _values(table: pd.DataFrame, key: list[str]) -> dict[tuple[Any, ...], float]:
     return dict(zip(table[key].itertuples(index=False, name=None), table.value.astype(float), strict=True))
 
 

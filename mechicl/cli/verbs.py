@@ -137,4 +137,4 @@ def _with_plugins(func: Any) -> Any:
     return verb
 
 
-app = _Verbs()
+app: _Verbs = _Verbs()

@@ -7,6 +7,8 @@ Legend: r rows (answers), d d_model, v labels or tokens.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,7 +21,7 @@ _LOGITS = 2**22  # at once, of more
 _ELSEWHERE = 2**24  # logits at once on another device, where each block is a call that waits
 
 
-def answered(params: dict, final: Tensor, target: Tensor, with_loss: bool = True) -> tuple[Tensor, Tensor]:
+def answered(params: dict[str, Any], final: Tensor, target: Tensor, with_loss: bool = True) -> tuple[Tensor, Tensor]:
     """Whether the likeliest of all labels is the right one, and -log softmax of the right one.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class Taken:
         less = share[..., None, None, :, :] @ own
         return x - (less if self.to_heads else less.squeeze(-2))
 
-    def to(self, *where) -> Taken:
+    def to(self, *where: Any) -> Taken:
         """The same on another device, or in another dtype."""
         instead = None if self.instead is None else self.instead.to(*where)
         return replace(self, share=self.share.to(*where), instead=instead)

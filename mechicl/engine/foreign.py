@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -119,7 +119,9 @@ def _one(weights: Params, packed: Params, batch: TaskBatch, model: ModelConfig, 
     if "pos_embed.W_pos" in packed:  # of a model that can read longer sequences, the first positions
         packed = packed | {"pos_embed.W_pos": packed["pos_embed.W_pos"][:t]}
     x = engine.embedded(packed, batch, model, run)  # type: ignore[arg-type]
-    hooks: list[tuple[str | Callable, Callable]] = [(name, lambda x, hook: run(hook.name, x)) for name in asked]
+    hooks: list[tuple[str | Callable[..., Any], Callable[..., Any]]] = [
+        (name, lambda x, hook: run(hook.name, x)) for name in asked
+    ]
     own = {f"model.{name}": w for name, w in weights.items()}
     with through.lock, running(through.model, asked), through.model.hooks(fwd_hooks=hooks):
         return torch.func.functional_call(through, own, (x,))

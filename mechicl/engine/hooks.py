@@ -19,7 +19,7 @@ class Hooks:
     written: dict[str, Tensor] = field(default_factory=dict)  # of `sources`, those that were met
 
     def __post_init__(self) -> None:
-        self.sources = {taken.source for edit in self.edits.values() for taken in edit.less}
+        self.sources: set[str] = {taken.source for edit in self.edits.values() for taken in edit.less}
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
         edit = self.edits.pop(name, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -63,7 +64,7 @@ def save_figure(
     return target
 
 
-def _drawn(figure: go.Figure, options: dict) -> bytes:
+def _drawn(figure: go.Figure, options: dict[str, Any]) -> bytes:
     try:
         kaleido, errors = (importlib.import_module(name) for name in ("kaleido", "kaleido.errors"))
     except ImportError:

@@ -191,7 +191,7 @@ def edits(
     return joined if like is None else {hook: edit.on(like.device) for hook, edit in joined.items()}
 
 
-def described(condition: Intervention) -> dict:
+def described(condition: Intervention) -> dict[str, Any]:
     """All that a result depends on, as plain data: the class, its fields, and, where it is not mechicl's own (whose
     code the cache knows), the text of its module.
 

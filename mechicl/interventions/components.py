@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError
@@ -53,7 +54,7 @@ class Path:
         return f"{self.sender}->{self.receiver}"
 
     @property
-    def like(self) -> tuple:
+    def like(self) -> tuple[Any, ...]:
         return self.sender.like, self.receiver.like
 
 

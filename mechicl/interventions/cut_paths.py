@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -164,9 +164,9 @@ def other_paths(paths: tuple[str, ...], model: ModelConfig, rng: np.random.Gener
 
 
 @lru_cache(maxsize=4)
-def by_likeness(model: ModelConfig) -> dict[tuple, list[str]]:
+def by_likeness(model: ModelConfig) -> dict[tuple[Any, ...], list[str]]:
     """Every path of a model, by what `Path.like` says of it."""
-    out: dict[tuple, list[str]] = {}
+    out: dict[tuple[Any, ...], list[str]] = {}
     for text in every_path(model):
         out.setdefault(parse(text).like, []).append(text)
     return out

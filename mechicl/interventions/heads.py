@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -185,7 +185,7 @@ def check_heads(heads: Iterable[tuple[int, int]], model: ModelConfig) -> None:
             )
 
 
-def _listed(heads: object) -> Iterable:
+def _listed(heads: object) -> Iterable[Any]:
     if isinstance(heads, (str, bytes)) or not isinstance(heads, Iterable):
         raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, such as heads=((0, 1), (1, 3)).")
     return heads

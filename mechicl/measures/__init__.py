@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechicl import unimported
 
@@ -20,6 +20,7 @@ _MODULES = tuple(sorted(path.stem for path in _FOLDER.glob("[!_]*.py")))
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from mechicl.doors import Door
     from mechicl.measures.ablation import *  # noqa: F403
     from mechicl.measures.attention import *  # noqa: F403
     from mechicl.measures.attribution import *  # noqa: F403
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mechicl.measures.controls import *  # noqa: F403
     from mechicl.measures.copying import *  # noqa: F403
     from mechicl.measures.door import *  # noqa: F403
+    from mechicl.measures.door import Measure
     from mechicl.measures.grafts import *  # noqa: F403
     from mechicl.measures.mlps import *  # noqa: F403
     from mechicl.measures.paired_effects import *  # noqa: F403
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from mechicl.measures.tables import *  # noqa: F403
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"mechicl.measures.{_HOME[name]}"), name)
     if name in _MODULES:
@@ -55,7 +57,7 @@ def __dir__() -> list[str]:
     return sorted([*__all__, *_MODULES])
 
 
-def registered():
+def registered() -> Door[Measure]:
     """Name -> `Measure` of all there are, plugins' last; imports the modules that register any."""
     from mechicl.measures.door import MEASURES
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,7 +112,7 @@ def _measured(
     sets: Mapping[str, TaskBatch],
     wanted: Mapping[str, tuple[str, ...]],
     conditions: Sequence[Intervention],
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     """The rows of steps that are measured together; of one step where a condition is another one at every step."""
     model, together, here = series.config.model, _together(series, sets), conditions
     if any(condition.of_step for condition in conditions):
@@ -120,7 +121,7 @@ def _measured(
             condition.check(model)
     checkpoint = lru_cache(maxsize=_CONDITIONS)(series.weights)
 
-    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict]:
+    def measure(chunk: list[int], params: Params, name: str, batch: TaskBatch) -> Iterator[dict[str, Any]]:
         before: dict[str, torch.Tensor] = {}
         for group, values in _scores(params, batch, model, here, wanted[name], together, checkpoint):
             before = before or values  # the first
@@ -137,7 +138,7 @@ def ordered_rows(
     sets: Mapping[str, TaskBatch],
     wanted: Mapping[str, tuple[str, ...]],
     conditions: Sequence[Intervention],
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """The rows of `evaluate` for one checkpoint: the intact model's, then each condition's in the order given; of each
     the evaluators in the order of `sets`."""
     place = {"intact": -1} | {str(c): i for i, c in enumerate(conditions)}
@@ -218,7 +219,7 @@ def _rows(
     metric: str,
     values: torch.Tensor,
     intact: torch.Tensor,
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     _, effect_low, effect_high = paired_interval(intact, values, metric)
     value, low, high = (np.asarray(x) for x in mean_interval(values, metric))  # [s, c]
     for i, step in enumerate(steps):

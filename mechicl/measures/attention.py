@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,7 +158,7 @@ def _measured(
     *,
     model: ModelConfig,
     even: Mapping[str, Mapping[str, float]],
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     """even: evaluator -> `uniform_scores` of its sequences."""
     hooks = _patterns(model.n_layers)
     acts = forward(params, batch, model, capture=hooks, query_only=False).acts
@@ -171,7 +172,9 @@ def _patterns(n_layers: int) -> list[str]:
     return [f"blocks.{layer}.attn.hook_pattern" for layer in range(n_layers)]
 
 
-def head_rows(steps: list[int], layer: int, evaluator: str, metric: str, values: np.ndarray) -> Iterator[dict]:
+def head_rows(
+    steps: list[int], layer: int, evaluator: str, metric: str, values: np.ndarray
+) -> Iterator[dict[str, Any]]:
     """A row for each step and head of a layer: the mean and its interval over sequences, those without a value left
     out. values [s, b, h]."""
     used = ~np.isnan(values[0, :, 0])  # the same sequences for every step and head

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -151,13 +152,15 @@ def logit_attribution(
     return over_evaluators(series, "attribution", steps, sets, partial(_measured, model=model), size, progress=progress)
 
 
-def _measured(steps: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig) -> Iterator[dict]:
+def _measured(
+    steps: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig
+) -> Iterator[dict[str, Any]]:
     for metric, labels in batch.answers().items():
         for part, values in attribute(params, batch, model, labels).items():
             yield from _rows(steps, part, name, metric, values.cpu().numpy())
 
 
-def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict]:
+def _rows(steps: list[int], part: str, evaluator: str, metric: str, values: np.ndarray) -> Iterable[dict[str, Any]]:
     mean, low, high = normal_interval(values)  # [s]
     layer, head = part[1:].split("H") if part[0] == "L" and "MLP" not in part else (None, None)
     layer = part[1:-4] if part.endswith(" MLP") else layer

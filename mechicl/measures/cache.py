@@ -36,7 +36,7 @@ from mechicl.system.files import read_json, write_atomic, write_json
 from mechicl.system.user_cache import user_cache
 
 _WORTH = 8  # fewer checkpoints are measured sooner than looked up; of large models a quarter as many
-Stamps = dict[str, list]  # a checkpoint's file in the index -> its sha256, and what the system says of its files
+Stamps = dict[str, list[Any]]  # a checkpoint's file in the index -> its sha256, and what the system says of its files
 Kept = tuple[list[int], pd.DataFrame, Stamps]  # numbers of chunks, their rows, and the stamps of their files
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -192,7 +193,7 @@ def _measured(
     like: CutPaths,
     others: dict[str, TaskBatch],
     threshold: float,
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     every, metric = tuple(every_path(model)), EVALUATORS[name].primary_metric
     for i, step in enumerate(steps):
         one = {key: p[i] for key, p in params.items()}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -122,7 +122,7 @@ def path_composition(series: Series, steps: Iterable[int] | None = None, progres
     )
 
 
-def _composed(series: Series, steps: list[int]) -> Iterator[dict]:
+def _composed(series: Series, steps: list[int]) -> Iterator[dict[str, Any]]:
     layers = range(series.config.model.n_layers)
     for step in steps:
         weights = {name: w.cpu() for name, w in series.weights(step).items() if ".attn.W_" in name}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,9 @@ def copying_scores(
     return over_evaluators(series, "copying", steps, sets, partial(_measured, model=model), size, progress=progress)
 
 
-def _measured(chunk: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig) -> Iterator[dict]:
+def _measured(
+    chunk: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig
+) -> Iterator[dict[str, Any]]:
     hooks = [f"blocks.{layer}.attn.hook_v" for layer in range(model.n_layers)]
     acts = forward(params, batch, model, capture=hooks, query_only=False).acts
     singles = [{key: p[i] for key, p in params.items()} for i in range(len(chunk))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -76,6 +77,6 @@ def _measured(
     sets: Mapping[str, TaskBatch],
     wanted: Mapping[str, tuple[str, ...]],
     grafts: Sequence[Graft],
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     (step,) = steps
     return ordered_rows(series, step, sets, wanted, grafts)

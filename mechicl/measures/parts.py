@@ -31,7 +31,7 @@ from mechicl.system.work_queue import threads
 SECONDS = 1.0  # of work that a kill may cost, where a chunk takes less
 _ROWS = 10_000  # so many are held as dicts at most
 _SHORT = 5.0  # seconds; quicker work shows no progress
-Rows = Callable[[Series, list[int]], Iterable[dict]]
+Rows = Callable[[Series, list[int]], Iterable[dict[str, Any]]]
 Keep = Callable[[list[int], pd.DataFrame, Stamps], Any]
 
 
@@ -166,7 +166,7 @@ def compute(work: Work, numbers: Sequence[int], tell: Tell, keep: Keep) -> None:
         keep: called with the numbers of some chunks in a row, their rows and the stamps of their files: at least once
             a second, or after each chunk that takes longer, and at the end.
     """
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     frames: list[pd.DataFrame] = []
     done: list[int] = []
     stamps: Stamps = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,7 +130,7 @@ def _measured(
     like: CutPaths,
     paths: list[str],
     exact: int | None,
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     primary = EVALUATORS[name].primary_metric
     for i, step in enumerate(steps):
         one = {key: p[i] for key, p in params.items()}
@@ -150,7 +151,7 @@ def _measured(
                 yield about | {"metric": metric, "intervention": path} | row
 
 
-def _effects(before: Tensor, after: Tensor, metric: str) -> Iterator[dict]:
+def _effects(before: Tensor, after: Tensor, metric: str) -> Iterator[dict[str, Any]]:
     """Of each path, from [b] and [p, b]."""
     effect, low, high = paired_interval(before, after, metric)
     value, ci_low, ci_high = mean_interval(after, metric)

@@ -70,7 +70,7 @@ class Cutting:
         ).items():
             out[name][numbers] = values[0].cpu()
 
-    def _into_heads(self, layer: int, numbers: dict, out: dict[str, Tensor]) -> None:
+    def _into_heads(self, layer: int, numbers: dict[Path, int], out: dict[str, Tensor]) -> None:
         """Paths to the queries, keys and values of one layer's heads. numbers: path -> its number in `out`."""
         model, query_only = self.model, not self.batch.everywhere and layer == self.model.n_layers - 1
         writing = list(dict.fromkeys(path.sender for path in numbers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,9 @@ def loss_by_position(
     )
 
 
-def _measured(chunk: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig) -> Iterator[dict]:
+def _measured(
+    chunk: list[int], params: Params, name: str, batch: TaskBatch, *, model: ModelConfig
+) -> Iterator[dict[str, Any]]:
     found = batch.position_losses(params, forward(params, batch, model).final)
     chance = batch.chance(params["unembed.b_U"].shape[-1])["loss"]
     values = found.reshape(len(chunk), len(batch), -1).cpu().numpy()

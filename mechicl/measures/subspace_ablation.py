@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -132,7 +133,7 @@ def ablate_subspaces(
 
 def _measured(
     series: Series, steps: list[int], *, sets: Mapping[str, TaskBatch], variations: Sequence[str], n: int | None
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     (step,), model = steps, series.config.model
     count, params = max(1, model.d_model // 4), pack(series.weights(step))
     drawn = random_directions(model, count, RANDOM)

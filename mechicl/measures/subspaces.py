@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -139,7 +139,7 @@ def subspaces(
 
 def _measured(
     series: Series, steps: list[int], *, pairs: Mapping[str, tuple[TaskBatch, TaskBatch]], writer: Writer
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     params, model = series.params(steps), series.config.model
     squares = {name: _squares(params, pair, model, writer) for name, pair in pairs.items()}
     for i, step in enumerate(steps):
@@ -160,7 +160,7 @@ def _squares(
     return block_squares(torch.cat([each.sum(1, keepdim=True), each], 1))
 
 
-def _rows(squares: Mapping[str, tuple[np.ndarray, int]], model: ModelConfig) -> Iterator[dict]:
+def _rows(squares: Mapping[str, tuple[np.ndarray, int]], model: ModelConfig) -> Iterator[dict[str, Any]]:
     """Rows of one step; squares: variation -> ([BLOCKS, units, d, d], n)."""
     last, units = model.n_layers - 1, min(x.shape[1] for x, _ in squares.values())
     for unit in range(units):
@@ -201,7 +201,7 @@ def _share(squares: np.ndarray, basis: np.ndarray) -> float:
     return float(np.trace(basis.T @ squares @ basis) / total) if total > 0 else float("nan")
 
 
-def _compared(named: dict, left: np.ndarray, right: np.ndarray) -> Iterator[dict]:
+def _compared(named: dict[str, Any], left: np.ndarray, right: np.ndarray) -> Iterator[dict[str, Any]]:
     """Rows of both metrics; left, right [1 or 1 + BLOCKS, d, count]: the whole set, then without each block."""
     found = [compare(a, b) for a, b in zip(left, right, strict=True)]
     for metric, value in found[0].items():

@@ -40,10 +40,10 @@ BUDGET = 2 * 2**30  # bytes of activations at most, whatever the length of the s
 _ROWS = 10_000
 _FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
 _SHARE = 8  # of the budget, what checkpoints may take that are read together, if they are several
-Measured = Callable[[list[int], Params, str, Any], Iterable[dict]]
+Measured = Callable[[list[int], Params, str, Any], Iterable[dict[str, Any]]]
 
 
-def tidy(series: Series, rows: Iterable[dict], extra: Sequence[str] = ()) -> pd.DataFrame:
+def tidy(series: Series, rows: Iterable[Mapping[Any, Any]], extra: Sequence[str] = ()) -> pd.DataFrame:
     """Rows (at least step, metric, value, n) as the tidy table; what a row lacks stays empty. `extra`: names of
     number columns after those of every table.
 
@@ -90,7 +90,7 @@ def chunks(series: Series, steps: Sequence[int], bytes_per_step: float) -> list[
 
 def by_evaluator(
     series: Series, steps: list[int], *, sets: Mapping[str, Any], measure: Measured, bytes_per_step: float
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     """The rows that `measure(steps, params, evaluator, batch)` gives of every evaluator, in order.
 
     A second core takes evaluators, not BLAS's threads, which lose a factor of ten on a busy machine.
@@ -100,7 +100,7 @@ def by_evaluator(
     """
     params = series.params(steps)
 
-    def rows(name: str) -> list[dict]:
+    def rows(name: str) -> list[dict[str, Any]]:
         return list(measure(steps, params, name, sets[name]))
 
     for found in share_each(rows, sets, int(bytes_per_step * len(steps))):

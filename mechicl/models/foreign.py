@@ -17,6 +17,8 @@ from mechicl.config import ModelConfig
 from mechicl.system.devices import CPU
 
 if TYPE_CHECKING:
+    from _thread import LockType
+
     from mechicl.models.lens import HookedTransformer
 
 
@@ -26,7 +28,8 @@ class Pass(nn.Module):
 
     def __init__(self, model: HookedTransformer):
         super().__init__()
-        self.model, self.lock = model, Lock()
+        self.model: HookedTransformer = model
+        self.lock: LockType = Lock()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.model(x, start_at_layer=0, stop_at_layer=self.model.cfg.n_layers)

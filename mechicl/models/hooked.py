@@ -10,6 +10,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,8 @@ class ICLTransformer(HookedTransformer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             super().__init__(own_config(config))
-        self.run_config, self.folded = config, fold_ln
+        self.run_config: Config = config
+        self.folded: bool = fold_ln
         if config.model.hooked and fold_ln:
             raise ConfigError("fold_ln folds the LayerNorms of mechicl's own models: leave it out for other models.")
         task = task_of(config)
@@ -85,7 +87,7 @@ class ICLTransformer(HookedTransformer):
                 block.attn.rotary_cos, block.attn.rotary_sin = cos.clone(), sin.clone()
         if fold_ln and config.model.layer_norm:
             self.cfg.normalization_type = "LNPre"
-            self.ln_final = LayerNormPre(self.cfg)
+            self.ln_final: torch.nn.Module = LayerNormPre(self.cfg)
             for block in self.blocks:
                 block.ln1 = LayerNormPre(self.cfg)
                 if config.model.mlp_ratio:
@@ -146,7 +148,7 @@ class ICLTransformer(HookedTransformer):
             return sinusoidal_positions(p.shape[0], p.shape[1], self.run_config.model.position_time)
         return torch.zeros(p.shape)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moved or cast (`to`, `double`, ...), every part is told: parts cast and move to what their cfg says."""
         out = super()._apply(fn, recurse)
         p = self.embed.W_E
@@ -155,7 +157,9 @@ class ICLTransformer(HookedTransformer):
                 part.cfg.dtype, part.cfg.device = p.dtype, str(p.device)  # pyright: ignore
         return out
 
-    def input_to_embed(self, input: TaskBatch, **_: object):  # type: ignore[override]
+    def input_to_embed(  # type: ignore[override]
+        self, input: TaskBatch, **_: object
+    ) -> tuple[Tensor, TaskBatch, Tensor | None, None]:
         """A batch's first residual stream, through the usual hooks. As in HookedTransformer."""
         kind = kind_of(self.run_config)
         if not isinstance(input, TaskBatch) or not input.is_of(kind):
@@ -176,13 +180,15 @@ class ICLTransformer(HookedTransformer):
         """As in HookedTransformer, which fails if a layer has no MLP."""
         return super().accumulated_bias(layer, mlp_input, include_mlp_biases and not self.cfg.attn_only)
 
-    def loss_fn(self, logits: Tensor, tokens: TaskBatch, attention_mask=None, per_token=False):  # type: ignore[override]
+    def loss_fn(  # type: ignore[override]
+        self, logits: Tensor, tokens: TaskBatch, attention_mask: Tensor | None = None, per_token: bool = False
+    ) -> Tensor:
         """The task's loss of a batch (`tokens`), a scalar; if `per_token`, of each sequence [b], where it has one."""
         z = logits if tokens.everywhere else logits[:, -1]
         return tokens.losses(z) if per_token else tokens.loss(z)
 
     @own_settings()
-    def hooks_for(self, intervention: Intervention, batch: TaskBatch) -> list[tuple[str, Callable]]:
+    def hooks_for(self, intervention: Intervention, batch: TaskBatch) -> list[tuple[str, Callable[..., Any]]]:
         """An intervention as TransformerLens hooks for this batch.
 
         `model.run_with_hooks(batch, fwd_hooks=model.hooks_for(AblateHeads(heads=((1, 3),)), batch))`.
@@ -218,14 +224,14 @@ class ICLTransformer(HookedTransformer):
 
         written: dict[str, Tensor] = {}  # in the pass that is under way: what edits take off where others read it
 
-        def hook(edit: Edit) -> Callable:
+        def hook(edit: Edit) -> Callable[..., Any]:
             return lambda x, hook: edit.like(x)(x, written).reshape(x.shape)  # the one condition's axis goes
 
         def keep(x: Tensor, hook: HookPoint) -> None:
             written[str(hook.name)] = x
 
         sources = {taken.source for edit in planned.values() for taken in edit.less}
-        hooks: list[tuple[str, Callable]] = [(name, hook(edit)) for name, edit in planned.items()]
+        hooks: list[tuple[str, Callable[..., Any]]] = [(name, hook(edit)) for name, edit in planned.items()]
         hooks += [(name, keep) for name in sources]  # behind the edits: what was written after they changed it
         return switched(self, [name for name, _ in hooks], hooks)
 

@@ -17,7 +17,7 @@ _SWITCHES = {
     "hook_mlp_in": "use_hook_mlp_in",
     "hook_result": "use_attn_result",
 }
-Hook = tuple[str, Callable]
+Hook = tuple[str, Callable[..., Any]]
 
 
 def _needed(hooks: Iterable[str]) -> list[str]:
@@ -62,7 +62,7 @@ def switched(model: Any, names: Iterable[str], hooks: list[Hook]) -> list[Hook]:
             by_block.setdefault(".".join(name.split(".")[:2]), []).append(name)
     changed: list[tuple[Any, str]] = []  # within the block that runs
 
-    def on(needed: list[str]) -> Callable:
+    def on(needed: list[str]) -> Callable[..., Any]:
         return lambda x, hook: changed.extend(_on(model, needed))
 
     def off(x: Any, hook: Any) -> None:

@@ -231,9 +231,9 @@ def _state_alone(child: Series | None) -> str:
     return "finished"
 
 
-def _curves(run: Run, child: Series) -> dict[str, dict[str, list]]:
+def _curves(run: Run, child: Series) -> dict[str, dict[str, list[Any]]]:
     """The recorded primary metric of every evaluator that the page shows: steps, sequences, values."""
-    out: dict[str, dict[str, list]] = {name: {"steps": [], "sequences": [], "values": []} for name in run.shown}
+    out: dict[str, dict[str, list[Any]]] = {name: {"steps": [], "sequences": [], "values": []} for name in run.shown}
     for line in child.recorded():
         for row in line["evaluators"]:
             name = row["evaluator"]

@@ -12,7 +12,7 @@ from dash import html
 from dash.development.base_component import Component
 
 
-def panel(name: str, title: str, controls: list, body: list, says: str) -> Component:
+def panel(name: str, title: str, controls: list[Any], body: list[Any], says: str) -> Component:
     return html.Section(
         [
             html.Div([html.H2(title), html.Span(className="space"), *controls], className="title"),

@@ -101,10 +101,10 @@ class UnderPrefix:
     a path, it opens nothing.
     """
 
-    def __init__(self, app: Callable, root: str):
+    def __init__(self, app: Callable[..., Any], root: str):
         self._app, self._root = app, root
 
-    def __call__(self, environ: dict[str, Any], start: Callable) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         for root in (self._root, self._said(environ)):
             prefix = unquote(root.rstrip("/"), "latin-1")  # as WSGI writes paths

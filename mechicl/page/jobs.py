@@ -69,9 +69,10 @@ class Jobs:
             most: processes at once (default: as many as cores).
             program: what is called with a job's words.
         """
-        self.folder, self.program = folder, tuple(program)
-        self.most = cores() if most is None else most
-        self._own: dict[str, subprocess.Popen] = {}
+        self.folder: Path = folder
+        self.program: tuple[str, ...] = tuple(program)
+        self.most: int = cores() if most is None else most
+        self._own: dict[str, subprocess.Popen[bytes]] = {}
         self._lock, self._wake = threading.RLock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._ended = False
@@ -281,7 +282,7 @@ def _hold(path: Path) -> IO[bytes] | None:
     return file
 
 
-def _waited(process: subprocess.Popen) -> None:
+def _waited(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:

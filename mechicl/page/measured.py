@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import re
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,14 @@ from mechicl.page.runs import Run
 from mechicl.page.seed_over import Turn
 from mechicl.page.view import Workbench
 
+if TYPE_CHECKING:
+    from _thread import LockType
+
 _COLUMNS = ["step", "sequences", "layer", "head", "evaluator", "metric", "intervention", "baseline", "n", "value"]
 _COLUMNS += ["ci_low", "ci_high", "effect", "effect_low", "effect_high", "uniform", "random"]
-one_at_a_time = threading.Lock()  # what measures compute: the other cores are for readers who wait for other numbers
+one_at_a_time: LockType = (
+    threading.Lock()
+)  # what measures compute: the other cores are for readers who wait for other numbers
 _ended = threading.Event()
 
 
@@ -76,7 +81,9 @@ def measured_at(
     return bench.results.remember(key, compute, _bytes)
 
 
-def known_at(bench: Workbench, run: Run, entry: Measure, step: int, evaluator: str, **options: Any):
+def known_at(
+    bench: Workbench, run: Run, entry: Measure, step: int, evaluator: str, **options: Any
+) -> pd.DataFrame | None:
     """The rows if they are remembered, else None: no file is looked at."""
     return bench.results.get(_key(run, entry, step, evaluator, options))
 
@@ -112,7 +119,7 @@ def _own(table: pd.DataFrame, evaluator: str) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def _key(run: Run, entry: Measure, step: int, evaluator: str, options: dict[str, Any]) -> tuple:
+def _key(run: Run, entry: Measure, step: int, evaluator: str, options: dict[str, Any]) -> tuple[Any, ...]:
     given = tuple(sorted((name, x) for name, x in options.items() if x != entry.parameters[name].default))
     sha = run.series.entry(step).sha256
     return "measured", entry.name, sha, run.sets_id, evaluator if "evaluators" in entry.parameters else "", given

@@ -46,7 +46,7 @@ def _fields(name: str, cls: type[Intervention]) -> list[Component]:
     return [part for field in dataclasses.fields(cls) for part in _field(name, field, hints[field.name])]  # type: ignore[arg-type]
 
 
-def _field(name: str, field: dataclasses.Field, hint: Any) -> list[Component]:
+def _field(name: str, field: dataclasses.Field[Any], hint: Any) -> list[Component]:
     options = get_args(hint) if get_origin(hint) is Literal else (True, False) if hint is bool else ()
     first = _default(field)
     about = {**data(field=field.name), **aria(label=f"{field.name} of {name}")}
@@ -62,6 +62,6 @@ def _field(name: str, field: dataclasses.Field, hint: Any) -> list[Component]:
     return [html.Span(field.name), html.Span(**data(input=value, text=text), **about)]  # Dash has no input of its own
 
 
-def _default(field: dataclasses.Field) -> Any:
+def _default(field: dataclasses.Field[Any]) -> Any:
     made = field.default_factory
     return field.default if made is dataclasses.MISSING else made()

@@ -179,7 +179,7 @@ def curve_points(chunk: Chunk) -> dict[str, Any]:
     }
 
 
-def _thousandths(x: np.ndarray | None) -> list | None:
+def _thousandths(x: np.ndarray | None) -> list[Any] | None:
     return None if x is None else (np.round(x, 3) * 1000).astype(int).tolist()
 
 

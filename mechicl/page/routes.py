@@ -6,6 +6,7 @@ import functools
 import html
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import plotly.graph_objects as go
 from flask import Flask, Response
@@ -35,8 +36,8 @@ PARQUET = "application/vnd.apache.parquet"
 def add_routes(flask: Flask, answers: Answers) -> None:
     """Register the routes on the app's Flask server."""
 
-    def routed(rule: str) -> Callable:
-        def add(answer: Callable) -> Callable:
+    def routed(rule: str) -> Callable[..., Any]:
+        def add(answer: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(answer)
             def call(**parts: str) -> Response:
                 try:

@@ -167,11 +167,11 @@ class Library:
             device: where runs are evaluated (`open_series`).
             together: the runs that the reader named together, such as several seeds.
         """
-        self.device = chosen(device)
-        self.folder = given(folder).resolve()
+        self.device: str = chosen(device)
+        self.folder: Path = given(folder).resolve()
         self.named = named
-        self.together = together if len(together) > 1 else ()
-        self._open: dict[str, tuple[tuple, Run]] = {}
+        self.together: tuple[str, ...] = together if len(together) > 1 else ()
+        self._open: dict[str, tuple[tuple[Any, ...], Run]] = {}
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,7 @@ def seed_figure(
     )
 
 
-def _line(curve: Curve, scaled: Times, name: str) -> dict:
+def _line(curve: Curve, scaled: Times, name: str) -> dict[str, Any]:
     says = html.escape(f"{name}: {curve.run}" if curve.run else name)
     return {
         "x": scaled(curve.x),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,6 @@ def over_which(what: str, seeds: list[int]) -> str:
     return f"{what}: mean and Student's 95% interval over {len(seeds)} seeds, paired by seed"
 
 
-def table_of(rows: list[dict]) -> pd.DataFrame:
+def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Differences by time."""
     return pd.DataFrame(rows, columns=["x", "value", "low", "high", "n"]).sort_values("x", ignore_index=True)

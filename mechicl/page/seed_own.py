@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -147,6 +148,6 @@ def _shared(found: list[_Without]) -> list[int]:
     return sorted(set.intersection(*(set(each.at) for each in found))) if found else []
 
 
-def _across(rows: list[list]) -> Iterable:
+def _across(rows: list[list[Any]]) -> Iterable[Any]:
     """[[a, b], [c]] -> a, c, b: so that all seeds' curves grow alike."""
     return (row[i] for i in range(max(map(len, rows), default=0)) for row in rows if i < len(row))

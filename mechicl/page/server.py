@@ -13,6 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import dash
 from flask import Flask
@@ -54,8 +55,11 @@ class Server:
         note: str = "",
         jobs: Jobs | None = None,
     ):
-        self._http, self.url, self.height = http, url, height
-        self.local, self.note = local or url, note
+        self._http = http
+        self.url: str = url
+        self.height: int = height
+        self.local: str = local or url
+        self.note: str = note
         self._jobs = jobs
         self._thread: threading.Thread | None = None
         self._ready = threading.Thread(target=ready, name="mechicl-ready", daemon=True)
@@ -251,7 +255,9 @@ def _addresses(library: Library, host: str, port: int, reach: Reach, door: Door)
     return {"url": f"http://{in_url(openable(host))}:{port}/?token={door.token}", "local": local, "note": note}
 
 
-_shown: dict[Path, tuple[tuple, Server]] = {}  # what notebooks show, by run: an address is of this process alone
+_shown: dict[
+    Path, tuple[tuple[Any, ...], Server]
+] = {}  # what notebooks show, by run: an address is of this process alone
 
 
 def show(

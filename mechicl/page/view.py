@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,13 +78,13 @@ class Workbench:
     starts; and who computes next."""
 
     def __init__(self, results: int = RESULTS, weights: int = WEIGHTS, intact: int = INTACT):
-        self.results = Cache(results)
+        self.results: Cache = Cache(results)
         self._weights = Cache(weights)
         self._intact = Cache(intact)
         self._hands = ThreadPoolExecutor(HANDS, "mechicl-numbers")  # torch computes outside Python's lock
         self._waiting = 0  # readers who wait for numbers right now
         self._count = threading.Lock()
-        self.turns = Turns()
+        self.turns: Turns = Turns()
 
     def prepare(self, run: Run, step: int, ablation: Intervention | None) -> int:
         """What `effects` will need, computed ahead for a reader who may come; as soon as one waits
@@ -259,7 +260,7 @@ def table(bench: Workbench, run: Run, steps: Iterable[int], ablation: Interventi
     return tidy(run.series, rows)
 
 
-def _key(run: Run, step: int, evaluator: str, ablation: Intervention | None) -> tuple:
+def _key(run: Run, step: int, evaluator: str, ablation: Intervention | None) -> tuple[Any, ...]:
     """All that the answers to an evaluator's sequences depend on."""
     return run.series.entry(step).sha256, run.sets_id, evaluator, ablation
 

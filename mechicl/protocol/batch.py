@@ -250,7 +250,7 @@ class TaskBatch(ABC):
         return self.ids.dim() > 2
 
     @overload
-    def __getitem__(self, index: tuple) -> Tensor: ...
+    def __getitem__(self, index: tuple[Any, ...]) -> Tensor: ...
     @overload
     def __getitem__(self, index: Any) -> Self: ...
     def __getitem__(self, index: Any) -> Self | Tensor:
@@ -275,7 +275,7 @@ class TaskBatch(ABC):
     def device(self) -> torch.device:
         return self._first.device
 
-    def to(self, *args) -> Self:
+    def to(self, *args: Any) -> Self:
         """Move, or cast what is not whole numbers: as `Tensor.to`; integers keep their type."""
         moved = {k: v.to(*args) if v.is_floating_point() else v.to(*args).to(v.dtype) for k, v in vars(self).items()}
         return type(self)(**moved)

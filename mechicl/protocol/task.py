@@ -140,7 +140,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def caption(self, recorded: dict) -> str:
+    def caption(self, recorded: dict[str, Any]) -> str:
         """One line: the setting that a picture must state. recorded: what `record` put into the manifest."""
 
     def aligned(self, batch: Any) -> tuple[list[int], list[str]]:
@@ -210,7 +210,7 @@ class Task(ABC):
         """
         raise ConfigError(f"the task {self.kind!r} has no sequences whose context contradicts the weights.")
 
-    def follows(self, config: Config) -> dict:
+    def follows(self, config: Config) -> dict[str, Any]:
         """The settings of how a run's sequences are drawn, as plain data."""
         return to_dict(self)
 
@@ -230,7 +230,7 @@ class Task(ABC):
         """More of the setting, in a few words each, for where there is room: after `caption`."""
         return []
 
-    def record(self, source: Any) -> dict:
+    def record(self, source: Any) -> dict[str, Any]:
         """What the manifest keeps of the source, beside its fingerprint: plain data."""
         return {}
 

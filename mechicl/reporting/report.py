@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -80,7 +81,7 @@ class Section:
     errors: str = ""  # names of those of `phases` of which less is better
 
 
-def render(series: Series, found: dict) -> str:
+def render(series: Series, found: dict[str, Any]) -> str:
     """The page as text, from an analysis of each name."""
     from analyses.attention_over_time import moments
 

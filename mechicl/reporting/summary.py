@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mechicl.config import Config
 from mechicl.evaluators import EVALUATORS
@@ -100,13 +103,13 @@ def _final_loss(series: Series) -> str:
     return f"{loss.iloc[-1]:.3f}" if len(loss) else "-"
 
 
-def _loss_at_peak(series: Series, phases: dict) -> str:
+def _loss_at_peak(series: Series, phases: dict[str, Any]) -> str:
     led, loss = leading_phases(phases), series.training_loss
     peak = None if led is None else led[1].peak
     return "-" if peak is None or not len(loss) else f"{loss.loss[(loss.sequences - peak).abs().idxmin()]:.3f}"
 
 
-def sparkline(x, y) -> str:
+def sparkline(x: ArrayLike, y: ArrayLike) -> str:
     """A curve as one line of bars over log x; 0..1 when it lies within, else its own range."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     x, y = x[x > 0], y[x > 0]

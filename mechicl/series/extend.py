@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from mechicl.system.devices import CPU, record
 from mechicl.system.files import write_json
 
 
-def made_with(device: str | None = None, stacked: int = 1) -> dict:
+def made_with(device: str | None = None, stacked: int = 1) -> dict[str, Any]:
     """What decides the last bits of a run, for its manifest. device: that it is trained on, `stacked` runs in each
     step; None: mechicl does not train it."""
     import torch

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mechicl.errors import SeriesError
 from mechicl.models.params import Params, not_finite
@@ -45,7 +46,7 @@ def check_checkpoint(root: Path, step: int, held: Params, weights: Params, loss:
         raise _stopped(root, step, problem, f"Set weights_dtype='float32'; or, to keep the numbers smaller: {_CALMER}")
 
 
-def check_scores(root: Path, step: int, rows: list[dict]) -> None:
+def check_scores(root: Path, step: int, rows: list[dict[str, Any]]) -> None:
     """Refuse to record scores (`evaluators.evaluate_params`) that are not finite.
 
     Raises:

@@ -55,7 +55,7 @@ class Origin:
         return asdict(self)
 
 
-def origin_of(manifest: dict) -> Origin | None:
+def origin_of(manifest: dict[str, Any]) -> Origin | None:
     """Where a run branched off; None: it was trained from step 0.
 
     Raises:
@@ -75,7 +75,7 @@ def origin_of(manifest: dict) -> Origin | None:
         ) from None
 
 
-def first_step(manifest: dict) -> int:
+def first_step(manifest: dict[str, Any]) -> int:
     """The step that a run begins at."""
     origin = origin_of(manifest)
     return 0 if origin is None else origin.step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechicl.system.files import read_jsonl
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from mechicl.series.series import Series
 
 
-def lines(root: Path) -> list[dict]:
+def lines(root: Path) -> list[dict[str, Any]]:
     """By step. A replay writes a step again. The first line counts, because its training loss is the mean over the
     interval of the original schedule."""
-    found: dict[int, dict] = {}
+    found: dict[int, dict[str, Any]] = {}
     for line in read_jsonl(root / "metrics.jsonl"):
         found.setdefault(line["step"], line)
     return [found[step] for step in sorted(found)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def sample(steps: Iterable[int], count: int | None) -> list[int]:
     return [listed[i] for i in np.unique(np.linspace(0, len(listed) - 1, count).round().astype(int))]
 
 
-def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[dict, dict]]]:
+def differences(series: Series, steps: Iterable[int]) -> dict[int, list[tuple[dict[str, Any], dict[str, Any]]]]:
     """Evaluate checkpoints as they were in training; the pairs (recorded row, row now) of each.
 
     Raises:
@@ -67,7 +68,7 @@ def disagreements(series: Series, steps: Iterable[int]) -> list[str]:
     return problems
 
 
-def _allowed(series: Series, row: dict) -> float:
+def _allowed(series: Series, row: dict[str, Any]) -> float:
     dtype = series.config.weights_dtype
     if row["metric"] == "loss":
         return _LOSS[dtype] * max(1.0, abs(row["value"]))

@@ -51,7 +51,7 @@ class Series:
 
     root: Path
     config: Config
-    manifest: dict
+    manifest: dict[str, Any]
     entries: tuple[Entry, ...]
     data: str | Path | None = None
     device: str = "cpu"  # where weights and evaluation sets are put, and with them all that is computed from them
@@ -242,7 +242,7 @@ class Series:
         found = evaluation_set(name, self.config, source, n, split)
         return found if self.device == "cpu" else found.to(self.device)
 
-    def recorded(self) -> list[dict]:
+    def recorded(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl by step, one of each: the first."""
         return recorded.lines(self.root)
 

@@ -206,7 +206,7 @@ def _silent() -> type:
     """A bar that shows nothing: opening a series has one of its own."""
     from tqdm import tqdm
 
-    class Silent(tqdm):
+    class Silent(tqdm):  # pyright: ignore[reportMissingTypeArgument] (generic in its stubs alone)
         def __init__(self, *args: Any, **settings: Any):
             settings.pop("name", None)  # the hub's own bars have one
             super().__init__(*args, **(settings | {"disable": True}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import Series, open_series
@@ -67,7 +68,7 @@ def fetch(place: str, root: Path, progress: bool) -> Series:
     return series
 
 
-def _origin(root: Path) -> dict:
+def _origin(root: Path) -> dict[str, Any]:
     return read_json(root / ORIGIN) if is_file(root / ORIGIN) else {}
 
 

@@ -82,7 +82,7 @@ def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
     raise ConfigError(f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts.")
 
 
-def shards(index: dict, where: object) -> list[str]:
+def shards(index: dict[str, Any], where: object) -> list[str]:
     """The files that an index of shards names, each once, all in its own folder.
 
     Raises:
@@ -112,7 +112,7 @@ def _settings(folders: list[tuple[int, Path]]) -> dict[str, Any]:
     return settings
 
 
-def _losses(state: dict, steps: list[int]) -> dict[int, float]:
+def _losses(state: dict[str, Any], steps: list[int]) -> dict[int, float]:
     """Step -> mean of the losses that the Trainer logged since the checkpoint before."""
     logged = [
         (x["step"], x["loss"])
@@ -127,7 +127,7 @@ def _losses(state: dict, steps: list[int]) -> dict[int, float]:
     return out
 
 
-def _read_or_none(path: Path) -> dict:
+def _read_or_none(path: Path) -> dict[str, Any]:
     """A JSON table, or an empty one where there is none: what it says is good to know, and not needed."""
     try:
         value = json.loads(path.read_bytes())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def pace(config: Config, data: str | Path | None = None, device: str = CPU) -> P
     return Pace(float(np.mean(spent[2:])) + drawn / STEPS_PER_DRAW, scored, start + more)
 
 
-def _timed(call: Callable):
+def _timed(call: Callable[..., Any]):
     start = time.perf_counter()
     value = call()
     return time.perf_counter() - start, value

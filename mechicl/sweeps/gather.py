@@ -84,7 +84,7 @@ def _branched(parent: str | None, condition: Condition, change: str | None) -> d
     return {"parent": parent, "parent_step": condition.branch.at if condition.branch else None, "change": change}
 
 
-def _over_seeds(condition: Condition, runs: list[Series | None], branching: bool) -> list[dict]:
+def _over_seeds(condition: Condition, runs: list[Series | None], branching: bool) -> list[dict[str, Any]]:
     """runs: one per seed, None where it is not complete."""
     branch = condition.branch
     change = next((done(run) for run in runs if run is not None and run.origin is not None), None)

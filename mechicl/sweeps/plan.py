@@ -126,7 +126,7 @@ def _points(
         _checked_name(title, f"{where}.name")
     branches = table_of(grid.pop("branch"), f"{where}.branch") if "branch" in grid else None
     given = {f"branch.{key}": value for key, value in (branches or {}).items()}
-    lists: dict[str, list] = {}
+    lists: dict[str, list[Any]] = {}
     for name, value in (given | flat(grid, f"{where}.", _OURS)).items():
         lists[name] = value if _is_list_of_values(name, value) else [value]
         if not lists[name]:
@@ -189,7 +189,7 @@ def _is_list_of_values(name: str, value: Any) -> bool:
     return not list_field or (bool(value) and all(isinstance(v, list) or v == "none" for v in value))
 
 
-def _former(point: str, values: dict[str, Any], lists: dict[str, list]) -> tuple[str, ...]:
+def _former(point: str, values: dict[str, Any], lists: dict[str, list[Any]]) -> tuple[str, ...]:
     """What earlier versions called a point: fields by the names that they had then, long values by their places."""
 
     def of(name: str) -> str:
@@ -202,7 +202,7 @@ def _former(point: str, values: dict[str, Any], lists: dict[str, list]) -> tuple
     return tuple(dict.fromkeys("_".join(filter(None, (point, *each))) for each in (renamed, placed, both)))
 
 
-def _placed(value: Any, among: list) -> str:
+def _placed(value: Any, among: list[Any]) -> str:
     """A value itself if it is short, else its place in its list."""
     text = f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
     simple = isinstance(value, (int, float, str)) and re.fullmatch(r"[\w.+-]{1,24}", text)

@@ -24,10 +24,13 @@ from numba.core.dispatcher import Dispatcher
 _PACKAGE = Path(__file__).parents[1]
 
 
-def compiled(**options: Any) -> Callable[[Callable], Any]:
+Decorator = Callable[[Callable[..., Any]], Any]  # the result is numba's, with attributes of its own
+
+
+def compiled(**options: Any) -> Decorator:
     """Decorator: `numba.njit(**options)`. If possible, the compiled code is kept for the next process."""
 
-    def decorate(function: Callable) -> Any:
+    def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(**options)(function)
         with suppress(RuntimeError, OSError):  # no folder for a cache
             dispatcher._cache = _Optional(function)  # pyright: ignore  (as `enable_caching` does)
@@ -39,7 +42,7 @@ def compiled(**options: Any) -> Callable[[Callable], Any]:
 class _Optional(FunctionCache):
     """numba's cache of one function. Its failures are not errors."""
 
-    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         """What an entry is found by: types, processor, the function's code, and that of all kernels."""
         return sig, codegen.magic_tuple(), (_code(self._py_func), _kernels())
 
@@ -61,7 +64,7 @@ class _Optional(FunctionCache):
             self.disable()  # saving would read the same damaged file
 
 
-def _code(function: Callable) -> str:
+def _code(function: Callable[..., Any]) -> str:
     """A digest of a function's code and of what its closure holds: of compiled functions, their code."""
     digest = hashlib.sha256(function.__code__.co_code)
     for cell in function.__closure__ or ():

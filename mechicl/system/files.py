@@ -6,7 +6,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechicl.errors import SeriesError as SeriesError
 from mechicl.system.disk import explained, is_file, reason
@@ -20,7 +20,7 @@ KINDS = ("weights", "state")
 _COUNTS = ("step",)  # what is a whole number in a state
 
 
-def read_jsonl(path: Path) -> list[dict]:
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Lines of an append-only file. If a process was killed while writing, the last line may have no newline. It does
     not count, and the next append removes it.
 
@@ -54,7 +54,7 @@ def bytes_of(path: Path) -> bytes | None:
         raise SeriesError(f"{path} cannot be read: {reason(error)}.") from error
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict[str, Any]:
     """One JSON file.
 
     Raises:
@@ -69,7 +69,7 @@ def read_json(path: Path) -> dict:
     return value
 
 
-def write_json(path: Path, value: dict) -> None:
+def write_json(path: Path, value: dict[str, Any]) -> None:
     """Pretty JSON, atomically."""
     write_atomic(path, json.dumps(value, indent=1).encode() + b"\n")
 
@@ -104,7 +104,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
 
 
-def append_line(path: Path, record: dict) -> None:
+def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append one JSON line. An incomplete last line, left by a killed process, is removed first. A link, as in the
     caches of model hubs, first becomes the run's own file.
 

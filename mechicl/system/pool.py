@@ -38,7 +38,8 @@ class Tally:
     groups, texts at once."""
 
     def __init__(self, tell: Callable[[Any], None]):
-        self.tell, self.count = tell, 0
+        self.tell: Callable[[Any], None] = tell
+        self.count: int = 0
 
     def update(self, n: int) -> None:
         self.count += n
@@ -55,7 +56,7 @@ class Tally:
 
 def run_tasks(
     function: Callable[..., None],
-    tasks: Sequence[tuple],
+    tasks: Sequence[tuple[Any, ...]],
     workers: int,
     heard: Callable[[int, Any], None],
     after: Mapping[int, int] = MappingProxyType({}),
@@ -116,12 +117,12 @@ def run_tasks(
 class _Waiting:
     """Tasks that were not begun, in their order; `ended` are the numbers of those that others may have waited for."""
 
-    def __init__(self, tasks: Sequence[tuple], after: Mapping[int, int]):
+    def __init__(self, tasks: Sequence[tuple[Any, ...]], after: Mapping[int, int]):
         if wrong := [number for number, first in after.items() if not 0 <= first < number]:
             raise ValueError(f"task {wrong[0]} is after task {after[wrong[0]]}: expected an earlier one.")
         self.tasks, self.after, self.ended = dict(enumerate(tasks)), after, set[int]()
 
-    def pop(self) -> tuple[int, tuple] | None:
+    def pop(self) -> tuple[int, tuple[Any, ...]] | None:
         """The next task that may begin, with its number; None: there is none now."""
         for number in self.tasks:
             if number not in self.after or self.after[number] in self.ended:
@@ -129,7 +130,7 @@ class _Waiting:
         return None
 
 
-def _fill(crew: dict[Any, _Worker], workers: int, function: Callable, waiting: _Waiting) -> None:
+def _fill(crew: dict[Any, _Worker], workers: int, function: Callable[..., Any], waiting: _Waiting) -> None:
     """As many processes as are wanted, and as there are tasks that may begin."""
     while len(crew) < workers and (task := waiting.pop()) is not None:
         _hire(crew, function, task)
@@ -138,7 +139,7 @@ def _fill(crew: dict[Any, _Worker], workers: int, function: Callable, waiting: _
 class _Worker:
     """The parent's end of one process."""
 
-    def __init__(self, function: Callable):
+    def __init__(self, function: Callable[..., Any]):
         context = multiprocessing.get_context("spawn")  # torch's thread pools do not survive a fork
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(function, theirs, plugins.for_workers()), daemon=True)
@@ -146,7 +147,7 @@ class _Worker:
         theirs.close()  # so that the worker's death ends the pipe
         self.task, self.ready = -1, False
 
-    def give(self, numbered: tuple[int, tuple]) -> None:
+    def give(self, numbered: tuple[int, tuple[Any, ...]]) -> None:
         self.task, task = numbered
         with contextlib.suppress(OSError):  # died just now: the pipe's end will say so
             self.connection.send(task)
@@ -164,13 +165,13 @@ class _Worker:
         return TaskError(f"its process {how}{hint}")
 
 
-def _hire(crew: dict[Any, _Worker], function: Callable, first: tuple[int, tuple]) -> None:
+def _hire(crew: dict[Any, _Worker], function: Callable[..., Any], first: tuple[int, tuple[Any, ...]]) -> None:
     worker = _Worker(function)
     crew[worker.connection] = worker
     worker.give(first)
 
 
-def _work(function: Callable, connection: Any, modules: Sequence[str]) -> None:
+def _work(function: Callable[..., Any], connection: Any, modules: Sequence[str]) -> None:
     """A worker's life. modules: what registers the banks, evaluators, ... that the tasks name."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -65,7 +65,8 @@ class Lines:
         shown = {key: settings[key] for key in ("unit", "unit_scale") if key in settings}
         self._meter = {"total": total, "prefix": desc, "bar_format": log_format or _FORMAT, "ncols": None, **shown}
         self._leave, self._postfix, self._delay = leave, "", settings.get("delay", 0.0)
-        self._initial = self.n = self._said = settings.get("initial", 0)
+        self.n: float = settings.get("initial", 0)
+        self._initial = self._said = self.n
         self._begun = self._said_at = time.monotonic()
         self._total = total
 

@@ -28,7 +28,7 @@ from mechicl.system.files import append_line, read_json, read_jsonl, write_json
 from mechicl.system.paths import given
 from mechicl.system.pool import TaskError
 
-DEFAULTS = {"timeout_min": 240, "mem_gb": 4, "cpus_per_task": 1, "name": "mechicl"}
+DEFAULTS: dict[str, Any] = {"timeout_min": 240, "mem_gb": 4, "cpus_per_task": 1, "name": "mechicl"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Task:
             write_json(error_file, {"error": str(error), "kind": type(error).__name__})
             raise
 
-    def checkpoint(self, job: Job, error_file: Path):
+    def checkpoint(self, job: Job, error_file: Path) -> Any:  # of submitit
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, job, error_file)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from mechicl.system.devices import KINDS
 
 _lock = threading.Lock()  # settings of the whole process: the first user sets them, the last one restores them
 _inside = 0
-_theirs: tuple = ()
+_theirs: tuple[Any, ...] = ()
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def _process_wide() -> Iterator[None]:
                 _set(_theirs)
 
 
-def _get() -> tuple:
+def _get() -> tuple[Any, ...]:
     return (
         torch.get_default_dtype(),
         torch.get_float32_matmul_precision(),
@@ -78,7 +79,7 @@ def _get() -> tuple:
     )
 
 
-def _set(settings: tuple) -> None:
+def _set(settings: tuple[Any, ...]) -> None:
     """Set only what differs: each call costs time, and torch records some of them."""
     dtype, precision, deterministic, warn_only, tf32 = settings
     now = _get()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class Shared:
         self._left: deque[Piece] = deque()
         # If BLAS itself has several threads, the last bits of a sum would depend on which thread does a piece.
         self._helper = _helper() if size > WORTH and torch.get_num_threads() == 1 else None
-        self._helping: list[Future] = []
+        self._helping: list[Future[Any]] = []
         self._inference = torch.is_inference_mode_enabled()  # a thread's own, too
 
     def add(self, pieces: Iterable[Piece]) -> None:

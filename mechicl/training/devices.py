@@ -29,7 +29,7 @@ def trainer_on(device: str) -> type[Trainer]:
     return DeviceTrainer
 
 
-def trained_on(manifest: dict) -> list[dict[str, Any]]:
+def trained_on(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """The records (`devices.record`) of all devices that a run was trained on, the last one last."""
     return [manifest.get("device", _CPU), *(entry["device"] for entry in manifest.get("moved", ()))]
 
@@ -91,7 +91,7 @@ def check_replay(series: Series, device: str) -> None:
         )
 
 
-def _way(record: dict[str, Any]) -> tuple:
+def _way(record: dict[str, Any]) -> tuple[Any, ...]:
     """What must be equal for equal bytes, as far as it can be told before the replay."""
     return record["kind"], record.get("stacked", 1)
 

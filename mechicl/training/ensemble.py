@@ -192,13 +192,13 @@ def stacking_wins(configs: Sequence[Config], sources: Sequence[Any]) -> bool:
 
 
 @own_settings()  # a process of its own has its own
-def _work(share: list[tuple[Path, Config]], how: How, tell: Callable) -> None:
+def _work(share: list[tuple[Path, Config]], how: How, tell: Callable[..., Any]) -> None:
     tally = Tally(tell)
     _share(share, how, tally)
     tally.flush()
 
 
-def _in_processes(shares: list, how: How, workers: int, shown: Progress) -> None:
+def _in_processes(shares: list[Any], how: How, workers: int, shown: Progress) -> None:
     def heard(_: int, told: str | int) -> None:
         shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
 

@@ -7,6 +7,7 @@ on neither resume nor densify needs the source. The manifest records its sha256.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mechicl.config import Config
 from mechicl.errors import SeriesError
@@ -20,7 +21,7 @@ from mechicl.training_interventions import TrainingIntervention
 INITIAL = "initial.safetensors"
 
 
-def begin(config: Config, root: Path) -> list[dict]:
+def begin(config: Config, root: Path) -> list[dict[str, Any]]:
     """Write a new run's initial weights, where it grafts any.
 
     Returns:
@@ -60,7 +61,7 @@ def initial_params(config: Config, root: Path) -> Params:
         ) from None
 
 
-def _graft(graft: TrainingIntervention, config: Config, weights: Params) -> dict:
+def _graft(graft: TrainingIntervention, config: Config, weights: Params) -> dict[str, Any]:
     """Replace the weights of the graft's groups, in place."""
     path = Path(str(graft.source).replace("{seed}", str(config.seeds.init)))
     try:

@@ -46,7 +46,7 @@ def check(kind: str | None) -> None:
 
 
 @contextmanager
-def logged(kind: str | None, root: Path, config: Config) -> Iterator[Callable[[dict], None]]:
+def logged(kind: str | None, root: Path, config: Config) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A function that takes each record of metrics.jsonl once it is written. What the logger lacks comes first."""
     if kind is None:
         yield lambda record: None
@@ -60,7 +60,7 @@ def logged(kind: str | None, root: Path, config: Config) -> Iterator[Callable[[d
         log.close()
 
 
-def values_of(record: dict) -> dict[str, float]:
+def values_of(record: dict[str, Any]) -> dict[str, float]:
     """What is drawn of a record: 'training/loss', 'icl/in_context_acc', ..., 'sequences'."""
     loss = record["training_loss"]
     found = {} if loss is None else {"training/loss": loss}
@@ -81,7 +81,7 @@ class _Once:
                 self.state |= read_json(self.path)
             self.inner = KINDS[kind](root, _settings(config, root), self.state["id"])
 
-    def __call__(self, record: dict) -> None:
+    def __call__(self, record: dict[str, Any]) -> None:
         if self.failed or record["step"] <= self.state["step"]:
             return
         with self._carefully():

@@ -102,9 +102,14 @@ class Repeated:
 
     def __init__(self, function: Callable[[TaskBatch], Tensor], batch: TaskBatch, state: Tensor):
         self.function = function
-        self.batch = type(batch)(**{k: torch.empty_like(x, device=state.device) for k, x in vars(batch).items()})
+        self.batch: TaskBatch = type(batch)(
+            **{k: torch.empty_like(x, device=state.device) for k, x in vars(batch).items()}
+        )
         self._fill(batch)
-        self.graph = self._recorded(state) if devices.kind_of(str(state.device)) == "cuda" else None
+        self.value: Tensor  # of the recorded graph
+        self.graph: torch.cuda.CUDAGraph | None = (
+            self._recorded(state) if devices.kind_of(str(state.device)) == "cuda" else None
+        )
 
     def takes(self, batch: TaskBatch) -> bool:
         """Whether a batch is of the same shapes and types."""

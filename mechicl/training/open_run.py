@@ -32,7 +32,7 @@ class Start:
 
     origin: Origin
     state: bytes
-    grafts: list[dict]
+    grafts: list[dict[str, Any]]
 
 
 @contextmanager
@@ -86,10 +86,10 @@ def manifest_of(
     schedule: list[int],
     source: Any,
     data: str | Path | None,
-    grafts: list[dict],
-    made: dict | None = None,
+    grafts: list[dict[str, Any]],
+    made: dict[str, Any] | None = None,
     uses: Sequence[tuple[str, str]] = (),
-) -> dict:
+) -> dict[str, Any]:
     """What manifest.json holds. schedule: the steps whose weights are kept; grafts: as `graft.begin` gives them; made:
     as `made_with`; uses: what the run needs beside `needed_by`, as (what, name)."""
     found = task_of(config).given(config) if data is None else data

@@ -51,8 +51,11 @@ class Trainer:
     """
 
     def __init__(self, config: Config, params: Params, device: str = CPU):
-        self.config, self.device = config, device
-        self.step = 0
+        self.config: Config = config
+        self.device: str = device
+        self.step: int = 0
+        self.params: Params
+        self.moments: dict[str, tuple[Tensor, Tensor]]
         bounds, end = [], 0
         for p in params.values():
             bounds.append((end, end + p.numel()))

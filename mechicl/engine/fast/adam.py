@@ -1,5 +1,7 @@
 """Adam on the CPU, compiled with numba: one pass over flat arrays (three times as fast as torch's fused Adam)."""
 
+# pyright: reportMissingParameterType=false
+# (compiled: numba finds the types, and the docstrings give the shapes)
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -7,6 +7,8 @@ sequence's sums have the order that one loop over positions or dimensions gives 
 Legend: s models, h heads, k d_head, t key positions, q query positions (the last q of the t), b sequences.
 """
 
+# pyright: reportMissingParameterType=false
+# (compiled: numba finds the types, and the docstrings give the shapes)
 from __future__ import annotations
 
 from functools import cache
@@ -32,7 +34,9 @@ from mechicl.engine.fast.lanes import (
 )
 
 
-def attention(q: np.ndarray, kv: np.ndarray, slots: tuple[int, int, int], scale: np.floating, z: np.ndarray):
+def attention(
+    q: np.ndarray, kv: np.ndarray, slots: tuple[int, int, int], scale: np.floating, z: np.ndarray
+) -> np.ndarray:
     """z [s, h, k, q, b] = p v, filled in, with p = softmax(scale q k), causal; returns p as `attention_backward` and
     `unpacked` take it.
 
@@ -46,7 +50,16 @@ def attention(q: np.ndarray, kv: np.ndarray, slots: tuple[int, int, int], scale:
     return p
 
 
-def attention_backward(q, kv, slots, scale, p, dz, dq, dkv) -> None:
+def attention_backward(
+    q: np.ndarray,
+    kv: np.ndarray,
+    slots: tuple[int, int, int],
+    scale: np.floating,
+    p: np.ndarray,
+    dz: np.ndarray,
+    dq: np.ndarray,
+    dkv: np.ndarray,
+) -> None:
     """From dz, the gradient at z, to those at the slots of q and kv, filled in."""
     size, t = q.shape[3], kv.shape[4]
     room = np.empty((7 * t * size + _pairs(q.shape[4], t) + 1) * WIDTH, q.dtype)

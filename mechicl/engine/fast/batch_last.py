@@ -9,6 +9,8 @@ Legend: s models, d d_model, h heads, k d_head, t positions, b sequences, v labe
 positions x sequences.
 """
 
+# pyright: reportMissingParameterType=false
+# (compiled: numba finds the types, and the docstrings give the shapes)
 from __future__ import annotations
 
 import numpy as np

@@ -7,6 +7,8 @@ where x is large), and its slope within 5e-6. With an exp (which is a longer cha
 long.
 """
 
+# pyright: reportMissingParameterType=false
+# (compiled: numba finds the types, and the docstrings give the shapes)
 from __future__ import annotations
 
 from functools import cache

@@ -9,6 +9,8 @@ Legend: n sequences, t key positions, q query positions (the last q of the t), h
 k d_head, d d_model, s models, r rows.
 """
 
+# pyright: reportMissingParameterType=false
+# (compiled: numba finds the types, and the docstrings give the shapes)
 from __future__ import annotations
 
 import math
@@ -17,11 +19,14 @@ from functools import cache
 import numpy as np
 
 from mechicl.system import compiling
+from mechicl.system.compiling import Decorator
 
 # Sums may be reordered, so that they vectorise; nan and inf keep their meaning. The order is
 # fixed when the code is compiled: the same machine gives the same bits. They run outside Python's
 # lock, so that the app's threads compute side by side.
-compiled = compiling.compiled(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+compiled: Decorator = compiling.compiled(
+    nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
+)
 
 
 @compiled

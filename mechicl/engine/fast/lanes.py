@@ -8,6 +8,8 @@ order and with the same fused multiplications, so its bits are those of the plai
 A pointer to an array's numbers does not keep the array alive: only a caller's arrays may be pointed to.
 """
 
+# pyright: reportMissingParameterType=false
+# (compiled: numba finds the types, and the docstrings give the shapes)
 from __future__ import annotations
 
 import operator
@@ -23,6 +25,7 @@ from numba.core.errors import TypingError
 from numba.extending import models, overload, register_model
 
 from mechicl.system import compiling
+from mechicl.system.compiling import Decorator
 
 intrinsic: Any = numba.extending.intrinsic  # its functions are called without their first argument
 
@@ -30,8 +33,8 @@ WIDTH = 16  # two registers of AVX2: the second one's work hides the first one's
 LINE = 64  # bytes of a cache line
 
 # No reordering of sums: each operation is written as it is meant.
-exact = compiling.compiled(nogil=True, error_model="numpy")
-inlined = compiling.compiled(nogil=True, error_model="numpy", forceinline=True)  # a part of an `exact` loop
+exact: Decorator = compiling.compiled(nogil=True, error_model="numpy")
+inlined: Decorator = compiling.compiled(nogil=True, error_model="numpy", forceinline=True)  # a part of an `exact` loop
 
 
 class Lanes(types.Type):
@@ -44,7 +47,7 @@ class Lanes(types.Type):
 
 @register_model(Lanes)
 class LanesModel(models.PrimitiveModel):
-    def __init__(self, manager, lanes: Lanes):
+    def __init__(self, manager: Any, lanes: Lanes):
         super().__init__(manager, lanes, _vector(lanes.dtype))
 
 
@@ -133,7 +136,7 @@ def splat(typing, x):
     return Lanes(x)(x), code
 
 
-def _infix(sign: Callable, name: str) -> None:
+def _infix(sign: Callable[..., Any], name: str) -> None:
     """a sign b of two vectors."""
 
     @intrinsic

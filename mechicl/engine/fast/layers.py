@@ -81,7 +81,9 @@ def activation(pre: Array, bias: Array, model: ModelConfig, d_bias: Array) -> tu
     return F.gelu(x).numpy(), exact_back
 
 
-def mlp(params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays):
+def mlp(
+    params: Arrays, x: Array, model: ModelConfig, block: str, grads: Arrays
+) -> tuple[Array, Callable[[Array], Array]]:
     w_in, w_out = params[f"{block}.mlp.W_in"], params[f"{block}.mlp.W_out"]
     y, norm_back = norm(params, f"{block}.ln2", x, grads) if model.layer_norm else (x, add_last)
     pre = linear(w_in, y)

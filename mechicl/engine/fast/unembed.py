@@ -3,6 +3,8 @@
 Legend: s models, c conditions, b sequences, r rows, v labels, d d_model, C context labels.
 """
 
+# pyright: reportMissingParameterType=false
+# (compiled: numba finds the types, and the docstrings give the shapes)
 from __future__ import annotations
 
 import math

@@ -6,10 +6,12 @@ They decide how large an exemplar's embedding is when training starts, and with 
 
 from __future__ import annotations
 
+from typing import Any
+
 from mechicl.tasks.exemplar_label.settings import BankConfig
 
 
-def caption(bank: BankConfig, measured: dict | None) -> str:
+def caption(bank: BankConfig, measured: dict[str, Any] | None) -> str:
     """One line: '12,800 classes x 20 exemplars of 1,280 encoder features, raw: norm 45.4, common mean 34.4'.
 
     Norm and mean are those measured when the run was made; runs from before they were recorded say what is asked for.

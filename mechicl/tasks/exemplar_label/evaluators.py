@@ -82,7 +82,7 @@ def _no_support(copy_query_label: bool) -> Callable[[SequenceConfig], SequenceCo
     return lambda trained: _evaluation(trained, burstiness=0, rest="unique", copy_query_label=copy_query_label)
 
 
-def _evaluation(trained: SequenceConfig, **changes) -> SequenceConfig:
+def _evaluation(trained: SequenceConfig, **changes: Any) -> SequenceConfig:
     """Everything fixed but context length and noise, which are the task's."""
     return SequenceConfig(n_pairs=trained.n_pairs, noise=trained.noise, distinct_labels=True, **changes)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -133,7 +134,7 @@ def sample(
     return Sequences(classes, drawings, labels, target)
 
 
-def _class_drawer(n_classes: int, zipf: float, rng: np.random.Generator) -> Callable:
+def _class_drawer(n_classes: int, zipf: float, rng: np.random.Generator) -> Callable[..., Any]:
     if zipf == 0:
         return lambda size: rng.integers(n_classes, size=size)
     edges = np.cumsum(class_weights(n_classes, zipf))
@@ -141,7 +142,7 @@ def _class_drawer(n_classes: int, zipf: float, rng: np.random.Generator) -> Call
     return lambda size: np.searchsorted(edges, rng.random(size), side="right")
 
 
-def _draw_bursty(config: SequenceConfig, draw: Callable, key: np.ndarray, n: int) -> np.ndarray:
+def _draw_bursty(config: SequenceConfig, draw: Callable[..., Any], key: np.ndarray, n: int) -> np.ndarray:
     c, b = config.n_pairs, config.burstiness
     classes = np.empty((n, c + 1), dtype=np.int64)
     query = draw(n)
@@ -157,7 +158,7 @@ def _draw_bursty(config: SequenceConfig, draw: Callable, key: np.ndarray, n: int
     return classes
 
 
-def _draw_plain(config: SequenceConfig, draw: Callable, key: np.ndarray, n: int) -> np.ndarray:
+def _draw_plain(config: SequenceConfig, draw: Callable[..., Any], key: np.ndarray, n: int) -> np.ndarray:
     classes = np.empty((n, config.n_pairs + 1), dtype=np.int64)
     taken: list[np.ndarray] = []
     for slot in range(config.n_pairs + 1):
@@ -167,7 +168,9 @@ def _draw_plain(config: SequenceConfig, draw: Callable, key: np.ndarray, n: int)
     return classes
 
 
-def _draw_rest(config: SequenceConfig, draw: Callable, key: np.ndarray, taken: list[np.ndarray]) -> np.ndarray:
+def _draw_rest(
+    config: SequenceConfig, draw: Callable[..., Any], key: np.ndarray, taken: list[np.ndarray]
+) -> np.ndarray:
     """One more class per row; where they must be distinct, it joins `taken`."""
     if config.rest == "iid" and not config.distinct_labels:
         return draw(len(taken[0]))
@@ -178,7 +181,7 @@ def _draw_rest(config: SequenceConfig, draw: Callable, key: np.ndarray, taken: l
 
 
 def _draw_excluding(
-    draw: Callable, key: np.ndarray, taken: list[np.ndarray], same_class_ok: bool = False
+    draw: Callable[..., Any], key: np.ndarray, taken: list[np.ndarray], same_class_ok: bool = False
 ) -> np.ndarray:
     """A class per row whose key differs from the row's taken ones, by redrawing:
     exactly the class distribution with the taken ones masked out."""
@@ -195,7 +198,7 @@ def _draw_excluding(
     return drawn
 
 
-def _drawings(rule: str, classes: np.ndarray, n_exemplars: int, rng) -> np.ndarray:
+def _drawings(rule: str, classes: np.ndarray, n_exemplars: int, rng: np.random.Generator) -> np.ndarray:
     drawings = rng.integers(n_exemplars, size=classes.shape)
     if rule == "replacement":
         return drawings
@@ -213,7 +216,9 @@ def _drawings(rule: str, classes: np.ndarray, n_exemplars: int, rng) -> np.ndarr
     return drawings
 
 
-def _labels(config: SequenceConfig, classes: np.ndarray, trained: np.ndarray, n_labels: int, rng) -> np.ndarray:
+def _labels(
+    config: SequenceConfig, classes: np.ndarray, trained: np.ndarray, n_labels: int, rng: np.random.Generator
+) -> np.ndarray:
     """The label of every slot, [n, C+1]; the query's is the target."""
     if config.labels == "trained":
         return trained

@@ -205,7 +205,7 @@ class OfTrainingIntervention:
     sequences: SequenceConfig | None = None  # data: how sequences are drawn while it holds
 
 
-def as_recorded(config: Any, data: dict) -> Any:
+def as_recorded(config: Any, data: dict[str, Any]) -> Any:
     """The config that a run's own config.json holds, also of runs from before a field existed: their evaluation
     sets followed the training data's rule for exemplars.
 

@@ -117,12 +117,12 @@ class ExemplarLabel(Task):
 
         return bank_at(config, source, step)
 
-    def record(self, source: Bank) -> dict:
+    def record(self, source: Bank) -> dict[str, Any]:
         from mechicl.tasks.exemplar_label.banks.shaping import geometry
 
         return {"bank_geometry": geometry(source.train().exemplars).to_dict()}
 
-    def caption(self, recorded: dict) -> str:
+    def caption(self, recorded: dict[str, Any]) -> str:
         from mechicl.tasks.exemplar_label.caption import caption
 
         return caption(self.config.bank, recorded.get("bank_geometry"))
@@ -156,7 +156,7 @@ class ExemplarLabel(Task):
 
         return tuple(name for name in Batch.variations if name in applying(config))
 
-    def follows(self, config: Config) -> dict:
+    def follows(self, config: Config) -> dict[str, Any]:
         return to_dict(config.sequences)
 
     def uses(self, config: Config) -> tuple[str, str]:

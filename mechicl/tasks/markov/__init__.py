@@ -88,7 +88,7 @@ class Markov(Task):
     def output(self, source: Any, number: int) -> str:
         return f"state {_letter(number)}"
 
-    def caption(self, recorded: dict) -> str:
+    def caption(self, recorded: dict[str, Any]) -> str:
         return (
             f"{self.n_chains:,} Markov chains over {self.n_states} states, rows ~ "
             f"Dirichlet({self.concentration:g}), sequences of {self.length}"

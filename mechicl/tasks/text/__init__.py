@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mechicl.errors import ConfigError
 from mechicl.loading import at_least, at_most, check_types
@@ -160,7 +160,7 @@ class Text(Task):
         word = source.word(number)
         return f"token {number}" if word == str(number) else f"‘{word}’"
 
-    def caption(self, recorded: dict) -> str:
+    def caption(self, recorded: dict[str, Any]) -> str:
         tokens, text = recorded.get("tokens", 0), recorded.get("text", {})
         if self.documents is None:
             asked = "" if self.corpus is None else f", and of a text of {tokens:,} tokens"
@@ -179,7 +179,7 @@ class Text(Task):
             return ""
         return "; bigrams of " + ("that text" if self.bigrams == "corpus" else "the model run on single tokens")
 
-    def record(self, source: Corpus) -> dict:
+    def record(self, source: Corpus) -> dict[str, Any]:
         if source.ids is None:
             return {}
         if source.documents is None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Corpus:
     names: bytes | None = field(default=None, repr=False)
     seed: int = 0
     share: float = 0.0
-    origin: dict = field(default_factory=dict, compare=False)
+    origin: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def opened(cls, folder: str | Path | None, fingerprint: str | None) -> Corpus:

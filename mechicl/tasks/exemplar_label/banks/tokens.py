@@ -157,7 +157,7 @@ def _fill(x: np.ndarray, centres: np.ndarray, size: int) -> np.ndarray:
 
 
 @compiled()
-def _give(order, near, held, taken):
+def _give(order: np.ndarray, near: np.ndarray, held: np.ndarray, taken: np.ndarray) -> None:
     """Fill held [k, size] with the tokens of near [k, reach], pair after pair in this order."""
     count = np.zeros(len(held), np.int64)
     for pair in order:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mechicl.engine.held import Clamp
 
@@ -27,14 +28,17 @@ class ClampedAttention:
         rows: Iterable[tuple[int, np.ndarray, np.ndarray]] = (),
     ):
         """rows: heads whose query is held, with its attention [s, t, b] and where it is held [s, b], 1 or 0."""
-        self.slots, self.scale = slots, scale
-        self.parts = tuple(torch.from_numpy(x[:, slot]) for x, slot in zip((q, kv, kv), slots, strict=True))
+        self.slots: tuple[int, int, int] = slots
+        self.scale: float = scale
+        self.parts: tuple[Tensor, ...] = tuple(
+            torch.from_numpy(x[:, slot]) for x, slot in zip((q, kv, kv), slots, strict=True)
+        )
         queries, keys, values = self.parts
         t, asking = keys.shape[-2], queries.shape[-2]
         scores = torch.einsum("xhkqb,xhksb->xhqsb", queries, keys) * scale
         unseen = torch.ones(t, t, dtype=torch.bool).triu(1) | clamp.banned
-        self.free = (1 - clamp.held).to(scores.dtype)[:, None, None, None]
-        self.learned = scores.masked_fill(unseen[:, t - asking :, :, None], -torch.inf).softmax(-2)
+        self.free: Tensor = (1 - clamp.held).to(scores.dtype)[:, None, None, None]
+        self.learned: Tensor = scores.masked_fill(unseen[:, t - asking :, :, None], -torch.inf).softmax(-2)
         held = clamp.pattern[:, t - asking :] * clamp.held[:, None, None]
         held = held[..., None].to(scores.dtype)  # [h, q, t, 1]
         for head, row, holds in rows:
@@ -42,8 +46,8 @@ class ClampedAttention:
             at[head, -1] = 1
             now = at * torch.from_numpy(holds)[:, None, None, None]  # [s, h, q, 1, b]
             self.free, held = self.free * (1 - now), held + now * torch.from_numpy(row)[:, None, None]
-        self.p = self.learned * self.free + held
-        self.z = torch.einsum("xhqsb,xhksb->xhkqb", self.p, values).contiguous().numpy()
+        self.p: Tensor = self.learned * self.free + held
+        self.z: np.ndarray = torch.einsum("xhqsb,xhksb->xhkqb", self.p, values).contiguous().numpy()
 
     def gradient(self, dz: np.ndarray, dq: np.ndarray, dkv: np.ndarray) -> None:
         """Fills the slots of dq and dkv. What is held of a pattern passes no gradient on to queries and keys."""

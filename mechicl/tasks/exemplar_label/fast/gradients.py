@@ -154,6 +154,7 @@ def _attention(
         if keep is not None:
             dz *= keep[:, None, None, None]
         if clamped is None:
+            assert p is not None  # only a clamp has none
             attention_backward(heads[0], heads[1], slots, scale, p, dz, dq, dkv)
         else:
             clamped.gradient(dz, dq, dkv)

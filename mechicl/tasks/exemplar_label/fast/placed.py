@@ -5,6 +5,8 @@ Arrays are q [s, slot, h, k, q, b] and kv [s, slot, h, k, t, b], as in engine/fa
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mechicl.config import ModelConfig
@@ -49,7 +51,9 @@ def clamp_rows(batch: Batch, strength: float, dtype: np.dtype) -> tuple[Array, A
     return np.stack([row.T.numpy() for row in rows]).astype(dtype), np.stack([x.numpy() for x in holds]).astype(dtype)
 
 
-def turning(model: ModelConfig, t: int, dtype: np.dtype, slots: tuple[int, int, int]):
+def turning(
+    model: ModelConfig, t: int, dtype: np.dtype, slots: tuple[int, int, int]
+) -> Callable[[Array, Array, int], None]:
     """What turns queries and keys in place by their positions (direction 1), or their gradients back (-1)."""
     cos, sin = (table[:, : model.d_head // 2].numpy().astype(dtype) for table in rotary_tables(model, t))
 

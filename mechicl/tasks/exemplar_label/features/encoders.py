@@ -169,7 +169,7 @@ def _own(name: str, options: Options) -> Encoder:
     return Encoder(options.size or 224, found, {"features": f"{name}, a function of the user"})
 
 
-def _network(features: Callable, module: Any, size: int, path: Path, threads: int) -> Encoder:
+def _network(features: Callable[..., Any], module: Any, size: int, path: Path, threads: int) -> Encoder:
     """Run by onnxruntime where it is installed (5 to 8 times as fast here), else by torch: equal to 1e-4."""
     import torch
 
@@ -178,7 +178,7 @@ def _network(features: Callable, module: Any, size: int, path: Path, threads: in
             super().__init__()
             self.inside = module
 
-        def forward(self, x):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = features(x)
             return y.mean((2, 3)) if y.dim() == 4 else y
 

@@ -96,7 +96,7 @@ def extract(
     return file.read(out)
 
 
-def encode_class(paths: tuple, made: Encoder, transforms: int) -> np.ndarray:
+def encode_class(paths: tuple[Any, ...], made: Encoder, transforms: int) -> np.ndarray:
     """Features of one class of pictures under every transform: [transform, exemplar, d] float32.
 
     Raises:

@@ -16,11 +16,11 @@ class BasicBlock(nn.Module):
 
     def __init__(self, width: int, out: int, stride: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(width, out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out)
-        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out)
-        self.downsample = None
+        self.conv1: nn.Module = nn.Conv2d(width, out, 3, stride, 1, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(out)
+        self.conv2: nn.Module = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.bn2: nn.Module = nn.BatchNorm2d(out)
+        self.downsample: nn.Module | None = None
         if stride > 1 or width != out:
             self.downsample = nn.Sequential(nn.Conv2d(width, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
@@ -34,9 +34,9 @@ class ResNet18(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.conv1: nn.Conv2d = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(64)
+        self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1)
         widths = (64, 64, 128, 256, 512)
         for i in range(1, 5):
             first = BasicBlock(widths[i - 1], widths[i], 1 if i == 1 else 2)

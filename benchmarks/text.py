@@ -17,35 +17,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from timing import in_turns, one_core, ratio
+from training import Hooked as OfUsers
 
 from mechicl import recipes
 from mechicl.config import Config
-from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import init, pack
 from mechicl.system.work_queue import threads
 from mechicl.tasks.text.batch import TokenBatch
 from mechicl.training.step import Trainer
 
 
-class Hooked:
-    """The loop that a user of TransformerLens writes."""
+class Hooked(OfUsers):
+    """The same with AdamW."""
 
-    def __init__(self, config: Config):
-        self.model, optim = ICLTransformer(config), config.optim
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.adam = torch.optim.AdamW(
+    def optimiser(self, trained: list[torch.nn.Parameter], config: Config) -> torch.optim.Optimizer:
+        optim = config.optim
+        return torch.optim.AdamW(
             trained, lr=optim.lr_at(0), betas=optim.betas, eps=optim.adam_eps, weight_decay=optim.l2
         )
-        self.config, self.done = config, 0
-
-    def step(self, batch: TokenBatch) -> float:
-        self.adam.param_groups[0]["lr"] = self.config.optim.lr_at(self.done)
-        self.adam.zero_grad()
-        loss = self.model(batch, return_type="loss")
-        loss.backward()
-        self.adam.step()
-        self.done += 1
-        return float(loss.detach())
 
 
 def bound(config: Config) -> Callable[[], None]:

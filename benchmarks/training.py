@@ -30,6 +30,7 @@ from mechicl.engine.fast.adam import adam
 from mechicl.engine.ops import matmul_arrays
 from mechicl.models.hooked import ICLTransformer
 from mechicl.models.params import init, pack
+from mechicl.protocol.batch import TaskBatch
 from mechicl.system.work_queue import threads
 from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.batch import Batch
@@ -56,9 +57,12 @@ class Hooked:
 
     def __init__(self, config: Config):
         self.config, self.done, self.model = config, 0, ICLTransformer(config)
-        self.adam = torch.optim.Adam([p for p in self.model.parameters() if p.requires_grad], lr=config.optim.lr)
+        self.adam = self.optimiser([p for p in self.model.parameters() if p.requires_grad], config)
 
-    def step(self, batch: Batch) -> float:
+    def optimiser(self, trained: list[torch.nn.Parameter], config: Config) -> torch.optim.Optimizer:
+        return torch.optim.Adam(trained, lr=config.optim.lr)
+
+    def step(self, batch: TaskBatch) -> float:
         self.adam.param_groups[0]["lr"] = self.config.optim.lr_at(self.done)
         self.adam.zero_grad()
         loss = self.model(batch, return_type="loss")

@@ -14,6 +14,7 @@ declared.py     which rules stood before the data, and the earlier verdicts
 published.py    the published curve of Figure 1b, and why runs on inputs of norm 1 are not comparable with it
 regimes.py      counts over a condition's seeds; effects.py: tables of many comparisons
 geometry.py     what a bank shows without a model; phase.py: where ICL forms, by that
+language.py     what brings induction heads in small language models
 circuits.py, heads.py, accounts*.py    the measurements behind claims 8.5, 8.6 and 9
 claim.py        what a claim is
 plots.py        the figures' one style

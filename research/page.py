@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mechicl.system.files import write_atomic
-from research import choices, experiments, mechanism_2025_page, plots, tidy
+from research import choices, experiments, language, mechanism_2025_page, plots, tidy
 from research.claim import Claim, table
 from research.declared import DECLARED
 from research.verdicts import Part
@@ -41,8 +41,8 @@ APPENDICES = {  # file -> title, its claims; those of OWN come last and are no r
     "circuits": ("Circuits", ("8.6", "8.7")),
     "hypotheses": ("Our own hypotheses", OWN),
 }
-# Not made from the tables: by induction_2024_page.py, from printed numbers that only some have; and by hand.
-BESIDE = ("induction-2024.md", "in-language.md")
+# Made by induction_2024_page.py, from printed numbers that only some have; and in full only once its sweep has run.
+BESIDE = ("induction-2024.md", language.PAGE)
 HEAD = ("", "claim", "effect [90% interval], n", "status", "at 95%", "rule before its runs")
 
 
@@ -71,6 +71,8 @@ def build(docs: Path = DOCS) -> list[Path]:
     if (measured := mechanism_2025_page.read()) is not None:
         pages[folder / mechanism_2025_page.PAGE] = mechanism_2025_page.page(measured)
         figures[folder / f"{mechanism_2025_page.FIGURE}.svg"] = mechanism_2025_page.figure(measured)
+    if (in_language := language.read()) is not None:
+        pages[folder / language.PAGE] = language.page(in_language)
     for path, text in pages.items():
         write_atomic(path, text.encode())
     for path, figure in figures.items():

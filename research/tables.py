@@ -68,9 +68,7 @@ def of_series(series: Series, condition: str) -> pd.DataFrame:
     loss = series.training_loss.rename(columns={"loss": "value"})
     loss = loss.assign(evaluator="training", n=loss.sequences.diff().fillna(loss.sequences))
     levels = {
-        name: chance(name, series.evaluation_set(name, step=0), series.task.n_outputs)[
-            EVALUATORS[name].primary_metric
-        ]
+        name: chance(name, series.evaluation_set(name, step=0), series.task.n_outputs)[EVALUATORS[name].primary_metric]
         for name in rows.evaluator.unique()
     }
     table = pd.concat([rows, loss[["step", "sequences", "evaluator", "value", "n"]]], ignore_index=True)

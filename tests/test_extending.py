@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command_line import called
 
 import mechicl
-from mechicl import cli
 from mechicl.errors import SeriesError
 from mechicl.page.answers import PANELS, Answers
 from mechicl.page.python import as_python
@@ -50,13 +50,8 @@ def run(plugin_folder, capsys):
     (plugin_folder / "tiny_recipe.py").write_text(TINY)
 
     def call(*arguments) -> tuple[int, str]:
-        code = 0
-        try:
-            cli.main([str(a) for a in arguments])
-        except SystemExit as stopped:
-            code = stopped.code if isinstance(stopped.code, int) else 0 if stopped.code is None else 1
-        out = capsys.readouterr()
-        return code, out.out + out.err
+        code, out, err = called(capsys, *arguments)
+        return code, out + err
 
     return call
 

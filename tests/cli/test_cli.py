@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command_line import called
 from PIL import Image
 
 import analyses
@@ -28,16 +30,7 @@ from mechicl.training.loop import train
 def run(capsys):
     """Run a command line; returns (exit code, stdout, stderr)."""
 
-    def call(*arguments) -> tuple[int, str, str]:
-        code = 0
-        try:
-            cli.main([str(a) for a in arguments])
-        except SystemExit as stopped:
-            code = stopped.code if isinstance(stopped.code, int) else 0 if stopped.code is None else 1
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
+    return partial(called, capsys)
 
 
 @pytest.fixture

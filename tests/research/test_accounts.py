@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from known_theories import COOPETITION_LIKE
 from scipy.stats import t
 
 from mechicl.errors import ConfigError
@@ -12,20 +13,7 @@ from research.theories.fit import GRID, Fit
 from research.theories.flow import predict
 from research.theories.training import CONDITIONS, HELD_OUT
 
-TRUE = {
-    "rate": 600.0,
-    "slower": 0.03,
-    "mu1": 0.05,
-    "alpha": 0.03,
-    "a0": 0.01,
-    "d0": 0.24,
-    "s0": 0.12,
-    "sigma": 0.05,
-    "eta_icl": 0.35,
-    "eta_iwl": 0.2,
-    "kappa": 0.95,
-}
-SEEDS = {0: TRUE, 1: {**TRUE, "a0": 0.012, "d0": 0.2}}
+SEEDS = {0: COOPETITION_LIKE, 1: {**COOPETITION_LIKE, "a0": 0.012, "d0": 0.2}}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from known_theories import COOPETITION_LIKE
 
 from research.theories.coopetition import COOPETITION
 from research.theories.fit import GRID, fit
@@ -11,19 +12,7 @@ from research.theories.score import rmse
 from research.theories.training import CONDITIONS, HELD_OUT
 
 TRUE = {
-    COOPETITION.name: {
-        "rate": 600.0,
-        "slower": 0.03,
-        "mu1": 0.05,
-        "alpha": 0.03,
-        "a0": 0.01,
-        "d0": 0.24,
-        "s0": 0.12,
-        "sigma": 0.05,
-        "eta_icl": 0.35,
-        "eta_iwl": 0.2,
-        "kappa": 0.95,
-    },
+    COOPETITION.name: COOPETITION_LIKE,
     NOISY.name: {
         "rate": 3000.0,
         "memorise": 0.06,

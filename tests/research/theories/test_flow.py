@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from known_theories import COOPETITION_LIKE
 
 from research.theories.coopetition import COOPETITION
 from research.theories.fit import GRID
@@ -9,19 +10,6 @@ from research.theories.flow import predict, trajectory
 from research.theories.rates import NOISY, OUTVOTED, noisy_pull
 from research.theories.training import CONDITIONS, learning_time
 
-COOP = {
-    "rate": 600.0,
-    "slower": 0.03,
-    "mu1": 0.05,
-    "alpha": 0.03,
-    "a0": 0.01,
-    "d0": 0.24,
-    "s0": 0.12,
-    "sigma": 0.05,
-    "eta_icl": 0.35,
-    "eta_iwl": 0.2,
-    "kappa": 0.95,
-}
 RATES = {
     "rate": 700.0,
     "memorise": 0.35,
@@ -36,19 +24,19 @@ RATES = {
 
 
 def test_a_switch_changes_nothing_before_it():
-    mixed = predict(COOPETITION, COOP, CONDITIONS["mixed"], GRID)
-    switched = predict(COOPETITION, COOP, CONDITIONS["mixed-then-icl"], GRID)
+    mixed = predict(COOPETITION, COOPETITION_LIKE, CONDITIONS["mixed"], GRID)
+    switched = predict(COOPETITION, COOPETITION_LIKE, CONDITIONS["mixed-then-icl"], GRID)
     before = GRID < 0.768
     np.testing.assert_allclose(switched["flip"][before], mixed["flip"][before], atol=1e-4)
     assert abs(switched["flip"][-1] - mixed["flip"][-1]) > 0.1
 
 
 def test_without_its_handicap_icl_persists_in_coopetition():
-    assert predict(COOPETITION, COOP, CONDITIONS["mixed"], GRID)["flip"][-1] < 0.1
-    assert predict(COOPETITION, COOP, CONDITIONS["matched"], GRID)["flip"][-1] > 0.9
+    assert predict(COOPETITION, COOPETITION_LIKE, CONDITIONS["mixed"], GRID)["flip"][-1] < 0.1
+    assert predict(COOPETITION, COOPETITION_LIKE, CONDITIONS["matched"], GRID)["flip"][-1] > 0.9
 
 
-@pytest.mark.parametrize(("account", "p"), [(COOPETITION, COOP), (OUTVOTED, RATES), (NOISY, RATES)])
+@pytest.mark.parametrize(("account", "p"), [(COOPETITION, COOPETITION_LIKE), (OUTVOTED, RATES), (NOISY, RATES)])
 def test_no_previous_token_no_icl(account, p):
     got = predict(account, p, CONDITIONS["no-previous-token"], GRID)
     np.testing.assert_array_equal(got["icl"], 0.5)

@@ -23,6 +23,7 @@ class Turns:
         self._tickets, self._change = itertools.count(), threading.Condition()
         self._lines: dict[bool, list[int]] = {True: [], False: []}  # urgent or not -> tickets of those who wait
         self._inside: dict[bool, int] = {True: 0, False: 0}
+        self._hurried = 0  # readers who wait for numbers outside the lines
         self._hands = ThreadPoolExecutor(2 * self._places, "mechicl-turns")
 
     def compute(self, what: Callable[[], T], urgent: bool = False) -> T:
@@ -51,6 +52,18 @@ class Turns:
                 self._inside[urgent] -= 1
                 self._change.notify_all()
 
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Inside the block a reader waits for what this thread computes, with or without a place."""
+        with self._change:
+            self._hurried += 1
+        try:
+            yield
+        finally:
+            with self._change:
+                self._hurried -= 1
+                self._change.notify_all()
+
     def _may(self, mine: int, urgent: bool) -> Callable[[], bool]:
         return lambda: (
             self._inside[urgent] < self._places and self._lines[urgent][0] == mine and (urgent or not self.awaited)
@@ -59,7 +72,7 @@ class Turns:
     @property
     def awaited(self) -> bool:
         """Whether somebody waits for numbers right now: what takes longer makes way."""
-        return bool(self._inside[True] or self._lines[True])
+        return bool(self._inside[True] or self._lines[True] or self._hurried)
 
     @property
     def crowded(self) -> bool:

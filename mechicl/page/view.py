@@ -10,11 +10,10 @@ Legend: n sequences of an evaluator.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +81,6 @@ class Workbench:
         self._weights = Cache(weights)
         self._intact = Cache(intact)
         self._hands = ThreadPoolExecutor(HANDS, "mechicl-numbers")  # torch computes outside Python's lock
-        self._waiting = 0  # readers who wait for numbers right now
-        self._count = threading.Lock()
         self.turns: Turns = Turns()
 
     def prepare(self, run: Run, step: int, ablation: Intervention | None) -> int:
@@ -104,7 +101,7 @@ class Workbench:
         Args:
             hurry: a reader waits for it; `curve` makes way.
         """
-        with self._urgent() if hurry else _nothing():
+        with self.turns.hurried() if hurry else nullcontext():
             return list(self._hands.map(lambda name: self._effect(run, step, name, ablation), shown(run)))
 
     def curve(self, run: Run, ablation: Intervention, start: int, seconds: float) -> Chunk:
@@ -158,7 +155,7 @@ class Workbench:
     @property
     def awaited(self) -> bool:
         """Whether a reader waits for numbers right now: what takes longer makes way."""
-        return self._waiting > 0 or self.turns.awaited
+        return self.turns.awaited
 
     def _effect(self, run: Run, step: int, name: str, ablation: Intervention | None) -> Effect:
         before = self.right(run, step, name, None)
@@ -212,21 +209,6 @@ class Workbench:
             self._intact.put(key, on, _held(on))
         scored = scores_under(asked, on, (metric,)) if asked else score(params, on.final, batch, (metric,))
         return scored[metric].reshape(-1).cpu().numpy()
-
-    @contextmanager
-    def _urgent(self) -> Iterator[None]:
-        with self._count:
-            self._waiting += 1
-        try:
-            yield
-        finally:
-            with self._count:
-                self._waiting -= 1
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def shown(run: Run) -> Iterable[str]:

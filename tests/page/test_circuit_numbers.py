@@ -80,7 +80,7 @@ def test_it_comes_in_pieces_and_what_takes_longer_comes_last(ring):
 def test_while_somebody_waits_for_other_numbers_it_computes_one_thing_at_most(ring):
     known = begun(ring)
     run, view = known.view("step=5")
-    with known.bench._urgent():
+    with known.bench.turns.hurried():
         assert circuit(known.bench, run, view, LONG).effects is None
         assert circuit(known.bench, run, view, LONG).effects is not None
 

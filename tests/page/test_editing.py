@@ -169,9 +169,8 @@ def test_controls_are_those_of_measures(recall, view_of, bench, query):
     answered = Answers(recall, bench, "recall").controls(f"?step=10&{query}")
     assert answered["rows"].keys() == changes.keys()
     assert not answered["partial"]
-    with bench._urgent():
-        fresh = Workbench()
-        fresh._waiting = 1
+    fresh = Workbench()
+    with fresh.turns.hurried():
         assert Answers(recall, fresh, "recall").controls(f"?step=10&{query}")["partial"]
     assert Answers(recall, bench, "recall").controls("?step=10")["rows"] == {}
 

@@ -101,3 +101,11 @@ def test_a_place_is_given_back_where_something_goes_wrong():
             raise ZeroDivisionError
         with turns.turn(urgent):
             assert not turns.crowded
+
+
+def test_who_waits_outside_the_lines_is_awaited_too():
+    turns = Turns(1)
+    with turns.hurried():
+        assert turns.awaited
+        assert not turns.crowded
+    assert not turns.awaited

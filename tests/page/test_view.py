@@ -80,14 +80,14 @@ def test_a_curve_comes_in_pieces_and_is_the_whole_curve(run, bench):
 def test_a_curve_makes_way_for_a_reader_who_waits(run, bench):
     ablation = AblateHeads(heads=((0, 1),))
     assert bench.curve(run, ablation, 0, seconds=0).next == 1
-    with bench._urgent():
+    with bench.turns.hurried():
         assert bench.curve(run, ablation, 1, seconds=60).next == 1
     assert bench.curve(run, ablation, 1, seconds=60).next == 9
 
 
 def test_what_is_prepared_is_computed_once_and_never_while_a_reader_waits(run, bench, monkeypatch):
     ablation = AblateHeads(heads=((0, 1),))
-    with bench._urgent():
+    with bench.turns.hurried():
         assert bench.prepare(run, 60, ablation) == 0
     want = Workbench().effects(run, 60, ablation)
     assert bench.prepare(run, 60, ablation) == 5
@@ -122,7 +122,7 @@ def test_two_users_at_once_get_their_own_numbers(run):
         t.join()
     assert all(got[i] == want[i % len(choices)] for i in got)
     assert len(got) == 16
-    assert bench._waiting == 0
+    assert not bench.awaited
 
 
 def test_memory_is_bounded(run):

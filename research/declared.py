@@ -60,9 +60,9 @@ DECLARED = {
         key: Declared(
             "yes",
             "when it counts as supported: comments of "
-            "`research/sweeps/figure-1b-speed.toml`, 26 Nov 00:48, before its runs; one run each with "
-            "another spread and layout had been seen. When it counts as contradicted: 26 Nov, before these "
-            "runs were looked at",
+            "`research/sweeps/figure-1b-speed.toml`, 26 Nov 00:48, and the length of 15 million, 27 Nov, before its "
+            "runs; one run each with another spread and layout had been seen. When it counts as contradicted: 26 Nov, "
+            "before these runs were looked at",
         )
         for key in ("0.9", "0.10", "0.11")
     },
@@ -123,4 +123,8 @@ DECLARED = {
     "9": Declared(
         "partly", "first rule 24 Nov 07:35, table 08:05; the accounts' own predictions 07:08" + _AFTER, "partly"
     ),
+    **{
+        f"10.{i}": Declared("yes", "comments of `research/sweeps/transience-2023.toml`, 27 Nov, before its runs")
+        for i in range(1, 8)
+    },
 }

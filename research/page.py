@@ -38,6 +38,7 @@ APPENDICES = {  # file -> title, its claims; those of OWN come last and are no r
     "settings": ("Sizes, data, tokens and drawings", ("2", "2.1", "3", "4", "5", "5.1")),
     "regularization": ("L2 regularization", ("6.1", "6.2")),
     "competition": ("Competition and cooperation", ("8.1", "8.2", "8.3", "8.4", "8.8", "8.10")),
+    "transience-2023": ("Data, size and L2 on drawings", tuple(f"10.{i}" for i in range(1, 8))),
     "circuits": ("Circuits", ("8.6", "8.7")),
     "hypotheses": ("Our own hypotheses", OWN),
 }

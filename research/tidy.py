@@ -47,9 +47,10 @@ def every_table() -> list[pd.DataFrame]:
 
 
 def _tables() -> dict[str, pd.DataFrame]:
-    """The tables of runs, by name."""
+    """The tables of runs that ICL and Flip are asked of, by name: not those of text (language.py)."""
     names = sorted(path.stem for path in Path(tables.TABLES).glob("*.parquet"))
-    return {name: data for name in names if (data := tables.read(name)) is not None and "complete" in data}
+    found = {name: data for name in names if (data := tables.read(name)) is not None and "complete" in data}
+    return {name: data for name, data in found.items() if {"icl", "flip"} <= set(data.evaluator)}
 
 
 def _every() -> dict[str, pd.DataFrame]:

@@ -5,23 +5,17 @@ written before the runs."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from mechicl.figures.style import short
-from mechicl.sweeps.conditions import Plan
-from mechicl.sweeps.plan import read_plan
-from research import plots, tables
-from research.claim import Claim, table
-from research.experiments.figure1b import PEAK, finished, progress
-from research.runs import Runs
+from research.claim import Claim
+from research.experiments.against_raw import RAW, SEEDS, Why
+from research.experiments.figure1b import PEAK
 from research.statistics import at, phases, spread, spread_times
 from research.verdicts import Part, Status
 
-SEEDS = (0, 1, 2)
-RAW = "raw"
 TITLES = {
     RAW: "raw features",
     "scaled": "scaled to norm 1",
@@ -36,100 +30,8 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Why:
-    """One hypothesis of ours. needs: the conditions it compares; judged: its part over the table of their runs."""
-
-    key: str
-    title: str
-    says: str
-    sweep: str
-    needs: tuple[str, ...]
-    rule: str
-    judged: Callable[[pd.DataFrame], Part]
-
-    def claim(self) -> Claim:
-        command = (
-            f"mechicl sweep research/sweeps/{self.sweep}.toml --data FILE && "
-            "mechicl sweep research/sweeps/figure-1b.toml --data FILE"
-        )
-        planned = {c.name for c in plan_of(self.sweep).conditions}
-        missing = sorted(set(self.needs) - planned - {RAW})
-        ran = (
-            f"`coopetition` on features of real drawings, {len(SEEDS)} seeds to {until(self.sweep) / 1e6:.0f}M: "
-            + ", ".join(TITLES[c] for c in self.needs)
-        )
-        if missing:
-            reason = f"`research/sweeps/{self.sweep}.toml` has no condition {', '.join(missing)} yet"
-            return Claim(self.key, self.title, self.says, ran, self.rule, (), command, (), {}, "not run yet", reason)
-        data = read(self.sweep, self.needs)
-        whole = finished(data, len(SEEDS)) and set(data.condition) == set(self.needs)
-        done = Runs(data).phases if len(data) else None
-        begun = tables.read(self.sweep) is not None
-        none = f"no run of `research/sweeps/{self.sweep}.toml` is collected yet"
-        reason = _progress(data, len(self.needs)) if begun else none
-        return Claim(
-            self.key,
-            self.title,
-            self.says,
-            ran,
-            self.rule,
-            [self.judged(data)] if whole else [],
-            command,
-            [] if done is None or done.empty else [_summary(done, self.needs)],
-            {f"figure-1b-{self.key.split('.')[1]}": plots.curves(data, {c: TITLES[c] for c in self.needs})}
-            if whole
-            else {},
-            None if whole else "running" if begun else "not run yet",
-            "" if whole else reason,
-        )
-
-
 def claims() -> list[Claim]:
     return [why.claim() for why in WHY]
-
-
-def plan_of(sweep: str) -> Plan:
-    return read_plan(tables.TABLES.parent / f"sweeps/{sweep}.toml")
-
-
-def until(sweep: str) -> int:
-    """How many sequences the runs of a sweep see. Those of `raw`, which go further, are compared up to there."""
-    return max(c.config.steps * c.config.batch_size for c in plan_of(sweep).conditions)
-
-
-def read(sweep: str, needs: tuple[str, ...]) -> pd.DataFrame:
-    """The runs of these conditions, with those of figure-1b for `raw`, of the seeds that both have; columns that both
-    tables share. All are cut where the sweep's own runs end."""
-    found = [data for name in (sweep, "figure-1b") if (data := tables.read(name)) is not None]
-    if not found:
-        return pd.DataFrame({"condition": [], "seed": [], "complete": pd.Series(dtype=bool), "sequences": []})
-    data = pd.concat(found, join="inner", ignore_index=True)
-    wanted = data.condition.isin(needs) & data.seed.isin(SEEDS) & (data.sequences <= until(sweep))
-    return data[wanted].reset_index(drop=True)
-
-
-def _progress(data: pd.DataFrame, conditions: int) -> str:
-    if data.empty:
-        return progress(None, len(SEEDS) * conditions)
-    return progress(data.assign(condition="all", seed=data.condition + data.seed.astype(str)), len(SEEDS) * conditions)
-
-
-def _summary(found: pd.DataFrame, needs: tuple[str, ...]) -> str:
-    rows = []
-    for name in needs:
-        icl, flip = (found[(found.condition == name) & (found.evaluator == e)] for e in ("icl", "flip"))
-        if len(icl):
-            rows.append(
-                [
-                    TITLES[name],
-                    spread(icl.highest),
-                    spread(icl.final_value),
-                    spread(flip.highest),
-                    spread_times(flip.half_decay),
-                ]
-            )
-    return table(["", "ICL, highest", "ICL, end", "Flip, highest", "Flip half-decay"], rows)
 
 
 def formed(data: pd.DataFrame, condition: str) -> pd.Series:
@@ -245,6 +147,7 @@ WHY = (
         "inputs scaled to norm 1. Contradicted where it does so on raw and on scaled inputs and in no seed on "
         "centred ones. All other patterns are inconclusive.",
         _decides(SIZE, MEAN),
+        TITLES,
     ),
     Why(
         "0.7",
@@ -256,6 +159,7 @@ WHY = (
         "1, and in none on centred ones. Contradicted where it does so on raw and on centred inputs and in no seed "
         "on scaled ones. All other patterns are inconclusive.",
         _decides(MEAN, SIZE),
+        TITLES,
     ),
     Why(
         "0.8",
@@ -267,6 +171,7 @@ WHY = (
         "participation ratio ICL reaches .8, and Flip at 4.0 million lies within .1 of the features'. Contradicted "
         "where ICL reaches .8 in no seed.",
         geometry,
+        TITLES,
     ),
     Why(
         "0.9",
@@ -278,6 +183,7 @@ WHY = (
         "least two of three seeds, and in all three sooner with 1.6 than with .8. Contradicted where it comes later "
         "in all three.",
         matching,
+        TITLES,
     ),
     Why(
         "0.10",
@@ -288,6 +194,7 @@ WHY = (
         "(comments of the sweep) Flip's half-decay comes later in all "
         "three seeds. Contradicted where it comes sooner in all three.",
         layout,
+        TITLES,
     ),
     Why(
         "0.11",
@@ -298,5 +205,6 @@ WHY = (
         "(comments of the sweep) in every seed it changes Flip's half-decay by less than the seeds with the published "
         "initialisation differ. Contradicted where it changes it by as much or more in all three.",
         initialisation,
+        TITLES,
     ),
 )

@@ -1,0 +1,116 @@
+"""Claims of sweeps that change one thing of research/sweeps/figure-1b.toml: each compares some conditions with its raw
+runs of the same seeds. A verdict comes when all of them are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mechicl.sweeps.conditions import Plan
+from mechicl.sweeps.plan import read_plan
+from research import plots, tables
+from research.claim import Claim, table
+from research.experiments.figure1b import finished, progress
+from research.runs import Runs
+from research.statistics import spread, spread_times
+from research.verdicts import Part
+
+SEEDS = (0, 1, 2)
+RAW = "raw"
+
+
+@dataclass(frozen=True)
+class Why:
+    """One claim. needs: the conditions it compares; judged: its part over the table of their runs; titles: of the
+    conditions; picture: what its figure's name begins with."""
+
+    key: str
+    title: str
+    says: str
+    sweep: str
+    needs: tuple[str, ...]
+    rule: str
+    judged: Callable[[pd.DataFrame], Part]
+    titles: Mapping[str, str]
+    picture: str = "figure-1b"
+
+    def claim(self) -> Claim:
+        command = (
+            f"mechicl sweep research/sweeps/{self.sweep}.toml --data FILE && "
+            "mechicl sweep research/sweeps/figure-1b.toml --data FILE"
+        )
+        planned = {c.name for c in plan_of(self.sweep).conditions}
+        missing = sorted(set(self.needs) - planned - {RAW})
+        ran = (
+            f"`coopetition` on features of real drawings, {len(SEEDS)} seeds to {until(self.sweep) / 1e6:.0f}M: "
+            + ", ".join(self.titles[c] for c in self.needs)
+        )
+        if missing:
+            reason = f"`research/sweeps/{self.sweep}.toml` has no condition {', '.join(missing)} yet"
+            return Claim(self.key, self.title, self.says, ran, self.rule, (), command, (), {}, "not run yet", reason)
+        data = read(self.sweep, self.needs)
+        whole = finished(data, len(SEEDS)) and set(data.condition) == set(self.needs)
+        done = Runs(data).phases if len(data) else None
+        begun = tables.read(self.sweep) is not None
+        none = f"no run of `research/sweeps/{self.sweep}.toml` is collected yet"
+        reason = _progress(data, len(self.needs)) if begun else none
+        return Claim(
+            self.key,
+            self.title,
+            self.says,
+            ran,
+            self.rule,
+            [self.judged(data)] if whole else [],
+            command,
+            [] if done is None or done.empty else [_summary(done, self.needs, self.titles)],
+            {f"{self.picture}-{self.key.split('.')[1]}": plots.curves(data, {c: self.titles[c] for c in self.needs})}
+            if whole
+            else {},
+            None if whole else "running" if begun else "not run yet",
+            "" if whole else reason,
+        )
+
+
+def plan_of(sweep: str) -> Plan:
+    return read_plan(tables.TABLES.parent / f"sweeps/{sweep}.toml")
+
+
+def until(sweep: str) -> int:
+    """How many sequences the runs of a sweep see. Those of `raw`, which go further, are compared up to there."""
+    return max(c.config.steps * c.config.batch_size for c in plan_of(sweep).conditions)
+
+
+def read(sweep: str, needs: tuple[str, ...]) -> pd.DataFrame:
+    """The runs of these conditions, with those of figure-1b for `raw`, of the seeds that both have; columns that both
+    tables share. All are cut where the sweep's own runs end."""
+    found = [data for name in (sweep, "figure-1b") if (data := tables.read(name)) is not None]
+    if not found:
+        return pd.DataFrame({"condition": [], "seed": [], "complete": pd.Series(dtype=bool), "sequences": []})
+    data = pd.concat(found, join="inner", ignore_index=True)
+    wanted = data.condition.isin(needs) & data.seed.isin(SEEDS) & (data.sequences <= until(sweep))
+    return data[wanted].reset_index(drop=True)
+
+
+def _progress(data: pd.DataFrame, conditions: int) -> str:
+    if data.empty:
+        return progress(None, len(SEEDS) * conditions)
+    return progress(data.assign(condition="all", seed=data.condition + data.seed.astype(str)), len(SEEDS) * conditions)
+
+
+def _summary(found: pd.DataFrame, needs: tuple[str, ...], titles: Mapping[str, str]) -> str:
+    rows = []
+    for name in needs:
+        icl, flip = (found[(found.condition == name) & (found.evaluator == e)] for e in ("icl", "flip"))
+        if len(icl):
+            rows.append(
+                [
+                    titles[name],
+                    spread(icl.highest),
+                    spread(icl.final_value),
+                    spread(flip.highest),
+                    spread_times(flip.half_decay),
+                ]
+            )
+    return table(["", "ICL, highest", "ICL, end", "Flip, highest", "Flip half-decay"], rows)

@@ -95,7 +95,7 @@ def evaluator_curves(
     fig.update_layout(hovermode="x unified", legend={"orientation": "h", "y": -0.14})
     sequences_axis(fig, log)
     fig.update_xaxes(title_text="", row=1, col=1)
-    fig.update_yaxes(title_text=quantity(series.config), range=heights(series.config, fig), row=1, col=1)
+    fig.update_yaxes(title_text=quantity(series.config), range=heights(series.config, fig, whole=True), row=1, col=1)
     fig.update_yaxes(title_text="loss", type="log", dtick=1, row=2, col=1)
     fig.update_layout(margin={"r": 128})
     return name_ends(fig, ends, log)
@@ -150,7 +150,7 @@ def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
             ends[name] = float(seen.index[-1]), float(seen.iloc[-1])
     seeds = ", ".join(str(s.config.seeds.init) for s in runs)
     finish(fig, f"{runs[0].config.name}: {len(runs)} seeds", f"seeds {seeds}; thick lines are medians", 460)
-    fig.update_yaxes(title_text=quantity(runs[0].config), range=heights(runs[0].config, fig))
+    fig.update_yaxes(title_text=quantity(runs[0].config), range=heights(runs[0].config, fig, whole=True))
     fig.update_layout(legend={"orientation": "h", "y": -0.18}, margin={"r": 64})
     return name_ends(sequences_axis(fig, log), ends, log)
 

@@ -79,11 +79,17 @@ def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool
     return fig
 
 
-def heights(config: Config, fig: go.Figure) -> list[float]:
-    """From where to where the first axis of a figure of primary metrics goes: as `registry.floor` and `ceiling` say."""
+def heights(config: Config, fig: go.Figure, whole: bool = False) -> list[float]:
+    """From where to where the first axis of a figure of primary metrics goes: as `registry.floor` and `ceiling` say.
+
+    Args:
+        whole: no further curves will come, as they do on the page: the axis goes no lower than those that are drawn.
+    """
     traces: Any = fig.data
-    drawn = [y for trace in traces if trace.yaxis in (None, "y") and trace.y is not None for y in trace.y]
-    return [floor(config), ceiling(max((float(y) for y in drawn if y is not None and math.isfinite(y)), default=0.0))]
+    each = [y for trace in traces if trace.yaxis in (None, "y") and trace.y is not None for y in trace.y]
+    drawn = [0.0, *(float(y) for y in each if y is not None and math.isfinite(y))]
+    low = max(floor(config), 1.05 * min(drawn)) if whole else floor(config)
+    return [low, ceiling(max(drawn))]
 
 
 def sequences_axis(fig: go.Figure, log: bool = True) -> go.Figure:

@@ -101,6 +101,8 @@ def check_name(what: str, name: object) -> None:
 def known(name: str, names: Iterable[str]) -> str:
     """The end of a message about an unknown name: the known names, the most similar one, and how to add your own."""
     listed = list(names)
+    if not listed:
+        return f"none is registered. {YOURS}."
     close = difflib.get_close_matches(name, listed, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"there are {', '.join(listed)}.{hint} {YOURS}."

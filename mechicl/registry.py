@@ -126,8 +126,10 @@ class Evaluator:
 
     @property
     def short(self) -> str:
-        """The label without what stands in brackets."""
-        return self.label.split(" (")[0]
+        """The label without what stands in brackets, unless another evaluator of the task has the same without it."""
+        bare = self.label.split(" (")[0]
+        others = (e for e in EVALUATORS.values() if e.name != self.name and e.task in (self.task, None))
+        return self.label if any(e.label.split(" (")[0] == bare for e in others) else bare
 
 
 EVALUATORS: Door[Evaluator] = Door("evaluator", built_in=(*of_tasks("evaluators"), "mechicl.tasks.conflict"))

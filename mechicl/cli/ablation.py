@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -77,24 +77,33 @@ def run(
         out = checked_file(out)
     rows = control_effects(series, condition, steps, None, n, progress=progress)
     own = condition.at_step(series, steps[0])
+    absent = [name for name in rows.evaluator.unique() if not own.found_in(series.evaluation_set(name, n))]
     others = rows[rows.control > 0].drop_duplicates("control").intervention.tolist()
     if len(steps) == 1:
-        lines = [f"{series.name} at step {steps[0]:,}: {own} ({own.baseline})", "", *_one(summary(rows), bool(others))]
+        lines = [
+            f"{series.name} at step {steps[0]:,}: {own} ({own.baseline})",
+            "",
+            *_one(summary(rows), bool(others), absent),
+        ]
         lines += ["", f"controls: {said(own, others)}."]
     else:
         lines = [f"{series.name}, steps {steps[0]:,} to {steps[-1]:,}: {own} ({own.baseline})", "", *_several(rows)]
         lines += ["", "Each number is ablated minus intact. Brackets: the 95% interval contains 0."]
+        lines += [f"In the sequences of {', '.join(absent)} there is nothing to change."] if absent else []
         lines += [] if out else ["Add --out FILE.csv or FILE.parquet to save the intervals and the controls."]
     if out is not None:
         lines.append(keep(rows, out))
     return "\n".join(lines)
 
 
-def _one(printed: pd.DataFrame, controls: bool) -> list[str]:
-    """One step: a line per evaluator."""
+def _one(printed: pd.DataFrame, controls: bool, absent: Collection[str]) -> list[str]:
+    """One step: a line per evaluator. absent: those in whose sequences there is nothing to change."""
     lines = [f"{'':<12}{'intact':>8}{'ablated':>9}{'change':>9}{'95% interval':>18}{'n':>7}"]
     lines[0] += f"{'controls':>22}" if controls else ""
     for name, row in printed.iterrows():
+        if name in absent:
+            lines.append(f"{name!s:<12}{row.intact:>8.3f}{'-':>9}{'-':>9}{'not in these':>18}{int(row.n):>7}")
+            continue
         interval = f"{row.low:+.3f} .. {row.high:+.3f}"
         control = f"{row.controls_low:+.3f} .. {row.controls_high:+.3f}" if controls else ""
         lines.append(

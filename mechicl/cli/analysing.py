@@ -62,7 +62,7 @@ def analyze(
         print(f"\n{found.question}")
         for line in found.text:
             print(f"  - {line}")
-        print(f"  {shown(paths[0])} ({len(found.table):,} rows) and {len(found.figures)} figures in the same folder.")
+        print(f"  {shown(paths[0])} ({len(found.table):,} rows) and figures in the same folder: {len(found.figures)}.")
 
 
 @app.command(Group.ANALYSE)

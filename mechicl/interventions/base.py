@@ -82,6 +82,10 @@ class Intervention(ABC):
     def check_on(self, batch: TaskBatch) -> None:  # noqa: B027 (nothing to check is the rule)
         """Raise ConfigError if the sequences have not what is to be changed, as a role."""
 
+    def found_in(self, batch: TaskBatch) -> bool:
+        """Whether there is anything to change in these sequences: in some, nothing has the role that an edge names."""
+        return True
+
     @property
     def first_layer(self) -> int:
         """A layer up to whose input everything is as in the intact model. (0 is always right, later is quicker.)"""

@@ -73,6 +73,9 @@ class CutEdges(Intervention):
         for edge in self.edges:
             edge_mask(batch[:1], edge)
 
+    def found_in(self, batch: TaskBatch) -> bool:
+        return any(bool(edge_mask(batch, edge).any()) for edge in self.edges)
+
     alike = "as many other positions that the same ones see"
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:

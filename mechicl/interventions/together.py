@@ -39,6 +39,9 @@ class Together(Intervention):
     def __str__(self) -> str:
         return " + ".join(map(str, self.parts))
 
+    def found_in(self, batch: TaskBatch) -> bool:
+        return any(part.found_in(batch) for part in self.parts)
+
     @property
     def baseline(self) -> str:
         return "; ".join(part.baseline for part in self.parts)

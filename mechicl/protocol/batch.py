@@ -134,7 +134,12 @@ class TaskBatch(ABC):
         Raises:
             ConfigError: it is another task.
         """
-        raise ConfigError(f"{type(self).__name__}: answers are not read at every position, so the loss is of none.")
+        lacks = (
+            "it does not say the loss at every position: define position_losses in it"
+            if self.everywhere
+            else "answers are read at the last position alone, so there is no loss at every position"
+        )
+        raise ConfigError(f"{type(self).__name__}: {lacks}.")
 
     def checked(self, wanted: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
         """The metrics that are wanted.

@@ -1,9 +1,12 @@
 """Attention edges cut, in the hand-built circuit: its own two edges carry ICL, no other does."""
 
+import re
+
 import pytest
 import torch
 from known_models import INDUCTION_HEAD, PREVIOUS_TOKEN_HEAD
 
+from mechicl import cli
 from mechicl.cli.ablation import asked
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
@@ -128,3 +131,18 @@ def test_an_edge_that_is_cut_and_patched_has_what_came_last(known_series):
     last_cut, last_patched = (found.value[" + ".join(map(str, parts))] for parts in ((patch, cut), (cut, patch)))
     assert last_cut == pytest.approx(found.value[str(cut)])
     assert last_patched == pytest.approx(found.value["intact"], abs=1e-5)
+
+
+def test_sequences_without_such_an_edge_are_told_apart(known_series, capsys):
+    cut, icl, iwl = (
+        CutEdges(edges=("query->match_label",)),
+        *(known_series.evaluation_set(e, 20) for e in ("icl", "iwl")),
+    )
+    assert (cut.found_in(icl), cut.found_in(iwl)) == (True, False)
+    assert Together(parts=(cut, CutEdges(edges=("previous",)))).found_in(iwl)
+    cli.main(["ablate", str(known_series.root), "--step", "5", "--n", "100", "--edge", "query->match_label"])
+    out = capsys.readouterr().out
+    assert re.search(r"^iwl +\d\.\d{3} +- +- +not in these +100$", out, re.M)
+    assert "not in these" not in re.search(r"^icl .*", out, re.M)[0]
+    cli.main(["ablate", str(known_series.root), "--steps", "0..10", "--n", "50", "--edge", "query->match_label"])
+    assert "there is nothing to change" in capsys.readouterr().out

@@ -89,7 +89,7 @@ def _end(runs: pd.DataFrame, condition: str, evaluator: str) -> str:
 
 
 def _number(x: float) -> str:
-    return f"{x:.2f}".replace("0.", ".", 1)
+    return ("-" if x < 0 else "") + f"{abs(x):.2f}".removeprefix("0")
 
 
 def _millions(tokens: float) -> str:

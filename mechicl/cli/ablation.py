@@ -77,7 +77,9 @@ def run(
         out = checked_file(out)
     rows = control_effects(series, condition, steps, None, n, progress=progress)
     own = condition.at_step(series, steps[0])
-    absent = [name for name in rows.evaluator.unique() if not own.found_in(series.evaluation_set(name, n))]
+    moved = rows[rows.control == 0].groupby("evaluator", sort=False).effect.agg(lambda x: x.abs().max())
+    unmoved = moved.index[moved == 0]  # a set is drawn again for these alone
+    absent = [name for name in unmoved if not own.found_in(series.evaluation_set(name, n))]
     others = rows[rows.control > 0].drop_duplicates("control").intervention.tolist()
     if len(steps) == 1:
         lines = [

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = ["step", "sequences", "layer", "head", "evaluator", "metric", "intervention", "baseline", "n", "value"]
 _COLUMNS += ["ci_low", "ci_high", "effect", "effect_low", "effect_high", "uniform", "random"]
-one_at_a_time: LockType = (
-    threading.Lock()
-)  # what measures compute: the other cores are for readers who wait for other numbers
+# What measures compute: the other cores are for readers who wait for other numbers.
+one_at_a_time: LockType = threading.Lock()
 _ended = threading.Event()
 
 

@@ -255,9 +255,8 @@ def _addresses(library: Library, host: str, port: int, reach: Reach, door: Door)
     return {"url": f"http://{in_url(openable(host))}:{port}/?token={door.token}", "local": local, "note": note}
 
 
-_shown: dict[
-    Path, tuple[tuple[Any, ...], Server]
-] = {}  # what notebooks show, by run: an address is of this process alone
+# What notebooks show, by run: an address is of this process alone.
+_shown: dict[Path, tuple[tuple[Any, ...], Server]] = {}
 
 
 def show(

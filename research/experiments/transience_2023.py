@@ -95,12 +95,15 @@ def judged(needs: tuple[str, ...], holds: Rule, opposite: Rule, what: str) -> Ca
     return part
 
 
-def _why(key: str, title: str, says: str, needs: tuple[str, ...], rule: str, holds: Rule, opposite: Rule) -> Why:
+def _why(
+    key: str, title: str, says: str, needs: tuple[str, ...], rule: str, other: str, holds: Rule, opposite: Rule
+) -> Why:
+    """rule, other: what holds, and what its opposite is, in words."""
     text = (
-        f"(comments of the sweep) {rule} Supported if this holds in all three seeds, contradicted if the opposite does."
+        f"(comments of the sweep) {rule}. The opposite: {other}. Supported if this holds in all three seeds, "
+        "contradicted if the opposite does."
     )
-    part = judged(needs, holds, opposite, rule.split(". The opposite")[0].rstrip("."))
-    return Why(key, title, says, SWEEP, needs, text, part, TITLES, SWEEP)
+    return Why(key, title, says, SWEEP, needs, text, judged(needs, holds, opposite, rule), TITLES, SWEEP)
 
 
 CLAIMS = (
@@ -109,8 +112,8 @@ CLAIMS = (
         "ICL is transient at other depths",
         "ICL fades at other depths, too (Singh et al. 2023, on the number of layers).",
         (RAW, "layers"),
-        "With 4 layers ICL decays by .1 or more by 20 million sequences. The opposite: it forms and decays by less "
-        "than .05.",
+        "With 4 layers ICL decays by .1 or more by 20 million sequences",
+        "it forms and decays by less than .05",
         lambda s: s.decay["layers"] >= FADES,
         lambda s: s.kept("layers"),
     ),
@@ -119,8 +122,8 @@ CLAIMS = (
         "Wider models keep ICL longer",
         "A wider embedding softens ICL's decline (Singh et al. 2023).",
         (NARROW, RAW, WIDE),
-        "The decay is smaller by .03 or more at width 128 than at 64, and larger by .03 or more at width 32. "
-        "The opposite: both the other way.",
+        "The decay is smaller by .03 or more at width 128 than at 64, and larger by .03 or more at width 32",
+        "both the other way",
         lambda s: s.more(WIDE) <= -DIFFERS and s.more(NARROW) >= DIFFERS,
         lambda s: s.more(WIDE) >= DIFFERS and s.more(NARROW) <= -DIFFERS,
     ),
@@ -129,7 +132,8 @@ CLAIMS = (
         "More classes, a higher peak",
         "With more classes ICL rises higher (Singh et al. 2023).",
         (*CLASSES, RAW),
-        "ICL's peak rises from 1,600 over 3,200 and 6,400 to 12,800 classes. The opposite: it falls at each.",
+        "ICL's peak rises from 1,600 over 3,200 and 6,400 to 12,800 classes",
+        "it falls at each",
         lambda s: s.rises(*CLASSES, RAW),
         lambda s: s.rises(RAW, *CLASSES[::-1]),
     ),
@@ -138,7 +142,8 @@ CLAIMS = (
         "More exemplars, a higher peak",
         "With more exemplars in a class ICL rises higher (Singh et al. 2023).",
         (*EXEMPLARS, RAW),
-        "ICL's peak rises from 1 over 5 to 20 exemplars. The opposite: it falls at each.",
+        "ICL's peak rises from 1 over 5 to 20 exemplars",
+        "it falls at each",
         lambda s: s.rises(*EXEMPLARS, RAW),
         lambda s: s.rises(RAW, *EXEMPLARS[::-1]),
     ),
@@ -148,7 +153,8 @@ CLAIMS = (
         "With classes by Zipf's law ICL fades less (Singh et al. 2023).",
         (RAW, "zipf"),
         "The decay with an exponent of 1 is smaller than the base's by .03 or more; a seed in which ICL did not form "
-        "counts for neither. The opposite: larger by .03 or more.",
+        "counts for neither",
+        "larger by .03 or more",
         lambda s: s.formed(RAW) and s.formed("zipf") and s.more("zipf") <= -DIFFERS,
         lambda s: s.formed(RAW) and s.formed("zipf") and s.more("zipf") >= DIFFERS,
     ),
@@ -157,7 +163,8 @@ CLAIMS = (
         "L2 regularization keeps ICL",
         "L2 on all weights keeps ICL (Singh et al. 2023).",
         (RAW, WEAK),
-        "With L2 of 1e-5 ICL forms and decays by less than .05. The opposite: its decay is not below the base's.",
+        "With L2 of 1e-5 ICL forms and decays by less than .05",
+        "its decay is not below the base's",
         lambda s: s.kept(WEAK),
         lambda s: s.more(WEAK) >= 0,
     ),
@@ -167,8 +174,8 @@ CLAIMS = (
         "L2 on MLPs or embeddings keeps ICL, L2 on attention does not (Singh et al. 2023).",
         ("mlp", *GROUPS.values()),
         "With an MLP, L2 of 1e-5 on the MLPs alone keeps ICL (it forms and decays by less than .05), so does L2 on the "
-        "embeddings alone, and L2 on attention alone does not. The opposite: L2 on attention alone keeps it, and "
-        "neither of the others does.",
+        "embeddings alone, and L2 on attention alone does not",
+        "L2 on attention alone keeps it, and neither of the others does",
         lambda s: s.kept(GROUPS["mlp"]) and s.kept(GROUPS["embeddings"]) and not s.kept(GROUPS["attention"]),
         lambda s: s.kept(GROUPS["attention"]) and not (s.kept(GROUPS["mlp"]) or s.kept(GROUPS["embeddings"])),
     ),

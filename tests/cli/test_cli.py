@@ -394,7 +394,7 @@ def test_analyze_one(run, tiny_copy):
     code, out, _ = run("analyze", tiny_copy.root, "transience", "--quiet")
     assert code == 0
     assert [p.name for p in (tiny_copy.root / "analysis").glob("*.parquet")] == ["transience.parquet"]
-    assert re.search(r"and 1 figures? in the same folder", out)
+    assert out.rstrip().endswith("and figures in the same folder: 1.")
 
 
 def test_report(run, copy, tmp_path):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mechicl.cli.arguments import Device, Every, File, Folder, Heads, N, Name, Names, Run, Slurm, Step, Steps, Workers
-from mechicl.cli.verbs import Group, app, opened
+from mechicl.cli.arguments import File, Folder, Heads, N, Name, Names, Run, Step
+from mechicl.cli.reading import ALL, Read
+from mechicl.cli.verbs import Group, app
 from mechicl.errors import ConfigError
 
 
@@ -25,11 +26,7 @@ def analyze(
     run: Run,
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: all of them")] = None,
     *,
-    steps: Steps = None,
-    every: Every = None,
-    device: Device = None,
-    workers: Workers = 1,
-    slurm: Slurm = None,
+    reading: Read = ALL,
     out: Folder | None = None,
     quiet: bool = False,
 ) -> None:
@@ -52,7 +49,7 @@ def analyze(
     from mechicl.system.disk import check_writable, own_place
     from mechicl.system.paths import given, shown
 
-    series = opened(run, steps, every, device, workers, slurm)
+    series = reading.open(run)
     chosen = analyses.names() if name is None else [name]
     folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
     check_writable(folder, "Write elsewhere with --out DIR.")
@@ -71,13 +68,9 @@ def measure(
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: list the measures")] = None,
     *,
     beside: Annotated[UseAppendAction[tuple[Path, ...]], arg(name="with", metavar="RUN")] = (),
-    steps: Steps = None,
-    every: Every = None,
     evaluators: Names | None = None,
     n: N | None = None,
-    device: Device = None,
-    workers: Workers = 1,
-    slurm: Slurm = None,
+    reading: Read = ALL,
     out: File | None = None,
     quiet: bool = False,
 ) -> None:
@@ -105,8 +98,8 @@ def measure(
     if name is None:
         print(listing())
         return
-    runs = [opened(root, steps, every, device, workers, slurm) for root in (run, *beside)]
-    picked = None if steps is None and every is None else runs[0].steps
+    runs = [reading.open(root) for root in (run, *beside)]
+    picked = runs[0].steps if reading.some else None
     print(take(runs, name, picked, evaluators, n, out, not quiet))
 
 
@@ -127,12 +120,8 @@ def ablate(
     without_subspace: Annotated[str, arg(metavar="ANSWER")] = "",
     own: Annotated[str, arg(metavar="NAME(FIELD=VALUE)")] = "",
     step: Step | None = None,
-    steps: Steps = None,
-    every: Every = None,
     n: N | None = None,
-    device: Device = None,
-    workers: Workers = 1,
-    slurm: Slurm = None,
+    reading: Read = ALL,
     out: File | None = None,
     quiet: bool = False,
 ) -> None:
@@ -195,9 +184,8 @@ def ablate(
         without_subspace=without_subspace,
         own=own,
     )
-    several = steps is not None or every is not None
-    if several and step is not None:
+    if reading.some and step is not None:
         raise ConfigError(f"give --step {step} for one checkpoint, or --steps or --every for several, not both.")
-    series = opened(run, steps, every, device, workers, slurm)
-    at = series.steps if several else [series.steps[-1] if step is None else step]
+    series = reading.open(run)
+    at = series.steps if reading.some else [series.steps[-1] if step is None else step]
     print(measure(series, condition, at, n, out, not quiet))

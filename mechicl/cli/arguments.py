@@ -26,15 +26,19 @@ Run = Annotated[Positional[Path], arg(metavar="RUN", help="the run's folder, suc
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help="one or more runs", help_behavior_hint="")]
 Device = Annotated[
     str | None,
-    arg(metavar="DEVICE", help="where to compute: cpu (the default), cuda, cuda:1 or mps."),
+    arg(metavar="DEVICE", help_behavior_hint="", help="where to compute: cpu (the default), cuda, cuda:1 or mps."),
 ]
 Steps = Annotated[
     str | None,
-    arg(metavar="STEPS", help="which checkpoints, such as 0,500 or 0..3000 (default: all)."),
+    arg(metavar="STEPS", help_behavior_hint="", help="which checkpoints, such as 0,500 or 0..3000 (default: all)."),
 ]
 Every = Annotated[
     int | None,
-    arg(metavar="N", help="at most one checkpoint per N steps, and always the first and the last."),
+    arg(
+        metavar="N",
+        help_behavior_hint="",
+        help="at most one checkpoint per N steps, and always the first and the last.",
+    ),
 ]
 Workers = Annotated[
     int,
@@ -49,6 +53,7 @@ Slurm = Annotated[
     Path | None,
     arg(
         metavar="FILE",
+        help_behavior_hint="",
         help="share the checkpoints among jobs of a Slurm cluster, with the settings in this file's [slurm] table.",
     ),
 ]

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from mechicl.cli.arguments import Anywhere, Device, Every, File, Run, Runs, Slurm, Steps, Workers
-from mechicl.cli.verbs import Group, app, opened
+from mechicl.cli.arguments import Anywhere, File, Run, Runs
+from mechicl.cli.reading import ALL, Read
+from mechicl.cli.verbs import Group, app
 from mechicl.errors import ConfigError
 
 
@@ -43,11 +44,7 @@ def show(runs: Runs) -> None:
 def report(
     run: Run,
     *,
-    steps: Steps = None,
-    every: Every = None,
-    device: Device = None,
-    workers: Workers = 1,
-    slurm: Slurm = None,
+    reading: Read = ALL,
     out: File | None = None,
     quiet: bool = False,
 ) -> None:
@@ -66,7 +63,7 @@ def report(
     from mechicl.reporting.report import report as write
     from mechicl.system.paths import shown
 
-    path = write(opened(run, steps, every, device, workers, slurm), out, progress=not quiet)
+    path = write(reading.open(run), out, progress=not quiet)
     print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
 
 

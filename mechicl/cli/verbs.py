@@ -6,20 +6,15 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum
-from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import arg
 
 from mechicl import plugins
 from mechicl.cli.arguments import Plugins
-
-if TYPE_CHECKING:
-    from mechicl.series import Series
 
 T = TypeVar("T")
 _CONTINUED = re.compile(r"\n {8,}")  # an argument's next line: tyro would break the help text there
@@ -34,22 +29,6 @@ class Group(Enum):
     CHANGE = "Change a model"
     DATA = "Bring data and checkpoints"
     SHARE = "Share"
-
-
-def opened(
-    run: Path, steps: str | None, every: int | None, device: str | None, workers: int, slurm: Path | None
-) -> Series:
-    """Open a run for a command that computes tables."""
-    from mechicl.series import choosing, open_series
-    from mechicl.system.executor import executor_of
-
-    series = choosing.chosen(open_series(run, device=device), steps, every)
-    executor = executor_of(workers)
-    if slurm is not None:
-        from mechicl.system.slurm import of_tables
-
-        executor = of_tables(series.root, slurm, workers)
-    return replace(series, executor=executor)
 
 
 class _Verbs(tyro.extras.SubcommandApp):

@@ -6,7 +6,7 @@ grouped by the first layer they touch, so what an ablation leaves alone is compu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any
@@ -23,8 +23,9 @@ from mechicl.interventions import Intact, Intervention, as_interventions, intact
 from mechicl.interventions.apply import changing, in_parts, reweighted
 from mechicl.interventions.base import Checkpoint, described
 from mechicl.measures import tables
+from mechicl.measures.asked import Names, Steps, chosen_sets, chosen_steps
 from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import at_once, by_evaluator, chosen_steps
+from mechicl.measures.tables import at_once, by_evaluator
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying
@@ -42,8 +43,8 @@ _SEQUENCES = 128  # this many at a time under each group of conditions: what the
 @reading()
 def evaluate(
     series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
+    steps: Steps = None,
+    evaluators: Names = None,
     ablate: Intervention | Sequence[Intervention] | None = None,
     n: int | None = None,
     metrics: Metrics | None = "recorded",
@@ -69,7 +70,7 @@ def evaluate(
     for condition in conditions:
         condition.check(series.config.model)
     donors = {str(step): series.entry(step).sha256 for c in conditions for step in c.donors}
-    sets = _sets(series, evaluators, n, split)
+    sets = chosen_sets(series, evaluators, applying(series.config), n, split)
     chosen = chosen_steps(series, steps)
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
     try:
@@ -144,14 +145,6 @@ def ordered_rows(
     place = {"intact": -1} | {str(c): i for i, c in enumerate(conditions)}
     names, rows = list(sets), _measured(series, [step], sets=sets, wanted=wanted, conditions=conditions)
     return sorted(rows, key=lambda row: (place[row["intervention"]], names.index(row["evaluator"])))
-
-
-def _sets(series: Series, evaluators: Iterable[str] | None, n: int | None, split: int) -> dict[str, TaskBatch]:
-    if evaluators is None:
-        names = applying(series.config)
-    else:
-        names = [evaluators] if isinstance(evaluators, str) or not isinstance(evaluators, Iterable) else [*evaluators]
-    return {name: series.evaluation_set(name, n, split) for name in names}
 
 
 def _bytes_per_condition(series: Series, b: int) -> float:

@@ -11,7 +11,7 @@ weights alone give single heads scores far from the uniform one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
+from mechicl.measures.asked import Names, Steps, chosen_sets
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
@@ -108,11 +109,7 @@ def standing_out(
     against="column `uniform`: uniform attention; `measures.untrained_scores`",
 )
 def attention_scores(
-    series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
-    n: int | None = None,
-    progress: bool = True,
+    series: Series, steps: Steps = None, evaluators: Names = None, n: int | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """The tidy table of all SCORES, per step, evaluator, layer and head.
 
@@ -140,8 +137,7 @@ def attention_scores(
         (True, 0.0)
     """
     model = series.config.model
-    names = main_in_context(series.config) if evaluators is None else evaluators
-    sets = {name: series.evaluation_set(name, n) for name in names}
+    sets = chosen_sets(series, evaluators, main_in_context(series.config), n)
     widest = max(len(b) for b in sets.values())
     t = series.task.n_tokens
     size = 4.0 * widest * t * (model.n_heads * t * model.n_layers * 3 + model.d_model * 8)

@@ -23,6 +23,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit
 from mechicl.engine.forward import forward
 from mechicl.interventions.components import check_sums
+from mechicl.measures.asked import Names, Steps, chosen_sets
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.models.params import Params
@@ -114,11 +115,7 @@ def attribute(
     against="0",
 )
 def logit_attribution(
-    series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
-    n: int | None = None,
-    progress: bool = True,
+    series: Series, steps: Steps = None, evaluators: Names = None, n: int | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """Direct logit attribution over training: what each head and MLP adds to an answer's logit.
 
@@ -144,8 +141,7 @@ def logit_attribution(
         ['embed', 'L0H0', 'L0H1']
     """
     model = series.config.model
-    names = main_in_context(series.config) if evaluators is None else evaluators
-    sets = {name: series.evaluation_set(name, n) for name in names}
+    sets = chosen_sets(series, evaluators, main_in_context(series.config), n)
     widest = max(len(b) for b in sets.values())
     size = 4.0 * widest * model.d_model * (model.n_layers * (model.n_heads + 8) + 8)
     size += series.task.embedding_bytes(series.config.model, widest)

@@ -10,7 +10,7 @@ Both are 1 of a circuit that is all there is, and about as large of random circu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from mechicl.interventions import CutPaths, every_path, intact
 from mechicl.interventions.components import parse
 from mechicl.interventions.cut_paths import PathKind, by_likeness
 from mechicl.measures.ablation import scores_under
+from mechicl.measures.asked import Names, Steps, chosen_sets
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.measures.path_scores import DEEP, ROOM, Cutting, sequences_at_once
@@ -120,8 +121,8 @@ def share_kept(what: str, intact: np.ndarray, nothing: np.ndarray, found: np.nda
 )
 def circuit_shares(
     series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
+    steps: Steps = None,
+    evaluators: Names = None,
     paths: Sequence[str] | None = None,
     threshold: float = THRESHOLD,
     kind: PathKind = "zero",
@@ -166,9 +167,8 @@ def circuit_shares(
         )
     like = CutPaths(paths=tuple(paths or ()), kind=kind)
     like.check(model)
-    names = main(series.config) if evaluators is None else list(evaluators)
-    sets = {name: series.evaluation_set(name, n) for name in names}
-    others = {name: series.evaluation_set(name, n, 1) for name in names} if paths is None else {}
+    sets = chosen_sets(series, evaluators, main(series.config), n)
+    others = {name: series.evaluation_set(name, n, 1) for name in sets} if paths is None else {}
     return over_evaluators(
         series,
         "circuits",

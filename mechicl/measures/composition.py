@@ -10,7 +10,7 @@ matrices that have the same singular values, in random directions (`random_score
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, Literal
 
@@ -21,9 +21,9 @@ from torch import Tensor
 
 from mechicl.errors import ConfigError
 from mechicl.interventions.components import Component, Path
+from mechicl.measures.asked import Steps, chosen_steps
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import chosen_steps
 from mechicl.models.params import Params
 from mechicl.series import Series
 from mechicl.system.surroundings import reading
@@ -83,7 +83,7 @@ def random_scores(
     value="composition score of the weights",
     against="columns `random`, `random_low`, `random_high`: random matrices of the same singular values",
 )
-def path_composition(series: Series, steps: Iterable[int] | None = None, progress: bool = True) -> pd.DataFrame:
+def path_composition(series: Series, steps: Steps = None, progress: bool = True) -> pd.DataFrame:
     """Composition scores: how strongly a later head's queries, keys or values read each head's output, from the
     weights.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from mechicl.interventions import Intervention
 from mechicl.measures.ablation import evaluate
+from mechicl.measures.asked import Names, Steps, chosen_steps
 from mechicl.measures.paired_effects import effects
-from mechicl.measures.tables import chosen_steps
 from mechicl.series import Series
 
 __all__ = ["control_effects"]
@@ -20,8 +20,8 @@ CONTROLS = 8  # random sets of others
 def control_effects(
     series: Series,
     ablate: Intervention,
-    step: int | Iterable[int],
-    evaluators: Iterable[str] | None = None,
+    step: Steps,
+    evaluators: Names = None,
     n: int | None = None,
     count: int = CONTROLS,
     progress: bool = False,
@@ -30,7 +30,7 @@ def control_effects(
 
     Args:
         ablate: one intervention; it defines its random controls (`Intervention.controls`).
-        step: one checkpoint, or several.
+        step: one checkpoint, or several (None: all).
         evaluators: default all.
         n: sequences per evaluator.
         count: number of random controls, if there are as many.

@@ -9,7 +9,7 @@ the raised logits that falls on the token; a rank needs no scale, and is the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
+from mechicl.measures.asked import Names, Steps, chosen_sets
 from mechicl.measures.attention import head_rows
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
@@ -42,11 +43,7 @@ CHANCE = 0.5
     against="0.5: a head that does not depend on the token",
 )
 def copying_scores(
-    series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
-    n: int | None = None,
-    progress: bool = True,
+    series: Series, steps: Steps = None, evaluators: Names = None, n: int | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """The copying score of every head, over training.
 
@@ -65,8 +62,7 @@ def copying_scores(
         ConfigError: the run answers with something other than its tokens.
         SeriesError: a step was not saved.
     """
-    names = [series.task.circuit.evaluator] if evaluators is None else list(evaluators)
-    sets = {name: series.evaluation_set(name, n) for name in names}
+    sets = chosen_sets(series, evaluators, [series.task.circuit.evaluator], n)
     model, inputs = series.config.model, series.task.input_shapes(series.config.model)
     if [*inputs] != ["embed.W_E"] or inputs["embed.W_E"][0] != series.task.n_outputs:
         raise ConfigError(f"{series.name} has different inputs and outputs: copying scores need a task of tokens.")

@@ -8,7 +8,7 @@ everything *but* the parts comes from the donor: the donor's model with the host
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -21,8 +21,8 @@ from mechicl.interventions.weights import first_half as first_half
 from mechicl.interventions.weights import in_parts as in_parts
 from mechicl.interventions.weights import second_half as second_half
 from mechicl.measures.ablation import ordered_rows
+from mechicl.measures.asked import Names, Steps, chosen_sets, chosen_steps
 from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import chosen_steps
 from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying
 from mechicl.series import Series
@@ -35,8 +35,8 @@ __all__ = ["Graft", "evaluate_grafts"]
 def evaluate_grafts(
     series: Series,
     grafts: Sequence[Graft],
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
+    steps: Steps = None,
+    evaluators: Names = None,
     n: int | None = None,
     metrics: Metrics | None = "recorded",
     split: int = 0,
@@ -56,8 +56,7 @@ def evaluate_grafts(
     """
     chosen = chosen_steps(series, steps)
     donors = {str(step): series.entry(step).sha256 for step in sorted({g.source for g in grafts})}
-    names = list(applying(series.config) if evaluators is None else evaluators)
-    sets = {name: series.evaluation_set(name, n, split) for name in names}
+    sets = chosen_sets(series, evaluators, applying(series.config), n, split)
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
     settings = {
         "evaluators": wanted,

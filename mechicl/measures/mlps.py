@@ -9,7 +9,6 @@ learning lived there. The test is to take the MLP's output away and see which an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Literal
 
@@ -18,6 +17,7 @@ import pandas as pd
 from mechicl.errors import ConfigError
 from mechicl.interventions import AblateMLPs
 from mechicl.measures.ablation import EFFECT, evaluate
+from mechicl.measures.asked import Names, Steps, chosen_names
 from mechicl.measures.door import measure
 from mechicl.registry import main
 from mechicl.series import Series
@@ -34,11 +34,7 @@ KINDS: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
     against="the row 'intact'; the other layers' MLPs",
 )
 def ablate_mlps(
-    series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Sequence[str] | None = None,
-    n: int | None = None,
-    progress: bool = True,
+    series: Series, steps: Steps = None, evaluators: Names = None, n: int | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """The tidy table of primary metrics, intact and without the MLP of each layer that has one.
 
@@ -63,7 +59,7 @@ def ablate_mlps(
     layers = [la for la in range(model.n_layers) if model.has_mlp(la)]
     if not layers:
         raise ConfigError(f"{series.root}: the model has no MLP (mlp_ratio = 0), so there is none to ablate.")
-    names = main(series.config) if evaluators is None else evaluators
+    names = chosen_names(evaluators, main(series.config))
     conditions = [AblateMLPs(layers=(layer,), kind=kind) for layer, kind in product(layers, KINDS)]
     table = evaluate(series, steps, names, conditions, n, metrics=None, progress=progress)
     return table.drop(columns=[*EFFECT])

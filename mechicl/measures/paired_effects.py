@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from mechicl.interventions import Kind, every_head
 from mechicl.measures.ablation import evaluate
+from mechicl.measures.asked import Names, Steps
 from mechicl.measures.door import measure
 from mechicl.registry import EVALUATORS, is_error
 from mechicl.series import Series
@@ -78,8 +77,8 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 )
 def head_effects(
     series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
+    steps: Steps = None,
+    evaluators: Names = None,
     kind: Kind = "zero",
     n: int | None = None,
     split: int = 0,

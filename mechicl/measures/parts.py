@@ -19,8 +19,9 @@ import pandas as pd
 
 from mechicl.errors import SeriesError
 from mechicl.measures import cache, tables
+from mechicl.measures.asked import Steps, chosen_steps
 from mechicl.measures.cache import Kept, Parts, Stamps, cached, named, stamps_of
-from mechicl.measures.tables import Measured, at_once, by_evaluator, chosen_steps, tidy
+from mechicl.measures.tables import Measured, at_once, by_evaluator, tidy
 from mechicl.protocol.batch import TaskBatch
 from mechicl.series import Series
 from mechicl.system.executor import READABLE, Executor, Tell
@@ -99,7 +100,7 @@ def over_checkpoints(
 def over_evaluators(
     series: Series,
     measure: str,
-    steps: Iterable[int] | None,
+    steps: Steps,
     sets: Mapping[str, TaskBatch],
     measured: Measured,
     bytes_each: float,

@@ -8,7 +8,7 @@ are cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from mechicl.interventions import CutPaths, every_path
 from mechicl.interventions.cut_paths import PathKind
 from mechicl.loading import whole
 from mechicl.measures.ablation import EFFECT
+from mechicl.measures.asked import Names, Steps, chosen_sets
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.measures.path_attribution import attributed
@@ -49,8 +50,8 @@ _COLUMNS = ("effect", *EFFECT, "attributed")
 )
 def path_effects(
     series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
+    steps: Steps = None,
+    evaluators: Names = None,
     kind: PathKind = "zero",
     counterfactual: str = "",
     paths: Sequence[str] | None = None,
@@ -98,8 +99,7 @@ def path_effects(
     if exact is not None and whole("exact", exact, "a number of paths") < 1:
         raise ConfigError(f"exact={exact}: expected at least one path to cut.")
     exact = None if exact is not None and exact >= len(listed) else exact
-    names = applying(series.config) if evaluators is None else list(evaluators)
-    sets = {name: series.evaluation_set(name, n, split) for name in names}
+    sets = chosen_sets(series, evaluators, applying(series.config), n, split)
     for batch in sets.values():
         like.check_on(batch)
     widest = max(map(len, sets.values()))

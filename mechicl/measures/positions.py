@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
+from mechicl.measures.asked import Names, Steps, chosen_sets
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_evaluators
 from mechicl.models.params import Params
@@ -32,11 +33,7 @@ __all__ = ["loss_by_position"]
     against="column `chance`: the loss of a uniform guess; the other positions",
 )
 def loss_by_position(
-    series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Iterable[str] | None = None,
-    n: int | None = None,
-    progress: bool = True,
+    series: Series, steps: Steps = None, evaluators: Names = None, n: int | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """The loss at every position of a task that is scored at every position.
 
@@ -57,8 +54,7 @@ def loss_by_position(
         ConfigError: no evaluator of the run has an answer at every position, or a given one has not.
         SeriesError: a step was not saved.
     """
-    names = list(main(series.config) if evaluators is None else evaluators)
-    sets = {name: series.evaluation_set(name, n) for name in names}
+    sets = asked = chosen_sets(series, evaluators, main(series.config), n)
     if evaluators is None:
         sets = {name: batch for name, batch in sets.items() if batch.everywhere}
     if lacking := [name for name, batch in sets.items() if not batch.everywhere]:
@@ -67,7 +63,7 @@ def loss_by_position(
             "every position."
         )
     if not sets:
-        raise ConfigError(f"no evaluator of {series.name} has an answer at every position: it has {', '.join(names)}.")
+        raise ConfigError(f"no evaluator of {series.name} has an answer at every position: it has {', '.join(asked)}.")
     model = series.config.model
     t, widest = series.task.n_tokens, max(map(len, sets.values()))
     size = 4.0 * widest * t * (model.d_model * (8 + 2 * model.mlp_ratio) + model.n_heads * t)

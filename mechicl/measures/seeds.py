@@ -8,6 +8,7 @@ import pandas as pd
 
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
+from mechicl.measures.asked import Names, chosen_names
 from mechicl.measures.door import measure
 from mechicl.series import Series
 from mechicl.statistics import t_interval
@@ -30,9 +31,7 @@ def aligned(runs: Sequence[Series], evaluator: str, metric: str) -> pd.DataFrame
 
 
 @measure("seed_bands", rows="evaluator and time, over seeds", value="mean, median, t-interval and range over runs")
-def seed_bands(
-    runs: Sequence[Series], evaluators: Sequence[str] | None = None, metric: str | None = None
-) -> pd.DataFrame:
+def seed_bands(runs: Sequence[Series], evaluators: Names = None, metric: str | None = None) -> pd.DataFrame:
     """Mean, median and bands over seeds, as recorded in training.
 
     Args:
@@ -56,7 +55,7 @@ def seed_bands(
     if not runs:
         raise SeriesError("no run was given: expected series, such as [mechicl.open_series(r) for r in roots].")
     found = [set() if not s.metrics.size else set(s.metrics.evaluator) for s in runs]
-    names = list(evaluators) if evaluators is not None else [e for e in EVALUATORS if all(e in f for f in found)]
+    names = chosen_names(evaluators, [e for e in EVALUATORS if all(e in f for f in found)])
     if not names:
         each = (f"{s.name} has {', '.join(sorted(f)) or 'none'}" for s, f in zip(runs, found, strict=True))
         raise SeriesError(f"the runs have no recorded evaluator in common: {'; '.join(each)}.")

@@ -9,7 +9,7 @@ random directions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,10 +25,10 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import AblateSubspace, Intervention
 from mechicl.interventions.subspaces import random_directions
 from mechicl.measures.ablation import ordered_rows
+from mechicl.measures.asked import Names, Steps, chosen_names, chosen_sets, chosen_steps
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_checkpoints
 from mechicl.measures.subspaces import carried
-from mechicl.measures.tables import chosen_steps
 from mechicl.models.params import pack
 from mechicl.protocol.batch import TaskBatch
 from mechicl.registry import applying, main
@@ -103,9 +103,9 @@ class AblateCarried(Intervention):
 )
 def ablate_subspaces(
     series: Series,
-    steps: Iterable[int] | None = None,
-    evaluators: Sequence[str] | None = None,
-    variations: Sequence[str] | None = None,
+    steps: Steps = None,
+    evaluators: Names = None,
+    variations: Names = None,
     n: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -113,9 +113,8 @@ def ablate_subspaces(
 
     `intervention` is 'without flip', ..., 'without random 0', ...; `baseline` is the number of removed directions.
     """
-    variations = series.task.variations(series.config) if variations is None else variations
-    names = main(series.config) if evaluators is None else evaluators
-    sets = {name: series.evaluation_set(name, n) for name in names}
+    variations = chosen_names(variations, series.task.variations(series.config))
+    sets = chosen_sets(series, evaluators, main(series.config), n)
     return over_checkpoints(
         series,
         "removal",

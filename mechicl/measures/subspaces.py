@@ -25,7 +25,7 @@ subspaces of the same dimensions (for one head, inside what its W_O can write).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from itertools import combinations
 from typing import Any, Literal
@@ -39,9 +39,9 @@ from scipy.stats import t as student
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
 from mechicl.errors import ConfigError
+from mechicl.measures.asked import Names, Steps, chosen_names, chosen_steps
 from mechicl.measures.door import measure
 from mechicl.measures.parts import over_checkpoints
-from mechicl.measures.tables import chosen_steps
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 from mechicl.series import Series
@@ -101,8 +101,8 @@ def block_squares(differences: torch.Tensor) -> np.ndarray:
 )
 def subspaces(
     series: Series,
-    steps: Iterable[int] | None = None,
-    variations: Sequence[str] | None = None,
+    steps: Steps = None,
+    variations: Names = None,
     n: int | None = None,
     progress: bool = True,
     writer: Writer = "heads",
@@ -120,7 +120,7 @@ def subspaces(
     model, chosen = series.config.model, chosen_steps(series, steps)
     if writer == "mlp" and not model.has_mlp(model.n_layers - 1):
         raise ConfigError(f"{series.root}: the last layer has no MLP: expected writer='heads'.")
-    variations = series.task.variations(series.config) if variations is None else variations
+    variations = chosen_names(variations, series.task.variations(series.config))
     pairs = {name: series.evaluation_set(name, n).varied(name) for name in variations}
     widest = max(len(batch) for batch, _ in pairs.values())
     size = 4.0 * widest * model.d_model * (series.task.n_tokens * 8 + 4 * model.n_heads)

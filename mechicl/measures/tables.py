@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import ConfigError
 from mechicl.models.params import Params
 from mechicl.series import Series
 from mechicl.system.disk import check_writable
@@ -110,23 +110,6 @@ def by_evaluator(
 def at_once(sets: Mapping[str, Any]) -> int:
     """How many evaluators may be at work at a time."""
     return min(2, len(sets))
-
-
-def chosen_steps(series: Series, steps: Iterable[int] | int | None) -> list[int]:
-    """The asked-for steps, one or several, each checked to exist; default all.
-
-    Raises:
-        SeriesError: a step was not saved, or there are none.
-    """
-    if steps is None:
-        listed = series.steps
-    elif isinstance(steps, Iterable) and not isinstance(steps, str) and getattr(steps, "ndim", 1):
-        listed = sorted({series.entry(s).step for s in steps})
-    else:
-        listed = [series.entry(steps).step]  # pyright: ignore[reportArgumentType]  (what else it is, `entry` says)
-    if not listed:
-        raise SeriesError(f"{series.root}: no checkpoints to measure, of {len(series.steps)} that it has.")
-    return listed
 
 
 def checked_file(out: str | Path) -> Path:

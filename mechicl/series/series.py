@@ -264,8 +264,8 @@ class Series:
 
     def evaluate(
         self,
-        steps: Iterable[int] | None = None,
-        evaluators: Iterable[str] | None = None,
+        steps: Iterable[int] | int | None = None,
+        evaluators: Iterable[str] | str | None = None,
         ablate: Intervention | Sequence[Intervention] | None = None,
         n: int | None = None,
         metrics: Metrics | None = "recorded",

@@ -1,8 +1,9 @@
 """How a command is registered: what its help says an option takes, and the group that it belongs to."""
 
 import inspect
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import pytest
 from tyro.conf import Positional, arg
@@ -12,12 +13,15 @@ from mechicl.cli.verbs import Group, _Verbs, app, metavar_of
 
 
 def arguments() -> list[tuple[str, str, Any]]:
-    """(command, argument, type) for every argument that takes a value."""
+    """(command, argument, type) for every argument that takes a value, and for every field of shared options."""
     found = []
     for name, spec in app._subcommands.items():
         for key in inspect.signature(spec.target).parameters:
             hint = spec.target.__annotations__[key]
-            if getattr(hint, "__origin__", hint) is not bool:
+            kind = getattr(hint, "__origin__", hint)
+            if is_dataclass(kind):
+                found += [(name, field, of) for field, of in get_type_hints(kind, include_extras=True).items()]
+            elif kind is not bool:
                 found.append((name, key, hint))
     return found
 

@@ -74,7 +74,7 @@ class CutEdges(Intervention):
             edge_mask(batch[:1], edge)
 
     def found_in(self, batch: TaskBatch) -> bool:
-        return any(bool(edge_mask(batch, edge).any()) for edge in self.edges)
+        return any(bool(edge_mask(batch, edge).tril().any()) for edge in self.edges)  # nothing sees what comes after it
 
     alike = "as many other positions that the same ones see"
 

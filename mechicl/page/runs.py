@@ -111,17 +111,27 @@ class Run:
         if not self.fitting(intervention):
             roles = {name: len(self.sets[name][:1].roles()) for name in (self.leading, *self.shown)}
             intervention.check_on(self.sets[max(roles, key=lambda name: roles[name])])  # its message lists them
+            raise ConfigError(
+                f"{intervention}: no evaluator's sequences have such positions, one of which sees the other."
+            )
         for step in intervention.donors:
             self.series.entry(step)
 
     def fits(self, evaluator: str, intervention: Intervention | None) -> bool:
-        """Whether an evaluator's sequences have what is to be changed: in some tasks each has roles of its own."""
+        """Whether an evaluator's sequences can have what is to be changed: in some tasks each has roles of its own."""
         try:
             if intervention is not None:
                 intervention.check_on(self.sets[evaluator])
         except ConfigError:
             return False
         return True
+
+    def changed(self, evaluator: str, intervention: Intervention | None) -> bool:
+        """Whether there is anything to change in an evaluator's sequences: no position may have the role that an edge
+        names. A change of 0 would then say that the edge does not matter."""
+        if intervention is None or not self.fits(evaluator, intervention):
+            return False
+        return intervention.found_in(self.sets[evaluator])
 
     def fitting(self, intervention: Intervention | None) -> list[str]:
         """The shown evaluators whose sequences have what is to be changed."""

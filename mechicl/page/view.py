@@ -88,7 +88,7 @@ class Workbench:
         for something else, no more of it. Returns how many evaluators are ready."""
         ready = 0
         for name in shown(run):
-            for done in dict.fromkeys((None, ablation if run.fits(name, ablation) else None)):
+            for done in dict.fromkeys((None, ablation if run.changed(name, ablation) else None)):
                 if self.awaited:
                     return ready
                 self.right(run, step, name, done)
@@ -160,7 +160,7 @@ class Workbench:
     def _effect(self, run: Run, step: int, name: str, ablation: Intervention | None) -> Effect:
         before = self.right(run, step, name, None)
         intact = mean(before)
-        if ablation is None or not run.fits(name, ablation):
+        if ablation is None or not run.changed(name, ablation):
             return Effect(name, run.chance[name], intact)
         after = self.right(run, step, name, ablation)
         change = paired(before, after)
@@ -182,6 +182,8 @@ class Workbench:
         others = self.at_step(run, step, ablation).controls(run.series.config.model, CONTROLS)
         changes: dict[str, list[float]] = {}
         for name in run.fitting(ablation):
+            if not run.changed(name, ablation):
+                continue
             before = self.right(run, step, name, None).mean()
             found = []
             for other in others:

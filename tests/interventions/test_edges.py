@@ -139,6 +139,7 @@ def test_sequences_without_such_an_edge_are_told_apart(known_series, capsys):
         *(known_series.evaluation_set(e, 20) for e in ("icl", "iwl")),
     )
     assert (cut.found_in(icl), cut.found_in(iwl)) == (True, False)
+    assert not CutEdges(edges=("match_label->query",)).found_in(icl)  # which comes later
     assert Together(parts=(cut, CutEdges(edges=("previous",)))).found_in(iwl)
     cli.main(["ablate", str(known_series.root), "--step", "5", "--n", "100", "--edge", "query->match_label"])
     out = capsys.readouterr().out

@@ -75,6 +75,9 @@ def test_the_page_s_numbers_are_those_of_evaluate_and_of_the_command_line(recall
     want = table.set_index("evaluator")
     for e in bench.effects(run, 10, view.intervention):
         row = want.loc[e.evaluator]
+        if not view.intervention.found_in(run.sets[e.evaluator]):
+            assert (row.effect, e.change) == (0, None)  # there is nothing to change
+            continue
         assert (e.ablated.value, e.change.value) == pytest.approx((row.value, row.effect))
         assert (e.change.low, e.change.high) == pytest.approx((row.effect_low, row.effect_high), abs=1e-6)
     kept = effects_table(bench, run, [10], view)
@@ -90,7 +93,7 @@ def test_its_lines_give_its_numbers(recall, view_of, bench, query):
     exec(text, names)
     table = names["table"][names["table"].intervention != "intact"]
     found = table[table.metric == "in_context_acc"].set_index("evaluator").value
-    want = {e.evaluator: e.ablated.value for e in bench.effects(run, 10, view.intervention)}
+    want = {e.evaluator: (e.ablated or e.intact).value for e in bench.effects(run, 10, view.intervention)}
     assert {name: found[name] for name in ("icl", "flip", "ciwl")} == {n: want[n] for n in ("icl", "flip", "ciwl")}
     shown = names["attention"].html
     assert "CircuitsVis.render" in shown
@@ -325,6 +328,20 @@ def test_a_task_without_roles_has_its_relations_and_places(tmp_path):
         assert got == pytest.approx({name: table[name] for name in got})
     with pytest.raises(ViewError, match="no variation"):
         library.settled(View.from_query("?without_subspace=flip", "chains"))
+
+
+def test_an_edge_has_no_effect_where_no_sequence_has_it(recall, bench):
+    """IWL's sequences do not show the right label: a change of 0 there would say that the edge does not matter."""
+    run = recall.run("known")
+    view = recall.settled(View.from_query("?step=10&edge=query->match_label", "known"))
+    changes = {e.evaluator: e.change for e in bench.effects(run, 10, view.intervention)}
+    assert changes["icl"] is not None
+    assert changes["iwl"] is None
+    assert "iwl" not in bench.controls(run, 10, view.intervention)[1]
+    later = recall.settled(
+        View.from_query("?step=10&edge=match_label->query", "known")
+    )  # nothing sees what comes later
+    assert {e.change for e in bench.effects(run, 10, later.intervention)} == {None}
 
 
 def test_in_language_an_intervention_shows_where_its_roles_are(token_series, bench):

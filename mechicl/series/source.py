@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechicl.errors import SeriesError
+from mechicl.series.storage import locked
+from mechicl.system.files import read_json, write_json
+from mechicl.system.paths import given
 
 if TYPE_CHECKING:
     from mechicl.series import Series
@@ -34,3 +38,17 @@ def rebuilt(series: Series) -> Any:
             "is. Evaluations would be of other data."
         )
     return source
+
+
+def note_place(series: Series, data: str | Path) -> None:
+    """Record where a run's data are now, so that it opens from there without being told again.
+
+    Raises:
+        SeriesError: they are not what it was trained on.
+    """
+    place, path = str(given(data)), series.root / "manifest.json"
+    if place == series.manifest.get("data") or series.task.reads_no_data(series.config):
+        return
+    assert series.source is not None  # it is built from them, and compared
+    with locked(series.root):
+        write_json(path, read_json(path) | {"data": place})

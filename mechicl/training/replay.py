@@ -13,6 +13,7 @@ from mechicl.series import Series, open_series
 from mechicl.series.ending import keep_states
 from mechicl.series.extend import extend, former_ends, settled
 from mechicl.series.origin import first_step
+from mechicl.series.source import note_place
 from mechicl.series.storage import drop_latest, locked
 from mechicl.system.devices import deterministic
 from mechicl.system.disk import check_writable
@@ -44,7 +45,7 @@ def resume(
         root: the run's directory.
         steps: how many the run shall have in all (default: as many as it was begun with). A run with `keep='metrics'`
             has no state at its end: it is replayed from step 0.
-        data: where the images are now, if they moved.
+        data: where the data are now, if they moved. The run keeps the new place.
         device: where to compute (default: as before). Elsewhere it goes on from its last checkpoint, to other bytes
             than an unbroken run's, and the manifest says so.
         log: as in `train`. What the logger lacks of the run's points, it gets first; no point twice.
@@ -64,6 +65,8 @@ def resume(
     if steps is not None:
         check_writable(series.root)
     series = settled(series) if steps is None else extend(series, steps, last_state(series), device)
+    if data is not None:
+        note_place(series, data)
     if series.complete:
         drop_latest(series.root)  # a kill may have left it
         with logs.logged(log, series.root, series.config):

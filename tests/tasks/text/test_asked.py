@@ -2,6 +2,7 @@
 
 import pytest
 from known_token_models import INDUCTION, PREVIOUS, T
+from panels import all_panels_answer
 
 import analyses
 from mechicl import cli
@@ -9,9 +10,6 @@ from mechicl.figures.attention import patterns
 from mechicl.interventions import AblateHeads, CutEdges
 from mechicl.measures import attention_scores, head_effects, logit_attribution, standing_out
 from mechicl.page import layout
-from mechicl.page.answers import PANELS, Answers
-from mechicl.page.runs import Library
-from mechicl.page.view import Workbench
 
 SHOWN = ["repeat", "text", "loss", "weights", "conflict"]
 
@@ -87,18 +85,16 @@ def test_its_report_has_the_controls(run, tmp_path):
 
 
 def test_every_panel_of_the_page_answers(run):
-    page = Answers(Library(run.root.parent, run.name), Workbench(), run.name)
-    assert page.base(f"run={run.name}")["evaluators"] == SHOWN
-    assert "In-context gain" in str(layout.page(page.library, *page.view(f"run={run.name}")))
-    for query in (
+    page = all_panels_answer(
+        run,
         "&evaluator=conflict&heads=1.0&sequence=3",
         "&evaluator=conflict&measure=to_first",
         "&evaluator=loss&measure=effect_loss&heads=1.0",
         "&evaluator=agreement&measure=logit",
         "&evaluator=weights&measure=effect_conflict&with_step=10&tab=compare",
-    ):
-        for panel in PANELS:
-            assert "error" not in page.to(panel, f"run={run.name}{query}"), (panel, query)
+    )
+    assert page.base(f"run={run.name}")["evaluators"] == SHOWN
+    assert "In-context gain" in str(layout.page(page.library, *page.view(f"run={run.name}")))
 
 
 def test_patterns_of_questions_at_the_end_are_whole(run):

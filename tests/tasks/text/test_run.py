@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from panels import all_panels_answer
 from small_text import CONFIG, TASK, write_documents
 
 from mechicl import cli, recipes
@@ -13,9 +14,6 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import patterns
 from mechicl.measures import attention_scores
 from mechicl.models.params import pack
-from mechicl.page.answers import PANELS, Answers
-from mechicl.page.runs import Library
-from mechicl.page.view import Workbench
 from mechicl.series import open_series
 from mechicl.series.verify import verify
 from mechicl.tasks.text import Text, corpus
@@ -112,10 +110,7 @@ def test_every_command_that_looks_takes_it(run, tmp_path, capsys):
 
 
 def test_every_panel_of_the_page_answers(run):
-    page = Answers(Library(run.root.parent, run.name), Workbench(), run.name)
-    for query in ("", "&heads=0.1", "&measure=prefix_matching", "&measure=logit", "&with_step=20&tab=compare"):
-        for panel in PANELS:
-            assert "error" not in page.to(panel, f"run={run.name}{query}"), (panel, query)
+    all_panels_answer(run, "", "&heads=0.1", "&measure=prefix_matching", "&measure=logit", "&with_step=20&tab=compare")
 
 
 def test_a_run_is_asked_for_labels_where_it_says_so(folder, tmp_path):

@@ -155,6 +155,23 @@ def test_a_run_opens_again_from_anywhere_and_refuses_another_file(tiny_config, t
     resume(series.root, steps=20, progress=False)
     (tmp_path / "x.npy").rename(tmp_path / "moved.npy")
     assert open_series(series.root, data=tmp_path / "moved.npy").bank.fingerprint == series.bank.fingerprint
-    np.save(tmp_path / "x.npy", X + 1)
+    for name in ("x.npy", "other.npy"):
+        np.save(tmp_path / name, X + 1)
     with pytest.raises(SeriesError, match="differs from the one it was trained on"):
         _ = open_series(series.root).bank
+    with pytest.raises(SeriesError, match="differs from the one it was trained on"):
+        resume(series.root, data=tmp_path / "other.npy", progress=False)
+    assert open_series(series.root).manifest["data"] == str(tmp_path / "x.npy")  # nothing is recorded of other data
+
+
+@pytest.mark.parametrize("steps", [None, 20])
+def test_a_run_whose_data_moved_keeps_the_new_place(tiny_config, tmp_path, steps):
+    np.save(tmp_path / "x.npy", X)
+    settings = dataclasses.replace(tiny_config, steps=10, bank=config())
+    series = train(settings, tmp_path / "run", data=tmp_path / "x.npy", progress=False)
+    (tmp_path / "x.npy").rename(tmp_path / "moved.npy")
+    resume(series.root, steps=steps, data=tmp_path / "moved.npy", progress=False)
+    again = open_series(series.root)
+    assert again.bank.fingerprint == series.manifest["bank"]
+    assert again.manifest["data"] == str(tmp_path / "moved.npy")
+    assert verify(again.root) == []

@@ -56,11 +56,14 @@ def grid(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
     return figure, axes[:count]
 
 
-def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ...] = SHOWN) -> Figure:
-    """One panel per condition: every seed thin, the median over seeds thick, in-context accuracy
-    (IWL: accuracy over all labels) over training sequences. conditions: name -> title."""
+def curves(
+    table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ...] = SHOWN, linear: bool = False
+) -> Figure:
+    """One panel per condition: every seed thin, the median over seeds thick, in-context accuracy (IWL: accuracy over
+    all labels) over training sequences, on a logarithmic axis unless `linear`. conditions: name -> title."""
     present = {name: title for name, title in conditions.items() if (table.condition == name).any()}
     figure, axes = grid(len(present))
+    table = table.assign(sequences=table.sequences / 1e6) if linear else table
     with mpl.rc_context(STYLE):
         for axis, (name, title) in zip(axes, present.items(), strict=True):
             rows = table[table.condition == name]
@@ -68,10 +71,10 @@ def curves(table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ..
                 over_seeds(axis, rows[rows.evaluator == evaluator], COLOURS[evaluator], NAMES[evaluator].split(" (")[0])
             count = f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{rows.seed.nunique()})"
             axis.set_title(textwrap.fill(f"{title} {count}", 34), loc="left")  # as wide as a panel
-            axis.set_xscale("log")
+            axis.set_xscale("linear" if linear else "log")
             axis.set_ylim(-0.02, 1.02)
             axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
-        figure.supxlabel("training sequences seen", fontsize=8)
+        figure.supxlabel(f"training sequences seen{', million' if linear else ''}", fontsize=8)
         figure.supylabel("accuracy", fontsize=8)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))

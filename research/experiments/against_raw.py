@@ -65,7 +65,11 @@ class Why:
             [self.judged(data)] if whole else [],
             command,
             [] if done is None or done.empty else [_summary(done, self.needs, self.titles)],
-            {f"{self.picture}-{self.key.split('.')[1]}": plots.curves(data, {c: self.titles[c] for c in self.needs})}
+            {
+                f"{self.picture}-{self.key.split('.')[1]}": plots.curves(
+                    data, {c: self.titles[c] for c in self.needs}, linear=True
+                )
+            }
             if whole
             else {},
             None if whole else "running" if begun else "not run yet",

@@ -193,7 +193,7 @@ def treated(name: str, mixed: dict, other: dict) -> pd.DataFrame:
     ],
 )
 def test_treatments_are_judged_against_each_seeds_twin(given, monkeypatch, key, name, supported, contradicted):
-    monkeypatch.setattr(plots, "curves", lambda *args: None)
+    monkeypatch.setattr(plots, "curves", lambda *_, **__: None)
     yes, no = (treated(name, {}, change) for change in (supported, contradicted))
     given["competition"] = yes
     assert claim(competition, key).status == "supported"
@@ -208,7 +208,7 @@ def test_treatments_are_judged_against_each_seeds_twin(given, monkeypatch, key, 
     [(DOWN, FLAT, "supported"), (DOWN, DOWN, "contradicted"), (FLAT, FLAT, "contradicted")],
 )
 def test_a_head_start_is_judged_by_whether_icl_forms(given, monkeypatch, early, late, status):
-    monkeypatch.setattr(plots, "curves", lambda *args: None)
+    monkeypatch.setattr(plots, "curves", lambda *_, **__: None)
     given["competition"] = pd.concat(
         [
             treated("ciwl-then-mixed-early", {}, {"icl": early, "flip": early}),
@@ -227,7 +227,7 @@ def test_a_head_start_is_judged_by_whether_icl_forms(given, monkeypatch, early, 
     ],  # four seeds decide nothing
 )
 def test_a_seeds_own_heads_against_random_ones(given, monkeypatch, seeds, own, status):
-    monkeypatch.setattr(plots, "curves", lambda *args: None)
+    monkeypatch.setattr(plots, "curves", lambda *_, **__: None)
     same = {"icl": UP, "flip": UP, "ciwl": LATE, "iwl": UP - 0.49}
     given["competition"] = runs("mixed", seeds, **same)
     given["heads"] = pd.concat(
@@ -341,6 +341,18 @@ def test_a_figure_is_the_same_bytes_again(tmp_path):
     for name in ("a", "b"):
         plots.save(plots.curves(demo_like(), {"demo": "demo"}), tmp_path / f"{name}.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("linear", "said", "scale"), [(False, "sequences seen", "log"), (True, "seen, million", "linear")]
+)
+def test_curves_stand_on_the_axis_that_is_asked_for(linear, said, scale):
+    figure = plots.curves(demo_like(), {"demo": "demo"}, linear=linear)
+    assert figure.get_supxlabel().endswith(said)
+    (axis,) = figure.axes
+    assert axis.get_xscale() == scale
+    last = axis.lines[0].get_xdata()[-1] * (1e6 if linear else 1)
+    assert last == demo_like().sequences.max()
 
 
 def test_files_of_claims_that_are_gone_are_removed(given, tmp_path):

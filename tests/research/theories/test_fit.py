@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from known_theories import COOPETITION_LIKE
+from known_theories import COOPETITION_LIKE, RATES
 
 from research.theories.coopetition import COOPETITION
 from research.theories.fit import GRID, fit
@@ -24,17 +24,7 @@ TRUE = {
         "eta_iwl": 0.15,
         "kappa": 0.9,
     },
-    OUTVOTED.name: {
-        "rate": 700.0,
-        "memorise": 0.35,
-        "w0": 0.05,
-        "beta0": 0.03,
-        "y0": 0.1,
-        "sigma": 0.2,
-        "eta_icl": 0.15,
-        "eta_iwl": 0.15,
-        "kappa": 1.0,
-    },
+    OUTVOTED.name: RATES | {"eta_icl": 0.15},
 }
 
 

@@ -2,25 +2,13 @@
 
 import numpy as np
 import pytest
-from known_theories import COOPETITION_LIKE
+from known_theories import COOPETITION_LIKE, RATES
 
 from research.theories.coopetition import COOPETITION
 from research.theories.fit import GRID
 from research.theories.flow import predict, trajectory
 from research.theories.rates import NOISY, OUTVOTED, noisy_pull
 from research.theories.training import CONDITIONS, learning_time
-
-RATES = {
-    "rate": 700.0,
-    "memorise": 0.35,
-    "w0": 0.05,
-    "beta0": 0.03,
-    "y0": 0.1,
-    "sigma": 0.2,
-    "eta_icl": 0.5,
-    "eta_iwl": 0.15,
-    "kappa": 1.0,
-}
 
 
 def test_a_switch_changes_nothing_before_it():

@@ -3,14 +3,13 @@
     python benchmarks/ablation.py [--checkpoints 100] [--n 1000]
 
 The series is as long as that, made of `checkpoints/demo` with a little noise, so that no two
-checkpoints are alike. TransformerLens' way loads each checkpoint into one HookedTransformer and
-calls `run_with_hooks` per head and evaluator, on one thread, as more lose at this size; it is timed on a
-few checkpoints, and its numbers must equal ours. On the clock a second core helps mechicl.
+checkpoints are alike; each evaluator has `--n` sequences. TransformerLens' way loads each checkpoint into one
+HookedTransformer and calls `run_with_hooks` per head and evaluator, on one thread, as more lose at this size; it is
+timed on `--sample` checkpoints, and its numbers must equal ours. On the clock a second core helps mechicl.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import tempfile
 from dataclasses import replace
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import tyro
 from long_series import long_series
 from timing import once
 
@@ -175,8 +175,4 @@ def main(checkpoints: int = 100, n: int = 1000, sample: int = 2) -> dict[str, di
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoints", type=int, default=100)
-    parser.add_argument("--n", type=int, default=1000, help="sequences per evaluator")
-    options = parser.parse_args()
-    main(options.checkpoints, options.n)
+    tyro.cli(main, description=__doc__)

@@ -30,15 +30,6 @@ from playwright.sync_api import sync_playwright
 from mechicl.series import open_series
 
 CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 WATCH = """() => {
   window.timings = [];
@@ -91,7 +82,7 @@ def measure(
     """Milliseconds from press to numbers, n of each kind of press, each kind with a server of its
     own that has computed nothing yet."""
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu"])
         for name in presses:
             server = subprocess.Popen(
                 [sys.executable, "-m", "mechicl", "app", str(root), "--port", "0", "--no-browser"],

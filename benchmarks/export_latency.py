@@ -21,7 +21,7 @@ from mechicl.export import export
 from mechicl.series import open_series
 
 CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
+FLAGS = ["--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
 CHANGED = "before => document.getElementById('effect').dataset.shown !== before"
 
 

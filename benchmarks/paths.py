@@ -10,12 +10,12 @@ checkpoint and some of the paths, and its numbers must equal ours.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from pathlib import Path
 
 import torch
+import tyro
 from timing import once
 
 from mechicl.evaluators import EVALUATORS, score
@@ -113,8 +113,4 @@ def main(checkpoints: int = 44, total: int = 2000) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoints", type=int, default=44)
-    parser.add_argument("--total", type=int, default=2000, help="sequences in all, over the evaluators")
-    options = parser.parse_args()
-    main(options.checkpoints, options.total)
+    tyro.cli(main, description=__doc__)

@@ -10,7 +10,6 @@ What a format does to the evaluators is measured on every checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import tyro
 from long_series import long_series
 from zstandard import ZstdCompressor
 
@@ -124,8 +124,4 @@ def main(checkpoints: int = 1000, run: Path | None = None) -> dict[str, dict]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoints", type=int, default=1000)
-    parser.add_argument("--run", type=Path)
-    options = parser.parse_args()
-    main(options.checkpoints, options.run)
+    tyro.cli(main, description=__doc__)

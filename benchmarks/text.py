@@ -9,13 +9,14 @@ matrix products and attention, forward and backward, alone: what no other way ar
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import tyro
 from timing import in_turns, one_core, ratio
 from training import Hooked as OfUsers
 
@@ -89,7 +90,7 @@ def measure(config: Config, rounds: int) -> dict[str, float]:
     }
 
 
-def main(rounds: int = 10, positions: str | None = None, size: str = "small") -> dict[str, float]:
+def main(rounds: int = 10, positions: str | None = None, size: Literal["small", "wide"] = "small") -> dict[str, float]:
     config = recipes.get("text-small")
     config = replace(config, task=replace(config.task, repeats=0.0))  # type: ignore[type-var]
     if size == "wide":
@@ -110,9 +111,4 @@ def main(rounds: int = 10, positions: str | None = None, size: str = "small") ->
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--positions")
-    parser.add_argument("--size", choices=("small", "wide"), default="small")
-    options = parser.parse_args()
-    main(options.rounds, options.positions, options.size)
+    tyro.cli(main, description=__doc__)

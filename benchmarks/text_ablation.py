@@ -9,11 +9,11 @@ ours. CPU seconds.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import tyro
 from ablation import _hooks
 from timing import once
 
@@ -45,7 +45,7 @@ def hooked(series: Series, step: int, heads: Sequence[AblateHeads], n: int) -> d
     return out
 
 
-def main(run: Path, checkpoints: int = 4, n: int = 256) -> dict[str, float]:
+def main(run: tyro.conf.Positional[Path], checkpoints: int = 4, n: int = 256) -> dict[str, float]:
     series = open_series(run)
     steps, heads = series.steps[-checkpoints:], every_head(series.config.model)
     with threads(1):
@@ -70,9 +70,4 @@ def main(run: Path, checkpoints: int = 4, n: int = 256) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--checkpoints", type=int, default=4)
-    parser.add_argument("--n", type=int, default=256)
-    options = parser.parse_args()
-    main(options.run, options.checkpoints, options.n)
+    tyro.cli(main, description=__doc__)

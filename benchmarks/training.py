@@ -12,7 +12,6 @@ per second are on the clock, with sampling and with a second core's help: they n
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+import tyro
 from timing import in_turns, one_core, ratio
 
 from mechicl import recipes
@@ -238,7 +238,7 @@ def show(name: str, m: dict[str, float]) -> None:
     )
 
 
-def main(names: tuple[str, ...] = RECIPES, rounds: int = 20) -> dict[str, dict[str, float]]:
+def main(names: tyro.conf.Positional[tuple[str, ...]] = RECIPES, rounds: int = 20) -> dict[str, dict[str, float]]:
     out = {}
     for name in names:
         config = setting(name)
@@ -249,8 +249,4 @@ def main(names: tuple[str, ...] = RECIPES, rounds: int = 20) -> dict[str, dict[s
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", default=RECIPES)
-    parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
-    main(tuple(options.recipes), options.rounds)
+    tyro.cli(main, description=__doc__)

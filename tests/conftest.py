@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import CHROMIUM, FLAGS
 from faults import Workers
 from hypothesis import HealthCheck, settings
 
@@ -262,9 +263,17 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture(scope="session")
 def driver():
     """Playwright, once for all tests, where Debian's browser is there to be driven."""
-    if not Path("/usr/bin/chromium").exists():
+    if not CHROMIUM.exists():
         pytest.skip("no chromium here")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def chromium(driver):
+    """A browser for contexts of their own."""
+    browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+    yield browser
+    browser.close()

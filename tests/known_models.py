@@ -44,7 +44,7 @@ _SHARP = 400.0  # of scores, before the division by sqrt(d_head)
 
 
 def known_config(n_pairs: int = 2) -> Config:
-    """The Config of both models. `n_pairs` up to 16."""
+    """The Config of both models. `n_pairs` up to 15."""
     return Config(
         name="known",
         steps=10,

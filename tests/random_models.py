@@ -1,5 +1,7 @@
 """Small models with random weights, in the engine and as a HookedTransformer, to compare interventions on."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -65,13 +67,13 @@ ALL = {  # two or more of each family, to share a pass
 }
 
 
-def make(kind: str = "plain") -> Config:
+def make(kind: str = "plain", **model: Any) -> Config:
     return Config(
         name="x",
         steps=1,
         bank=BankConfig(n_classes=11, n_exemplars=4, n_holdout_classes=2, dim=6),
         sequences=SequenceConfig(n_pairs=3),
-        model=ModelConfig(**({"d_model": 16, "n_heads": 4} | MODELS[kind])),
+        model=ModelConfig(**({"d_model": 16, "n_heads": 4} | MODELS[kind] | model)),
     )
 
 

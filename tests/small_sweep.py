@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -70,5 +71,10 @@ def command(file: Path, out: Path) -> subprocess.Popen:
     return subprocess.Popen(line, env=os.environ | {"PYTHONPATH": home}, stdout=subprocess.DEVNULL)
 
 
-def reached(out: Path, lines: int) -> bool:
-    return sum(len(read_jsonl(p)) for p in out.glob("*/metrics.jsonl")) >= lines
+def killed(file: Path, out: Path, lines: int) -> None:
+    """The command, killed as soon as its runs have so many lines of metrics."""
+    process = command(file, out)
+    while process.poll() is None and sum(len(read_jsonl(p)) for p in out.glob("*/metrics.jsonl")) < lines:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()

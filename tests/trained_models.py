@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 VOCABULARY, HALF = 24, 12
-_SIZES: dict[str, Any] = {
+SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -23,7 +23,7 @@ STEPS, EVERY = 200, 50
 def config(family: str, vocabulary: int = VOCABULARY):
     import transformers as t
 
-    sizes = _SIZES | {"vocab_size": vocabulary}
+    sizes = SIZES | {"vocab_size": vocabulary}
     if family == "gpt2":
         return t.GPT2Config(
             vocab_size=vocabulary, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=1

@@ -49,7 +49,7 @@ def analyze(
     from mechicl.system.disk import check_writable, own_place
     from mechicl.system.paths import given, shown
 
-    series = reading.open(run)
+    series = reading.series(run)
     chosen = analyses.names() if name is None else [name]
     folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
     check_writable(folder, "Write elsewhere with --out DIR.")
@@ -98,7 +98,7 @@ def measure(
     if name is None:
         print(listing())
         return
-    runs = [reading.open(root) for root in (run, *beside)]
+    runs = [reading.series(root) for root in (run, *beside)]
     picked = runs[0].steps if reading.some else None
     print(take(runs, name, picked, evaluators, n, out, not quiet))
 
@@ -186,6 +186,6 @@ def ablate(
     )
     if reading.some and step is not None:
         raise ConfigError(f"give --step {step} for one checkpoint, or --steps or --every for several, not both.")
-    series = reading.open(run)
+    series = reading.series(run)
     at = series.steps if reading.some else [series.steps[-1] if step is None else step]
     print(measure(series, condition, at, n, out, not quiet))

@@ -63,7 +63,7 @@ def report(
     from mechicl.reporting.report import report as write
     from mechicl.system.paths import shown
 
-    path = write(reading.open(run), out, progress=not quiet)
+    path = write(reading.series(run), out, progress=not quiet)
     print(f"{shown(path)} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser.")
 
 

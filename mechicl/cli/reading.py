@@ -29,7 +29,7 @@ class Reading:
         """Whether checkpoints were named, instead of all."""
         return self.steps is not None or self.every is not None
 
-    def open(self, run: Path) -> Series:
+    def series(self, run: Path) -> Series:
         """The run with these checkpoints, whose tables are computed as asked."""
         from mechicl.series import choosing, open_series
         from mechicl.system.executor import executor_of

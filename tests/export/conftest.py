@@ -9,6 +9,7 @@ from typing import Any
 
 import known_token_models
 import pytest
+from browser import numbers
 from known_series import write_series
 from model_kinds import make
 from random_models import weights_of
@@ -24,9 +25,6 @@ from mechicl.tasks.markov import Markov
 from mechicl.tasks.text.corpus import keep
 from mechicl.training.loop import saved_weights
 from mechicl.training.open_run import manifest_of
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 
 @pytest.fixture(scope="session")
@@ -111,13 +109,6 @@ def file_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return file
 
 
-@pytest.fixture(scope="session")
-def chromium(driver):
-    browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-    yield browser
-    browser.close()
-
-
 class Reader:
     """Somebody who opens an exported page from a disk: a page that records what it asks for and what goes wrong."""
 
@@ -150,15 +141,7 @@ class Reader:
 
     def numbers(self) -> dict[str, dict[str, str]]:
         """evaluator -> what its row says."""
-        cells = self.page.evaluate(
-            "() => Object.fromEntries([...document.querySelectorAll('[data-cell]')].map(e =>"
-            " [e.dataset.cell, e.textContent]))"
-        )
-        out: dict[str, dict[str, str]] = {}
-        for name, text in cells.items():
-            evaluator, part = name.split(".")
-            out.setdefault(evaluator, {})[part] = text
-        return out
+        return numbers(self.page)
 
 
 @pytest.fixture

@@ -3,20 +3,18 @@ and on known models the right one carries the answer."""
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from known_models import CLASSES
 from known_series import write_series
-from random_models import hooked
+from random_models import batch_of, hooked, make, weights_of
 
-from mechicl.config import BankConfig, Config, ModelConfig, ScheduleConfig, SequenceConfig
+from mechicl.config import BankConfig, Config, ModelConfig, ScheduleConfig
 from mechicl.engine.forward import forward, logits, stack
 from mechicl.measures import tables
 from mechicl.measures.attribution import METRICS, attribute, components, logit_attribution
 from mechicl.models.params import init, pack
-from mechicl.tasks.exemplar_label.banks.build import build_bank
 
 EVALUATORS = ("icl", "flip", "ciwl")  # those whose context holds the right label
 MODELS = {
@@ -30,30 +28,6 @@ MODELS = {
 }
 
 
-def make(kind: str) -> Config:
-    return Config(
-        name="x",
-        steps=1,
-        bank=BankConfig(n_classes=11, n_exemplars=4, n_holdout_classes=2, dim=6),
-        sequences=SequenceConfig(n_pairs=3),
-        model=ModelConfig(**({"d_model": 16, "n_heads": 4} | MODELS[kind])),
-    )
-
-
-def weights_of(config: Config, seed: int = 0):
-    """Far from init: LayerNorm's weights and every bias matter too."""
-    rng = torch.Generator().manual_seed(seed)
-    return {
-        name: w.double() + 0.4 * torch.randn(w.shape, generator=rng, dtype=torch.float64)
-        for name, w in init(config).items()
-    }
-
-
-def batch_of(config: Config, n: int = 6):
-    part = build_bank(config).train()
-    return part.draw(config.sequences, n, np.random.default_rng(0), config.bank.labels).to(torch.float64)
-
-
 def names(config: Config) -> list[str]:
     m = config.model
     out = ["embed"]
@@ -65,8 +39,9 @@ def names(config: Config) -> list[str]:
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_components_sum_to_the_residual_stream(kind):
-    config = make(kind)
-    params, batch = stack([pack(weights_of(config, s)) for s in range(2)]), batch_of(config)
+    config = make(**MODELS[kind])
+    params = stack([pack(weights_of(config, torch.float64, s)) for s in range(2)])
+    batch = batch_of(config, torch.float64, 6)
     parts, total, scale = components(params, batch, config.model)
     assert list(parts) == names(config)
     assert all(x.shape == (2, 6, 16) for x in parts.values())
@@ -80,8 +55,8 @@ def test_components_sum_to_the_residual_stream(kind):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_attributions_sum_to_the_centred_logit(kind):
-    config = make(kind)
-    listed, batch = [pack(weights_of(config, s)) for s in range(2)], batch_of(config)
+    config = make(**MODELS[kind])
+    listed, batch = [pack(weights_of(config, torch.float64, s)) for s in range(2)], batch_of(config, torch.float64, 6)
     labels = (batch.target + 3) % config.bank.labels
     got = attribute(stack(listed), batch, config.model, labels)
     assert list(got) == [*names(config), "bias"]
@@ -96,8 +71,8 @@ def test_attributions_sum_to_the_centred_logit(kind):
 def test_each_is_what_its_removal_takes_away_with_the_layer_norm_held(kind):
     """On the HookedTransformer: the component is subtracted from the last residual stream, and the
     final LayerNorm's scale is fixed at its intact value by a hook."""
-    config = make(kind)
-    weights, batch = weights_of(config), batch_of(config)
+    config = make(**MODELS[kind])
+    weights, batch = weights_of(config, torch.float64), batch_of(config, torch.float64, 6)
     model = hooked(config, weights)
     _, cache = model.run_with_cache(batch)
     last = f"blocks.{config.model.n_layers - 1}.hook_resid_post"

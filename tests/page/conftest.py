@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import CHROMIUM, FLAGS, NO_GPU, numbers
 
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import Intervention
@@ -99,17 +100,6 @@ def five_seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'<"
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 SHOTS = Path(__file__).parents[2] / "artefacts" / "app"  # git-ignored
 
 
@@ -141,14 +131,6 @@ def server(folder: Path):
     running = open_server(folder / "tiny", port=0).start()
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="session")
-def chromium(driver):
-    """A browser for contexts of their own."""
-    browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-    yield browser
-    browser.close()
 
 
 class Session:
@@ -197,14 +179,7 @@ class Session:
     def numbers(self) -> dict[str, dict[str, str]]:
         """evaluator -> what its row says."""
         self.settled()
-        cells = self.page.evaluate(
-            "Object.fromEntries(mechicl.all('[data-cell]').map(e => [e.dataset.cell, e.textContent]))"
-        )
-        out: dict[str, dict[str, str]] = {}
-        for name, text in cells.items():
-            evaluator, part = name.split(".")
-            out.setdefault(evaluator, {})[part] = text
-        return out
+        return numbers(self.page)
 
     def check(self, series: Series, step: int, ablation: Intervention | None) -> None:
         """The page says what `mechicl.evaluate` says."""
@@ -292,8 +267,7 @@ def begin(request, household, server, serving):
 def elsewhere(driver):
     """A browser that finds this machine under a proxy's public name, hub.example, and no other machine."""
     rules = "--host-resolver-rules=MAP hub.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    flags = [flag for flag in FLAGS if not flag.startswith("--host-resolver-rules")]
-    browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=[*flags, rules])
+    browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=[NO_GPU, rules])
     yield browser
     browser.close()
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM
 from known_models import induction_model
 from known_series import rise_and_fall, write_series
 
@@ -19,8 +20,6 @@ from mechicl.figures.attention import circuitsvis_bundle, show_attention
 from mechicl.figures.style import short
 from mechicl.reporting.report import render, report
 from mechicl.series import open_series
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 class Page(HTMLParser):

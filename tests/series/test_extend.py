@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults import Fault
+from small_run import metric_lines
 
 from mechicl.config import Config, OptimConfig, ScheduleConfig, SequenceConfig, TrainingIntervention, Window, to_dict
 from mechicl.errors import ConfigError, SeriesError
@@ -15,7 +16,7 @@ from mechicl.schedule import evaluated_steps
 from mechicl.series import Series, open_series
 from mechicl.series.storage import LATEST
 from mechicl.series.verify import verify
-from mechicl.system.files import read_jsonl, write_json
+from mechicl.system.files import write_json
 from mechicl.training.loop import train
 from mechicl.training.replay import resume
 
@@ -51,19 +52,12 @@ def states(series: Series) -> dict[int, str]:
     return {e.step: e.sha256 for e in series.entries if e.kind == "state"}
 
 
-def lines(series: Series) -> list[dict]:
-    found = {}
-    for line in read_jsonl(series.root / "metrics.jsonl"):
-        found.setdefault(line["step"], line)
-    return [found[step] for step in sorted(found)]
-
-
 def same_as_unbroken(root: Path, tmp_path: Path) -> Series:
     """The run is, at every step, what its config gives from step 0."""
     series = open_series(root)
     anew = train(series.config, tmp_path / "anew", progress=False)
     assert weights(series) == weights(anew)
-    assert lines(series) == lines(anew)
+    assert metric_lines(series.root) == metric_lines(anew.root)
     assert series.manifest["schedule"] == anew.manifest["schedule"]
     common = states(series).keys() & states(anew).keys()
     assert series.config.steps in common or series.config.keep == "metrics"
@@ -161,7 +155,7 @@ def test_a_run_that_keeps_no_state_is_replayed_from_the_start(config, tmp_path):
     assert states(first) == {}
     series = resume(tmp_path / "run", steps=20, progress=False)
     anew = train(replace(given, steps=20), tmp_path / "anew", progress=False)
-    assert lines(series) == lines(anew)
+    assert metric_lines(series.root) == metric_lines(anew.root)
     assert weights(series) == weights(first) | weights(anew)  # its former end stays
     assert series.manifest["extended"][0]["at"] == 0
     assert not (series.root / LATEST).exists()
@@ -248,7 +242,7 @@ def test_killed_at_any_moment_and_resumed(workers, short, long, tmp_path):
         series = open_series(root)
         assert series.config == long.config
         assert weights(series) == weights(long)
-        assert lines(series) == lines(long)
+        assert metric_lines(series.root) == metric_lines(long.root)
         assert verify(root) == []
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from faults import Fault
+from small_run import metric_lines
 
 from mechicl import cli
 from mechicl.config import Config, to_dict
@@ -31,15 +32,8 @@ def kept(config, tmp_path_factory) -> Series:
     return train(config, tmp_path_factory.mktemp("kept") / "tiny", progress=False)
 
 
-def lines(series: Series) -> list[dict]:
-    found = {}
-    for line in read_jsonl(series.root / "metrics.jsonl"):
-        found.setdefault(line["step"], line)
-    return [found[step] for step in sorted(found)]
-
-
 def same(series: Series, other: Series) -> None:
-    assert lines(series) == lines(other)
+    assert metric_lines(series.root) == metric_lines(other.root)
     assert {e.step: e.sha256 for e in series.entries} == {e.step: e.sha256 for e in other.entries}
     assert not (series.root / LATEST).exists()
     assert verify(series.root) == []
@@ -53,7 +47,7 @@ def test_steps(config, tiny_config):
 
 
 def test_the_metrics_are_all_there_and_the_weights_are_the_ends(kept, tiny_series):
-    assert lines(kept) == lines(tiny_series)
+    assert metric_lines(kept.root) == metric_lines(tiny_series.root)
     assert kept.metrics.equals(tiny_series.metrics)
     ends = {e.step: e.sha256 for e in tiny_series.entries if e.kind == "weights" and e.step in (0, 60)}
     assert {e.step: e.sha256 for e in kept.entries} == ends

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from any_series import ANALYSES, all_panels_answer, analysis_answers
 from trained_models import EVERY, STEPS
 
-import analyses
 from mechicl import cli
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import patterns
@@ -16,9 +16,6 @@ from mechicl.figures.caption import caption
 from mechicl.interventions import AblateHeads, AblateMLPs, CutEdges
 from mechicl.measures import attention_scores, head_effects, logit_attribution
 from mechicl.measures.attention import standing_out
-from mechicl.page.answers import PANELS, Answers
-from mechicl.page.runs import Library
-from mechicl.page.view import Workbench
 from mechicl.series import open_series
 from mechicl.series.elsewhere import is_light
 from mechicl.series.verify import verify
@@ -100,12 +97,9 @@ def test_contributions_sum_to_the_logit(opened, family):
     assert table.value.sum() == pytest.approx(float(want), abs=2e-3)
 
 
-@pytest.mark.parametrize("name", ["transience", "induction_heads", "attention_over_time", "head_ablations"])
+@pytest.mark.parametrize("name", ANALYSES)
 def test_analyses_run(opened, name):
-    found = analyses.get(name)(opened("llama"), progress=False)
-    assert found.text
-    assert found.figures
-    assert "Skipped" not in found.text[0]
+    analysis_answers(opened("llama"), name)
 
 
 @pytest.mark.slow
@@ -127,9 +121,8 @@ def test_every_command_that_looks_takes_it(opened, tmp_path, capsys):
 
 def test_every_panel_of_the_page_answers(opened):
     series = opened("llama")
-    page = Answers(Library(series.root.parent, series.name), Workbench(), series.name)
-    assert page.base(f"run={series.name}")["evaluators"] == ["repeat"]
-    for query in (
+    page = all_panels_answer(
+        series,
         "",
         "&heads=0.1",
         "&heads=0.1,1.0&kind=mean&sequence=3",
@@ -137,9 +130,8 @@ def test_every_panel_of_the_page_answers(opened):
         "&measure=effect_repeat",
         "&measure=logit",
         f"&with_step={EVERY}&tab=compare",
-    ):
-        for panel in PANELS:
-            assert "error" not in page.to(panel, f"run={series.name}{query}"), (panel, query)
+    )
+    assert page.base(f"run={series.name}")["evaluators"] == ["repeat"]
 
 
 def test_patterns_are_attention(opened):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from trained_models import SIZES
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -24,16 +25,7 @@ from mechicl.sources.layouts import LAYOUTS, model_of
 from mechicl.tasks.text.batch import repeated
 
 V, T = 50, 24
-_SIZES: dict[str, Any] = {
-    "vocab_size": V,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": 40,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-}
+_SIZES = SIZES | {"vocab_size": V, "intermediate_size": 48, "max_position_embeddings": 40}
 _GPT2: dict[str, Any] = {
     "vocab_size": V,
     "n_positions": 40,

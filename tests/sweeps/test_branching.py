@@ -3,13 +3,11 @@ wrong ones."""
 
 import shlex
 import shutil
-import signal
-import time
 import tomllib
 
 import pandas as pd
 import pytest
-from small_sweep import SMALL, command, files, reached
+from small_sweep import SMALL, command, files, killed
 
 from mechicl import cli
 from mechicl.errors import ConfigError, SeriesError
@@ -196,11 +194,7 @@ def test_what_was_begun_does_not_wait(grown, tmp_path):
 @pytest.mark.parametrize("lines", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 9, 20, 30)])
 def test_killed_and_called_again(file, grown, tmp_path, lines):
     out = tmp_path / "family"
-    process = command(file, out)
-    while process.poll() is None and not reached(out, lines):
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed(file, out, lines)
     assert command(file, out).wait() == 0
     for run in family().runs:
         mine, theirs = open_series(out / run.name), open_series(grown / run.name)

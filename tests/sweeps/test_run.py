@@ -1,11 +1,9 @@
 """A sweep trains what is left and nothing else; it survives SIGKILL, and failures stay alone."""
 
-import signal
-import time
 from dataclasses import replace
 
 import pytest
-from small_sweep import command, files, reached
+from small_sweep import command, files, killed
 
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import open_series
@@ -143,11 +141,7 @@ def test_one_sweep_at_a_time(small, tmp_path):
 @pytest.mark.parametrize("lines", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 6, 12)])
 def test_killed_and_called_again(small, small_file, swept, tmp_path, lines):
     out = tmp_path / "small"
-    process = command(small_file, out)
-    while process.poll() is None and not reached(out, lines):
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed(small_file, out, lines)
     for path in out.glob("*/manifest.json"):
         open_series(path.parent)
     assert command(small_file, out).wait() == 0

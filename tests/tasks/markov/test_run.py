@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from panels import all_panels_answer
+from any_series import ANALYSES, all_panels_answer, analysis_answers
 
-import analyses
 from mechicl import cli
 from mechicl.config import Config, ModelConfig, OptimConfig, ScheduleConfig, TrainingIntervention
 from mechicl.engine.forward import forward, logits
@@ -149,12 +148,9 @@ def test_measures_and_pictures(run):
     assert len(set(one.tokens)) == 12  # no two alike: plotly would draw them as one
 
 
-@pytest.mark.parametrize("name", ["transience", "induction_heads", "attention_over_time", "head_ablations"])
+@pytest.mark.parametrize("name", ANALYSES)
 def test_analyses_run(run, name):
-    found = analyses.get(name)(run, progress=False)
-    assert found.text
-    assert found.figures
-    assert "Skipped" not in found.text[0]
+    analysis_answers(run, name)
 
 
 def test_every_command_that_looks_takes_it(run, tmp_path, capsys):

@@ -1,8 +1,8 @@
 """A series of language models is a series as any: analysed, drawn, reported, shown, without a branch for its task."""
 
 import pytest
+from any_series import ANALYSES, all_panels_answer, analysis_answers
 from known_token_models import INDUCTION, PREVIOUS, T
-from panels import all_panels_answer
 
 import analyses
 from mechicl import cli
@@ -61,12 +61,9 @@ def test_both_answers_are_attributed(run):
     assert contrast.max() == pytest.approx(30, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["transience", "induction_heads", "attention_over_time", "head_ablations"])
+@pytest.mark.parametrize("name", ANALYSES)
 def test_analyses_run(run, name):
-    found = analyses.get(name)(run, progress=False)
-    assert found.text
-    assert found.figures
-    assert "Skipped" not in found.text[0]
+    analysis_answers(run, name)
 
 
 def test_every_command_that_looks_takes_it(run, capsys):

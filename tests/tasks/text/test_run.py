@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from panels import all_panels_answer
+from any_series import all_panels_answer
 from small_text import CONFIG, TASK, write_documents
 
 from mechicl import cli, recipes

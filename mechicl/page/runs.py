@@ -26,6 +26,7 @@ from mechicl.series import Series, open_series
 from mechicl.system.commands import command
 from mechicl.system.devices import chosen
 from mechicl.system.paths import given
+from mechicl.system.steps import coarse_to_fine
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,7 @@ class Run:
         return [name for name in on_page() if name in self.sets]
 
     def coarse_to_fine(self) -> list[int]:
-        """All steps, in an order that outlines the whole curve early: ends, middle, quarters, ..."""
-        last = len(self.steps) - 1
-        order = dict.fromkeys([last, 0])
-        stride = 1 << max(last, 1).bit_length()
-        while stride > 1:
-            stride //= 2
-            order |= dict.fromkeys(range(0, last + 1, stride))
-        return [self.steps[i] for i in order]
+        return coarse_to_fine(self.steps)
 
     def check_fits(self, intervention: Intervention) -> None:
         """Raise ConfigError or SeriesError unless the run has what is to be changed: heads, steps, and roles in the
@@ -127,8 +121,7 @@ class Run:
         return True
 
     def changed(self, evaluator: str, intervention: Intervention | None) -> bool:
-        """Whether there is anything to change in an evaluator's sequences: no position may have the role that an edge
-        names. A change of 0 would then say that the edge does not matter."""
+        """Whether an evaluator's sequences have anything to change: in some, nothing has the role that an edge names."""
         if intervention is None or not self.fits(evaluator, intervention):
             return False
         return intervention.found_in(self.sets[evaluator])

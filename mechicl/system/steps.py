@@ -45,3 +45,14 @@ def apart(steps: Sequence[int], every: int | None) -> list[int]:
         if not kept or every is None or step - kept[-1] >= every:
             kept.append(step)
     return kept if not steps or kept[-1] == steps[-1] else [*kept, steps[-1]]
+
+
+def coarse_to_fine(steps: Sequence[int]) -> list[int]:
+    """All steps, in an order that outlines a whole curve early: ends, middle, quarters, ..."""
+    last = len(steps) - 1
+    order = dict.fromkeys([last, 0])
+    stride = 1 << max(last, 1).bit_length()
+    while stride > 1:
+        stride //= 2
+        order |= dict.fromkeys(range(0, last + 1, stride))
+    return [steps[i] for i in order]

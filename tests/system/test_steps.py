@@ -1,10 +1,13 @@
 """--steps and --every: one reader, one meaning."""
 
+from typing import get_type_hints
+
 import pytest
 
 import mechicl.sweeps.look  # noqa: F401  (before `verify` is patched: it keeps the one that it finds at import)
 from mechicl import cli
 from mechicl.cli import arguments
+from mechicl.cli.reading import Reading
 from mechicl.errors import ConfigError
 from mechicl.sources.base import Asked
 from mechicl.system.steps import apart, check, parse_steps
@@ -56,8 +59,10 @@ def helps(hint) -> list[str]:
 
 def test_every_command_that_chooses_checkpoints_says_the_same():
     """`train --steps` and `densify --every` make checkpoints: they say how many steps, and how far apart."""
+    shared = get_type_hints(Reading, include_extras=True)
     for verb in ("analyze", "measure", "report", "ablate", "open_checkpoints"):
         hints = getattr(cli, verb).__annotations__
+        hints = shared if "reading" in hints else hints
         for name, kind in (("steps", arguments.Steps), ("every", arguments.Every)):
             assert helps(hints[name]) == helps(kind), verb
             assert helps(kind)

@@ -121,7 +121,7 @@ class Run:
         return True
 
     def changed(self, evaluator: str, intervention: Intervention | None) -> bool:
-        """Whether an evaluator's sequences have anything to change: in some, nothing has the role that an edge names."""
+        """Whether an evaluator's sequences have anything to change: in some nothing has the role that an edge names."""
         if intervention is None or not self.fits(evaluator, intervention):
             return False
         return intervention.found_in(self.sets[evaluator])

@@ -66,6 +66,11 @@ DECLARED = {
         )
         for key in ("0.9", "0.10", "0.11")
     },
+    "0.12": Declared(
+        "yes",
+        "comments of `research/sweeps/figure-1b-speed.toml`, 27 Nov 14:10, when the first of its runs had begun and "
+        "none had been looked at; an earlier single run with this initialisation had been seen",
+    ),
     **{
         key: Declared(
             "partly" if key == "8.12" else "yes",

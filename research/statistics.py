@@ -74,7 +74,7 @@ def spread(values: pd.Series | list[float]) -> str:
 
 def spread_times(values: pd.Series | list[float]) -> str:
     """'median (lowest to highest; seeds)' of times, where a seed without that time counts as one that takes forever."""
-    found = np.sort(np.nan_to_num(np.asarray(values, float), nan=np.inf))
+    found = np.sort(np.nan_to_num(np.asarray(values, float), nan=np.inf, posinf=np.inf))
     if not len(found):
         return "-"
     low, middle, high = ("never" if np.isinf(v) else short(v) for v in (found[0], np.median(found), found[-1]))

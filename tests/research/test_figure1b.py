@@ -182,6 +182,28 @@ def test_the_speed_of_the_fade_by_the_initialisation(given, at, status):
     assert claim(figure1b_why, "0.11").status == status
 
 
+def rising(at):
+    return {**PUBLISHED, "icl": np.interp(TIMES, [0, at - 1e6, at + 1e6, 2e7], [0.5, 0.5, 0.9, 0.6])}
+
+
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [((4e6, 4e6, 4e6), "supported"), ((7e6, 8e6, 9e6), "contradicted"), ((4e6, 4e6, 8e6), "inconclusive")],
+)
+def test_the_rise_by_the_initialisation(given, at, status):
+    given["figure-1b"] = seeds(*(rising(t) for t in (5e6, 8e6, 6e6, 5e6, 5e6)))
+    given["figure-1b-speed"] = pd.concat([run(rising(t), s, "model.init-normal") for s, t in enumerate(at)])
+    assert claim(figure1b_why, "0.12").status == status
+
+
+def test_a_run_that_never_forms_rises_last(given):
+    given["figure-1b"] = seeds(*[rising(5e6)] * 5)
+    given["figure-1b-speed"] = three(**{"model.init-normal": FLAT})
+    got = claim(figure1b_why, "0.12")
+    assert got.status == "contradicted"
+    assert "not cut never (0 of 3)" in got.parts[0].effect
+
+
 def test_a_fade_that_never_comes_is_the_slowest():
     data = three(a=STAYS, b=FLAT)
     assert np.isinf(figure1b_why.half_decay(data, "a")).all()

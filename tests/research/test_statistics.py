@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from research.statistics import at, losses, p_text, paired, phases, spread
+from research.statistics import at, losses, p_text, paired, phases, spread, spread_times
 
 TIMES = np.array([0, 100, 200, 300, 400])
 
@@ -76,3 +76,17 @@ def test_the_text_of_a_spread():
 
 def test_no_p_is_nothing():
     assert [p_text(p) for p in (0.2, 0.0014, 0.00099, 0.0)] == ["= 0.200", "= 0.001", "< 0.001", "< 0.001"]
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ([2e6, 1e6, 3e6], "2M (1M to 3M; n = 3)"),
+        ([2e6, np.inf, 1e6], "2M (1M to never; n = 3)"),  # a time that never comes, as NaN or as infinity
+        ([2e6, np.nan, 1e6], "2M (1M to never; n = 3)"),
+        ([np.inf, np.nan], "never (0 of 2)"),
+        ([], "-"),
+    ],
+)
+def test_times_that_never_come_are_said_in_words(times, said):
+    assert spread_times(times) == said

@@ -67,7 +67,7 @@
         const column = svg("text", { x: left + (i + 0.5) * each, y: t * each + (small ? 9 : 16), "text-anchor": "middle" });
         row.textContent = column.textContent = small && tokens[i].name === "query" ? "q" : tokens[i].name;
         drawing.append(row);
-        if (each >= 14 || i % 2 === 0) drawing.append(column); // exemplars and the query, where not all have room
+        if (each >= 14 || i % 2 === 0) drawing.append(column); // every second one, where not all have room
       }
     }
     return drawing;

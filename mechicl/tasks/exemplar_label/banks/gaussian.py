@@ -40,9 +40,3 @@ def variances(config: BankConfig) -> np.ndarray:
     """[dim], sum 1: of each coordinate of a Gaussian bank's mu and eta."""
     v = np.arange(1, config.dim + 1, dtype=np.float64) ** -config.spectrum
     return v / v.sum()
-
-
-def effective_dim(config: BankConfig) -> float:
-    """How many coordinates of equal variance would be as concentrated: (sum v)^2 / sum v^2, the
-    participation ratio. The dimension itself where the spectrum is flat."""
-    return float(1 / np.square(variances(config)).sum())

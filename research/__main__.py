@@ -104,6 +104,18 @@ def mechanism(runs: Runs) -> None:
 
 
 @app.command
+def evaluation(runs: Runs) -> None:
+    """The authors' evaluation set beside ours on finished runs of figure-1b: figure-1b-evaluation.csv.
+
+    Args:
+        runs: finished runs of the sweep figure-1b, with their weights.
+    """
+    from research.evaluation_set import collect, moved
+
+    print(moved(collect(_some(runs))).groupby(["evaluator", "sequences"]).agg(["min", "median", "max"]).to_string())
+
+
+@app.command
 def geometry(data: Path, sweeps: Path = Path("research/sweeps")) -> None:
     """How easy each strategy's task is on the banks of the sweeps over data: research/tables/geometry.parquet.
 

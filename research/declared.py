@@ -71,6 +71,11 @@ DECLARED = {
         "comments of `research/sweeps/figure-1b-speed.toml`, 27 Nov 14:10, when the first of its runs had begun and "
         "none had been looked at; an earlier single run with this initialisation had been seen",
     ),
+    "0.13": Declared(
+        "yes",
+        "`research/experiments/figure1b_evaluation.py`, 27 Nov 14:45, before these measurements; what the set moves in "
+        "one earlier run was known (at most .015 on ICL and .031 on Flip)",
+    ),
     **{
         key: Declared(
             "partly" if key == "8.12" else "yes",

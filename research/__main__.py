@@ -105,7 +105,7 @@ def mechanism(runs: Runs) -> None:
 
 @app.command
 def evaluation(runs: Runs) -> None:
-    """The authors' evaluation set beside ours on finished runs of figure-1b: figure-1b-evaluation.csv.
+    """The authors' evaluation set beside ours on finished runs of figure-1b: figure-1b-evaluation.parquet.
 
     Args:
         runs: finished runs of the sweep figure-1b, with their weights.

@@ -73,7 +73,7 @@ DECLARED = {
     ),
     "0.13": Declared(
         "yes",
-        "`research/experiments/figure1b_evaluation.py`, 27 Nov 14:45, before these measurements; what the set moves in "
+        "`research/experiments/figure1b_evaluation.py`, 27 Nov 14:40, before these measurements; what the set moves in "
         "one earlier run was known (at most .015 on ICL and .031 on Flip)",
     ),
     **{

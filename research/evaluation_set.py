@@ -2,7 +2,7 @@
 
 Their default evaluation draws from the first 1,600 classes and 5 exemplars of each, ours from all 12,800 and 20
 (docs/references.md#singh-2025-setup). `python -m research evaluation RUN ...` writes
-research/tables/figure-1b-evaluation.csv: a row is one evaluator at one checkpoint of one seed on one of the two sets.
+research/tables/figure-1b-evaluation.parquet: a row is one evaluator at one checkpoint of one seed on one of the sets.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ import pandas as pd
 
 from mechicl import Series, open_series
 from mechicl.system.files import write_atomic
-from research import published
-from research.tables import TABLES
+from research import published, tables
 
-TABLE = TABLES / "figure-1b-evaluation.csv"
+TABLE = "figure-1b-evaluation"
 FIRST = (1600, 5)  # classes, and exemplars of each
 OURS, THEIRS = "all", "first 1,600 x 5"
 ASKED = ("icl", "flip", "ciwl")
 
 
 def read() -> pd.DataFrame | None:
-    return pd.read_csv(TABLE) if TABLE.exists() else None
+    return tables.read(TABLE)
 
 
 def collect(runs: Iterable[Path]) -> pd.DataFrame:
     """The table of these runs."""
     found = pd.concat([measure(open_series(run)) for run in runs], ignore_index=True)
-    write_atomic(TABLE, found.to_csv(index=False, float_format="%.4f").encode())
+    write_atomic(tables.TABLES / f"{TABLE}.parquet", found.to_parquet(index=False))
     return found
 
 

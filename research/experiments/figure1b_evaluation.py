@@ -1,6 +1,6 @@
 """Claim 0.13: does the authors' evaluation set explain what differs from Figure 1b?
 
-The rule was written on 27 Nov 2026, 14:45, before these numbers were measured. What the set moves in an earlier, single
+The rule was written on 27 Nov 2026, 14:40, before these numbers were measured. What the set moves in an earlier, single
 run was known: at most .015 on ICL and .031 on Flip."""
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from research import evaluation_set, published
+from research import evaluation_set, published, tables
 from research.evaluation_set import ASKED, OURS, THEIRS, measure, moved
 from research.experiments import figure1b_evaluation
 
@@ -55,10 +55,10 @@ def test_what_is_measured_is_an_evaluation_on_the_first_classes(tiny_series, mon
 def test_a_table_is_written_and_read(tiny_series, tmp_path, monkeypatch):
     monkeypatch.setattr(published, "points", lambda: {name: {960.0: 0.5} for name in ASKED})
     monkeypatch.setattr(evaluation_set, "FIRST", (4, 2))
-    monkeypatch.setattr(evaluation_set, "TABLE", tmp_path / "x.csv")
+    monkeypatch.setattr(tables, "TABLES", tmp_path)
     assert evaluation_set.read() is None
     found = evaluation_set.collect([tiny_series.root])
-    assert moved(evaluation_set.read()).to_numpy() == pytest.approx(moved(found).to_numpy(), abs=1e-4)
+    assert moved(evaluation_set.read()).equals(moved(found))
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,15 @@ def curves(
 
 
 def against_published(
-    table: pd.DataFrame, published: pd.DataFrame, points: dict[str, dict[float, float]], title: str = "ours"
+    table: pd.DataFrame,
+    published: pd.DataFrame,
+    points: dict[str, dict[float, float]],
+    title: str = "ours",
+    until: float = 20.0,
 ) -> Figure:
-    """Our runs over the published curves, on a linear axis. The published ones are broad and pale, with their readings
-    as circles; of ours every seed is thin, the median thick. Both tables have evaluator, sequences, value; ours also
-    seed."""
+    """Our runs over the published curves, on a linear axis to so many million sequences. The published ones are broad
+    and pale, with their readings as circles; of ours every seed is thin, the median thick. Both tables have evaluator,
+    sequences, value; ours also seed."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.6), layout="constrained")
         axis = figure.subplots()
@@ -108,7 +112,7 @@ def against_published(
             mine = table[table.evaluator == evaluator]
             if len(mine):
                 over_seeds(axis, mine.assign(sequences=mine.sequences / 1e6), colour, f"{name}, {title}")
-        axis.set_xlim(0, 20)
+        axis.set_xlim(0, until)
         axis.set_ylim(-0.02, 1.02)
         axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
         axis.set_xlabel("training sequences seen, million")

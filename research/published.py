@@ -1,4 +1,5 @@
-"""The published curve of Figure 1b (Singh et al. 2025), and why runs on inputs of norm 1 are not comparable with it."""
+"""The published curves of Figure 1b and of the long run (Singh et al. 2025), and why runs on inputs of norm 1 are not
+comparable with them."""
 
 from __future__ import annotations
 
@@ -34,3 +35,8 @@ def curves() -> pd.DataFrame:
     """Columns evaluator, sequences, value: the digitised curves, to be drawn."""
     rows = _read()
     return rows[rows.kind == "curve"].drop(columns="kind").reset_index(drop=True)
+
+
+def long_curves() -> pd.DataFrame:
+    """Columns evaluator, sequences, value: the digitised curves of the long run, to 70 million sequences."""
+    return pd.read_csv(Path(__file__).parent / "tables" / "published-long.csv", comment="#")

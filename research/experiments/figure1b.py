@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mechicl.figures.style import short
@@ -16,6 +17,8 @@ from research.statistics import at
 from research.verdicts import Part, Status
 
 SWEEP, CONDITION = "figure-1b", "raw"
+LONG = "figure-1b-long"
+FURTHER = (2.0e7, 3.0e7, 4.0e7, 5.0e7, 6.4e7)  # sequences at which the long runs are read
 COMMAND = (
     "mechicl features DIR_OF_OMNIGLOT --transforms 8 --out FILE && mechicl sweep research/sweeps/figure-1b.toml "
     "--data FILE"
@@ -47,6 +50,10 @@ def claims() -> list[Claim]:
         [] if data is None else ["At the published points, over the seeds that have reached them:", point_table(data)]
     )
     parts = [] if data is None or not finished(data, count) else [rise(data), fade(data)]
+    figures = {"figure-1b": plots.against_published(_drawn(data), published.curves(), published.points())}
+    if (longer := tables.read(LONG)) is not None:
+        none: dict[str, dict[float, float]] = {name: {} for name in published.points()}
+        figures["figure-1b-long"] = plots.against_published(_drawn(longer), published.long_curves(), none, until=64)
     return [
         Claim(
             "0.5",
@@ -56,14 +63,35 @@ def claims() -> list[Claim]:
             RULE,
             parts,
             COMMAND,
-            [],
-            {"figure-1b": plots.against_published(_drawn(data), published.curves(), published.points())},
+            [] if longer is None else [long_table(longer)],
+            figures,
             None if parts else "running",
             "" if parts else progress(data, count),
             "" if parts else awaited(data),
             points,
         )
     ]
+
+
+def long_table(data: pd.DataFrame) -> str:
+    """The runs that went on, at some times, beside the published long run. Two seeds: no verdict."""
+    theirs, seeds = published.long_curves(), sorted(data.seed.unique())
+    rows = []
+    for name in published.points():
+        curve = theirs[theirs.evaluator == name]
+        ours = {seed: data[(data.seed == seed) & (data.evaluator == name)] for seed in seeds}
+        for sequences in FURTHER:
+            reached = {seed: run for seed, run in ours.items() if run.sequences.max() >= sequences}
+            if reached:
+                values = [
+                    f"{np.interp(sequences, run.sequences, run.value):.3f}" if seed in reached else "-"
+                    for seed, run in ours.items()
+                ]
+                wanted = f"{np.interp(sequences, curve.sequences, curve.value):.2f}"
+                rows.append([name.upper(), short(sequences), wanted, *values])
+    return "To 64 million sequences (`research/sweeps/figure-1b-long.toml`; two seeds, so no verdict):\n\n" + table(
+        ["", "sequences", "published", *(f"seed {seed}" for seed in seeds)], rows
+    )
 
 
 def awaited(data: pd.DataFrame | None) -> str:

@@ -118,6 +118,29 @@ def test_every_published_point_has_its_difference_and_spread(given):
     assert "| ICL | 20M | 0.59 | - | - | 0 |" in reached
 
 
+def test_runs_that_went_on_stand_beside_the_long_published_run(given):
+    given["figure-1b"] = seeds(*[PUBLISHED] * 5)
+    assert list(claim(figure1b, "0.5").figures) == ["figure-1b"]
+    further = run(PUBLISHED).assign(sequences=TIMES.tolist() * len(PUBLISHED))
+    further["sequences"] *= 3.2  # to 64 million
+    given["figure-1b-long"] = pd.concat([further, further.assign(seed=1)[further.sequences <= 4.1e7]])
+    got = claim(figure1b, "0.5")
+    assert list(got.figures) == ["figure-1b", "figure-1b-long"]
+    assert got.figures["figure-1b-long"].axes[0].get_xlim() == (0, 64)
+    lines = got.text[0].splitlines()
+    assert "| ICL | 64M | 0.51 | 0.590 | - |" in lines
+    assert sum(line.startswith("| FLIP ") for line in lines) == len(figure1b.FURTHER)
+    assert got.status == claim(figure1b, "0.5").status  # it decides nothing
+
+
+def test_the_long_published_run_is_the_same_curve_where_both_are_read():
+    long, short = published.long_curves(), published.curves()
+    for name in published.points():
+        mine, theirs = (c[(c.evaluator == name) & (c.sequences > 1e7)] for c in (long, short))
+        near = np.interp(mine.sequences, theirs.sequences, theirs.value)[mine.sequences <= 2e7]
+        assert np.abs(near - mine.value[mine.sequences <= 2e7]).max() < 0.1
+
+
 def test_the_published_points_are_near_the_digitised_curve():
     curves = published.curves()
     for name, points in published.points().items():

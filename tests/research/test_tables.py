@@ -93,5 +93,5 @@ def test_the_committed_sweeps_can_be_read():
         made = plan(tomllib.loads(path.read_text()), path.stem)
         names = tables.conditions(made)
         assert len(names) == len(set(names))
-        one = ("faithful-longer", "faithful-seeds", "figure-1b", "induction-2024", "induction-2024-scale")  # by design
-        assert len(names) > 1 or (names and path.stem in one)
+        one = "faithful-longer faithful-seeds figure-1b figure-1b-long induction-2024 induction-2024-scale"  # by design
+        assert len(names) > 1 or (names and path.stem in one.split())

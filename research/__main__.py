@@ -116,16 +116,17 @@ def evaluation(runs: Runs) -> None:
 
 
 @app.command
-def geometry(data: Path, sweeps: Path = Path("research/sweeps")) -> None:
+def geometry(data: Path, features: Path | None = None, sweeps: Path = Path("research/sweeps")) -> None:
     """How easy each strategy's task is on the banks of the sweeps over data: research/tables/geometry.parquet.
 
     Args:
         data: the folder of Omniglot's drawings.
+        features: the file of `mechicl features`, for banks of Figure 1b that the table has not.
         sweeps: the folder of the sweeps' files.
     """
     from research.geometry import MEASURES, collect
 
-    print(collect(sweeps, data).groupby(["sweep", "condition"])[list(MEASURES)].mean().to_string())
+    print(collect(sweeps, data, features).groupby(["sweep", "condition"])[list(MEASURES)].mean().to_string())
 
 
 @app.command

@@ -34,12 +34,15 @@ SWEEPS = {
     "tokens": ("",),
     "omniglot": ("",),
     "faithful": ("",),
+    "figure-1b": ("",),
+    "figure-1b-speed": ("spread", "layout"),
 }
 
 
-def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
+def collect(sweeps: Path, data: Path | None, features: Path | None = None) -> pd.DataFrame:
     """One row per condition and seed of SWEEPS, in `tables/geometry.parquet`. Banks that the table has already keep
-    their rows. data: the folder of drawings, for the conditions that need one."""
+    their rows. data: the folder of drawings, and features: the file of `mechicl features`, for the conditions that need
+    one."""
     before, rows = tables.read("geometry"), []
     known = {} if before is None else {row["bank"]: row for row in before.to_dict("records")}
     asked = [
@@ -50,7 +53,8 @@ def collect(sweeps: Path, data: Path | None) -> pd.DataFrame:
     ]
     for name, run in each(asked, "banks"):
         bank = fingerprint(run.config)
-        found = known.get(bank) or geometry(run.config, data if run.config.bank.kind == "omniglot" else None)
+        place = {"omniglot": data, "features": features}.get(run.config.bank.kind)
+        found = known.get(bank) or geometry(run.config, place)
         rows.append(
             {
                 "sweep": name,
@@ -100,7 +104,7 @@ def crowding(means: np.ndarray) -> float:
 
 
 def _drawn(exemplars: np.ndarray, classes: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
-    x = exemplars[classes, rng.integers(0, exemplars.shape[1], len(classes))]
+    x = exemplars[classes, rng.integers(0, exemplars.shape[1], len(classes))].astype(np.float32, copy=False)
     eta = rng.standard_normal(x.shape) / np.sqrt(x.shape[1])
     return (x + noise * eta) / np.sqrt(1 + noise**2)
 

@@ -104,7 +104,9 @@ def _progress(data: pd.DataFrame, conditions: int) -> str:
 
 
 def _summary(found: pd.DataFrame, needs: tuple[str, ...], titles: Mapping[str, str]) -> str:
-    rows = []
+    """Highest and last values, and half-decay; where it is measured (research/geometry.py), also how often two drawings
+    of a class match, and how often the nearest class mean is the right one."""
+    rows, easy = [], _easy(needs)
     for name in needs:
         icl, flip = (found[(found.condition == name) & (found.evaluator == e)] for e in ("icl", "flip"))
         if len(icl):
@@ -115,6 +117,17 @@ def _summary(found: pd.DataFrame, needs: tuple[str, ...], titles: Mapping[str, s
                     spread(icl.final_value),
                     spread(flip.highest),
                     spread_times(flip.half_decay),
+                    *([f"{easy[m][name]:.3f}" for m in ("match", "recall")] if len(easy) else []),
                 ]
             )
-    return table(["", "ICL, highest", "ICL, end", "Flip, highest", "Flip half-decay"], rows)
+    head = ["", "ICL, highest", "ICL, end", "Flip, highest", "Flip half-decay"]
+    return table(head + ["two drawings match", "nearest mean is right"] * bool(len(easy)), rows)
+
+
+def _easy(needs: tuple[str, ...]) -> pd.DataFrame:
+    """Condition -> match and recall of its banks, mean over seeds; empty unless all have them."""
+    found = tables.read("geometry")
+    if found is None:
+        return pd.DataFrame()
+    means = found[found.sweep.str.startswith("figure-1b")].groupby("condition")[["match", "recall"]].mean()
+    return means if set(needs) <= set(means.index) else pd.DataFrame()

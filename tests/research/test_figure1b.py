@@ -191,6 +191,20 @@ def test_the_speed_of_the_fade_by_the_spread(given, ends, status):
     assert claim(figure1b_why, "0.9").status == status
 
 
+def test_a_claim_says_how_easy_the_tasks_are_where_all_its_banks_are_measured(given):
+    given["figure-1b"] = seeds(*[decaying(1e7)] * 5)
+    given["figure-1b-speed"] = three(**{"layout-released": decaying(1.6e7)})
+    rows = [("figure-1b", "raw", 0.94), ("figure-1b-speed", "layout-released", 0.97), ("demo", "raw", 0.1)]
+    easy = pd.DataFrame(rows, columns=["sweep", "condition", "match"]).assign(recall=0.5, seed=0)
+    given["geometry"] = easy[:1]
+    assert "two drawings match" not in claim(figure1b_why, "0.10").text[0]
+    given["geometry"] = easy
+    lines = claim(figure1b_why, "0.10").text[0].splitlines()
+    assert lines[0].endswith("| two drawings match | nearest mean is right |")
+    assert lines[2].endswith("| 0.940 | 0.500 |")
+    assert lines[3].endswith("| 0.970 | 0.500 |")
+
+
 @pytest.mark.parametrize(("at", "status"), [(1.6e7, "supported"), (7e6, "contradicted"), (1e7, "inconclusive")])
 def test_the_speed_of_the_fade_by_the_layout(given, at, status):
     given["figure-1b"] = seeds(*[decaying(1e7)] * 5)

@@ -76,3 +76,16 @@ def test_banks_that_the_table_has_are_not_built_again(tmp_path, monkeypatch):
     monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo",)})
     assert (geometry.collect(tables.Path("research/sweeps"), None).n == 60).all()
     assert len(built) == 10
+
+
+def test_drawings_and_features_are_looked_for_where_they_are_said_to_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "TABLES", tmp_path)
+    monkeypatch.setattr(geometry, "SWEEPS", {"figure-1b": ("",), "faithful": ("20-dim",)})
+    asked = []
+    none = dict.fromkeys(geometry.MEASURES, 0.5)
+    monkeypatch.setattr(geometry, "geometry", lambda config, place: asked.append((config.bank.kind, place)) or none)
+    geometry.collect(tables.Path("research/sweeps"), tmp_path / "drawings", tmp_path / "bank")
+    assert ("features", tmp_path / "bank") in asked
+    assert all(
+        place == {"omniglot": tmp_path / "drawings", "features": tmp_path / "bank"}.get(kind) for kind, place in asked
+    )

@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 
 from mechicl import Series, open_series
-from mechicl.system.files import write_atomic
 from research import published, tables
 
 TABLE = "figure-1b-evaluation"
@@ -23,15 +22,10 @@ OURS, THEIRS = "all", "first 1,600 x 5"
 ASKED = ("icl", "flip", "ciwl")
 
 
-def read() -> pd.DataFrame | None:
-    return tables.read(TABLE)
-
-
 def collect(runs: Iterable[Path]) -> pd.DataFrame:
     """The table of these runs."""
     found = pd.concat([measure(open_series(run)) for run in runs], ignore_index=True)
-    write_atomic(tables.TABLES / f"{TABLE}.parquet", found.to_parquet(index=False))
-    return found
+    return tables.write(TABLE, found)
 
 
 def measure(run: Series) -> pd.DataFrame:

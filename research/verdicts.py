@@ -45,13 +45,18 @@ class Part:
         return self.strict or self.status
 
 
+def decided(holds: bool, opposite: bool) -> Status:
+    """Of a rule that says when its claim is supported and when it is contradicted."""
+    return "supported" if holds else "contradicted" if opposite else "inconclusive"
+
+
 def judged(low: float, high: float, above: float | None = None, below: float | None = None) -> Status:
     """Whether an interval lies above `above` and below `below` (those that are given). NaN: there is no interval."""
     if np.isnan(low) or np.isnan(high):
         return "inconclusive"
     inside = (above is None or low > above) and (below is None or high < below)
     outside = (above is not None and high < above) or (below is not None and low > below)
-    return "supported" if inside else "contradicted" if outside else "inconclusive"
+    return decided(inside, outside)
 
 
 def effect(

@@ -105,9 +105,6 @@ class Run:
         if not self.fitting(intervention):
             roles = {name: len(self.sets[name][:1].roles()) for name in (self.leading, *self.shown)}
             intervention.check_on(self.sets[max(roles, key=lambda name: roles[name])])  # its message lists them
-            raise ConfigError(
-                f"{intervention}: no evaluator's sequences have such positions, one of which sees the other."
-            )
         for step in intervention.donors:
             self.series.entry(step)
 

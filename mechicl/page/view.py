@@ -160,7 +160,7 @@ class Workbench:
     def _effect(self, run: Run, step: int, name: str, ablation: Intervention | None) -> Effect:
         before = self.right(run, step, name, None)
         intact = mean(before)
-        if ablation is None or not run.changed(name, ablation):
+        if not run.changed(name, ablation):
             return Effect(name, run.chance[name], intact)
         after = self.right(run, step, name, ablation)
         change = paired(before, after)
@@ -181,9 +181,7 @@ class Workbench:
         as nobody waits for something else."""
         others = self.at_step(run, step, ablation).controls(run.series.config.model, CONTROLS)
         changes: dict[str, list[float]] = {}
-        for name in run.fitting(ablation):
-            if not run.changed(name, ablation):
-                continue
+        for name in [name for name in run.shown if run.changed(name, ablation)]:
             before = self.right(run, step, name, None).mean()
             found = []
             for other in others:

@@ -49,6 +49,6 @@ def note_place(series: Series, data: str | Path) -> None:
     place, path = str(given(data)), series.root / "manifest.json"
     if place == series.manifest.get("data") or series.task.reads_no_data(series.config):
         return
-    assert series.source is not None  # it is built from them, and compared
+    _ = series.source  # built from them, and compared
     with locked(series.root):
         write_json(path, read_json(path) | {"data": place})

@@ -8,11 +8,11 @@ from __future__ import annotations
 import pandas as pd
 
 from mechicl.figures.style import short
-from research import evaluation_set, published
+from research import published, tables
 from research.claim import Claim, not_run, table
-from research.evaluation_set import ASKED, OURS, THEIRS, moved
+from research.evaluation_set import ASKED, OURS, TABLE, THEIRS, moved
 from research.statistics import spread
-from research.verdicts import Part, Status
+from research.verdicts import Part, decided
 
 SMALL = 0.05  # what no difference of Figure 1b is explained by
 DECIDES = 1.5e7  # the published point at which ICL and Flip differ most
@@ -32,7 +32,7 @@ RULE = (
 
 
 def claims() -> list[Claim]:
-    found = evaluation_set.read()
+    found = tables.read(TABLE)
     if found is None or found.seed.nunique() < SEEDS:
         return [not_run(KEY, TITLE, SAYS, COMMAND)]
     seeds, n = found.seed.nunique(), int(found.n.iloc[0])
@@ -44,7 +44,7 @@ def judged(found: pd.DataFrame) -> Part:
     by = moved(found)
     largest = by.abs().groupby("evaluator").max()
     halved = all(_distance(found, name, THEIRS) <= _distance(found, name, OURS) / 2 for name in ("icl", "flip"))
-    status: Status = "supported" if halved else "contradicted" if largest.max() < SMALL else "inconclusive"
+    status = decided(halved, largest.max() < SMALL)
     said = ", ".join(f"{name.upper()} {largest[name]:.3f}" for name in ASKED)
     return Part(
         "their set less ours",

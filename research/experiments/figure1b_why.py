@@ -14,7 +14,7 @@ from research.claim import Claim
 from research.experiments.against_raw import RAW, SEEDS, Why
 from research.experiments.figure1b import PEAK
 from research.statistics import at, phases, spread, spread_times
-from research.verdicts import Part, Status
+from research.verdicts import Part, decided
 
 SOONER = 500_000  # sequences by which an onset is sooner
 TITLES = {
@@ -52,7 +52,7 @@ MEAN = pattern((RAW, "scaled"), ("centred", "centred-scaled"))
 
 def _decides(mine: Callable[[pd.DataFrame], bool], other: Callable[[pd.DataFrame], bool]) -> Callable:
     def judged(data: pd.DataFrame) -> Part:
-        status: Status = "supported" if mine(data) else "contradicted" if other(data) else "inconclusive"
+        status = decided(mine(data), other(data))
         said = "; ".join(
             f"{TITLES[c]} {int(f.sum())} of {len(f)}"
             for c in (RAW, "centred", "scaled", "centred-scaled")
@@ -68,7 +68,7 @@ def geometry(data: pd.DataFrame) -> Part:
     flip = at(data, "flip", 4.0e6)
     difference = (flip["gaussian"] - flip[RAW]).dropna()
     near, forms = abs(difference.median()) <= 0.1, formed(data, "gaussian")
-    status: Status = "supported" if near and forms.all() else "contradicted" if not forms.any() else "inconclusive"
+    status = decided(near and bool(forms.all()), not forms.any())
     return Part(
         "as the features do",
         f"ICL reaches .8 in {int(forms.sum())} of {len(forms)}; Flip at 4.0M, Gaussian "
@@ -91,11 +91,7 @@ def matching(data: pd.DataFrame) -> Part:
     steps = times.to_numpy()[:, :-1] >= times.to_numpy()[:, 1:]
     monotone = int(steps.all(1).sum())
     sooner, later = (times[order[0]] > times[order[-1]]).sum(), (times[order[0]] < times[order[-1]]).sum()
-    status: Status = "inconclusive"
-    if monotone >= 2 and sooner == len(SEEDS):
-        status = "supported"
-    elif later == len(SEEDS):
-        status = "contradicted"
+    status = decided(monotone >= 2 and sooner == len(SEEDS), later == len(SEEDS))
     said = "; ".join(f"{TITLES[c]} {spread_times(times[c])}" for c in order)
     return Part(
         "Flip's half-decay",
@@ -108,11 +104,7 @@ def matching(data: pd.DataFrame) -> Part:
 def layout(data: pd.DataFrame) -> Part:
     """The released layout of classes matches better, so Flip decays later."""
     ours, released = half_decay(data, RAW), half_decay(data, "layout-released")
-    status: Status = "inconclusive"
-    if (released > ours).sum() == len(SEEDS):
-        status = "supported"
-    elif (released < ours).sum() == len(SEEDS):
-        status = "contradicted"
+    status = decided((released > ours).sum() == len(SEEDS), (released < ours).sum() == len(SEEDS))
     said = f"ours {spread_times(ours)}; released layout {spread_times(released)}"
     return Part("Flip's half-decay", said, status, "later with the released layout")
 
@@ -121,11 +113,7 @@ def initialisation(data: pd.DataFrame) -> Part:
     """A normal that is not cut at 2 sigma changes half-decay by less than the spread over seeds."""
     ours, normal = half_decay(data, RAW), half_decay(data, "model.init-normal")
     change, over = (normal - ours).abs(), ours.max() - ours.min()
-    status: Status = "inconclusive"
-    if (change < over).sum() == len(SEEDS):
-        status = "supported"
-    elif (change >= over).sum() == len(SEEDS):
-        status = "contradicted"
+    status = decided((change < over).sum() == len(SEEDS), (change >= over).sum() == len(SEEDS))
     width = short(over) if np.isfinite(over) else "-"
     return Part(
         "change of Flip's half-decay",
@@ -145,7 +133,7 @@ def rise(data: pd.DataFrame) -> Part:
     """With a normal that is not cut at 2 sigma ICL rises sooner than with one that is."""
     cut, normal = onset(data, RAW), onset(data, "model.init-normal")
     sooner = int((normal <= cut - SOONER).sum())
-    status: Status = "supported" if sooner == len(SEEDS) else "contradicted" if sooner == 0 else "inconclusive"
+    status = decided(sooner == len(SEEDS), sooner == 0)
     said = f"cut {spread_times(cut)}; not cut {spread_times(normal)}; sooner in {sooner} of {len(normal)} seeds"
     return Part("ICL's onset", said, status, "sooner by .5M or more if not cut")
 

@@ -13,7 +13,7 @@ from research.claim import Claim
 from research.experiments.against_raw import RAW, SEEDS, Why
 from research.experiments.figure1b import PEAK
 from research.statistics import phases, spread
-from research.verdicts import Part, Status
+from research.verdicts import Part, decided
 
 SWEEP = "transience-2023"
 KEPT, DIFFERS, FADES = 0.05, 0.03, 0.1  # of the decay: ICL is kept below it; the least difference; ICL fades from it on
@@ -84,7 +84,7 @@ def judged(needs: tuple[str, ...], holds: Rule, opposite: Rule, what: str) -> Ca
     def part(data: pd.DataFrame) -> Part:
         seeds = of_seeds(data)
         yes, no = (sum(rule(seed) for seed in seeds.values()) for rule in (holds, opposite))
-        status: Status = "supported" if yes == len(SEEDS) else "contradicted" if no == len(SEEDS) else "inconclusive"
+        status = decided(yes == len(SEEDS), no == len(SEEDS))
         said = "; ".join(
             f"{TITLES[name]}: peak {spread([s.peak[name] for s in seeds.values()])}, "
             f"decay {spread([s.decay[name] for s in seeds.values()])}"

@@ -37,7 +37,7 @@ def made(seeds: int = 5, **theirs: float) -> pd.DataFrame:
 @pytest.fixture
 def given(monkeypatch):
     monkeypatch.setattr(published, "points", lambda: POINTS)
-    return lambda found: monkeypatch.setattr(evaluation_set, "read", lambda: found)
+    return lambda found: monkeypatch.setattr(tables, "read", {evaluation_set.TABLE: found}.get)
 
 
 def test_what_is_measured_is_an_evaluation_on_the_first_classes(tiny_series, monkeypatch):
@@ -56,9 +56,9 @@ def test_a_table_is_written_and_read(tiny_series, tmp_path, monkeypatch):
     monkeypatch.setattr(published, "points", lambda: {name: {960.0: 0.5} for name in ASKED})
     monkeypatch.setattr(evaluation_set, "FIRST", (4, 2))
     monkeypatch.setattr(tables, "TABLES", tmp_path)
-    assert evaluation_set.read() is None
+    assert tables.read(evaluation_set.TABLE) is None
     found = evaluation_set.collect([tiny_series.root])
-    assert moved(evaluation_set.read()).equals(moved(found))
+    assert moved(tables.read(evaluation_set.TABLE)).equals(moved(found))
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,12 @@ SWEEPS = {
 
 
 def collect(sweeps: Path, data: Path | None, features: Path | None = None) -> pd.DataFrame:
-    """One row per condition and seed of SWEEPS, in `tables/geometry.parquet`. Banks that the table has already keep
-    their rows. data: the folder of drawings, and features: the file of `mechicl features`, for the conditions that need
-    one."""
+    """One row per condition and seed of SWEEPS, in `tables/geometry.parquet`. A bank that the table has already keeps
+    its row, and each new one is written as soon as it is measured. data: the folder of drawings, and features: the file
+    of `mechicl features`, for the conditions that need one."""
     before, rows = tables.read("geometry"), []
-    known = {} if before is None else {row["bank"]: row for row in before.to_dict("records")}
+    old = [] if before is None else before.to_dict("records")
+    known = {row["bank"]: row for row in old}
     asked = [
         (name, run)
         for name, kinds in SWEEPS.items()
@@ -52,19 +53,17 @@ def collect(sweeps: Path, data: Path | None, features: Path | None = None) -> pd
         if run.condition.name.startswith(kinds)
     ]
     for name, run in each(asked, "banks"):
-        bank = fingerprint(run.config)
-        place = {"omniglot": data, "features": features}.get(run.config.bank.kind)
-        found = known.get(bank) or geometry(run.config, place)
+        bank, place = fingerprint(run.config), {"omniglot": data, "features": features}.get(run.config.bank.kind)
+        new = bank not in known
+        if new:
+            known[bank] = geometry(run.config, place)
+        measured = {measure: known[bank][measure] for measure in MEASURES}
         rows.append(
-            {
-                "sweep": name,
-                "condition": run.condition.name,
-                "seed": run.seed,
-                "bank": bank,
-                **{measure: found[measure] for measure in MEASURES},
-                "n": N,
-            }
+            {"sweep": name, "condition": run.condition.name, "seed": run.seed, "bank": bank, **measured, "n": N}
         )
+        if new:
+            here = {row["bank"] for row in rows}
+            tables.write("geometry", pd.DataFrame(rows + [row for row in old if row["bank"] not in here]))
     return tables.write("geometry", pd.DataFrame(rows))
 
 

@@ -78,6 +78,29 @@ def test_banks_that_the_table_has_are_not_built_again(tmp_path, monkeypatch):
     assert len(built) == 10
 
 
+def test_a_measurement_that_is_cut_off_keeps_what_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "TABLES", tmp_path)
+    monkeypatch.setattr(geometry, "N", 50)
+    monkeypatch.setattr(geometry, "SWEEPS", {"data": ("demo",)})
+    first, honest, built = geometry.collect(tables.Path("research/sweeps"), None), geometry.geometry, []
+
+    def cut_off(config, place):
+        built.append(config)
+        if len(built) == 3:
+            raise KeyboardInterrupt
+        return honest(config, place)
+
+    monkeypatch.setattr(geometry, "geometry", cut_off)
+    monkeypatch.setattr(geometry, "SWEEPS", {"data": ("noise_within_class_std-0.1", "demo")})
+    with pytest.raises(KeyboardInterrupt):
+        geometry.collect(tables.Path("research/sweeps"), None)
+    kept = tables.read("geometry")
+    assert len(kept) == 7  # two new ones beside those of before
+    pd.testing.assert_frame_equal(kept[kept.condition == "demo"].reset_index(drop=True), first)
+    assert len(geometry.collect(tables.Path("research/sweeps"), None)) == 10
+    assert len(built) == 6  # the one that was cut off, again, and the two after it
+
+
 def test_drawings_and_features_are_looked_for_where_they_are_said_to_be(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "TABLES", tmp_path)
     monkeypatch.setattr(geometry, "SWEEPS", {"figure-1b": ("",), "faithful": ("20-dim",)})

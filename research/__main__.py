@@ -91,6 +91,19 @@ def accounts(draws: int = 200) -> None:
 
 
 @app.command
+def fade(draws: int = 200) -> None:
+    """Fit the accounts to the raw runs of Figure 1b, and score the other banks: research/tables/fade-accounts.parquet.
+
+    Args:
+        draws: random starts scored per seed and account.
+    """
+    from research.accounts import as_text
+    from research.fade_accounts import fit_and_score, measured
+
+    print(as_text(fit_and_score(draws), measured()))
+
+
+@app.command
 def mechanism(runs: Runs) -> None:
     """The mechanism of finished runs of figure-1b, as Singh et al. 2025 measured theirs: mechanism-2025.csv.
 

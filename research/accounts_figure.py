@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from research.accounts import ACCOUNTS
 from research.accounts_data import Runs
-from research.theories.fit import GRID, on_grid
+from research.theories.fit import on_grid
 from research.theories.flow import predict
-from research.theories.training import CONDITIONS
+from research.theories.training import CONDITIONS, GRID
 
 STYLES = {
     "coopetition": ("#0072b2", "-"),
@@ -37,7 +37,7 @@ def figure(table: pd.DataFrame, measured: Runs, fitted: str = "joint") -> Figure
     axes = made.subplots(len(SHOWN), len(names), sharex=True, sharey=True, squeeze=False)
     for column, condition in enumerate(names):
         seeds = [s for c, s in measured if c == condition and _has(table, s)]
-        curves = [on_grid(measured[condition, s]) for s in seeds]
+        curves = [on_grid(measured[condition, s], GRID) for s in seeds]
         said = {
             a.name: [predict(a, _parameters(table, a.name, fitted, s), CONDITIONS[condition], GRID) for s in seeds]
             for a in ACCOUNTS

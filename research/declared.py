@@ -76,6 +76,11 @@ DECLARED = {
         "`research/experiments/figure1b_evaluation.py`, 27 Nov 14:40, before these measurements; what the set moves in "
         "one earlier run was known (at most .015 on ICL and .031 on Flip)",
     ),
+    "0.14": Declared(
+        "partly",
+        "`research/experiments/fade_accounts.py`, 27 Nov 16:30, before any fit; of the twelve runs that are predicted, "
+        "the four of seed 0 had been seen, and those of seeds 1 and 2 were being trained and had not been looked at",
+    ),
     **{
         key: Declared(
             "partly" if key == "8.12" else "yes",

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mechicl.config import Config
+from mechicl.config import BankConfig, Config
 from mechicl.sweeps.plan import read_plan
 from mechicl.system.progress import each
 from mechicl.tasks.exemplar_label.banks.build import build_bank
@@ -70,9 +70,8 @@ def collect(sweeps: Path, data: Path | None, features: Path | None = None) -> pd
 def fingerprint(config: Config) -> str:
     """Of all that `geometry` depends on, but the drawings themselves. Fields at their defaults do not count, so that a
     field added to BankConfig leaves the banks that the table has as they are."""
-    changed = {
-        f.name: getattr(config.bank, f.name) for f in fields(config.bank) if getattr(config.bank, f.name) != f.default
-    }
+    bank, plain = asdict(config.bank), asdict(BankConfig())
+    changed = {name: value for name, value in bank.items() if value != plain[name]}
     needed = changed, asdict(config.seeds), config.sequences.noise, N
     return hashlib.sha256(json.dumps(needed, sort_keys=True).encode()).hexdigest()[:16]
 

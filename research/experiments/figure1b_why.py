@@ -11,8 +11,9 @@ import pandas as pd
 
 from mechicl.figures.style import short
 from research.claim import Claim
-from research.experiments.against_raw import RAW, SEEDS, Why
+from research.experiments.against_raw import Why
 from research.experiments.figure1b import PEAK
+from research.figure_1b_runs import RAW, SEEDS
 from research.statistics import at, phases, spread, spread_times
 from research.verdicts import Part, decided
 

@@ -10,8 +10,9 @@ from itertools import pairwise
 import pandas as pd
 
 from research.claim import Claim
-from research.experiments.against_raw import RAW, SEEDS, Why
+from research.experiments.against_raw import Why
 from research.experiments.figure1b import PEAK
+from research.figure_1b_runs import RAW, SEEDS
 from research.statistics import phases, spread
 from research.verdicts import Part, decided
 

@@ -11,8 +11,9 @@ Cooperation: s grows for either strategy and serves both. Competition: the cost 
 handicap mu1 keeps up the pull towards d once L1 is 0. The published toy has mu1 = alpha = .1 and r = 20/160.
 
 What a condition changes: data without in-weights (in-context) evidence hold L2 (L1) at 1/2, the value of a
-strategy that does nothing; without the previous-token circuit a is 0; exact copies make mu1 = 0; memory made
-worthless puts d back to its start. Nothing else changes. The logits are u = a s^2 and v = d s^2.
+strategy that does nothing; without the previous-token circuit a is 0; mu1 is what was fitted times the offer's
+handicap, so 0 with exact copies; memory made worthless puts d back to its start. Nothing else changes. The logits
+are u = a s^2 and v = d s^2.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _rates(state: State, p: Params, offer: Offer) -> State:
     a, d, s = state
     if not offer.previous_token:
         a = 0.0
-    mu1 = 0.0 if offer.exact else p["mu1"]
+    mu1 = offer.handicap * p["mu1"]
     in_context = offer.in_context and offer.previous_token
     e1 = a * s * s - 1 if in_context else 0.0
     e2 = d * s * s - 1 if offer.in_weights else 0.0

@@ -1,7 +1,7 @@
 """An account's parameters from measured accuracy curves, of one seed or of several together.
 
-The loss is the mean squared error of the accuracies of icl, flip, ciwl and train on GRID, points evenly spaced in
-log-sequences, where the measured curves are interpolated linearly. In a fit of several seeds each has its own
+The loss is the mean squared error of the accuracies of icl, flip, ciwl and train on the setting's grid, where the
+measured curves are interpolated linearly. In a fit of several seeds each has its own
 start of the flow (`Account.initial`), because a seed draws the initial weights. Everything else has one value for all
 seeds.
 
@@ -19,9 +19,7 @@ from scipy.optimize import least_squares
 
 from research.theories.flow import Account, predict
 from research.theories.links import ACCURACIES
-from research.theories.training import CONDITIONS
-
-GRID = np.geomspace(0.03, 3.07, 48)  # million sequences
+from research.theories.training import COMPETITION, Setting
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]  # evaluator -> (million sequences, accuracy), ascending
 Parameters = dict[int, dict[str, float]]  # seed -> parameter -> value
@@ -39,7 +37,7 @@ class Fit:
     refined: int
 
 
-def on_grid(curves: Curves, grid: np.ndarray = GRID) -> dict[str, np.ndarray]:
+def on_grid(curves: Curves, grid: np.ndarray) -> dict[str, np.ndarray]:
     """The accuracies that were measured, at the grid's times."""
     return {name: np.interp(grid, *curves[name]) for name in ACCURACIES if name in curves}
 
@@ -52,6 +50,7 @@ def fit(
     refined: int = 4,
     seed: int = 0,
     max_nfev: int = 60,
+    setting: Setting = COMPETITION,
 ) -> Fit:
     """Fit to untreated runs.
 
@@ -60,11 +59,12 @@ def fit(
         starts: parameters of every seed to refine; of those that seeds share, the first seed's value counts.
         draws: random starts that are scored, of which the best `refined` are refined too.
         seed: of the random starts.
+        setting: whose fitted condition the runs are of.
     """
     space = _Space(account, tuple(runs))
 
     def errors(x: np.ndarray) -> np.ndarray:
-        return _errors(account, space.parameters(x), runs)
+        return _errors(account, space.parameters(x), runs, setting)
 
     rng = np.random.default_rng(seed)
     drawn = list(rng.uniform(space.low, space.high, size=(draws, len(space.low))))
@@ -79,17 +79,19 @@ def fit(
     return Fit(account, space.parameters(found[best].x), scores[best], near, len(scores))
 
 
-def untreated_error(account: Account, parameters: Parameters, runs: Mapping[int, Curves]) -> float:
+def untreated_error(
+    account: Account, parameters: Parameters, runs: Mapping[int, Curves], setting: Setting = COMPETITION
+) -> float:
     """RMSE of the fitted accuracies of untreated runs."""
-    return float(np.sqrt(np.mean(_errors(account, parameters, runs) ** 2)))
+    return float(np.sqrt(np.mean(_errors(account, parameters, runs, setting) ** 2)))
 
 
-def _errors(account: Account, parameters: Parameters, runs: Mapping[int, Curves]) -> np.ndarray:
+def _errors(account: Account, parameters: Parameters, runs: Mapping[int, Curves], setting: Setting) -> np.ndarray:
     parts = []
     for seed, curves in runs.items():
         with np.errstate(all="ignore"):  # a start so far off that its flow overflows
-            got = predict(account, parameters[seed], CONDITIONS["mixed"], GRID)
-        parts += [got[name] - curve for name, curve in on_grid(curves).items()]
+            got = predict(account, parameters[seed], setting.fitted, setting.grid)
+        parts += [got[name] - curve for name, curve in on_grid(curves, setting.grid).items()]
     return np.nan_to_num(np.concatenate(parts), nan=1.0)
 
 

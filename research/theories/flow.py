@@ -10,7 +10,7 @@ import numpy as np
 from scipy.integrate import odeint
 
 from research.theories.links import LINK_RANGES, accuracies
-from research.theories.training import Condition, Offer, learning_time
+from research.theories.training import Condition, Offer
 
 Params = Mapping[str, float]
 State = Sequence[float]
@@ -57,7 +57,7 @@ def trajectory(account: Account, p: Params, condition: Condition, times: np.ndar
             state = account.forgotten(state, p)
         inside = times[(times > left) & (times <= right)]
         ends = inside if len(inside) and inside[-1] == right else np.append(inside, right)
-        clock = [learning_time(float(t)) for t in (left, *ends)]
+        clock = [condition.learning_time(float(t)) for t in (left, *ends)]
         offer = condition.offer_at(left)
         path = odeint(
             lambda y, _, offer=offer: account.rates(y.tolist(), p, offer),
@@ -75,6 +75,6 @@ def trajectory(account: Account, p: Params, condition: Condition, times: np.ndar
 def predict(account: Account, p: Params, condition: Condition, times: np.ndarray) -> dict[str, np.ndarray]:
     """Accuracies of every evaluator at `times` (million sequences, ascending)."""
     u, v = account.logits(trajectory(account, p, condition, times), p)
-    exact = np.array([condition.offer_at(float(t)).exact for t in times])
+    noise = np.array([condition.offer_at(float(t)).noise for t in times])
     blocked = np.array([not condition.offer_at(float(t)).previous_token for t in times])
-    return accuracies(np.where(blocked, 0.0, u), v, p, exact)
+    return accuracies(np.where(blocked, 0.0, u), v, p, noise)

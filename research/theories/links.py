@@ -12,8 +12,8 @@ strategy has no evidence, its logit is still there with a random sign (kappa). S
     ciwl        v        sigma^2 + eta_iwl^2 v^2 + kappa^2 u^2     no evidence in context
     train       u + v    as flip                                   both agree
 
-and accuracy = Phi(mean / sqrt(variance)), .5 where there is no logit. All accounts use this one link. With
-exact copies ICL's own spread is gone: eta_icl = 0.
+and accuracy = Phi(mean / sqrt(variance)), .5 where there is no logit. All accounts use this one link. Where
+drawings are harder or easier to match, eta_icl is what was fitted times `Offer.noise`; with exact copies it is 0.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ ACCURACIES = ("icl", "flip", "ciwl", "train")
 LINK_RANGES = {"sigma": (0.005, 3.0), "eta_icl": (0.1, 1.0), "eta_iwl": (0.1, 1.0), "kappa": (0.02, 3.0)}
 
 
-def accuracies(u: np.ndarray, v: np.ndarray, p: Mapping[str, float], exact: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracies over time. u, v: logits [t]; exact: bool [t], whether copies are exact."""
+def accuracies(u: np.ndarray, v: np.ndarray, p: Mapping[str, float], noise: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracies over time. u, v: logits [t]; noise [t]: the factor on eta_icl."""
     base, cross = p["sigma"] ** 2, p["kappa"] ** 2
-    of_u = np.where(exact, 0.0, p["eta_icl"] ** 2 * u * u)
+    of_u = (noise * p["eta_icl"] * u) ** 2
     of_v = p["eta_iwl"] ** 2 * v * v
     means = {"icl": u, "flip": u - v, "ciwl": v, "train": u + v}
     variances = {

@@ -23,8 +23,8 @@ Three variants:
                  cues weighted by their precision. Ours, not published.
 
 What a condition changes: without in-weights (in-context) evidence v (u) is not in the loss and has no gradient;
-without the previous-token circuit u = 0; exact copies make eta_icl = 0; memory made worthless puts y back to its
-start. Nothing else changes.
+without the previous-token circuit u = 0; eta_icl is the noise of the offer times what was fitted, so 0 with
+exact copies; memory made worthless puts y back to its start. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _rates(state: State, p: Params, offer: Offer, decays: bool, noisy: bool) -> 
     u = w * match if icl else 0.0
     v = y * y if offer.in_weights else 0.0
     if noisy:
-        own_u = 0.0 if offer.exact else p["eta_icl"] ** 2
+        own_u = (offer.noise * p["eta_icl"]) ** 2
         g, h = noisy_pull(u, v, own_u, p["eta_iwl"] ** 2, p["sigma"] ** 2)
     else:
         g = h = _logistic(-(u + v))

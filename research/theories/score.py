@@ -1,6 +1,6 @@
 """Predictions beside what was measured.
 
-rmse      over the points of fit.GRID that were measured; icl, flip and ciwl apart, and 'all' three together.
+rmse      over the points of the setting's grid that were measured; icl, flip and ciwl apart, and 'all' three together.
 octaves   log2(predicted time / measured time) of a curve's onset, peak and half-decay (measures/phases.py, both
           curves on the grid): +1 is twice too late.
 present   1 where both curves have that time or neither has, 0 where one alone has it.

@@ -9,9 +9,9 @@ from scipy.stats import t
 from mechicl.errors import ConfigError
 from research import accounts, accounts_data, tables
 from research.theories.coopetition import COOPETITION
-from research.theories.fit import GRID, Fit
+from research.theories.fit import Fit
 from research.theories.flow import predict
-from research.theories.training import CONDITIONS, HELD_OUT
+from research.theories.training import CONDITIONS, GRID, HELD_OUT
 
 SEEDS = {0: COOPETITION_LIKE, 1: {**COOPETITION_LIKE, "a0": 0.012, "d0": 0.2}}
 

@@ -78,6 +78,16 @@ def test_banks_that_the_table_has_are_not_built_again(tmp_path, monkeypatch):
     assert len(built) == 10
 
 
+def test_the_committed_table_knows_its_banks():
+    """Else a field that is added to BankConfig, or renamed, would have all of them measured again."""
+    found = tables.read("geometry")
+    assert found is not None
+    for sweep, rows in found.groupby("sweep"):
+        planned = tables.read_plan(tables.Path(f"research/sweeps/{sweep}.toml")).runs
+        banks = {(run.condition.name, run.seed): geometry.fingerprint(run.config) for run in planned}
+        assert dict(zip(zip(rows.condition, rows.seed, strict=True), rows.bank, strict=True)).items() <= banks.items()
+
+
 def test_a_measurement_that_is_cut_off_keeps_what_it_has(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "TABLES", tmp_path)
     monkeypatch.setattr(geometry, "N", 50)

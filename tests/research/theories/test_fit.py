@@ -5,11 +5,11 @@ import pytest
 from known_theories import COOPETITION_LIKE, RATES
 
 from research.theories.coopetition import COOPETITION
-from research.theories.fit import GRID, fit
+from research.theories.fit import fit
 from research.theories.flow import predict
 from research.theories.rates import NOISY, OUTVOTED
 from research.theories.score import rmse
-from research.theories.training import CONDITIONS, HELD_OUT
+from research.theories.training import CONDITIONS, GRID, HELD_OUT
 
 TRUE = {
     COOPETITION.name: COOPETITION_LIKE,

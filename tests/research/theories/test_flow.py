@@ -5,10 +5,9 @@ import pytest
 from known_theories import COOPETITION_LIKE, RATES
 
 from research.theories.coopetition import COOPETITION
-from research.theories.fit import GRID
 from research.theories.flow import predict, trajectory
 from research.theories.rates import NOISY, OUTVOTED, noisy_pull
-from research.theories.training import CONDITIONS, learning_time
+from research.theories.training import CONDITIONS, GRID, Condition
 
 
 def test_a_switch_changes_nothing_before_it():
@@ -49,5 +48,7 @@ def test_noisy_pull_is_the_gradient_of_the_mean_loss():
 
 
 def test_time_is_the_integral_of_the_learning_rate():
-    assert learning_time(1.536) == pytest.approx(0.768)
-    assert learning_time(3.072) == pytest.approx(0.768 + 1.536)
+    demo = CONDITIONS["mixed"]
+    assert demo.learning_time(1.536) == pytest.approx(0.768)
+    assert demo.learning_time(3.072) == pytest.approx(0.768 + 1.536)
+    assert Condition("constant", warmup=0.0).learning_time(2.5) == 2.5

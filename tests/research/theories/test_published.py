@@ -12,7 +12,7 @@ import pytest
 from research.theories.coopetition import COOPETITION
 from research.theories.flow import trajectory
 from research.theories.published import KEYS, Toy, overlap_flow, train
-from research.theories.training import Condition, learning_time
+from research.theories.training import Condition
 
 SEEDS = np.load(Path(__file__).parent / "published_seeds.npz")
 
@@ -70,8 +70,8 @@ def test_scalar_flow_is_the_toy_on_the_line_through_its_targets():
     flow = overlap_flow({k: sizes[k] * target[k] for k in KEYS}, target, steps)
 
     p = {"rate": 1e6 / 20, "slower": 20 / 160, "mu1": 0.1, "alpha": 0.1, "a0": 0.1, "d0": 0.15, "s0": 0.3}
-    sequences = np.sqrt(steps / 1e6 * 2 * 1.536)  # learning_time in the warm-up, inverted
-    np.testing.assert_allclose([learning_time(t) for t in sequences], steps / 1e6)
+    sequences = np.sqrt(steps / 1e6 * 2 * 1.536)  # the learning time in the warm-up, inverted
+    np.testing.assert_allclose([Condition("mixed").learning_time(t) for t in sequences], steps / 1e6)
     a, d, s = trajectory(COOPETITION, p, Condition("mixed"), sequences).T
     np.testing.assert_allclose((a * s * s - 1) ** 2 / 2, flow.icl, atol=1e-4)
     np.testing.assert_allclose((d * s * s - 1) ** 2 / 2, flow.iwl, atol=1e-4)

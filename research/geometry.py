@@ -84,7 +84,7 @@ def geometry(config: Config, data: Path | None = None) -> dict[str, float]:
     other = (own + rng.integers(1, bank.n_classes, N)) % bank.n_classes
     query, same, different = (_drawn(bank.exemplars, c, config.sequences.noise, rng) for c in (own, own, other))
     match = _apart(query, same) < _apart(query, different)
-    means = bank.exemplars.mean(1)
+    means = bank.exemplars.mean(1, dtype=np.float32)  # a file's features are float16, whose products are slow
     nearest = ((means**2).sum(1) - 2 * query @ means.T).argmin(1)
     return {"match": float(match.mean()), "recall": float((nearest == own).mean()), "crowding": crowding(means)}
 

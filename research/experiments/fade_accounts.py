@@ -89,7 +89,7 @@ def _text(found: pd.DataFrame, where: Setting, runs: Runs) -> list[str]:
             f"{row['seeds']:.0f}",
             *("-" if np.isnan(row[n]) else f"{row[n]:.3f}" for n in shown),
         ]
-        for c, row in summary.iterrows()
+        for c, row in summary.reindex([*where.conditions, "held out"]).dropna(subset="seeds").iterrows()
     ]
     return [
         "Error (root mean squared) of ICL, Flip and CIWL, median over seeds. The first row was fitted, the others are "

@@ -11,7 +11,7 @@ from research.accounts import ACCOUNTS
 from research.accounts_data import Runs
 from research.theories.fit import on_grid
 from research.theories.flow import predict
-from research.theories.training import CONDITIONS, GRID
+from research.theories.training import COMPETITION, Setting
 
 STYLES = {
     "coopetition": ("#0072b2", "-"),
@@ -22,7 +22,9 @@ STYLES = {
 SHOWN = {"icl": "ICL", "flip": "Flip", "ciwl": "CIWL"}
 
 
-def figure(table: pd.DataFrame, measured: Runs, fitted: str = "joint") -> Figure:
+def figure(
+    table: pd.DataFrame, measured: Runs, fitted: str = "joint", setting: Setting = COMPETITION, scale: str = "log"
+) -> Figure:
     """A row per evaluator, a column per measured condition: the measured mean and range over seeds in grey, and each
     account's prediction, the mean over the same seeds.
 
@@ -30,23 +32,30 @@ def figure(table: pd.DataFrame, measured: Runs, fitted: str = "joint") -> Figure
         table: of `python -m research accounts`.
         measured: accounts_data.runs.
         fitted: 'joint' or 'alone'.
+        setting: whose conditions are shown.
+        scale: of the axis of sequences.
     """
-    names = [c for c in CONDITIONS if any(condition == c for condition, _ in measured)]
+    names = [c for c in setting.conditions if any(condition == c for condition, _ in measured)]
     size = (1.55 * len(names) + 0.6, 1.35 * len(SHOWN) + 0.9)
     made = Figure(figsize=size, layout="constrained")
     axes = made.subplots(len(SHOWN), len(names), sharex=True, sharey=True, squeeze=False)
     for column, condition in enumerate(names):
         seeds = [s for c, s in measured if c == condition and _has(table, s)]
-        curves = [on_grid(measured[condition, s], GRID) for s in seeds]
+        curves = [on_grid(measured[condition, s], setting.grid) for s in seeds]
         said = {
-            a.name: [predict(a, _parameters(table, a.name, fitted, s), CONDITIONS[condition], GRID) for s in seeds]
+            a.name: [
+                predict(a, _parameters(table, a.name, fitted, s), setting.conditions[condition], setting.grid)
+                for s in seeds
+            ]
             for a in ACCOUNTS
+            if a.name in set(table.account)
         }
         for row, evaluator in enumerate(SHOWN):
-            _panel(axes[row, column], evaluator, curves, said)
+            _panel(axes[row, column], evaluator, curves, said, setting.grid)
         axes[0, column].set_title(f"{condition}\n{len(seeds)} seed{'s'[: len(seeds) != 1]}", fontsize=7)
     for row, label in enumerate(SHOWN.values()):
         axes[row, 0].set_ylabel(label, fontsize=8)
+    axes[0, 0].set_xscale(scale)
     for ax in axes[-1]:
         ax.set_xlabel("million sequences", fontsize=7)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -64,14 +73,13 @@ def _parameters(table: pd.DataFrame, account: str, fitted: str, seed: int) -> di
     return dict(zip(rows.name, rows.value, strict=True))
 
 
-def _panel(ax: Axes, evaluator: str, curves: list[dict], said: dict[str, list[dict]]) -> None:
+def _panel(ax: Axes, evaluator: str, curves: list[dict], said: dict[str, list[dict]], grid: np.ndarray) -> None:
     values = np.array([c[evaluator] for c in curves])
-    ax.fill_between(GRID, values.min(0), values.max(0), color="0.85", linewidth=0)
-    ax.plot(GRID, values.mean(0), color="0.35", linewidth=2, label="measured")
+    ax.fill_between(grid, values.min(0), values.max(0), color="0.85", linewidth=0)
+    ax.plot(grid, values.mean(0), color="0.35", linewidth=2, label="measured")
     for name, predicted in said.items():
         color, style = STYLES[name]
         mean = np.mean([p[evaluator] for p in predicted], axis=0)
-        ax.plot(GRID, mean, color=color, linestyle=style, linewidth=1, label=name)
-    ax.set_xscale("log")
+        ax.plot(grid, mean, color=color, linestyle=style, linewidth=1, label=name)
     ax.set_ylim(0, 1)
     ax.tick_params(labelsize=6)

@@ -11,6 +11,7 @@ from mechicl.measures.phases import phase_times
 from research import accounts as fitted
 from research import fade_accounts, tables
 from research.accounts_data import Runs
+from research.accounts_figure import figure
 from research.claim import Claim, not_run, table
 from research.experiments.figure1b_why import TITLES
 from research.figure_1b_runs import RAW, SEEDS
@@ -61,7 +62,7 @@ def claims() -> list[Claim]:
             judged(means) if whole else [],
             fade_accounts.COMMAND,
             _text(found, where, runs),
-            {},
+            {"figure-1b-14": figure(found, runs, setting=where, scale="linear")},
             None if whole else "running",
             "" if whole else f"{done} of {planned} predicted runs are finished",
         )

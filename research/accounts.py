@@ -146,6 +146,17 @@ def phase_summary(table: pd.DataFrame, fitted: str = "joint", setting: Setting =
     return pd.DataFrame({"presence right": present, "octaves off": size})
 
 
+def at_bounds(table: pd.DataFrame, fitted: str = "joint") -> dict[str, list[str]]:
+    """Account -> its fitted parameters that lie at a bound of the search in any seed."""
+    found: dict[str, list[str]] = {}
+    for account in ACCOUNTS:
+        rows = table[(table.kind == "parameter") & (table.account == account.name) & (table.fitted == fitted)]
+        ends = [account.all_ranges[name] for name in rows.name]
+        close = [bool(np.isclose(value, end, rtol=0.01).any()) for value, end in zip(rows.value, ends, strict=True)]
+        found[account.name] = list(dict.fromkeys(rows.name[close]))
+    return found
+
+
 def fit_and_score(draws: int = 200) -> pd.DataFrame:
     """Fit the untreated curves of the tables, score all other conditions, write `tables/accounts.parquet`.
 

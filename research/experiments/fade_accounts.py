@@ -97,6 +97,9 @@ def _text(found: pd.DataFrame, where: Setting, runs: Runs) -> list[str]:
         "predicted. 'control' predicts the seed's own raw run; 'other seeds' predicts the mean of the other seeds on "
         "the same bank, which no account can know. `rates-noisy` is our own extension.",
         table(["", "seeds", *shown], errors),
+        "Fitted values that lie at a bound of the search, so that other ranges would give another fit: "
+        + "; ".join(f"{name} {', '.join(at)}" for name, at in fitted.at_bounds(found).items() if at)
+        + ".",
         "Flip's half-decay, to 15 million sequences, of each seed: what coopetition predicts, and what came. The "
         "factor on mu1 is the error of matching over that of the raw features.",
         table(["", "factor on mu1", "predicted", "measured"], _times(found, where, runs)),

@@ -75,6 +75,15 @@ def test_a_comparison_is_paired_by_seed_with_a_t_interval(scored):
     assert row[["ci_low", "ci_high"]].tolist() == pytest.approx([differences.mean() - half, differences.mean() + half])
 
 
+def test_a_parameter_at_a_bound_of_the_search_is_named(scored):
+    _, table = scored
+    assert accounts.at_bounds(table)["coopetition"] == []
+    low, high = COOPETITION.ranges["mu1"]
+    for end in (low * 1.001, high):
+        moved = table.assign(value=table.value.where(table.name != "mu1", end))
+        assert accounts.at_bounds(moved)["coopetition"] == ["mu1"]
+
+
 def test_runs_are_whole_and_a_step_counts_once():
     rows = [("a", 0, 1e6, 0.6, True), ("a", 0, 1e6, 0.9, True), ("a", 0, 5e5, 0.5, True), ("a", 1, 1e6, 0.7, False)]
     frame = pd.DataFrame(rows, columns=["condition", "seed", "sequences", "value", "complete"]).assign(evaluator="icl")

@@ -151,6 +151,7 @@ def at_bounds(table: pd.DataFrame, fitted: str = "joint") -> dict[str, list[str]
     found: dict[str, list[str]] = {}
     for account in ACCOUNTS:
         rows = table[(table.kind == "parameter") & (table.account == account.name) & (table.fitted == fitted)]
+        rows = rows[rows.name.isin(account.all_ranges)]
         ends = [account.all_ranges[name] for name in rows.name]
         close = [bool(np.isclose(value, end, rtol=0.01).any()) for value, end in zip(rows.value, ends, strict=True)]
         found[account.name] = list(dict.fromkeys(rows.name[close]))

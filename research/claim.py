@@ -40,8 +40,10 @@ class Claim:
         return self.instead or together(self.parts)
 
     @property
-    def at_95(self) -> Status:
-        """What the status would be by intervals of 95%."""
+    def at_95(self) -> Status | None:
+        """What the status would be by intervals of 95%; None where its rule counts runs and no interval decides it."""
+        if not self.instead and self.parts and not any(part.strict for part in self.parts):
+            return None
         return self.instead or together(self.parts, strict=True)
 
     @property

@@ -35,6 +35,7 @@ SWEEPS = {
     "omniglot": ("",),
     "faithful": ("",),
     "figure-1b": ("",),
+    "figure-1b-input": ("gaussian",),
     "figure-1b-speed": ("spread", "layout"),
 }
 

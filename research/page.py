@@ -170,7 +170,14 @@ def index(found: dict[str, Claim], keys: list[str], folder: str) -> str:
 
 
 def _row(link: str, claim: Claim) -> list[str]:
-    return [link, claim.title, _effect(claim), f"**{claim.status}**", claim.at_95, DECLARED[claim.key].before]
+    return [
+        link,
+        claim.title,
+        _effect(claim),
+        f"**{claim.status}**",
+        claim.at_95 or "no interval",
+        DECLARED[claim.key].before,
+    ]
 
 
 def _effect(claim: Claim) -> str:

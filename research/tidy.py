@@ -28,7 +28,7 @@ def claims(found: Iterable[Claim]) -> str:
             "claim": c.key,
             "title": c.title,
             "status": c.status,
-            "status_at_95": c.at_95,
+            "status_at_95": c.at_95 or "",
             "rule_before_runs": DECLARED[c.key].before,
             "measured": p.says if p else "",
             "claim_says": p.claim if p else "",

@@ -40,10 +40,6 @@ class Part:
     claim: str = ""
     strict: Status | None = None
 
-    @property
-    def at_95(self) -> Status:
-        return self.strict or self.status
-
 
 def decided(holds: bool, opposite: bool) -> Status:
     """Of a rule that says when its claim is supported and when it is contradicted."""
@@ -105,14 +101,14 @@ def never(says: str, happens: Iterable[bool] | None, rare: float = 0.25) -> Part
     found = None if happens is None else [bool(h) for h in happens]
     part = share(says, found, below=rare)
     if found and any(found):
-        return Part(says, part.effect, "contradicted", "never")
+        return Part(says, part.effect, "contradicted", "never")  # no interval: one is enough
     return replace(part, claim="never")
 
 
 def any_of(says: str, parts: Sequence[Part]) -> Part:
     """At least one of these holds: contradicted where all are."""
     said = "; ".join(f"{part.says}: {part.effect}" for part in parts)
-    status, strict = _any([part.status for part in parts]), _any([part.at_95 for part in parts])
+    status, strict = _any([part.status for part in parts]), _any([part.strict or part.status for part in parts])
     return Part(says, said, status, f"at one of them {parts[0].claim}", strict)
 
 
@@ -127,8 +123,8 @@ def _any(found: Sequence[Status]) -> Status:
 
 
 def together(parts: Sequence[Part], *, strict: bool = False) -> Status:
-    """The status of a claim that says all of these. strict: by intervals of 95%."""
-    found = {part.at_95 if strict else part.status for part in parts}
+    """The status of a claim that says all of these. strict: by intervals of 95%, where a part has one."""
+    found = {(part.strict if strict else None) or part.status for part in parts}
     if not parts or found == {"not run yet"}:
         return "not run yet"
     order: tuple[Status, ...] = ("contradicted", "running", "not run yet", "not comparable", "inconclusive")

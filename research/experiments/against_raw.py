@@ -40,8 +40,8 @@ class Why:
         planned = {c.name for c in plan_of(self.sweep).conditions}
         missing = sorted(set(self.needs) - planned - {RAW})
         ran = (
-            f"`coopetition` on features of real drawings, {len(SEEDS)} seeds to {until(self.sweep) / 1e6:.0f}M: "
-            + ", ".join(self.titles[c] for c in self.needs)
+            f"`coopetition` on features of real drawings (EfficientNet-Lite0; raw: norm 45, not centred), {len(SEEDS)} "
+            f"seeds to {until(self.sweep) / 1e6:.0f}M: " + ", ".join(self.titles[c] for c in self.needs)
         )
         if missing:
             reason = f"`research/sweeps/{self.sweep}.toml` has no condition {', '.join(missing)} yet"
@@ -63,7 +63,7 @@ class Why:
             [] if done is None or done.empty else [_summary(done, self.needs, self.titles)],
             {
                 f"{self.picture}-{self.key.split('.')[1]}": plots.curves(
-                    data, {c: self.titles[c] for c in self.needs}, linear=True
+                    data, {c: self.titles[c] for c in self.needs}, ("icl", "flip", "ciwl"), linear=True
                 )
             }
             if whole

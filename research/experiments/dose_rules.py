@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from research.runs import Runs
 from research.verdicts import FACTOR, SMALLEST, Part, any_of, effect, never, share
 
@@ -40,12 +42,18 @@ def data(runs: Runs) -> list[Part]:
             above=SMALLEST,
             values=runs.minus("exemplars_n_exemplars-100", "exemplars_n_exemplars-5", "icl", "highest"),
         ),
-        effect(
-            "ICL's end, Zipf exponent 1 minus uniform classes",
-            runs.minus("zipf_zipf-1", "demo", "icl", "final_value"),
-            above=SMALLEST,
-        ),
+        _weaker("ICL's fall, uniform classes minus Zipf exponent 1, where ICL formed", runs, "demo", "zipf_zipf-1"),
     ]
+
+
+def _weaker(says: str, runs: Runs, base: str, skewed: str) -> Part:
+    """Only where ICL forms with both is there a fade that can be weaker."""
+    formed = (runs.regimes(base) != "never") & (runs.regimes(skewed) != "never")
+    fall = runs.of(base, "icl", "fall") - runs.of(skewed, "icl", "fall")
+    part = effect(says, fall[formed.reindex(fall.index, fill_value=False)], above=SMALLEST)
+    if len(formed) and not formed.any():
+        return replace(part, effect=f"there is no such run of {len(formed)}", status="inconclusive")
+    return part
 
 
 def dimension(runs: Runs) -> list[Part]:

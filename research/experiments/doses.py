@@ -167,8 +167,8 @@ DOSES = (
         "peak; Zipfian skew weakens the transience (Singh et al. 2023; T3).",
         "data",
         "with 4,096 classes ICL's highest value and its end are higher than with 256 by .1 or more; with 100 "
-        "exemplars a class ICL's highest value is higher than with 5 by .1 or more; with a Zipf exponent of 1 ICL's "
-        "end is higher than with uniform classes by .1 or more (all paired by seed).",
+        "exemplars a class ICL's highest value is higher than with 5 by .1 or more; with a Zipf exponent of 1 ICL "
+        "falls less far than with uniform classes by .1 or more, where it formed with both (all paired by seed).",
         rules.data,
         base="demo",
     ),
@@ -183,9 +183,8 @@ DOSES = (
         "4,096 classes it forms in more than half of the runs.",
         rules.dimension,
         "Dimension and scale were not separate here. The features have norm 1 at any dimension, so an exemplar's "
-        "embedding starts at a norm of 8 / sqrt(dimension). In single runs of `demo` scale alone switched ICL on "
-        "and off: Flip reached .47 at half the scale, .95 at the scale of `demo` and .14 at six times. So what this "
-        "diagram calls dimension may be scale, in part: 3.2 takes the two apart.",
+        "embedding starts at a norm of 8 / sqrt(dimension). So what this diagram calls dimension may be scale, in "
+        "part: 3.2 takes the two apart.",
         base="dim-12_n_classes-1024",
         more=phase,
     ),

@@ -110,10 +110,13 @@ def test_the_level_says_which_claims_lose_their_status():
         "1": claim("1", "supported", "supported"),
         "2": claim("2", "contradicted", "inconclusive"),
         "3": claim("3", "inconclusive", "inconclusive"),
+        "4": claim("4", "supported", None),
     }
+    assert found["4"].at_95 is None
     text = choices.level(found)
-    assert "1 of the 2 decided claims keep their status: 1." in text
-    assert "2 (contradicted)" in text
+    assert "Of the 3 decided claims, 2 are decided by an interval." in text
+    assert "these keep their status: 1. The others are then inconclusive: 2 (contradicted)." in text
+    assert text.endswith("no interval decides them: 4.")
     assert choices.level({}) == "No claim is decided yet."
 
 

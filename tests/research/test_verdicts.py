@@ -21,17 +21,18 @@ def test_an_effect_is_decided_only_where_all_five_seeds_agree(values, status):
 
 def test_five_seeds_decide_nothing_at_95():
     five, ten = (effect("x", np.linspace(0.2, 0.6, n), above=0.1) for n in (5, 10))
-    assert (five.status, five.at_95) == ("supported", "inconclusive")
-    assert (ten.status, ten.at_95) == ("supported", "supported")
+    assert (five.status, five.strict) == ("supported", "inconclusive")
+    assert (ten.status, ten.strict) == ("supported", "supported")
     none, all_ = (share("x", [False] * n, above=0.5) for n in (5, 10))
-    assert (none.status, none.at_95, all_.at_95) == ("contradicted", "inconclusive", "contradicted")
-    assert (any_of("x", [none, none]).status, any_of("x", [none, none]).at_95) == ("contradicted", "inconclusive")
-    assert any_of("x", [none, all_]).at_95 == "inconclusive"
-    assert never("x", [True] + [False] * 14).at_95 == "contradicted"  # one run is enough at any level
-    assert never("x", [False] * 12).at_95 == "inconclusive"
+    assert (none.status, none.strict, all_.strict) == ("contradicted", "inconclusive", "contradicted")
+    assert (any_of("x", [none, none]).status, any_of("x", [none, none]).strict) == ("contradicted", "inconclusive")
+    assert any_of("x", [none, all_]).strict == "inconclusive"
+    assert never("x", [True] + [False] * 14).strict is None  # one run is enough at any level
+    assert never("x", [False] * 12).strict == "inconclusive"
     assert together([ten, five]) == "supported"
     assert together([ten, five], strict=True) == "inconclusive"
-    assert Part("x", "1", "supported").at_95 == "supported"  # no interval decides it
+    counted = Part("x", "1", "contradicted")  # no interval decides it
+    assert together([counted, ten], strict=True) == "contradicted"
 
 
 def test_an_effect_may_be_below_or_between():

@@ -146,12 +146,12 @@ CHOICES = (
     _one("8.2", ("8.11",)),
     _one("8.4", ("8.9", "8.10")),
     Choice(
-        ("8.6",), "all five seeds", {"the seeds in which ICL formed": _where_formed("circuits", circuits.halves_parts)}
-    ),
-    Choice(
         ("8.6",),
-        "layer 1 is conserved if the end's second half costs the peak less than .1",
-        {"if the peak's second half gives the end less than .1": _until_27_november},
+        "all five seeds; layer 1 is conserved if the end's second half costs the peak less than .1",
+        {
+            "the seeds in which ICL formed": _where_formed("circuits", circuits.halves_parts),
+            "conserved if the peak's second half gives the end less than .1, as until 27 Nov": _until_27_november,
+        },
     ),
     Choice(
         ("8.7",),

@@ -138,7 +138,8 @@ def seeds_alone(axis: Axes, rows: pd.DataFrame, colour: str, label: str) -> None
     """Each seed's curve, no median: where seeds rise at other times, the median is a course that none of them has."""
     wide = by_seed(rows)
     lines = axis.plot(wide.index, wide.to_numpy(), color=colour, lw=1.1, alpha=0.75)
-    lines[0].set_label(label)
+    for line in lines[:1]:
+        line.set_label(label)
 
 
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -55,24 +55,29 @@ def test_either_part_can_fail(claims, found, evaluator, step, seeds):
 
 
 @pytest.mark.parametrize(
-    ("first", "control", "second", "status"),
-    [(0.9, 0.5, 0.5, "supported"), (0.9, 0.9, 0.5, "contradicted"), (0.9, 0.5, 0.9, "contradicted")],
+    ("first", "control", "kept", "status"),
+    [(0.9, 0.5, 0.9, "supported"), (0.9, 0.9, 0.9, "contradicted"), (0.9, 0.5, 0.5, "contradicted")],
 )
 @pytest.mark.parametrize("seeds", [5, 3])
-def test_which_half_carries_the_switch(claims, found, first, control, second, status, seeds):
+def test_which_half_carries_the_switch(claims, found, first, control, kept, status, seeds):
+    """kept: what the peak's model has with the second half of the end."""
     table = found["circuits"].copy()
-    end = (table.topic == "halves") & (table.evaluator == "icl") & (table.step == table.step.max())
-    for name, value in {
-        "intact": 0.5,
-        "first half from the peak": first,
-        "first half from before ICL": control,
-        "second half from the peak": second,
-    }.items():
-        table.loc[end & (table.condition == name), "value"] = value
+    halves, end = table.topic == "halves", table.step.max()
+    at_end = halves & (table.evaluator == "icl") & (table.step == end)
+    at_peak = halves & table.evaluator.isin(["icl", "flip"]) & (table.step < end)
+    for rows, name, value in (
+        (at_end, "intact", 0.5),
+        (at_end, "first half from the peak", first),
+        (at_end, "first half from before ICL", control),
+        (at_peak, "intact", 0.9),
+        (at_peak, "second half from the end", kept),
+    ):
+        table.loc[rows & (table.condition == name), "value"] = value
     if seeds < 5:  # in the others nothing is carried by any half
-        table.loc[end & (table.seed >= seeds), "value"] = 0.5
+        table.loc[(at_end | at_peak) & (table.seed >= seeds), "value"] = 0.5
     got = claims(circuits=table)["8.6"]
     assert got.status == (status if seeds == 5 else "contradicted" if control == 0.9 else "inconclusive")
+    assert [part.status for part in got.parts[1:]] == [got.parts[1].status] * 2
 
 
 def test_every_group_of_heads_stands_beside_its_control(claims):

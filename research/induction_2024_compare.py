@@ -75,7 +75,7 @@ def compare(published: Path) -> pd.DataFrame:
                     "mean": round(float(np.nanmean(values)), 5),
                     "low": round(float(np.nanmin(values)), 5),
                     "high": round(float(np.nanmax(values)), 5),
-                    "seeds": len(values),
+                    "seeds": int(np.isfinite(values).sum()),
                     "n": min(sizes[k] for k in asked.values()),
                 }
             )

@@ -56,9 +56,11 @@ def build(published: Path) -> Path:
 
 
 def spread(values: Iterable[float], digits: int = 3) -> str:
-    """Mean (lowest to highest)."""
-    x = np.array([v for v in values if not np.isnan(v)])
-    return f"{x.mean():.{digits}f} ({x.min():.{digits}f} to {x.max():.{digits}f})" if len(x) else "-"
+    """Mean (lowest to highest); with n where a seed has no such value."""
+    given = np.array([*values])
+    x = given[~np.isnan(given)]
+    of = "" if len(x) == len(given) else f"; n = {len(x)}"
+    return f"{x.mean():.{digits}f} ({x.min():.{digits}f} to {x.max():.{digits}f}{of})" if len(x) else "-"
 
 
 def of_row(row: pd.Series, digits: int = 3) -> str:
@@ -193,8 +195,11 @@ def _clamps(every: pd.DataFrame) -> list[str]:
             for s in range(5)
         ]
         lines.append([name, theirs, *cells])
-    lines.append(["(all eight heads)", "230", *(f"{x / 1000:.0f}" for x in drops["main"].values())])
-    text = "Half-drop of the training loss, in thousands of sequences; '-': not run, '>': not reached.\n"
+    lines.append(["(all eight heads)", "230; 255 by Figure 3a", *(f"{x / 1000:.0f}" for x in drops["main"].values())])
+    text = (
+        "Half-drop: when the training loss first falls below ln 2 / 2 = .35, in thousands of sequences; '-': not run, "
+        "'>': not reached by the end of the run. The published ones are read by eye off Figures 4 and 5.\n"
+    )
     return [text, table(["condition", "published, about", *(f"seed {s}" for s in range(5))], lines)]
 
 

@@ -27,7 +27,7 @@ def judged(every: pd.DataFrame, progress: pd.DataFrame, drops: Drops) -> list[Ju
         every: the table of training. progress: the table of `research.induction_2024_more`.
         drops: half-drops of all conditions, with those of `main`.
     """
-    return [*_alone(drops), *_grafted(every, drops), *_larger(drops), _measured(progress, drops)]
+    return [*_alone(drops), *_grafted(every, drops), *_larger(drops), *_measured(progress, drops)]
 
 
 def _alone(drops: Drops) -> list[Judged]:
@@ -75,19 +75,34 @@ def _grafted(every: pd.DataFrame, drops: Drops) -> list[Judged]:
         found.append(Judged("T", about[0], "-", "not run"))
     if not other:
         return [*found, Judged("U", about[1], "-", "not run")]
-    times = {s: float(np.mean([drops[name][s] for name in names])) for s, names in other.items()}
+    ends = {(s, name): float(curve(every, name, s)[-1, 0]) for s, names in other.items() for name in names}
+    late = {
+        s: comes_late([(drops[name][s], ends[s, name]) for name in names], drops["own"][s])
+        for s, names in other.items()
+    }
     shares = {
         s: float(np.mean([share_of_plateau(curve(every, name, s)) for name in names])) for s, names in other.items()
     }
-    late = {s: times[s] >= 2 * drops["own"][s] for s in other}
     smooth = {s: shares[s] < 0.3 for s in other}
-    holds = sum(late[s] and smooth[s] for s in other)
-    fails = max(sum(not late[s] for s in other), sum(not smooth[s] for s in other))
+    holds = sum(late[s] is True and smooth[s] for s in other)
+    fails = max(sum(late[s] is False for s in other), sum(not smooth[s] for s in other))
+    each = [drops[name][s] for s, names in other.items() for name in names]
+    unknown = sum(found is None for found in late.values())
     text = (
-        f"half-drop {thousands([*times.values()])}, own {thousands([drops['own'][s] for s in other])}; plateau "
-        f"{np.median([*shares.values()]):.2f} of it ({min(shares.values()):.2f} to {max(shares.values()):.2f})"
+        f"half-drop, each donor apart, {thousands(each)}, own {thousands([drops['own'][s] for s in other])}"
+        + (f"; in {unknown} of {len(other)} seeds the runs end before twice their own" if unknown else "")
+        + f"; plateau {np.median([*shares.values()]):.2f} of it "
+        + f"({min(shares.values()):.2f} to {max(shares.values()):.2f})"
     )
     return [*found, Judged("U", about[1], text, said(holds, len(other), fails))]
+
+
+def comes_late(reached: list[tuple[float, float]], own: float) -> bool | None:
+    """Whether all come at twice `own` or later; None where a run ended before that. reached: half-drop, and the run's
+    last sequences."""
+    if any(np.isfinite(drop) and drop < 2 * own for drop, _ in reached):
+        return False
+    return True if all(np.isfinite(drop) or end >= 2 * own for drop, end in reached) else None
 
 
 def _larger(drops: Drops) -> list[Judged]:
@@ -110,22 +125,23 @@ def _larger(drops: Drops) -> list[Judged]:
     return found
 
 
-def _measured(progress: pd.DataFrame, drops: Drops) -> Judged:
-    """IH13: half-drops under a clamp of the checkpoints of `main`, against those of runs trained with that clamp."""
-    about, holds, fails = "IH13: clamps of checkpoints still show the plateau", 0, 0
-    factors: dict[str, list[float]] = {"match": [], "layer": []}
-    seeds = sorted(set(progress.seed) & set(drops["match"]) & set(drops["layer"])) if len(progress) else []
-    for seed in seeds:
-        mine = progress[progress.seed == seed].sort_values("sequences")
-        ratio = {
-            name: half_drop(mine[mine.measure == name][["sequences", "value"]].to_numpy(float)) / drops[name][seed]
-            for name in factors
-        }
-        holds += all(x >= 2 for x in ratio.values())
-        fails += all(1 / 1.25 <= x <= 1.25 for x in ratio.values())
-        for name, x in ratio.items():
-            factors[name].append(x)
-    if not seeds:
-        return Judged("X", about, "-", "not run")
-    text = "; ".join(f"{name}: a factor of {factors_said(x)}" for name, x in factors.items())
-    return Judged("X", about, text, said(holds, len(seeds), fails))
+def _measured(progress: pd.DataFrame, drops: Drops) -> list[Judged]:
+    """IH13: half-drops under a clamp of the checkpoints of `main`, against those of runs trained with that clamp, each
+    clamp apart. A loss that never falls is no late plateau: the clamp may break a trained model. (Until 27 Nov it
+    counted as one, and the two clamps together.)"""
+    found = []
+    for name in ("match", "layer"):
+        about = f"IH13: a {name} clamp of checkpoints still shows the plateau"
+        seeds = sorted(set(progress.seed) & set(drops[name])) if len(progress) else []
+        if not seeds:
+            found.append(Judged("X", about, "-", "not run"))
+            continue
+        rows = progress[progress.measure == name].sort_values("sequences")
+        curves = {s: rows[rows.seed == s][["sequences", "value"]].to_numpy(float) for s in seeds}
+        factors = [half_drop(curves[s]) / drops[name][s] for s in seeds]
+        ends = [curves[s][-1, 1] for s in seeds]
+        holds = sum(np.isfinite(x) and x >= 2 for x in factors)
+        fails = sum(1 / 1.25 <= x <= 1.25 for x in factors)
+        text = f"a factor of {factors_said(factors)}; loss at the end {min(ends):.2f} to {max(ends):.2f}"
+        found.append(Judged("X", about, text, said(holds, len(seeds), fails)))
+    return found

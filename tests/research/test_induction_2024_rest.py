@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from research.induction_2024_curves import share_of_plateau
-from research.induction_2024_rest import HEADS, judged
+from research.induction_2024_rest import HEADS, comes_late, judged
 
 NEVER = np.inf
 ALONE = [f"alone-{h}" if h != 3 else "none" for h in HEADS]
@@ -94,17 +94,31 @@ def test_a_donor_is_never_the_run_s_own_seed():
 
 
 @pytest.mark.parametrize(
-    ("match", "layer", "verdict"),
+    ("reached", "late"),
     [
-        ([2e5] * 5, [NEVER] * 5, "supported"),
-        ([1.1e5] * 5, [1e5] * 5, "contradicted"),
-        ([2e5] * 5, [1e5] * 5, "inconclusive"),
+        ([(3e5, 3e5), (4e5, 4e5)], True),
+        ([(3e5, 3e5), (1.9e5, 3e5)], False),
+        ([(NEVER, 2e5), (3e5, 3e5)], True),
+        ([(NEVER, 1.5e5), (3e5, 3e5)], None),  # the run ended before it could be late
+        ([(NEVER, 1.5e5), (1.9e5, 3e5)], False),
     ],
 )
-def test_clamps_of_checkpoints(match, layer, verdict):
+def test_whether_a_donor_comes_late(reached, late):
+    assert comes_late(reached, own=1e5) is late
+
+
+@pytest.mark.parametrize(
+    ("match", "layer", "verdicts"),
+    [
+        ([2e5] * 5, [3e5] * 5, ["supported", "supported"]),
+        ([2e5] * 5, [NEVER] * 5, ["supported", "inconclusive"]),  # a clamp that breaks the model shows nothing
+        ([1.1e5] * 5, [1.5e5] * 5, ["contradicted", "inconclusive"]),
+    ],
+)
+def test_clamps_of_checkpoints(match, layer, verdicts):
     drops = _drops(match=[1e5] * 5, layer=[1e5] * 5)
     found = judged(_training(0.1), _progress(match=match, layer=layer), drops)
-    assert next(j for j in found if j.letter == "X").verdict == verdict
+    assert [j.verdict for j in found if j.letter == "X"] == verdicts
 
 
 def test_share_of_the_plateau():

@@ -87,7 +87,7 @@ def _grafted(every: pd.DataFrame, drops: Drops) -> list[Judged]:
     holds = sum(late[s] is True and smooth[s] for s in other)
     fails = max(sum(late[s] is False for s in other), sum(not smooth[s] for s in other))
     each = [drops[name][s] for s, names in other.items() for name in names]
-    unknown = sum(found is None for found in late.values())
+    unknown = sum(known is None for known in late.values())
     text = (
         f"half-drop, each donor apart, {thousands(each)}, own {thousands([drops['own'][s] for s in other])}"
         + (f"; in {unknown} of {len(other)} seeds the runs end before twice their own" if unknown else "")

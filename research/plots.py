@@ -34,6 +34,7 @@ STYLE = {
 }
 SHOWN = ("icl", "flip", "ciwl", "iwl")
 CELL = (2.45, 1.9)  # inches per panel
+FLAT = 300  # of a logarithmic axis, the first part of the run that is left out: nothing happens there
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -74,6 +75,8 @@ def curves(
             count = f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{rows.seed.nunique()})"
             axis.set_title(textwrap.fill(f"{title} {count}", 34), loc="left")  # as wide as a panel
             axis.set_xscale("linear" if linear else "log")
+            if not linear:
+                axis.set_xlim(left=table.sequences.max() / FLAT)
             axis.set_ylim(-0.02, 1.02)
             axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
         figure.supxlabel(f"training sequences seen{', million' if linear else ''}", fontsize=8)
@@ -129,7 +132,7 @@ def against_published(
 def over_seeds(axis: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
     """Each seed's curve thin, their median thick, straight between evaluated steps."""
     wide = by_seed(rows)
-    axis.plot(wide.index, wide.to_numpy(), color=colour, lw=0.6, alpha=0.35)
+    axis.plot(wide.index, wide.to_numpy(), color=colour, lw=0.7, alpha=0.5)
     middle = wide.dropna().median(axis=1)
     axis.plot(middle.index, middle, color=colour, lw=1.8, label=label)
 

@@ -40,6 +40,7 @@ class Dose:
     untreated: str = ""  # the table of a recipe's own runs, which are `base`'s where that was not run again
     more: Callable[[pd.DataFrame], tuple[list[str], dict[str, Figure]]] | None = None  # paragraphs and figures
     panels: dict[str, str] = field(default_factory=dict)  # conditions -> titles: the first figure has these alone
+    titles: dict[str, str] = field(default_factory=dict)  # of all conditions, in order, where names do not say enough
     shown: bool = True  # whether the sweep's tables and figure are here; another claim of the same sweep has them
 
     @cached_property
@@ -64,7 +65,7 @@ class Dose:
             return not_run(self.key, self.title, self.says, command)
         data, counted, few = found
         everything = Runs(data) if few else counted
-        names = {name: _title(name, self.plan.fields) for name in tables.conditions(self.plan)}
+        names = self.titles or {name: _title(name, self.plan.fields) for name in tables.conditions(self.plan)}
         ran = {name: title for name, title in names.items() if everything.has(name)}
         seeds = sorted({everything.phases[everything.phases.condition == name].seed.nunique() for name in ran})
         text, figures = [], {}
@@ -198,8 +199,9 @@ DOSES = (
         "half the norm lowers ICL's highest value by .1 or more; and at `demo`'s norm ICL's highest value with 48 "
         "dimensions is not lower than with 12 by .1 or more (the last two paired by seed).",
         rules.scale,
-        "d48-x2 is 48 dimensions at twice the norm that `demo`'s embeddings start with (8 / sqrt(12)).",
+        "'x 2' is twice the norm that `demo`'s embeddings start with (8 / sqrt(12)), at any dimension.",
         base="d12-x1",
+        titles={f"d{d}-x{x:g}": f"{d} dimensions, norm x {x:g}" for d in (4, 12, 24, 48) for x in (0.5, 1, 2, 4)},
     ),
     Dose(
         "4",

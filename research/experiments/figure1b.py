@@ -13,6 +13,7 @@ from mechicl.statistics import median_interval
 from mechicl.sweeps.plan import read_plan
 from research import plots, published, tables
 from research.claim import Claim, table
+from research.runs import Runs
 from research.statistics import at
 from research.verdicts import Part, Status
 
@@ -47,7 +48,9 @@ def claims() -> list[Claim]:
         "context's labels, rises to .97 (Singh et al. 2025, Fig. 1b; one seed)."
     )
     points = (
-        [] if data is None else ["At the published points, over the seeds that have reached them:", point_table(data)]
+        []
+        if data is None
+        else [in_words(data), "At the published points, over the seeds that have reached them:", point_table(data)]
     )
     parts = [] if data is None or not finished(data, count) else [rise(data), fade(data)]
     figures = {"figure-1b": plots.against_published(_drawn(data), published.curves(), published.points())}
@@ -71,6 +74,17 @@ def claims() -> list[Claim]:
             points,
         )
     ]
+
+
+def in_words(data: pd.DataFrame) -> str:
+    """Whether the course is there, whatever its times."""
+    found = Runs(data[data.condition == CONDITION])
+    rises, falls = found.of(CONDITION, "icl", "highest") >= PEAK, found.of(CONDITION, "flip", "half_decay").notna()
+    return (
+        f"In words: in {int((rises & falls).sum())} of {len(rises)} seeds ICL rises to .8 or more and Flip then falls "
+        "half-way back, so the published course is there. The status is about more: whether it comes at the published "
+        "times and to the published values."
+    )
 
 
 def long_table(data: pd.DataFrame) -> str:

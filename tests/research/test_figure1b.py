@@ -74,6 +74,12 @@ def test_nothing_run_says_how_many_seeds_are_to_come(given):
     assert not got.front
 
 
+@pytest.mark.parametrize(("curves", "of"), [(PUBLISHED, 5), (STAYS, 0), (FLAT, 0)])
+def test_the_page_says_in_words_whether_the_course_is_there(given, curves, of):
+    given["figure-1b"] = seeds(*[curves] * 5)
+    assert claim(figure1b, "0.5").front[0].startswith(f"In words: in {of} of 5 seeds")
+
+
 def test_unfinished_runs_give_no_verdict(given):
     given["figure-1b"] = pd.concat([*(run(PUBLISHED, s) for s in range(4)), run(PUBLISHED, 4, to=1.2e7)])
     got = claim(figure1b, "0.5")
@@ -81,7 +87,7 @@ def test_unfinished_runs_give_no_verdict(given):
     assert got.reason == "running: 5 of 5 seeds begun, 4 finished, to 20.0 million sequences"
     assert not got.parts
     assert got.awaited
-    assert "| ICL | 4M |" in got.front[1]  # what the seeds have reached is shown
+    assert "| ICL | 4M |" in got.front[-1]  # what the seeds have reached is shown
     given["figure-1b"] = run(PUBLISHED, 0, to=1.2e7)
     assert "1 of 5 seeds begun, 0 finished, to 12.0 million" in claim(figure1b, "0.5").reason
     given["figure-1b"] = seeds(*[PUBLISHED] * 4)
@@ -111,7 +117,7 @@ def test_the_rules_of_the_rise_and_the_fade(given, curves, rise, fade, status):
 
 def test_every_published_point_has_its_difference_and_spread(given):
     given["figure-1b"] = seeds(*[PUBLISHED] * 5)
-    lines = claim(figure1b, "0.5").front[1].splitlines()
+    lines = claim(figure1b, "0.5").front[-1].splitlines()
     assert len(lines) == 2 + sum(len(points) for points in published.points().values())
     assert "| ICL | 4M | 0.75 | 0.752 [0.750, 0.754] | +0.002 [+0.000, +0.004] | 5 |" in lines
     reached = figure1b.point_table(run(PUBLISHED, to=5e6)).splitlines()

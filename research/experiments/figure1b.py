@@ -50,7 +50,7 @@ def claims() -> list[Claim]:
     points = (
         []
         if data is None
-        else [in_words(data), "At the published points, over the seeds that have reached them:", point_table(data)]
+        else [*in_words(data), "At the published points, over the seeds that have reached them:", point_table(data)]
     )
     parts = [] if data is None or not finished(data, count) else [rise(data), fade(data)]
     figures = {"figure-1b": plots.against_published(_drawn(data), published.curves(), published.points())}
@@ -76,15 +76,17 @@ def claims() -> list[Claim]:
     ]
 
 
-def in_words(data: pd.DataFrame) -> str:
-    """Whether the course is there, whatever its times."""
+def in_words(data: pd.DataFrame) -> list[str]:
+    """Whether the course is there, whatever its times; nothing before a run is finished."""
+    if not data.complete.any():
+        return []
     found = Runs(data[data.condition == CONDITION])
     rises, falls = found.of(CONDITION, "icl", "highest") >= PEAK, found.of(CONDITION, "flip", "half_decay").notna()
-    return (
+    return [
         f"In words: in {int((rises & falls).sum())} of {len(rises)} seeds ICL rises to .8 or more and Flip then falls "
         "half-way back, so the published course is there. The status is about more: whether it comes at the published "
         "times and to the published values."
-    )
+    ]
 
 
 def long_table(data: pd.DataFrame) -> str:

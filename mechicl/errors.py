@@ -9,3 +9,14 @@ class ConfigError(ValueError):
 
 class SeriesError(ValueError):
     """A run that cannot be read or written as asked: says what was found and what helps."""
+
+
+class ReplayError(SeriesError):
+    """A replay came to other bytes than the run saved, as on another machine.
+
+    nearest: the checkpoint nearest to where the replay should lead. From there a branch needs no replay.
+    """
+
+    def __init__(self, text: str, nearest: int = 0) -> None:  # the default: so that it can be pickled
+        super().__init__(text)
+        self.nearest = nearest

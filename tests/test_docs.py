@@ -13,6 +13,7 @@ import pytest
 
 import analyses
 from mechicl import cli
+from mechicl.series import open_series
 
 ROOT = Path(__file__).parents[1]
 _spec = spec_from_file_location("site_hooks", ROOT / "docs" / "site_hooks.py")
@@ -76,6 +77,19 @@ def test_every_command_parses(command, monkeypatch):
     monkeypatch.setattr(cli, "app", fresh)
     cli.main(shlex.split(command)[1:])
     assert seen == [verb(command)]
+
+
+def test_examples_of_branches_of_the_demo_need_no_replay():
+    """It was trained on another machine: a replay comes to other bytes."""
+    steps = open_series(ROOT / "checkpoints" / "demo").steps
+    lines = [*COMMANDS, *SHOWN, *re.findall(r"\$ (mechicl .*)", f"{cli.branch.__doc__}\n{cli.densify.__doc__}")]
+    of_demo = [words for line in lines if "checkpoints/demo" in (words := shlex.split(line))]
+    branches = [words for words in of_demo if words[1] == "branch"]
+    assert len(branches) >= 7
+    for words in branches:
+        assert int(words[words.index("--at") + 1]) in steps, words
+        assert "--fresh-moments" in words
+    assert not [words for words in of_demo if words[1] == "densify"]
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if verb(c) in ("recipes", "show", "verify")])

@@ -8,6 +8,7 @@ from tyro.conf import UseAppendAction, arg
 
 from mechicl.cli.arguments import Anywhere, Changes, Device, Folder, Heads, Log, N, Run, Step
 from mechicl.cli.verbs import Group, app
+from mechicl.errors import ReplayError, SeriesError
 from mechicl.system.commands import command
 
 
@@ -31,15 +32,17 @@ def branch(
 ) -> None:
     """Train on from a step of a run, with or without a change.
 
-    $ mechicl branch checkpoints/demo --at 1500
-    $ mechicl branch checkpoints/demo --at 1500 --without L0H5,L1H3
-    $ mechicl branch checkpoints/demo --at 1500 --reset-memory
-    $ mechicl branch checkpoints/demo --at 1500 --clamp previous:L0H5=0.8
-    $ mechicl branch checkpoints/demo --at 1500 --set sequences.burstiness=0
+    $ mechicl branch checkpoints/demo --at 1400 --fresh-moments
+    $ mechicl branch checkpoints/demo --at 1400 --fresh-moments --without L0H5,L1H3
+    $ mechicl branch checkpoints/demo --at 1400 --fresh-moments --reset-memory
+    $ mechicl branch checkpoints/demo --at 1400 --fresh-moments --clamp previous:L0H5=0.8
+    $ mechicl branch checkpoints/demo --at 1400 --fresh-moments --set sequences.burstiness=0
 
-    RUN is the parent. It is not modified. A branch without a change is the control: it is equal to its parent bit for
-    bit, and `mechicl show` and `mechicl verify` check this. `mechicl train --resume DIR` continues an interrupted
-    branch.
+    RUN is the parent. It is not modified. A run that this machine trained can be branched at any step, also without
+    --fresh-moments. There a branch without a change is the control: it is equal to its parent bit for bit, and `mechicl
+    show` and `mechicl verify` check this. A run from elsewhere, such as checkpoints/demo, is branched at one of its
+    checkpoints and with --fresh-moments; its control is a branch with --fresh-moments alone. `mechicl train --resume
+    DIR` continues an interrupted branch.
 
     Args:
         at: the step to begin at. If it has no saved state, the parent is replayed from the last state before it.
@@ -65,21 +68,31 @@ def branch(
     from mechicl.system.paths import shown
     from mechicl.training.branching import branch as train_on
 
-    series = train_on(
-        run,
-        at,
-        steps=steps,
-        without=parse_heads(without, "--without") if without else (),
-        reset_memory=reset_memory,
-        fresh_moments=fresh_moments,
-        interventions=interventions(clamp, intervene),
-        changes=assignments(changes),
-        out=out,
-        data=data,
-        device=device,
-        log=log,
-        progress=not quiet,
-    )
+    try:
+        series = train_on(
+            run,
+            at,
+            steps=steps,
+            without=parse_heads(without, "--without") if without else (),
+            reset_memory=reset_memory,
+            fresh_moments=fresh_moments,
+            interventions=interventions(clamp, intervene),
+            changes=assignments(changes),
+            out=out,
+            data=data,
+            device=device,
+            log=log,
+            progress=not quiet,
+        )
+    except ReplayError as error:  # the same command, where it needs no replay
+        given = {"--steps": steps, "--without": without or None, "--out": out, "--data": data}
+        given |= {"--device": device, "--log": log}
+        words = [word for name, value in given.items() if value is not None for word in (name, value)]
+        words += [*(["--reset-memory"] if reset_memory else []), *(["--quiet"] if quiet else [])]
+        for name, values in (("--clamp", clamp), ("--intervene", intervene), ("--set", changes)):
+            words += [word for value in values for word in (name, value)]
+        again = command("branch", run, "--at", error.nearest, "--fresh-moments", *words)
+        raise SeriesError(f"{error} Use {again}.") from None
     print(f"{shown(series.root)}: {len(series.steps)} checkpoints, from step {at:,} to {series.steps[-1]:,}.")
     print("\n".join(family(series)))
     print(f"Look at it with {command('show', series.root)}; compare it with its parent in {command('app', run)}.")

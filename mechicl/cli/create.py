@@ -185,9 +185,11 @@ def densify(
 ) -> None:
     """Replay a window of training and save more checkpoints in it.
 
-    They are exact, bit for bit.
+    They are exact, bit for bit. So this needs a machine like the one that trained the run; checkpoints/demo was trained
+    elsewhere.
 
-    $ mechicl densify checkpoints/demo --from 400 --to 900 --every 10
+    $ mechicl train demo --seeds 0
+    $ mechicl densify checkpoints/demo-s0 --from 400 --to 900 --every 10
 
     Args:
         run: the run's folder.

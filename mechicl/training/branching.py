@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mechicl.config import Config
-from mechicl.errors import SeriesError
+from mechicl.errors import ReplayError, SeriesError
 from mechicl.loading import whole
 from mechicl.models.params import Params, pack
 from mechicl.protocol.known import task_of
@@ -81,8 +81,8 @@ def branch(
 
     Raises:
         ConfigError: such a branch is impossible; the message says why.
-        SeriesError: the parent has not reached this step, was not trained by mechicl, or cannot be replayed here; or
-            the folder contains a run already.
+        SeriesError: the parent has not reached this step, was not trained by mechicl, or cannot be replayed here
+            (`ReplayError`, whose `nearest` is the nearest checkpoint); or the folder contains a run already.
 
     Examples:
         >>> series = mechicl.open_series("checkpoints/demo")
@@ -181,7 +181,7 @@ def _state_at(
     there (step, sha256).
 
     Raises:
-        SeriesError: the replay came to other bytes than the parent saved.
+        ReplayError: the replay came to other bytes than the parent saved.
     """
     config = series.config
     if fresh_moments and at in series.steps:  # moments are cleared before they are used: any do
@@ -216,11 +216,17 @@ def _replay(series: Series, trainer: Trainer, at: int, progress: bool | Progress
                 continue
             data = serialised(saved_weights(trainer.params, series.config))
             if hashlib.sha256(data).hexdigest() != saved[trainer.step]:
-                again = command(
-                    "branch", series.root, "--at", series.nearest(at * series.config.batch_size), "--fresh-moments"
-                )
-                raise SeriesError(
-                    f"{series.root}: the replay gives different weights at step {trainer.step} from the saved ones. "
-                    "Replays are exact on the same machine and device, torch version and thread count (see the run's "
-                    f"manifest.json). A branch can begin here with a new optimiser, from saved weights: {again}."
-                )
+                raise _differs(series, trainer.step, at)
+
+
+def _differs(series: Series, step: int, at: int) -> ReplayError:
+    """The error of a replay that was to lead to step `at`, and that left the saved bytes at `step`."""
+    before_the_end = [each for each in series.steps if each < series.config.steps] or series.steps
+    nearest = min(before_the_end, key=lambda each: abs(each - at))
+    where = f"at step {nearest}" + ("" if nearest == at else ", the nearest one with saved weights")
+    return ReplayError(
+        f"{series.root}: the replay gives different weights at step {step} from the saved ones. "
+        "Replays are exact on the same machine and device, torch version and thread count (see the run's "
+        f"manifest.json). Without a replay a branch can begin {where}, with a new optimiser (fresh_moments).",
+        nearest,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 
 import pytest
@@ -71,3 +72,23 @@ def test_mistakes_are_one_line(run, capsys, words, says):
     assert says in err
     assert err.count("\n") == 1
     assert [path.name for path in run.parent.iterdir()] == ["tiny"]
+
+
+def test_where_a_replay_differs_the_command_that_needs_none_keeps_all_options(run, capsys):
+    """On another machine: the suggested command does what was asked."""
+    index = run / "index.jsonl"
+    sha = open_series(run).entry(30).sha256
+    index.write_text(index.read_text().replace(sha, "0" * 64))
+    shutil.rmtree(run / "state")
+    words = "--at 34 --steps 50 --without L0H1 --reset-memory --clamp self:L0H0=0.5 --set sequences.burstiness=0"
+    with pytest.raises(SystemExit):
+        cli.main(["branch", "tiny", *words.split(), "--out", "made", "--quiet"])
+    err = capsys.readouterr().err
+    assert "can begin at step 30, the nearest one with saved weights" in err
+    again = shlex.split(err.partition("Use `mechicl ")[2].partition("`")[0])
+    index.write_text(index.read_text().replace("0" * 64, sha))  # the file is as before
+    cli.main(again)
+    made = open_series(run.parent / "made")
+    assert (made.origin.step, made.config.steps) == (30, 50)
+    kinds = [each.kind for each in made.config.training_interventions]
+    assert kinds == ["ablate", "reset", "fresh_moments", "clamp", "data"]

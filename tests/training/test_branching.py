@@ -3,6 +3,7 @@ its parent; killed at any moment it goes on to the same bytes; what is impossibl
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import signal
 from dataclasses import replace
@@ -13,7 +14,7 @@ from faults import Fault
 
 import mechicl
 from mechicl.config import ScheduleConfig, TrainingIntervention
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import ConfigError, ReplayError, SeriesError
 from mechicl.series import Series, open_series
 from mechicl.series.verify import verify
 from mechicl.system.disk import locked
@@ -257,9 +258,15 @@ def test_a_parent_whose_replay_differs_is_refused(parent, tmp_path):
     sha = parent.entry(30).sha256
     (root / "index.jsonl").write_text("".join(line.replace(sha, "0" * 64) for line in lines))
     with pytest.raises(
-        SeriesError, match=r"different weights at step 30.*`mechicl branch .*tiny --at 30 --fresh-moments`"
-    ):
-        branch(root, 35, out=tmp_path / "made", progress=False)
+        ReplayError, match=r"different weights at step 30.*begin at step 30, the nearest one with saved weights, with"
+    ) as raised:
+        branch(root, 34, out=tmp_path / "made", progress=False)
+    assert pickle.loads(pickle.dumps(raised.value)).nearest == 30
+    shutil.rmtree(root / "state")
+    with pytest.raises(ReplayError, match="begin at step 50, the nearest one"):  # at 60 nothing is left to train
+        branch(root, 58, out=tmp_path / "made", progress=False)
+    with pytest.raises(ReplayError, match="a branch can begin at step 30, with a new optimiser"):
+        branch(root, 30, out=tmp_path / "made", progress=False)
     assert not (tmp_path / "made").exists()
 
 

@@ -17,7 +17,7 @@ from mechicl.system.devices import chosen
 from mechicl.system.disk import is_file
 from mechicl.system.executor import Executor, executor_of
 from mechicl.system.files import read_json
-from mechicl.system.paths import given, given_or_none
+from mechicl.system.paths import given, given_or_none, shown
 
 FORMAT = 1
 
@@ -56,6 +56,7 @@ def open_series(
         return replace(elsewhere.opened(path), device=device, executor=executor)
     root, data = given(path), given_or_none(data)
     elsewhere.check_fetched(root)
+    check_single(root)
     if not is_file(root / "manifest.json") and elsewhere.is_source(root):
         return replace(elsewhere.opened(path), device=device, executor=executor)
     if not is_file(root / "manifest.json"):
@@ -86,3 +87,19 @@ def open_series(
     if data is None and isinstance(recorded, str) and not recorded.startswith("~"):
         data = given(recorded)  # runs from before paths were kept whole: relative to where we are now
     return Series(root, config, manifest, tuple(read_index(root)), data, device, executor=executor)
+
+
+def check_single(root: Path) -> None:
+    """See that a folder does not hold several runs, such as a sweep's. Looked for before layouts of other trainers,
+    which name folders as conditions may be named.
+
+    Raises:
+        SeriesError: it does, and is no run itself; which runs.
+    """
+    if is_file(root / "manifest.json"):
+        return
+    runs = sorted(path.parent for path in root.glob("*/manifest.json"))
+    if runs:
+        some = ", ".join(shown(run) for run in runs[:3]) + (", ..." if len(runs) > 3 else "")
+        many = f"{len(runs)} runs" if len(runs) > 1 else "one run"
+        raise SeriesError(f"{shown(root)} is a folder of {many}, such as a sweep's. Give one run: {some}.")

@@ -270,6 +270,14 @@ def test_what_is_not_a_run(tiny_copy, tmp_path):
     refused(tmp_path / "file", "is not a run")
 
 
+def test_a_sweeps_folder_is_not_taken_for_a_foreign_layout(tiny_copy, tmp_path):
+    """Its conditions have numbers in their names, and a config.json, as the folders of Hugging Face's Trainer have."""
+    for name in ("dim-12-s0", "dim-12-s1", "dim-24-s0", "dim-24-s1"):
+        shutil.copytree(tiny_copy.root, tmp_path / "small" / name)
+    some = ", ".join(f"{tmp_path}/small/{name}" for name in ("dim-12-s0", "dim-12-s1", "dim-24-s0"))
+    refused(tmp_path / "small", f"small is a folder of 4 runs, such as a sweep's. Give one run: {some}, ...")
+
+
 @pytest.mark.parametrize("number", [0, 2, "1", None])
 def test_another_format_is_refused(tiny_copy, number):
     write_json(tiny_copy.root / "manifest.json", tiny_copy.manifest | {"format": number})

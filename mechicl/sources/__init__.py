@@ -9,6 +9,7 @@
     hub_cache.py    its files on this machine, within a budget
     layouts.py      whose names tensors have: transformers', TransformerLens', nanoGPT's
     transformers.py models of `transformers` as HookedTransformers
+    foreign.py      whether a place is of other software, or a run of mechicl that needs no opening
     reading.py      one checkpoint's weights, wherever its files lie
     opening.py      a source as a series
     record.py       what the manifest says of a source

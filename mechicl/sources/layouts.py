@@ -28,6 +28,8 @@ Fields = dict[str, Any]
 # What a HookedTransformer's tensors do not show, with usual values: examples, which are never assumed.
 _USUAL = {"n_ctx": 128, "normalization_type": "LN", "positional_embedding_type": "standard", "act_fn": "gelu"}
 
+_HOOKED = ("embed.", "pos_embed.", "blocks.", "ln_final.", "unembed.", "hook_")  # what its state dict begins with
+
 
 class Layout(ABC):
     """One way to name tensors."""
@@ -110,6 +112,13 @@ def layout_of(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where:
     """
     names = {name.removeprefix("_orig_mod.") for name in tensors}
     if "embed.W_E" in names:
+        others = sorted(name for name in names if not name.startswith(_HOOKED))
+        if others:
+            raise ConfigError(
+                f"{where} has {others[0]}, which a HookedTransformer of tokens does not have: this model reads other "
+                "inputs, and without them its numbers would be nonsense. If mechicl trained it, open the run's folder, "
+                "the one with manifest.json."
+            )
         return "transformer_lens", _told(tensors, dict(settings))
     if settings.get("model_type"):
         return "transformers", dict(settings)

@@ -28,6 +28,7 @@ from mechicl.series.storage import Entry, Writer, locked
 from mechicl.sources import published
 from mechicl.sources.base import Asked, Found, Source, source_of
 from mechicl.sources.bigrams import known_bigrams
+from mechicl.sources.foreign import check_foreign
 from mechicl.sources.layouts import LAYOUTS, model_of
 from mechicl.sources.record import continued, only, record_of
 from mechicl.system.disk import check_writable, explained, is_file
@@ -97,6 +98,7 @@ def open_source(
                 f"{text} is a published run and is opened without changes: it takes no option except --out."
             )
         return published.fetch(text, given(default_place(text) if out is None else out), progress)
+    check_foreign(given(text))
     source = source_of(text, kind)
     found = only(source.find(text, asked), asked)
     root = given(default_place(found.place) if out is None else out)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mechicl.config import Config
+from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.caption import caption
 from mechicl.figures.style import short
@@ -39,7 +40,11 @@ def one(series: Series) -> str:
         *(f"  {line}" for line in family(series)),
         "",
     ]
-    phases = series_phases(series)
+    try:
+        phases, levels = series_phases(series), chance_levels(series)
+        level = ", ".join(f"{name} {value:.3f}" for name, value in levels.items())
+    except ConfigError as error:  # the data are not here; all else was recorded
+        phases, level = {}, f"unknown without the data, and with it the phases. {error}"
     wide = max(12, *(len(name) + 1 for name in phases), 0)
     recorded = set(series.metrics.evaluator)
     for name in (*[n for n in EVALUATORS if n in recorded and n not in phases], *phases):
@@ -58,7 +63,6 @@ def one(series: Series) -> str:
         lines.append(f"  {'':<{wide}}{first}{gap}{end}  sequences, log scale; {_heights(c)}")
     n = int(series.metrics.n.iloc[0])
     within = f": 95% intervals within +-{0.98 / n**0.5:.3f}" if series.task.accuracies else ""
-    level = ", ".join(f"{name} {value:.3f}" for name, value in chance_levels(series).items())
     return "\n".join([*lines, "", f"  n = {n:,} sequences per evaluator{within}", f"  chance: {level}"])
 
 

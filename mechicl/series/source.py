@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mechicl.errors import SeriesError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.series.storage import locked
+from mechicl.system.commands import command
 from mechicl.system.files import read_json, write_json
 from mechicl.system.paths import given
 
@@ -18,12 +19,20 @@ def rebuilt(series: Series) -> Any:
     """The source of a run's task.
 
     Raises:
+        ConfigError: it cannot be built here; where its data are gone, how a new place is noted.
         SeriesError: it differs from the one that the manifest names.
     """
     task, recorded = series.task, series.manifest["bank"]
     kept = task.kept(series.root)  # first: what it was made from may be gone, or other files by now
     data = kept or series.data or series.manifest.get("data")
-    source = task.source(series.config, data)
+    try:
+        source = task.source(series.config, data)
+    except ConfigError as error:
+        place = data or task.given(series.config)
+        if place is None or given(place).exists():
+            raise
+        again = command("train", "--resume", series.root, "--data", "FILE")
+        raise ConfigError(f"{series.root}: {error} If it has moved: {again} notes its new place.") from None
     if source.fingerprint != recorded:  # written before banks were built on one thread?
         source = task.source(series.config, data, threads=None)
     if source.fingerprint != recorded and kept is not None:

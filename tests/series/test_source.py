@@ -1,14 +1,20 @@
 """What a run's sequences are drawn from is rebuilt, or an error says that it is not the same."""
 
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mechicl.config import Config
-from mechicl.errors import SeriesError
+from mechicl.errors import ConfigError, SeriesError
+from mechicl.reporting.summary import one
+from mechicl.series import open_series
 from mechicl.series.source import rebuilt
+from mechicl.tasks.exemplar_label.features.own import bank_file
 from mechicl.tasks.markov import Markov
 from mechicl.training.loop import train
+from mechicl.training.replay import resume
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +36,21 @@ def test_another_is_refused_in_the_words_of_its_task(request, run, what):
         SeriesError, match=f"the {what} rebuilt here differs from the one it was trained on .*recorded 000000000000"
     ):
         rebuilt(other)
+
+
+def test_data_that_moved_are_named_with_what_notes_their_new_place(tiny_config, tmp_path):
+    """Everything recorded can be seen without them; and the command works on a finished run."""
+    bank = replace(tiny_config.bank, kind="file")
+    size = (bank.n_classes + bank.n_holdout_classes, bank.n_exemplars + bank.n_holdout_exemplars, bank.dim)
+    file = bank_file(np.random.default_rng(0).standard_normal(size), tmp_path / "bank.safetensors")
+    series = train(replace(tiny_config, bank=bank, steps=5), tmp_path / "run", data=file, progress=False)
+    whole = one(open_series(series.root))
+    file.rename(tmp_path / "moved.safetensors")
+    again = "If it has moved: `mechicl train --resume [^`]*run --data FILE` notes its new place"
+    with pytest.raises(ConfigError, match=again):
+        rebuilt(open_series(series.root))
+    said = one(open_series(series.root))
+    assert re.search(f"chance: unknown without the data, and with it the phases.*{again}", said)
+    assert "icl" in said
+    resume(series.root, data=tmp_path / "moved.safetensors", progress=False)
+    assert one(open_series(series.root)) == whole

@@ -45,6 +45,10 @@ __all__ = [
     "verify",
 ]
 
+# What does, when it is run again, only what it had not done yet.
+GOES_ON = ("train", "branch", "sweep", "densify", "analyze", "measure", "ablate", "report", "export", "features")
+GOES_ON += ("open", "publish")
+
 
 def main(args: list[str] | None = None) -> None:
     """Entry point: errors a user can act on are one message and exit code 2."""
@@ -76,7 +80,9 @@ def main(args: list[str] | None = None) -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"mechicl: {where}{error.strerror or error}.", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        again = "To continue, run the same command again, or `mechicl train --resume RUN` for training."
-        print(f"\nmechicl: stopped. All saved files are complete. {again}", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        again = " ".join(getattr(stopped, "__notes__", ())[:1])  # of what began a run
+        if not again and given[0] in GOES_ON:
+            again = "The same command continues."
+        print(f"\nmechicl: stopped. All saved files are complete. {again}".rstrip(), file=sys.stderr)
         raise SystemExit(130) from None

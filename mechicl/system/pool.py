@@ -14,6 +14,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from types import MappingProxyType
 from typing import Any
@@ -143,7 +144,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # torch's thread pools do not survive a fork
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(function, theirs, plugins.for_workers()), daemon=True)
-        self.process.start()
+        with _deaf():
+            self.process.start()
         theirs.close()  # so that the worker's death ends the pipe
         self.task, self.ready = -1, False
 
@@ -163,6 +165,21 @@ class _Worker:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = " (out of memory? try fewer processes)" if code == -signal.SIGKILL else ""
         return TaskError(f"its process {how}{hint}")
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started here is born without ears for Ctrl-C: `_work` comes only after its imports. Here a
+    Ctrl-C waits until it is started."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # else the start itself begins it, and listens again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _hire(crew: dict[Any, _Worker], function: Callable[..., Any], first: tuple[int, tuple[Any, ...]]) -> None:

@@ -64,7 +64,11 @@ def open_run(
             manifest = manifest_of(config, schedule, source, data, grafts, made_with(device, stacked))
         branch = {"branch": start.origin.record()} if start else {}
         write_json(root / "manifest.json", manifest | branch)
-        yield
+        try:
+            yield
+        except KeyboardInterrupt as stopped:  # from here on the same command finds a run already
+            stopped.add_note(f"{command('train', '--resume', root)} continues.")
+            raise
 
 
 def fresh(root: Path) -> None:

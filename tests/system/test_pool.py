@@ -11,7 +11,7 @@ import pytest
 from pool_tasks import either, work
 
 from mechicl.errors import SeriesError
-from mechicl.system.pool import Tally, TaskError, run_tasks
+from mechicl.system.pool import Tally, TaskError, _Worker, run_tasks
 
 
 def run(tasks: list[str], workers: int = 2):
@@ -144,3 +144,18 @@ def test_a_task_begins_when_the_one_before_it_has_ended_well_or_not():
         assert order.index(("ended", first)) < order.index(("begun", number))
     with pytest.raises(ValueError, match="task 0 is after task 1: expected an earlier one"):
         next(run_tasks(work, [("a",), ("b",)], 1, print, {0: 1}))
+
+
+def test_an_interrupt_while_a_process_starts_is_its_parents_affair():
+    """Ctrl-C reaches the whole group, also one that is still importing: it printed a traceback."""
+    worker = _Worker(work)
+    try:
+        for _ in range(100):
+            os.kill(worker.process.pid, signal.SIGINT)
+            if worker.connection.poll(0.05):
+                break
+        assert worker.connection.poll(60)
+        assert worker.connection.recv() == ("ready", None)
+    finally:
+        worker.process.terminate()
+        worker.process.join()

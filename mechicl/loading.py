@@ -181,8 +181,8 @@ def whole(name: str, value: Any, what: str = "a whole number") -> int:
     raise ConfigError(f"{name}={value!r}: expected {what}, not {type(value).__name__}.{near}")
 
 
-def parse_seeds(text: str) -> list[int]:
-    """'0..4' or '0,3,7' -> a list of seeds.
+def parse_seeds(text: str, where: str = "--seeds ") -> list[int]:
+    """'0..4' or '0,3,7' -> a list of seeds. where: put before the text in an error.
 
     Raises:
         ConfigError: the text has neither form.
@@ -196,5 +196,5 @@ def parse_seeds(text: str) -> list[int]:
     except ValueError:
         out = []
     if not out:
-        raise ConfigError(f"--seeds {text}: expected a range, such as 0..4, or a list, such as 0,3,7.")
+        raise ConfigError(f"{where}{text}: expected a range, such as 0..4, or a list, such as 0,3,7.")
     return out

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from mechicl.config import Config
+from mechicl.config import Config, ScheduleConfig
 from mechicl.errors import ConfigError
 
 
@@ -29,10 +31,16 @@ def evaluated_steps(config: Config) -> list[int]:
         field = "steps" if step in plan.steps else "windows"
         raise ConfigError(
             f"checkpoint_steps.{field} names step {step}, but the run has steps 0..{last}. Remove steps outside this "
-            "range, "
-            f"for example with --set 'checkpoint_steps.{field}=[]'."
+            f"range: checkpoint_steps.{field} = [] removes all that are named so."
         )
     return sorted(steps)
+
+
+def within(plan: ScheduleConfig, last: int) -> ScheduleConfig:
+    """A schedule without what lies after step `last`, for a run that is made shorter. A window that goes beyond it ends
+    there."""
+    windows = (replace(each, stop=min(each.stop, last)) for each in plan.windows if each.start <= last)
+    return replace(plan, steps=tuple(step for step in plan.steps if step <= last), windows=tuple(windows))
 
 
 def checkpoint_steps(config: Config) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -81,6 +83,7 @@ def train(
     from mechicl import recipes as known
     from mechicl import train as trainer  # the function
     from mechicl.loading import parse_seeds
+    from mechicl.schedule import within
     from mechicl.settings import assignments, changed, named
     from mechicl.system.paths import shown
     from mechicl.training.ensemble import train_seeds
@@ -88,21 +91,33 @@ def train(
 
     if resume is not None:
         if changes or any(given is not None for given in (recipe, out, seed, seeds)):
-            raise ConfigError("give a recipe to start a run, or only --resume RUN to continue one, not both.")
+            given = {"--set": changes or None, "--seed": seed, "--seeds": seeds, "--out": out, "a recipe": recipe}
+            others = " and ".join(name for name, value in given.items() if value is not None)
+            branch = command("branch", resume, "--at", "STEP", "--set", "FIELD=VALUE")
+            raise ConfigError(
+                f"--resume continues a run as it was begun, so it cannot be combined with {others}. To train on with "
+                f"other settings, make a branch: {branch}."
+            )
         series = continue_run(resume, steps=steps, data=data, device=device, log=log, progress=not quiet)
-        print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
+        longer = command("train", "--resume", series.root, "--steps", "N")
+        tail = f" It is complete; {longer} trains it longer." if steps is None else ""
+        print(f"{shown(series.root)} has {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.{tail}")
         return
     if steps is not None:
         raise ConfigError(
             f"--steps needs --resume: --resume RUN --steps {steps} trains an existing run for more steps. "
-            f"For a new run use --set steps={steps}."
+            f"For a new run use {command('train', recipe or 'RECIPE', '--set', f'steps={steps}', *_set(changes))}."
         )
     if seed is not None and seeds is not None:
         raise ConfigError("give --seed for one run or --seeds for several, not both.")
     if recipe is None:
         raise ConfigError("no recipe was given: use for example `mechicl train demo`. `mechicl recipes` lists them.")
     values = assignments(changes)
-    config = changed(known.get(recipe), values, "--set") if values else known.get(recipe)
+    base = known.get(recipe)
+    if type(end := values.get("steps")) is int and within(base.checkpoint_steps, end) != base.checkpoint_steps:
+        base = replace(base, checkpoint_steps=within(base.checkpoint_steps, end))
+        print(f"note: the checkpoints that {recipe} names after step {end:,} are left out.")
+    config = changed(base, values, "--set") if values else base
     name = "_".join(filter(None, (values.pop("name", recipe), named(values))))
     if seeds is None:
         name = name if seed is None else f"{name}-s{seed}"
@@ -117,6 +132,11 @@ def train(
         print(f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}.")
     roots = [series.root for series in runs]
     print(f"Look at it with {command('show', *roots)}; analyse it with {command('report', roots[0])}.")
+
+
+def _set(changes: Iterable[str]) -> list[str]:
+    """The words of a command line that make these changes."""
+    return [word for change in changes for word in ("--set", change)]
 
 
 @app.command(Group.TRAIN)

@@ -58,7 +58,7 @@ def extend(series: Series, steps: int, at: int, device: str = CPU) -> Series:
     series = _finished_writing(series)
     last, begins = _planned(series), first_step(series.manifest)
     if type(steps) is not int or steps < last:
-        raise ConfigError(f"--steps {steps}: {series.root} has {last} steps already: give more.")
+        raise ConfigError(f"--steps {steps}: {series.root} is planned for {last} steps: give more.")
     before = replace(series.config, steps=last)  # config.json may have been edited to more steps already
     if planned(before, begins) != series.manifest["schedule"]:
         raise SeriesError(

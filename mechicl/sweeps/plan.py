@@ -226,7 +226,7 @@ def _table(given: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
-    listed = parse_seeds(given) if isinstance(given, str) else given
+    listed = parse_seeds(given, "seeds = ") if isinstance(given, str) else given
     good = isinstance(listed, list) and listed and all(type(x) is int and x >= 0 for x in listed)
     if not good or len(set(listed)) < len(listed):
         raise ConfigError(f'seeds={given!r}: expected different seeds, such as "0..4" or [0, 3, 7].')

@@ -18,6 +18,7 @@ import analyses
 import mechicl
 from mechicl import cli, recipes
 from mechicl.cli.overview import overview
+from mechicl.config import ScheduleConfig, Window
 from mechicl.errors import ConfigError
 from mechicl.loading import parse_seeds
 from mechicl.series import open_series
@@ -210,7 +211,8 @@ def test_train_and_then_resume_and_train_again(run, refused, tiny_recipe, tmp_pa
     assert series.complete
     files = {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
     code, out, _ = run("train", "--resume", "checkpoints/tiny-run", "--quiet")
-    assert (code, out) == (0, "checkpoints/tiny-run has 6 checkpoints, to step 20.\n")
+    said = "checkpoints/tiny-run has 6 checkpoints, to step 20. It is complete; `mechicl train --resume "
+    assert (code, out) == (0, said + "checkpoints/tiny-run --steps N` trains it longer.\n")
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == files
     message = refused("train", "tiny-run", "--quiet")
     assert message.startswith("checkpoints/tiny-run contains a run already.")
@@ -315,7 +317,8 @@ def test_settings_that_are_none(refused, tiny_recipe, tmp_path, given, words):
 def test_settings_go_with_a_recipe_and_are_given_once(refused, tiny_recipe):
     twice = ("--set", "bank.dim=4", "--set", "bank.dim=5")
     assert refused("train", "tiny-run", *twice) == "--set bank.dim is given twice: as 4 and as 5."
-    assert "not both" in refused("train", "--resume", "checkpoints/x", "--set", "bank.dim=4")
+    message = refused("train", "--resume", "checkpoints/x", "--set", "bank.dim=4")
+    assert "cannot be combined with --set. To train on with other settings, make a branch: `mechicl branch" in message
 
 
 def test_a_run_is_given_more_steps(run, refused, tiny_recipe, tmp_path):
@@ -324,7 +327,7 @@ def test_a_run_is_given_more_steps(run, refused, tiny_recipe, tmp_path):
     code, out, _ = run("train", "--resume", root, "--steps", "30", "--quiet")
     assert (code, out) == (0, "checkpoints/tiny-run has 8 checkpoints, to step 30.\n")
     assert run("verify", root)[0] == 0
-    assert "steps already: give more" in refused("train", "--resume", root, "--steps", "29")
+    assert "is planned for 30 steps: give more" in refused("train", "--resume", root, "--steps", "29")
     assert "--set steps=30" in refused("train", "tiny-run", "--steps", "30")
 
 
@@ -341,8 +344,9 @@ def test_what_train_refuses(refused, tiny_recipe, tmp_path):
     assert "demo" in message
     assert "`mechicl recipes` describes them." in message
     assert refused("train").startswith("no recipe was given")
-    assert "not both" in refused("train", "tiny-run", "--resume", "checkpoints/tiny-run")
-    assert "not both" in refused("train", "--resume", "checkpoints/x", "--seed", "1")
+    assert "cannot be combined with a recipe." in refused("train", "tiny-run", "--resume", "checkpoints/tiny-run")
+    message = refused("train", "--resume", "checkpoints/x", "--seed", "1", "--out", "y")
+    assert "cannot be combined with --seed and --out." in message
     assert "not both" in refused("train", "tiny-run", "--seed", "1", "--seeds", "0..3")
     for seeds in ("nonsense", "3..1", "1,,2", "", "0..", "1.5", "0...3"):
         assert refused("train", "tiny-run", "--seeds", seeds) == (
@@ -372,8 +376,22 @@ def test_an_interrupt_says_how_to_go_on(run, tiny_recipe, monkeypatch):
     monkeypatch.setattr("mechicl.training.step.Trainer.update", interrupted)
     code, out, err = run("train", "tiny-run", "--quiet")
     assert (code, out) == (130, "")
-    assert "mechicl train --resume" in err
-    assert "Traceback" not in err
+    said = "All saved files are complete. `mechicl train --resume checkpoints/tiny-run` continues.\n"
+    assert err == f"\nmechicl: stopped. {said}"
+    code, _, err = run("train", "--resume", "checkpoints/tiny-run", "--quiet")
+    assert (code, err) == (130, "\nmechicl: stopped. All saved files are complete. The same command continues.\n")
+
+
+def test_a_run_made_shorter_leaves_out_the_checkpoints_after_its_end(run, refused, tiny_recipe, monkeypatch):
+    """The first thing that a new user does, to see whether it works."""
+    windows = (Window(start=4, stop=15, every=4), Window(start=18, stop=20, every=1))
+    plan = ScheduleConfig(log_points=3, steps=(5, 20), windows=windows)
+    monkeypatch.setitem(recipes.RECIPES, "tiny-run", lambda: dataclasses.replace(tiny_recipe(), checkpoint_steps=plan))
+    message = refused("train", "tiny-run", "--steps", "10", "--set", "model.n_heads=1")
+    assert "For a new run use `mechicl train tiny-run --set steps=10 --set model.n_heads=1`." in message
+    code, out, _ = run("train", "tiny-run", "--set", "steps=10", "--quiet")
+    assert (code, out.splitlines()[0]) == (0, "note: the checkpoints that tiny-run names after step 10 are left out.")
+    assert open_series("checkpoints/tiny-run_steps-10").steps == [0, 1, 3, 4, 5, 8, 10]
 
 
 # Analyze, report, densify, verify, show.

@@ -191,7 +191,7 @@ def test_as_many_as_it_has_is_a_resume(copy, short):
 
 @pytest.mark.parametrize("steps", [11, 0, -3, 20.0, "20", True])
 def test_fewer_steps_are_refused(copy, short, steps):
-    with pytest.raises(ConfigError, match=r"has 12 steps already: give more"):
+    with pytest.raises(ConfigError, match=r"is planned for 12 steps: give more"):
         resume(copy, steps=steps, progress=False)
     assert (copy / "config.json").read_bytes() == (short.root / "config.json").read_bytes()
 

@@ -165,7 +165,7 @@ def test_runs_under_the_names_of_an_earlier_version_are_found(tmp_path):
         ('recipe = "demo"\nseed = 5', "seed: unknown key. Did you mean 'seeds'"),
         ('recipe = "demo"\nseeds = 5', "seeds=5: expected different seeds"),
         ('recipe = "demo"\nseeds = [1, 1]', "expected different seeds"),
-        ('recipe = "demo"\nseeds = "5..1"', "expected a range, such as 0..4"),
+        ('recipe = "demo"\nseeds = "5..1"', r"bad\.toml: seeds = 5\.\.1: expected a range, such as 0..4"),
         ('recipe = "demo"\nname = "a/b"', "name='a/b': a name is made of letters"),
         ('recipe = "demo"\ngrid = 5', "two brackets"),
         ('recipe = "demo"\n[grid]\nbank.dim = [4]', "two brackets"),

@@ -217,6 +217,6 @@ def test_densify_refuses_a_replay_that_differs_and_leaves_the_run_as_it_was(copy
 
 
 def test_resume_refuses_fewer_steps_than_the_run_has(copy, unbroken):
-    with pytest.raises(ConfigError, match=r"--steps 8: .* has 12 steps already: give more"):
+    with pytest.raises(ConfigError, match=r"--steps 8: .* is planned for 12 steps: give more"):
         resume(copy, steps=8, progress=False)
     same_run(copy, unbroken)

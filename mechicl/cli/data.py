@@ -37,6 +37,10 @@ def features(
     $ mechicl features ~/pictures --encoder pixels --size 28 --out pixels.safetensors
     $ mechicl features ~/pictures --encoder my_encoders:my_function --size 64 --out mine.safetensors
 
+    Your own encoder is a function. It gets a numpy array of float32 in 0..1, [picture, 3, SIZE, SIZE] (224 by default),
+    and returns the features as an array [picture, feature]. Of every class as many pictures are used as the smallest
+    class has.
+
     After an interruption, run the same command again: it continues. The file contains raw features in half precision,
     their sha256, and how they were made. The settings `bank.centre` and `bank.scale` of a run centre and scale them.
 
@@ -55,6 +59,7 @@ def features(
     """
     from mechicl.tasks.exemplar_label.features.encoders import Options
     from mechicl.tasks.exemplar_label.features.extract import extract
+    from mechicl.tasks.exemplar_label.features.images import find_pictures, unused
 
     options = Options(size=size, dim=dim, weights=weights, threads=jobs)
     made = extract(
@@ -68,6 +73,8 @@ def features(
         progress=not quiet,
     )
     classes, each, numbers = made.exemplars.shape
+    if said := unused(source, find_pictures(source, exemplars)):
+        print(f"note: {said}")
     print(f"{out}: {classes:,} classes x {each} exemplars x {numbers:,} features ({out.stat().st_size / 1e6:,.0f} MB).")
 
 

@@ -41,6 +41,7 @@ class Encoder:
     size: int
     encode: Callable[[np.ndarray], np.ndarray]  # [n, 3, s, s] float32 in 0..1 -> [n, d] float32
     about: dict[str, Any]
+    of_user: str = ""  # of a function of the user: what she calls it, as module:function
 
 
 @dataclass(frozen=True)
@@ -162,11 +163,12 @@ def _own(name: str, options: Options) -> Encoder:
     sys.path.insert(0, "")  # a file beside the user is what 'module' means to her
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"--encoder {name}: {error}. Expected module:function, importable from here.") from None
+    except Exception as error:
+        kind = "" if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: "
+        raise ConfigError(f"--encoder {name}: {kind}{error}. Expected module:function, importable from here.") from None
     finally:
         sys.path.remove("")
-    return Encoder(options.size or 224, found, {"features": f"{name}, a function of the user"})
+    return Encoder(options.size or 224, found, {"features": f"{name}, a function of the user"}, of_user=name)
 
 
 def _network(features: Callable[..., Any], module: Any, size: int, path: Path, threads: int) -> Encoder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -56,12 +57,16 @@ def extract(
         ConfigError: no pictures, no such encoder, features that are not finite, or a file that is there already.
     """
     out = given(out)
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out {out}: expected a file that ends in .safetensors.")
     if out.exists():
         raise ConfigError(f"{out} exists already: give another --out, or delete it.")
     if transforms not in TRANSFORMS:
         raise ConfigError(f"--transforms {transforms}: expected one of {', '.join(map(str, TRANSFORMS))}.")
-    found = find_pictures(source, n_exemplars)
     options = options or Options()
+    if options.size is not None and options.size < 1:
+        raise ConfigError(f"--size {options.size}: expected a side in pixels, from 1.")
+    found = find_pictures(source, n_exemplars)
     if options.sample is None:
         options = replace(options, sample=lambda size: _sample(found, size))
     made = encoders.get(encoder, options)
@@ -78,7 +83,6 @@ def extract(
     }
     part = out.with_name(f"{out.name}.part")
     check_writable(part, "Give another --out.")
-    part.mkdir(parents=True, exist_ok=True)
     arrays, done = _begin(part, settings, found, made, transforms)
     _fill(found, made, transforms, arrays, done, lambda n: _note(part, settings, arrays, n), progress)
     with explained(out):
@@ -100,11 +104,23 @@ def encode_class(paths: tuple[Any, ...], made: Encoder, transforms: int) -> np.n
     """Features of one class of pictures under every transform: [transform, exemplar, d] float32.
 
     Raises:
-        ConfigError: the encoder gave another shape, or numbers that are not finite.
+        ConfigError: the encoder gave another shape, or numbers that are not finite; the user's own failed.
     """
     upright = np.stack([load(path, made.size) for path in paths])
     seen = np.concatenate([transform(upright, *t) for t in TRANSFORMS[transforms]])
-    features = np.asarray(made.encode(np.ascontiguousarray(seen)), dtype=np.float32)
+    try:
+        features = np.asarray(made.encode(np.ascontiguousarray(seen)), dtype=np.float32)
+    except Exception as error:
+        if isinstance(error, ConfigError) or not made.of_user:
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"the encoder {made.of_user} failed on a numpy array of shape {seen.shape} and type float32: "
+            f"{type(error).__name__}: {str(error) or 'without a message'} ({where.filename}, line {where.lineno}). "
+            "Expected an array [picture, feature] of numbers."
+        ) from error
+    if features.ndim == 0:
+        raise ConfigError(f"the encoder gave no array: expected it to return one of shape [{len(seen)}, d].")
     if features.ndim != 2 or len(features) != len(seen):
         raise ConfigError(f"the encoder gave shape {features.shape} for {len(seen)} pictures, not [{len(seen)}, d].")
     if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
@@ -152,7 +168,8 @@ def _begin(
             )
         arrays = {path.stem: np.load(path, mmap_mode="r+") for path in sorted(part.glob("*.npy"))}
         return arrays, int(record["done"])
-    first = encode_class(found.files[0][:1], made, 1)
+    first = encode_class(found.files[0][:1], made, 1)  # before anything is written: it may fail
+    part.mkdir(parents=True, exist_ok=True)
     shape = (len(found.files) * transforms, found.n_exemplars)
     wanted: dict[str, tuple[type, tuple[int, ...]]] = {"exemplars": (np.float16, (first.shape[-1],))}
     if settings["pictures"]:

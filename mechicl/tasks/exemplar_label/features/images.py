@@ -55,7 +55,9 @@ def find_pictures(source: str | Path, n_exemplars: int | None = None) -> Picture
         found = _class_folders(root) if root.is_dir() else {}
         if not found:
             damaged = "not a readable zip" in str(none_or_damaged)
-            raise none_or_damaged if damaged else ConfigError(f"{source}: found no pictures; {_EXPECTED}.") from None
+            loose = sum(map(_is_picture, root.iterdir())) if root.is_dir() else 0
+            what = f"{loose} pictures, but no folder of a class" if loose else "no pictures"
+            raise none_or_damaged if damaged else ConfigError(f"{source}: found {what}; {_EXPECTED}.") from None
     smallest, fewest = min(((name, len(files)) for name, files in found.items()), key=lambda item: item[1])
     kept = fewest if n_exemplars is None else n_exemplars
     if not 1 <= kept <= fewest:
@@ -66,11 +68,38 @@ def find_pictures(source: str | Path, n_exemplars: int | None = None) -> Picture
 def _class_folders(root: Path) -> dict[str, tuple[Path, ...]]:
     found = {}
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        seen = (path for path in folder.iterdir() if not path.name.startswith("."))
-        files = tuple(sorted(path for path in seen if path.suffix.lower() in _ENDINGS))
+        files = tuple(sorted(filter(_is_picture, folder.iterdir())))
         if files:
             found[folder.name] = files
     return found
+
+
+def _is_picture(path: Path) -> bool:
+    return not path.name.startswith(".") and path.suffix.lower() in _ENDINGS
+
+
+def unused(source: str | Path, found: Pictures) -> str:
+    """Which pictures and folders of a folder of classes are not used, in a sentence; '' where all are.
+
+    Args:
+        source: as of `find_pictures`.
+        found: what that gave.
+    """
+    root = given(source)
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
+    classes = _class_folders(root) if root.is_dir() else {}
+    if set(classes) != set(found.names):  # Omniglot's
+        return ""
+    parts = []
+    more = sum(len(files) for files in classes.values()) - len(found.names) * found.n_exemplars
+    if more:
+        smallest = min(classes, key=lambda name: len(classes[name]))
+        parts.append(f"the smallest, {smallest}, has {len(classes[smallest])}, and {more:,} pictures are not used")
+    empty = [path.name for path in folders if path.name not in classes and not path.name.startswith(".")]
+    if empty:
+        some = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
+        parts.append(f"{some} {'has' if len(empty) == 1 else 'have'} no pictures")
+    return f"{len(classes):,} classes: {'; '.join(parts)}." if parts else ""
 
 
 def load(picture: Path | tuple[str, bytes], size: int) -> np.ndarray:

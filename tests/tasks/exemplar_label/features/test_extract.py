@@ -1,5 +1,7 @@
 """Pictures to features: order of classes, transforms, resuming, encoders of one's own, and errors."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +11,7 @@ from mechicl.tasks.exemplar_label.banks.omniglot import TRANSFORMS, transform
 from mechicl.tasks.exemplar_label.features import extract as module
 from mechicl.tasks.exemplar_label.features.encoders import ENCODERS, Encoder, Options
 from mechicl.tasks.exemplar_label.features.extract import extract
-from mechicl.tasks.exemplar_label.features.images import find_pictures, load
+from mechicl.tasks.exemplar_label.features.images import find_pictures, load, unused
 
 
 @pytest.fixture
@@ -139,3 +141,43 @@ def test_errors_say_what_was_found(folder, tmp_path):
     target.write_text("there")
     with pytest.raises(ConfigError, match="exists already"):
         extract(folder, target, encoder="pixels", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("x.mean()", r"the encoder gave no array: expected it to return one of shape \[1, d\]"),
+        ("return x.mean(1).flatten(1)", r"own_one:encode failed on a numpy array of shape \(1, 3, 12, 12\)"),
+        ("import torch; return torch.nn.Linear(3, 2)(x)", r"failed on a numpy array.*TypeError.*Expected an array"),
+        ("return torch", "NameError: name 'torch' is not defined"),
+    ],
+)
+def test_ones_own_encoder_that_fails_is_an_error_in_words_and_leaves_nothing(folder, tmp_path, monkeypatch, body, says):
+    (tmp_path / "own_one.py").write_text(f"def encode(x):\n    {body}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_one", raising=False)
+    with pytest.raises(ConfigError, match=says):
+        extract(folder, "f.safetensors", encoder="own_one:encode", options=Options(size=12), progress=False)
+    assert not list(tmp_path.glob("f.safetensors*"))
+
+
+def test_an_options_value_that_cannot_be_is_refused(folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"f\.npy: expected a file that ends in \.safetensors"):
+        extract(folder, tmp_path / "f.npy", encoder="pixels", progress=False)
+    with pytest.raises(ConfigError, match="--size 0: expected a side in pixels, from 1"):
+        extract(folder, tmp_path / "f.safetensors", encoder="pixels", options=Options(size=0), progress=False)
+
+
+def test_pictures_that_are_not_used_are_said(folder):
+    (folder / "empty").mkdir()
+    said = "3 classes: the smallest, b, has 3, and 3 pictures are not used; empty has no pictures."
+    assert unused(folder, find_pictures(folder)) == said
+    (folder / "empty").rmdir()
+    for path in (folder / "a" / "3.png", folder / "c" / "3.png", folder / "c" / "4.png"):
+        path.unlink()
+    assert unused(folder, find_pictures(folder)) == ""
+
+
+def test_pictures_without_a_folder_of_a_class_are_named(folder):
+    with pytest.raises(ConfigError, match="found 3 pictures, but no folder of a class; expected a folder that holds"):
+        find_pictures(folder / "b")

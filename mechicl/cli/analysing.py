@@ -46,12 +46,14 @@ def analyze(
         quiet: no progress bar.
     """
     import analyses
+    from mechicl.series.placing import check_own
     from mechicl.system.disk import check_writable, own_place
     from mechicl.system.paths import given, shown
 
     series = reading.series(run)
     chosen = analyses.names() if name is None else [name]
     folder = own_place(series.root, series.root / "analysis" / "x").parent if out is None else given(out)
+    check_own(series, folder)
     check_writable(folder, "Write elsewhere with --out DIR.")
     for each in chosen:
         found = analyses.get(each)(series, progress=not quiet)

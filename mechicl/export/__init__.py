@@ -32,9 +32,8 @@ from mechicl.page.answers import KINDS
 from mechicl.page.payloads import shade
 from mechicl.registry import ceiling, floor, looked_at, quantity
 from mechicl.series import Series
-from mechicl.system.disk import check_writable
+from mechicl.series.placing import page_file
 from mechicl.system.files import write_atomic
-from mechicl.system.paths import given
 from mechicl.system.progress import each as progressing
 
 MOST = 25.0  # MB of a page, unless told otherwise
@@ -61,12 +60,11 @@ def export(
         The file's path.
 
     Raises:
-        ConfigError: the page cannot run this run's models or sequences; or there is no room.
+        ConfigError: `out` does not end in .html, or lies in another run; the page cannot run this run's models or
+            sequences; or there is no room.
         SeriesError: it cannot be written there, which is checked first.
     """
-    target = series.root / "page.html" if out is None else given(out)
-    target = target / "page.html" if target.is_dir() else target
-    check_writable(target.parent, "Put the page elsewhere with --out FILE.")
+    target = page_file(series, out, "page.html", "Put the page elsewhere with --out FILE.")
     if not max_mb > 0:
         raise ConfigError(f"max_mb={max_mb}: expected a size in megabytes, such as {MOST:g}.")
     check_series(series)

@@ -23,10 +23,10 @@ from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series
 from mechicl.series.family import family
+from mechicl.series.placing import page_file
 from mechicl.system.commands import command
 from mechicl.system.disk import check_writable, own_place
 from mechicl.system.files import write_atomic
-from mechicl.system.paths import given
 
 # Analyses whose sections `render` lays out itself; any other that is reported follows them.
 _PLACED = ("transience", "induction_heads", "attention_over_time", "head_ablations")
@@ -45,14 +45,13 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
         The page's path. At most 8 MB: plotly's and circuitsvis' scripts, once each, and data.
 
     Raises:
+        ConfigError: `path` does not end in .html, or lies in another run.
         SeriesError: nothing was recorded yet; or the page cannot be written there, which is checked before anything is
             computed.
     """
     import analyses
 
-    target = series.root / "report.html" if path is None else given(path)
-    target = target / "report.html" if target.is_dir() else target
-    check_writable(target.parent, "Choose another file with --out FILE.")
+    target = page_file(series, path, "report.html", "Choose another file with --out FILE.")
     tables: Path | None = series.root / "analysis"
     try:
         check_writable(own_place(series.root, tables / "x").parent)

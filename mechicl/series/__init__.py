@@ -5,6 +5,7 @@ opening     `open_series`
 storage     files that appear whole or not at all, and their index
 elsewhere   checkpoints that other software wrote
 bulk        many checkpoints' weights at once
+placing     where pages about a run are put
 recorded    metrics.jsonl, as lines and as tables
 source      what the sequences are drawn from, built again and checked
 finite      refuses NaN and infinite numbers

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
+import itertools
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import is_dataclass
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -15,6 +19,7 @@ from tyro.conf import arg
 
 from mechicl import plugins
 from mechicl.cli.arguments import Plugins
+from mechicl.errors import ConfigError
 
 T = TypeVar("T")
 _CONTINUED = re.compile(r"\n {8,}")  # an argument's next line: tyro would break the help text there
@@ -47,9 +52,28 @@ class _Verbs(tyro.extras.SubcommandApp):
         self._docs: list[tuple[Any, str, dict[str, Callable[[], str]]]] = []
 
     def cli(self, **options: Any) -> Any:
+        self._check(list(options.get("args") or sys.argv[1:]))
         for verb, doc, said in self._docs:
             verb.__doc__ = doc.format(**{key: text() for key, text in said.items()})
         return super().cli(**options)
+
+    def _check(self, words: list[str]) -> None:
+        """See that a line names a command, and of its options only such as that command has. tyro would print a long
+        box with the options of all commands.
+
+        Raises:
+            ConfigError: it does not; the most similar name.
+        """
+        verb = words[0] if words else "-"
+        if verb.startswith("-"):
+            return
+        if verb not in self._subcommands:
+            raise ConfigError(f"there is no command {verb!r}.{_near(verb, self._subcommands)} See `mechicl --help`.")
+        known = options_of(self._subcommands[verb].target)
+        for word in itertools.takewhile(lambda each: each != "--", words[1:]):
+            name = word.partition("=")[0].replace("_", "-")
+            if len(name) > 2 and name.startswith("--") and not name.startswith("--tyro-") and name not in known:
+                raise ConfigError(f"{verb} has no option {name}.{_near(name, known)} See `mechicl {verb} --help`.")
 
     def command(self, group: Group, *, name: str | None = None, **said: Callable[[], str]) -> Callable[[T], T]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Register a command.
@@ -81,6 +105,31 @@ class _Verbs(tyro.extras.SubcommandApp):
         self.groups[group][listed] = doc.partition("\n")[0]
         super().command(verb, name=listed)
         return func
+
+
+def options_of(func: Any) -> list[str]:
+    """The options of a registered command, as they are written."""
+    out = ["--help"]
+    for key, parameter in inspect.signature(func).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            hint = func.__annotations__[key]
+            kind = getattr(hint, "__origin__", hint)
+            shared = get_type_hints(kind, include_extras=True) if is_dataclass(kind) else {key: hint}
+            out += [option for name, of in shared.items() for option in _written(name, of)]
+    return out
+
+
+def _written(key: str, hint: Any) -> list[str]:
+    given = [m for m in getattr(hint, "__metadata__", ()) if getattr(m, "metavar", None) or getattr(m, "name", None)]
+    name = next((m.name for m in given if m.name), key).strip("_").replace("_", "-")
+    aliases = [alias for m in given for alias in m.aliases or ()]
+    return [f"--{name}", *([f"--no-{name}"] if getattr(hint, "__origin__", hint) is bool else []), *aliases]
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """' Did you mean 'show'?', where a name is similar."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {found[0]}?" if found else ""
 
 
 def metavar_of(hint: Any) -> str | None:

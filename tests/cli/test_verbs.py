@@ -1,6 +1,7 @@
 """How a command is registered: what its help says an option takes, and the group that it belongs to."""
 
 import inspect
+import re
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -9,7 +10,8 @@ import pytest
 from tyro.conf import Positional, arg
 
 from mechicl.cli.arguments import Folder, N
-from mechicl.cli.verbs import Group, _Verbs, app, metavar_of
+from mechicl.cli.verbs import Group, _Verbs, app, metavar_of, options_of
+from mechicl.errors import ConfigError
 
 
 def arguments() -> list[tuple[str, str, Any]]:
@@ -81,3 +83,30 @@ def test_a_command_is_in_its_group_with_its_first_line():
     assert verbs.command(Group.TRAIN, name="walk")(go) is go
     assert verbs.groups[Group.TRAIN] == {"walk": "Go."}
     assert verbs.groups[Group.SHARE] == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("shw checkpoints/demo", "there is no command 'shw'. Did you mean show? See `mechicl --help`."),
+        ("qqq", "there is no command 'qqq'. See `mechicl --help`."),
+        ("measure x --stpe 1", "measure has no option --stpe. Did you mean --step? See `mechicl measure --help`."),
+        ("show demo --xyz=1", "show has no option --xyz. See `mechicl show --help`."),
+    ],
+)
+def test_a_command_or_an_option_that_there_is_not_is_one_line(words, says):
+    with pytest.raises(ConfigError) as raised:
+        app.cli(prog="mechicl", args=words.split())
+    assert str(raised.value) == says
+
+
+@pytest.mark.parametrize("command", app._subcommands)
+def test_the_known_options_are_those_that_help_lists(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        app.cli(prog="mechicl", args=[command, "--help"])
+    listed = set(re.findall(r"(?m)^.{0,4}(?:-h, )?(--[a-z][a-z-]*)", capsys.readouterr().out))
+    known = options_of(app._subcommands[command].target)
+    assert listed <= set(known)
+    two = {"--all", "--every"}  # of verify, which help lists in one line
+    assert {name for name in known if not name.startswith("--no-")} <= listed | two

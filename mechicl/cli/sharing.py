@@ -29,8 +29,9 @@ def export(
     $ mechicl export checkpoints/demo --every 1000 --max-mb 10 --out small.html
 
     The models run in the browser. Readers move through training, ablate heads and MLPs, and see scores with intervals,
-    attention and logits. The file loads nothing from other places. It says what it leaves out. It works for runs of all
-    tasks that come with mechicl; for any other run use `mechicl report`.
+    attention and logits. The file loads nothing from other places. It says what it leaves out. Runs with convolutions,
+    runs with labels that change during training, and opened checkpoints of other libraries cannot be exported yet: use
+    `mechicl report` for those.
 
     Args:
         run: the run's folder.

@@ -46,9 +46,22 @@ def verify(
     sound = [step for step in series.steps if series.entry(step).file not in broken]
     contents = {step: problem for step in sound if (problem := _contents(series, step))}
     problems += [*contents.values(), *_metrics(series)]
+    damaged = [step for step in series.steps if step not in sound]
+    if notes is not None and damaged and "source" not in series.manifest:
+        notes.append(_repair(series, damaged[0]))
     whole = {step for step in sound if step not in contents} & set(series.evaluated)
     problems += _scores(series, sample(whole, again), [] if notes is None else notes)
     return problems + _strays(series)
+
+
+def _repair(series: Series, step: int) -> str:
+    """What writes a checkpoint again whose file is missing or damaged."""
+    begins = first_step(series.manifest)
+    window = ("--from", max(step - 1, begins), "--to", max(step, begins + 1), "--every", 1)
+    return (
+        f"On a machine like the one that trained it, a replay writes the checkpoint of step {step} again: "
+        f"{command('densify', series.root, *window)}. Otherwise copy the file from another copy of the run."
+    )
 
 
 def _kept(series: Series, notes: list[str]) -> list[Entry]:

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shlex
 from dataclasses import replace
 
 import pytest
 import safetensors.torch
 import torch
 
+from mechicl import cli
 from mechicl.config import OptimConfig, TrainingIntervention
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.series import open_series
@@ -279,3 +281,15 @@ def test_verifying_writes_nothing(tiny_copy):
     assert len(open_series(tiny_copy.root).steps) == 9
     weights = safetensors.torch.load_file(tiny_copy.root / "weights/step_00000060.safetensors")
     assert all(torch.equal(w, tiny_copy.weights(60)[k]) for k, w in weights.items())
+
+
+@pytest.mark.parametrize("step", [0, 30])
+def test_a_damaged_checkpoint_is_named_with_the_command_that_writes_it_again(tiny_copy, step):
+    file = tiny_copy.root / tiny_copy.entry(step).file
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    notes: list[str] = []
+    assert len(verify(tiny_copy.root, notes=notes)) == 1
+    words = shlex.split(notes[0].partition(": `mechicl ")[2].partition("`")[0])
+    assert words[0] == "densify"
+    cli.main([*words, "--quiet"])
+    assert verify(tiny_copy.root) == []

@@ -31,7 +31,7 @@ def run(
     slurm: bool,
     progress: bool,
 ) -> bool:
-    """Returns whether a run failed. Arguments are those of the command line."""
+    """Returns whether a run failed, now or before. Arguments are those of the command line."""
     plan = read_plan(file)
     out = given(out or Path("checkpoints") / plan.name)
     if dry_run:
@@ -63,4 +63,4 @@ def run(
         f"{shown(out / TABLE)} has {len(table):,} rows; {shown(out / SUMMARY)} has every phase, with its interval "
         "over seeds."
     )
-    return bool(failed)
+    return bool(failed) or (bool(given_up) and not only_gather)  # as the call in which they diverged

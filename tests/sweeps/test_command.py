@@ -61,7 +61,7 @@ def test_failures_are_printed_and_the_exit_code_is_1(capsys, small_file, tmp_pat
     assert "Diverged, and left alone (--retry trains them again): n_labels-none-s0, n_labels-4-s0." in text
     assert "n_labels-4-s0 failed: " in text
     code, text, _ = run(capsys, file, "--out", out, "--jobs", 1)
-    assert code == 0  # nothing was tried
+    assert code == 1  # as before, though nothing was tried
     assert "Diverged, and left alone" in text
 
 

@@ -53,10 +53,11 @@ def load(names: Iterable[str]) -> None:
                     f"({_here() or 'deleted'}) nor installed.{_meant(name)}"
                 ) from None
             place = traceback.extract_tb(error.__traceback__)[-1]
-            raise ConfigError(
-                f"--plugin {name} cannot be imported: {type(error).__name__}: {error} "
-                f"({place.filename}, line {place.lineno})."
-            ) from error
+            where, said = f"{place.filename}, line {place.lineno}", str(error)
+            if isinstance(error, SyntaxError):  # nothing of it has run: the traceback ends in Python's own importer
+                where, said = f"{error.filename}, line {error.lineno}", error.msg
+            kind = type(error).__name__
+            raise ConfigError(f"--plugin {name} cannot be imported: {kind}: {said} ({where}).") from error
         _asked[name] = None
         if new and doors.counted() == before:
             warnings.warn(f"--plugin {name} registered nothing: is a decorator missing?", stacklevel=2)

@@ -28,7 +28,7 @@ def test_a_module_of_this_directory_is_found_and_commands_name_it(plugin_folder)
         ("/some where/mine.py", None, "cd '/some where' and --plugin mine"),
         ("needs", "import not_installed_here", r"cannot be imported: ModuleNotFoundError.*needs.py, line 1"),
         ("broken", "x = 1\nraise ValueError('why')", r"cannot be imported: ValueError: why \(.*broken.py, line 2"),
-        ("unparsed", "def", "cannot be imported: SyntaxError"),
+        ("unparsed", "def", r"cannot be imported: SyntaxError: invalid syntax \(.*unparsed\.py, line 1\)"),
         (
             "again",
             "from mechicl.tasks.exemplar_label.banks.kinds import bank\n"

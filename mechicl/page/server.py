@@ -220,6 +220,8 @@ def open_server(
 
 
 def _listen(host: str, port: int | None) -> BaseWSGIServer:
+    if port is not None and not 0 <= port <= 65535:
+        raise ConfigError(f"--port {port}: expected a port, 1 to 65535; 0 means any free port.")
     wanted = [PORT, 0] if port is None else [port]
     for each in wanted:
         try:  # the app follows, once the port is known

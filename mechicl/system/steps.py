@@ -13,13 +13,15 @@ def parse_steps(text: str) -> Listed:
     """'0,500' or '0..3000' -> steps.
 
     Raises:
-        ConfigError: another form.
+        ConfigError: another form, or a range that ends before it begins.
     """
     parts = [part.strip() for part in (text.split("..") if ".." in text else text.split(","))]
     numbers = all(part.isascii() and part.isdecimal() for part in parts)
     if not numbers or (".." in text and len(parts) != 2):
         raise ConfigError(f"--steps {text}: expected a list of steps, such as 0,500, or a range, such as 0..3000.")
     found = tuple(map(int, parts))
+    if ".." in text and found[0] > found[1]:
+        raise ConfigError(f"--steps {text}: expected the lower step first, {found[1]}..{found[0]}.")
     return range(found[0], found[1] + 1) if ".." in text else found
 
 

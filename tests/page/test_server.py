@@ -232,3 +232,9 @@ def test_a_folder_that_is_no_run_is_one_message(tmp_path, capsys):
     assert "not a run of this folder" in capsys.readouterr().err
     with pytest.raises(SeriesError):
         open_server(tmp_path)
+
+
+def test_a_port_that_cannot_be_is_refused(tiny_series):
+    """The system took it modulo 65,536."""
+    with pytest.raises(ConfigError, match="--port 99999: expected a port, 1 to 65535"):
+        open_server(tiny_series.root, port=99999)

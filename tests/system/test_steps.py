@@ -16,6 +16,8 @@ from mechicl.system.steps import apart, check, parse_steps
 def test_steps_are_read_from_text():
     assert parse_steps("0,500, 1000") == (0, 500, 1000)
     assert parse_steps("5..7") == range(5, 8)
+    with pytest.raises(ConfigError, match=r"--steps 3000\.\.0: expected the lower step first, 0\.\.3000\."):
+        parse_steps("3000..0")
     for text in ("", "x", "1..5..9", "..5", "1..", "-1", "1,,2", "²", "-3..5", "1,2..5"):
         with pytest.raises(ConfigError, match="--steps"):
             parse_steps(text)

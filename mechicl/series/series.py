@@ -139,12 +139,11 @@ class Series:
         if not self._weights:
             raise SeriesError(f"{self.root} has no checkpoints yet: {command('train', '--resume', self.root)}.")
         near = sorted(self._weights, key=lambda s: abs(s - step))[:3]
-        replay = command("densify", self.root, "--from", step - 1, "--to", step, "--every", 1)
-        add = f" On a machine like the one that trained it, {replay} adds it."
-        inside = 0 < step <= self.steps[-1] and "source" not in self.manifest
-        raise SeriesError(
-            f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}." + (add if inside else "")
-        )
+        told = f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}."
+        if 0 < step <= self.steps[-1] and "source" not in self.manifest:
+            add = command("densify", self.root, "--from", step - 1, "--to", step, "--every", 1)
+            told += f" On a machine like the one that trained it, {add} adds it."
+        raise SeriesError(told)
 
     def weights(self, step: int) -> Params:
         """Trained parameters at a step, float32, TransformerLens names and shapes.

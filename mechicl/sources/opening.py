@@ -102,7 +102,8 @@ def open_source(
     source = source_of(text, kind)
     found = only(source.find(text, asked), asked)
     root = given(default_place(found.place) if out is None else out)
-    opening = _Opening(root, source, found, settings, _model(found))
+    model = model_of(LAYOUTS.find(found.layout).fields(found.settings))
+    opening = _Opening(root, source, found, settings, model)
     check_writable(root, "Open it elsewhere with --out DIR.")
     with explained(root):
         root.mkdir(parents=True, exist_ok=True)
@@ -296,7 +297,3 @@ def contents(weights: Params) -> str:
 def _name(text: str) -> str:
     """A run's name from a folder's."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "series"
-
-
-def _model(found: Found) -> ModelConfig:
-    return model_of(LAYOUTS.find(found.layout).fields(found.settings))

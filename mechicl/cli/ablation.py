@@ -62,6 +62,7 @@ def run(
     n: int | None,
     out: Path | None,
     progress: bool = False,
+    evaluators: Sequence[str] | None = None,
 ) -> str:
     """Measure the intervention and its controls, save the table if `out` is given, and return the text to print.
 
@@ -72,10 +73,11 @@ def run(
         n: sequences per evaluator.
         out: a file for the table.
         progress: show a progress bar.
+        evaluators: those to measure on; None: all.
     """
     if out is not None:
         out = checked_file(out)
-    rows = control_effects(series, condition, steps, None, n, progress=progress)
+    rows = control_effects(series, condition, steps, evaluators, n, progress=progress)
     own = condition.at_step(series, steps[0])
     moved = rows[rows.control == 0].groupby("evaluator", sort=False).effect.agg(lambda x: x.abs().max())
     unmoved = moved.index[moved == 0]  # a set is drawn again for these alone

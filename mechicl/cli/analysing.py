@@ -10,7 +10,6 @@ from tyro.conf import Positional, UseAppendAction, arg
 from mechicl.cli.arguments import File, Folder, Heads, N, Name, Names, Run, Step
 from mechicl.cli.reading import ALL, Read
 from mechicl.cli.verbs import Group, app
-from mechicl.errors import ConfigError
 
 
 def _analyses() -> str:
@@ -70,6 +69,7 @@ def measure(
     name: Annotated[Positional[str | None], arg(metavar="NAME", help="default: list the measures")] = None,
     *,
     beside: Annotated[UseAppendAction[tuple[Path, ...]], arg(name="with", metavar="RUN")] = (),
+    step: Step | None = None,
     evaluators: Names | None = None,
     n: N | None = None,
     reading: Read = ALL,
@@ -89,6 +89,7 @@ def measure(
         run: the run's folder.
         name: the measure; docs/measures.md describes them.
         beside: another run, for measures over several runs, such as seed_bands; may be given several times.
+        step: one checkpoint. Without it and --steps or --every, the measure's own choice, usually all.
         evaluators: the evaluators whose sequences are used, such as icl,flip (default: the measure's own).
         n: sequences per evaluator (default: the measure's own).
         out: write the table to this file, FILE.csv or FILE.parquet.
@@ -100,8 +101,9 @@ def measure(
     if name is None:
         print(listing())
         return
+    reading.check_one(step)
     runs = [reading.series(root) for root in (run, *beside)]
-    picked = runs[0].steps if reading.some else None
+    picked = runs[0].steps if reading.some else None if step is None else [step]
     print(take(runs, name, picked, evaluators, n, out, not quiet))
 
 
@@ -122,6 +124,7 @@ def ablate(
     without_subspace: Annotated[str, arg(metavar="ANSWER")] = "",
     own: Annotated[str, arg(metavar="NAME(FIELD=VALUE)")] = "",
     step: Step | None = None,
+    evaluators: Names | None = None,
     n: N | None = None,
     reading: Read = ALL,
     out: File | None = None,
@@ -160,10 +163,12 @@ def ablate(
             scores along edges, such as L1H3,mlp.1,match_label:1,query->match_label.
         counterfactual: which counterfactual sequence a patch takes from (default: the task's own). Every task has
             next, the next sequence of the set. For an unknown name the error lists the run's.
-        graft: parts of the weights to take from another step, such as qk.1@1400. docs/interventions.md lists the parts.
+        graft: parts of the weights to take from another step, such as qk.1@1400. docs/interventions.md#weights lists
+            the parts.
         without_subspace: remove the directions in which the last layer writes one answer, such as flip.
         own: your own intervention with its fields, such as 'scale_values(layer=0, factor=0.5)'; load it with --plugin.
-        step: the checkpoint (default: the last). For several checkpoints use --steps or --every.
+        step: one checkpoint (default: the last). For several checkpoints use --steps or --every instead.
+        evaluators: the evaluators to measure on, such as icl,flip (default: all).
         n: sequences per evaluator (default: as in training).
         out: write the table to this file, FILE.csv or FILE.parquet.
         quiet: no progress bar.
@@ -186,8 +191,7 @@ def ablate(
         without_subspace=without_subspace,
         own=own,
     )
-    if reading.some and step is not None:
-        raise ConfigError(f"give --step {step} for one checkpoint, or --steps or --every for several, not both.")
+    reading.check_one(step)
     series = reading.series(run)
     at = series.steps if reading.some else [series.steps[-1] if step is None else step]
-    print(measure(series, condition, at, n, out, not quiet))
+    print(measure(series, condition, at, n, out, not quiet, evaluators.split(",") if evaluators else None))

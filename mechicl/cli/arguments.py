@@ -30,7 +30,11 @@ Device = Annotated[
 ]
 Steps = Annotated[
     str | None,
-    arg(metavar="STEPS", help_behavior_hint="", help="which checkpoints, such as 0,500 or 0..3000 (default: all)."),
+    arg(
+        metavar="STEPS",
+        help_behavior_hint="",
+        help="several checkpoints, such as 0,500 or 0..3000 (default: all; of a command with --step, what that says).",
+    ),
 ]
 Every = Annotated[
     int | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from mechicl.cli.arguments import Device, Every, Slurm, Steps, Workers
+from mechicl.errors import ConfigError
 
 if TYPE_CHECKING:
     from mechicl.series import Series
@@ -28,6 +29,11 @@ class Reading:
     def some(self) -> bool:
         """Whether checkpoints were named, instead of all."""
         return self.steps is not None or self.every is not None
+
+    def check_one(self, step: int | None) -> None:
+        """See that `--step`, for one checkpoint, stands alone."""
+        if self.some and step is not None:
+            raise ConfigError(f"give --step {step} for one checkpoint, or --steps or --every for several, not both.")
 
     def series(self, run: Path) -> Series:
         """The run with these checkpoints, whose tables are computed as asked."""

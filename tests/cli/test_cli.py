@@ -451,7 +451,8 @@ def test_verify(run, tiny_copy):
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     code, out, err = run("verify", tiny_copy.root)
     assert (code, err) == (1, "")
-    assert out == "weights/step_00000030.safetensors: its sha256 is not the recorded one (altered).\n"
+    assert out.startswith("weights/step_00000030.safetensors: its sha256 is not the recorded one (altered).\nOn a ")
+    assert f"`mechicl densify {tiny_copy.root} --from 29 --to 30 --every 1`" in out
 
 
 def test_show_one(run, tiny_series):
@@ -506,3 +507,18 @@ def test_a_newer_format_is_refused(refused, tiny_copy):
     message = refused("show", tiny_copy.root)
     assert "has format 2; this mechicl reads format 1" in message
     assert "git pull" in message  # no index has it
+
+
+def test_one_step_and_some_evaluators_are_chosen_alike(run, refused, tiny_copy, tmp_path, monkeypatch):
+    """`ablate` had no --evaluators, and `measure` no --step."""
+    monkeypatch.chdir(tmp_path)
+    few = ("--step", 10, "--evaluators", "icl,flip", "--n", 20)
+    code, out, _ = run("ablate", tiny_copy.root, "--heads", "L0H1", *few)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[3:5]] == ["icl", "flip"]
+    code, _, err = run("measure", tiny_copy.root, "attention_scores", *few, "--out", "scores.csv", "--quiet")
+    assert (code, err) == (0, "")
+    table = pd.read_csv("scores.csv")
+    assert (set(table.step), set(table.evaluator)) == ({10}, {"icl", "flip"})
+    for verb in (("measure", tiny_copy.root, "attention_scores"), ("ablate", tiny_copy.root, "--heads", "L0H1")):
+        assert "give --step 10 for one checkpoint" in refused(*verb, "--step", 10, "--steps", "0..20")

@@ -79,11 +79,13 @@ def get(name: str) -> Callable[..., Findings]:
     def stated(series: Series, **options: Any) -> Findings:
         from analyses.moments import with_moments
         from mechicl.figures.caption import caption
+        from mechicl.series.recorded import check_whole
 
         needs = {*entry.needs, *([series.task.circuit.evaluator] if entry.of_circuit else [])}
         missing = sorted(needs - set(applying(series.config)))
         if missing:
             return _skipped(entry, missing, series)
+        check_whole(series)
         return entry.run(with_moments(series), **options).stating(caption(series))
 
     return stated

@@ -17,6 +17,7 @@ from mechicl.registry import quantity as measured
 from mechicl.registry import with_phases
 from mechicl.series import Series
 from mechicl.series.family import family
+from mechicl.series.recorded import lacking
 from mechicl.system.commands import command
 from mechicl.system.paths import shown
 
@@ -36,6 +37,7 @@ def one(series: Series) -> str:
         f"seeds init {c.seeds.init} data {c.seeds.data}",
         f"  {caption(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
+        *([f"  INCOMPLETE METRICS: {problem}"] if (problem := lacking(series)) else []),
         *(f"  {line}" for line in family(series)),
         "",
     ]

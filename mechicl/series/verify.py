@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.schedule import evaluated_steps
 from mechicl.series import Series, elsewhere, open_series
 from mechicl.series.ending import has_states, lost_states
 from mechicl.series.extend import disagreement
@@ -14,9 +13,9 @@ from mechicl.series.family import family_problems
 from mechicl.series.origin import first_step, start_problem
 from mechicl.series.origin import planned as planned_from
 from mechicl.series.reevaluate import disagreements, sample
+from mechicl.series.recorded import without_line
 from mechicl.series.storage import Entry
 from mechicl.system.commands import command
-from mechicl.system.files import read_jsonl
 
 
 def verify(
@@ -142,11 +141,7 @@ def _scores(series: Series, steps: list[int], notes: list[str]) -> list[str]:
 
 
 def _metrics(series: Series) -> list[str]:
-    lines = {line.get("step") for line in read_jsonl(series.root / "metrics.jsonl")}
-    trained = series.complete and "source" not in series.manifest
-    begins = first_step(series.manifest)
-    wanted = {*series.steps, *(s for s in evaluated_steps(series.config) if trained and s > begins)}
-    missing = sorted(wanted - lines)
+    missing = without_line(series)
     return [f"metrics.jsonl: no line for step {missing[0]} ({len(missing)} steps in all)."] if missing else []
 
 

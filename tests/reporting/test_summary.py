@@ -10,9 +10,15 @@ from altered_runs import without_weights
 from known_models import induction_model, lookup_model
 from known_series import write_series
 
+import analyses
 from mechicl.errors import SeriesError
 from mechicl.figures.style import short
+from mechicl.reporting.report import report
 from mechicl.reporting.summary import one, several, sparkline
+from mechicl.series import open_series
+from mechicl.series.recorded import lacking
+from mechicl.series.verify import verify
+from mechicl.training.replay import densify
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -52,6 +58,27 @@ def test_a_run_that_never_formed_icl_shows_where_it_ends(tiny_series):
         assert "peak" not in text
     else:
         assert f"peak {max(y):.3f} at {short(x[np.argmax(y)]):>5}" in text
+
+
+def test_a_run_whose_metrics_were_cut_short_says_which_and_what_helps(tiny_copy):
+    path = tiny_copy.root / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    cut = open_series(tiny_copy.root)
+    said = (
+        "6 checkpoints have no metrics: steps 10, 20, 30, ..., 60. To mend this, copy metrics.jsonl again if this run "
+        f"is a copy; else `mechicl densify {cut.root} --from 5 --to 60 --every 55` measures them again."
+    )
+    assert f"  INCOMPLETE METRICS: {said}\n" in one(cut)
+    for name in analyses.NAMES[:2]:
+        with pytest.raises(SeriesError, match="6 checkpoints have no metrics: steps 10, 20") as error:
+            analyses.get(name)(cut, progress=False)
+        assert str(error.value) == f"{cut.root}: {said}"
+    with pytest.raises(SeriesError, match="6 checkpoints have no metrics"):
+        report(cut, progress=False)
+    mended = densify(cut.root, 5, 60, 55, progress=False)
+    assert lacking(mended) is None
+    assert verify(mended.root) == []
+    assert "INCOMPLETE" not in one(mended)
 
 
 def test_a_run_in_progress_says_how_to_go_on(tmp_path):

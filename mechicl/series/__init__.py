@@ -7,6 +7,9 @@ elsewhere   checkpoints that other software wrote
 bulk        many checkpoints' weights at once
 recorded    metrics.jsonl, as lines and as tables
 source      what the sequences are drawn from, built again and checked
+alike       whether several runs are seeds of one recipe
+given       refuses what is no series
+settings_file  whether config.json is what was written
 finite      refuses NaN and infinite numbers
 extend      more steps for a run
 ending      when a run is complete

@@ -89,7 +89,7 @@ def test_a_run_in_progress_says_how_to_go_on(tmp_path):
     assert "1 checkpoints, 0 sequences seen" in text
     assert row(text, "icl").endswith("ends at 1.000")
     assert "loss" not in text
-    both = several([series, series])
+    both = several([series, write_series(tmp_path / "other", config.with_seed(1), {0: weights})])
     assert re.search(r"^final training loss +- +-", both, flags=re.M)
     assert re.search(r"^loss at ICL's peak +- +-", both, flags=re.M)
 
@@ -120,7 +120,12 @@ def seeds(tmp_path_factory):
     plans = [(table, circuit, table), (table, circuit, circuit), (table, table, circuit)]
     root = tmp_path_factory.mktemp("seeds")
     return [
-        write_series(root / f"s{i}", config, dict(zip((0, 5, 10), plan, strict=True)), {5: 0.5, 10: (i + 1) / 10})
+        write_series(
+            root / f"s{i}",
+            dataclasses.replace(config, seeds=dataclasses.replace(config.seeds, init=i)),
+            dict(zip((0, 5, 10), plan, strict=True)),
+            {5: 0.5, 10: (i + 1) / 10},
+        )
         for i, plan in enumerate(plans)
     ]
 
@@ -135,7 +140,7 @@ def test_several_seeds_have_each_value_and_the_spread(seeds):
         return re.split(r"  +", line.strip())[1:]
 
     mean, half = 160 / 3, 4.302652729749464 * math.sqrt(1600 / 3) / math.sqrt(3)  # t, two degrees of freedom
-    spread = f"{mean:.0f} [{mean - half:.0f}, {mean + half:.0f}]"
+    spread = f"{mean:.0f} [{mean - half:.0f}, {mean + half:.0f}]*"  # below 0, where no time is
     assert cells("flip peak") == ["40", "40", "80", "40", "40 to 80", spread]
     assert cells("flip peak value")[:5] == ["1.000"] * 4 + ["1.000 to 1.000"]
     assert cells("flip onset")[:3] == ["30", "30", "70"]
@@ -143,7 +148,21 @@ def test_several_seeds_have_each_value_and_the_spread(seeds):
     assert cells("flip half decay") == ["50", "-", "-", "50 (1 of 3)", "50 to 50", "-"]  # one seed: no interval
     assert cells("final training loss") == ["0.100", "0.200", "0.300"]
     assert cells("loss at ICL's peak") == ["0.500", "0.500", "0.300"]
-    assert len({len(line) for line in lines}) == 1
+    assert len({len(line) for line in lines[:-2]}) == 1
+    assert lines[-1].startswith("* reaches beyond what it can be")
+
+
+def test_runs_that_are_not_seeds_stand_side_by_side(seeds):
+    more = dataclasses.replace(seeds[1], config=dataclasses.replace(seeds[1].config, steps=90, batch_size=5))
+    *lines, _, said = several([seeds[0], more]).splitlines()
+    assert said == (
+        "No median and no interval: these runs differ in batch_size, steps: they are not seeds of one recipe."
+    )
+    assert re.split(r"  +", lines[0].strip()) == ["s0", "s1"]
+    again = dataclasses.replace(seeds[1], config=seeds[0].config)
+    assert "these runs have the same seed (init 0, data 0), both" in several([seeds[0], again])
+    with pytest.raises(SeriesError, match="s0 was given twice: give each run once"):
+        several([seeds[0], seeds[1], seeds[0]])
 
 
 def test_sparkline_of_accuracies():

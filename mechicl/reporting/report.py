@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 import mechicl
 from mechicl.config import Config, to_dict
-from mechicl.errors import SeriesError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
 from mechicl.figures.caption import caption
 from mechicl.figures.style import FONT, NAMES, short
@@ -23,6 +23,7 @@ from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series
 from mechicl.series.family import family
+from mechicl.series.given import of_series
 from mechicl.system.commands import command
 from mechicl.system.disk import check_writable, own_place
 from mechicl.system.files import write_atomic
@@ -32,13 +33,17 @@ from mechicl.system.paths import given
 _PLACED = ("transience", "induction_heads", "attention_over_time", "head_ablations")
 
 
-def report(series: Series, path: str | Path | None = None, *, progress: bool = True) -> Path:
+@of_series
+def report(
+    series: Series, path: str | Path | None = None, *, out: str | Path | None = None, progress: bool = True
+) -> Path:
     """Run the analyses of the report, save their tables, and write the report as one HTML page.
 
     Args:
         series: the run.
         path: the file (default `<run>/report.html`); for a folder, `report.html` in it. Tables are saved in the run. If
             a path is given and the run cannot be written to, they are not saved.
+        out: the same, as on the command line.
         progress: show a bar for each analysis.
 
     Returns:
@@ -50,6 +55,9 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     """
     import analyses
 
+    if path is not None and out is not None:
+        raise ConfigError(f"report(path={str(path)!r}, out={str(out)!r}): both are the file: give one.")
+    path = out if path is None else path
     target = series.root / "report.html" if path is None else given(path)
     target = target / "report.html" if target.is_dir() else target
     check_writable(target.parent, "Choose another file with --out FILE.")

@@ -121,15 +121,7 @@ class Series:
         off, least = (abs(self.sequences_seen(s) - sequences) for s in (saved, meant))
         if off <= max(least, 0.1 * sequences):
             return saved
-        last = self.saved[-1]
-        every = max(1, last // 100)
-        replay = command("densify", self.root, "--from", meant % every, "--to", last, "--every", every)
-        finish = f"First finish it: {command('train', '--resume', self.root)}"
-        helps = finish if meant > last else f"{replay} brings others back"
-        raise SeriesError(
-            f"{self.root} has a curve's onset, peak or end at step {meant}, but the nearest weights that it kept are "
-            f"of step {saved}. {helps}; `mechicl show` and the analysis transience need no weights."
-        )
+        raise recorded.lost(self, meant, saved)
 
     @property
     def end(self) -> int:
@@ -262,10 +254,12 @@ class Series:
         return recorded.training_loss(self)
 
     def curve(self, evaluator: str, metric: str = "in_context_acc") -> tuple[np.ndarray, np.ndarray]:
-        """(sequences, values) of one recorded evaluator, ascending."""
-        table = self.metrics
-        rows = table[(table.evaluator == evaluator) & (table.metric == metric)]
-        return rows.sequences.to_numpy(), rows.value.to_numpy()
+        """(sequences, values) of one recorded evaluator, ascending.
+
+        Raises:
+            SeriesError: it was not recorded, or not this metric of it; what was.
+        """
+        return recorded.curve(self, evaluator, metric)
 
     def evaluate(
         self,

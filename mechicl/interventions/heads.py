@@ -45,8 +45,6 @@ class OfHeads(Intervention):
 
     def check(self, model: ModelConfig) -> None:
         """Raise if a head is not one of the model's."""
-        if not self.heads:
-            raise ConfigError("heads=(): expected at least one head, such as heads=((0, 1), (1, 3)).")
         check_heads(self.heads, model)
 
     alike = "as many other heads of the same layers"

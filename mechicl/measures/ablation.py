@@ -22,6 +22,7 @@ from mechicl.evaluators import EVALUATORS, Metrics, score, wanted_of
 from mechicl.interventions import Intact, Intervention, as_interventions, intact
 from mechicl.interventions.apply import changing, in_parts, reweighted
 from mechicl.interventions.base import Checkpoint, described
+from mechicl.interventions.heads import OfHeads
 from mechicl.measures import tables
 from mechicl.measures.asked import Names, Steps, chosen_names, chosen_sets, chosen_steps
 from mechicl.measures.parts import over_checkpoints
@@ -69,6 +70,8 @@ def evaluate(
     conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
+        if isinstance(condition, OfHeads) and not condition.heads:  # its rows would be of no intervention
+            raise ConfigError("heads=(): expected at least one head, such as heads=((0, 1), (1, 3)).")
     names = chosen_names(evaluators, applying(series.config))
     _check_fits(series, len(names), n)
     donors = {str(step): series.entry(step).sha256 for c in conditions for step in c.donors}

@@ -210,7 +210,8 @@ def test_over_one_seed_or_none():
 
 
 def test_phase_table_has_every_seed_and_the_spread(known_series, tiny_series):
-    other = known_series.config.with_seed(1)
+    config = known_series.config
+    other = replace(config, seeds=replace(config.seeds, init=1))  # another data seed draws another bank
     tiny_series = replace(tiny_series, config=other, manifest=known_series.manifest)
     got = phase_table([known_series, tiny_series])
     assert len(got) == 5 * 5

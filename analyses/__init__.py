@@ -62,7 +62,8 @@ def _built_in() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def get(name: str) -> Callable[..., Findings]:
-    """The function of an analysis; its figures also state the run's setting.
+    """The function of an analysis; its figures also state the run's setting. Of a series of which some checkpoints were
+    chosen it also sees those that it speaks of (moments.py).
 
     Raises:
         ConfigError: no such analysis; the message lists them.
@@ -76,13 +77,16 @@ def get(name: str) -> Callable[..., Findings]:
 
     @functools.wraps(entry.run)
     def stated(series: Series, **options: Any) -> Findings:
+        from analyses.moments import with_moments
         from mechicl.figures.caption import caption
+        from mechicl.series.recorded import check_whole
 
         needs = {*entry.needs, *([series.task.circuit.evaluator] if entry.of_circuit else [])}
         missing = sorted(needs - set(applying(series.config)))
         if missing:
             return _skipped(entry, missing, series)
-        return entry.run(series, **options).stating(caption(series))
+        check_whole(series)
+        return entry.run(with_moments(series), **options).stating(caption(series))
 
     return stated
 

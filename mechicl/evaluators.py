@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -30,7 +30,7 @@ from mechicl.system.surroundings import reading
 from mechicl.system.work_queue import share_each
 from mechicl.training_interventions import TrainingIntervention
 
-Metrics = Iterable[str] | Literal["recorded"]
+Metrics = Iterable[str] | str  # several, one, or 'recorded': those of training
 
 
 def evaluation_set(name: str, config: Config, source: Any, n: int | None = None, split: int = 0) -> Any:
@@ -53,9 +53,27 @@ def evaluation_set(name: str, config: Config, source: Any, n: int | None = None,
     size = config.n_eval if n is None else whole("n", n, "a number of sequences")
     if size < 1 or whole("split", split) < 0:
         raise ConfigError(f"n={n}, split={split}: expected at least one sequence, and splits counted from 0.")
+    if size > _LARGE:
+        _check_fits(evaluator, config, source, size)
     draws = evaluator.control_of or name
     rng = np.random.default_rng([config.seeds.eval, zlib.crc32(draws.encode()), split])
     return evaluator.drawn(config, source, size, rng)
+
+
+_LARGE = 100_000  # sequences: of more, a few are drawn first, to see how much memory all take
+_FEW = 32
+_BYTES = 2**30  # of one evaluator's sequences; drawing them takes several times as much
+
+
+def _check_fits(evaluator: Evaluator, config: Config, source: Any, size: int) -> None:
+    """Raise ConfigError if so many sequences take too much memory, before they are drawn."""
+    few = evaluator.drawn(config, source, _FEW, np.random.default_rng(0))
+    each = sum(x.nbytes for x in vars(few).values() if isinstance(x, Tensor)) / max(1, len(few))
+    if each * size > _BYTES:
+        raise ConfigError(
+            f"n={size}: so many sequences of {evaluator.name!r} take about {each * size / 2**30:.1f} GiB, more than "
+            f"{_BYTES / 2**30:.0f} GiB: pass at most n={int(_BYTES / each)}."
+        )
 
 
 def evaluation_sets(config: Config, source: Any, n: int | None = None) -> dict[str, Any]:
@@ -72,7 +90,14 @@ def wanted_of(name: str, batch: TaskBatch, metrics: Metrics | None) -> tuple[str
     """The metrics to compute for an evaluator: these, those recorded in training, or (None) its primary one."""
     if metrics is None:
         return (EVALUATORS[name].primary_metric,)
-    return batch.recorded if metrics == "recorded" else tuple(metrics)
+    return _listed(metrics, batch)
+
+
+def _listed(metrics: Metrics, batch: TaskBatch) -> tuple[str, ...]:
+    """One metric, several, or (recorded) those of training."""
+    if metrics == "recorded":
+        return batch.recorded
+    return (metrics,) if isinstance(metrics, str) else tuple(metrics)
 
 
 def score(params: Params, final: Tensor, batch: TaskBatch, metrics: Metrics = "recorded") -> dict[str, Tensor]:
@@ -88,7 +113,7 @@ def score(params: Params, final: Tensor, batch: TaskBatch, metrics: Metrics = "r
     Raises:
         ConfigError: there is no such metric.
     """
-    return batch.score(params, final, batch.recorded if metrics == "recorded" else tuple(metrics))
+    return batch.score(params, final, _listed(metrics, batch))
 
 
 @reading()

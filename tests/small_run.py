@@ -12,7 +12,7 @@ from mechicl.series.storage import file_problem
 
 
 def small(**changes) -> Config:
-    """12 steps, checkpoints at 0, 4, 8, 12, states at 4 and 12: a run of 52 moments (tests/faults.py)."""
+    """12 steps, checkpoints at 0, 4, 8, 12, states at 4 and 12: a run of 56 moments (tests/faults.py)."""
     config = Config(
         name="small",
         steps=12,

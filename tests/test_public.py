@@ -108,7 +108,16 @@ def test_measures_are_found_in_their_package():
 
 def test_every_public_measure_is_exported():
     """Whoever writes a measure of a series lists it: functions whose first argument is `series` or `runs`."""
-    inside = ("subspaces", "carried", "aligned", "chance_levels", "ordered_rows", "over_checkpoints", "over_evaluators")
+    inside = (
+        "subspaces",
+        "carried",
+        "aligned",
+        "bands",
+        "chance_levels",
+        "ordered_rows",
+        "over_checkpoints",
+        "over_evaluators",
+    )
     for path in sorted((ROOT / "mechicl" / "measures").glob("*.py")):
         if path.stem in ("__init__", "asked", "tables", "cache"):
             continue

@@ -35,5 +35,5 @@ def moments(series: Series) -> Moments:
 
 
 def thinned(steps: list[int], at_most: int, keep: set[int]) -> list[int]:
-    """At most so many of the steps (and those to keep), evenly spread over their order."""
-    return sorted({*sample(steps, at_most)} | (keep & set(steps)))
+    """At most so many of the steps and those to keep, evenly spread over their order."""
+    return sorted({*sample(steps, at_most), *keep})

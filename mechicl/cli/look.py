@@ -80,8 +80,9 @@ def verify(
 
     $ mechicl verify checkpoints/demo
 
-    It checks every file's sha256, the checkpoint schedule, that no two checkpoints are equal, and the recorded scores
-    of five checkpoints.
+    It checks the sha256 of every checkpoint and state, of config.json and of each line of metrics.jsonl (runs of an
+    earlier mechicl have none of the last two, and it says so), the checkpoint schedule, that no two checkpoints are
+    equal, and the recorded scores of five checkpoints.
 
     $ mechicl verify checkpoints/demo
     $ mechicl verify checkpoints/my-sweep

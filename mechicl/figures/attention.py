@@ -22,6 +22,7 @@ from mechicl.figures.style import FONT, finish, short
 from mechicl.interventions import Intervention, apply, as_interventions, intact
 from mechicl.registry import looked_at
 from mechicl.series import Series
+from mechicl.series.given import of_series
 from mechicl.system.paths import given
 from mechicl.system.surroundings import reading
 
@@ -221,6 +222,7 @@ class AttentionView:
         return f'<iframe srcdoc="{page}" style="width:100%;height:{self.height}px;border:0"></iframe>'
 
 
+@of_series
 def show_attention(
     series: Series,
     step: int,

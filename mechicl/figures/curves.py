@@ -26,8 +26,11 @@ from mechicl.measures.phases import Phases, leading_phases
 from mechicl.measures.seeds import aligned
 from mechicl.registry import main, quantity
 from mechicl.series import Series
+from mechicl.series.alike import check_seeds
+from mechicl.series.given import of_series
 
 
+@of_series
 def evaluator_curves(
     series: Series,
     phases: dict[str, Phases] | None = None,
@@ -101,21 +104,26 @@ def evaluator_curves(
     return name_ends(fig, ends, log)
 
 
+@of_series
 def seed_curves(runs: list[Series], log: bool = True) -> go.Figure:
     """The same recipe over several seeds: thin lines for the seeds, a thick line for the median. If runs saved
     different steps, their curves are interpolated linearly between checkpoints.
 
     Args:
-        runs: the series.
+        runs: the series: seeds of one recipe, each once.
         log: whether the axis of training sequences is logarithmic.
 
     Returns:
         A plotly figure.
 
+    Raises:
+        SeriesError: they are not seeds of one recipe.
+
     Examples:
         >>> type(mechicl.seed_curves([series])).__name__
         'Figure'
     """
+    check_seeds(runs)
     fig = go.Figure()
     ends = {}
     recorded = [set(series.metrics.evaluator) for series in runs]

@@ -166,13 +166,13 @@ def names(heads: Iterable[tuple[int, int]]) -> str:
     return " ".join(f"L{la}H{h}" for la, h in heads) or "nothing"
 
 
-def head_pairs(heads: object) -> tuple[tuple[int, int], ...]:
-    """(layer, head) pairs in order, each once, from whatever pairs can be.
+def head_pairs(heads: object, called: str = "heads") -> tuple[tuple[int, int], ...]:
+    """(layer, head) pairs in order, each once, from whatever pairs can be; `called`: the argument, in an error.
 
     Raises:
         ConfigError: these are none.
     """
-    return tuple(sorted({_pair(head, heads) for head in _listed(heads)}))
+    return tuple(sorted({_pair(head, heads, called) for head in _listed(heads, called)}))
 
 
 def check_heads(heads: Iterable[tuple[int, int]], model: ModelConfig) -> None:
@@ -185,13 +185,13 @@ def check_heads(heads: Iterable[tuple[int, int]], model: ModelConfig) -> None:
             )
 
 
-def _listed(heads: object) -> Iterable[Any]:
+def _listed(heads: object, called: str) -> Iterable[Any]:
     if isinstance(heads, (str, bytes)) or not isinstance(heads, Iterable):
-        raise ConfigError(f"heads={heads!r}: expected (layer, head) pairs, such as heads=((0, 1), (1, 3)).")
+        raise ConfigError(f"{called}={heads!r}: expected (layer, head) pairs, such as {called}=((0, 1), (1, 3)).")
     return heads
 
 
-def _pair(head: object, heads: object) -> tuple[int, int]:
+def _pair(head: object, heads: object, called: str) -> tuple[int, int]:
     """(layer, head) as ints, from whatever a pair can be: a tuple, a list, a row of an array."""
     try:
         layer, number = head  # type: ignore[misc]
@@ -200,9 +200,9 @@ def _pair(head: object, heads: object) -> tuple[int, int]:
         pass
     near = ""
     if isinstance(heads, (tuple, list)) and len(heads) == 2 and all(isinstance(x, int) for x in heads):
-        near = f" One head is a pair in a tuple: heads=(({heads[0]}, {heads[1]}),)."
+        near = f" One head is a pair in a tuple: {called}=(({heads[0]}, {heads[1]}),)."
     raise ConfigError(
-        f"heads={heads!r}: expected (layer, head) pairs, whole numbers, such as heads=((0, 1), (1, 3)); "
+        f"{called}={heads!r}: expected (layer, head) pairs, whole numbers, such as {called}=((0, 1), (1, 3)); "
         f"{head!r} is not a pair.{near}"
     )
 

@@ -22,8 +22,9 @@ from mechicl.evaluators import EVALUATORS, Metrics, score, wanted_of
 from mechicl.interventions import Intact, Intervention, as_interventions, intact
 from mechicl.interventions.apply import changing, in_parts, reweighted
 from mechicl.interventions.base import Checkpoint, described
+from mechicl.interventions.heads import OfHeads
 from mechicl.measures import tables
-from mechicl.measures.asked import Names, Steps, chosen_sets, chosen_steps
+from mechicl.measures.asked import Names, Steps, chosen_names, chosen_sets, chosen_steps
 from mechicl.measures.parts import over_checkpoints
 from mechicl.measures.tables import at_once, by_evaluator
 from mechicl.models.params import Params
@@ -69,8 +70,12 @@ def evaluate(
     conditions = as_interventions(ablate)
     for condition in conditions:
         condition.check(series.config.model)
+        if isinstance(condition, OfHeads) and not condition.heads:  # its rows would be of no intervention
+            raise ConfigError("heads=(): expected at least one head, such as heads=((0, 1), (1, 3)).")
+    names = chosen_names(evaluators, applying(series.config))
+    _check_fits(series, len(names), n)
     donors = {str(step): series.entry(step).sha256 for c in conditions for step in c.donors}
-    sets = chosen_sets(series, evaluators, applying(series.config), n, split)
+    sets = chosen_sets(series, names, applying(series.config), n, split)
     chosen = chosen_steps(series, steps)
     wanted = {name: wanted_of(name, batch, metrics) for name, batch in sets.items()}
     try:
@@ -95,6 +100,18 @@ def evaluate(
         label="evaluate",
         progress=progress,
     )
+
+
+def _check_fits(series: Series, evaluators: int, n: int | None) -> None:
+    """Raise ConfigError if one checkpoint needs more than the budget at so many sequences, before they are drawn."""
+    if not isinstance(n, int):
+        return
+    each = min(2, max(1, evaluators)) * _bytes_per_condition(series, 1)
+    if each * n > tables.BUDGET:
+        raise ConfigError(
+            f"n={n}: one checkpoint of {series.name} needs about {each * n / 2**30:.1f} GiB of activations, more than "
+            f"the budget of {tables.BUDGET / 2**30:.1f} GiB: pass at most n={int(tables.BUDGET / each)}."
+        )
 
 
 def _widest(sets: Mapping[str, TaskBatch]) -> int:

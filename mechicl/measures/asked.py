@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mechicl.errors import SeriesError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.protocol.batch import TaskBatch
 from mechicl.series import Series
 
@@ -43,6 +43,10 @@ def chosen_sets(
     """The evaluation sets of the asked-for evaluators.
 
     Raises:
-        ConfigError: the run has no such evaluator.
+        ConfigError: the run has no such evaluator, or none was asked for.
     """
-    return {name: series.evaluation_set(name, n, split) for name in chosen_names(evaluators, default)}
+    default = list(default)
+    names = chosen_names(evaluators, default)
+    if not names:
+        raise ConfigError(f"evaluators={evaluators!r}: expected at least one, such as {', '.join(default[:3])!r}.")
+    return {name: series.evaluation_set(name, n, split) for name in names}

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import forward
+from mechicl.errors import ConfigError
 from mechicl.measures.asked import Names, Steps, chosen_sets
 from mechicl.measures.baselines import joint_intervals
 from mechicl.measures.door import measure
@@ -91,11 +92,19 @@ def standing_out(
         Their rows, with the columns joint_low, joint_high and floor (the higher of the two baselines). Empty
         where no head is above.
 
+    Raises:
+        ConfigError: the table has no such metric or step.
+
     Examples:
         >>> scores = mechicl.attention_scores(series, [3000], ["flip"], n=100, progress=False)
         >>> mechicl.standing_out(scores, "induction_strength", 3000).layer.unique().tolist()  # induction heads: layer 1
         [1]
     """
+    for column, wanted in (("metric", metric), ("step", step)):
+        known = table[column].unique().tolist()
+        if known and wanted not in known:
+            there = ", ".join(map(str, known))
+            raise ConfigError(f"{column}={wanted!r}: the table has no such {column}; it has {there}.")
     now = joint_intervals(table[(table.metric == metric) & (table.step == step)])
     now["floor"] = now.uniform.clip(lower=(untrained or {}).get(metric, -np.inf))
     return now[now.joint_low > now.floor].sort_values("value", ascending=False, kind="stable")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mechicl import unimported
 from mechicl.doors import Door, check_name, foreign, home_of
 from mechicl.errors import ConfigError, SeriesError
+from mechicl.series.given import of_series
 
 __all__ = ["measure"]
 
@@ -103,6 +104,6 @@ def measure(name: str, *, rows: str = "", value: str = "", against: str = "-") -
             )
         unimported.refuse_taken(Path(__file__).parent, "measure", name, function.__module__)
         MEASURES.add(name, entry, function.__module__)
-        return function
+        return of_series(function)
 
     return register

@@ -31,6 +31,8 @@ from mechicl.evaluators import EVALUATORS, chance
 from mechicl.measures.door import measure
 from mechicl.registry import leading, with_phases
 from mechicl.series import Series
+from mechicl.series.alike import check_seeds
+from mechicl.series.given import of_series
 from mechicl.system.commands import command
 
 __all__ = ["over_seeds", "phase_table", "phase_times", "series_phases"]
@@ -94,6 +96,7 @@ def _crossing(times: np.ndarray, values: np.ndarray, level: float) -> float | No
     return float(times[i - 1] + share * (times[i] - times[i - 1]))
 
 
+@of_series
 def series_phases(series: Series) -> dict[str, Phases]:
     """Phases of every recorded evaluator's primary metric curve, chance computed from its set.
 
@@ -169,7 +172,7 @@ def phase_table(runs: list[Series]) -> pd.DataFrame:
     """Phases over seeds.
 
     Args:
-        runs: the series, such as several seeds of one recipe.
+        runs: the series: seeds of one recipe, each once.
 
     Returns:
         One row per evaluator and quantity (onset, peak and half_decay in training sequences, peak_value and final_value
@@ -178,13 +181,14 @@ def phase_table(runs: list[Series]) -> pd.DataFrame:
         95% t-interval ci_low, ci_high.
 
     Raises:
-        SeriesError: nothing was recorded yet.
+        SeriesError: nothing was recorded yet, or they are not seeds of one recipe.
 
     Examples:
         >>> table = mechicl.phase_table([series])
         >>> table.query("evaluator == 'icl'").quantity.tolist()
         ['onset', 'peak', 'half_decay', 'peak_value', 'final_value']
     """
+    check_seeds(runs)
     phases = {f"{s.name} (seed {s.config.seeds.init})": series_phases(s) for s in runs}
     rows = []
     for name in with_phases():

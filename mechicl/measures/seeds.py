@@ -11,6 +11,7 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.measures.asked import Names, chosen_names
 from mechicl.measures.door import measure
 from mechicl.series import Series
+from mechicl.series.alike import check_seeds
 from mechicl.statistics import t_interval
 
 __all__ = ["seed_bands"]
@@ -35,17 +36,18 @@ def seed_bands(runs: Sequence[Series], evaluators: Names = None, metric: str | N
     """Mean, median and bands over seeds, as recorded in training.
 
     Args:
-        runs: seeds of one recipe (other differences between the runs are not checked).
+        runs: seeds of one recipe, each once.
         evaluators: default: those that every run recorded.
         metric: 'in_context_acc', 'acc' or 'loss'; default: the primary metric of each evaluator.
 
     Returns:
         One row per evaluator and time, ascending: evaluator, metric, sequences (training sequences seen),
-        n (runs), mean with the 95% t-interval over runs ci_low, ci_high (NaN for one run), median, and the
-        range low, high. Accuracies are shares of 1, losses nats. Runs that saved different steps: `aligned`.
+        n (runs), mean with the 95% t-interval over runs ci_low, ci_high (NaN for one run; of few runs it can reach
+        beyond what the metric can be), median, and the range low, high. Accuracies are shares of 1, losses nats. Runs
+        that saved different steps: `aligned`.
 
     Raises:
-        SeriesError: no run was given, or one did not record an evaluator or metric.
+        SeriesError: no run was given, they are not seeds of one recipe, or one did not record an evaluator or metric.
 
     Examples:
         >>> mechicl.seed_bands([series], ["icl", "flip"]).evaluator.unique().tolist()
@@ -54,6 +56,12 @@ def seed_bands(runs: Sequence[Series], evaluators: Names = None, metric: str | N
     runs = list(runs)
     if not runs:
         raise SeriesError("no run was given: expected series, such as [mechicl.open_series(r) for r in roots].")
+    check_seeds(runs)
+    return bands(runs, evaluators, metric)
+
+
+def bands(runs: Sequence[Series], evaluators: Names = None, metric: str | None = None) -> pd.DataFrame:
+    """`seed_bands`, of runs that are known to belong together."""
     found = [set() if not s.metrics.size else set(s.metrics.evaluator) for s in runs]
     names = chosen_names(evaluators, [e for e in EVALUATORS if all(e in f for f in found)])
     if not names:
@@ -65,7 +73,8 @@ def seed_bands(runs: Sequence[Series], evaluators: Names = None, metric: str | N
 def _band(runs: Sequence[Series], evaluator: str, metric: str | None) -> pd.DataFrame:
     metric = metric or (EVALUATORS[evaluator].primary_metric if evaluator in EVALUATORS else "")
     for series in runs:
-        if not series.metrics.size or not len(series.curve(evaluator, metric)[0]):
+        recorded = series.metrics
+        if not recorded.size or not ((recorded.evaluator == evaluator) & (recorded.metric == metric)).any():
             raise SeriesError(
                 f"{series.root} recorded no {metric or 'metric'} of {evaluator!r}; `mechicl show "
                 f"{series.root}` lists what it has."

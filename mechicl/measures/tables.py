@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -36,6 +37,7 @@ COLUMNS = (
     "ci_low",
     "ci_high",
 )
+REQUIRED = ("step", "metric", "value")
 BUDGET = 2 * 2**30  # bytes of activations at most, whatever the length of the series
 _ROWS = 10_000
 _FAST = 64 * 2**20  # bytes of activations aimed at: beyond the caches, batching steps only costs
@@ -49,10 +51,19 @@ def tidy(series: Series, rows: Iterable[Mapping[Any, Any]], extra: Sequence[str]
 
     Rows may be a generator: they are gathered by the ten thousand, so that a long series never
     holds millions of them as dicts.
+
+    Raises:
+        ConfigError: a row lacks step, metric or value.
     """
     source = iter(rows)
     parts = [pd.DataFrame.from_records(part) for part in iter(lambda: list(islice(source, _ROWS)), [])]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    for column in REQUIRED if len(table) else ():
+        if column not in table or (table[column].isna().any() and column != "value"):
+            raise ConfigError(
+                f"tidy: a row has no {column!r}: each needs {', '.join(REQUIRED)}, but the rows have "
+                f"{', '.join(map(str, table.columns))}."
+            )
     table["run"], table["seed"] = series.name, series.config.seeds.init
     if "step" in table:
         table["sequences"] = table["step"] * series.config.batch_size
@@ -79,7 +90,8 @@ def chunks(series: Series, steps: Sequence[int], bytes_per_step: float) -> list[
     if bytes_per_step > BUDGET:
         raise ConfigError(
             f"one checkpoint of {series.name} needs about {bytes_per_step / 2**30:.1f} GiB of activations, more than "
-            f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator)."
+            f"the budget of {BUDGET / 2**30:.1f} GiB: pass a smaller n (sequences per evaluator), at most "
+            f"1/{math.ceil(bytes_per_step / BUDGET)} of this one."
         )
     weights = max((series.entry(step).bytes for step in steps), default=0)
     size = int(max(1, min(len(steps), _FAST // max(bytes_per_step, 1), BUDGET // (_SHARE * max(weights, 1)))))

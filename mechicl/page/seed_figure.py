@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from mechicl.evaluators import EVALUATORS
 from mechicl.figures.style import COLOURS, finish, heights
-from mechicl.measures.seeds import seed_bands
+from mechicl.measures.seeds import bands
 from mechicl.page.runs import Run
 from mechicl.page.seed_over import Curve, Over, recorded, with_curve
 from mechicl.page.seeds import Condition
@@ -100,7 +100,7 @@ def _line(curve: Curve, scaled: Times, name: str) -> dict[str, Any]:
 
 
 def _band(fig: go.Figure, runs: list[Run], evaluator: str, scaled: Times, colour: str, name: str) -> None:
-    table = seed_bands([run.series for run in runs], [evaluator])
+    table = bands([run.series for run in runs], [evaluator])
     add_band(fig, scaled(table.sequences), table.low.tolist(), table.high.tolist(), colour + "26", row=1, col=1)
     median = Curve("", table.sequences.tolist(), table["median"].tolist())
     fig.add_scatter(**_line(median, scaled, name), line={"color": CURSOR, "width": 2}, row=1, col=1)

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 import mechicl
 from mechicl.config import Config, to_dict
-from mechicl.errors import SeriesError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
 from mechicl.figures.caption import caption
 from mechicl.figures.style import FONT, NAMES, short
@@ -23,6 +23,7 @@ from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series
 from mechicl.series.family import family
+from mechicl.series.given import of_series
 from mechicl.series.placing import page_file
 from mechicl.system.commands import command
 from mechicl.system.disk import check_writable, own_place
@@ -32,13 +33,17 @@ from mechicl.system.files import write_atomic
 _PLACED = ("transience", "induction_heads", "attention_over_time", "head_ablations")
 
 
-def report(series: Series, path: str | Path | None = None, *, progress: bool = True) -> Path:
+@of_series
+def report(
+    series: Series, path: str | Path | None = None, *, out: str | Path | None = None, progress: bool = True
+) -> Path:
     """Run the analyses of the report, save their tables, and write the report as one HTML page.
 
     Args:
         series: the run.
         path: the file (default `<run>/report.html`); for a folder, `report.html` in it. Tables are saved in the run. If
             a path is given and the run cannot be written to, they are not saved.
+        out: the same, as on the command line.
         progress: show a bar for each analysis.
 
     Returns:
@@ -51,6 +56,9 @@ def report(series: Series, path: str | Path | None = None, *, progress: bool = T
     """
     import analyses
 
+    if path is not None and out is not None:
+        raise ConfigError(f"report(path={str(path)!r}, out={str(out)!r}): both are the file: give one.")
+    path = out if path is None else path
     target = page_file(series, path, "report.html", "Choose another file with --out FILE.")
     tables: Path | None = series.root / "analysis"
     try:

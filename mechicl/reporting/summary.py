@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from mechicl.protocol.known import task_of
 from mechicl.registry import quantity as measured
 from mechicl.registry import with_phases
 from mechicl.series import Series
+from mechicl.series.alike import check_once, not_seeds
 from mechicl.series.family import family
+from mechicl.series.recorded import lacking
 from mechicl.system.commands import command
 from mechicl.system.paths import shown
 
@@ -37,6 +40,7 @@ def one(series: Series) -> str:
         f"seeds init {c.seeds.init} data {c.seeds.data}",
         f"  {caption(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
+        *([f"  INCOMPLETE METRICS: {problem}"] if (problem := lacking(series)) else []),
         *(f"  {line}" for line in family(series)),
         "",
     ]
@@ -72,9 +76,16 @@ def _heights(config: Config) -> str:
 
 
 def several(runs: list[Series]) -> str:
-    """Every seed's phases, then their median and range."""
-    phases = [series_phases(s) for s in runs]
-    head = ["", *[s.name for s in runs], "median", "range", "mean, 95% interval"]
+    """Every seed's phases, then their median and range. Runs that are not seeds of one recipe stand side by side, and
+    a line says why.
+
+    Raises:
+        SeriesError: a run was given twice.
+    """
+    check_once(runs)
+    phases, problem, beyond = [series_phases(s) for s in runs], not_seeds(runs), False
+    spread = ["median", "range", "mean, 95% interval"] if problem is None else []
+    head = ["", *[s.name for s in runs], *spread]
     rows = [head]
     for name in with_phases():
         for quantity in ("onset", "peak", "peak_value", "half_decay", "final_value"):
@@ -84,22 +95,41 @@ def several(runs: list[Series]) -> str:
             show = (lambda v: f"{v:.3f}") if quantity.endswith("value") else short
             s = over_seeds(values)
             some = f" ({s['n']} of {s['of_n']})" if s["n"] < s["of_n"] else ""
+            lowest, highest = _range(name, quantity)
+            wide = s["n"] > 1 and not lowest <= s["ci_low"] <= s["ci_high"] <= highest
+            beyond |= wide and problem is None
+            over = [
+                show(s["median"]) + some,
+                f"{show(s['low'])} to {show(s['high'])}",
+                f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]{'*' * wide}" if s["n"] > 1 else "-",
+            ]
             rows.append(
                 [
                     f"{name} {quantity.replace('peak', EVALUATORS[name].best).replace('_', ' ')}",
                     *["-" if v is None else show(v) for v in values],
-                    show(s["median"]) + some,
-                    f"{show(s['low'])} to {show(s['high'])}",
-                    f"{show(s['mean'])} [{show(s['ci_low'])}, {show(s['ci_high'])}]" if s["n"] > 1 else "-",
+                    *over[: len(spread)],
                 ]
             )
-    rows.append(["final training loss", *[_final_loss(s) for s in runs], "", "", ""])
+    none = [""] * len(spread)
+    rows.append(["final training loss", *[_final_loss(s) for s in runs], *none])
     led = next((f"{found.short}'s {found.best}" for p in phases if (found := leading_phases(p))), "ICL's peak")
-    rows.append([f"loss at {led}", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)], "", "", ""])
+    rows.append([f"loss at {led}", *[_loss_at_peak(s, p) for s, p in zip(runs, phases, strict=True)], *none])
     widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
-    return "\n".join(
+    lines = [
         "  ".join([r[0].ljust(widths[0]), *[x.rjust(w) for x, w in zip(r[1:], widths[1:], strict=True)]]) for r in rows
-    )
+    ]
+    if problem is not None:
+        lines += ["", f"No median and no interval: {problem}"]
+    if beyond:
+        lines += ["", "* reaches beyond what it can be: of so few seeds, the t-interval says little; see the range."]
+    return "\n".join(lines)
+
+
+def _range(evaluator: str, quantity: str) -> tuple[float, float]:
+    """The least and the most that a quantity of a curve can be: a time, or a value of the curve."""
+    if not quantity.endswith("value"):
+        return 0.0, math.inf
+    return (0.0, 1.0) if EVALUATORS[evaluator].quantity == "accuracy" else (-math.inf, math.inf)
 
 
 def _final_loss(series: Series) -> str:

@@ -8,6 +8,9 @@ bulk        many checkpoints' weights at once
 placing     where pages about a run are put
 recorded    metrics.jsonl, as lines and as tables
 source      what the sequences are drawn from, built again and checked
+alike       whether several runs are seeds of one recipe
+given       refuses what is no series
+settings_file  whether config.json is what was written
 finite      refuses NaN and infinite numbers
 extend      more steps for a run
 ending      when a run is complete

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mechicl.errors import SeriesError
@@ -25,6 +26,11 @@ def chosen(series: Series, steps: str | None = None, every: int | None = None) -
     listed = None if steps is None else parse_steps(steps)
     check(listed, every)
     return replace(series, only=frozenset(apart(_named(series, listed), every)))
+
+
+def with_steps(series: Series, steps: Iterable[int]) -> Series:
+    """The same series, of which analyses see these checkpoints, too."""
+    return series if series.only is None else replace(series, only=series.only | frozenset(steps))
 
 
 def _named(series: Series, steps: Listed | None) -> list[int]:

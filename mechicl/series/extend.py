@@ -24,6 +24,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.schedule import evaluated_steps
 from mechicl.series import Series, open_series
 from mechicl.series.origin import first_step, planned
+from mechicl.series.settings_file import record as record_of
 from mechicl.series.storage import locked
 from mechicl.system.devices import CPU, record
 from mechicl.system.files import write_json
@@ -70,7 +71,7 @@ def extend(series: Series, steps: int, at: int, device: str = CPU) -> Series:
     done = series.manifest.get("extended", [])
     entry = {"from": last, "to": steps, "at": at, "log_points": log_points_of(series), **made_with(device)}
     after = longer(before, steps, entry["log_points"])
-    manifest = series.manifest | {"schedule": planned(after, begins), "extended": [*done, entry]}
+    manifest = series.manifest | {"schedule": planned(after, begins), "extended": [*done, entry]} | record_of(after)
     with locked(series.root):
         write_json(series.root / "manifest.json", manifest)
         write_json(series.root / "config.json", to_dict(after))

@@ -80,7 +80,12 @@ class Series:
     @property
     def steps(self) -> list[int]:
         """Optimiser steps that have a checkpoint, ascending."""
-        return sorted(self._weights if self.only is None else self.only & self._weights.keys())
+        return self.saved if self.only is None else sorted(self.only & self._weights.keys())
+
+    @property
+    def saved(self) -> list[int]:
+        """All optimiser steps that have a checkpoint, ascending, also where `steps` has only some of them."""
+        return sorted(self._weights)
 
     @property
     def evaluated(self) -> list[int]:
@@ -90,7 +95,7 @@ class Series:
     @property
     def seen(self) -> int:
         """Training sequences seen up to the last recorded step."""
-        return self.sequences_seen(max([*self.evaluated, *self.steps], default=0))
+        return self.sequences_seen(max([*self.evaluated, *self.saved], default=0))
 
     def sequences_seen(self, step: int) -> int:
         """Training sequences seen at a step."""
@@ -103,7 +108,7 @@ class Series:
 
     def nearest(self, sequences: float) -> int:
         """The saved step closest to a number of sequences seen."""
-        return min(self.steps, key=lambda s: abs(self.sequences_seen(s) - sequences))
+        return min(self.saved, key=lambda s: abs(self.sequences_seen(s) - sequences))
 
     def step_at(self, sequences: float) -> int:
         """The saved step that stands for a moment of the recorded curves, such as ICL's peak.
@@ -116,15 +121,7 @@ class Series:
         off, least = (abs(self.sequences_seen(s) - sequences) for s in (saved, meant))
         if off <= max(least, 0.1 * sequences):
             return saved
-        last = self.steps[-1]
-        every = max(1, last // 100)
-        replay = command("densify", self.root, "--from", meant % every, "--to", last, "--every", every)
-        finish = f"First finish it: {command('train', '--resume', self.root)}"
-        helps = finish if meant > last else f"{replay} brings others back"
-        raise SeriesError(
-            f"{self.root} has a curve's onset, peak or end at step {meant}, but the nearest weights that it kept are "
-            f"of step {saved}. {helps}; `mechicl show` and the analysis transience need no weights."
-        )
+        raise recorded.lost(self, meant, saved)
 
     @property
     def end(self) -> int:
@@ -140,7 +137,7 @@ class Series:
             raise SeriesError(f"{self.root} has no checkpoints yet: {command('train', '--resume', self.root)}.")
         near = sorted(self._weights, key=lambda s: abs(s - step))[:3]
         told = f"{self.name} has no checkpoint at step {step}; the nearest are {sorted(near)}."
-        if 0 < step <= self.steps[-1] and "source" not in self.manifest:
+        if 0 < step <= max(self._weights) and "source" not in self.manifest:
             add = command("densify", self.root, "--from", step - 1, "--to", step, "--every", 1)
             told += f" On a machine like the one that trained it, {add} adds it."
         raise SeriesError(told)
@@ -257,10 +254,12 @@ class Series:
         return recorded.training_loss(self)
 
     def curve(self, evaluator: str, metric: str = "in_context_acc") -> tuple[np.ndarray, np.ndarray]:
-        """(sequences, values) of one recorded evaluator, ascending."""
-        table = self.metrics
-        rows = table[(table.evaluator == evaluator) & (table.metric == metric)]
-        return rows.sequences.to_numpy(), rows.value.to_numpy()
+        """(sequences, values) of one recorded evaluator, ascending.
+
+        Raises:
+            SeriesError: it was not recorded, or not this metric of it; what was.
+        """
+        return recorded.curve(self, evaluator, metric)
 
     def evaluate(
         self,

@@ -6,17 +6,16 @@ import itertools
 from pathlib import Path
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.schedule import evaluated_steps
-from mechicl.series import Series, elsewhere, open_series
+from mechicl.series import Series, elsewhere, open_series, settings_file
 from mechicl.series.ending import has_states, lost_states
 from mechicl.series.extend import disagreement
 from mechicl.series.family import family_problems
 from mechicl.series.origin import first_step, start_problem
 from mechicl.series.origin import planned as planned_from
+from mechicl.series.recorded import altered, without_line
 from mechicl.series.reevaluate import disagreements, sample
 from mechicl.series.storage import Entry
 from mechicl.system.commands import command
-from mechicl.system.files import read_jsonl
 
 
 def verify(
@@ -24,7 +23,8 @@ def verify(
 ) -> list[str]:
     """Every problem of a run, one sentence each; empty when it is sound.
 
-    Checked: the config and manifest load and agree; each indexed file is there with its size
+    Checked: the config and manifest load and agree, and config.json and each line of metrics.jsonl are what was
+    written, where the run has their sha256; each indexed file is there with its size
     and sha256, and holds the config's parameters; no two checkpoints are the same; every
     scheduled step is there; a branch began with what it says, and a control is equal to its parent, if
     that is there; every checkpoint has its metrics; a sample of them, evenly spaced,
@@ -36,21 +36,21 @@ def verify(
         notes: gets what could not be checked here.
     """
     series = open_series(root, data)
-    root = series.root
-    entries = [] if elsewhere.is_light(series) else _kept(series, [] if notes is None else notes)
+    root, notes = series.root, [] if notes is None else notes
+    entries = [] if elsewhere.is_light(series) else _kept(series, notes)
     problems = [p for e in entries if (p := elsewhere.problem(series, e))]  # files elsewhere: once, as they are read
-    problems += _manifest(series)
-    problems += _origin(series, [] if notes is None else notes)
+    problems += _manifest(series, notes)
+    problems += _origin(series, notes)
     problems += _twins(series)
     broken = {p.split(":")[0] for p in problems}
     sound = [step for step in series.steps if series.entry(step).file not in broken]
     contents = {step: problem for step in sound if (problem := _contents(series, step))}
-    problems += [*contents.values(), *_metrics(series)]
+    problems += [*contents.values(), *_metrics(series, notes)]
     damaged = [step for step in series.steps if step not in sound]
-    if notes is not None and damaged and "source" not in series.manifest:
+    if damaged and "source" not in series.manifest:
         notes.append(_repair(series, damaged[0]))
     whole = {step for step in sound if step not in contents} & set(series.evaluated)
-    problems += _scores(series, sample(whole, again), [] if notes is None else notes)
+    problems += _scores(series, sample(whole, again), notes)
     return problems + _strays(series)
 
 
@@ -73,7 +73,7 @@ def _kept(series: Series, notes: list[str]) -> list[Entry]:
     return weights
 
 
-def _manifest(series: Series) -> list[str]:
+def _manifest(series: Series, notes: list[str]) -> list[str]:
     planned, source = series.manifest["schedule"], series.manifest.get("source")
     begins = first_step(series.manifest)
     wanted = planned_from(series.config, begins) if source is None else planned  # somebody else planned those
@@ -81,6 +81,10 @@ def _manifest(series: Series) -> list[str]:
         return [problem]
     if planned != wanted:
         return ["manifest.json: its schedule is not the one that config.json describes."]
+    if not settings_file.is_recorded(series):
+        notes.append("config.json cannot be checked: an earlier mechicl wrote this run, and recorded no sha256 of it.")
+    if problem := settings_file.problem(series):
+        return [problem]
     missing = sorted(set(planned) - set(series.steps))
     if missing:
         again = command("train", "--resume", series.root)
@@ -154,13 +158,15 @@ def _scores(series: Series, steps: list[int], notes: list[str]) -> list[str]:
         return [str(error).removeprefix(f"{series.root}: ")]
 
 
-def _metrics(series: Series) -> list[str]:
-    lines = {line.get("step") for line in read_jsonl(series.root / "metrics.jsonl")}
-    trained = series.complete and "source" not in series.manifest
-    begins = first_step(series.manifest)
-    wanted = {*series.steps, *(s for s in evaluated_steps(series.config) if trained and s > begins)}
-    missing = sorted(wanted - lines)
-    return [f"metrics.jsonl: no line for step {missing[0]} ({len(missing)} steps in all)."] if missing else []
+def _metrics(series: Series, notes: list[str]) -> list[str]:
+    missing, (wrong, unsigned) = without_line(series), altered(series)
+    if unsigned:
+        notes.append(
+            f"metrics.jsonl has {unsigned} lines without a sha256, of an earlier mechicl: they are only compared with "
+            "the checkpoints that are evaluated again (--all: all)."
+        )
+    lines = [f"metrics.jsonl: the line of step {step} is not what was written (altered)." for step in wrong]
+    return lines + [f"metrics.jsonl: no line for step {missing[0]} ({len(missing)} steps in all)." for _ in missing[:1]]
 
 
 def _strays(series: Series) -> list[str]:

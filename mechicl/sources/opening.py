@@ -23,7 +23,8 @@ import numpy as np
 
 from mechicl.config import Config, ModelConfig, ScheduleConfig, to_dict
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.series import Series, open_series
+from mechicl.series import Series, open_series, settings_file
+from mechicl.series.recorded import signed
 from mechicl.series.storage import Entry, Writer, locked
 from mechicl.sources import published
 from mechicl.sources.base import Asked, Found, Source, source_of
@@ -144,7 +145,8 @@ class _Opening:
         uses = [("source", self.source.kind)]
         manifest = before if there else manifest_of(config, steps, plan, None, [], uses=uses)
         write_json(self.root / "config.json", to_dict(config))
-        write_json(self.root / "manifest.json", manifest | {"schedule": steps, "source": record})
+        written = {"schedule": steps, "source": record, **settings_file.record(config)}
+        write_json(self.root / "manifest.json", manifest | written)
 
     def _corpus(self) -> np.ndarray | None:
         if self.settings.tokens is None:
@@ -249,16 +251,9 @@ class _Opening:
                     append_line(self.root / "index.jsonl", asdict(entry))
                 if step not in scored:
                     rows = evaluate_params(pack(weights), sets, config)
-                    append_line(
-                        self.root / "metrics.jsonl",
-                        {
-                            "step": step,
-                            "sequences": sequences,
-                            "training_loss": self.found.losses.get(step),
-                            "evaluators": rows,
-                            "weights_sha256": contents(weights),
-                        },
-                    )
+                    told = {"step": step, "sequences": sequences, "training_loss": self.found.losses.get(step)}
+                    told |= {"evaluators": rows, "weights_sha256": contents(weights)}
+                    append_line(self.root / "metrics.jsonl", signed(told))
                     loss = next(r["value"] for r in rows if r["metric"] == "loss")
                     shown_bar.set_postfix_str(f"loss {loss:.3f}")
                 shown_bar.update(1)

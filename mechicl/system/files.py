@@ -71,7 +71,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Pretty JSON, atomically."""
-    write_atomic(path, json.dumps(value, indent=1).encode() + b"\n")
+    write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: dict[str, Any]) -> bytes:
+    """What `write_json` writes."""
+    return json.dumps(value, indent=1).encode() + b"\n"
 
 
 def temporary_of(path: Path) -> Path:

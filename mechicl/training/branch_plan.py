@@ -9,6 +9,7 @@ from typing import Any
 
 from mechicl.config import Config, ScheduleConfig, to_dict
 from mechicl.errors import ConfigError
+from mechicl.interventions.heads import head_pairs
 from mechicl.models.params import shapes
 from mechicl.schedule import evaluated_steps
 from mechicl.series import Series
@@ -69,7 +70,7 @@ def shorthands(
     parent's first step."""
     out = []
     if without:
-        heads = tuple(sorted({(int(layer), int(head)) for layer, head in without}))
+        heads = head_pairs(without, "without")
         out.append(TrainingIntervention(kind="ablate", heads=heads, start=at))
     if reset_memory:
         if at <= begins == 0:

@@ -24,15 +24,17 @@ from mechicl.series import Series, open_series
 from mechicl.series.ending import has_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
+from mechicl.series.recorded import replace_line, signed
 from mechicl.series.storage import Writer, drop_latest, save_latest
 from mechicl.system.devices import CPU, chosen, deterministic
-from mechicl.system.files import append_line
+from mechicl.system.files import append_line, read_jsonl
 from mechicl.system.paths import given, given_or_none
 from mechicl.system.progress import bar as progress_bar
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
 from mechicl.training import graft, logs
 from mechicl.training.devices import trainer_on
+from mechicl.training.evaluation_sets import keep_or_compare
 from mechicl.training.open_run import fresh, open_run
 from mechicl.training.states import resumes_from as resumes_from
 from mechicl.training.states import saved_weights as saved_weights
@@ -163,13 +165,17 @@ def training_loop(members: Sequence[Member], trainer: Trainer, stop: int, keep: 
         return sets if trainer.device == CPU else {name: batch.to(trainer.device) for name, batch in sets.items()}
 
     fixed = None if task.changes(config) else [sets_of(member, member.source) for member in members]
+    for member, sets in zip(members, fixed or (), strict=False):
+        keep_or_compare(member.root, sets)
+    scored = [{line["step"] for line in read_jsonl(member.root / "metrics.jsonl")} for member in members]
     losses: list[torch.Tensor] = []
 
     def checkpoint() -> None:
         step, saved = trainer.step, trainer.step in keep
         for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
             sets = fixed[i] if fixed else sets_of(member, task.source_at(config, member.source, step))
-            told[i](_checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown))
+            again = step in scored[i]
+            told[i](_checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown, again))
             if step in states or writer.has("state", step):
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
             elif step in resumed:
@@ -204,8 +210,9 @@ def _checkpoint(
     sets: dict[str, Any],
     losses: list[torch.Tensor],
     shown: Progress,
+    again: bool,
 ) -> dict[str, Any]:
-    """Evaluate run `i`, and, given a writer, save its weights. Returns what it recorded."""
+    """Evaluate run `i`, and, given a writer, save its weights. Returns what it recorded. again: the step has a line."""
     config, root, step = member.config, member.root, trainer.step
     sequences, params = step * config.batch_size, trainer.member(i)
     loss = float(torch.stack([x.view(-1)[i] for x in losses]).cpu().double().mean()) if losses else None
@@ -217,7 +224,10 @@ def _checkpoint(
     record = {"step": step, "sequences": sequences, "training_loss": loss, "evaluators": rows}
     if interventions:
         record["training_interventions"] = [str(x) for x in interventions]
-    append_line(root / "metrics.jsonl", record)
+    if not again:
+        append_line(root / "metrics.jsonl", signed(record))
+    elif writer is not None and not writer.has("weights", step):  # scored before a failure, and then not saved
+        replace_line(root / "metrics.jsonl", record)
     if writer is not None:  # after its scores: a run with all its weights has all its curves, whenever it is killed
         writer.save("weights", step, sequences, weights)
     value = {r["evaluator"]: r["value"] for r in rows if r["metric"] == EVALUATORS[r["evaluator"]].primary_metric}

@@ -13,6 +13,7 @@ from mechicl.config import Config, to_dict
 from mechicl.errors import SeriesError
 from mechicl.protocol.known import task_of
 from mechicl.registry import applying
+from mechicl.series import settings_file
 from mechicl.series.ending import keep_states
 from mechicl.series.extend import made_with
 from mechicl.series.opening import FORMAT
@@ -105,6 +106,7 @@ def manifest_of(
         **task_of(config).record(source),
         "data": None if found is None else str(given(found)),  # wherever the run is opened from
         "weights_dtype": config.weights_dtype,
+        **settings_file.record(config),
         **({"grafts": grafts} if grafts else {}),
         **({"plugins": needed} if (needed := doors.foreign([*needed_by(config), *uses])) else {}),
         **(made_with() if made is None else made),

@@ -23,6 +23,7 @@ from mechicl.errors import ConfigError, SeriesError
 from mechicl.interventions import AblateHeads
 from mechicl.measures.tables import COLUMNS
 from mechicl.series import open_series
+from mechicl.series.choosing import chosen
 
 CIRCUIT = (PREVIOUS_TOKEN_HEAD, INDUCTION_HEAD)
 
@@ -63,6 +64,22 @@ def test_every_analysis_answers_its_question(found):
         assert set(findings.table.run) == {"known"}
         assert findings.figures
         assert all(isinstance(f, go.Figure) and f.data for f in findings.figures.values())
+
+
+@pytest.mark.parametrize("name", analyses.NAMES)
+def test_whichever_checkpoints_are_chosen_those_that_sentences_are_about_are_there(known_series, found, name):
+    some = chosen(known_series, "0")
+    assert some.steps == [0]
+    told = analyses.get(name)(some, progress=False)
+    assert told.text == found[name].text
+    assert {5, 10} <= set(told.table.step)
+
+
+def test_of_chosen_checkpoints_that_lack_the_peaks_weights(known_series):
+    some = chosen(without_weights(known_series, 5), "0")
+    with pytest.raises(SeriesError, match="at step 5, but the nearest weights"):
+        analyses.get("induction_heads")(some, progress=False)
+    assert set(analyses.get("transience")(some, progress=False).table.step) >= {0, 5, 10}
 
 
 def test_without_the_peaks_weights_there_is_no_analysis_of_them(known_series):

@@ -1,5 +1,7 @@
 """One or several of what there is: steps as numbers or arrays, names as one or as a list."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -56,3 +58,86 @@ def test_every_measure_takes_one_evaluator_by_its_name(tiny_series):
             measured(tiny_series, [60], ["flip"], n=8, progress=False)
         )
     assert seed_bands([tiny_series], "flip").equals(seed_bands([tiny_series], ["flip"]))
+
+
+def test_a_path_is_no_series(tiny_series):
+    path = str(tiny_series.root)
+    for function in (
+        mechicl.attention_scores,
+        mechicl.head_effects,
+        mechicl.ablate_mlps,
+        mechicl.logit_attribution,
+        mechicl.series_phases,
+        mechicl.evaluator_curves,
+        mechicl.show_attention,
+        mechicl.report,
+    ):
+        for given in (path, tiny_series.root):
+            with pytest.raises(ConfigError) as error:
+                function(given)
+            name = function.__name__
+            assert str(error.value) == f"{name}({path!r}): open it first: {name}(mechicl.open_series({path!r}))."
+    for function in (mechicl.seed_bands, mechicl.seed_curves, mechicl.phase_table):
+        with pytest.raises(ConfigError, match=rf"takes several series: .* {function.__name__}\(\[series\]\)"):
+            function(tiny_series)
+        for given in (path, [path]):
+            with pytest.raises(ConfigError, match=r"open '.*' first"):
+                function(given)
+    with pytest.raises(ConfigError, match="takes one series, but was given several"):
+        mechicl.attention_scores([tiny_series])
+
+
+def test_nothing_asked_for_is_refused(tiny_series):
+    with pytest.raises(ConfigError, match=r"evaluators=\[\]: expected at least one, such as 'train, icl, flip'"):
+        tiny_series.evaluate([60], [])
+    with pytest.raises(ConfigError, match="expected at least one head"):
+        tiny_series.evaluate([60], ["icl"], mechicl.AblateHeads(heads=()), n=8)
+
+
+def test_one_metric_is_as_a_list_of_one(tiny_series):
+    one = tiny_series.evaluate([60], "icl", n=8, metrics="in_context_acc")
+    assert one.equals(tiny_series.evaluate([60], "icl", n=8, metrics=["in_context_acc"]))
+    with pytest.raises(ConfigError, match="'in_context'"):
+        tiny_series.evaluate([60], "icl", n=8, metrics="in_context")
+
+
+def test_what_was_not_recorded_or_measured_is_refused(tiny_series):
+    with pytest.raises(SeriesError, match="recorded no evaluator 'foo'; it has train, icl"):
+        tiny_series.curve("foo", "acc")
+    with pytest.raises(SeriesError, match="recorded no 'foo' of 'icl'; it has in_context_acc"):
+        tiny_series.curve("icl", "foo")
+    scores = mechicl.attention_scores(tiny_series, 60, "flip", n=8, progress=False)
+    with pytest.raises(ConfigError, match=r"metric='foo': the table has no such metric; it has .*previous_token"):
+        mechicl.standing_out(scores, "foo", 60)
+    with pytest.raises(ConfigError, match="step=1400: the table has no such step; it has 60"):
+        mechicl.standing_out(scores, "previous_token", 1400)
+
+
+def test_a_report_takes_out_as_the_command_line_does(tiny_series, tmp_path):
+    with pytest.raises(ConfigError, match="both are the file: give one"):
+        mechicl.report(tiny_series, tmp_path / "a.html", out=tmp_path / "b.html")
+    with pytest.raises(SeriesError, match="Choose another file with --out FILE"):
+        mechicl.report(tiny_series, out="/proc/nowhere/b.html")
+
+
+@pytest.mark.parametrize("without", [("L0H1",), "L0H1", (0, 1)])
+def test_a_branch_without_what_is_no_head(tiny_series, without):
+    with pytest.raises(ConfigError, match=r"without=.*expected \(layer, head\) pairs"):
+        mechicl.branch(tiny_series, 40, without=without)
+
+
+@pytest.mark.parametrize("lacking", ["step", "metric", "value"])
+def test_a_row_of_a_table_that_lacks_something_is_refused(tiny_series, lacking):
+    row = {"step": 5, "metric": "x", "value": 1.5, "n": 3}
+    with pytest.raises(ConfigError, match=f"a row has no '{lacking}'"):
+        mechicl.measures.tidy(tiny_series, [{k: v for k, v in row.items() if k != lacking}])
+
+
+def test_too_many_sequences_are_refused_before_they_are_drawn(tiny_series):
+    said = r"n=99999999: one checkpoint of tiny needs about .* GiB of activations, .*: pass at most n=(\d+)\."
+    with pytest.raises(ConfigError, match=said) as error:
+        tiny_series.evaluate([60], ["icl"], n=99_999_999)
+    most = int(re.search(said, str(error.value)).group(1))
+    assert 10_000 < most < 99_999_999
+    with pytest.raises(ConfigError, match=r"so many sequences of 'icl' take about .* GiB, more than 1 GiB"):
+        mechicl.attention_scores(tiny_series, 60, "icl", n=99_999_999, progress=False)

@@ -210,12 +210,15 @@ def test_over_one_seed_or_none():
 
 
 def test_phase_table_has_every_seed_and_the_spread(known_series, tiny_series):
+    config = known_series.config
+    other = replace(config, seeds=replace(config.seeds, init=1))  # another data seed draws another bank
+    tiny_series = replace(tiny_series, config=other, manifest=known_series.manifest)
     got = phase_table([known_series, tiny_series])
     assert len(got) == 5 * 5
     row = got[(got.evaluator == "flip") & (got.quantity == "final_value")].iloc[0]
     end = tiny_series.curve("flip")[1][-1]
     assert row["known (seed 0)"] == 0.0
-    assert row["tiny (seed 0)"] == end
+    assert row["tiny (seed 1)"] == end
     assert row["median"] == pytest.approx(end / 2)
     assert (row["n"], row["of_n"]) == (2, 2)
     peak = got[(got.evaluator == "flip") & (got.quantity == "peak")].iloc[0]

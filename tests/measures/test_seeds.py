@@ -10,6 +10,8 @@ from scipy import stats
 
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS, applying
+from mechicl.figures.curves import seed_curves
+from mechicl.measures.phases import phase_table
 from mechicl.measures.seeds import aligned, seed_bands
 
 
@@ -77,9 +79,15 @@ def test_no_time_is_made_up(runs):
 
 
 def test_refusals(runs, tmp_path):
-    empty = write_series(tmp_path / "empty", lookup_model()[0], {})
+    empty = write_series(tmp_path / "empty", runs[0].config.with_seed(9), {})
     with pytest.raises(SeriesError, match="no run was given"):
         seed_bands([])
+    with pytest.raises(SeriesError, match=r"the same seed \(init 1, data 1\), .*a twice: give each seed once"):
+        seed_bands([*runs, runs[1]])
+    other = dataclasses.replace(runs[1], config=dataclasses.replace(runs[1].config, batch_size=9))
+    for refuses in (seed_bands, phase_table, seed_curves):
+        with pytest.raises(SeriesError, match="these runs differ in batch_size: they are not seeds of one recipe"):
+            refuses([runs[0], other])
     with pytest.raises(SeriesError, match="recorded no in_context_acc of 'icl'"):
         seed_bands([*runs, empty], ["icl"])
     with pytest.raises(SeriesError, match="no recorded evaluator in common"):

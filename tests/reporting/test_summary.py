@@ -10,9 +10,15 @@ from altered_runs import without_weights
 from known_models import induction_model, lookup_model
 from known_series import write_series
 
+import analyses
 from mechicl.errors import SeriesError
 from mechicl.figures.style import short
+from mechicl.reporting.report import report
 from mechicl.reporting.summary import one, several, sparkline
+from mechicl.series import open_series
+from mechicl.series.recorded import lacking
+from mechicl.series.verify import verify
+from mechicl.training.replay import densify
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -54,6 +60,27 @@ def test_a_run_that_never_formed_icl_shows_where_it_ends(tiny_series):
         assert f"peak {max(y):.3f} at {short(x[np.argmax(y)]):>5}" in text
 
 
+def test_a_run_whose_metrics_were_cut_short_says_which_and_what_helps(tiny_copy):
+    path = tiny_copy.root / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    cut = open_series(tiny_copy.root)
+    said = (
+        "6 checkpoints have no metrics: steps 10, 20, 30, ..., 60. To mend this, copy metrics.jsonl again if this run "
+        f"is a copy; else `mechicl densify {cut.root} --from 5 --to 60 --every 55` measures them again."
+    )
+    assert f"  INCOMPLETE METRICS: {said}\n" in one(cut)
+    for name in analyses.NAMES[:2]:
+        with pytest.raises(SeriesError, match="6 checkpoints have no metrics: steps 10, 20") as error:
+            analyses.get(name)(cut, progress=False)
+        assert str(error.value) == f"{cut.root}: {said}"
+    with pytest.raises(SeriesError, match="6 checkpoints have no metrics"):
+        report(cut, progress=False)
+    mended = densify(cut.root, 5, 60, 55, progress=False)
+    assert lacking(mended) is None
+    assert verify(mended.root) == []
+    assert "INCOMPLETE" not in one(mended)
+
+
 def test_a_run_in_progress_says_how_to_go_on(tmp_path):
     config, weights = induction_model()
     series = write_series(tmp_path / "begun", config, {0: weights})
@@ -62,7 +89,7 @@ def test_a_run_in_progress_says_how_to_go_on(tmp_path):
     assert "1 checkpoints, 0 sequences seen" in text
     assert row(text, "icl").endswith("ends at 1.000")
     assert "loss" not in text
-    both = several([series, series])
+    both = several([series, write_series(tmp_path / "other", config.with_seed(1), {0: weights})])
     assert re.search(r"^final training loss +- +-", both, flags=re.M)
     assert re.search(r"^loss at ICL's peak +- +-", both, flags=re.M)
 
@@ -93,7 +120,12 @@ def seeds(tmp_path_factory):
     plans = [(table, circuit, table), (table, circuit, circuit), (table, table, circuit)]
     root = tmp_path_factory.mktemp("seeds")
     return [
-        write_series(root / f"s{i}", config, dict(zip((0, 5, 10), plan, strict=True)), {5: 0.5, 10: (i + 1) / 10})
+        write_series(
+            root / f"s{i}",
+            dataclasses.replace(config, seeds=dataclasses.replace(config.seeds, init=i)),
+            dict(zip((0, 5, 10), plan, strict=True)),
+            {5: 0.5, 10: (i + 1) / 10},
+        )
         for i, plan in enumerate(plans)
     ]
 
@@ -108,7 +140,7 @@ def test_several_seeds_have_each_value_and_the_spread(seeds):
         return re.split(r"  +", line.strip())[1:]
 
     mean, half = 160 / 3, 4.302652729749464 * math.sqrt(1600 / 3) / math.sqrt(3)  # t, two degrees of freedom
-    spread = f"{mean:.0f} [{mean - half:.0f}, {mean + half:.0f}]"
+    spread = f"{mean:.0f} [{mean - half:.0f}, {mean + half:.0f}]*"  # below 0, where no time is
     assert cells("flip peak") == ["40", "40", "80", "40", "40 to 80", spread]
     assert cells("flip peak value")[:5] == ["1.000"] * 4 + ["1.000 to 1.000"]
     assert cells("flip onset")[:3] == ["30", "30", "70"]
@@ -116,7 +148,21 @@ def test_several_seeds_have_each_value_and_the_spread(seeds):
     assert cells("flip half decay") == ["50", "-", "-", "50 (1 of 3)", "50 to 50", "-"]  # one seed: no interval
     assert cells("final training loss") == ["0.100", "0.200", "0.300"]
     assert cells("loss at ICL's peak") == ["0.500", "0.500", "0.300"]
-    assert len({len(line) for line in lines}) == 1
+    assert len({len(line) for line in lines[:-2]}) == 1
+    assert lines[-1].startswith("* reaches beyond what it can be")
+
+
+def test_runs_that_are_not_seeds_stand_side_by_side(seeds):
+    more = dataclasses.replace(seeds[1], config=dataclasses.replace(seeds[1].config, steps=90, batch_size=5))
+    *lines, _, said = several([seeds[0], more]).splitlines()
+    assert said == (
+        "No median and no interval: these runs differ in batch_size, steps: they are not seeds of one recipe."
+    )
+    assert re.split(r"  +", lines[0].strip()) == ["s0", "s1"]
+    again = dataclasses.replace(seeds[1], config=seeds[0].config)
+    assert "these runs have the same seed (init 0, data 0), both" in several([seeds[0], again])
+    with pytest.raises(SeriesError, match="s0 was given twice: give each run once"):
+        several([seeds[0], seeds[1], seeds[0]])
 
 
 def test_sparkline_of_accuracies():

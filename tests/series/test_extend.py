@@ -78,8 +78,10 @@ def test_on_an_even_schedule_it_is_the_longer_run_to_the_byte(copy, long, short,
     (entry,) = series.manifest["extended"]
     assert (entry["from"], entry["to"], entry["at"]) == (12, 20, 12)
     assert entry["versions"] == short.manifest["versions"]
-    rest = {k: v for k, v in series.manifest.items() if k not in ("extended", "schedule")}
-    assert rest == {k: v for k, v in short.manifest.items() if k != "schedule"}
+    assert series.manifest["config_sha256"] == long.manifest["config_sha256"]
+    changed = ("extended", "schedule", "config_sha256")
+    rest = {k: v for k, v in series.manifest.items() if k not in changed}
+    assert rest == {k: v for k, v in short.manifest.items() if k not in changed}
 
 
 def test_what_is_there_is_not_touched(copy):

@@ -85,10 +85,10 @@ def test_the_moments_of_a_fault_are_found(config, tmp_path, kept):
     assert fault.seen == MOMENTS
 
 
-MOMENTS = 50
+MOMENTS = 54
 
 
-@pytest.mark.parametrize("at", [*range(0, MOMENTS, 3), 40, 41, 43, 44, 46, 47])
+@pytest.mark.parametrize("at", [*range(0, MOMENTS, 3), 44, 45, 47, 48, 50, 51])
 def test_killed_and_resumed(workers, config, kept, tmp_path, at):
     root = tmp_path / "tiny"
     assert workers.run("train", root, at, config=to_dict(config)) == -signal.SIGKILL

@@ -144,8 +144,37 @@ def test_metrics_that_were_changed(tiny_copy):
     row = next(r for r in records[-1]["evaluators"] if (r["evaluator"], r["metric"]) == ("icl", "in_context_acc"))
     row["value"] += 0.08
     rewrite(tiny_copy.root, "metrics.jsonl", records)
-    (got,) = verify(tiny_copy.root)
-    assert got.startswith("step 60: evaluated again, in_context_acc of icl is ")
+    got = verify(tiny_copy.root)
+    assert got[0] == "metrics.jsonl: the line of step 60 is not what was written (altered)."
+    assert got[1].startswith("step 60: evaluated again, in_context_acc of icl is ")
+    assert len(got) == 2
+
+
+def test_metrics_that_were_changed_are_found_without_evaluating_them_again(tiny_copy):
+    records = lines(tiny_copy.root, "metrics.jsonl")
+    records[5]["evaluators"][0]["value"] = 0.11
+    rewrite(tiny_copy.root, "metrics.jsonl", records)
+    step = records[5]["step"]
+    assert verify(tiny_copy.root, again=0) == [
+        f"metrics.jsonl: the line of step {step} is not what was written (altered)."
+    ]
+
+
+def test_settings_that_were_changed(tiny_copy):
+    config = json.loads((tiny_copy.root / "config.json").read_text())
+    config["optim"]["lr"] = 0.5
+    write_json(tiny_copy.root / "config.json", config)
+    assert verify(tiny_copy.root) == ["config.json: its sha256 is not the recorded one (altered)."]
+
+
+def test_of_an_earlier_run_it_says_what_cannot_be_checked(tiny_copy):
+    root, notes = tiny_copy.root, []
+    write_json(root / "manifest.json", {k: v for k, v in tiny_copy.manifest.items() if k != "config_sha256"})
+    kept = [{k: v for k, v in line.items() if k != "sha256"} for line in lines(root, "metrics.jsonl")]
+    rewrite(root, "metrics.jsonl", kept)
+    assert verify(root, notes=notes) == []
+    assert [note.split(" ")[0] for note in notes] == ["config.json", "metrics.jsonl"]
+    assert "9 lines without a sha256" in notes[1]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from mechicl.training.loop import train, training_batches
 from mechicl.training.replay import densify, resume
 from mechicl.training.step import Trainer
 
-MOMENTS, DENSE_MOMENTS = 52, 34
+MOMENTS, DENSE_MOMENTS = 56, 32
 
 
 # What a run is.

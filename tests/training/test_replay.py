@@ -109,7 +109,7 @@ def test_densify_keeps_the_runs_own_metrics(dense, unbroken):
     ours = {json.loads(line)["step"]: line for line in metric_lines(dense.root)}
     for line in metric_lines(unbroken.root):
         assert ours[json.loads(line)["step"]] == line
-    table = dense.training_loss  # step 8 was written twice, the second time for 7..8 alone
+    table = dense.training_loss  # step 8 keeps its line, not one of 7..8 alone
     kept = table[table.step.isin(unbroken.steps)].reset_index(drop=True)
     assert kept.equals(unbroken.training_loss)
     assert dense.complete

@@ -58,7 +58,8 @@ def check_scores(root: Path, step: int, rows: list[dict[str, Any]]) -> None:
             if step == 0:
                 raise SeriesError(
                     f"{root}: {scored} at step 0, where nothing was trained yet: the sequences of this evaluator, or "
-                    "how they are scored, give numbers that are not finite. Mend that, delete this folder and train again."
+                    "how they are scored, give numbers that are not finite. Mend that, delete this folder and train "
+                    "again."
                 )
             raise _stopped(root, step, scored, _CALMER)
 

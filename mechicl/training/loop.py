@@ -25,6 +25,7 @@ from mechicl.series import Series, open_series
 from mechicl.series.ending import has_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
+from mechicl.series.source import check_repeats
 from mechicl.series.storage import Writer, drop_latest, save_latest
 from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.files import append_line
@@ -88,7 +89,9 @@ def checked_source(config: Config, data: str | Path | None, source: Any = None) 
     task = task_of(config)
     if data is not None and (why := task.reads_no_data(config)):
         raise ConfigError(f"data={str(data)!r}: it would be ignored: {why}.")
-    source = task.source(config, data) if source is None else source
+    if source is None:
+        source = task.source(config, data)
+        check_repeats(config, data, source)
     begins = task.source_at(config, source, 0)
     evaluation_sets(config, begins, n=1)
     for name in applying(config):

@@ -22,6 +22,7 @@ from analyses.door import analysis as analysis
 from mechicl import unimported
 from mechicl.doors import known
 from mechicl.errors import ConfigError
+from mechicl.own_code import whose
 from mechicl.registry import EVALUATORS, applying
 
 if TYPE_CHECKING:
@@ -76,13 +77,20 @@ def get(name: str) -> Callable[..., Findings]:
 
     @functools.wraps(entry.run)
     def stated(series: Series, **options: Any) -> Findings:
+        from analyses import findings
         from mechicl.figures.caption import caption
 
         needs = {*entry.needs, *([series.task.circuit.evaluator] if entry.of_circuit else [])}
         missing = sorted(needs - set(applying(series.config)))
         if missing:
             return _skipped(entry, missing, series)
-        return entry.run(series, **options).stating(caption(series))
+        found = entry.run(series, **options)
+        if not isinstance(found, findings.Findings):
+            raise ConfigError(
+                f"{whose(ANALYSES.what, name)} returned {'None' if found is None else type(found).__name__}: expected "
+                "analyses.Findings(name, question, text, table, figures). Does it end without `return`?"
+            )
+        return found.stating(caption(series))
 
     return stated
 

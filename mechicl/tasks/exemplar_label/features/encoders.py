@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from mechicl.errors import ConfigError
+from mechicl.own_code import watch
 from mechicl.system.commands import install
 from mechicl.system.paths import given
 
@@ -166,6 +167,7 @@ def _own(name: str, options: Options) -> Encoder:
         raise ConfigError(f"--encoder {name}: {error}. Expected module:function, importable from here.") from None
     finally:
         sys.path.remove("")
+    watch(module, f"your encoder {name!r}")
     return Encoder(options.size or 224, found, {"features": f"{name}, a function of the user"})
 
 

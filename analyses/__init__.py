@@ -22,6 +22,7 @@ from analyses.door import analysis as analysis
 from mechicl import unimported
 from mechicl.doors import known
 from mechicl.errors import ConfigError
+from mechicl.own_code import whose
 from mechicl.registry import EVALUATORS, applying
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def get(name: str) -> Callable[..., Findings]:
 
     @functools.wraps(entry.run)
     def stated(series: Series, **options: Any) -> Findings:
+        from analyses import findings
         from analyses.moments import with_moments
         from mechicl.figures.caption import caption
         from mechicl.series.recorded import check_whole
@@ -86,7 +88,13 @@ def get(name: str) -> Callable[..., Findings]:
         if missing:
             return _skipped(entry, missing, series)
         check_whole(series)
-        return entry.run(with_moments(series), **options).stating(caption(series))
+        found = entry.run(with_moments(series), **options)
+        if not isinstance(found, findings.Findings):
+            raise ConfigError(
+                f"{whose(ANALYSES.what, name)} returned {'None' if found is None else type(found).__name__}: expected "
+                "analyses.Findings(name, question, text, table, figures). Does it end without `return`?"
+            )
+        return found.stating(caption(series))
 
     return stated
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mechicl import unimported
 from mechicl.doors import Door, check_name
 from mechicl.errors import ConfigError
+from mechicl.options import check_takes
 
 if TYPE_CHECKING:
     from analyses.findings import Findings
@@ -57,7 +58,7 @@ def analysis(name: str, *, question: str = "", **said: Any) -> Callable[[Functio
     """Register a function of a series as an analysis; `question` and the rest as in `Analysis`.
 
     Raises:
-        ConfigError: there is one of this name, it has no question, or it needs an evaluator that there is not.
+        ConfigError: there is one of this name, it has no question, or it does not take `series` and `progress=`.
     """
     check_name(ANALYSES.what, name)
     if not question:
@@ -68,6 +69,7 @@ def analysis(name: str, *, question: str = "", **said: Any) -> Callable[[Functio
 
     def register(run: Callable[..., Findings]) -> Callable[..., Findings]:
         unimported.refuse_taken(Path(__file__).parent, "analysis", name, run.__module__)
+        check_takes(run, f"the analysis {name!r}", "series", by_name=("progress",))
         ANALYSES.add(name, Analysis(name=name, run=run, question=question, **said), run.__module__)
         return run
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mechicl.engine.edit import Edit
+from mechicl.errors import ConfigError
 from mechicl.interventions import Intervention, intervention
 from mechicl.measures import measure
 
@@ -21,6 +22,10 @@ class ScaleValues(Intervention):
     @property
     def baseline(self):
         return f"{self.factor:g} x its value"
+
+    def check(self, model):
+        if not 0 <= self.layer < model.n_layers:
+            raise ConfigError(f"layer={self.layer}: expected 0 to {model.n_layers - 1}.")
 
     def edits(self, model, intact, batch):
         return {f"blocks.{self.layer}.attn.hook_v": Edit(self.factor)}

@@ -39,8 +39,8 @@ def own_settings_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     return out
 
 
-def check_takes(function: Callable[..., Any], whose: str, *names: str) -> None:
-    """Raise unless a function can be called with so many arguments by place.
+def check_takes(function: Callable[..., Any], whose: str, *names: str, by_name: tuple[str, ...] = ()) -> None:
+    """Raise unless a function can be called with so many arguments by place, and with those `by_name`.
 
     Args:
         whose: what the function is of, in an error, as "the bank kind 'moons'". names: what it is given.
@@ -49,12 +49,12 @@ def check_takes(function: Callable[..., Any], whose: str, *names: str) -> None:
         ConfigError: it takes others.
     """
     try:
-        inspect.signature(function).bind(*names)
+        inspect.signature(function).bind(*names, **dict.fromkeys(by_name))
     except TypeError:
         takes = ", ".join(inspect.signature(function).parameters)
+        called = ", ".join([*names, *(f"{name}=..." for name in by_name)])
         raise ConfigError(
-            f"{whose}: {getattr(function, '__name__', 'it')}({takes}) is called with {', '.join(names)}: it must have "
-            "these "
+            f"{whose}: {getattr(function, '__name__', 'it')}({takes}) is called with {called}: it must have these "
             "parameters."
         ) from None
 

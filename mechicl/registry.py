@@ -14,11 +14,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from mechicl import own_code
 from mechicl.config import Config
 from mechicl.doors import Door, check_name, of_tasks
 from mechicl.errors import ConfigError
 from mechicl.options import check_takes
-from mechicl.protocol.known import DEFAULT, TASKS, kind_of
+from mechicl.protocol.known import DEFAULT, TASKS, kind_of, task_of
 from mechicl.protocol.task import Task
 
 if TYPE_CHECKING:
@@ -102,12 +103,18 @@ class Evaluator:
         """Its set, of `n` sequences.
 
         Raises:
-            ConfigError: it cannot be drawn from this source.
+            ConfigError: it cannot be drawn from this source; or a plugin's `draw` returned what no model of the run can
+                read.
         """
         try:
-            return self.draw(config, source, n, rng)
+            drawn = self.draw(config, source, n, rng)
         except ConfigError as error:
             raise ConfigError(f"evaluator {self.name!r}: {error}") from None
+        if own_code.is_yours(EVALUATORS.what, self.name):
+            from mechicl.protocol.drawn import check_drawn
+
+            check_drawn(drawn, task_of(config), n, own_code.whose(EVALUATORS.what, self.name))
+        return drawn
 
     @property
     def sign(self) -> int:

@@ -8,7 +8,7 @@ import sys
 from tyro.conf import DisallowNone
 
 import mechicl
-from mechicl import plugins
+from mechicl import own_code, plugins
 from mechicl.cli.analysing import ablate, analyze, measure
 from mechicl.cli.branching import branch
 from mechicl.cli.create import densify, recipes, sweep, train
@@ -51,7 +51,7 @@ GOES_ON += ("open", "publish")
 
 
 def main(args: list[str] | None = None) -> None:
-    """Entry point: errors a user can act on are one message and exit code 2."""
+    """Entry point: errors a user can act on, and those of a plugin, are one message and exit code 2."""
     never_crash()
     given = sys.argv[1:] if args is None else args
     if given == ["--version"]:
@@ -76,9 +76,14 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # `mechicl show RUN | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python prints another error at exit
         raise SystemExit(141) from None
-    except OSError as error:  # not handled elsewhere: print the path and the system's reason
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"mechicl: {where}{error.strerror or error}.", file=sys.stderr)
+    except Exception as error:
+        said = own_code.failure(error)
+        if said is None and isinstance(error, OSError):  # not handled elsewhere: the path and the system's reason
+            where = f"{error.filename}: " if error.filename else ""
+            said = f"{where}{error.strerror or error}."
+        if said is None:  # a fault of mechicl: its whole way is of use
+            raise
+        print(f"mechicl: {said}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stopped:
         again = " ".join(getattr(stopped, "__notes__", ())[:1])  # of what began a run

@@ -8,6 +8,7 @@ run mechicl's own models both ways.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine import forward as engine
 from mechicl.engine.edit import Edit
-from mechicl.engine.hooks import Hooks
+from mechicl.engine.hooks import Hooks, NoHook
 from mechicl.errors import ConfigError
 from mechicl.models.foreign import Pass, pass_of
 from mechicl.models.params import Params, unpack
@@ -48,7 +49,7 @@ def forward(
         through: the model whose hooks are used (default: the one that `model` describes).
 
     Raises:
-        KeyError: an edit or capture names a hook that this model does not run.
+        NoHook: an edit or capture names a hook that this model does not run.
         ConfigError: batches are stacked, one for each checkpoint, as in training.
     """
     if batch.stacked:
@@ -57,7 +58,10 @@ def forward(
     edits, wanted = dict(edits or {}), set(capture)
     unknown = sorted(({*edits} | wanted) - {*through.model.hook_dict})
     if unknown:
-        raise KeyError(f"this model runs no hook named {', '.join(unknown)}")
+        there = ", ".join(name for name in through.model.hook_dict if not re.match(r"blocks\.[1-9]", name))
+        raise NoHook(
+            f"this model has no hook named {', '.join(unknown)}. There are {there}, and those of later layers."
+        )
     stacked = params["unembed.b_U"].dim() == 2
     conditions = [n for name, edit in edits.items() if (n := _conditions(edit, name)) is not None]
     c = max(conditions, default=None)

@@ -26,7 +26,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.apart import written
 from mechicl.engine.attending import attention, layer_norm_at
 from mechicl.engine.edit import Edit
-from mechicl.engine.hooks import Hooks
+from mechicl.engine.hooks import Hooks, no_hook
 from mechicl.engine.ops import GELU, compiled, linear, sequences
 from mechicl.engine.rotary import tables
 from mechicl.models.params import Params
@@ -81,7 +81,8 @@ def forward(
         captured activations.
 
     Raises:
-        KeyError: an edit or capture names a hook that this model does not run.
+        NoHook (a ConfigError and KeyError): an edit or capture names a hook that this model does not run.
+        ConfigError: an edit does not fit the activation at its hook.
     """
     if model.hooked:
         from mechicl.engine.foreign import forward as through_hooks
@@ -101,7 +102,7 @@ def forward(
         x = layer_norm_at(params, "ln_final", x, hook)
     unused = sorted({*hook.edits, *(hook.wanted - hook.acts.keys())})
     if unused:
-        raise KeyError(f"this model has no hook named {', '.join(unused)}")
+        raise no_hook(unused, model)
     return Output(x if batch.everywhere else x[..., -1, :], hook.acts)
 
 

@@ -188,11 +188,37 @@ def edits(
         raise ConfigError(f"all conditions of one forward pass must be of one kind; given {sorted(families)}.")
     for condition in conditions:
         condition.check(model)
-    made = [condition.edits(model, intact, batch) for condition in conditions]
+    made = [checked_edits(condition, condition.edits(model, intact, batch)) for condition in conditions]
     hooks = dict.fromkeys(hook for each in made for hook in each)
     joined = {hook: _beside([each.get(hook, Edit()) for each in made], hook) for hook in hooks}
     like = next(iter(intact.values()), batch)
     return joined if like is None else {hook: edit.on(like.device) for hook, edit in joined.items()}
+
+
+def checked_edits(condition: Intervention, made: Any) -> dict[str, Edit]:
+    """What the `edits` of an intervention returned.
+
+    Raises:
+        ConfigError: it is no Edit for each hook.
+    """
+    wrong = "None" if made is None else f"a {type(made).__name__}"
+    if isinstance(made, Mapping):
+        for hook, edit in made.items():
+            if not isinstance(edit, Edit):
+                wrong = f"a {type(edit).__name__} for {hook}"
+            elif not all(isinstance(part, (Tensor, float, int)) for part in (edit.keep, edit.add)):
+                wrong = (
+                    f"an Edit(keep={edit.keep!r}, add={edit.add!r}) for {hook}, whose parts are not numbers or tensors"
+                )
+            else:
+                continue
+            break
+        else:
+            return made  # type: ignore[return-value]
+    raise ConfigError(
+        f"{type(condition).__name__}.edits returned {wrong}: expected an Edit for each hook, such as "
+        '{"blocks.0.attn.hook_v": Edit(0.5)}.'
+    )
 
 
 def described(condition: Intervention) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def intervention(name: str) -> Callable[[Some], Some]:
     """Register a class of interventions of your own.
 
     Raises:
-        ConfigError: the name exists already, or the class is not a frozen dataclass that derives from Intervention.
+        ConfigError: the name exists already, the class is not a frozen dataclass that derives from Intervention, or it
+            has no `baseline`.
     """
     check_name(INTERVENTIONS.what, name)
 
@@ -44,6 +45,11 @@ def intervention(name: str) -> Callable[[Some], Some]:
             raise ConfigError(
                 f"the intervention {name!r}: expected a class that derives from Intervention, under "
                 "@dataclass(frozen=True), and that under @intervention(...)."
+            )
+        if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise ConfigError(
+                f"the intervention {name!r}: {cls.__name__} lacks {', '.join(lacking)}: define it as a property that "
+                "says in words what takes the place of what was there, such as 'half of its value'."
             )
         INTERVENTIONS.add(name, cls, cls.__module__)
         return cls

@@ -12,7 +12,7 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit, Taken
 from mechicl.errors import ConfigError
-from mechicl.interventions.base import Checkpoint, Intervention
+from mechicl.interventions.base import Checkpoint, Intervention, checked_edits
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 
@@ -122,7 +122,7 @@ class Together(Intervention):
     ) -> dict[str, Edit]:
         out: dict[str, Edit] = {}
         for part in self.parts:
-            for hook, edit in part.edits(model, intact, batch).items():
+            for hook, edit in checked_edits(part, part.edits(model, intact, batch)).items():
                 out[hook] = _after(out[hook], edit) if hook in out else edit
         for hook, edit in out.items():
             if hook.endswith("hook_attn_scores") and isinstance(edit.add, Tensor):

@@ -3,6 +3,8 @@
     task.py              Task
     known.py             the tasks by name; `task_of(config)`
     batch.py             TaskBatch: what a model reads, and what is scored where
+    drawn.py             whether a plugin drew a batch that a model can read
+    gradients.py         how a training step comes to gradients that a task writes out
     tokens.py            what sequences of tokens share
     attention_scores.py  what scores of attention are called
     shown.py             a sequence as something to look at

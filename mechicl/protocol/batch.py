@@ -10,13 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mechicl.errors import ConfigError
+from mechicl.protocol.gradients import Arrays as Arrays
+from mechicl.protocol.gradients import Gradients as Gradients
 from mechicl.protocol.known import DEFAULT
 from mechicl.protocol.tokens import embed_tokens as embed_tokens
 from mechicl.protocol.tokens import token_attention as token_attention
@@ -24,36 +26,11 @@ from mechicl.protocol.tokens import token_relations as token_relations
 
 if TYPE_CHECKING:
     from mechicl.config import ModelConfig
-    from mechicl.engine.held import HeldLayer
     from mechicl.protocol.shipped import Shipped
+    from mechicl.protocol.task import Task
 
 Hook = Callable[[str, Tensor], Tensor]
 Params = dict[str, Tensor]
-Arrays = dict[str, np.ndarray]
-
-
-class Gradients(Protocol):
-    """How a training step comes to its gradients (training/step.py)."""
-
-    def __call__(
-        self,
-        params: Arrays,
-        batch: Any,
-        model: ModelConfig,
-        grads: Arrays,
-        held: Mapping[int, HeldLayer] = ...,
-        unembedded: Callable[[], object] = ...,
-    ) -> np.ndarray:
-        """The loss [s] of s models, which may be one; `grads` receives the gradient of every parameter.
-
-        Args:
-            params: packed, stacked over the models.
-            batch: of each model [s, b, ...]; of a single one also [b, ...].
-            grads: arrays of the parameters' shapes, all zeros or as `TaskBatch.clear` left them.
-            held: layers whose heads are ablated or clamped (engine/held.py).
-            unembedded: to call as soon as the unembedding's gradients are filled in and its weights no longer needed.
-        """
-        ...
 
 
 class TaskBatch(ABC):
@@ -72,6 +49,12 @@ class TaskBatch(ABC):
     def is_of(cls, kind: str) -> bool:
         """Whether these can be sequences of the task of that name."""
         return kind != DEFAULT if cls.task is None else kind == cls.task
+
+    def wrong(self, task: Task) -> str:
+        """What of it no model of the task can read, in words after 'a batch whose', as a token that is not in the
+        vocabulary (protocol/drawn.py has the words); '' if nothing. It is asked once, of what a plugin draws, which has
+        the right type and as many sequences as were asked for."""
+        return ""
 
     @property
     @abstractmethod

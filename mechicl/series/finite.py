@@ -50,11 +50,17 @@ def check_scores(root: Path, step: int, rows: list[dict[str, Any]]) -> None:
     """Refuse to record scores (`evaluators.evaluate_params`) that are not finite.
 
     Raises:
-        Diverged: which of them.
+        Diverged: which of them. At step 0 a SeriesError: what was not trained cannot have diverged.
     """
     for row in rows:
         if not math.isfinite(row["value"]):
             scored = f"{row['metric']} of the evaluator {row['evaluator']} is {row['value']}"
+            if step == 0:
+                raise SeriesError(
+                    f"{root}: {scored} at step 0, where nothing was trained yet: the sequences of this evaluator, or "
+                    "how they are scored, give numbers that are not finite. Mend that, delete this folder and train "
+                    "again."
+                )
             raise _stopped(root, step, scored, _CALMER)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
+from mechicl.own_code import is_yours, maker, whose
+from mechicl.protocol.known import task_of
 from mechicl.series.storage import locked
 from mechicl.system.commands import command
 from mechicl.system.files import read_json, write_json
@@ -41,12 +44,34 @@ def rebuilt(series: Series) -> Any:
         )
     if source.fingerprint != recorded:
         what = "bank" if task.has_bank else "data source"
+        made = maker(*task.uses(series.config))
+        own = f", or {made}, has changed or draws from something else than its seed" if made else ""
         raise SeriesError(
             f"{series.root}: the {what} rebuilt here differs from the one it was trained on "
             f"({source.fingerprint[:12]}, recorded {recorded[:12]}): the files that it is made of are others, or numpy "
-            "is. Evaluations would be of other data."
+            f"is{own}. Evaluations would be of other data."
         )
     return source
+
+
+def check_repeats(config: Config, data: str | Path | None, source: Any) -> None:
+    """Raise unless a plugin's bank or data source, built again, is the same: otherwise no run on it could be opened.
+
+    Args:
+        source: what was built from this config and data. mechicl's own are not built again.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    task = task_of(config)
+    if not is_yours(*task.uses(config)) or task.source(config, data).fingerprint == source.fingerprint:
+        return
+    what = "bank" if task.has_bank else "data source"
+    raise ConfigError(
+        f"{whose(*task.uses(config))} gave another {what} when it was called a second time "
+        f"({maker(*task.uses(config))}): a run on it could never be opened. Draw all random numbers from the seed "
+        "that it is given, as with rng = numpy.random.default_rng(seed), and none from numpy.random itself."
+    )
 
 
 def note_place(series: Series, data: str | Path) -> None:

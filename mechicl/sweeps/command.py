@@ -56,7 +56,8 @@ def run(
     if given_up:
         print(f"Diverged, and left alone (--retry trains them again): {', '.join(given_up)}.")
     for name, error in failed.items():
-        print(f"{name} failed: {error.strip().splitlines()[-1]}")
+        lines = error.strip().splitlines()
+        print(f"{name} failed: {lines[-1 if lines[0].startswith('Traceback') else 0]}")
     if failed:
         print(f"{shown(out / FAILURES)} has each failure in full. The same command tries again what did not diverge.")
     print(

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from mechicl import own_code
 from mechicl.config import Config, ScheduleConfig, Seeds
+from mechicl.errors import ConfigError
 from mechicl.evaluators import evaluate_params, evaluation_sets
 from mechicl.models.params import init, pack
 from mechicl.protocol.known import task_of
@@ -45,10 +47,20 @@ class Pace:
         return self.seconds(condition.at_seed(seed), condition.begins, replayed)
 
 
+_AT_ONCE = Pace(0.0, 0.0, 1.0)  # of runs that fail before their first step
+
+
 def paces(
-    conditions: Sequence[Condition], data: str | Path | None, progress: bool, device: str = CPU
+    conditions: Sequence[Condition],
+    data: str | Path | None,
+    progress: bool,
+    device: str = CPU,
+    failing: bool = False,
 ) -> dict[str, Pace]:
     """The pace of each condition, by name; conditions of one size are measured once.
+
+    Args:
+        failing: go on where a plugin's code fails: its runs will fail, each by itself, and others may not.
 
     Raises:
         ConfigError: a condition cannot be run: its bank or an evaluator is impossible.
@@ -59,7 +71,12 @@ def paces(
         size = _size(condition.config)
         if size not in found:
             where = condition.branch.data(condition.config.seeds.init) if condition.branch and data is None else data
-            found[size] = pace(condition.config, where, device)
+            try:
+                found[size] = pace(condition.config, where, device)
+            except Exception as error:
+                if isinstance(error, ConfigError) or not failing or own_code.failure(error) is None:
+                    raise
+                found[size] = _AT_ONCE
         out[condition.name] = found[size]
     return out
 

@@ -118,7 +118,7 @@ def sweep(
         return outcome
     for root in (out, *(out / run.name for run in todo if found[run] != "new")):
         check_writable(root, "Sweep elsewhere with --out DIR.")
-    pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress, here)
+    pace = paces(list({run.condition.name: run.condition for run in todo}.values()), data, progress, here, failing=True)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out), _Progress(plan.name, todo, out, pace, len(outcome.finished), progress) as shown:
         jobs = [_job(run, out, found[run] == "new", data, device, log) for run in todo]

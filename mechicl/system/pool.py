@@ -19,7 +19,7 @@ from multiprocessing.connection import wait
 from types import MappingProxyType
 from typing import Any
 
-from mechicl import plugins
+from mechicl import own_code, plugins
 from mechicl.errors import ConfigError, SeriesError
 
 _READABLE = (ConfigError, SeriesError)  # say themselves what happened; of others, the traceback does
@@ -70,8 +70,8 @@ def run_tasks(
         after: of a task's number, that of an earlier task which must have ended first, well or not.
 
     Yields:
-        When a task ends: its number, and None or the error (ConfigError and SeriesError as raised, TaskError for all
-        others).
+        When a task ends: its number, and None or the error (ConfigError and SeriesError as raised, a ConfigError where
+        a plugin's code failed, TaskError for all others).
 
     Raises:
         ConfigError: a new process cannot import the calling script, because the script has no `if __name__ ==
@@ -200,8 +200,9 @@ def _work(function: Callable[..., Any], connection: Any, modules: Sequence[str])
             function(*task, lambda told: connection.send(("told", told)))
         except _READABLE as raised:
             error = raised
-        except Exception:
-            error = TaskError(traceback.format_exc())
+        except Exception as raised:
+            said = own_code.failure(raised)
+            error = TaskError(traceback.format_exc()) if said is None else ConfigError(said)
         connection.send(("done", error))
 
 

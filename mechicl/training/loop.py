@@ -15,16 +15,18 @@ import torch
 
 from mechicl.config import Config
 from mechicl.errors import ConfigError
-from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_sets
+from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_set, evaluation_sets
+from mechicl.own_code import is_yours
 from mechicl.protocol.batch import TaskBatch, stack_batches
 from mechicl.protocol.known import task_of
-from mechicl.registry import main
+from mechicl.registry import applying, main
 from mechicl.schedule import checkpoint_steps, evaluated_steps, resume_steps, state_steps
 from mechicl.series import Series, open_series
 from mechicl.series.ending import has_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
 from mechicl.series.recorded import replace_line, signed
+from mechicl.series.source import check_repeats
 from mechicl.series.storage import Writer, drop_latest, save_latest
 from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.files import append_line, read_jsonl
@@ -89,8 +91,14 @@ def checked_source(config: Config, data: str | Path | None, source: Any = None) 
     task = task_of(config)
     if data is not None and (why := task.reads_no_data(config)):
         raise ConfigError(f"data={str(data)!r}: it would be ignored: {why}.")
-    source = task.source(config, data) if source is None else source
-    evaluation_sets(config, task.source_at(config, source, 0), n=1)
+    if source is None:
+        source = task.source(config, data)
+        check_repeats(config, data, source)
+    begins = task.source_at(config, source, 0)
+    evaluation_sets(config, begins, n=1)
+    for name in applying(config):
+        if is_yours("evaluator", name):  # what its draw returns may depend on chance: the set itself
+            evaluation_set(name, config, begins)
     return source
 
 

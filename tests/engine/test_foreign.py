@@ -8,6 +8,7 @@ from random_models import hooked as built
 from mechicl.engine import foreign as hooked
 from mechicl.engine.edit import Edit
 from mechicl.engine.forward import forward, stack
+from mechicl.errors import ConfigError
 from mechicl.interventions import (
     AblateHeads,
     AblateMLPs,
@@ -165,7 +166,7 @@ def test_no_hook_stays_behind():
     params, batch = pack(weights_of(config, torch.float32)), batch_of(config, torch.float32)
     edit = {"blocks.0.attn.hook_z": Edit(0.0)}
     wrong = {"blocks.0.attn.hook_z": Edit(torch.ones(7, 7))}
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ConfigError, match=r"the Edit of blocks.0.attn.hook_z has keep"):
         hooked.forward(params, batch, config.model, edits=wrong, through=through)
     before = hooked.forward(params, batch, config.model, through=through).final
     assert not torch.equal(hooked.forward(params, batch, config.model, edits=edit, through=through).final, before)

@@ -132,12 +132,12 @@ def test_answers_of_several_or_by_no_metric_are_refused(tiny_series):
 
 
 def test_conditions_that_make_the_same_edit_each_have_their_rows(known_series):
-    twice = [ScaleValues(0, 0.0), ScaleValues(0, 0.0), AblateHeads(heads=()), AblateHeads(heads=())]
+    twice = [ScaleValues(0, 0.0), ScaleValues(0, 0.0), ScaleValues(0, 1.0), ScaleValues(0, 1.0)]
     table = evaluate(known_series, [5], ["icl"], twice, metrics=None)
     assert len(table) == 5
     value = table.groupby("intervention").value
     assert value.nunique().eq(1).all()
-    assert value.first()["zero nothing"] == value.first()["intact"]
+    assert value.first()[str(ScaleValues(0, 1.0))] == value.first()["intact"]
 
 
 def test_families_do_not_share_a_pass():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mechicl import plugins
 from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.reporting.summary import one
@@ -54,3 +55,35 @@ def test_data_that_moved_are_named_with_what_notes_their_new_place(tiny_config, 
     assert "icl" in said
     resume(series.root, data=tmp_path / "moved.safetensors", progress=False)
     assert one(open_series(series.root)) == whole
+
+
+def drawn_anew(plugin_folder):
+    """A bank that ignores its seed."""
+    (plugin_folder / "loose.py").write_text(
+        "import numpy as np\n"
+        "from mechicl.tasks.exemplar_label import bank\n\n"
+        "@bank('loose', numbers='x')\n"
+        "def drawn(config, seed, data):\n"
+        "    classes = config.n_classes + config.n_holdout_classes\n"
+        "    each = config.n_exemplars + config.n_holdout_exemplars\n"
+        "    return np.random.standard_normal((classes, each, config.dim))\n"
+    )
+    plugins.load(["loose"])
+
+
+def test_a_bank_that_is_another_at_every_call_is_refused_before_training(plugin_folder, tiny_config):
+    drawn_anew(plugin_folder)
+    config = replace(tiny_config, bank=replace(tiny_config.bank, kind="loose", within_class_std=0.7))
+    said = r"your bank 'loose' \(loose.py\) gave another bank .*\(drawn, loose.py, line 4\).*from the seed"
+    with pytest.raises(ConfigError, match=said):
+        train(config, plugin_folder / "run", progress=False)
+    assert not (plugin_folder / "run").exists()
+
+
+def test_opening_names_the_function_that_made_another(plugin_folder, tiny_config, monkeypatch):
+    drawn_anew(plugin_folder)
+    config = replace(tiny_config, bank=replace(tiny_config.bank, kind="loose", within_class_std=0.7))
+    monkeypatch.setattr("mechicl.training.loop.check_repeats", lambda *_: None)
+    series = train(config, plugin_folder / "run", progress=False)
+    with pytest.raises(SeriesError, match=r"or drawn, loose.py, line 4, has changed or draws from something else"):
+        rebuilt(series)

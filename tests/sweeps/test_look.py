@@ -39,5 +39,6 @@ def test_verify_checks_every_run_and_draws_the_tree(folder, tmp_path, capsys):
         cli.main(["verify", str(tmp_path / "small")])
     assert stopped.value.code == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["as-before-s0", "n_labels-none-s3"]
+    assert [line.split(":")[0] for line in lines] == ["as-before-s0", "n_labels-none-s3", "n_labels-none-s3"]
+    assert "mechicl densify" in lines[2]  # what writes the damaged checkpoint again
     assert weights.name in lines[1]

@@ -6,6 +6,7 @@ banks/       exemplars `[class, exemplar, d]`: from distributions, drawings, tok
 features/    pictures through an encoder, once, into one file that banks read
 sequences    how sequences are drawn
 batch        Batch: sequences, as a model reads them
+readable     what such sequences must be, of those that a plugin draws
 label_pairs  which classes share a label
 evaluation   the evaluators' fixed sequences
 embedding    how a batch enters the residual stream

@@ -16,6 +16,7 @@ from mechicl.protocol.batch import stack_batches as stack_batches
 
 if TYPE_CHECKING:
     from mechicl.protocol.shipped import Shipped
+    from mechicl.protocol.task import Task
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,6 +56,11 @@ class Batch(TaskBatch):
             f"Batch({stacked}{b:,} sequence{'' if b == 1 else 's'} of {self.n_pairs} pairs and a query; "
             f"exemplars of {kind})"
         )
+
+    def wrong(self, task: Task) -> str:
+        from mechicl.tasks.exemplar_label.readable import wrong
+
+        return wrong(self, task)
 
     @property
     def ids(self) -> torch.Tensor:

@@ -32,11 +32,13 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
 from mechicl.protocol.batch import Hook, TaskBatch, embed_tokens
+from mechicl.protocol.drawn import wrong_numbers
 from mechicl.tasks.markov.chains import Chains, bigram, divergence, retrieval, sample, unigram
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
     from mechicl.protocol.shipped import Shipped
+    from mechicl.protocol.task import Task
 
 _PREDICTORS = ("kl_unigram", "kl_bigram", "kl_retrieval")
 METRICS = ("loss", "kl", *_PREDICTORS, "inference_gain", "recall_gain")
@@ -67,6 +69,9 @@ class MarkovBatch(TaskBatch):
     def conflicts(self) -> bool:
         """Whether context and weights disagree."""
         return self.held.shape[-1] > 0
+
+    def wrong(self, task: Task) -> str:
+        return wrong_numbers("states", self.states, task.n_outputs, "states")
 
     @property
     def ids(self) -> Tensor:

@@ -24,11 +24,13 @@ from mechicl.config import ModelConfig
 from mechicl.engine.answers import answered
 from mechicl.errors import ConfigError
 from mechicl.protocol.batch import Hook, TaskBatch, embed_tokens
+from mechicl.protocol.drawn import wrong_numbers
 from mechicl.tasks.text.loss import cross_entropy
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
     from mechicl.protocol.shipped import Shipped
+    from mechicl.protocol.task import Task
     from mechicl.tasks.text.corpus import Corpus
 
 METRICS = ("loss", "token_acc")
@@ -43,6 +45,13 @@ class TokenBatch(TaskBatch):
     scored: Tensor
 
     recorded: ClassVar[tuple[str, ...]] = METRICS
+
+    def wrong(self, task: Task) -> str:
+        if self.scored.dtype != torch.bool or self.scored.shape != self.ids.shape:
+            return f"field scored is not bool of the shape {list(self.ids.shape)}, a truth for every token but the last"
+        if not self.scored.any(-1).all():
+            return "field scored is all False in a sequence: expected at least one position that counts"
+        return wrong_numbers("tokens", self.tokens, task.n_outputs, "tokens")
 
     @property
     def ids(self) -> Tensor:

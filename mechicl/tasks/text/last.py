@@ -32,10 +32,12 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.forward import logits
 from mechicl.protocol.batch import Hook, TaskBatch, embed_tokens
+from mechicl.protocol.drawn import wrong_numbers
 
 if TYPE_CHECKING:
     from mechicl.models.params import Params
     from mechicl.protocol.shipped import Shipped
+    from mechicl.protocol.task import Task
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,6 +50,10 @@ class LastBatch(TaskBatch):
 
     tokens: Tensor
     held: Tensor
+
+    def wrong(self, task: Task) -> str:
+        asked = [(name, x) for name, x in vars(self).items() if name in ("tokens", "held", "shown", "other")]
+        return next(filter(None, (wrong_numbers(name, x, task.n_outputs, "tokens") for name, x in asked)), "")
 
     @property
     def ids(self) -> Tensor:

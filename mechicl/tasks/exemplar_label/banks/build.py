@@ -46,6 +46,9 @@ def checked(made: Bank | np.ndarray, config: BankConfig, seed: int) -> Bank:
             "[class, exemplar, feature]."
         )
     x = made if isinstance(made, np.ndarray) else made.exemplars
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu":
+        kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+        raise ConfigError(f"bank.kind={config.kind!r} made exemplars of type {kind}: expected an array of numbers.")
     each = config.n_exemplars + config.n_holdout_exemplars
     expected = (config.n_classes + config.n_holdout_classes, each, config.dim)
     if x.shape != expected:
@@ -60,6 +63,7 @@ def checked(made: Bank | np.ndarray, config: BankConfig, seed: int) -> Bank:
                 f"bank.kind={config.kind!r}: exemplars of {name} have numbers that are not finite: remove them."
             )
     if isinstance(made, Bank):
+        _check_bank(made, config)
         return made
     x = np.ascontiguousarray(x, np.float32)
     return Bank(
@@ -69,6 +73,27 @@ def checked(made: Bank | np.ndarray, config: BankConfig, seed: int) -> Bank:
         config.n_exemplars,
         norm=norm(x[: config.n_classes, : config.n_exemplars]),
     )
+
+
+def _check_bank(made: Bank, config: BankConfig) -> None:
+    """Raise ConfigError where a Bank of a kind's function is not of the config: labels are read as rows of tables."""
+    labels, classes = made.label_of_class, len(made.exemplars)
+    if (made.n_classes, made.n_exemplars) != (config.n_classes, config.n_exemplars):
+        raise ConfigError(
+            f"bank.kind={config.kind!r} made a Bank of n_classes={made.n_classes}, n_exemplars={made.n_exemplars}: "
+            f"expected those of the config, {config.n_classes} and {config.n_exemplars}."
+        )
+    if not isinstance(labels, np.ndarray) or labels.shape != (classes,) or labels.dtype != np.int64:
+        kind = f"{labels.dtype}, {labels.shape}" if isinstance(labels, np.ndarray) else type(labels).__name__
+        raise ConfigError(
+            f"bank.kind={config.kind!r} made a Bank whose label_of_class is {kind}: expected an array "
+            f"int64, ({classes},)."
+        )
+    if labels.min() < 0 or labels.max() >= config.labels:
+        raise ConfigError(
+            f"bank.kind={config.kind!r} made a Bank with labels from {labels.min()} to {labels.max()}: expected 0 to "
+            f"{config.labels - 1}, since there are {config.labels} labels."
+        )
 
 
 def shaped(bank: Bank, config: BankConfig) -> Bank:

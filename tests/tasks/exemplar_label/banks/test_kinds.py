@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from mechicl.config import BankConfig, Config, ModelConfig
 from mechicl.errors import ConfigError
@@ -84,3 +85,37 @@ def test_convolutions_read_a_kind_unless_it_says_that_it_has_no_pictures(plugin_
     Config(name="x", steps=1, bank=BankConfig(kind="squares", **TINY), model=conv)
     with pytest.raises(ConfigError, match="this bank's exemplars are words"):
         Config(name="x", steps=1, bank=BankConfig(kind="words", **TINY), model=conv)
+
+
+def made_bank(**changes) -> Bank:
+    fields = {"exemplars": np.ones((5, 3, 4), np.float32), "label_of_class": np.arange(5) % 3, "n_classes": 3}
+    return Bank(**(fields | {"n_exemplars": 2} | changes))
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: np.ones((5, 3, 4)).astype(str), "made exemplars of type <U32: expected an array of numbers"),
+        (lambda: np.full((5, 3, 4), None), "made exemplars of type object"),
+        (lambda: made_bank(exemplars=torch.ones(5, 3, 4)), "made exemplars of type Tensor"),
+        (lambda: made_bank(label_of_class=np.arange(5)), "labels from 0 to 4: expected 0 to 2"),
+        (lambda: made_bank(label_of_class=np.arange(5) - 2), "labels from -2 to 2"),
+        (lambda: made_bank(label_of_class=np.arange(3)), r"label_of_class is int64, \(3,\): expected .*int64, \(5,\)"),
+        (lambda: made_bank(label_of_class=np.ones(5)), "label_of_class is float64"),
+        (lambda: made_bank(n_classes=5), "n_classes=5, n_exemplars=2: expected those of the config, 3 and 2"),
+    ],
+)
+def test_what_no_model_could_read_is_refused(plugin_folder, made, words):
+    bank("odd", numbers="x")(own(lambda config, seed, data: made()))
+    with pytest.raises(ConfigError, match=words):
+        built(kind="odd")
+
+
+def test_a_bank_of_ones_own_is_taken(plugin_folder):
+    bank("sound", numbers="x")(own(lambda config, seed, data: made_bank()))
+    assert built(kind="sound").label_of_class.tolist() == [0, 1, 2, 0, 1]
+
+
+def own(function):
+    function.__module__ = "somebodys"
+    return function

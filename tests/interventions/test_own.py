@@ -1,0 +1,77 @@
+"""Interventions of one's own that are wrong: what was returned, and what was expected."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import called
+
+from mechicl.engine.edit import Edit
+from mechicl.errors import ConfigError
+from mechicl.interventions import Intervention, Together, intervention
+
+V = "blocks.0.attn.hook_v"
+
+
+@dataclass(frozen=True)
+class Returns(Intervention):
+    """Whose edits are what it is given."""
+
+    made: object
+
+    @property
+    def baseline(self):
+        return "something"
+
+    def edits(self, model, intact, batch):
+        return self.made
+
+
+WRONG = {
+    "nothing": (None, "Returns.edits returned None: expected an Edit for each hook"),
+    "list": ([Edit(0.5)], "returned a list"),
+    "number": ({V: 0.5}, f"returned a float for {V}"),
+    "text": ({V: Edit(0.5, "a")}, "whose parts are not numbers or tensors"),
+    "misspelt": (
+        {"blocks.0.attn.hook_vv": Edit(0.5)},
+        "no hook named blocks.0.attn.hook_vv. There are .*hook_q, hook_k",
+    ),
+    "layer": ({"blocks.9.attn.hook_v": Edit(0.5)}, "no hook named blocks.9.* L from 0 to 1"),
+    "shape": ({V: Edit(torch.ones(3))}, rf"the Edit of {V} has keep, of the shape \[3\]: expected .* \[10, 5, 2, 8\]"),
+    "wider": ({V: Edit(torch.ones(7, 1, 2, 8))}, "has keep, of the shape"),
+}
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("made", "said"), WRONG.values(), ids=WRONG)
+def test_what_edits_returned_is_said(tiny_series, made, said, together):
+    wrong = Together(parts=(Returns(made),)) if together else Returns(made)
+    with pytest.raises(ConfigError, match=said):
+        tiny_series.evaluate([60], ["icl"], [wrong], n=10)
+
+
+def test_an_edit_that_makes_more_of_an_activation_is_refused(tiny_series):
+    with pytest.raises(ConfigError, match=r"hook_attn_out has add, of the shape \[10, 4, 1\]"):
+        tiny_series.evaluate(
+            [60], ["icl"], [Returns({"blocks.1.hook_attn_out": Edit(1.0, torch.ones(10, 4, 1))})], n=10
+        )
+
+
+def test_without_a_baseline_it_is_not_registered():
+    @dataclass(frozen=True)
+    class Bare(Intervention):
+        def edits(self, model, intact, batch):
+            return {}
+
+    with pytest.raises(ConfigError, match="the intervention 'bare': Bare lacks baseline: define it as a property"):
+        intervention("bare")(Bare)
+
+
+def test_the_docs_example_names_the_layers_that_there_are(plugin_folder, tiny_series, capsys):
+    (plugin_folder / "scale_values.py").write_bytes(
+        (Path(__file__).parents[2] / "examples" / "scale_values.py").read_bytes()
+    )
+    own = ("--own", "scale_values(layer=9, factor=0.5)", "--plugin", "scale_values")
+    code, _, err = called(capsys, "ablate", tiny_series.root, *own, "--n", "10", "--quiet")
+    assert (code, err) == (2, "mechicl: layer=9: expected 0 to 1.\n")

@@ -95,16 +95,16 @@ def test_analyses(plugin_folder, tiny_copy, capsys):
 
 
 def test_an_encoder(plugin_folder, capsys):
-    (plugin_folder / "my_encoders.py").write_text("def e(pictures):\n    return pictures.nothing\n")
+    (plugin_folder / "failing_encoders.py").write_text("def e(pictures):\n    return pictures.nothing\n")
     for name in ("a", "b"):
         (plugin_folder / "pictures" / name).mkdir(parents=True)
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(plugin_folder / "pictures" / name / "1.png")
-    words = ("--encoder", "my_encoders:e", "--size", "8", "--out", "f.safetensors")
+    words = ("--encoder", "failing_encoders:e", "--size", "8", "--out", "f.safetensors")
     code, _, err = called(capsys, "features", "pictures", *words)
     assert code == 2
-    assert "the encoder my_encoders:e failed on a numpy array of shape (1, 3, 8, 8) and type float32" in err
+    assert "the encoder failing_encoders:e failed on a numpy array of shape (1, 3, 8, 8) and type float32" in err
     assert "AttributeError" in err
-    assert "my_encoders.py, line 2)" in err
+    assert "failing_encoders.py, line 2)" in err
 
 
 def test_a_sweep_records_each_failure_and_trains_the_others(plugin_folder, capsys):

@@ -21,14 +21,6 @@ _PARTS = ("build", "draw", "function", "run", "applies", "made", "check")  # fie
 _SHOWN = 8  # frames
 
 
-_WATCHED: dict[str, str] = {}  # modules that no door knows of -> what of them is called
-
-
-def watch(module: str, said: str) -> None:
-    """Count a module's errors as those of somebody's own code: of what is named in an option, as an encoder."""
-    _WATCHED[module] = said
-
-
 def whose(what: str, name: str) -> str:
     """What a door has under a name, and the file that registered it: "your evaluator 'mine' (FILE)"; of mechicl's
     own "the evaluator 'icl'"."""
@@ -84,7 +76,7 @@ def _home(frame: FrameType) -> str | None:
     module = frame.f_globals.get("__name__", "")
     module = "__main__" if module == "__mp_main__" else module
     homes = doors.foreign()
-    if module in homes or module in _WATCHED:
+    if module in homes:
         return module
     package = module.partition(".")[0]  # what a plugin of several files imports of itself
     return next((home for home in homes if "." in home and home.partition(".")[0] == package), None)
@@ -92,8 +84,6 @@ def _home(frame: FrameType) -> str | None:
 
 def _called(home: str, frames: list[FrameType]) -> str:
     """What of a module runs in these frames: "your measure 'mine'"; where that is not clear, the module."""
-    if home not in doors.foreign():
-        return _WATCHED[home]
     uses = [use for use in doors.foreign()[home] if use.rpartition(" ")[0] in doors.DOORS]
     running = {f.f_code for f in frames}
     for use in uses:

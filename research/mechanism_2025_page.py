@@ -90,11 +90,16 @@ ABOUT = {
 
 
 def _apart(run: pd.DataFrame) -> float:
-    halves = run[(run.part == "halves")]
-    wide = halves.pivot_table(index=["step", "evaluator"], columns="condition", values="value")
-    flip = wide["intact"].xs("flip", level="evaluator").idxmax()
-    wide = wide[wide.index.get_level_values("step") >= flip]
-    return float((wide["second half from the end"] - wide["intact"]).abs().max())
+    moved, highest = _moved(run)
+    return float(moved[moved.index >= highest].max())
+
+
+def _moved(run: pd.DataFrame) -> tuple[pd.Series, float]:
+    """By sequences, the largest change of a score with the second half of the end; and where Flip is highest."""
+    halves = run[run.part == "halves"]
+    wide = halves.pivot_table(index=["sequences", "evaluator"], columns="condition", values="value")
+    moved = (wide["second half from the end"] - wide["intact"]).abs().groupby("sequences").max()
+    return moved, wide["intact"].xs("flip", level="evaluator").idxmax()
 
 
 def _frozen(run: pd.DataFrame) -> float:
@@ -118,11 +123,8 @@ def figure(every: pd.DataFrame) -> Figure:
             looks = run[(run.part == "attention") & (run.metric == "induction_strength")]
             mean = looks.groupby("sequences").value.mean()
             left.plot(mean.index / 1e6, mean.values, color=colour, lw=1.4, label=f"seed {seed}")
-            halves = run[run.part == "halves"]
-            wide = halves.pivot_table(index=["sequences", "evaluator"], columns="condition", values="value")
-            moved = (wide["second half from the end"] - wide["intact"]).abs().groupby("sequences").max()
+            moved, highest = _moved(run)
             right.plot(moved.index / 1e6, moved.values, color=colour, lw=1.4)
-            highest = wide["intact"].xs("flip", level="evaluator").idxmax()
             right.plot(highest / 1e6, moved[highest], "o", color=colour, ms=4)
         left.axhline(0, color="#888", lw=0.8)
         left.set(

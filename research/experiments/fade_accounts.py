@@ -35,6 +35,7 @@ RULE = (
     "own raw run, in each of three seeds, and also below that of each published account of independent rates. "
     "Contradicted where one of the three is better in each of three seeds."
 )
+CHANCE = 0.5  # of two labels
 RIVALS = (fitted.CONTROL, "rates-outvoted", "rates-regularized")
 SHOWN = (COOPETITION.name, *RIVALS[1:], "rates-noisy", fitted.CONTROL, fitted.OTHERS)
 
@@ -113,18 +114,11 @@ def _times(found: pd.DataFrame, where: Setting, runs: Runs) -> list[list[str]]:
         said, came = [], []
         for seed, values in own.groupby("seed"):
             p = dict(zip(values.name, values.value, strict=True))
-            said.append(_half(where.grid, predict(COOPETITION, p, condition, where.grid)["flip"]))
+            flip = predict(COOPETITION, p, condition, where.grid)["flip"]
+            said.append(phase_times(where.grid, flip, CHANCE).half_decay)
             if (name, seed) in runs:
-                came.append(_half(*runs[name, int(str(seed))]["flip"]))
+                came.append(phase_times(*runs[name, int(str(seed))]["flip"], CHANCE).half_decay)
         factor = condition.offers[0][1].handicap
-        times = [spread_times(pd.Series(x) * 1e6) if x else "-" for x in (said, came)]
+        times = [spread_times(pd.Series(x, dtype=float) * 1e6) if x else "-" for x in (said, came)]
         rows.append([TITLES[name] + (" (fitted)" if name == RAW else ""), f"{factor:.2f}", *times])
     return rows
-
-
-def _half(times: np.ndarray, values: np.ndarray) -> float:
-    """Half-decay; infinite where a curve rose and never fell half-way, NaN where it never rose."""
-    found = phase_times(times, values, 0.5)
-    if found.peak is None:
-        return float("nan")
-    return float("inf") if found.half_decay is None else float(found.half_decay)

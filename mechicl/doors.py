@@ -6,7 +6,6 @@ which module registered a name, so that a run can say what it needs (`plugins.py
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 import sys
@@ -15,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 DOORS: dict[str, Door[Any]] = {}  # every door there is, by its noun
@@ -103,9 +102,7 @@ def known(name: str, names: Iterable[str]) -> str:
     listed = list(names)
     if not listed:
         return f"none is registered. {YOURS}."
-    close = difflib.get_close_matches(name, listed, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"there are {', '.join(listed)}.{hint} {YOURS}."
+    return f"there are {', '.join(listed)}.{did_you_mean(name, listed)} {YOURS}."
 
 
 def of_tasks(module: str) -> tuple[str, ...]:

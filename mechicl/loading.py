@@ -8,7 +8,6 @@ opened.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import math
@@ -18,6 +17,7 @@ import typing
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from mechicl.errors import ConfigError as ConfigError
+from mechicl.errors import did_you_mean
 from mechicl.old_names import present_names
 
 _LARGEST = 2**63 - 1  # whole numbers end up in int64
@@ -57,9 +57,7 @@ def from_dict(cls: type, data: Any, where: str = "config") -> Any:
     hints, data = type_hints(cls), present_names(cls, data, where)
     for key in data:
         if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{where}.{key}: unknown key.{hint} Known: {', '.join(hints)}.")
+            raise ConfigError(f"{where}.{key}: unknown key.{did_you_mean(str(key), hints)} Known: {', '.join(hints)}.")
     for f in dataclasses.fields(cls):
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and f.name not in data:

@@ -11,13 +11,12 @@ left out are recorded with their defaults, so config.json has everything that de
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, did_you_mean
 from mechicl.loading import Options, coerce
 
 
@@ -67,10 +66,8 @@ def filled(given: Mapping[str, Any], own: Mapping[str, tuple[Any, Any]], where: 
     """
     for name in given:
         if name not in own:
-            near = difflib.get_close_matches(name, own, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
             there = f"there are {', '.join(own)}" if own else "this kind has no settings of its own"
-            raise ConfigError(f"{where}.{name}: no such setting; {there}.{hint}")
+            raise ConfigError(f"{where}.{name}: no such setting; {there}.{did_you_mean(name, own)}")
     return Options(
         {
             name: coerce(given[name], hint, f"{where}.{name}") if name in given else default

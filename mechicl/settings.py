@@ -10,7 +10,6 @@ A shell removes quotes, so a bare word is text: `--set optim.l2_form=decoupled`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import re
@@ -22,7 +21,7 @@ from functools import cache
 from typing import Any
 
 from mechicl.config import OF_DEFAULT_TASK, Config, Task, from_dict, in_order, to_dict
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, did_you_mean
 from mechicl.loading import Options, type_hints
 from mechicl.old_names import OLD_NAMES
 from mechicl.schedule import evaluated_steps
@@ -93,7 +92,7 @@ def flat(
             raise ConfigError(f"{where}{name} cannot be set here: {refused[name]}.")
         if name not in known():
             hint = f" It is a table: set one of its fields, as {name}.{_inside(name)}." if group else ""
-            raise ConfigError(f"{where}{name}: the config has no such field.{hint or near(name, known())}")
+            raise ConfigError(f"{where}{name}: the config has no such field.{hint or did_you_mean(name, known())}")
         out[name] = value
     return out
 
@@ -242,15 +241,6 @@ def _said(value: Any) -> str:
     if re.fullmatch(r"[\w.+-]{1,24}", text):
         return text.replace("+", "")
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """' Did you mean ...?', comparing whole names first and last parts then."""
-    listed = list(names)
-    close = difflib.get_close_matches(name, listed, n=1)
-    last = {k.rsplit(".", 1)[-1]: k for k in listed}
-    close = close or [last[k] for k in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(last), n=1)]
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def is_optional(name: str) -> bool:

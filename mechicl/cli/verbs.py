@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import is_dataclass
 from enum import Enum
 from types import NoneType, UnionType
@@ -19,7 +18,7 @@ from tyro.conf import arg
 
 from mechicl import plugins
 from mechicl.cli.arguments import Plugins
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 _CONTINUED = re.compile(r"\n {8,}")  # an argument's next line: tyro would break the help text there
@@ -68,12 +67,14 @@ class _Verbs(tyro.extras.SubcommandApp):
         if verb.startswith("-"):
             return
         if verb not in self._subcommands:
-            raise ConfigError(f"there is no command {verb!r}.{_near(verb, self._subcommands)} See `mechicl --help`.")
+            meant = did_you_mean(verb, self._subcommands)
+            raise ConfigError(f"there is no command {verb!r}.{meant} See `mechicl --help`.")
         known = options_of(self._subcommands[verb].target)
         for word in itertools.takewhile(lambda each: each != "--", words[1:]):
             name = word.partition("=")[0].replace("_", "-")
             if len(name) > 2 and name.startswith("--") and not name.startswith("--tyro-") and name not in known:
-                raise ConfigError(f"{verb} has no option {name}.{_near(name, known)} See `mechicl {verb} --help`.")
+                meant = did_you_mean(name, known)
+                raise ConfigError(f"{verb} has no option {name}.{meant} See `mechicl {verb} --help`.")
 
     def command(self, group: Group, *, name: str | None = None, **said: Callable[[], str]) -> Callable[[T], T]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Register a command.
@@ -124,12 +125,6 @@ def _written(key: str, hint: Any) -> list[str]:
     name = next((m.name for m in given if m.name), key).strip("_").replace("_", "-")
     aliases = [alias for m in given for alias in m.aliases or ()]
     return [f"--{name}", *([f"--no-{name}"] if getattr(hint, "__origin__", hint) is bool else []), *aliases]
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    """' Did you mean 'show'?', where a name is similar."""
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {found[0]}?" if found else ""
 
 
 def metavar_of(hint: Any) -> str | None:

@@ -8,14 +8,13 @@ one sentence that says what was given and what is expected.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl, quote, unquote
 
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import ConfigError, SeriesError, did_you_mean
 from mechicl.evaluators import EVALUATORS
 from mechicl.interventions import Intervention, Kind
 from mechicl.measures import words
@@ -76,9 +75,8 @@ class View(Options):
             if key == "token":  # the server's, not the view's
                 continue
             if key not in _READ:
-                near = difflib.get_close_matches(key, _READ, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ViewError(f"{key!r} is not a part of a view.{hint} Parts: {', '.join(_READ)}.")
+                parts = ", ".join(_READ)
+                raise ViewError(f"{key!r} is not a part of a view.{did_you_mean(key, _READ)} Parts: {parts}.")
             if key in given:
                 raise ViewError(f"the link has {key!r} twice.")
             try:

@@ -7,6 +7,8 @@ once, before anything is computed from it. Every batch says itself what its numb
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,8 +37,8 @@ def check_drawn(batch: object, task: Task, n: int, whose: str) -> None:
 
 def _problem(batch: object, task: Task, n: int) -> str:
     wanted = f"expected a batch of the task {task.kind!r}"
-    if task.kind == "exemplar_label":
-        wanted = "expected a mechicl.Batch(exemplars, labels, target, classes, exemplar_ids, trained_labels)"
+    if made := " or ".join(_called(each) for each in _known(TaskBatch) if each.task == task.kind):
+        wanted += f", {made}"
     if batch is None:
         return f"None: {wanted}. Does it end without `return`?"
     if not isinstance(batch, TaskBatch) or not type(batch).is_of(task.kind):
@@ -55,6 +57,17 @@ def _problem(batch: object, task: Task, n: int) -> str:
     if batch.shape[-1] > task.n_tokens:
         return f"a {name} of {batch.shape[-1]} positions: this run's model reads {task.n_tokens}"
     return ""
+
+
+def _known(cls: type[TaskBatch]) -> Iterator[type[TaskBatch]]:
+    for each in cls.__subclasses__():
+        yield each
+        yield from _known(each)
+
+
+def _called(cls: type[TaskBatch]) -> str:
+    """How one is made, as 'Batch(exemplars, labels)'."""
+    return f"{cls.__name__}({', '.join(f.name for f in fields(cls))})" if is_dataclass(cls) else cls.__name__
 
 
 def wrong_shape(name: str, x: Tensor, expected: tuple[int, ...], axes: str) -> str:

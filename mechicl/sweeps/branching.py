@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechicl.config import Config
-from mechicl.errors import ConfigError, SeriesError
+from mechicl.errors import ConfigError, SeriesError, did_you_mean
 from mechicl.loading import from_dict
 from mechicl.measures import training_words
 from mechicl.measures.words import parse_heads
@@ -26,7 +26,6 @@ from mechicl.protocol.known import task_of
 from mechicl.schedule import state_steps
 from mechicl.series import Series, open_series
 from mechicl.series.origin import planned
-from mechicl.settings import near
 from mechicl.system.paths import given
 from mechicl.training.branch_plan import REFUSED, Parent, beginning, default_name, parent_like, settled, shorthands
 from mechicl.training_interventions import TrainingIntervention
@@ -205,7 +204,7 @@ def table_of(given: Any, where: str) -> dict[str, Any]:
         raise ConfigError(f'{where}={given!r}: expected a table, such as {{from = "base", at = 1500}}.')
     for key in given:
         if key not in _TYPES:
-            raise ConfigError(f"{where}.{key}: unknown key.{near(key, _TYPES)} Known: {', '.join(_TYPES)}.")
+            raise ConfigError(f"{where}.{key}: unknown key.{did_you_mean(key, _TYPES)} Known: {', '.join(_TYPES)}.")
     return given
 
 
@@ -216,8 +215,8 @@ def _parent(text: str, above: Mapping[str, Condition], where: str) -> Condition 
         return text
     known = ", ".join(above) or "none"
     raise ConfigError(
-        f"{where}.from={text!r}: there is no condition of this name above (there: {known}).{near(text, above)} A run's "
-        f"folder is written with a '/', as './{text}'."
+        f"{where}.from={text!r}: there is no condition of this name above (there: {known}).{did_you_mean(text, above)} "
+        f"A run's folder is written with a '/', as './{text}'."
     )
 
 

@@ -36,9 +36,9 @@ from typing import Any
 
 from mechicl import recipes
 from mechicl.config import Config, to_dict
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, did_you_mean
 from mechicl.loading import parse_seeds
-from mechicl.settings import changed, flat, former_name, holds_a_list, label, named, near, shortest
+from mechicl.settings import changed, flat, former_name, holds_a_list, label, named, shortest
 from mechicl.sweeps.branching import LISTS, Branching, branching, table_of
 from mechicl.sweeps.conditions import Condition, Plan
 from mechicl.system import paths
@@ -76,7 +76,7 @@ def plan(given: dict[str, Any], name: str) -> Plan:
     for key in given:
         if key not in _KEYS:
             raise ConfigError(
-                f"{key}: unknown key.{near(key, _KEYS)} Known: {', '.join(_KEYS)}. "
+                f"{key}: unknown key.{did_you_mean(key, _KEYS)} Known: {', '.join(_KEYS)}. "
                 "Fields of the config belong into [set] or [[grid]]."
             )
     grids = given.get("grid", [{}])

@@ -88,9 +88,9 @@ def test_a_command_is_in_its_group_with_its_first_line():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("shw checkpoints/demo", "there is no command 'shw'. Did you mean show? See `mechicl --help`."),
+        ("shw checkpoints/demo", "there is no command 'shw'. Did you mean 'show'? See `mechicl --help`."),
         ("qqq", "there is no command 'qqq'. See `mechicl --help`."),
-        ("measure x --stpe 1", "measure has no option --stpe. Did you mean --step? See `mechicl measure --help`."),
+        ("measure x --stpe 1", "measure has no option --stpe. Did you mean '--step'? See `mechicl measure --help`."),
         ("show demo --xyz=1", "show has no option --xyz. See `mechicl show --help`."),
     ],
 )

@@ -24,7 +24,10 @@ OF_EXEMPLARS = {
     "target": (lambda b: replace(b, target=b.target + 8), "target has numbers from .* there are 8 labels"),
     "trained": (lambda b: replace(b, trained_labels=b.trained_labels + 8), "trained_labels has numbers"),
     "none": (lambda b: None, "returned None: .*return"),
-    "tuple": (lambda b: (b.exemplars, b.labels), "a tuple: expected a mechicl.Batch"),
+    "tuple": (
+        lambda b: (b.exemplars, b.labels),
+        "a tuple: expected a batch of the task 'exemplar_label', Batch(exemplars, labels, ",
+    ),
     "float": (lambda b: replace(b, labels=b.labels.float()), "labels is of type float32: expected whole numbers"),
     "arrays": (lambda b: replace(b, labels=b.labels.numpy()), "labels is a ndarray: expected a tensor"),
     "wide": (lambda b: replace(b, exemplars=b.exemplars[..., :5]), r"\[20, 3, 5\]: expected \[20, 3, 6\]"),

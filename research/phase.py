@@ -36,7 +36,7 @@ def phase(data: pd.DataFrame) -> tuple[list[str], dict[str, Figure]]:
         f"{geometry.n.iloc[0]:,} queries, research/geometry.py). *match*: of one drawing of each of two classes, how "
         "often the nearer one is of the query's class. *recall*: how often the nearest of all class means is that "
         "of the query's class. *crowding*: the cosine between a class's mean and the nearest other class's mean. "
-        "The right panel has every sweep over data. Crowding was chosen after most of these runs were seen."
+        "The right panel has the sweeps that its legend names. Crowding was chosen after most of these runs were seen."
     )
     others = {name: tables.read(name) for name in MARKERS if name != "dimension"}
     shown = {"dimension": data} | {name: table for name, table in others.items() if table is not None}
@@ -156,6 +156,6 @@ def _tasks(axis: Axes, geometry: pd.DataFrame, sweeps: dict[str, pd.DataFrame]) 
         )
     axis.set_xlabel("crowding: cosine to the nearest other class mean")
     axis.set_ylabel("match: nearer of two drawings is right")
-    axis.set_title("every sweep over data: where ICL forms", loc="left")
+    axis.set_title("sweeps over data: where ICL forms", loc="left")
     for handle in axis.legend(loc="center left", bbox_to_anchor=(0.01, 0.62)).legend_handles:
         handle.set_facecolor("white")

@@ -26,7 +26,7 @@ OF_EXEMPLARS = {
     "none": (lambda b: None, "returned None: .*return"),
     "tuple": (
         lambda b: (b.exemplars, b.labels),
-        "a tuple: expected a batch of the task 'exemplar_label', Batch(exemplars, labels, ",
+        r"a tuple: expected a batch of the task 'exemplar_label', Batch\(exemplars, labels, ",
     ),
     "float": (lambda b: replace(b, labels=b.labels.float()), "labels is of type float32: expected whole numbers"),
     "arrays": (lambda b: replace(b, labels=b.labels.numpy()), "labels is a ndarray: expected a tensor"),

@@ -385,3 +385,19 @@ class OneFile(Source):
     for step in (0, 100):
         assert np.array_equal(series.weights(step)["blocks.1.attn.W_Q"], arrays[f"{step}/blocks.1.attn.W_Q"])
     assert verify("opened", notes=[]) == []
+
+
+def test_a_task_whose_training_sequences_no_model_can_read(run, plugin_folder):
+    own = "        return self.sequences(source.trained[rng.integers(self.n_weights, size=n)], rng)\n"
+    file = plugin_folder / "regression.py"
+    assert own in file.read_text()
+    file.write_text(file.read_text().replace(own, own.rstrip("\n") + "[: n - 1]\n"))
+    # The evaluation sets are sound, so that it is training that refuses.
+    file.write_text(
+        file.read_text().replace("config.task.draw(source, n, rng)", "config.task.draw(source, n + 1, rng)")
+    )
+    code, out = run("train", "regression", "--plugin", "regression", "--quiet", "--out", "lines")
+    assert code == 2, out
+    assert "your task 'regression' (regression.py): draw(..., n=4096, rng) returned a Pairs whose field x has" in out
+    assert "expected 4096 sequences" in out
+    assert not Path("lines").exists()

@@ -27,6 +27,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args
 
+from mechicl import own_code
 from mechicl.errors import ConfigError
 from mechicl.loading import from_dict, to_dict, type_hints
 from mechicl.protocol.known import TASKS
@@ -238,9 +239,16 @@ class Task(ABC):
         """Raise ConfigError where the rest of the config does not go with the task."""
 
     def batches(self, config: Config, source: Any, start: int, stop: int) -> Iterator[Any]:
-        """The batches of updates `start`..`stop` - 1: a pure function of seed and step number."""
+        """The batches of updates `start`..`stop` - 1: a pure function of seed and step number.
+
+        Raises:
+            ConfigError: the task is a plugin's, and its `draw` returned what no model of the run can read.
+        """
         import numpy as np
 
+        from mechicl.protocol.drawn import check_drawn
+
+        yours = own_code.is_yours(TASKS.what, self.kind)
         size = config.batch_size
         for draw in range(start // STEPS_PER_DRAW, math.ceil(stop / STEPS_PER_DRAW)):
             first = draw * STEPS_PER_DRAW
@@ -249,6 +257,8 @@ class Task(ABC):
                 updates = list(same)
                 rng = np.random.default_rng([config.seeds.data, DRAWS, draw])
                 drawn = self.draw_at(config, source, updates[0], size * STEPS_PER_DRAW, rng)
+                if yours:
+                    check_drawn(drawn, self, size * STEPS_PER_DRAW, own_code.whose(TASKS.what, self.kind))
                 for step in updates:
                     yield drawn[(step - first) * size : (step - first + 1) * size]
 

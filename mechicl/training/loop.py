@@ -99,6 +99,8 @@ def checked_source(config: Config, data: str | Path | None, source: Any = None) 
     for name in applying(config):
         if is_yours("evaluator", name):  # what its draw returns may depend on chance: the set itself
             evaluation_set(name, config, begins)
+    if is_yours("task", task.kind):
+        next(task.batches(config, source, 0, 1))
     return source
 
 

@@ -70,6 +70,9 @@ def claims() -> list[Claim]:
     ]
 
 
+_TIMES = {"ICL's onset": ("icl", "onset"), "Flip's half-decay": ("flip", "half_decay")}
+
+
 def judged(means: pd.DataFrame) -> list[Part]:
     """means: held-out errors, of `accounts.held_out`."""
     return [_against(means[COOPETITION.name] - means[rival], rival) for rival in RIVALS]
@@ -101,9 +104,12 @@ def _text(found: pd.DataFrame, where: Setting, runs: Runs) -> list[str]:
         "Fitted values that lie at a bound of the search, so that other ranges would give another fit: "
         + "; ".join(f"{name} {', '.join(at)}" for name, at in fitted.at_bounds(found).items() if at)
         + ".",
-        "Flip's half-decay, to 15 million sequences, of each seed: what coopetition predicts, and what came. The "
-        "factor on mu1 is the error of matching over that of the raw features.",
-        table(["", "factor on mu1", "predicted", "measured"], _times(found, where, runs)),
+        "ICL's onset and Flip's half-decay, to 15 million sequences, of each seed: what coopetition predicts, and what "
+        "came. The factor on mu1 is the error of matching over that of the raw features.",
+        table(
+            ["", "factor on mu1", *(f"{what}, {how}" for what in _TIMES for how in ("predicted", "measured"))],
+            _times(found, where, runs),
+        ),
     ]
 
 
@@ -111,14 +117,17 @@ def _times(found: pd.DataFrame, where: Setting, runs: Runs) -> list[list[str]]:
     rows = []
     own = found[(found.kind == "parameter") & (found.account == COOPETITION.name) & (found.fitted == "joint")]
     for name, condition in where.conditions.items():
-        said, came = [], []
-        for seed, values in own.groupby("seed"):
-            p = dict(zip(values.name, values.value, strict=True))
-            flip = predict(COOPETITION, p, condition, where.grid)["flip"]
-            said.append(phase_times(where.grid, flip, CHANCE).half_decay)
-            if (name, seed) in runs:
-                came.append(phase_times(*runs[name, int(str(seed))]["flip"], CHANCE).half_decay)
+        times = []
+        for evaluator, phase in _TIMES.values():
+            said, came = [], []
+            for seed, values in own.groupby("seed"):
+                p = dict(zip(values.name, values.value, strict=True))
+                curve = predict(COOPETITION, p, condition, where.grid)[evaluator]
+                said.append(getattr(phase_times(where.grid, curve, CHANCE), phase))
+                if (name, seed) in runs:
+                    run = runs[name, int(str(seed))][evaluator]
+                    came.append(getattr(phase_times(*run, CHANCE), phase))
+            times += [spread_times(pd.Series(x, dtype=float) * 1e6) if x else "-" for x in (said, came)]
         factor = condition.offers[0][1].handicap
-        times = [spread_times(pd.Series(x, dtype=float) * 1e6) if x else "-" for x in (said, came)]
         rows.append([TITLES[name] + (" (fitted)" if name == RAW else ""), f"{factor:.2f}", *times])
     return rows

@@ -45,8 +45,8 @@ APPENDICES = {  # file -> title, its claims; those of OWN come last and are no r
     "circuits": ("Circuits", ("8.6", "8.7")),
     "hypotheses": ("Our own hypotheses", OWN),
 }
-# Made by induction_2024_page.py, from printed numbers that only some have; and in full only once its sweep has run.
-BESIDE = ("induction-2024.md", language.PAGE)
+# Made by induction_2024_page.py, from printed numbers that only some have.
+BESIDE = ("induction-2024.md",)
 HEAD = ("", "claim", "effect [90% interval], n", "status", "at 95%", "rule before its runs")
 
 

@@ -42,7 +42,7 @@ def test_tiny_copy_is_a_copy(tiny_series, tiny_copy):
 
 @pytest.mark.slow
 def test_a_leaked_hook_fails_the_test_that_left_it(tmp_path):
-    for name in ("conftest.py", "faults.py"):
+    for name in ("conftest.py", "browser.py", "faults.py"):
         shutil.copy(HERE / name, tmp_path / name)
     (tmp_path / "test_leak.py").write_text(
         "import pytest\n"

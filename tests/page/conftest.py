@@ -177,9 +177,10 @@ class Session:
         return self.page.locator(f'[data-cell="{cell}"]').inner_text()
 
     def numbers(self) -> dict[str, dict[str, str]]:
-        """evaluator -> what its row says."""
+        """evaluator -> what its row says, without the controls, which the page asks for later."""
         self.settled()
-        return numbers(self.page)
+        rows = numbers(self.page).items()
+        return {name: {part: text for part, text in row.items() if part != "controls_ci"} for name, row in rows}
 
     def check(self, series: Series, step: int, ablation: Intervention | None) -> None:
         """The page says what `mechicl.evaluate` says."""

@@ -1,9 +1,10 @@
 """Mechanism of the published run of Singh et al. 2025 (2503.05631), measured on our runs of Figure 1b's setting.
 
-`python -m research mechanism RUN ...` writes research/tables/mechanism-2025.csv: a row is one number of one run. Layers
-are counted from 0, so the paper's layers 1 and 2 are 0 and 1 here. The paper's final checkpoint is at 64 million
-sequences, ours at 20 million, where in-context learning has not gone as far down: shares of the margin above chance
-(.5) are compared, not the values.
+`python -m research mechanism RUN ...` writes research/tables/mechanism-2025.csv: a row is one number of one run.
+(Runs of another length than 20 million have a table of their own, as mechanism-2025-64.csv.) Layers are counted
+from 0, so the paper's layers 1 and 2 are 0 and 1 here. The paper's final checkpoint is at 64 million sequences,
+ours at 20 million, where in-context learning has not gone as far down: shares of the margin above chance (.5) are
+compared, not the values.
 
 Rules, written on 26 Nov 2026, 12:10, before any of these numbers was measured; the curves of seed 0 (without any
 intervention) had been seen:
@@ -45,7 +46,7 @@ from mechicl.interventions.weights import first_half, second_half
 from mechicl.system.files import write_atomic
 from research.tables import TABLES
 
-TABLE = TABLES / "mechanism-2025.csv"
+LENGTH = 20_000_000  # sequences
 ASKED = ("train", "icl", "flip", "ciwl")
 HALVES = ("icl", "flip", "ciwl")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -60,15 +61,26 @@ HELD: dict[str, tuple[str, ...]] = {
 }
 
 
+def table_at(sequences: int) -> Path:
+    """The table of runs of so many sequences."""
+    return TABLES / ("mechanism-2025.csv" if sequences == LENGTH else f"mechanism-2025-{sequences // 10**6}.csv")
+
+
 def collect(runs: Iterable[Path]) -> pd.DataFrame:
-    """The table with these runs' rows measured anew; rows of other seeds stay."""
-    found = pd.concat([measure(open_series(run)) for run in runs])
-    if TABLE.exists():
-        old = pd.read_csv(TABLE)
-        found = pd.concat([old[~old.seed.isin(found.seed)], found])
-    found = found.sort_values(["seed", "part", "step", "condition", "evaluator"], kind="stable")
-    write_atomic(TABLE, found.to_csv(index=False, float_format="%.4f").encode())
-    return found
+    """These runs' rows, measured anew; in their tables rows of other seeds stay."""
+    by_table: dict[Path, list[Series]] = {}
+    for run in map(open_series, runs):
+        by_table.setdefault(table_at(run.sequences_seen(run.config.steps)), []).append(run)
+    measured = []
+    for path, those in by_table.items():
+        found = pd.concat(map(measure, those))
+        measured.append(found)
+        if path.exists():
+            old = pd.read_csv(path)
+            found = pd.concat([old[~old.seed.isin(found.seed)], found])
+        found = found.sort_values(["seed", "part", "step", "condition", "evaluator"], kind="stable")
+        write_atomic(path, found.to_csv(index=False, float_format="%.4f").encode())
+    return pd.concat(measured)
 
 
 def measure(run: Series) -> pd.DataFrame:

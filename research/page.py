@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mechicl.system.files import write_atomic
-from research import choices, experiments, language, mechanism_2025_page, plots, tidy
+from research import choices, experiments, language, mechanism_2025_late, mechanism_2025_page, plots, tidy
 from research.claim import Claim, table
 from research.declared import DECLARED
 from research.verdicts import Part
@@ -73,8 +73,11 @@ def build(docs: Path = DOCS) -> list[Path]:
     pages |= {folder / "claims.csv": tidy.claims(found.values()), folder / "runs.csv": tidy.runs()}
     figures = {folder / f"{name}.svg": figure for claim in found.values() for name, figure in claim.figures.items()}
     if (measured := mechanism_2025_page.read()) is not None:
-        pages[folder / mechanism_2025_page.PAGE] = mechanism_2025_page.page(measured)
+        longer = mechanism_2025_late.read()
+        pages[folder / mechanism_2025_page.PAGE] = mechanism_2025_page.page(measured, longer)
         figures[folder / f"{mechanism_2025_page.FIGURE}.svg"] = mechanism_2025_page.figure(measured)
+        if longer is not None:
+            figures[folder / f"{mechanism_2025_late.FIGURE}.svg"] = mechanism_2025_page.figure(longer)
     if (in_language := language.read()) is not None:
         pages[folder / language.PAGE] = language.page(in_language)
     for path, text in pages.items():

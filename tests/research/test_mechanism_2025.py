@@ -11,6 +11,7 @@ from mechicl.tasks.exemplar_label.settings import BankConfig
 from mechicl.training.loop import train
 from research import mechanism_2025 as mechanism
 from research import mechanism_2025_page as page
+from research import mechanism_2025_rules as rules
 
 CONFIG = Config(
     name="tiny",
@@ -45,8 +46,8 @@ def test_at_the_end_the_graft_of_the_end_changes_nothing(measured):
 
 
 def test_an_untrained_run_has_no_mechanism(measured):
-    judged = page.rules(measured)
-    assert set(judged) == set(page.ABOUT)
+    judged = rules.rules(measured)
+    assert set(judged) == set(rules.ABOUT)
     assert not any(judged[key][0] for key in ("strength", "looks", "copier"))
 
 
@@ -55,13 +56,13 @@ def test_of_the_committed_seeds_each_rule_says_yes_or_no():
     assert every is not None
     runs = [run for _, run in every.groupby("seed")]
     for run in runs:
-        assert {type(bool(met)) for met, _ in page.rules(run).values()} == {bool}
-    turned = [run for run in runs if page.rules(run)["strength"][0]]
+        assert {type(bool(met)) for met, _ in rules.rules(run).values()} == {bool}
+    turned = [run for run in runs if rules.rules(run)["strength"][0]]
     assert len(turned) in range(2, len(runs))  # some seed misses it
     for run in turned:
         worse = run.copy()
         worse.loc[worse.metric == "induction_strength", "value"] *= 0.1
-        assert not page.rules(worse)["strength"][0]
+        assert not rules.rules(worse)["strength"][0]
 
 
 def test_verdicts_wait_for_five_seeds():
@@ -71,6 +72,18 @@ def test_verdicts_wait_for_five_seeds():
     assert page._status({0: missed} | dict.fromkeys(range(1, 5), met), "keys") == "supported"
     assert page._status({0: missed, 1: missed} | dict.fromkeys(range(2, 5), met), "keys") == "inconclusive"
     assert page._status(dict.fromkeys(range(5), missed), "keys") == "contradicted"
+
+
+def test_runs_of_another_length_have_a_table_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(mechanism, "TABLES", tmp_path)
+    assert mechanism.table_at(20_000_000).name == "mechanism-2025.csv"
+    assert mechanism.table_at(64_000_000).name == "mechanism-2025-64.csv"
+    run = train(CONFIG, tmp_path / "tiny", progress=False)
+    first = mechanism.collect([run.root])
+    assert len(pd.read_csv(tmp_path / "mechanism-2025-0.csv")) == len(first)
+    mechanism.collect([run.root])  # again: the seed's rows are replaced
+    assert len(pd.read_csv(tmp_path / "mechanism-2025-0.csv")) == len(first)
+    assert not (tmp_path / "mechanism-2025.csv").exists()
 
 
 def test_other_runs_are_refused(tmp_path):

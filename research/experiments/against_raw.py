@@ -49,8 +49,8 @@ class Why:
         data = read(self.sweep, self.needs)
         whole = finished(data, len(SEEDS)) and set(data.condition) == set(self.needs)
         done = Runs(data).phases if len(data) else None
-        begun = tables.read(self.sweep) is not None
-        none = f"no run of `research/sweeps/{self.sweep}.toml` is collected yet"
+        begun = bool(set(data.condition) - {RAW})
+        none = f"none of its runs of `research/sweeps/{self.sweep}.toml` is collected yet"
         reason = _progress(data, len(self.needs)) if begun else none
         return Claim(
             self.key,

@@ -98,6 +98,11 @@ def test_no_verdict_before_all_seeds_are_there(given):
     assert _status("10.1") == "running"
 
 
+def test_a_claim_none_of_whose_runs_has_begun_is_not_running(given):
+    given["transience-2023"] = _run("zipf", 0, 0.9, 0.1)
+    assert (_status("10.5"), _status("10.6")) == ("running", "not run yet")
+
+
 def test_every_condition_of_the_sweep_is_in_a_claim():
     from mechicl.sweeps.plan import read_plan
 

@@ -10,6 +10,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 from mechicl.cli.arguments import File, Folder, Heads, N, Name, Names, Run, Step
 from mechicl.cli.reading import ALL, Read
 from mechicl.cli.verbs import Group, app
+from mechicl.errors import ConfigError
+from mechicl.system.commands import command
 
 
 def _analyses() -> str:
@@ -99,6 +101,14 @@ def measure(
     from mechicl.cli.measuring import run as take
 
     if name is None:
+        given = {"--with": beside, "--step": step, "--evaluators": evaluators, "--n": n, "--out": out}
+        given |= {"--steps": reading.steps, "--every": reading.every}
+        if extra := [option for option, value in given.items() if value not in (None, ())]:
+            example = command("measure", run, "attention_scores")
+            raise ConfigError(
+                f"{', '.join(extra)}: no measure was named. Use for example {example}; without a name and options the "
+                "measures are listed."
+            )
         print(listing())
         return
     reading.check_one(step)

@@ -90,8 +90,9 @@ def train(
     from mechicl.training.replay import resume as continue_run
 
     if resume is not None:
-        if changes or any(given is not None for given in (recipe, out, seed, seeds)):
+        if changes or any(given is not None for given in (recipe, out, seed, seeds, jobs)):
             given = {"--set": changes or None, "--seed": seed, "--seeds": seeds, "--out": out, "a recipe": recipe}
+            given |= {"--jobs": jobs}
             others = " and ".join(name for name, value in given.items() if value is not None)
             branch = command("branch", resume, "--at", "STEP", "--set", "FIELD=VALUE")
             raise ConfigError(
@@ -108,6 +109,8 @@ def train(
             f"--steps needs --resume: --resume RUN --steps {steps} trains an existing run for more steps. "
             f"For a new run use {command('train', recipe or 'RECIPE', '--set', f'steps={steps}', *_set(changes))}."
         )
+    if jobs is not None and seeds is None:
+        raise ConfigError(f"--jobs {jobs} needs --seeds: one run is trained by one process.")
     if seed is not None and seeds is not None:
         raise ConfigError("give --seed for one run or --seeds for several, not both.")
     if recipe is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 from tyro.conf import arg
 
@@ -74,7 +75,8 @@ def open_app(
     what = str(runs[0]) if len(runs) == 1 else f"{len(named)} runs: {runs[0]} and others; it"
 
     def at(url: str) -> str:
-        return f"{url}{'&' if '?' in url else '?'}{view.removeprefix('?')}" if view else url
+        shown = quote(view.removeprefix("?"), safe="=&%+,:@()/;*!'~$")  # %: a page's address is encoded already
+        return f"{url}{'&' if '?' in url else '?'}{shown}" if view else url
 
     print(f"{what} is open at {at(server.url)}  (Ctrl-C stops it)", flush=True)
     if server.note:

@@ -52,7 +52,8 @@ def export(
     Args:
         series: the run; its `steps` are shipped, as many as there is room for.
         out: the file (default `<run>/page.html`); for a folder, `page.html` in it.
-        max_mb: megabytes that the file may have. With more checkpoints than fit, an even choice is shipped.
+        max_mb: megabytes that the file may have; inf: any number. With more checkpoints than fit, an even choice is
+            shipped.
         n: sequences of each evaluator (default: as many as the run was evaluated on, or fewer where they are long).
         progress: show a bar.
 
@@ -75,7 +76,7 @@ def export(
     data = _described(series, evaluators(series, sets, shipped), shape_of(series, next(iter(shipped.values()))), n)
     size = len(base64.b64encode(halves(series, first))) + 60
     fixed = len(render(series.name, data, {}).encode()) + 500
-    steps = budget.kept(series.steps, first, fixed=fixed, each=size, most=int(max_mb * 1e6))
+    steps = budget.kept(series.steps, first, fixed=fixed, each=size, most=max_mb * 1e6)
     data |= {
         "steps": steps,
         "first": first,

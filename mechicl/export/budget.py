@@ -12,7 +12,7 @@ LEAST = 2  # checkpoints: with fewer there is nothing to move through
 KEPT = 64e6  # bytes of one evaluator's activations, which a browser keeps of the intact model
 
 
-def kept(steps: list[int], peak: int, *, fixed: int, each: int, most: int) -> list[int]:
+def kept(steps: list[int], peak: int, *, fixed: int, each: int, most: float) -> list[int]:
     """The steps that are shipped, ascending: all where there is room, else an even choice among them.
 
     The first, the last and `peak` are always among them.
@@ -25,7 +25,7 @@ def kept(steps: list[int], peak: int, *, fixed: int, each: int, most: int) -> li
     Raises:
         ConfigError: there is no room for two.
     """
-    room = (most - fixed) // each
+    room = (most - fixed) / each
     if len(steps) <= room:
         return steps
     if room < LEAST:

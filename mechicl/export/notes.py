@@ -20,11 +20,11 @@ def without(series: Series, kept: int, n: int) -> list[str]:
 def _coarser(series: Series, kept: int, n: int) -> list[str]:
     """Where the file has less of a thing than the run, or has it less exactly."""
     out, asked = [], series.config.n_eval
-    if kept < len(series.steps):
-        out.append(
-            f"{kept:,} of {len(series.steps):,} checkpoints are in this file, evenly chosen. The curves have all that "
-            "was recorded."
-        )
+    if kept < len(series.saved):
+        how = ", evenly chosen" if kept < len(series.steps) else ""
+        how += " from those that were asked for" if how and series.only is not None else ""
+        checkpoints = f"{kept:,} of {len(series.saved):,} checkpoints"
+        out.append(f"{checkpoints} are in this file{how}. The curves have all that was recorded.")
     if n != asked:
         out.append(f"What is computed here is of {n:,} sequences. The curves, recorded in training, are of {asked:,}.")
     if series.config.weights_dtype != "float16":
@@ -38,9 +38,10 @@ def _coarser(series: Series, kept: int, n: int) -> list[str]:
 
 
 def _missing(series: Series, n: int) -> list[str]:
+    app = command("app", f"checkpoints/{series.name}").replace("`", "")
     return [
         f"Tokens are here for the first {min(LOOKED_AT, n):,} sequences of each evaluator; numbers are of {n:,}.",
         "Not in this file: metrics and evaluators other than those shown, queries and keys that are "
         "held, edges, positions, patches, grafts, subspaces, random controls, scores of attention, and comparisons of "
-        f"runs. With Python, {command('app', series.name)} has them.".replace("`", ""),
+        f"runs. With Python and the run's folder, {app} has them.",
     ]

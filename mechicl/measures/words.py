@@ -149,6 +149,8 @@ class Line(Words):
         return dataclasses.replace(super().of(texts | {"kind": ""}), kind="counterfactual")  # type: ignore[return-value]
 
     def intervention(self, n: int | None = None) -> Intervention | None:
+        if self.kind != "zero" and not (self.heads or self.mlp or self.position or self.path):
+            raise ConfigError(f"kind {self.kind}: it can only be used with --heads, --mlp, --position or --path.")
         if self.kind != "counterfactual":
             return super().intervention(n)
         if not self.path:

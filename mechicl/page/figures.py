@@ -7,6 +7,7 @@ here are the same numbers, to take along. Text from a run is escaped: plotly rea
 from __future__ import annotations
 
 import html
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,15 @@ from mechicl.page.heads import Grid
 from mechicl.page.inside import Attention, Logits
 from mechicl.page.state import Head
 from mechicl.page.texts import end, plain, signed
-from mechicl.page.timelines import TICKS
+from mechicl.page.timelines import ticks
 from mechicl.page.view import Effect
-from mechicl.registry import EVALUATORS
+from mechicl.registry import EVALUATORS, ceiling
 
 
 def _ends(low: float, high: float) -> dict[str, Any]:
     """A colour bar's ticks: its ends and its middle."""
-    ticks = [low, (low + high) / 2, high]
-    return {"tickvals": ticks, "ticktext": [end(x) for x in ticks]}
+    marks = [low, (low + high) / 2, high]
+    return {"tickvals": marks, "ticktext": [end(x) for x in marks]}
 
 
 def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figure:
@@ -59,9 +60,10 @@ def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figur
                 },
             )
     finish(fig, html.escape(title), html.escape(subtitle), 340)
-    low = min([0.0, *(v.value for e in effects for v in (e.intact, e.ablated) if v)])
+    ends = [x for e in effects for v in (e.intact, e.ablated) if v for x in (v.low, v.value, v.high) if isfinite(x)]
+    across = [min([0.0, *ends]) - 0.02, max(1.02, ceiling(max([0.0, *ends])))]
     measured = " or ".join(dict.fromkeys(EVALUATORS[e.evaluator].quantity for e in effects))
-    fig.update_xaxes(range=[low - 0.02, 1.02], title_text=measured, **TICKS)
+    fig.update_xaxes(range=across, title_text=measured, **ticks(across))
     fig.update_yaxes(autorange="reversed")
     return fig
 
@@ -77,8 +79,8 @@ def heads_figure(grid: Grid, layers: int, heads: int, subtitle: str) -> go.Figur
         z[layer, head], text[layer][head] = number.value, write(number.value, 2)
     for layer, number in grid.mlps.items():
         z[layer, heads], text[layer][heads] = number.value, write(number.value, 2)
-    ticks = [grid.low, grid.middle, grid.high]
-    words = [plain(x, 2) for x in ticks]
+    marks = [grid.low, grid.middle, grid.high]
+    words = [plain(x, 2) for x in marks]
     if grid.uniform is not None:
         words[1] += " uniform"
     fig = go.Figure(
@@ -94,7 +96,7 @@ def heads_figure(grid: Grid, layers: int, heads: int, subtitle: str) -> go.Figur
             hovertemplate="%{y}, %{x}: %{text}<extra></extra>",
             xgap=3,
             ygap=3,
-            colorbar={"thickness": 14, "tickvals": ticks, "ticktext": words},
+            colorbar={"thickness": 14, "tickvals": marks, "ticktext": words},
         )
     )
     finish(fig, html.escape(f"{measure.name} ({measure.unit})"), html.escape(subtitle), 160 + 60 * layers)

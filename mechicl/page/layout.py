@@ -6,6 +6,8 @@ view they set, so that one listener serves them all, and a keyboard reaches ever
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from dash import dcc, html
 from dash.development.base_component import Component
 
@@ -45,7 +47,7 @@ def skeleton() -> Component:
 
 def trouble(message: str, library: Library) -> Component:
     """Instead of a page: what is wrong, and what can be opened instead."""
-    links = [html.Li(html.A(name, href=f"?run={name}")) for name in library.names()]
+    links = [html.Li(html.A(name, href=f"?run={quote(name, safe='')}")) for name in library.names()]
     return html.Main(
         [
             html.H1("This view cannot be shown"),

@@ -18,7 +18,7 @@ from mechicl.page.seed_over import Curve, Over, recorded, with_curve
 from mechicl.page.seeds import Condition
 from mechicl.page.state import Axis, Unit
 from mechicl.page.texts import plain, signed
-from mechicl.page.timelines import CURSOR, TICKS, Times, add_band, time_axis, times_range
+from mechicl.page.timelines import CURSOR, Times, add_band, ticks, time_axis, times_range
 from mechicl.registry import quantity
 
 OVER = "#7a7a7a"  # what is laid over: no evaluator's hue
@@ -67,15 +67,16 @@ def seed_figure(
     times = time_axis(axis, unit, *times_range(list(condition.runs), axis, unit))
     fig.update_xaxes(title_text=times.pop("title_text"), row=2 if below else 1, col=1)
     fig.update_xaxes(**times)
+    ends_at = heights(chosen.series.config, fig)
     fig.update_yaxes(
         title_text=f"{EVALUATORS[evaluator].short}: {quantity(chosen.series.config)}",
-        range=heights(chosen.series.config, fig),
-        **TICKS,
+        range=ends_at,
+        **ticks(ends_at),
         row=1,
         col=1,
     )
     if below:
-        floor, ceiling = heights(chosen.series.config, fig)
+        floor, ceiling = ends_at
         tables = [over.difference] + ([over.control.difference] if over.control else [])
         ends = _ends(tables, ceiling - floor)
         fig.update_yaxes(title_text="difference", range=ends, row=2, col=1)

@@ -4,6 +4,7 @@ makes it."""
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,9 +51,7 @@ def seed_picture(answers: Answers, run: Run, view: View, seconds: float = SLICE)
         *said(over),
     ]
     above = textwrap.wrap(" ".join(words), _ACROSS)
-    below = textwrap.wrap(
-        made_by(answers.library.folder, found, view), _ACROSS - 2, break_long_words=False, break_on_hyphens=False
-    )
+    below = _lines(made_by(answers.library.folder, found, view), _ACROSS - 2)
     title = f"<b>{html.escape(condition.label)}: {EVALUATORS[evaluator].short} over training</b>"
     small = "<span style='font-size:11px;color:#555'>" + "<br>".join(map(html.escape, above)) + "</span>"
     top, bottom = 56 + _LINE * len(above), 84 + 24 + _LINE * len(below)
@@ -72,6 +71,16 @@ def seed_picture(answers: Answers, run: Run, view: View, seconds: float = SLICE)
         showarrow=False,
         font={"size": 10, "color": "#555"},
     )
+
+
+def _lines(command: str, width: int) -> list[str]:
+    """A command in lines, to be joined by backslashes. Lines end between words; a quoted word may have spaces."""
+    lines = [""]
+    for word in re.findall(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""", command):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return lines
 
 
 def write_picture(

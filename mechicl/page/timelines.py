@@ -21,8 +21,15 @@ from mechicl.page.view import Chunk, shown
 from mechicl.registry import quantity
 
 DOTTED = 120  # checkpoints: with more, a dot for each would be slow to draw and say nothing
-TICKS: Any = {"tickvals": [i / 5 for i in range(6)], "ticktext": [end(i / 5) for i in range(6)]}  # of accuracies
+_TICKS: Any = {"tickvals": [i / 5 for i in range(6)], "ticktext": [end(i / 5) for i in range(6)]}  # of accuracies
 CURSOR = "#444"  # no hue: those are the evaluators'
+
+
+def ticks(ends_at: list[float]) -> dict[str, Any]:
+    """The marks of an axis of primary metrics, by its ends: every .2 of accuracies; plotly's own where an axis goes on
+    beyond 0 and 1, as of nats."""
+    low, high = ends_at
+    return _TICKS if low > -0.2 and high < 1.2 else {}
 
 
 def timeline(
@@ -114,7 +121,8 @@ def timeline(
         )
     fig.update_xaxes(**time_axis(axis, unit, low, high))
     n = "" if not run.metrics.size else f", n = {int(run.metrics.n.iloc[0]):,}"
-    fig.update_yaxes(title_text=quantity(run.series.config) + n, range=heights(run.series.config, fig), **TICKS)
+    ends_at = heights(run.series.config, fig)
+    fig.update_yaxes(title_text=quantity(run.series.config) + n, range=ends_at, **ticks(ends_at))
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
     fig.update_layout(
         hovermode="x unified", legend=legend, uirevision="keep", margin={"l": 56, "r": 46, "t": 44, "b": 62}
@@ -236,10 +244,9 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
     fig.update_xaxes(**time_axis(axis, unit, *times_range([a.run, b.run], axis, unit)))
     sizes = dict.fromkeys(f"{int(s.run.metrics.n.iloc[0]):,}" for s in (a, b) if s.run.metrics.size)
     n = f", n = {' and '.join(sizes)}" if sizes else ""
-    ends_at = [heights(s.run.series.config, fig) for s in (a, b)]
-    fig.update_yaxes(
-        range=[min(low for low, _ in ends_at), ends_at[0][1]], title_text=quantity(a.run.series.config) + n, **TICKS
-    )
+    lows, highs = zip(*(heights(s.run.series.config, fig) for s in (a, b)), strict=True)
+    ends_at = [min(lows), highs[0]]
+    fig.update_yaxes(range=ends_at, title_text=quantity(a.run.series.config) + n, **ticks(ends_at))
     name_ends(fig, ends, axis == "log")
     return fig.update_layout(
         hovermode="closest",

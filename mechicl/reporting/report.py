@@ -22,6 +22,7 @@ from mechicl.figures.style import FONT, NAMES, short
 from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.registry import EVALUATORS, main
 from mechicl.series import Series
+from mechicl.series.choosing import counted
 from mechicl.series.family import family
 from mechicl.series.given import of_series
 from mechicl.series.placing import page_file
@@ -169,7 +170,7 @@ def _summary(series: Series) -> str:
     details = "; ".join(series.task.details(m))
     return (
         f"{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
-        f"{details and '; '}{details}. {short(series.seen)} training sequences, {len(series.steps)} checkpoints, "
+        f"{details and '; '}{details}. {short(series.seen)} training sequences, {counted(series)}, "
         f"init seed {c.seeds.init}."
     )
 

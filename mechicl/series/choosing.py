@@ -28,6 +28,12 @@ def chosen(series: Series, steps: str | None = None, every: int | None = None) -
     return replace(series, only=frozenset(apart(_named(series, listed), every)))
 
 
+def counted(series: Series) -> str:
+    """How many checkpoints analyses see: '44 checkpoints', or '25 of 44 checkpoints'."""
+    seen, saved = len(series.steps), len(series.saved)
+    return f"{seen:,} checkpoints" if seen == saved else f"{seen:,} of {saved:,} checkpoints"
+
+
 def with_steps(series: Series, steps: Iterable[int]) -> Series:
     """The same series, of which analyses see these checkpoints, too."""
     return series if series.only is None else replace(series, only=series.only | frozenset(steps))

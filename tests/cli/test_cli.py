@@ -331,6 +331,15 @@ def test_a_run_is_given_more_steps(run, refused, tiny_recipe, tmp_path):
     assert "--set steps=30" in refused("train", "tiny-run", "--steps", "30")
 
 
+def test_options_that_would_do_nothing_are_refused(refused, tiny_recipe):
+    assert "--jobs 2 needs --seeds" in refused("train", "tiny-run", "--jobs", "2")
+    assert "cannot be combined with --jobs" in refused("train", "--resume", "x", "--jobs", "2")
+    message = refused("measure", "x", "--steps", "0,5", "--out", "x.csv")
+    assert message.startswith(
+        "--out, --steps: no measure was named. Use for example `mechicl measure x attention_scores`"
+    )
+
+
 def test_a_recipes_settings_can_be_given_again(run, refused):
     lines = run("recipes", "iwl")[1].splitlines()
     assert "bank.dim = 32" in lines

@@ -1,6 +1,7 @@
 """One file, whole or not at all, of the size asked for; it says what it leaves out."""
 
 import json
+import math
 import re
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from mechicl import cli
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.export import export
+from mechicl.series import choosing
 
 
 def data_of(path):
@@ -33,6 +35,13 @@ def test_with_less_room_it_ships_fewer_checkpoints_and_says_so(tiny_series, tmp_
     assert 2 <= len(steps) < len(tiny_series.steps)
     assert {tiny_series.steps[0], tiny_series.steps[-1], data_of(small)["first"]} <= set(steps)
     assert f"{len(steps)} of {len(tiny_series.steps)} checkpoints" in " ".join(data_of(small)["without"])
+
+
+def test_checkpoints_that_were_not_asked_for_are_said_too(tiny_series, tmp_path):
+    asked = choosing.chosen(tiny_series, "0,20,60")
+    said = " ".join(data_of(export(asked, tmp_path / "x.html", max_mb=math.inf, progress=False))["without"])
+    assert f"3 of {len(tiny_series.steps)} checkpoints are in this file. The curves" in said
+    assert "With Python and the run's folder, mechicl app checkpoints/tiny has them." in said
 
 
 def test_fewer_sequences_are_said_and_float32_too(tiny_series, tmp_path):

@@ -167,6 +167,7 @@ def test_a_line_also_says_paths():
         ({"path": "embed->out", "kind": "counterfactual", "mlp": "0"}, "use --patch"),
         ({"heads": "L0H1", "kind": "counterfactual"}, "only be used with --path"),
         ({"path": "embed->out", "hold": "k"}, "only be used with --heads"),
+        ({"patch": "L0H1", "kind": "mean"}, "kind mean: it can only be used with --heads, --mlp, --position or --path"),
     ],
 )
 def test_what_does_not_go_with_paths_is_refused(texts, words):

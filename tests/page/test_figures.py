@@ -1,11 +1,12 @@
 """The page's figures: their numbers are written as beside them."""
 
-from mechicl.page.figures import heads_figure, logits_figure
+from mechicl.page.figures import effects_figure, heads_figure, logits_figure
 from mechicl.page.heads import MEASURES, Grid
 from mechicl.page.inside import logit_view
 from mechicl.page.numbers import Number
 from mechicl.page.texts import signed
 from mechicl.page.timelines import timeline
+from mechicl.page.view import Effect
 
 NAMES = ("icl", "flip", "ciwl", "iwl", "train")
 
@@ -22,3 +23,13 @@ def test_numbers_in_figures_are_written_as_on_the_page(run, bench, settle):
     line = timeline(run).data[2]
     assert line.text[0] == f"{line.y[0]:.3f}".lstrip("0")
     assert timeline(run).layout.yaxis.ticktext == ("0", ".2", ".4", ".6", ".8", "1")
+
+
+def test_an_axis_of_nats_goes_as_far_as_its_values_and_intervals():
+    gain = Effect("icl", 0.5, Number(0.4, 0.3, 0.5, 50), Number(1.4, 1.2, 1.6, 50), Number(1.0, 0.9, 1.1, 50))
+    axis = effects_figure([gain], "one", "").layout.xaxis
+    assert axis.range[1] > 1.6
+    assert axis.tickvals is None
+    accuracy = Effect("icl", 0.5, Number(0.4, 0.3, 0.5, 50))
+    axis = effects_figure([accuracy], "one", "").layout.xaxis
+    assert (axis.range, axis.ticktext) == ((-0.02, 1.02), ("0", ".2", ".4", ".6", ".8", "1"))

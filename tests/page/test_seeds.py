@@ -26,7 +26,7 @@ from mechicl.page.seed_figure import seed_figure
 from mechicl.page.seed_numbers import laid_over
 from mechicl.page.seed_own import own_heads
 from mechicl.page.seed_panel import seeds_answer
-from mechicl.page.seed_picture import seed_picture
+from mechicl.page.seed_picture import _lines, seed_picture
 from mechicl.page.seeds import counted, formed, together
 from mechicl.page.state import View, ViewError
 from mechicl.page.view import Workbench
@@ -236,6 +236,14 @@ def test_a_run_that_cannot_be_opened_is_named(shown):
     assert answer["counted"] == "2 of 2 formed."
     with pytest.raises(SeriesError):
         seeds_answer(shown, "?run=gone&seeds=ring-s0,ring-s1,gone")
+
+
+def test_a_long_command_is_broken_between_words():
+    long = "mechicl app 'a folder of runs/with spaces, one-s0' 'a folder of runs/it'\"'\"'s-s1' --view over=icl"
+    lines = _lines(long, 30)
+    assert shlex.split(" ".join(lines)) == shlex.split(long)
+    assert all(len(line) <= 30 or len(shlex.split(line)) == 1 for line in lines)
+    assert len(lines) > 2
 
 
 def test_the_figure_to_take_along_says_n_intervals_and_its_command(shown, seeds_folder, tmp_path):

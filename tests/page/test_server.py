@@ -18,6 +18,7 @@ from mechicl.page.guard import Door
 from mechicl.page.layout import page, trouble
 from mechicl.page.runs import Library
 from mechicl.page.server import build, open_server
+from mechicl.page.state import View
 from mechicl.page.timelines import timeline
 from mechicl.page.view import Chunk
 
@@ -56,6 +57,8 @@ def test_the_page_has_a_button_for_every_head_and_an_element_for_every_number(an
     for name in ("icl", "flip", "ciwl", "iwl", "train"):
         for what in ("intact", "ablated", "change", "intact_ci", "n"):
             assert text.count(f'"{name}.{what}"') >= 1
+    link = trouble("x", SimpleNamespace(names=lambda: ["a+b & c"])).children[3].children[0].children.href
+    assert View.from_query(link).run == "a+b & c"
     assert "Runs in this folder" in json.dumps(trouble("x", answers.library), default=lambda c: c.to_plotly_json())
 
 

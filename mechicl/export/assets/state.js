@@ -80,10 +80,10 @@ export function ablationOf(view, more = []) {
 
 export const isDone = (view) => view.heads.length > 0 || view.mlp.length > 0;
 
-/* The command that computes the same with Python. */
+/* The command that computes the same with Python, of a run that lies where `mechicl train` puts one. */
 export function commandOf(view) {
   const done = [["heads", view.heads], ["mlp", view.mlp]].filter(([, list]) => list.length).map(([name, list]) => ` --${name} ${list.join(",")}`);
-  const name = /^[\w./-]+$/.test(DATA.name) ? DATA.name : `'${DATA.name.replaceAll("'", "'\\''")}'`;
+  const run = `checkpoints/${DATA.name}`, name = /^[\w./-]+$/.test(run) ? run : `'${run.replaceAll("'", "'\\''")}'`;
   return done.length ? `mechicl ablate ${name}${done.join("")} --kind ${view.kind} --step ${view.step}${DATA.size}` : `mechicl show ${name}`;
 }
 

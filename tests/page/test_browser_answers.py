@@ -5,12 +5,12 @@ import pytest
 from mechicl.interventions import AblateHeads
 from mechicl.page.server import open_server
 
-HOLD = """() => {
+HOLD = """(panel) => {
   const real = window.fetch;
   window.held = [];
   window.fetch = async (address, options) => {
     const answer = await real(address, options);
-    if (String(address).startsWith("answer/")) await new Promise((go) => window.held.push(go));
+    if (String(address).startsWith("answer/" + panel)) await new Promise((go) => window.held.push(go));
     return answer;
   };
 }"""
@@ -25,7 +25,7 @@ def test_answers_that_come_late_and_out_of_order_leave_the_right_numbers(begin, 
     one = begin()
     page = one.open("?step=5")
     page.wait_for_function("mechicl.settled('attention') && mechicl.settled('heads')")
-    page.evaluate(HOLD)
+    page.evaluate(HOLD, "")
     for _ in range(4):
         page.keyboard.press(".")  # arrow keys move within the grid, once a head is in focus
         one.head(1, 1).click()
@@ -41,6 +41,41 @@ def test_answers_that_come_late_and_out_of_order_leave_the_right_numbers(begin, 
     again = fresh.open("?step=30&heads=0.1")
     again.wait_for_function("mechicl.settled('heads')")
     assert again.locator("#grid .score").all_inner_texts() == scores
+
+
+CONTROLS = "mechicl.all('[data-cell$=controls_ci]').map((cell) => cell.textContent).join('')"
+
+
+def test_controls_that_come_after_clear_are_not_drawn(begin):
+    """Nothing is done to the model any more, and nothing would ask for other controls."""
+    one = begin()
+    page = one.open("?step=20")
+    page.wait_for_function("mechicl.settled('attention')")
+    page.evaluate(HOLD, "controls")
+    one.head(0, 1).click()
+    page.wait_for_function("window.held.length === 1")
+    page.keyboard.press("Escape")
+    one.settled()
+    page.evaluate("window.held.pop()()")
+    page.wait_for_timeout(500)
+    assert page.evaluate(CONTROLS) == ""
+    assert page.locator("#effect-note").inner_text() == "Click a head below to see what changes without it."
+
+
+def test_controls_come_back_with_the_view_whose_they_are(begin):
+    """The numbers of another view stood on the page in between, without them."""
+    one = begin()
+    page = one.open("?step=20&heads=L0H1")
+    page.wait_for_function(CONTROLS)
+    page.evaluate(HOLD, "effect")
+    one.head(1, 1).click()
+    page.wait_for_function("window.held.length === 1")
+    one.head(1, 1).click()
+    page.evaluate("window.held.pop()()")  # of the view that was left: drawn, and the present one's is asked for
+    page.wait_for_function("window.held.length === 1")
+    assert page.evaluate(CONTROLS) == ""
+    page.evaluate("window.held.pop()()")
+    page.wait_for_function(CONTROLS)
 
 
 @pytest.mark.parametrize("panel", ["heads", "attention", "logits", "compare"])

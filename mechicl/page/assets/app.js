@@ -279,9 +279,14 @@
 
   const SHOW = {
     timeline: (data) => M.draw.timeline(data),
-    effect: (data) => M.draw.effect(data),
+    effect: (data) => {
+      drawn.controls = undefined; // drawing new numbers takes away the controls of the old ones
+      M.say("", "controls");
+      M.draw.effect(data);
+    },
     heads: (data) => M.draw.grid(data),
-    controls: (data) => {
+    controls: (data, asked) => {
+      if (!M.done() || asked !== key("controls") || !M.settled()) return; // of other numbers than the page's
       if (data.partial) drawn.controls = undefined; // somebody waited for something else: asked again
       else M.draw.random(data);
     },

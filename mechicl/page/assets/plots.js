@@ -124,6 +124,7 @@
 
   D.save = async (what, format) => {
     document.querySelector(".menu").open = false;
+    const { run, step } = M.view; // what is asked for; the view may change before the answer comes
     if (format === "png" || format === "svg") {
       const answer = await fetch(`figure/${what}.json?` + M.query());
       if (!answer.ok) return M.say(await answer.text());
@@ -131,7 +132,7 @@
       const height = figure.layout.height || 450, width = figure.layout.width || 1100;
       figure.layout.width = width;
       const address = await window.Plotly.toImage(figure, { format, width, height, scale: format === "png" ? 2 : 1 });
-      return download(address, `${M.view.run}-step${M.view.step}-${what}.${format}`);
+      return download(address, `${run}-step${step}-${what}.${format}`);
     }
     // The whole run in one file, or what a browser beside the server draws: seconds.
     const long = what === "page" ? "page" : format === "pdf" ? "figure" : "";

@@ -78,6 +78,16 @@ def test_controls_come_back_with_the_view_whose_they_are(begin):
     page.wait_for_function(CONTROLS)
 
 
+def test_what_no_sequence_has_is_said_once_and_holds_nothing_up(begin):
+    """Its controls are not asked for again and again, and the curve is begun."""
+    one = begin()
+    page = one.open("?run=known&step=10&edge=match_label->query")  # nothing sees what comes later
+    page.wait_for_function("document.getElementById('curve-progress').textContent.includes('all 3 checkpoints')")
+    assert len([url for url in one.asked if "/answer/controls" in url]) == 1
+    assert "is not in these sequences" in page.locator("#effect-note").inner_text()
+    assert one.number("icl.ablated_ci") == "not in these sequences"
+
+
 @pytest.mark.parametrize("panel", ["heads", "attention", "logits", "compare"])
 def test_what_is_wrong_is_said_until_the_next_good_answer(begin, panel):
     """Also of a panel whose numbers alone are asked for again; and nothing stale stands meanwhile."""

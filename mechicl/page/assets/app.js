@@ -15,14 +15,14 @@
   const AGAIN = 400; // ms after which a question that got no answer is asked once more
   const DONE = "done"; // stands for all that is done to the model: M.base.changed, and its kind
   const DEPENDS = {
-    timeline: ["run", "axis", "unit"],
+    timeline: ["run", "axis", "unit", "steps"],
     effect: ["run", "step", DONE],
     controls: ["run", "step", DONE],
-    heads: ["run", "step", "measure", "evaluator", DONE],
+    heads: ["run", "step", "measure", "evaluator", DONE, "steps"], // its scale is of the last checkpoint, too
     attention: ["run", "step", "evaluator", "sequence", DONE],
     logits: ["run", "step", "evaluator", "sequence", DONE],
-    compare: ["run", "step", DONE, "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
-    curve: ["run", DONE],
+    compare: ["run", "step", DONE, "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step", "steps"],
+    curve: ["run", DONE, "steps"],
   };
   const TABS = ["attention", "logits", "compare"];
   let busy = {}, again = {}, drawn = {};
@@ -40,7 +40,9 @@
   M.done = () => M.base.changed.some((part) => M.view[part]);
   M.clear = () => M.set(Object.fromEntries(M.base.changed.map((part) => [part, ""])));
   const parts = (name) => DEPENDS[name].flatMap((part) => (part === DONE ? [...M.base.changed, "kind"] : [part]));
-  const key = (name) => parts(name).map((part) => M.view[part] ?? "").join("|");
+  /* What an answer is of: parts of the view, and "steps", how many checkpoints the run has by now. */
+  M.keyOf = (parts) => parts.map((part) => (part === "steps" ? M.base.steps.length : M.view[part] ?? "")).join("|");
+  const key = (name) => M.keyOf(parts(name));
   const stale = (name) => drawn[name] !== key(name);
 
   M.query = (change) =>
@@ -212,6 +214,19 @@
       .map((k) => `&${k}=${encodeURIComponent(kept[k])}`).join("");
   };
 
+  /* The run has more checkpoints. What the reader does goes on, and who is at the end now stays there. M.base stays the
+     same object: another one would be another run. */
+  M.grow = (base) => {
+    const last = M.index() === M.base.steps.length - 1, begun = curve?.key === key("curve");
+    Object.assign(M.base, base);
+    if (begun) Object.assign(curve, { key: key("curve"), from: 0, total: base.steps.length, lost: 0 }); // its points stay
+    M.draw.steps();
+    if (last) M.show({ step: String(base.steps[base.steps.length - 1]) });
+    else M.draw.controls();
+    M.amend();
+    settle();
+  };
+
   /* Put a view on the page. */
   M.show = (change) => {
     Object.assign(M.view, change);
@@ -263,7 +278,7 @@
       return NONE();
     }
     const ready = () => {
-      if (!$("slider") || !$("grid") || !M.draw.setUp || !M.remember) return requestAnimationFrame(ready);
+      if (!$("slider") || !$("grid") || !M.draw.setUp || !M.amend) return requestAnimationFrame(ready);
       busy = {}; again = {}; drawn = {}; curve = null;
       said.clear();
       M.base = base;

@@ -9,7 +9,7 @@
      is none, and, now and then, what else has to follow the view. */
   M.inPieces = ({ name, parts, show, follow, failed, unseen }) => {
     let asked = null, asking = false, due = 0, seen = false, watched = null, data = null;
-    const key = () => parts.map((part) => M.view[part] ?? "").join("|");
+    const key = () => M.keyOf(parts);
     const panel = () => $(`${name}-panel`);
     const watch = new IntersectionObserver((entries) => (seen = entries[entries.length - 1].isIntersecting));
 

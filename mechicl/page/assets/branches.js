@@ -36,23 +36,27 @@
     try {
       answer = await (await fetch("branches?" + M.query())).json();
     } catch { /* the next look, if there is one */ }
-    asking = false;
-    if (asked !== M.base) return look();
-    if (answer.data) {
+    if (asked === M.base && answer.data) {
       data = answer.data;
       show();
       document.dispatchEvent(new Event("mechicl-branches")); // family.js waits for it
-      if (data.run.checkpoints > M.base.steps.length) await grown();
+      if (behind()) await grown(asked);
     }
-    if (data && (data.run.training || data.rows.some((row) => GOING.includes(row.state)))) timer = setTimeout(look, EVERY);
+    asking = false;
+    if (asked !== M.base) return look();
+    if (data && (behind() || data.run.training || data.rows.some((row) => GOING.includes(row.state)))) timer = setTimeout(look, EVERY);
   }
 
-  /* The run has more checkpoints than the page knows: the same view of a longer run. Who was at the end stays there. */
-  async function grown() {
-    const last = M.index() === M.base.steps.length - 1;
-    const answer = await (await fetch("branches/base?" + M.query(last ? { step: String(data.run.last) } : {}))).json();
-    if (!answer.data) return;
-    window.dash_clientside.mechicl.begin(answer.data);
+  const behind = () => data.run.checkpoints > M.base.steps.length;
+
+  /* The run has more checkpoints than the page knows. */
+  async function grown(asked) {
+    let answer = {};
+    try {
+      answer = await (await fetch("branches/base?" + M.query())).json();
+    } catch { /* the next look */ }
+    if (!answer.data || asked !== M.base) return;
+    M.grow(answer.data);
     if (data.run.complete) for (const facts of M.all(".facts")) facts.textContent = facts.textContent.replace(" · not finished", "");
   }
 

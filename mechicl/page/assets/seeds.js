@@ -28,7 +28,7 @@
 
   const asked = M.inPieces({
     name: "seeds", show, unseen: true, failed: (error) => M.say(error, "seeds"),
-    parts: ["run", "seeds", "over", "against", "axis", "unit"],
+    parts: ["run", "seeds", "over", "against", "axis", "unit", "steps"],
   });
   M.seeds = { settled: () => asked.settled() && !asked.data().left };
 })();

@@ -150,6 +150,23 @@ def test_a_curve_passes_over_a_checkpoint_that_cannot_be_read(begin):
     assert page.locator("#say").inner_text() == ""
 
 
+def test_a_curve_that_fails_is_not_asked_for_again(begin):
+    """Until something else is done to the model."""
+    one = begin()
+    page = one.open("?step=20")
+    page.wait_for_function("mechicl.settled('attention')")
+    page.route("**/answer/curve/**", lambda route: route.fulfill(json={"error": "a cat sat on it"}))
+    one.head(0, 1).click()
+    page.wait_for_function("document.getElementById('say').textContent === 'a cat sat on it'")
+    page.wait_for_timeout(1500)
+    assert len([url for url in one.asked if "/answer/curve" in url]) == 1
+    assert page.locator("#curve-progress").inner_text().endswith("it stopped after 0 checkpoints.")
+    page.unroute("**/answer/curve/**")
+    one.head(1, 1).click()
+    page.wait_for_function("document.getElementById('curve-progress').textContent.includes('all ')")
+    assert page.locator("#say").inner_text() == ""
+
+
 def test_an_app_that_is_gone_says_so(begin, folder):
     server = open_server(folder / "tiny", port=0).start()
     one = begin(server.url)

@@ -24,9 +24,8 @@
     compare: ["run", "step", DONE, "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step", "steps"],
     curve: ["run", DONE, "steps"],
   };
-  const TABS = ["attention", "logits", "compare"];
   let busy = {}, again = {}, drawn = {};
-  let curve = null; // {key, from, total, lost, points: {step: {sequences, values}}}
+  let curve = null; // {key, from, total, lost, failed, points: {step: {sequences, values}}}
   let playing = null, quiet = null;
 
   const $ = (id) => document.getElementById(id);
@@ -51,17 +50,6 @@
       .filter(([k, v]) => k === "run" || (v !== "" && v != null && String(v) !== M.base.defaults[k]))
       .map(([k, v]) => k + "=" + encodeURIComponent(v).replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%40", "@"))
       .join("&");
-
-  /* What is said at the foot of the page: a panel's trouble, until it has a good answer, or a notice,
-     until the view changes. */
-  const said = new Map(); // who -> text
-  M.say = (text, who = "notice") => {
-    said.delete(who);
-    if (text) said.set(who, text);
-    const open = [...said].filter(([who]) => !TABS.includes(who) || who === M.view.tab);
-    const place = $("say"), last = open.length ? open[open.length - 1][1] : "";
-    if (place && place.textContent !== last) place.textContent = last;
-  };
 
   /* ---- asking and being answered ---- */
 
@@ -94,6 +82,7 @@
     if (answer.error !== undefined) {
       if (asked.key === key(name)) M.say(answer.error, name); // not about a checkpoint that was left
       M.draw.failed(name);
+      if (name === "curve") stopCurve(asked.key);
     } else {
       M.say("", name);
       SHOW[name](answer.data, asked.key);
@@ -154,7 +143,14 @@
   function more() {
     if (!M.done() || busy.curve || busy.effect || playing) return;
     if (!curve || curve.key !== key("curve")) curve = { key: key("curve"), from: 0, total: 1, lost: 0, points: {} };
-    if (curve.from < curve.total) ask("curve", curve.from);
+    if (curve.from < curve.total && !curve.failed) ask("curve", curve.from);
+  }
+
+  /* A piece that cannot be computed: asked for again, it would only fail again. */
+  function stopCurve(asked) {
+    if (curve?.key !== asked) return;
+    curve.failed = true;
+    M.draw.curve(curve);
   }
 
   function addToCurve(data, asked) {
@@ -177,6 +173,7 @@
   function dropCurve() {
     if (curve && curve.key !== key("curve")) {
       curve = null;
+      M.say("", "curve");
       M.draw.curve(null);
     }
   }
@@ -205,21 +202,12 @@
     M.remember(change);
   };
 
-  /* What a run that is shown together with this one keeps of the view. */
-  M.together = (run) => {
-    if (!M.items("seeds").map(decodeURIComponent).includes(run)) return "";
-    const kept = { ...M.base.defaults, seeds: M.view.seeds, over: M.view.over, against: M.view.against, axis: M.view.axis, unit: M.view.unit };
-    if (kept.against === "run/" + run) kept.against = "";
-    return M.base.parts.filter((k) => k !== "run" && kept[k] && String(kept[k]) !== M.base.defaults[k])
-      .map((k) => `&${k}=${encodeURIComponent(kept[k])}`).join("");
-  };
-
   /* The run has more checkpoints. What the reader does goes on, and who is at the end now stays there. M.base stays the
      same object: another one would be another run. */
   M.grow = (base) => {
     const last = M.index() === M.base.steps.length - 1, begun = curve?.key === key("curve");
     Object.assign(M.base, base);
-    if (begun) Object.assign(curve, { key: key("curve"), from: 0, total: base.steps.length, lost: 0 }); // its points stay
+    if (begun) Object.assign(curve, { key: key("curve"), from: 0, total: base.steps.length, lost: 0, failed: false }); // its points stay
     M.draw.steps();
     if (last) M.show({ step: String(base.steps[base.steps.length - 1]) });
     else M.draw.controls();
@@ -278,9 +266,9 @@
       return NONE();
     }
     const ready = () => {
-      if (!$("slider") || !$("grid") || !M.draw.setUp || !M.amend) return requestAnimationFrame(ready);
+      if (!$("slider") || !$("grid") || !M.track) return requestAnimationFrame(ready); // the last script's
       busy = {}; again = {}; drawn = {}; curve = null;
-      said.clear();
+      M.hush();
       M.base = base;
       M.view = { ...base.defaults, ...base.view };
       for (const part in M.view) M.view[part] = decodeURIComponent(M.view[part]);

@@ -102,7 +102,7 @@
     const done = points.length, [shown, total] = [done, curve?.total ?? 0].map((n) => n.toLocaleString("en"));
     put($("curve-progress"), !curve ? "" :
       `Dashed: ${D.doneText()}, ` +
-      (curve.from < curve.total ? `${shown} of ${total} checkpoints so far …` :
+      (curve.failed ? `it stopped after ${shown} checkpoints.` : curve.from < curve.total ? `${shown} of ${total} checkpoints so far …` :
         curve.lost ? `${shown} checkpoints; ${curve.lost} cannot be read.` : `all ${total} checkpoints.`));
     $("curve-progress").dataset.done = done;
     // Hidden at once by a class; emptied only when new points come, since that redraws for 30 ms.

@@ -206,6 +206,39 @@ def test_a_connection_that_breaks_once_is_no_trouble(begin, tiny_series):
     assert page.locator("#say").inner_text() == ""
 
 
+# As when a laptop wakes with a server that is back a little later.
+AWAY = """() => {
+  const fetched = window.fetch;
+  window.away = true;
+  window.refused = [];
+  window.fetch = (address, options) => {
+    if (!window.away) return fetched(address, options);
+    window.refused.push(String(address));
+    return Promise.reject(new TypeError("Failed to fetch"));
+  };
+}"""
+
+
+def test_an_app_that_is_back_is_asked_again(begin, tiny_series):
+    """Every panel, without anything that the reader does; and not without a pause."""
+    one = begin()
+    page = one.open("?step=20")
+    page.locator("#track-panel").scroll_into_view_if_needed()
+    page.wait_for_function("mechicl.settled('attention') && mechicl.track.settled()")
+    page.evaluate("mechicl.LATER = 1500")
+    page.evaluate(AWAY)
+    page.keyboard.press(".")
+    page.wait_for_function("document.getElementById('track-note').textContent.includes('does not answer')")
+    page.wait_for_function("document.getElementById('say').textContent.includes('does not answer')")
+    page.evaluate("mechicl.branches.look()")
+    assert len(page.evaluate("window.refused.filter((address) => address.includes('effect'))")) < 20
+    page.evaluate("window.away = false")
+    page.wait_for_function("mechicl.track.settled() && mechicl.settled('heads') && mechicl.settled('attention')")
+    page.wait_for_function("document.getElementById('say').textContent === ''")
+    one.check(tiny_series, 30, None)
+    assert "does not answer" not in page.locator("#track-note").inner_text()
+
+
 def test_what_the_pointer_rests_on_is_computed_ahead(begin):
     one = begin()
     page = one.open("?run=known")

@@ -8,11 +8,9 @@
   "use strict";
   const M = (window.mechicl = { view: {}, base: null, draw: {} });
   const NONE = () => window.dash_clientside.no_update;
-  const PATIENCE = 20000; // ms until a question counts as lost
   const SHORT = 70; // ms of quiet before what may wait is asked for
   const LONG = 200; // ms more before a curve is begun
   const REST = 30; // ms of rest that make a pointer a guess at what is clicked next
-  const AGAIN = 400; // ms after which a question that got no answer is asked once more
   const DONE = "done"; // stands for all that is done to the model: M.base.changed, and its kind
   const DEPENDS = {
     timeline: ["run", "axis", "unit", "steps"],
@@ -53,25 +51,13 @@
 
   /* ---- asking and being answered ---- */
 
-  /* A connection can break, as when a laptop wakes: only the second time is it trouble. */
-  async function reply(address) {
-    for (const last of [false, true]) {
-      try {
-        return await (await fetch(address, { signal: AbortSignal.timeout(PATIENCE) })).json();
-      } catch {
-        if (!last) await new Promise((done) => setTimeout(done, AGAIN));
-      }
-    }
-    return { error: "The app does not answer. Is it still running?" };
-  }
-
   async function ask(name, start) {
     if (busy[name]) {
       again[name] = true;
       return;
     }
     const asked = (busy[name] = { key: key(name), page: M.base });
-    const answer = await reply(`answer/${name}/${start || 0}?` + M.query());
+    const answer = await M.reply(`answer/${name}/${start || 0}?` + M.query());
     if (asked.page !== M.base) return; // another run was opened meanwhile
     busy[name] = null;
     drawn[name] = asked.key;
@@ -79,6 +65,8 @@
     again[name] = false;
     // What changed meanwhile is asked for before this answer is drawn: it computes while we draw.
     if (wanted && stale(name)) ask(name);
+    if (answer.lost) askLater(name);
+    else unanswered.delete(name);
     if (answer.error !== undefined) {
       if (asked.key === key(name)) M.say(answer.error, name); // not about a checkpoint that was left
       M.draw.failed(name);
@@ -89,6 +77,20 @@
     }
     if (name === "effect" && playing && !busy.effect) playing = setTimeout(forward, 160);
     settle(name === "effect" || name === "curve" ? SHORT : 0);
+  }
+
+  /* What got no answer is asked for again after a while: the app may be back, as when a laptop wakes. */
+  const unanswered = new Set();
+  let later = null;
+  function askLater(name) {
+    unanswered.add(name);
+    later ??= setTimeout(() => {
+      later = null;
+      for (const name of unanswered) drawn[name] = undefined;
+      if (curve && unanswered.has("curve")) curve.failed = false;
+      unanswered.clear();
+      settle();
+    }, M.LATER);
   }
 
   /* What is not up to date yet, one after the other: the grid, the open tab, the curve. The first waits
@@ -269,6 +271,7 @@
       if (!$("slider") || !$("grid") || !M.track) return requestAnimationFrame(ready); // the last script's
       busy = {}; again = {}; drawn = {}; curve = null;
       M.hush();
+      unanswered.clear();
       M.base = base;
       M.view = { ...base.defaults, ...base.view };
       for (const part in M.view) M.view[part] = decodeURIComponent(M.view[part]);

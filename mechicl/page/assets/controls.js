@@ -10,7 +10,9 @@
     skip: () => (current() || $("grid").querySelector("button")).focus(),
     link: () => copy(window.location.origin + window.location.pathname + "?" + M.query(), "The link is copied."),
     python: async () => {
-      const text = await (await fetch("python?" + M.query())).text();
+      const answer = await fetch("python?" + M.query()).catch(() => null);
+      if (!answer) return M.say(M.SILENT);
+      const text = await answer.text();
       $("python").textContent = text;
       $("copied").hidden = !(await copy(text, ""));
       $("code").showModal();

@@ -126,8 +126,8 @@
     document.querySelector(".menu").open = false;
     const { run, step } = M.view; // what is asked for; the view may change before the answer comes
     if (format === "png" || format === "svg") {
-      const answer = await fetch(`figure/${what}.json?` + M.query());
-      if (!answer.ok) return M.say(await answer.text());
+      const answer = await fetch(`figure/${what}.json?` + M.query()).catch(() => null);
+      if (!answer?.ok) return M.say(answer ? await answer.text() : M.SILENT);
       const figure = await answer.json();
       const height = figure.layout.height || 450, width = figure.layout.width || 1100;
       figure.layout.width = width;
@@ -139,7 +139,7 @@
     busy(long);
     const answer = await fetch(`export/${what}.${format}?` + M.query()).catch(() => null);
     busy("");
-    if (!answer?.ok) return M.say(answer ? await answer.text() : "The app does not answer. Is it still running?");
+    if (!answer?.ok) return M.say(answer ? await answer.text() : M.SILENT);
     if (long) M.say(`The ${long} is in your downloads.`, "page");
     const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") || "");
     const address = URL.createObjectURL(await answer.blob());

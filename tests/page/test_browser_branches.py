@@ -68,8 +68,14 @@ def test_branches_are_listed_and_drawn_beside_their_parent(laboratory, begin):
     session.shot("branches")
     page.click("[data-set=unit][data-to=steps]")  # drawn anew, and so are they
     page.wait_for_function(f"{TRACES}.length === {len(drawn)}")
-    page.uncheck("[data-branch=control] input")
+    page.locator("[data-branch=control] input").focus()
+    page.keyboard.press("Space")  # it is for the box, and nothing is played
+    assert not page.locator("[data-branch=control] input").is_checked()
     page.wait_for_function(f"{TRACES}.length === {len(drawn) // 2}")
+    page.locator("#branch-fresh").focus()
+    page.keyboard.press("Space")
+    assert page.locator("#branch-fresh").is_checked()
+    assert page.locator("[data-do=play]").inner_text() == "▶"
     assert page.locator("#branch-start").is_enabled()
     page.select_option("#branch-way", "without")
     assert page.locator("#branch-start").is_disabled()  # no head is taken out

@@ -138,7 +138,7 @@
     } else if (!typing && t.id === "slider-input" && (event.key === "Home" || event.key === "End")) {
       event.preventDefault();
       M.go(event.key === "Home" ? 0 : M.base.steps.length - 1);
-    } else if (event.key === " " && !typing && !(t instanceof Element && t.closest("button,a,summary"))) {
+    } else if (event.key === " " && !typing && !(t instanceof Element && t.closest("button,a,summary,label,[type=checkbox],[type=radio]"))) {
       event.preventDefault();
       M.play();
     } else if (event.key === "Escape") escape(typing);

@@ -156,8 +156,7 @@ class Answers:
         if view.intervention is None:
             return {"rows": {}, "says": "", "partial": False}
         done = self.bench.at_step(run, view.step, view.intervention)
-        others, changes = self.bench.controls(run, view.step, done)
-        return payloads.control_rows(others, done, changes)
+        return payloads.control_rows(self.bench.controls(run, view.step, done), done)
 
     def heads(self, query: str) -> dict[str, Any]:
         """The head grid's numbers and colours."""

@@ -23,7 +23,7 @@ from mechicl.page.sequence import picture
 from mechicl.page.state import View
 from mechicl.page.texts import end, interval, plain, signed
 from mechicl.page.timelines import two_timelines
-from mechicl.page.view import Chunk, Effect
+from mechicl.page.view import Chunk, Controls, Effect
 from mechicl.protocol.shown import Token
 from mechicl.protocol.task import Task
 
@@ -70,14 +70,19 @@ def effect_rows(
     return out
 
 
-def control_rows(others: list[Intervention], done: Intervention, changes: dict[str, list[float]]) -> dict[str, Any]:
-    """By evaluator, the range of what random others change; and what they are, in words."""
+def control_rows(found: Controls, done: Intervention) -> dict[str, Any]:
+    """By evaluator, the range of what random others change; and what they are, in words. partial: there is more to
+    ask for."""
     rows = {}
-    for name, found in changes.items():
-        ends = dict.fromkeys(signed(x) for x in (min(found), max(found))) if found else {}
+    for name, changes in found.changes.items():
+        ends = dict.fromkeys(signed(x) for x in (min(changes), max(changes))) if changes else {}
         if ends:
-            rows[name] = f"{'random' if len(found) > 1 else 'the other'} {' to '.join(ends)}"
-    return {"rows": rows, "says": f"Controls: {said(done, others)}.", "partial": bool(others) and not rows}
+            rows[name] = f"{'random' if len(changes) > 1 else 'the other'} {' to '.join(ends)}"
+    if found.changes or found.interrupted:
+        says = f"Controls: {said(done, found.others)}."
+    else:
+        says = "What is chosen is not in these sequences, so it has no controls."
+    return {"rows": rows, "says": says, "partial": found.interrupted}
 
 
 def _bar(number: Number, span: tuple[float, float]) -> list[float]:

@@ -71,6 +71,16 @@ class Chunk:
     unreadable: int = 0
 
 
+@dataclass(frozen=True)
+class Controls:
+    """The same done to random others, and by evaluator what each of them changes; evaluators without anything to
+    change are left out. interrupted: somebody waited for something else, and there are no changes yet."""
+
+    others: list[Intervention]
+    changes: dict[str, list[float]]
+    interrupted: bool = False
+
+
 class Workbench:
     """Computes what the page asks for. Its state is three caches of pure results: answers, weights,
     and the intact activations of the checkpoints looked at last, at whose edited layer an ablation
@@ -110,7 +120,7 @@ class Workbench:
         waits for something shorter (at once: what was begun is remembered).
         """
         order, deadline = run.coarse_to_fine(), time.monotonic() + seconds
-        names = run.fitting(ablation)
+        names = [name for name in run.shown if run.changed(name, ablation)]
         points, unreadable = [], 0
         for step in order[start:]:
             values = {}
@@ -129,7 +139,7 @@ class Workbench:
     def known_curve(self, run: Run, ablation: Intervention) -> Chunk:
         """What is computed of those curves by now, for a figure that should not wait."""
         points, total = [], len(run.steps)
-        names = run.fitting(ablation)
+        names = [name for name in run.shown if run.changed(name, ablation)]
         for step in run.steps:
             right = {name: self.results.get(_key(run, step, name, ablation)) for name in names}
             values = {name: float(x.mean()) for name, x in right.items() if x is not None}
@@ -174,11 +184,9 @@ class Workbench:
         width = run.series.config.model.d_model
         return self.results.remember(key, lambda: ablation.at_step(run.series, step), lambda _: 32 * width**2)
 
-    def controls(
-        self, run: Run, step: int, ablation: Intervention
-    ) -> tuple[list[Intervention], dict[str, list[float]]]:
-        """The same done to random others (`Intervention.controls`), and by evaluator what each of them changes; as far
-        as nobody waits for something else."""
+    def controls(self, run: Run, step: int, ablation: Intervention) -> Controls:
+        """What the same done to random others (`Intervention.controls`) changes, unless somebody waits for something
+        else."""
         others = self.at_step(run, step, ablation).controls(run.series.config.model, CONTROLS)
         changes: dict[str, list[float]] = {}
         for name in [name for name in run.shown if run.changed(name, ablation)]:
@@ -186,10 +194,10 @@ class Workbench:
             found = []
             for other in others:
                 if self.awaited:
-                    return others, {}
+                    return Controls(others, {}, interrupted=True)
                 found.append(float(self.right(run, step, name, other).mean() - before))
             changes[name] = found
-        return others, changes
+        return Controls(others, changes)
 
     @reading()
     def _answer(self, run: Run, step: int, evaluator: str, ablation: Intervention | None) -> np.ndarray:

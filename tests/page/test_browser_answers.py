@@ -5,12 +5,12 @@ import pytest
 from mechicl.interventions import AblateHeads
 from mechicl.page.server import open_server
 
-HOLD = """() => {
+HOLD = """(panel) => {
   const real = window.fetch;
   window.held = [];
   window.fetch = async (address, options) => {
     const answer = await real(address, options);
-    if (String(address).startsWith("answer/")) await new Promise((go) => window.held.push(go));
+    if (String(address).startsWith("answer/" + panel)) await new Promise((go) => window.held.push(go));
     return answer;
   };
 }"""
@@ -25,7 +25,7 @@ def test_answers_that_come_late_and_out_of_order_leave_the_right_numbers(begin, 
     one = begin()
     page = one.open("?step=5")
     page.wait_for_function("mechicl.settled('attention') && mechicl.settled('heads')")
-    page.evaluate(HOLD)
+    page.evaluate(HOLD, "")
     for _ in range(4):
         page.keyboard.press(".")  # arrow keys move within the grid, once a head is in focus
         one.head(1, 1).click()
@@ -41,6 +41,51 @@ def test_answers_that_come_late_and_out_of_order_leave_the_right_numbers(begin, 
     again = fresh.open("?step=30&heads=0.1")
     again.wait_for_function("mechicl.settled('heads')")
     assert again.locator("#grid .score").all_inner_texts() == scores
+
+
+CONTROLS = "mechicl.all('[data-cell$=controls_ci]').map((cell) => cell.textContent).join('')"
+
+
+def test_controls_that_come_after_clear_are_not_drawn(begin):
+    """Nothing is done to the model any more, and nothing would ask for other controls."""
+    one = begin()
+    page = one.open("?step=20")
+    page.wait_for_function("mechicl.settled('attention')")
+    page.evaluate(HOLD, "controls")
+    one.head(0, 1).click()
+    page.wait_for_function("window.held.length === 1")
+    page.keyboard.press("Escape")
+    one.settled()
+    page.evaluate("window.held.pop()()")
+    page.wait_for_timeout(500)
+    assert page.evaluate(CONTROLS) == ""
+    assert page.locator("#effect-note").inner_text() == "Click a head below to see what changes without it."
+
+
+def test_controls_come_back_with_the_view_whose_they_are(begin):
+    """The numbers of another view stood on the page in between, without them."""
+    one = begin()
+    page = one.open("?step=20&heads=L0H1")
+    page.wait_for_function(CONTROLS)
+    page.evaluate(HOLD, "effect")
+    one.head(1, 1).click()
+    page.wait_for_function("window.held.length === 1")
+    one.head(1, 1).click()
+    page.evaluate("window.held.pop()()")  # of the view that was left: drawn, and the present one's is asked for
+    page.wait_for_function("window.held.length === 1")
+    assert page.evaluate(CONTROLS) == ""
+    page.evaluate("window.held.pop()()")
+    page.wait_for_function(CONTROLS)
+
+
+def test_what_no_sequence_has_is_said_once_and_holds_nothing_up(begin):
+    """Its controls are not asked for again and again, and the curve is begun."""
+    one = begin()
+    page = one.open("?run=known&step=10&edge=match_label->query")  # nothing sees what comes later
+    page.wait_for_function("document.getElementById('curve-progress').textContent.includes('all 3 checkpoints')")
+    assert len([url for url in one.asked if "/answer/controls" in url]) == 1
+    assert "is not in these sequences" in page.locator("#effect-note").inner_text()
+    assert one.number("icl.ablated_ci") == "not in these sequences"
 
 
 @pytest.mark.parametrize("panel", ["heads", "attention", "logits", "compare"])
@@ -105,6 +150,23 @@ def test_a_curve_passes_over_a_checkpoint_that_cannot_be_read(begin):
     assert page.locator("#say").inner_text() == ""
 
 
+def test_a_curve_that_fails_is_not_asked_for_again(begin):
+    """Until something else is done to the model."""
+    one = begin()
+    page = one.open("?step=20")
+    page.wait_for_function("mechicl.settled('attention')")
+    page.route("**/answer/curve/**", lambda route: route.fulfill(json={"error": "a cat sat on it"}))
+    one.head(0, 1).click()
+    page.wait_for_function("document.getElementById('say').textContent === 'a cat sat on it'")
+    page.wait_for_timeout(1500)
+    assert len([url for url in one.asked if "/answer/curve" in url]) == 1
+    assert page.locator("#curve-progress").inner_text().endswith("it stopped after 0 checkpoints.")
+    page.unroute("**/answer/curve/**")
+    one.head(1, 1).click()
+    page.wait_for_function("document.getElementById('curve-progress').textContent.includes('all ')")
+    assert page.locator("#say").inner_text() == ""
+
+
 def test_an_app_that_is_gone_says_so(begin, folder):
     server = open_server(folder / "tiny", port=0).start()
     one = begin(server.url)
@@ -142,6 +204,39 @@ def test_a_connection_that_breaks_once_is_no_trouble(begin, tiny_series):
     one.check(tiny_series, 30, None)
     assert page.evaluate("window.asked") >= 2
     assert page.locator("#say").inner_text() == ""
+
+
+# As when a laptop wakes with a server that is back a little later.
+AWAY = """() => {
+  const fetched = window.fetch;
+  window.away = true;
+  window.refused = [];
+  window.fetch = (address, options) => {
+    if (!window.away) return fetched(address, options);
+    window.refused.push(String(address));
+    return Promise.reject(new TypeError("Failed to fetch"));
+  };
+}"""
+
+
+def test_an_app_that_is_back_is_asked_again(begin, tiny_series):
+    """Every panel, without anything that the reader does; and not without a pause."""
+    one = begin()
+    page = one.open("?step=20")
+    page.locator("#track-panel").scroll_into_view_if_needed()
+    page.wait_for_function("mechicl.settled('attention') && mechicl.track.settled()")
+    page.evaluate("mechicl.LATER = 1500")
+    page.evaluate(AWAY)
+    page.keyboard.press(".")
+    page.wait_for_function("document.getElementById('track-note').textContent.includes('does not answer')")
+    page.wait_for_function("document.getElementById('say').textContent.includes('does not answer')")
+    page.evaluate("mechicl.branches.look()")
+    assert len(page.evaluate("window.refused.filter((address) => address.includes('effect'))")) < 20
+    page.evaluate("window.away = false")
+    page.wait_for_function("mechicl.track.settled() && mechicl.settled('heads') && mechicl.settled('attention')")
+    page.wait_for_function("document.getElementById('say').textContent === ''")
+    one.check(tiny_series, 30, None)
+    assert "does not answer" not in page.locator("#track-note").inner_text()
 
 
 def test_what_the_pointer_rests_on_is_computed_ahead(begin):

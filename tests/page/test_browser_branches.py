@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from analyses.head_ablations import icl_heads
+from mechicl.interventions import AblateHeads
 from mechicl.measures.phases import series_phases
 from mechicl.page.server import open_server
 from mechicl.series import open_series
@@ -67,8 +68,14 @@ def test_branches_are_listed_and_drawn_beside_their_parent(laboratory, begin):
     session.shot("branches")
     page.click("[data-set=unit][data-to=steps]")  # drawn anew, and so are they
     page.wait_for_function(f"{TRACES}.length === {len(drawn)}")
-    page.uncheck("[data-branch=control] input")
+    page.locator("[data-branch=control] input").focus()
+    page.keyboard.press("Space")  # it is for the box, and nothing is played
+    assert not page.locator("[data-branch=control] input").is_checked()
     page.wait_for_function(f"{TRACES}.length === {len(drawn) // 2}")
+    page.locator("#branch-fresh").focus()
+    page.keyboard.press("Space")
+    assert page.locator("#branch-fresh").is_checked()
+    assert page.locator("[data-do=play]").inner_text() == "▶"
     assert page.locator("#branch-start").is_enabled()
     page.select_option("#branch-way", "without")
     assert page.locator("#branch-start").is_disabled()  # no head is taken out
@@ -121,6 +128,97 @@ def test_a_run_that_grows_is_followed(laboratory, begin):
     page.wait_for_selector("#effect[data-shown]")
     page.wait_for_function("!document.querySelector('.facts').textContent.includes('not finished')")
     session.check(open_series(folder / "tiny"), 60, None)
+
+
+def until(index: Path, whole: str, last: int) -> None:
+    """A run as it is when it has been trained to a step."""
+    index.write_text("".join(line for line in whole.splitlines(keepends=True) if json.loads(line)["step"] <= last))
+
+
+def steps_of(page) -> list[int]:
+    return page.evaluate("mechicl.base.steps")
+
+
+def grows_to(page, last: int) -> None:
+    page.evaluate("mechicl.branches.look()")
+    page.wait_for_function(f"mechicl.base.steps.at(-1) === {last}")
+    page.wait_for_function("mechicl.settled() && mechicl.settled('timeline')")
+
+
+def test_a_run_that_grows_leaves_the_reader_where_they_are(laboratory, begin):
+    """In the middle of a number, before a slider, with something to redo."""
+    server, folder = laboratory
+    index, whole = folder / "tiny" / "index.jsonl", (folder / "tiny" / "index.jsonl").read_text()
+    until(index, whole, 30)
+    session = begin(server.url)
+    page = session.open("?run=tiny&step=20")
+    page.evaluate("document.getElementById('graft-step').value = '10'")
+    page.evaluate("window.slider = document.getElementById('slider-input')")
+    session.head(0, 1).click()
+    page.keyboard.press("Control+z")
+    page.wait_for_function("mechicl.view.heads === ''")
+    session.settled()
+    page.locator("#sequence-input").focus()
+    page.keyboard.type("3")
+    until(index, whole, 40)
+    grows_to(page, 40)
+    assert page.evaluate("mechicl.view.step") == "20"
+    assert page.evaluate("[document.activeElement.id, document.activeElement.value]") == ["sequence-input", "3"]
+    assert page.evaluate("[slider.isConnected, Number(slider.max)]") == [True, len(steps_of(page)) - 1]
+    assert page.evaluate("document.getElementById('graft-step').value") == "10"
+    assert page.evaluate("[...document.getElementById('graft-step').options].map((o) => Number(o.value))") == (
+        steps_of(page)
+    )
+    assert page.locator("[data-do=redo]").get_attribute("aria-disabled") == "false"
+    page.keyboard.press("Backspace")
+    page.locator("[data-do=redo]").click()
+    page.wait_for_function("mechicl.view.heads === 'L0H1'")
+
+
+# The first two questions for what the page knows of its run break; the third is answered when the test says so.
+BREAKS_THEN_WAITS = """() => {
+  const fetched = window.fetch;
+  let asked = 0;
+  window.fetch = async (address, options) => {
+    if (!String(address).startsWith("branches/base")) return fetched(address, options);
+    asked += 1;
+    if (asked < 3) throw new TypeError("Failed to fetch");
+    const answer = await fetched(address, options);
+    await new Promise((go) => (window.held = go));
+    return answer;
+  };
+}"""
+DASHED = """(() => {
+  const data = mechicl.branches.without(document.querySelector("#timeline .js-plotly-plot").data);
+  return data[3 * mechicl.base.evaluators.length].x?.length ?? 0;
+})()"""
+
+
+def test_what_is_clicked_while_a_run_grows_is_kept(laboratory, begin):
+    """Who was at the end is at the new end, with the head that they took out meanwhile; and a connection that breaks
+    does not end the following."""
+    server, folder = laboratory
+    index, whole = folder / "tiny" / "index.jsonl", (folder / "tiny" / "index.jsonl").read_text()
+    until(index, whole, 30)
+    session = begin(server.url)
+    page = session.open("?run=tiny&step=30&heads=L0H0")
+    page.wait_for_function("document.getElementById('curve-progress').textContent.includes('all ')")
+    page.evaluate(BREAKS_THEN_WAITS)
+    index.write_text(whole)
+    page.evaluate("mechicl.branches.look()")
+    page.wait_for_function("Boolean(window.held)")
+    session.head(0, 1).click()
+    page.evaluate("window.held()")
+    page.wait_for_function("mechicl.base.steps.at(-1) === 60 && mechicl.view.step === '60'")
+    assert page.evaluate("mechicl.view.heads") == "L0H0,L0H1"
+    session.check(open_series(folder / "tiny"), 60, AblateHeads(heads=((0, 0), (0, 1))))
+    assert "step=60" in page.url
+    assert "heads=L0H0,L0H1" in page.url
+    steps = len(steps_of(page))
+    page.wait_for_function(f"document.getElementById('curve-progress').textContent.includes('all {steps} ')")
+    page.wait_for_function(f"{DASHED} === {steps}")
+    page.keyboard.press("Control+z")
+    page.wait_for_function("mechicl.view.heads === 'L0H0'")
 
 
 @pytest.mark.slow

@@ -163,7 +163,8 @@ def test_the_grid_has_mlps_and_is_of_the_model_as_it_is_edited(recall, view_of, 
 @pytest.mark.parametrize("query", ["edge=query->match_label:1", "graft=ov.1@0", "without_subspace=flip", "heads=L0H1"])
 def test_controls_are_those_of_measures(recall, view_of, bench, query):
     run, view = recall.run("recall"), view_of(query)
-    others, changes = bench.controls(run, 10, view.intervention)
+    controls = bench.controls(run, 10, view.intervention)
+    others, changes = controls.others, controls.changes
     table = control_effects(run.series, view.intervention, 10)
     random = table[table.control > 0]
     for name, found in changes.items():
@@ -337,11 +338,17 @@ def test_an_edge_has_no_effect_where_no_sequence_has_it(recall, bench):
     changes = {e.evaluator: e.change for e in bench.effects(run, 10, view.intervention)}
     assert changes["icl"] is not None
     assert changes["iwl"] is None
-    assert "iwl" not in bench.controls(run, 10, view.intervention)[1]
+    assert "iwl" not in bench.controls(run, 10, view.intervention).changes
+    assert "iwl" not in bench.curve(run, view.intervention, 0, 60).points[0][2]
     later = recall.settled(
         View.from_query("?step=10&edge=match_label->query", "known")
     )  # nothing sees what comes later
     assert {e.change for e in bench.effects(run, 10, later.intervention)} == {None}
+    assert Answers(recall, bench, "known").controls("?step=10&edge=match_label->query") == {
+        "rows": {},
+        "says": "What is chosen is not in these sequences, so it has no controls.",
+        "partial": False,  # or the page would ask again and again
+    }
 
 
 def test_in_language_an_intervention_shows_where_its_roles_are(token_series, bench):

@@ -8,25 +8,22 @@
   "use strict";
   const M = (window.mechicl = { view: {}, base: null, draw: {} });
   const NONE = () => window.dash_clientside.no_update;
-  const PATIENCE = 20000; // ms until a question counts as lost
   const SHORT = 70; // ms of quiet before what may wait is asked for
   const LONG = 200; // ms more before a curve is begun
   const REST = 30; // ms of rest that make a pointer a guess at what is clicked next
-  const AGAIN = 400; // ms after which a question that got no answer is asked once more
   const DONE = "done"; // stands for all that is done to the model: M.base.changed, and its kind
   const DEPENDS = {
-    timeline: ["run", "axis", "unit"],
+    timeline: ["run", "axis", "unit", "steps"],
     effect: ["run", "step", DONE],
     controls: ["run", "step", DONE],
-    heads: ["run", "step", "measure", "evaluator", DONE],
+    heads: ["run", "step", "measure", "evaluator", DONE, "steps"], // its scale is of the last checkpoint, too
     attention: ["run", "step", "evaluator", "sequence", DONE],
     logits: ["run", "step", "evaluator", "sequence", DONE],
-    compare: ["run", "step", DONE, "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step"],
-    curve: ["run", DONE],
+    compare: ["run", "step", DONE, "measure", "evaluator", "sequence", "axis", "unit", "with_run", "with_step", "steps"],
+    curve: ["run", DONE, "steps"],
   };
-  const TABS = ["attention", "logits", "compare"];
   let busy = {}, again = {}, drawn = {};
-  let curve = null; // {key, from, total, lost, points: {step: {sequences, values}}}
+  let curve = null; // {key, from, total, lost, failed, points: {step: {sequences, values}}}
   let playing = null, quiet = null;
 
   const $ = (id) => document.getElementById(id);
@@ -40,7 +37,9 @@
   M.done = () => M.base.changed.some((part) => M.view[part]);
   M.clear = () => M.set(Object.fromEntries(M.base.changed.map((part) => [part, ""])));
   const parts = (name) => DEPENDS[name].flatMap((part) => (part === DONE ? [...M.base.changed, "kind"] : [part]));
-  const key = (name) => parts(name).map((part) => M.view[part] ?? "").join("|");
+  /* What an answer is of: parts of the view, and "steps", how many checkpoints the run has by now. */
+  M.keyOf = (parts) => parts.map((part) => (part === "steps" ? M.base.steps.length : M.view[part] ?? "")).join("|");
+  const key = (name) => M.keyOf(parts(name));
   const stale = (name) => drawn[name] !== key(name);
 
   M.query = (change) =>
@@ -50,30 +49,7 @@
       .map(([k, v]) => k + "=" + encodeURIComponent(v).replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%40", "@"))
       .join("&");
 
-  /* What is said at the foot of the page: a panel's trouble, until it has a good answer, or a notice,
-     until the view changes. */
-  const said = new Map(); // who -> text
-  M.say = (text, who = "notice") => {
-    said.delete(who);
-    if (text) said.set(who, text);
-    const open = [...said].filter(([who]) => !TABS.includes(who) || who === M.view.tab);
-    const place = $("say"), last = open.length ? open[open.length - 1][1] : "";
-    if (place && place.textContent !== last) place.textContent = last;
-  };
-
   /* ---- asking and being answered ---- */
-
-  /* A connection can break, as when a laptop wakes: only the second time is it trouble. */
-  async function reply(address) {
-    for (const last of [false, true]) {
-      try {
-        return await (await fetch(address, { signal: AbortSignal.timeout(PATIENCE) })).json();
-      } catch {
-        if (!last) await new Promise((done) => setTimeout(done, AGAIN));
-      }
-    }
-    return { error: "The app does not answer. Is it still running?" };
-  }
 
   async function ask(name, start) {
     if (busy[name]) {
@@ -81,7 +57,7 @@
       return;
     }
     const asked = (busy[name] = { key: key(name), page: M.base });
-    const answer = await reply(`answer/${name}/${start || 0}?` + M.query());
+    const answer = await M.reply(`answer/${name}/${start || 0}?` + M.query());
     if (asked.page !== M.base) return; // another run was opened meanwhile
     busy[name] = null;
     drawn[name] = asked.key;
@@ -89,15 +65,32 @@
     again[name] = false;
     // What changed meanwhile is asked for before this answer is drawn: it computes while we draw.
     if (wanted && stale(name)) ask(name);
+    if (answer.lost) askLater(name);
+    else unanswered.delete(name);
     if (answer.error !== undefined) {
       if (asked.key === key(name)) M.say(answer.error, name); // not about a checkpoint that was left
       M.draw.failed(name);
+      if (name === "curve") stopCurve(asked.key);
     } else {
       M.say("", name);
       SHOW[name](answer.data, asked.key);
     }
     if (name === "effect" && playing && !busy.effect) playing = setTimeout(forward, 160);
     settle(name === "effect" || name === "curve" ? SHORT : 0);
+  }
+
+  /* What got no answer is asked for again after a while: the app may be back, as when a laptop wakes. */
+  const unanswered = new Set();
+  let later = null;
+  function askLater(name) {
+    unanswered.add(name);
+    later ??= setTimeout(() => {
+      later = null;
+      for (const name of unanswered) drawn[name] = undefined;
+      if (curve && unanswered.has("curve")) curve.failed = false;
+      unanswered.clear();
+      settle();
+    }, M.LATER);
   }
 
   /* What is not up to date yet, one after the other: the grid, the open tab, the curve. The first waits
@@ -152,7 +145,14 @@
   function more() {
     if (!M.done() || busy.curve || busy.effect || playing) return;
     if (!curve || curve.key !== key("curve")) curve = { key: key("curve"), from: 0, total: 1, lost: 0, points: {} };
-    if (curve.from < curve.total) ask("curve", curve.from);
+    if (curve.from < curve.total && !curve.failed) ask("curve", curve.from);
+  }
+
+  /* A piece that cannot be computed: asked for again, it would only fail again. */
+  function stopCurve(asked) {
+    if (curve?.key !== asked) return;
+    curve.failed = true;
+    M.draw.curve(curve);
   }
 
   function addToCurve(data, asked) {
@@ -175,6 +175,7 @@
   function dropCurve() {
     if (curve && curve.key !== key("curve")) {
       curve = null;
+      M.say("", "curve");
       M.draw.curve(null);
     }
   }
@@ -203,13 +204,17 @@
     M.remember(change);
   };
 
-  /* What a run that is shown together with this one keeps of the view. */
-  M.together = (run) => {
-    if (!M.items("seeds").map(decodeURIComponent).includes(run)) return "";
-    const kept = { ...M.base.defaults, seeds: M.view.seeds, over: M.view.over, against: M.view.against, axis: M.view.axis, unit: M.view.unit };
-    if (kept.against === "run/" + run) kept.against = "";
-    return M.base.parts.filter((k) => k !== "run" && kept[k] && String(kept[k]) !== M.base.defaults[k])
-      .map((k) => `&${k}=${encodeURIComponent(kept[k])}`).join("");
+  /* The run has more checkpoints. What the reader does goes on, and who is at the end now stays there. M.base stays the
+     same object: another one would be another run. */
+  M.grow = (base) => {
+    const last = M.index() === M.base.steps.length - 1, begun = curve?.key === key("curve");
+    Object.assign(M.base, base);
+    if (begun) Object.assign(curve, { key: key("curve"), from: 0, total: base.steps.length, lost: 0, failed: false }); // its points stay
+    M.draw.steps();
+    if (last) M.show({ step: String(base.steps[base.steps.length - 1]) });
+    else M.draw.controls();
+    M.amend();
+    settle();
   };
 
   /* Put a view on the page. */
@@ -263,9 +268,10 @@
       return NONE();
     }
     const ready = () => {
-      if (!$("slider") || !$("grid") || !M.draw.setUp || !M.remember) return requestAnimationFrame(ready);
+      if (!$("slider") || !$("grid") || !M.track) return requestAnimationFrame(ready); // the last script's
       busy = {}; again = {}; drawn = {}; curve = null;
-      said.clear();
+      M.hush();
+      unanswered.clear();
       M.base = base;
       M.view = { ...base.defaults, ...base.view };
       for (const part in M.view) M.view[part] = decodeURIComponent(M.view[part]);
@@ -279,9 +285,14 @@
 
   const SHOW = {
     timeline: (data) => M.draw.timeline(data),
-    effect: (data) => M.draw.effect(data),
+    effect: (data) => {
+      drawn.controls = undefined; // drawing new numbers takes away the controls of the old ones
+      M.say("", "controls");
+      M.draw.effect(data);
+    },
     heads: (data) => M.draw.grid(data),
-    controls: (data) => {
+    controls: (data, asked) => {
+      if (!M.done() || asked !== key("controls") || !M.settled()) return; // of other numbers than the page's
       if (data.partial) drawn.controls = undefined; // somebody waited for something else: asked again
       else M.draw.random(data);
     },

@@ -22,7 +22,7 @@
       if (answer.error !== undefined) M.say(answer.error);
       return answer;
     } catch {
-      M.say("The app does not answer. Is it still running?");
+      M.say(M.SILENT);
       return {};
     }
   }
@@ -31,29 +31,27 @@
     clearTimeout(timer);
     if (!M.base || asking) return;
     asking = true;
-    const asked = M.base;
-    let answer = {};
-    try {
-      answer = await (await fetch("branches?" + M.query())).json();
-    } catch { /* the next look, if there is one */ }
-    asking = false;
-    if (asked !== M.base) return look();
-    if (answer.data) {
+    const asked = M.base, answer = await M.reply("branches?" + M.query());
+    let lost = answer.lost;
+    if (asked === M.base && answer.data) {
       data = answer.data;
       show();
       document.dispatchEvent(new Event("mechicl-branches")); // family.js waits for it
-      if (data.run.checkpoints > M.base.steps.length) await grown();
+      if (data.run.checkpoints > M.base.steps.length) lost = await grown(asked);
     }
-    if (data && (data.run.training || data.rows.some((row) => GOING.includes(row.state)))) timer = setTimeout(look, EVERY);
+    asking = false;
+    if (asked !== M.base) return look();
+    if (lost) timer = setTimeout(look, M.LATER);
+    else if (data && (data.run.training || data.rows.some((row) => GOING.includes(row.state)))) timer = setTimeout(look, EVERY);
   }
 
-  /* The run has more checkpoints than the page knows: the same view of a longer run. Who was at the end stays there. */
-  async function grown() {
-    const last = M.index() === M.base.steps.length - 1;
-    const answer = await (await fetch("branches/base?" + M.query(last ? { step: String(data.run.last) } : {}))).json();
-    if (!answer.data) return;
-    window.dash_clientside.mechicl.begin(answer.data);
+  /* The run has more checkpoints than the page knows. Returns whether what there is now was asked for in vain. */
+  async function grown(asked) {
+    const answer = await M.reply("branches/base?" + M.query());
+    if (!answer.data || asked !== M.base) return answer.lost;
+    M.grow(answer.data);
     if (data.run.complete) for (const facts of M.all(".facts")) facts.textContent = facts.textContent.replace(" · not finished", "");
+    return false;
   }
 
   /* ---- the control ---- */

@@ -13,13 +13,16 @@
   D.compare = (data) => {
     D.withSteps = data.steps;
     const [a, b] = data.sides;
-    const slider = make("input", { type: "range", id: "with-input", min: 0, max: data.steps.length - 1, step: 1, value: b.place.index });
-    slider.setAttribute("aria-label", "Checkpoint to compare with");
-    const there = $("with-input");
-    if (there && Number(there.max) === data.steps.length - 1) {
-      if (document.activeElement !== there) there.value = b.place.index;
-    } else $("with-slider").replaceChildren(slider);
-    D.passed($("with-input"));
+    let slider = $("with-input");
+    if (!slider) {
+      slider = make("input", { type: "range", id: "with-input", min: 0, step: 1 });
+      slider.setAttribute("aria-label", "Checkpoint to compare with");
+      $("with-slider").replaceChildren(slider);
+    }
+    const same = Number(slider.max) === data.steps.length - 1;
+    slider.max = data.steps.length - 1; // in place: a hand may be on it while the run grows
+    if (!same || document.activeElement !== slider) slider.value = b.place.index;
+    D.passed(slider);
     $("with-where").textContent = `${b.place.text} · ${b.place.sequences} sequences · ${b.place.of}`;
     const title = (s) => `${s === a ? "A" : "B"}: ${s.run}, ${s.place.text}` + (s.note ? ` (${s.note})` : "");
     const number = ([value, ci, n], clear) => make("td", { className: clear ? "clear" : "" }, make("span", { textContent: value }),

@@ -10,7 +10,9 @@
     skip: () => (current() || $("grid").querySelector("button")).focus(),
     link: () => copy(window.location.origin + window.location.pathname + "?" + M.query(), "The link is copied."),
     python: async () => {
-      const text = await (await fetch("python?" + M.query())).text();
+      const answer = await fetch("python?" + M.query()).catch(() => null);
+      if (!answer) return M.say(M.SILENT);
+      const text = await answer.text();
       $("python").textContent = text;
       $("copied").hidden = !(await copy(text, ""));
       $("code").showModal();
@@ -136,7 +138,7 @@
     } else if (!typing && t.id === "slider-input" && (event.key === "Home" || event.key === "End")) {
       event.preventDefault();
       M.go(event.key === "Home" ? 0 : M.base.steps.length - 1);
-    } else if (event.key === " " && !typing && !(t instanceof Element && t.closest("button,a,summary"))) {
+    } else if (event.key === " " && !typing && !(t instanceof Element && t.closest("button,a,summary,label,[type=checkbox],[type=radio]"))) {
       event.preventDefault();
       M.play();
     } else if (event.key === "Escape") escape(typing);

@@ -24,17 +24,20 @@
   /* ---- once ---- */
 
   D.setUp = () => {
-    const last = M.base.steps.length - 1;
-    const slider = make("input", { type: "range", id: "slider-input", min: 0, max: last, step: 1 });
+    const slider = make("input", { type: "range", id: "slider-input", min: 0, step: 1 });
     slider.setAttribute("aria-label", "Checkpoint");
     $("slider").replaceChildren(slider);
     const sequence = make("input", { type: "number", id: "sequence-input", min: 0 });
     sequence.setAttribute("aria-label", "Number of the sequence");
     $("sequence-place").replaceChildren(sequence);
     document.title = M.view.run + " · mechicl";
+    D.steps();
     D.theme(false);
     D.hints(false);
   };
+
+  /* The run's checkpoints, at first and when there are more. */
+  D.steps = () => ($("slider-input").max = M.base.steps.length - 1);
 
   /* Light, dark, or as the system says. */
   D.theme = (change) => {

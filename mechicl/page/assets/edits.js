@@ -90,23 +90,34 @@
 
   /* ---- once, and with every change ---- */
 
-  const setUp = D.setUp;
+  const setUp = D.setUp, moreSteps = D.steps;
   D.setUp = () => {
-    setUp();
-    const steps = M.base.steps, step = make("select", { id: "graft-step" }, ...steps.map((s) =>
-      make("option", { value: s, textContent: s.toLocaleString("en") })));
+    const step = make("select", { id: "graft-step" });
     step.setAttribute("aria-label", "Step that the weights come from");
-    step.value = steps[steps.length - 1];
     $("graft-place")?.replaceChildren(step);
-    $("edits").addEventListener("change", () => {
-      choose();
-      chosen = true;
-      ahead(0);
-    });
-    const button = document.querySelector('[data-do="add"]');
-    button.addEventListener("pointerenter", () => ahead());
-    button.addEventListener("focus", () => ahead());
+    setUp();
+    step.value = M.base.steps[M.base.steps.length - 1];
   };
+
+  /* Steps that the choice does not have yet; what is chosen stays. */
+  D.steps = () => {
+    moreSteps();
+    const select = $("graft-step"), there = new Set([...(select?.options ?? [])].map((option) => option.value));
+    M.base.steps.forEach((s, i) => select && !there.has(String(s)) &&
+      select.add(make("option", { value: s, textContent: s.toLocaleString("en") }), i));
+  };
+
+  /* Heard at the document: the page of another run has other elements. */
+  document.addEventListener("change", (event) => {
+    if (!M.base || !(event.target instanceof Element && event.target.closest("#edits"))) return;
+    choose();
+    chosen = true;
+    ahead(0);
+  });
+  for (const near of ["pointerover", "focusin"])
+    document.addEventListener(near, (event) => {
+      if (M.base && event.target instanceof Element && event.target.closest('[data-do="add"]')) ahead();
+    });
 
   /* The choices of what is chosen, and what it does. */
   function choose() {
@@ -138,11 +149,15 @@
   const controls = D.controls;
   D.controls = () => {
     controls();
-    $("chips").replaceChildren(...entries().map(([part, item, text]) => {
-      const chip = make("button", { className: "chip", textContent: text, title: "Put it back", data: { drop: part, item } });
-      chip.setAttribute("aria-label", `${text}: put it back`);
-      return chip;
-    }));
+    const shown = JSON.stringify(entries()); // chips that are there stay, with the focus that one may have
+    if ($("chips").dataset.shown !== shown) {
+      $("chips").dataset.shown = shown;
+      $("chips").replaceChildren(...entries().map(([part, item, text]) => {
+        const chip = make("button", { className: "chip", textContent: text, title: "Put it back", data: { drop: part, item } });
+        chip.setAttribute("aria-label", `${text}: put it back`);
+        return chip;
+      }));
+    }
     const plain = Boolean(M.view.mlp || M.view.position), paths = Boolean(M.view.path);
     all('[data-set="kind"] option').forEach((option) => {
       const kind = M.base.kinds[option.value];

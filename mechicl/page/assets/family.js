@@ -7,10 +7,8 @@
 
   async function ask(wanted) {
     known = wanted;
-    let answer = {};
-    try {
-      answer = await (await fetch("branches/family?" + M.query())).json();
-    } catch { /* the list of branches says that the app does not answer */ }
+    const answer = await M.reply("branches/family?" + M.query());
+    if (answer.lost) setTimeout(() => M.base && known === wanted && ask(wanted), M.LATER);
     if (answer.data && known === wanted) show(answer.data.rows);
   }
 

@@ -52,6 +52,13 @@
     write("push");
   };
 
+  /* The view has changed by itself, as when its run grows: the entry is of the new view, and redo leads where it led. */
+  M.amend = () => {
+    if (M.query() === last) return;
+    last = M.query();
+    write("replace");
+  };
+
   /* A hand on the slider or a key; training that plays. null: no more. */
   M.gesture = (what) => (gesture = what);
   M.plays = (what) => (playing = what);

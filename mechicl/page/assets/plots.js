@@ -102,7 +102,7 @@
     const done = points.length, [shown, total] = [done, curve?.total ?? 0].map((n) => n.toLocaleString("en"));
     put($("curve-progress"), !curve ? "" :
       `Dashed: ${D.doneText()}, ` +
-      (curve.from < curve.total ? `${shown} of ${total} checkpoints so far …` :
+      (curve.failed ? `it stopped after ${shown} checkpoints.` : curve.from < curve.total ? `${shown} of ${total} checkpoints so far …` :
         curve.lost ? `${shown} checkpoints; ${curve.lost} cannot be read.` : `all ${total} checkpoints.`));
     $("curve-progress").dataset.done = done;
     // Hidden at once by a class; emptied only when new points come, since that redraws for 30 ms.
@@ -124,21 +124,22 @@
 
   D.save = async (what, format) => {
     document.querySelector(".menu").open = false;
+    const { run, step } = M.view; // what is asked for; the view may change before the answer comes
     if (format === "png" || format === "svg") {
-      const answer = await fetch(`figure/${what}.json?` + M.query());
-      if (!answer.ok) return M.say(await answer.text());
+      const answer = await fetch(`figure/${what}.json?` + M.query()).catch(() => null);
+      if (!answer?.ok) return M.say(answer ? await answer.text() : M.SILENT);
       const figure = await answer.json();
       const height = figure.layout.height || 450, width = figure.layout.width || 1100;
       figure.layout.width = width;
       const address = await window.Plotly.toImage(figure, { format, width, height, scale: format === "png" ? 2 : 1 });
-      return download(address, `${M.view.run}-step${M.view.step}-${what}.${format}`);
+      return download(address, `${run}-step${step}-${what}.${format}`);
     }
     // The whole run in one file, or what a browser beside the server draws: seconds.
     const long = what === "page" ? "page" : format === "pdf" ? "figure" : "";
     busy(long);
     const answer = await fetch(`export/${what}.${format}?` + M.query()).catch(() => null);
     busy("");
-    if (!answer?.ok) return M.say(answer ? await answer.text() : "The app does not answer. Is it still running?");
+    if (!answer?.ok) return M.say(answer ? await answer.text() : M.SILENT);
     if (long) M.say(`The ${long} is in your downloads.`, "page");
     const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") || "");
     const address = URL.createObjectURL(await answer.blob());

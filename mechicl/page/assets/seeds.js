@@ -21,6 +21,15 @@
     D.plotInto($("seeds-figure"), data.figure);
   }
 
+  /* What a run that is shown together with this one keeps of the view. */
+  M.together = (run) => {
+    if (!M.items("seeds").map(decodeURIComponent).includes(run)) return "";
+    const kept = { ...M.base.defaults, seeds: M.view.seeds, over: M.view.over, against: M.view.against, axis: M.view.axis, unit: M.view.unit };
+    if (kept.against === "run/" + run) kept.against = "";
+    return M.base.parts.filter((k) => k !== "run" && kept[k] && String(kept[k]) !== M.base.defaults[k])
+      .map((k) => `&${k}=${encodeURIComponent(kept[k])}`).join("");
+  };
+
   document.addEventListener("click", (event) => {
     const hit = event.target instanceof Element && event.target.closest("[data-seed]");
     if (hit && M.base) M.set({ run: hit.dataset.seed });
@@ -28,7 +37,7 @@
 
   const asked = M.inPieces({
     name: "seeds", show, unseen: true, failed: (error) => M.say(error, "seeds"),
-    parts: ["run", "seeds", "over", "against", "axis", "unit"],
+    parts: ["run", "seeds", "over", "against", "axis", "unit", "steps"],
   });
   M.seeds = { settled: () => asked.settled() && !asked.data().left };
 })();

@@ -40,6 +40,6 @@
       $("track-items").replaceChildren();
       window.Plotly?.purge($("track-figure"));
     },
-    parts: ["run", "step", "evaluator", "track", "score", "items", "axis", "unit", "seeds"],
+    parts: ["run", "step", "evaluator", "track", "score", "items", "axis", "unit", "seeds", "steps"],
   });
 })();

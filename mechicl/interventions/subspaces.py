@@ -33,9 +33,10 @@ _DEPENDENT = 1e-6  # columns count as dependent to this, about what single preci
 class AblateSubspace(Intervention):
     """Project directions out of an activation, for every sequence and position.
 
-    directions: [d_model, count], an array, a tensor or nested lists. The part in their span is removed and
-    nothing else, so they need not be orthogonal, and one that depends on others adds nothing. layer; at: 'input' (the residual stream before the layer), 'heads' or 'mlp' (the output of all
-    its heads together, or of its MLP), 'output' (the residual stream after it). name: a name for the directions.
+    directions: [d_model, count], an array, a tensor or nested lists. The part in their span is removed and nothing
+    else, so they need not be orthogonal, and one that depends on others adds nothing. layer; at: 'input' (the residual
+    stream before the layer), 'heads' or 'mlp' (the output of all its heads together, or of its MLP), 'output' (the
+    residual stream after it). name: a name for the directions, by which tables know them.
     `measures.subspaces.carried` finds directions that carry an answer.
     """
 
@@ -71,7 +72,9 @@ class AblateSubspace(Intervention):
         """Orthonormal columns [d_model, count] of the span."""
         table = np.asarray(self.directions)
         lengths = np.linalg.norm(table, axis=0)
-        left, sizes, _ = torch.linalg.svd(torch.from_numpy(table / np.where(lengths, lengths, 1.0)), full_matrices=False)
+        left, sizes, _ = torch.linalg.svd(
+            torch.from_numpy(table / np.where(lengths, lengths, 1.0)), full_matrices=False
+        )
         rank = int((sizes > _DEPENDENT * sizes[0]).sum())
         # Of dependent columns, QR returns more than they span.
         return np.linalg.qr(table)[0] if rank == table.shape[1] else left[:, :rank].numpy()
@@ -122,7 +125,7 @@ class AblateSubspace(Intervention):
         if self.count == model.d_model:  # all of them: random ones would be the same
             return []
         drawn = random_directions(model, self.count, count)
-        return [replace(self, directions=x, name=f"random {i}") for i, x in enumerate(drawn)]
+        return [replace(self, directions=x, name=f"random {i} for {self.name}") for i, x in enumerate(drawn)]
 
     def same_pattern(self, layer: int, head: int) -> str:
         before = layer < self.layer if self.at == "input" else layer <= self.layer

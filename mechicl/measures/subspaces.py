@@ -126,7 +126,9 @@ def subspaces(
     widest = max(len(batch) for batch, _ in pairs.values())
     size = 4.0 * widest * model.d_model * (series.task.n_tokens * 8 + 4 * model.n_heads)
     size += series.task.embedding_bytes(series.config.model, widest)
-    drawn = {name: len(batch) for name, batch in sets.items()}  # each number gives other sequences, pairs as many or not
+    drawn = {
+        name: len(batch) for name, batch in sets.items()
+    }  # each number gives other sequences, pairs as many or not
     return over_checkpoints(
         series,
         "subspaces",

@@ -9,6 +9,7 @@ random other ones.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
+_LISTED = 10_000  # sets that are listed, to draw from all of them
 _RANDOM = re.compile(r"random (\d+) for (.+)")
 
 
@@ -49,11 +51,16 @@ def random_others(own: Tensor, among: Tensor, draw: int) -> Tensor:
 
 def other_sets(own: Iterable[T], of: Sequence[T], count: int) -> list[tuple[T, ...]]:
     """`count` different random sets of as many others (fewer, where there are not as many), from a fixed seed; all
-    that exist where they are fewer, none where there is no other."""
+    that exist where they are fewer, none where there is no other. Each is in the order of `of`."""
     listed = list(own)
     rest = [x for x in of if x not in listed]
     if not rest or not listed:
         return []
-    every = list(itertools.islice(itertools.combinations(rest, min(len(listed), len(rest))), 10_000))
-    chosen = np.random.default_rng(0).permutation(len(every))[:count]
-    return [every[int(i)] for i in chosen]
+    size, rng = min(len(listed), len(rest)), np.random.default_rng(0)
+    if math.comb(len(rest), size) <= _LISTED:
+        every = list(itertools.combinations(rest, size))
+        return [every[int(i)] for i in rng.permutation(len(every))[:count]]
+    met: dict[tuple[int, ...], None] = {}
+    while len(met) < min(count, _LISTED):  # many more exist, so few draws are met again
+        met[tuple(sorted(rng.choice(len(rest), size, replace=False).tolist()))] = None
+    return [tuple(rest[i] for i in places) for places in met]

@@ -109,6 +109,8 @@ class Intervention(ABC):
         return None, None
 
     alike = "random others"  # what its controls are, in words: 'as many other heads of the same layers'
+    drawn: Mapping[str, str] = {}  # what others take the place of in them: its kind (`others.USUAL`) -> the field
+    kept_heads: tuple[tuple[int, int], ...] = ()  # heads that its controls act on, too
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         """The same done to random others: as many components of the same layers, from a fixed seed. Up to `count`
@@ -159,8 +161,8 @@ def as_interventions(ablate: object) -> list[Intervention]:
     """
     if ablate is None:
         return []
-    several = isinstance(ablate, Iterable) and not isinstance(ablate, (str, Intervention))
-    listed: list[Any] = list(ablate) if several else [ablate]
+    one = isinstance(ablate, (str, Intervention)) or not isinstance(ablate, Iterable)
+    listed: list[Any] = [ablate] if one else list(ablate)
     for each in listed:
         if not isinstance(each, Intervention):
             hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""

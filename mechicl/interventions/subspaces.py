@@ -58,7 +58,7 @@ class AblateSubspace(Intervention):
             )
         if not table.any():
             raise ConfigError(
-                f"AblateSubspace.directions: all {table.shape[1]} columns are 0, so they name no direction: expected "
+                f"AblateSubspace.directions: all {len(table[0])} columns are 0, so they name no direction: expected "
                 "at least one that is not 0."
             )
         rows: list[list[float]] = table.tolist()  # pyright: ignore[reportAssignmentType] (it has two axes)
@@ -122,9 +122,13 @@ class AblateSubspace(Intervention):
     alike = "as many random directions"
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
+        return self.with_random(model, count)
+
+    def with_random(self, model: ModelConfig, count: int, seed: int = 0) -> list[Intervention]:
+        """Its controls of another seed."""
         if self.count == model.d_model:  # all of them: random ones would be the same
             return []
-        drawn = random_directions(model, self.count, count)
+        drawn = random_directions(model, self.count, count, seed)
         return [replace(self, directions=x, name=f"random {i} for {self.name}") for i, x in enumerate(drawn)]
 
     def same_pattern(self, layer: int, head: int) -> str:
@@ -137,6 +141,6 @@ class AblateSubspace(Intervention):
         return {f"blocks.{self.layer}.{_HOOKS[self.at]}": Edit(off=torch.from_numpy(self.basis))}
 
 
-def random_directions(model: ModelConfig, count: int, draws: int) -> np.ndarray:
+def random_directions(model: ModelConfig, count: int, draws: int, seed: int = 0) -> np.ndarray:
     """[draw, d, count] directions at random, from a fixed seed: the controls of `count` others."""
-    return np.random.default_rng(0).standard_normal((draws, model.d_model, count))
+    return np.random.default_rng(seed).standard_normal((draws, model.d_model, count))

@@ -113,7 +113,19 @@ def test_grafts_are_of_the_same_kind_and_step():
     assert others("mlp.1") == {("attention.1",)}
     assert others("embeddings") == {("unembedding",)}
     assert others("qk.1", "ov.1") == others("all") == set()
+    assert others("embed", "pos_embed") == set()  # 'exemplar_embed' cannot stand for both
+    assert others("layer.1", "qk.0") == {("layer.2", "ov.0")}  # layer 0 holds a part of its own
+    deep = ModelConfig(n_layers=4)
+    assert {frozenset(one.parts) for one in Graft(parts=("layer.0", "layer.1"), source=3).controls(deep, 8)} == {
+        frozenset(("layer.2", "layer.3"))
+    }
+    assert len(Graft(parts=("layer.0", "layer.1"), source=3).controls(deep, 8)) == 1
+    many = tuple(f"layer.{la}" for la in range(0, 24, 2))
+    drawn = Graft(parts=many, source=3).controls(ModelConfig(n_layers=26), 8)
+    assert len({frozenset(one.parts) for one in drawn}) == 8
+    assert all(len(one.parts) == 12 and not set(one.parts) & set(many) for one in drawn)
     no_mlp = ModelConfig(n_layers=2, mlp_ratio=0)
+    assert Graft(parts=("attention",), source=0).controls(no_mlp, 8) == []
     assert [x.parts for x in Graft(parts=("attention.1",), source=0).controls(no_mlp, 8)] == [("attention.0",)]
 
 

@@ -161,8 +161,8 @@ def as_interventions(ablate: object) -> list[Intervention]:
     """
     if ablate is None:
         return []
-    one = isinstance(ablate, (str, Intervention)) or not isinstance(ablate, Iterable)
-    listed: list[Any] = [ablate] if one else list(ablate)
+    single = isinstance(ablate, (str, Intervention))
+    listed: list[Any] = list(ablate) if isinstance(ablate, Iterable) and not single else [ablate]
     for each in listed:
         if not isinstance(each, Intervention):
             hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""

@@ -24,12 +24,15 @@ def described(chosen: str, controls: Collection[str]) -> str:
     """What the controls of a set of heads are, for a legend. Both are as `str(AblateHeads)` writes them."""
     if not controls:
         return "no other heads to compare with"
-    alike = "layers and size" if all(_layers(c) == _layers(chosen) for c in controls) else "size (layers too small)"
+    own, theirs = _layers(chosen), [_layers(c) for c in controls]
+    alike = "the same layers and size" if all(x == own for x in theirs) else "the same size (layers too small)"
+    if any(len(x) < len(own) for x in theirs):
+        alike = "fewer heads (the model has no more)"
     if len(controls) == 1:
-        return f"the only other set of the same {alike}"
+        return f"the only other set of {alike}"
     if len(controls) < CONTROLS:
-        return f"all {len(controls)} other sets of the same {alike} (median, range)"
-    return f"{len(controls)} random other sets of the same {alike} (median, range)"
+        return f"all {len(controls)} other sets of {alike} (median, range)"
+    return f"{len(controls)} random other sets of {alike} (median, range)"
 
 
 def _layers(heads: str) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mechicl.errors import ConfigError
 from mechicl.interventions import Intervention
-from mechicl.measures.controls import control_effects, said
+from mechicl.measures.controls import CONTROLS, control_effects, said
 from mechicl.measures.tables import checked_file, keep
 from mechicl.measures.words import EXAMPLE, Line
 from mechicl.series import Series
@@ -82,7 +82,7 @@ def run(
     moved = rows[rows.control == 0].groupby("evaluator", sort=False).effect.agg(lambda x: x.abs().max())
     unmoved = moved.index[moved == 0]  # a set is drawn again for these alone
     absent = [name for name in unmoved if not own.found_in(series.evaluation_set(name, n))]
-    others = rows[rows.control > 0].drop_duplicates("control").intervention.tolist()
+    others = own.controls(series.config.model, CONTROLS)  # those that the rows are of
     if len(steps) == 1:
         lines = [
             f"{series.name} at step {steps[0]:,}: {own} ({own.baseline})",

@@ -26,6 +26,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit, Taken
 from mechicl.engine.forward import rank as rank
 from mechicl.errors import ConfigError
+from mechicl.interventions.labels import check_labels
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 
@@ -108,6 +109,8 @@ class Intervention(ABC):
         return None, None
 
     alike = "random others"  # what its controls are, in words: 'as many other heads of the same layers'
+    drawn: Mapping[str, str] = {}  # what others take the place of in them: its kind (`others.USUAL`) -> the field
+    kept_heads: tuple[tuple[int, int], ...] = ()  # heads that its controls act on, too
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         """The same done to random others: as many components of the same layers, from a fixed seed. Up to `count`
@@ -154,11 +157,12 @@ def as_interventions(ablate: object) -> list[Intervention]:
     """One intervention, several or None, as a list.
 
     Raises:
-        ConfigError: it is something else, such as hooks.
+        ConfigError: it is something else, such as hooks, or two that differ have one label (`labels.check_labels`).
     """
-    if ablate is None or isinstance(ablate, Intervention):
-        return [] if ablate is None else [ablate]
-    listed: list[Any] = list(ablate) if isinstance(ablate, Iterable) and not isinstance(ablate, str) else [ablate]
+    if ablate is None:
+        return []
+    single = isinstance(ablate, (str, Intervention))
+    listed: list[Any] = list(ablate) if isinstance(ablate, Iterable) and not single else [ablate]
     for each in listed:
         if not isinstance(each, Intervention):
             hooks = " Hooks go to model.run_with_hooks(batch, fwd_hooks=...)." if isinstance(each, tuple) else ""
@@ -166,6 +170,7 @@ def as_interventions(ablate: object) -> list[Intervention]:
                 f"ablate={each!r}: expected an intervention or several, such as "
                 f"AblateHeads(heads=((1, 3),)), not {type(each).__name__}.{hooks}"
             )
+    check_labels(listed)
     return listed
 
 

@@ -76,6 +76,10 @@ class ClampCopy(Intervention):
         return self.head
 
     @property
+    def kept_heads(self) -> tuple[tuple[int, int], ...]:
+        return (self.head,)
+
+    @property
     def family(self) -> str:
         return str(self)
 

@@ -22,6 +22,7 @@ from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention, elsewhere
 from mechicl.interventions.baselines import BASELINES, of_others
 from mechicl.interventions.components import Component, Path, check_paths, every_path, parse
+from mechicl.interventions.others import USUAL
 from mechicl.loading import check_types
 from mechicl.protocol.batch import TaskBatch
 
@@ -91,16 +92,10 @@ class CutPaths(Intervention):
         if self.kind == "counterfactual":
             batch[:2].counterfactual(self.counterfactual)
 
-    alike = "as many other paths between the same kinds of components in the same layers"
+    alike, drawn = USUAL["paths"], {"paths": "paths"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
-        rng, met = np.random.default_rng(0), {}
-        for _ in range(100 * count):
-            if drawn := other_paths(self.paths, model, rng):
-                met[replace(self, paths=drawn)] = None
-            if not drawn or len(met) == count:
-                break
-        return list(met)
+        return [replace(self, paths=tuple(draw.values())) for draw in path_draws(self.paths, model, count)]
 
     def same_pattern(self, layer: int, head: int) -> str:
         read = [path.receiver for path in self._parsed if path.receiver.kind != "out"]
@@ -154,13 +149,33 @@ def reading(receiver: Component, model: ModelConfig) -> str:
 def other_paths(paths: tuple[str, ...], model: ModelConfig, rng: np.random.Generator) -> tuple[str, ...]:
     """As many others at random, each between the same kinds of components in the same layers; fewer where there are
     not as many."""
-    own = [parse(text) for text in paths]
-    drawn: list[str] = []
-    for like in dict.fromkeys(path.like for path in own):
-        count = sum(path.like == like for path in own)
+    return tuple(_others_for(paths, model, rng).values())
+
+
+def path_draws(paths: tuple[str, ...], model: ModelConfig, count: int) -> list[dict[str, str]]:
+    """`count` different draws of `other_paths` from a fixed seed, each as path -> the one in its place; fewer where
+    there are fewer."""
+    rng, met = np.random.default_rng(0), {}
+    for _ in range(100 * count):
+        drawn = _others_for(paths, model, rng)
+        if drawn:
+            met.setdefault(frozenset(drawn.values()), drawn)
+        if not drawn or len(met) == count:
+            break
+    return list(met.values())
+
+
+def _others_for(paths: tuple[str, ...], model: ModelConfig, rng: np.random.Generator) -> dict[str, str]:
+    """Path -> another."""
+    own = {text: parse(text).like for text in paths}
+    drawn: dict[str, str] = {}
+    for like in dict.fromkeys(own.values()):
+        its = [text for text in own if own[text] == like]
         rest = [text for text in by_likeness(model).get(like, ()) if text not in paths]
-        drawn += [rest[int(i)] for i in rng.choice(len(rest), min(count, len(rest)), replace=False)] if rest else []
-    return tuple(drawn)
+        if rest:
+            places = rng.choice(len(rest), min(len(its), len(rest)), replace=False)
+            drawn |= {text: rest[int(i)] for text, i in zip(its, places, strict=False)}
+    return drawn
 
 
 @lru_cache(maxsize=4)

@@ -21,7 +21,7 @@ from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import check_heads, head_pairs, names
-from mechicl.interventions.others import as_random, random_names, random_others
+from mechicl.interventions.others import USUAL, as_random, random_names, random_others
 from mechicl.interventions.positions import check_layers, position_mask
 from mechicl.loading import check_types
 from mechicl.protocol.batch import TaskBatch
@@ -77,7 +77,11 @@ class CutEdges(Intervention):
         """What comes later is not seen. Most edges are in the first sequences, so those are asked first."""
         return any(edge_mask(part, edge).tril().any() for part in (batch[:8], batch) for edge in self.edges)
 
-    alike = "as many other positions that the same ones see"
+    alike, drawn = USUAL["edges"], {"edges": "edges"}
+
+    @property
+    def kept_heads(self) -> tuple[tuple[int, int], ...]:
+        return self.heads
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         return [replace(self, edges=names) for names in random_names(self.edges, count)]
@@ -136,9 +140,9 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
         ConfigError: there is no such role or relation; the message lists those there are.
     """
     if (random := as_random(edge)) is not None:
-        own = torch.stack([edge_mask(batch, each) for each in random[1]]).any(0)
+        own, of = (torch.stack([edge_mask(batch, each) for each in names]).any(0) for names in random[1:])
         seen = torch.ones_like(own).tril()
-        return random_others(own & seen, seen, random[0])
+        return random_others(own & seen, seen, random[0], of & seen)
     roles = batch.roles()
     if "->" not in edge:
         relations = batch.relations()

@@ -21,6 +21,7 @@ from mechicl.interventions.base import Intervention
 from mechicl.interventions.baselines import BASELINES as BASELINES
 from mechicl.interventions.baselines import Kind as Kind
 from mechicl.interventions.baselines import of_others
+from mechicl.interventions.others import USUAL
 from mechicl.loading import check_types, whole
 from mechicl.protocol.batch import TaskBatch
 
@@ -47,7 +48,7 @@ class OfHeads(Intervention):
         """Raise if a head is not one of the model's."""
         check_heads(self.heads, model)
 
-    alike = "as many other heads of the same layers"
+    alike, drawn = USUAL["heads"], {"heads": "heads"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         sets = matched_sets(model, self.heads, count, 100 * count)
@@ -257,28 +258,36 @@ def random_heads(
 
 
 def matched_heads(
-    model: ModelConfig, like: Collection[tuple[int, int]], rng: np.random.Generator
+    model: ModelConfig,
+    like: Collection[tuple[int, int]],
+    rng: np.random.Generator,
+    apart: Collection[tuple[int, int]] = (),
 ) -> tuple[tuple[int, int], ...]:
     """The control of a set of heads: as many random other heads, from the same layers if these have enough. The rest is
-    drawn from other layers. If `like` is most of the model, it is all other heads."""
+    drawn from other layers. If `like` is most of the model, it is all other heads. apart: heads never drawn."""
     drawn: list[tuple[int, int]] = []
+    out = {*like, *apart}
     for layer in range(model.n_layers):
-        count = sum(la == layer for la, _ in like)
-        drawn += random_heads(model, min(count, model.n_heads - count), rng, layer=layer, excluding=like)
-    missing = min(len(like), model.n_layers * model.n_heads - len(like)) - len(drawn)
+        count, free = sum(la == layer for la, _ in like), model.n_heads - sum(la == layer for la, _ in out)
+        drawn += random_heads(model, min(count, free), rng, layer=layer, excluding=out)
+    missing = min(len(like), model.n_layers * model.n_heads - len(out)) - len(drawn)
     if missing:
-        drawn += random_heads(model, missing, rng, excluding=(*like, *drawn))
+        drawn += random_heads(model, missing, rng, excluding=(*out, *drawn))
     return tuple(sorted(drawn))
 
 
 def matched_sets(
-    model: ModelConfig, like: Collection[tuple[int, int]], count: int, draws: int
+    model: ModelConfig,
+    like: Collection[tuple[int, int]],
+    count: int,
+    draws: int,
+    apart: Collection[tuple[int, int]] = (),
 ) -> list[tuple[tuple[int, int], ...]]:
     """`count` different sets of `matched_heads`, drawn with a fixed seed, in the order of the draws. There are fewer if
     `draws` draws find fewer, and none if `like` is the whole model."""
     rng, met = np.random.default_rng(0), {}
     for _ in range(draws):
-        met[matched_heads(model, like, rng)] = None
+        met[matched_heads(model, like, rng, apart)] = None
         if len(met) == count:
             break
     return [heads for heads in met if heads]

@@ -13,7 +13,7 @@ from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.baselines import Plain, baseline, of_others
-from mechicl.interventions.others import as_random, random_names, random_others
+from mechicl.interventions.others import USUAL, as_random, random_names, random_others
 from mechicl.loading import check_types
 from mechicl.protocol.batch import TaskBatch
 
@@ -65,7 +65,7 @@ class AblatePositions(Intervention):
     def check_on(self, batch: TaskBatch) -> None:
         position_mask(batch[:1], self.positions)
 
-    alike = "as many other positions of the same sequences"
+    alike, drawn = USUAL["positions"], {"positions": "positions"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         return [replace(self, positions=names) for names in random_names(self.positions, count)]
@@ -124,7 +124,7 @@ def position_mask(batch: TaskBatch, names: tuple[str, ...]) -> Tensor:
         elif (random := as_random(name)) is not None:
             among = torch.ones_like(out)
             among[:, -1] = batch.everywhere
-            out |= random_others(position_mask(batch, random[1]), among, random[0])
+            out |= random_others(position_mask(batch, random[1]), among, random[0], position_mask(batch, random[2]))
         elif name.isdecimal() and int(name) < batch.shape[-1]:
             out[:, int(name)] = True
         else:

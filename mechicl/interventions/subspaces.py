@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -25,15 +26,17 @@ _WORDS = {
     "mlp": "what L{}'s MLP writes",
     "output": "what leaves L{}",
 }
+_DEPENDENT = 1e-6  # columns count as dependent to this, about what single precision can tell
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AblateSubspace(Intervention):
     """Project directions out of an activation, for every sequence and position.
 
-    directions: [d_model, count], an array, a tensor or nested lists. The part in their span is removed, so they need
-    not be orthogonal. layer; at: 'input' (the residual stream before the layer), 'heads' or 'mlp' (the output of all
-    its heads together, or of its MLP), 'output' (the residual stream after it). name: a name for the directions.
+    directions: [d_model, count], an array, a tensor or nested lists. The part in their span is removed and nothing
+    else, so they need not be orthogonal, and one that depends on others adds nothing. layer; at: 'input' (the residual
+    stream before the layer), 'heads' or 'mlp' (the output of all its heads together, or of its MLP), 'output' (the
+    residual stream after it). name: a name for the directions, by which tables know them.
     `measures.subspaces.carried` finds directions that carry an answer.
     """
 
@@ -53,22 +56,40 @@ class AblateSubspace(Intervention):
                 f"AblateSubspace.directions: expected finite numbers [d_model, count], as an array, not "
                 f"{f'an array {list(table.shape)}' if table.size else repr(given)[:60]}."
             )
+        if not table.any():
+            raise ConfigError(
+                f"AblateSubspace.directions: all {len(table[0])} columns are 0, so they name no direction: expected "
+                "at least one that is not 0."
+            )
         rows: list[list[float]] = table.tolist()  # pyright: ignore[reportAssignmentType] (it has two axes)
         object.__setattr__(self, "directions", tuple(map(tuple, rows)))  # plain, so that it can be compared
         object.__setattr__(self, "layer", whole("AblateSubspace.layer", self.layer))
         if self.at not in _HOOKS:
             raise ConfigError(f"AblateSubspace.at={self.at!r}: expected one of {', '.join(map(repr, _HOOKS))}.")
 
+    @cached_property
+    def basis(self) -> np.ndarray:
+        """Orthonormal columns [d_model, count] of the span."""
+        table = np.asarray(self.directions)
+        lengths = np.linalg.norm(table, axis=0)
+        left, sizes, _ = torch.linalg.svd(
+            torch.from_numpy(table / np.where(lengths, lengths, 1.0)), full_matrices=False
+        )
+        rank = int((sizes > _DEPENDENT * sizes[0]).sum())
+        # Of dependent columns, QR returns more than they span.
+        return np.linalg.qr(table)[0] if rank == table.shape[1] else left[:, :rank].numpy()
+
     @property
     def count(self) -> int:
-        return len(self.directions[0])
+        """The number of independent directions."""
+        return self.basis.shape[1]
 
     def __str__(self) -> str:
         return f"without {self.name} in {_WORDS[self.at].format(self.layer)}"
 
     def __repr__(self) -> str:
         return (
-            f"AblateSubspace(directions=<{len(self.directions)} x {self.count}>, layer={self.layer}, "
+            f"AblateSubspace(directions=<{len(self.directions)} x {len(self.directions[0])}>, layer={self.layer}, "
             f"at={self.at!r}, name={self.name!r})"
         )
 
@@ -101,8 +122,14 @@ class AblateSubspace(Intervention):
     alike = "as many random directions"
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
-        drawn = random_directions(model, self.count, count)
-        return [replace(self, directions=x, name=f"random {i}") for i, x in enumerate(drawn)]
+        return self.with_random(model, count)
+
+    def with_random(self, model: ModelConfig, count: int, seed: int = 0) -> list[Intervention]:
+        """Its controls of another seed."""
+        if self.count == model.d_model:  # all of them: random ones would be the same
+            return []
+        drawn = random_directions(model, self.count, count, seed)
+        return [replace(self, directions=x, name=f"random {i} for {self.name}") for i, x in enumerate(drawn)]
 
     def same_pattern(self, layer: int, head: int) -> str:
         before = layer < self.layer if self.at == "input" else layer <= self.layer
@@ -111,10 +138,9 @@ class AblateSubspace(Intervention):
     def edits(
         self, model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
     ) -> dict[str, Edit]:
-        basis = np.linalg.qr(np.asarray(self.directions))[0]
-        return {f"blocks.{self.layer}.{_HOOKS[self.at]}": Edit(off=torch.from_numpy(basis))}
+        return {f"blocks.{self.layer}.{_HOOKS[self.at]}": Edit(off=torch.from_numpy(self.basis))}
 
 
-def random_directions(model: ModelConfig, count: int, draws: int) -> np.ndarray:
+def random_directions(model: ModelConfig, count: int, draws: int, seed: int = 0) -> np.ndarray:
     """[draw, d, count] directions at random, from a fixed seed: the controls of `count` others."""
-    return np.random.default_rng(0).standard_normal((draws, model.d_model, count))
+    return np.random.default_rng(seed).standard_normal((draws, model.d_model, count))

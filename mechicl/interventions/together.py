@@ -13,6 +13,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit, Taken
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention, checked_edits
+from mechicl.interventions.joint import joint_controls
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 
@@ -62,17 +63,14 @@ class Together(Intervention):
     def alike(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return ", ".join(dict.fromkeys(part.alike for part in self.parts))
 
+    @property
+    def leaves(self) -> tuple[Intervention, ...]:
+        """The parts, and the parts of those that have some."""
+        return tuple(leaf for part in self.parts for leaf in (part.leaves if isinstance(part, Together) else (part,)))
+
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
-        """Every part beside its own random others; a part that has none stays."""
-        drawn = [part.controls(model, count) for part in self.parts]
-        most = max(map(len, drawn))
-        made = [
-            Together(
-                parts=tuple(own[i % len(own)] if own else part for part, own in zip(self.parts, drawn, strict=True))
-            )
-            for i in range(most)
-        ]
-        return list(dict.fromkeys(made))
+        """Every part on random others, which are drawn for all parts at once (`joint.py`)."""
+        return [Together(parts=parts) for parts in joint_controls(self.leaves, model, count)]
 
     def same_pattern(self, layer: int, head: int) -> str:
         why = [part.same_pattern(layer, head) for part in self.parts]

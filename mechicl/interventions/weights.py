@@ -28,6 +28,7 @@ import numpy as np
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention
+from mechicl.interventions.others import LISTED, USUAL
 from mechicl.loading import at_least, check_types
 from mechicl.models.params import Params
 from mechicl.parameter_groups import GROUPS, in_groups
@@ -59,14 +60,10 @@ class Graft(Intervention):
     def donors(self) -> tuple[int, ...]:
         return (self.source,)
 
-    alike = "as many other parts of the same layers, from the same step"
+    alike, drawn = USUAL["parts"], {"parts": "parts"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
-        listed = [_others_like(part, model) for part in self.parts]
-        made = {tuple(dict.fromkeys(parts)): None for parts in itertools.product(*listed)}
-        free = [parts for parts in made if not set(parts) & set(self.parts)]
-        chosen = np.random.default_rng(0).permutation(len(free))[:count]
-        return [replace(self, parts=free[int(i)]) for i in chosen]
+        return [replace(self, parts=parts) for parts in other_parts(self.parts, model, count)]
 
     def same_pattern(self, layer: int, head: int) -> str:
         first = min((_first_pattern(part) for part in self.parts), default=0.0)
@@ -148,6 +145,48 @@ def _others_like(part: str, model: ModelConfig) -> list[str]:
 
     beside = [f"{other}.{layer}" for other in kinds if other != name and there(other, int(layer))]
     return beside or [f"{name}.{la}" for la in range(model.n_layers) if la != int(layer) and there(name, la)]
+
+
+def other_parts(parts: Iterable[str], model: ModelConfig, count: int) -> list[tuple[str, ...]]:
+    """`count` different draws of others from a fixed seed, one for each different part, in their order. None shares
+    weights with the parts or with another. There are fewer where fewer exist, and none where some part has no other.
+    """
+    own = list(dict.fromkeys(parts))
+    holds = {part: _weights_of(part, model) for part in own}
+    taken = frozenset().union(*holds.values())
+    listed = []
+    for part in own:
+        holds |= {other: _weights_of(other, model) for other in _others_like(part, model)}
+        listed.append([other for other in _others_like(part, model) if holds[other] and not holds[other] & taken])
+    rng, met = np.random.default_rng(0), {}
+    if math.prod(map(len, listed)) <= LISTED:
+        for drawn in itertools.product(*listed):
+            if sum(len(holds[x]) for x in drawn) == len(frozenset().union(*(holds[x] for x in drawn))):
+                met.setdefault(frozenset(drawn), drawn)
+        free = [drawn for drawn in met.values() if drawn]
+        return [free[int(i)] for i in rng.permutation(len(free))[:count]]
+    for _ in range(100 * count):
+        drawn, used = {}, taken
+        for i in rng.permutation(len(own)):
+            free = [x for x in listed[i] if not holds[x] & used]
+            if not free:
+                break
+            drawn[own[i]] = free[int(rng.integers(len(free)))]
+            used |= holds[drawn[own[i]]]
+        if len(drawn) == len(own):
+            met.setdefault(frozenset(drawn.values()), tuple(drawn[part] for part in own))
+        if len(met) == count:
+            break
+    return list(met.values())
+
+
+def _weights_of(part: str, model: ModelConfig) -> frozenset[str]:
+    """What a part holds, by one parameter of each of the smallest parts."""
+    names = [f"{table}." for table in _tables(model)] + ["unembed."]
+    for la in range(model.n_layers):
+        names += [f"blocks.{la}.{name}" for name in ("ln1.w", "attn.W_Q", "attn.W_V")]
+        names += [f"blocks.{la}.{name}" for name in ("ln2.w", "mlp.W_in") if model.has_mlp(la)]
+    return frozenset(name for name in names if in_parts(name, (part,)))
 
 
 def _first_pattern(part: str) -> float:

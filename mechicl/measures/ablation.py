@@ -23,6 +23,7 @@ from mechicl.interventions import Intact, Intervention, as_interventions, intact
 from mechicl.interventions.apply import changing, in_parts, reweighted
 from mechicl.interventions.base import Checkpoint, described
 from mechicl.interventions.heads import OfHeads
+from mechicl.interventions.labels import check_labels
 from mechicl.measures import tables
 from mechicl.measures.asked import Names, Steps, chosen_names, chosen_sets, chosen_steps
 from mechicl.measures.parts import over_checkpoints
@@ -135,6 +136,7 @@ def _measured(
     model, together, here = series.config.model, _together(series, sets), conditions
     if any(condition.of_step for condition in conditions):
         here = [condition.at_step(series, steps[0]) for condition in conditions]
+        check_labels(here)  # at its step one may have another's label
         for condition in here:
             condition.check(model)
     checkpoint = lru_cache(maxsize=_CONDITIONS)(series.weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mechicl.errors import ConfigError
 from mechicl.interventions import Kind, every_head
 from mechicl.measures.ablation import evaluate
 from mechicl.measures.asked import Names, Steps
@@ -22,21 +23,29 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     use `measures.joint_intervals(rows, "effect", "effect_low", "effect_high")`.
 
     Args:
-        table: the result of `Series.evaluate(ablate=...)`.
+        table: the result of `Series.evaluate(ablate=...)`, or several of them, also of several runs, one after another.
 
     Returns:
         A copy of its ablated rows with `effect`, in the metric's own unit (accuracies are shares of 1).
+
+    Raises:
+        ConfigError: it has several intact values of one run, step, evaluator and metric.
 
     Examples:
         >>> table = series.evaluate([3000], ["icl"], mechicl.AblateHeads(heads=((0, 5),)), n=100, metrics=None)
         >>> mechicl.effects(table)[["effect", "effect_low", "effect_high"]].shape
         (1, 3)
     """
-    key = ["step", "evaluator", "metric"]
-    intact = table[table.intervention == "intact"].set_index(key).value
+    key = [name for name in ("run", "seed", "step", "evaluator", "metric") if name in table]
+    intact = table.loc[table.intervention == "intact", [*key, "value"]].drop_duplicates()
+    if (twice := intact.duplicated(key)).any():
+        where = ", ".join(f"{name} {x}" for name, x in intact.loc[twice, key].iloc[0].items())
+        raise ConfigError(
+            f"effects: the table has several intact values of {where}, so the effect of an intervention there is "
+            "unclear: expected one. Give tables of other sequences, or of another run of that name, one by one."
+        )
     ablated = table[table.intervention != "intact"].copy()
-    matched = intact.reindex(pd.MultiIndex.from_frame(ablated[key])).to_numpy()
-    ablated["effect"] = ablated.value.to_numpy() - matched
+    ablated["effect"] = ablated.value.to_numpy() - ablated[key].merge(intact, "left", on=key).value.to_numpy()
     return ablated
 
 

@@ -18,7 +18,7 @@ a curve has to fall MIN_RISE of its chance level.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -176,7 +176,8 @@ def phase_table(runs: list[Series]) -> pd.DataFrame:
 
     Returns:
         One row per evaluator and quantity (onset, peak and half_decay in training sequences, peak_value and final_value
-        in the primary metric's unit). Every run's value is a column. The other columns are of_n (the number of runs), n
+        in the primary metric's unit). Every run's value is a column, 'demo (seed 0)', or 'demo (seed 0, data 1)' where
+        another run has that name and initial seed. The other columns are of_n (the number of runs), n
         (the number of runs that have the value), and over these the median, the range low, high, and the mean with its
         95% t-interval ci_low, ci_high.
 
@@ -189,7 +190,7 @@ def phase_table(runs: list[Series]) -> pd.DataFrame:
         ['onset', 'peak', 'half_decay', 'peak_value', 'final_value']
     """
     check_seeds(runs)
-    phases = {f"{s.name} (seed {s.config.seeds.init})": series_phases(s) for s in runs}
+    phases = dict(zip(_columns(runs), map(series_phases, runs), strict=True))
     rows = []
     for name in with_phases():
         for quantity in ("onset", "peak", "half_decay", "peak_value", "final_value"):
@@ -198,3 +199,10 @@ def phase_table(runs: list[Series]) -> pd.DataFrame:
                 spread = over_seeds(list(values.values()))
                 rows.append({"evaluator": name, "quantity": quantity, **values, **spread})
     return pd.DataFrame(rows)
+
+
+def _columns(runs: Sequence[Series]) -> list[str]:
+    """A column's name for each run. Of runs with one name and one initial seed, the data seeds differ."""
+    names = [(s.name, s.config.seeds.init) for s in runs]
+    more = [f", data {s.config.seeds.data}" if names.count(own) > 1 else "" for s, own in zip(runs, names, strict=True)]
+    return [f"{name} (seed {seed}{data})" for (name, seed), data in zip(names, more, strict=True)]

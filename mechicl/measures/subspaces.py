@@ -121,17 +121,20 @@ def subspaces(
     if writer == "mlp" and not model.has_mlp(model.n_layers - 1):
         raise ConfigError(f"{series.root}: the last layer has no MLP: expected writer='heads'.")
     variations = chosen_names(variations, series.task.variations(series.config))
-    pairs = {name: series.evaluation_set(name, n).varied(name) for name in variations}
+    sets = {name: series.evaluation_set(name, n) for name in variations}
+    pairs = {name: batch.varied(name) for name, batch in sets.items()}
     widest = max(len(batch) for batch, _ in pairs.values())
     size = 4.0 * widest * model.d_model * (series.task.n_tokens * 8 + 4 * model.n_heads)
     size += series.task.embedding_bytes(series.config.model, widest)
-    counts = {name: len(first) for name, (first, _) in pairs.items()}
+    drawn = {
+        name: len(batch) for name, batch in sets.items()
+    }  # each number gives other sequences, pairs as many or not
     return over_checkpoints(
         series,
         "subspaces",
         chosen,
         partial(_measured, pairs=pairs, writer=writer),
-        {"variations": list(variations), "writer": writer, "n": counts},
+        {"variations": list(variations), "writer": writer, "drawn": drawn},
         bytes_per_step=size,
         progress=progress,
     )

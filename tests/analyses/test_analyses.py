@@ -338,6 +338,16 @@ def test_there_are_twenty_controls_or_every_one_that_exists(layers, heads, chose
 
 def test_no_control_is_said_to_be_none():
     assert described("zero L0H0", []) == "no other heads to compare with"
+
+
+def test_a_control_of_fewer_heads_is_said_to_be_one():
+    (only,) = random_sets(ModelConfig(n_layers=1, n_heads=8), tuple((0, h) for h in range(5)))
+    assert described("zero L0H0 L0H1 L0H2 L0H3 L0H4", [str(only)]) == (
+        "the only other set of fewer heads (the model has no more)"
+    )
+
+
+def test_no_spread_is_said_of_none():
     assert spread(pd.Series(dtype=float)) == "- (there are none)"
 
 

@@ -1,5 +1,8 @@
 """Random others: of the same layers, as many, never one's own."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 
@@ -39,6 +42,26 @@ def test_mlps_are_of_other_layers_and_all_of_them_where_they_are_few():
     assert AblateMLPs(layers=(0, 1, 2)).controls(MODEL, 8) == []
     assert AblateMLPs(layers=(0,)).controls(ModelConfig(n_layers=1), 8) == []
     assert len(other_sets([0], range(9), 4)) == 4
+
+
+def test_sets_of_many_are_drawn_from_all_of_them_evenly():
+    own, model = tuple(range(0, 48, 4)), ModelConfig(n_layers=48, mlp_ratio=4)
+    for ablated in (AblateMLPs(layers=own), PatchActivations(mlps=own)):  # C(36, 12) sets
+        drawn = [getattr(one, "layers", None) or one.mlps for one in ablated.controls(model, 300)]
+        assert len(set(drawn)) == 300
+        assert all(len(one) == 12 and not set(one) & set(own) for one in drawn)
+        often = np.bincount(np.concatenate(drawn), minlength=48)
+        often = often[often > 0]
+        assert len(often) == 36
+        assert 60 < often.min() <= often.max() < 140  # 100 each; the standard deviation is 8
+        assert ablated.controls(model, 4) == ablated.controls(model, 4)
+
+
+def test_sets_of_few_are_those_that_they_were():
+    every = list(itertools.combinations([0, 1, 3, 4, 5], 2))
+    order = np.random.default_rng(0).permutation(len(every))
+    assert other_sets([2, 6], range(7), 4) == [every[i] for i in order[:4]]
+    assert len(other_sets([2, 6], range(7), 99)) == len(every)
 
 
 def test_positions_are_as_many_of_each_sequence_without_the_one_that_answers(known_series):
@@ -90,7 +113,19 @@ def test_grafts_are_of_the_same_kind_and_step():
     assert others("mlp.1") == {("attention.1",)}
     assert others("embeddings") == {("unembedding",)}
     assert others("qk.1", "ov.1") == others("all") == set()
+    assert others("embed", "pos_embed") == set()  # 'exemplar_embed' cannot stand for both
+    assert others("layer.1", "qk.0") == {("layer.2", "ov.0")}  # layer 0 holds a part of its own
+    deep = ModelConfig(n_layers=4)
+    assert {frozenset(one.parts) for one in Graft(parts=("layer.0", "layer.1"), source=3).controls(deep, 8)} == {
+        frozenset(("layer.2", "layer.3"))
+    }
+    assert len(Graft(parts=("layer.0", "layer.1"), source=3).controls(deep, 8)) == 1
+    many = tuple(f"layer.{la}" for la in range(0, 24, 2))
+    drawn = Graft(parts=many, source=3).controls(ModelConfig(n_layers=26), 8)
+    assert len({frozenset(one.parts) for one in drawn}) == 8
+    assert all(len(one.parts) == 12 and not set(one.parts) & set(many) for one in drawn)
     no_mlp = ModelConfig(n_layers=2, mlp_ratio=0)
+    assert Graft(parts=("attention",), source=0).controls(no_mlp, 8) == []
     assert [x.parts for x in Graft(parts=("attention.1",), source=0).controls(no_mlp, 8)] == [("attention.0",)]
 
 

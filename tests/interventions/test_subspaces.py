@@ -51,6 +51,44 @@ def test_it_is_weight_surgery_of_what_writes():
         torch.testing.assert_close(got.reshape(want.shape), want, rtol=0, atol=1e-10)
 
 
+def dependent() -> np.ndarray:
+    """Three directions of single precision, their sum, one of them again and one of 0: [16, 6], of rank 3."""
+    x = np.random.default_rng(2).standard_normal((16, 3)).astype(np.float32)
+    return np.concatenate([x, x.sum(1, keepdims=True), x[:, :1] * 1e-9, 0 * x[:, :1]], 1)
+
+
+@pytest.mark.parametrize(
+    ("directions", "rank"),
+    [
+        (np.eye(16)[:, [0, 0]], 1),
+        (np.eye(16)[:, [3, 3, 5]], 2),
+        (np.eye(16) * [*[0] * 14, 1, 1], 2),
+        (np.eye(16)[:, [1, 2]] * [1, 1e-9], 2),  # short, but another one
+        (np.random.default_rng(3).standard_normal((16, 40)), 16),
+        (dependent(), 3),
+    ],
+    ids=["twice", "one twice", "of 0", "short", "more than there are", "single precision"],
+)
+def test_only_what_the_directions_span_is_removed(directions, rank):
+    condition = AblateSubspace(directions=directions, layer=0)
+    basis = torch.from_numpy(condition.basis)
+    torch.testing.assert_close(basis.mT @ basis, torch.eye(rank, dtype=torch.float64))
+    unit = directions.astype(np.float64) / np.maximum(np.linalg.norm(directions, axis=0), 1e-12)
+    torch.testing.assert_close(basis @ basis.mT @ torch.from_numpy(unit), torch.from_numpy(unit), rtol=0, atol=1e-6)
+    assert (condition.count, condition.baseline.split()[2]) == (rank, str(rank))
+    (edit,) = condition.edits(make().model, {}).values()
+    assert edit.off is not None
+    assert edit.off.shape == (16, rank)
+    drawn = [one for one in condition.controls(make().model, 4) if isinstance(one, AblateSubspace)]
+    assert [one.count for one in drawn] == ([] if rank == 16 else [rank] * 4)
+
+
+@pytest.mark.parametrize("count", [1, 5, 16])
+def test_independent_directions_have_the_basis_that_they_had(count):
+    directions = np.random.default_rng(count).standard_normal((16, count))
+    np.testing.assert_array_equal(AblateSubspace(directions=directions, layer=0).basis, np.linalg.qr(directions)[0])
+
+
 def test_it_is_compared_and_kept_by_its_numbers():
     one, same = (AblateSubspace(directions=axes(LABEL), layer=1, name="labels") for _ in range(2))
     assert one == same
@@ -64,6 +102,7 @@ def test_it_is_compared_and_kept_by_its_numbers():
     ("given", "said"),
     [
         ({"directions": np.zeros((128, 0)), "layer": 0}, "expected finite numbers"),
+        ({"directions": np.zeros((128, 2)), "layer": 0}, "all 2 columns are 0"),
         ({"directions": [1.0, 2.0], "layer": 0}, r"an array \[2\]"),
         ({"directions": "flip", "layer": 0}, "'flip'"),
         ({"directions": np.eye(3), "layer": 0}, "128 dimensions"),

@@ -1,9 +1,21 @@
 """Controls: the same done to as many random others, of every kind of intervention."""
 
+import numpy as np
 import pytest
 from known_series import behind_recall
 
-from mechicl.interventions import AblateMLPs, Graft
+from mechicl.config import ModelConfig
+from mechicl.interventions import (
+    AblateHeads,
+    AblateMLPs,
+    AblateSubspace,
+    CutPaths,
+    Graft,
+    PatchActivations,
+    RemoveDirectPath,
+    Together,
+    only_head,
+)
 from mechicl.measures.controls import CONTROLS, control_effects, said
 from mechicl.measures.words import Words
 
@@ -63,3 +75,69 @@ def test_controls_are_said_and_where_there_is_no_other_that_is_said(tmp_path):
     heads = asked(heads="L0H1,L1H2")
     drawn = heads.controls(series.config.model, 8)
     assert said(heads, drawn) == "the changes of 8 random sets of as many other heads of the same layers"
+
+
+DEMO, DEEP = ModelConfig(n_layers=2, n_heads=8), ModelConfig(n_layers=4, n_heads=8, mlp_ratio=2)
+FLAT = ModelConfig(n_layers=1, n_heads=8)
+ONE = AblateHeads(heads=((0, 1),), kind="mean")
+
+
+@pytest.mark.parametrize(
+    ("condition", "model", "want"),
+    [
+        (ONE, DEMO, "the changes of 7 random sets of as many other heads of the same layers"),
+        (
+            only_head(DEMO, 0, 5),
+            DEMO,
+            "the changes of 8 random sets of as many other heads, of other layers where the same ones have not enough",
+        ),
+        (
+            AblateHeads(heads=tuple((0, h) for h in range(5))),
+            FLAT,
+            "the change of the only other of its kind, zero L0H5 L0H6 L0H7 (fewer other heads, since the model has no "
+            "more)",
+        ),
+        (
+            AblateMLPs(layers=(0, 1, 2)),
+            DEEP,
+            "the change of the only other of its kind, zero L3 MLP (fewer other MLPs, since the model has no more)",
+        ),
+        (AblateMLPs(layers=(0, 1)), DEEP, "the change of the only other of its kind, zero L2 L3 MLP"),
+        (
+            CutPaths(paths=tuple(f"L0H{h}->out" for h in range(6))),
+            DEMO,
+            "the change of the only other of its kind, cut L0H6->out L0H7->out (fewer other paths between the same "
+            "kinds of components in the same layers, since there are no more)",
+        ),
+        (
+            Graft(parts=("layer.1",), source=3),
+            DEEP,
+            "the changes of 3 random sets of as many other parts of the same kinds, of other layers, from the same "
+            "step",
+        ),
+        (
+            Graft(parts=("qk.1",), source=3),
+            DEEP,
+            "the change of the only other of its kind, graft ov.1 from step 3",
+        ),
+        (
+            PatchActivations(heads=((0, 1),), mlps=(0, 1, 2)),
+            DEEP,
+            "the changes of 7 random sets of as many other heads of the same layers, fewer other MLPs, since the model "
+            "has no more",
+        ),
+        (
+            Together(parts=(ONE, AblateHeads(heads=((0, 5),)), RemoveDirectPath())),
+            DEMO,
+            "the changes of 8 random sets of as many other heads of the same layers",
+        ),
+        (
+            Together(parts=(ONE, AblateSubspace(directions=np.eye(64)[:, :2], layer=1))),
+            DEMO,
+            "the changes of 8 random sets of as many other heads of the same layers, as many random directions",
+        ),
+    ],
+    ids=lambda x: str(x)[:30],
+)
+def test_what_is_said_of_controls_is_true_of_those_that_were_drawn(condition, model, want):
+    assert said(condition, condition.controls(model, 8)) == want

@@ -223,3 +223,15 @@ def test_phase_table_has_every_seed_and_the_spread(known_series, tiny_series):
     assert (row["n"], row["of_n"]) == (2, 2)
     peak = got[(got.evaluator == "flip") & (got.quantity == "peak")].iloc[0]
     assert peak["known (seed 0)"] == 40.0
+
+
+def test_runs_of_one_name_and_initial_seed_each_have_a_column(known_series, monkeypatch):
+    found = series_phases(known_series)  # another data seed draws another bank, which this folder's is not
+    monkeypatch.setattr("mechicl.measures.phases.series_phases", lambda series: found)
+    config = known_series.config
+    other = replace(known_series, config=replace(config, seeds=replace(config.seeds, data=config.seeds.data + 7)))
+    got = phase_table([known_series, other])
+    names = [f"known (seed 0, data {series.config.seeds.data})" for series in (known_series, other)]
+    assert [name for name in got.columns if name.startswith("known")] == names
+    assert got.of_n.eq(2).all()
+    assert phase_table([known_series]).columns[2] == "known (seed 0)"

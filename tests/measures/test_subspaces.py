@@ -74,6 +74,17 @@ def test_the_circuit_writes_labels_and_the_lookup_table_nothing(known_series):
     assert np.isnan(whole[10])
 
 
+def test_tables_of_other_sequences_have_other_names_though_they_are_of_as_many_pairs(known_series, monkeypatch):
+    kept = []
+    monkeypatch.setattr("mechicl.measures.subspaces.over_checkpoints", lambda *given, **_: kept.append(given[4]))
+    pairs = {n: len(known_series.evaluation_set("iwl", n).varied("iwl")[0]) for n in range(2, 80)}
+    n = next(n for n in range(2, 79) if pairs[n] == pairs[n + 1])
+    for each in (n, n + 1, None):
+        subspaces(known_series, [5], "iwl", n=each)
+    assert kept[0] != kept[1]
+    assert kept[2]["drawn"] == {"iwl": known_series.config.n_eval}
+
+
 def test_the_heads_write_what_the_layer_adds(tiny_series):
     batch, model = tiny_series.evaluation_set("flip"), tiny_series.config.model
     params = tiny_series.params([60])

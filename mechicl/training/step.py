@@ -26,7 +26,7 @@ from mechicl.models.params import Params, group, init, pack
 from mechicl.protocol.batch import TaskBatch
 from mechicl.system.devices import CPU
 from mechicl.system.work_queue import Piece, Shared
-from mechicl.training_interventions import frozen, in_force, in_groups, moments_since
+from mechicl.training_interventions import frozen, in_force, in_groups, moments_since, updates_of_moments
 
 _LINE = 16  # numbers in a cache line: every parameter begins one
 
@@ -141,7 +141,7 @@ class Trainer:
         rates = np.empty((len(self.params), 5))
         rates[:, :3] = 1, *self._corrected(lr, self.step + 1)
         for k, name in enumerate(self.params if interventions else ()):
-            done = self.step + 1 - moments_since(interventions, self.step, name)
+            done = updates_of_moments(interventions, self.step, name)
             rates[k, :3] = not frozen(interventions, self.step, name), *self._corrected(lr, done)
         rates[:, 3], rates[:, 4] = (self._l2, 1) if optim.l2_form == "penalty" else (0, 1 - lr * self._l2)
         return rates

@@ -27,7 +27,7 @@ from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
 from mechicl.series.recorded import replace_line, signed
 from mechicl.series.source import check_repeats
-from mechicl.series.storage import Writer, drop_latest, save_latest
+from mechicl.series.storage import Writer, drop_latest, latest_step, save_latest
 from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.files import append_line, read_jsonl
 from mechicl.system.paths import given, given_or_none
@@ -178,6 +178,7 @@ def training_loop(members: Sequence[Member], trainer: Trainer, stop: int, keep: 
     for member, sets in zip(members, fixed or (), strict=False):
         keep_or_compare(member.root, sets)
     scored = [{line["step"] for line in read_jsonl(member.root / "metrics.jsonl")} for member in members]
+    reached = [latest_step(member.root) for member in members]  # a replay of earlier steps must not throw it away
     losses: list[torch.Tensor] = []
 
     def checkpoint() -> None:
@@ -188,7 +189,7 @@ def training_loop(members: Sequence[Member], trainer: Trainer, stop: int, keep: 
             told[i](_checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown, again))
             if step in states or writer.has("state", step):
                 writer.save("state", step, step * config.batch_size, trainer.state(i))
-            elif step in resumed:
+            elif step in resumed and step > reached[i]:
                 save_latest(member.root, trainer.state(i))
 
     with threads(config.threads), deterministic(trainer.device), ExitStack() as stack:

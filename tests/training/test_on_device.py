@@ -215,6 +215,23 @@ def test_a_run_goes_on_where_it_was_begun(device, tmp_path, monkeypatch):
     assert dense.steps == [0, 3, 4, 5, 6]
 
 
+def test_densify_of_an_unfinished_run_leaves_its_newest_state(device, tmp_path, monkeypatch):
+    """On a device each evaluated step has a state; a replay passes such steps again."""
+    every = {"checkpoint_steps": ScheduleConfig(linear_every=1)}
+    whole = train(config(**every), tmp_path / "whole", device=pretend_device.NAME, progress=False)
+    part = interrupted(monkeypatch, tmp_path / "part", 6, **every)
+    newest = (part.root / "latest.safetensors").read_bytes()
+    assert loop.resumes_from(part) == 5
+    densify(part.root, 0, 2, 1, progress=False)
+    assert (part.root / "latest.safetensors").read_bytes() == newest
+    assert loop.resumes_from(open_series(part.root)) == 5
+    resumed = resume(part.root, progress=False)
+    assert {step: resumed.entry(step).sha256 for step in resumed.steps} == {
+        step: whole.entry(step).sha256 for step in whole.steps
+    }
+    assert not (part.root / "latest.safetensors").exists()
+
+
 def test_a_run_that_goes_on_elsewhere_says_so(device, tmp_path, monkeypatch):
     part = interrupted(monkeypatch, tmp_path / "part", 6)
     resumed = resume(part.root, device="cpu", progress=False)

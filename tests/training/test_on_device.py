@@ -187,6 +187,27 @@ def test_seeds_elsewhere_share_each_step(device, tmp_path):
         np.testing.assert_allclose(a.training_loss.loss, b.training_loss.loss, atol=1e-5)
 
 
+def test_a_seed_that_diverges_elsewhere_leaves_the_others(device, tmp_path, monkeypatch):
+    check = loop.check_checkpoint
+    monkeypatch.setattr(
+        loop,
+        "check_checkpoint",
+        lambda root, step, held, weights, loss: check(
+            root, step, held, weights, float("nan") if root.name == "away-s1" and step else loss
+        ),
+    )
+    with pytest.raises(loop.Diverged, match="away-s1: the training loss is nan at step 3"):
+        train_seeds(config(), range(3), tmp_path / "away", device=pretend_device.NAME, progress=False)
+    monkeypatch.setattr(loop, "check_checkpoint", check)
+    here = train_seeds(config(), range(3), tmp_path / "here", jobs=1, progress=False)
+    for seed in (0, 2):
+        run = open_series(tmp_path / f"away-s{seed}")
+        assert run.complete
+        np.testing.assert_allclose(run.training_loss.loss, here[seed].training_loss.loss, atol=1e-5)
+        (since,) = run.manifest["moved"]  # two in each step give other last bits than three
+        assert (since["from"], since["device"]["stacked"]) == (3, 2)
+
+
 def interrupted(monkeypatch, root, at: int, **options):
     """A run that was killed while it evaluated a step."""
 

@@ -50,7 +50,8 @@ def open_checkpoints(
     $ mechicl open hub:me/demo --out checkpoints/demo-again
 
     The checkpoints stay where they are. Run the same command again after an interruption, or when there are new
-    checkpoints: it adds the missing ones. With other --steps it adds those steps.
+    checkpoints: it adds the missing ones. With other --steps it adds those steps. Its other settings stay as they are:
+    a different --n, --length, --tokens, --batch-size, --few-shot or --copy needs another --out.
 
     Args:
         out: the series' folder (default: checkpoints/NAME, where NAME is the source's name).
@@ -70,7 +71,7 @@ def open_checkpoints(
     """
     from mechicl.sources import hub_cache, odd
     from mechicl.sources.base import Asked
-    from mechicl.sources.opening import SEQUENCES, Settings, open_source
+    from mechicl.sources.opening import Settings, open_source
     from mechicl.system.paths import shown
     from mechicl.system.steps import parse_steps
 
@@ -79,7 +80,7 @@ def open_checkpoints(
         tokens=tokens,
         batch_size=batch_size,
         length=length,
-        n=SEQUENCES if n is None else n,
+        n=n,
         few_shot=few_shot,
     )
     series = open_source(

@@ -80,6 +80,24 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a source is opened. What is None or False is not said: of a new series it is the default, one that is there
+    keeps what it was made with.
+
+    copy: convert the weights into the run. tokens: a file that `text` is asked on. batch_size: sequences per training
+    step (default: as recorded, or 1). length, n: positions of a sequence (default 64, or the model's), sequences per
+    evaluator (default 128). few_shot: ask for labels of small classifications, too.
+    """
+
+    copy: bool = False
+    tokens: Path | None = None
+    batch_size: int | None = None
+    length: int | None = None
+    n: int | None = None
+    few_shot: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """The checkpoints that a source has.
 

@@ -183,6 +183,66 @@ def test_it_goes_on_after_a_kill_and_takes_up_what_came_since(trainer_folder, tm
     assert verify(more.root) == []
 
 
+@pytest.fixture
+def made(trainer_folder, tmp_path):
+    """A source of two checkpoints, and its series."""
+    source = tmp_path / "mine"
+    for step in (0, STEPS):
+        shutil.copytree(trainer_folder("gpt2") / f"checkpoint-{step}", source / f"checkpoint-{step}")
+    return source, open_source(source, tmp_path / "run", settings=Settings(length=24, n=8), progress=False)
+
+
+def test_settings_that_are_given_again_must_be_those_it_was_made_with(made, tmp_path):
+    source, series = made
+    np.save(tmp_path / "ids.npy", np.arange(240) % 24)
+    before = {p: p.read_bytes() for p in series.root.rglob("*") if p.is_file()}
+    place = "reads its weights from .*/mine: do not delete that"
+    for settings, said in (
+        (Settings(n=16), r"--n 16 \(the series has 8\)"),
+        (Settings(length=32), r"--length 32 \(the series has 24\)"),
+        (Settings(batch_size=1024), r"--batch-size 1024 \(the series has 32\)"),
+        (Settings(tokens=tmp_path / "ids.npy"), r"--tokens .*ids.npy \(the series has no text\)"),
+        (Settings(copy=True), rf"--copy \(the series {place}\)"),
+        (Settings(n=16, length=24, copy=True), rf"--n 16 \(the series has 8\); --copy \(the series {place}\). For"),
+    ):
+        with pytest.raises(ConfigError, match=rf"run was opened with other settings.*{said}.*elsewhere with --out DIR"):
+            open_source(source, series.root, settings=settings, progress=False)
+    for settings in (None, Settings(n=8), Settings(length=24, n=8, batch_size=32)):
+        open_source(source, series.root, settings=settings, progress=False)
+    assert {p: p.read_bytes() for p in series.root.rglob("*") if p.is_file()} == before
+
+
+def test_the_same_text_is_the_same_setting(made, tmp_path):
+    source, _ = made
+    for name, shift in (("ids", 0), ("again", 0), ("other", 1)):
+        np.save(tmp_path / f"{name}.npy", (np.arange(240) + shift) % 24)
+    first, again, other = (
+        Settings(length=12, n=8, tokens=tmp_path / f"{name}.npy") for name in ("ids", "again", "other")
+    )
+    open_source(source, tmp_path / "text", settings=first, progress=False)
+    assert open_source(source, tmp_path / "text", settings=again, progress=False).complete
+    with pytest.raises(ConfigError, match=r"other.npy \(the series has another text\)"):
+        open_source(source, tmp_path / "text", settings=other, progress=False)
+
+
+def test_a_copy_goes_on_as_a_copy(made, tmp_path):
+    source, _ = made
+    later = shutil.move(source / f"checkpoint-{STEPS}", tmp_path / "later")
+    open_source(source, tmp_path / "copy", settings=Settings(n=8, copy=True), progress=False)
+    shutil.move(later, source / f"checkpoint-{STEPS}")
+    copied = open_source(source, tmp_path / "copy", progress=False)  # without --copy: as it was made
+    assert copied.steps == [0, STEPS]
+    assert not is_light(copied)
+    assert open_source(source, tmp_path / "copy", settings=Settings(copy=True), progress=False).complete
+
+
+def test_the_command_says_what_differs(made, capsys):
+    source, series = made
+    with pytest.raises(SystemExit):
+        cli.main(["open", str(source), "--out", str(series.root), "--n", "500", "--copy", "--quiet"])
+    assert "--n 500 (the series has 8)" in capsys.readouterr().err
+
+
 def test_an_altered_checkpoint_is_named(trainer_folder, tmp_path):
     source = shutil.copytree(trainer_folder("gpt2"), tmp_path / "mine")
     series = open_source(source, tmp_path / "run", settings=SETTINGS, progress=False)

@@ -63,12 +63,14 @@ def open_checkpoints(
             recently used file is deleted first, and downloaded again when it is needed.
         copy: convert the weights and store them in the series. The source is then no longer needed.
         tokens: a text, or token ids (.npy, .safetensors): the loss and accuracy on it are recorded, too.
-        batch_size: sequences per training step (default: as the trainer recorded it, or 1).
+        batch_size: sequences per training step, over all processes and accumulated batches (default: what the trainer
+            recorded, which may be the batch of one process, or 1; the series says what was assumed).
         length: positions of an evaluated sequence (default: 64, or the model's length if it is shorter).
         n: sequences per evaluator (default 128).
         few_shot: add small classification tasks with true labels, exchanged labels and symbols. For large models.
         quiet: no progress bar.
     """
+    from mechicl.series.elsewhere import assumed
     from mechicl.sources import hub_cache, odd
     from mechicl.sources.base import Asked
     from mechicl.sources.opening import Settings, open_source
@@ -102,6 +104,7 @@ def open_checkpoints(
         print("step, loss on the same sequences:")
         print("\n".join(f"{step:>12,}  {loss:.3f}" for step, loss in odd.fixed_losses(series)))
         print("".join(f"ODD: {line}\n" for line in odd.remarks(series)), end="")
+        print(f"SEQUENCES: {note}\n" if (note := assumed(series)) else "", end="")
     print(
         f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}. Look at it with "
         f"{command('show', series.root)}; analyse it with {command('report', series.root)}."

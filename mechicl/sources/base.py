@@ -107,6 +107,7 @@ class Found:
     files: step -> the files of its weights, as `fetch` takes them
     losses: step -> the training loss, where it was recorded
     batch_size: sequences per step, where it was recorded
+    batch_note: why there may have been more, where the record does not say all
     tokenizer: a tokenizer.json
     cache: bytes that fetched files may take here; None: as before, or as many as the source's default
     more: anything else that `fetch` needs, plain data; of a step under its number as text
@@ -118,6 +119,7 @@ class Found:
     files: Mapping[int, tuple[str, ...]]
     losses: Mapping[int, float] = field(default_factory=dict)
     batch_size: int | None = None
+    batch_note: str = ""
     tokenizer: Path | None = None
     pickles: bool = False
     cache: int | None = None

@@ -8,6 +8,7 @@ manifest.json has, under `source`:
     kind, place, layout, settings, files, pickles, more    as in `base.Found`; files by step
     cache     bytes that fetched files may take on this machine, where it was said
     copied    whether the weights were converted and lie in weights/; else files stay where they are
+    assumed   where nobody said how many sequences a step has: how many are assumed, and why that may be wrong
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from mechicl.sources.base import Asked, Found, Settings, Source, source_of
 from mechicl.sources.bigrams import known_bigrams
 from mechicl.sources.foreign import check_foreign
 from mechicl.sources.layouts import LAYOUTS, model_of
-from mechicl.sources.record import check_settings, continued, only, record_of
+from mechicl.sources.record import assumed, check_settings, continued, only, record_of
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import append_line, read_json, write_json
 from mechicl.system.paths import given, shown
@@ -111,10 +112,12 @@ class _Opening:
     def begin(self) -> None:
         """Write config and manifest, or see that those that are there are of this source."""
         there = is_file(self.root / "manifest.json")
-        record = record_of(self.source.kind, self.found, self.settings.copy)
+        record = record_of(self.source.kind, self.found, self.settings.copy) | assumed(self.found, self.settings)
         before = read_json(self.root / "manifest.json") if there else {}
         if there:
             record = continued(self.root, before, record)
+            if self.settings.batch_size is not None:  # said now; `check_settings` sees that it is the one assumed
+                record.pop("assumed", None)
         corpus_ids = self._corpus()
         steps = sorted(map(int, record["files"]))
         bigrams = None if there else self._bigrams(corpus_ids, record, steps[-1])

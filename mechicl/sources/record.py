@@ -32,6 +32,20 @@ def record_of(kind: str, found: Found, copied: bool) -> dict[str, Any]:
     }
 
 
+def assumed(found: Found, settings: Settings) -> dict[str, str]:
+    """What the manifest says of the sequences per step, where nobody said how many they are: all that is counted in
+    sequences depends on it."""
+    if settings.batch_size is not None or (found.batch_size is not None and not found.batch_note):
+        return {}
+    said, why = (
+        (1, "the source does not record them") if found.batch_size is None else (found.batch_size, found.batch_note)
+    )
+    return {
+        "assumed": f"{said:,} per step are assumed: {why}. If that is wrong, so are all numbers of sequences: open the "
+        "source elsewhere with --batch-size N (sequences per step: a process's batch x accumulation x processes)."
+    }
+
+
 def only(found: Found, asked: Asked) -> Found:
     """Without the steps that nobody asked for.
 

@@ -12,12 +12,13 @@ from trained_models import EVERY, STEPS
 from mechicl import cli
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import patterns
-from mechicl.figures.caption import caption
+from mechicl.figures.caption import caption, facts
 from mechicl.interventions import AblateHeads, AblateMLPs, CutEdges
 from mechicl.measures import attention_scores, head_effects, logit_attribution
 from mechicl.measures.attention import standing_out
+from mechicl.reporting.summary import one
 from mechicl.series import open_series
-from mechicl.series.elsewhere import is_light
+from mechicl.series.elsewhere import assumed, is_light
 from mechicl.series.verify import verify
 from mechicl.sources import odd
 from mechicl.sources.opening import Settings, open_source
@@ -207,7 +208,7 @@ def test_settings_that_are_given_again_must_be_those_it_was_made_with(made, tmp_
     ):
         with pytest.raises(ConfigError, match=rf"run was opened with other settings.*{said}.*elsewhere with --out DIR"):
             open_source(source, series.root, settings=settings, progress=False)
-    for settings in (None, Settings(n=8), Settings(length=24, n=8, batch_size=32)):
+    for settings in (None, Settings(n=8), Settings(length=24, n=8)):
         open_source(source, series.root, settings=settings, progress=False)
     assert {p: p.read_bytes() for p in series.root.rglob("*") if p.is_file()} == before
 
@@ -241,6 +242,37 @@ def test_the_command_says_what_differs(made, capsys):
     with pytest.raises(SystemExit):
         cli.main(["open", str(source), "--out", str(series.root), "--n", "500", "--copy", "--quiet"])
     assert "--n 500 (the series has 8)" in capsys.readouterr().err
+
+
+def test_sequences_per_step_that_are_assumed_are_said_wherever_they_count(made, tmp_path, capsys):
+    """The Trainer records the batch of one process; accumulation 8 in 4 processes is 32 times as many."""
+    source, series = made
+    note = assumed(series)
+    assert note is not None
+    assert note.startswith("32 per step are assumed: this is the Trainer's batch in one process, before gradient accum")
+    assert "6.4k sequences seen (32 per step assumed)" in facts(series)
+    assert f"SEQUENCES: {note}" in one(series)
+    words = ["open", str(source), "--length", "24", "--n", "8", "--quiet"]
+    cli.main([*words, "--out", str(tmp_path / "unsaid")])
+    assert f"SEQUENCES: {note}" in capsys.readouterr().out
+    cli.main([*words, "--out", str(tmp_path / "said"), "--batch-size", "1024"])
+    assert "SEQUENCES" not in capsys.readouterr().out
+    said = open_series(tmp_path / "said")
+    assert (said.seen, assumed(said)) == (STEPS * 1024, None)
+    assert "assumed" not in facts(said) + one(said)
+    assert said.metrics.sequences.max() == STEPS * 1024
+    confirmed = open_source(source, series.root, settings=Settings(batch_size=32), progress=False)
+    assert assumed(confirmed) is None
+    assert assumed(open_source(source, series.root, progress=False)) is None
+
+
+def test_where_nothing_is_recorded_sequences_are_steps_and_said_to_be(made, tmp_path):
+    source, _ = made
+    for path in source.glob("*/trainer_state.json"):
+        path.unlink()
+    series = open_source(source, tmp_path / "silent", settings=Settings(length=12, n=8), progress=False)
+    assert series.seen == STEPS
+    assert (assumed(series) or "").startswith("1 per step are assumed: the source does not record them. If that is")
 
 
 def test_an_altered_checkpoint_is_named(trainer_folder, tmp_path):

@@ -14,7 +14,8 @@ and the step, so that such a run resumes and densifies bit for bit as any other.
     clamp_layer  the first of two layers is perfect (interventions.ClampLayer)
     clamp_copy   the answer is read from the attention scores of a head of the  heads
               last layer (interventions.ClampCopy)
-    freeze    parameters (GROUPS) are not updated, nor their Adam moments       groups
+    freeze    parameters (GROUPS) are not updated, nor their Adam moments,      groups
+              nor the count of updates by which Adam corrects them
     reset     parameters are drawn anew from the init distribution, their       groups [every]
               moments cleared: at `start`, then every `every` updates
               (active forgetting: Anand et al. 2024, 2406.00053)
@@ -165,9 +166,20 @@ def frozen(interventions: Several, update: int, name: str) -> bool:
 
 
 def moments_since(interventions: Several, update: int, name: str) -> int:
-    """The step at which a parameter's Adam moments were last cleared, up to this update: from
-    there its bias correction counts. 0 where they never were."""
+    """The step at which a parameter's Adam moments were last cleared, up to this update. 0 where they never were."""
     return max((_last(x, update) for x in interventions if _clears(x, name)), default=0)
+
+
+def updates_of_moments(interventions: Several, update: int, name: str) -> int:
+    """How often a parameter's Adam moments were updated since they were cleared, with this update: Adam's t, which
+    stands still while the parameter is frozen. At least 1."""
+    since = moments_since(interventions, update, name)
+    done, counted = update + 1 - since, since
+    held = (x for x in interventions if x.kind == "freeze" and in_groups(name, x.groups) and x.start <= update)
+    for start, stop in sorted((x.start, min(x.stop or update + 1, update + 1)) for x in held):  # they may overlap
+        done -= max(0, stop - max(start, counted))
+        counted = max(counted, stop)
+    return max(1, done)
 
 
 def _clears(intervention: TrainingIntervention, name: str) -> bool:

@@ -20,6 +20,7 @@ import pandas as pd
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS, chance
 from mechicl.series import Series, open_series
+from mechicl.series.recorded import behind_losses
 from mechicl.sweeps.conditions import Plan
 from mechicl.sweeps.plan import read_plan
 from mechicl.system.commands import command
@@ -66,7 +67,7 @@ def of_series(series: Series, condition: str) -> pd.DataFrame:
     """What one run has recorded, as rows of a table."""
     rows = primary_metric(series.metrics)[["step", "sequences", "evaluator", "value", "n"]]
     loss = series.training_loss.rename(columns={"loss": "value"})
-    loss = loss.assign(evaluator="training", n=loss.sequences.diff().fillna(loss.sequences))
+    loss = loss.assign(evaluator="training", n=behind_losses(series))
     levels = {
         name: chance(name, series.evaluation_set(name, step=0), series.task.n_outputs)[EVALUATORS[name].primary_metric]
         for name in rows.evaluator.unique()

@@ -23,9 +23,10 @@ from mechicl.tasks.exemplar_label.banks.build import build_bank
 from mechicl.tasks.exemplar_label.relabelled import bank_at, bank_of
 from mechicl.training.ensemble import train_seeds
 from mechicl.training.loop import train, training_batches
+from mechicl.training.on_device import DeviceTrainer
 from mechicl.training.replay import densify, resume
-from mechicl.training.step import Trainer
-from mechicl.training_interventions import in_force, in_groups
+from mechicl.training.step import Trainer, loss
+from mechicl.training_interventions import in_force, in_groups, updates_of_moments
 
 
 def treated(config: Config, *interventions: dict, **changes) -> Config:
@@ -134,6 +135,75 @@ def test_frozen_parameters_and_their_moments_stay(tiny_config):
         for kind in ("weights", "exp_avg", "exp_avg_sq"):
             moved = [not torch.equal(a[f"{kind}/{name}"], b[f"{kind}/{name}"]) for a, b in itertools.pairwise(history)]
             assert moved == [True] * 3 + [not held] * 3 + [True], (name, kind)
+
+
+def by_torchs_adam(config: Config, batches: list) -> dict[str, torch.Tensor]:
+    """The same training by torch.optim.Adam, to which frozen parameters have no gradient; a reset parameter begins
+    anew, without a state."""
+    params = {name: p.clone().requires_grad_() for name, p in pack(init(config)).items()}
+    optim = config.optim
+    adam = torch.optim.Adam(params.values(), lr=optim.lr, betas=optim.betas, eps=optim.adam_eps, weight_decay=optim.l2)
+    for update, batch in enumerate(batches):
+        for x in config.training_interventions:
+            if x.kind != "reset" or not x.falls_on(update):
+                continue
+            for name, p in pack(init(config, update)).items():
+                if in_groups(name, x.groups):
+                    params[name].data.copy_(p)
+                    del adam.state[params[name]]
+        adam.zero_grad()
+        loss(params, batch, config).backward()
+        held = [x.groups for x in config.training_interventions if x.kind == "freeze" and x.holds(update)]
+        for name, p in params.items():
+            if any(in_groups(name, groups) for groups in held):
+                p.grad = None
+        adam.step()
+    return {name: p.detach() for name, p in params.items()}
+
+
+FREEZES = {
+    "once": [{"kind": "freeze", "groups": ("attention.1", "embeddings"), "start": 3, "stop": 13}],
+    "from the start": [{"kind": "freeze", "groups": ("all",), "stop": 10}],
+    "twice": [
+        {"kind": "freeze", "groups": ("all",), "start": 2, "stop": 8},
+        {"kind": "freeze", "groups": ("attention",), "start": 5, "stop": 14},  # they overlap
+        {"kind": "freeze", "groups": ("unembedding",), "start": 15, "stop": 17},
+    ],
+    "reset before": [
+        {"kind": "reset", "groups": ("attention.0",), "start": 3},
+        {"kind": "freeze", "groups": ("attention",), "start": 4, "stop": 14},
+    ],
+    "reset meanwhile": [
+        {"kind": "freeze", "groups": ("attention",), "start": 4, "stop": 14},
+        {"kind": "reset", "groups": ("attention.0",), "start": 9},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FREEZES)
+@pytest.mark.parametrize("made", [Trainer, DeviceTrainer])
+def test_after_a_freeze_adam_goes_on_as_torchs_does_without_gradients(tiny_config, name, made):
+    config = treated(tiny_config, *FREEZES[name], optim=replace(tiny_config.optim, l2=0.1))
+    batches = list(training_batches(config, build_bank(config), 0, 18))
+    trainer, want = made(config, pack(init(config))), by_torchs_adam(config, batches)
+    for batch in batches:
+        trainer.update(batch)
+    for key, p in trainer.params.items():
+        torch.testing.assert_close(p, want[key], rtol=1e-3, atol=0.02 * config.optim.lr, msg=lambda m, key=key: key + m)
+
+
+def test_adams_count_stands_still_while_a_parameter_is_frozen():
+    def counts(*interventions: dict) -> list[int]:
+        several = tuple(TrainingIntervention(**x) for x in interventions)
+        return [updates_of_moments(several, update, "unembed.W_U") for update in range(8)]
+
+    freeze = {"kind": "freeze", "groups": ("unembedding",)}
+    assert counts() == counts({**freeze, "groups": ("embeddings",), "stop": 5}) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert counts({**freeze, "start": 2, "stop": 5}) == [1, 2, 2, 2, 2, 3, 4, 5]
+    assert counts({**freeze, "stop": 3}) == [1, 1, 1, 1, 2, 3, 4, 5]
+    assert counts({**freeze, "start": 1, "stop": 4}, {**freeze, "start": 2, "stop": 5}) == [1, 1, 1, 1, 1, 2, 3, 4]
+    assert counts({**freeze, "start": 1, "stop": 5}, {"kind": "fresh_moments", "start": 3}) == [1, 1, 1, 1, 1, 1, 2, 3]
+    assert counts({**freeze, "start": 6}) == [1, 2, 3, 4, 5, 6, 6, 6]
 
 
 def test_a_reset_is_another_draw_of_the_init_with_fresh_moments(tiny_config):

@@ -49,8 +49,9 @@ def branch(
         steps: the branch's total number of steps, including the steps before --at (default: the parent's).
         without: heads whose outputs are 0 from this step on, such as L0H5,L1H3.
         reset_memory: reinitialise the embeddings once. This deletes what the weights know about classes or words.
-        fresh_moments: begin with a new optimiser: Adam's moments are cleared. At a step with a checkpoint this needs
-            no replay, so it works on any machine.
+        fresh_moments: begin with a new optimiser: Adam's moments are cleared. At a step with a checkpoint this works on
+            any machine. Where no replay is possible, weights that were saved in float16 begin rounded, and the branch
+            says so.
         clamp: replace the attention of heads, or a share of it, by a fixed pattern, such as previous:L0H5=0.8 or
             match:L1H3; may be given several times. Patterns: uniform, previous, self, match, and those of the task.
         intervene: any training intervention as a TOML table, such as '{kind = "freeze", groups = ["unembedding"]}'; may

@@ -50,7 +50,8 @@ def open_checkpoints(
     $ mechicl open hub:me/demo --out checkpoints/demo-again
 
     The checkpoints stay where they are. Run the same command again after an interruption, or when there are new
-    checkpoints: it adds the missing ones. With other --steps it adds those steps.
+    checkpoints: it adds the missing ones. With other --steps it adds those steps. Its other settings stay as they are:
+    a different --n, --length, --tokens, --batch-size, --few-shot or --copy needs another --out.
 
     Args:
         out: the series' folder (default: checkpoints/NAME, where NAME is the source's name).
@@ -62,15 +63,17 @@ def open_checkpoints(
             recently used file is deleted first, and downloaded again when it is needed.
         copy: convert the weights and store them in the series. The source is then no longer needed.
         tokens: a text, or token ids (.npy, .safetensors): the loss and accuracy on it are recorded, too.
-        batch_size: sequences per training step (default: as the trainer recorded it, or 1).
+        batch_size: sequences per training step, over all processes and accumulated batches (default: what the trainer
+            recorded, which may be the batch of one process, or 1; the series says what was assumed).
         length: positions of an evaluated sequence (default: 64, or the model's length if it is shorter).
         n: sequences per evaluator (default 128).
         few_shot: add small classification tasks with true labels, exchanged labels and symbols. For large models.
         quiet: no progress bar.
     """
+    from mechicl.series.elsewhere import assumed
     from mechicl.sources import hub_cache, odd
     from mechicl.sources.base import Asked
-    from mechicl.sources.opening import SEQUENCES, Settings, open_source
+    from mechicl.sources.opening import Settings, open_source
     from mechicl.system.paths import shown
     from mechicl.system.steps import parse_steps
 
@@ -79,7 +82,7 @@ def open_checkpoints(
         tokens=tokens,
         batch_size=batch_size,
         length=length,
-        n=SEQUENCES if n is None else n,
+        n=n,
         few_shot=few_shot,
     )
     series = open_source(
@@ -101,6 +104,7 @@ def open_checkpoints(
         print("step, loss on the same sequences:")
         print("\n".join(f"{step:>12,}  {loss:.3f}" for step, loss in odd.fixed_losses(series)))
         print("".join(f"ODD: {line}\n" for line in odd.remarks(series)), end="")
+        print(f"SEQUENCES: {note}\n" if (note := assumed(series)) else "", end="")
     print(
         f"{shown(series.root)}: {len(series.steps)} checkpoints, to step {series.steps[-1]:,}. Look at it with "
         f"{command('show', series.root)}; analyse it with {command('report', series.root)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mechicl.figures.style import short
 from mechicl.protocol.known import task_of
-from mechicl.series import Series
+from mechicl.series import Series, elsewhere
 
 
 def caption(series: Series) -> str:
@@ -18,5 +18,11 @@ def facts(series: Series) -> str:
     body = f"MLP ratio {m.mlp_ratio}" if m.mlp_ratio else "attention only"
     return (
         f"{m.n_layers} layers × {m.n_heads} heads, width {m.d_model}, {body} · {caption(series)} · "
-        f"{short(series.seen)} sequences seen · seed {c.seeds.init}" + ("" if series.complete else " · not finished")
+        f"{short(series.seen)} sequences seen{how_counted(series)} · seed {c.seeds.init}"
+        + ("" if series.complete else " · not finished")
     )
+
+
+def how_counted(series: Series) -> str:
+    """' (32 per step assumed)' behind a number of sequences, where nobody said how many each step had; else ''."""
+    return f" ({series.config.batch_size:,} per step assumed)" if elsewhere.assumed(series) else ""

@@ -17,7 +17,7 @@ import mechicl
 from mechicl.config import Config, to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
-from mechicl.figures.caption import caption
+from mechicl.figures.caption import caption, how_counted
 from mechicl.figures.style import FONT, NAMES, short
 from mechicl.measures.phases import chance_levels, series_phases
 from mechicl.registry import EVALUATORS, main
@@ -170,7 +170,7 @@ def _summary(series: Series) -> str:
     details = "; ".join(series.task.details(m))
     return (
         f"{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
-        f"{details and '; '}{details}. {short(series.seen)} training sequences, {counted(series)}, "
+        f"{details and '; '}{details}. {short(series.seen)} training sequences{how_counted(series)}, {counted(series)}, "
         f"init seed {c.seeds.init}."
     )
 

@@ -17,7 +17,7 @@ from mechicl.measures.phases import chance_levels, leading_phases, over_seeds, s
 from mechicl.protocol.known import task_of
 from mechicl.registry import quantity as measured
 from mechicl.registry import with_phases
-from mechicl.series import Series
+from mechicl.series import Series, elsewhere
 from mechicl.series.alike import check_once, not_seeds
 from mechicl.series.family import family
 from mechicl.series.recorded import lacking
@@ -40,6 +40,7 @@ def one(series: Series) -> str:
         f"seeds init {c.seeds.init} data {c.seeds.data}",
         f"  {caption(series)}",
         f"  {len(series.steps)} checkpoints, {short(series.seen)} sequences seen",
+        *([f"  SEQUENCES: {note}"] if (note := elsewhere.assumed(series)) else []),
         *([f"  INCOMPLETE METRICS: {problem}"] if (problem := lacking(series)) else []),
         *(f"  {line}" for line in family(series)),
         "",

@@ -54,6 +54,11 @@ def is_light(series: Series) -> bool:
     return not series.manifest.get("source", {"copied": True})["copied"]
 
 
+def assumed(series: Series) -> str | None:
+    """Where nobody said how many sequences a step has: how many are assumed, and why that may be wrong. Else None."""
+    return series.manifest.get("source", {}).get("assumed")
+
+
 def problem(series: Series, entry: Entry) -> str | None:
     """What is wrong with one file of the index, or None."""
     if not is_light(series):

@@ -118,6 +118,8 @@ def family(series: Series) -> list[str]:
     if origin is not None:
         parent = parent_of(series)
         lines.append(f"branch of {origin.parent} at step {origin.step:,}: {done(series)}")
+        if origin.rounded:
+            lines.append(f"no replay was possible: its first weights are a checkpoint's, rounded to {origin.rounded}")
         if parent is None:
             lines.append(f"its parent is not at {shown(Path(origin.path))} any more, nor beside it: not compared")
         else:

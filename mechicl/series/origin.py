@@ -9,8 +9,10 @@ Its manifest says so under `branch`, and its folder keeps the state that it bega
     branch.start            sha256 of start.safetensors: weights, both moments of Adam, the step
     branch.interventions    training interventions that the parent does not have, as in config.json
     branch.changes          other fields of the config that differ, by dotted name
+    branch.rounded          only of a branch that began with a checkpoint's rounded weights: their dtype
 
-The config says the rest. Trained from step 0 with the interventions alone, it comes to the same bytes at every step.
+The config says the rest. Trained from step 0 with the interventions alone, it comes to the same bytes at every step,
+unless the start was rounded.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class Origin:
     start: str
     interventions: list[dict[str, Any]] = field(default_factory=list)
     changes: dict[str, Any] = field(default_factory=dict)
+    rounded: str | None = None
 
     @property
     def is_control(self) -> bool:
@@ -52,7 +55,7 @@ class Origin:
 
     def record(self) -> dict[str, Any]:
         """For the manifest."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "rounded" or value is not None}
 
 
 def origin_of(manifest: dict[str, Any]) -> Origin | None:

@@ -148,3 +148,10 @@ def training_loss(series: Series) -> pd.DataFrame:
 
     rows = ((x["step"], x["sequences"], x["training_loss"]) for x in series.recorded())
     return pd.DataFrame(rows, columns=["step", "sequences", "loss"]).dropna(ignore_index=True)
+
+
+def behind_losses(series: Series) -> pd.Series:
+    """Over how many sequences each row of `training_loss` is the mean: since the row before; the first since the run
+    began, which a branch did at its own first step."""
+    seen = training_loss(series).sequences
+    return seen.diff().fillna(seen - series.sequences_seen(first_step(series.manifest)))

@@ -158,6 +158,12 @@ def load_latest(root: Path) -> Params | None:
         return None
 
 
+def latest_step(root: Path) -> int:
+    """The step of that state; -1 if there is none or it cannot be read."""
+    latest = load_latest(root)
+    return -1 if latest is None else int(latest["step"])
+
+
 def state_of(data: bytes) -> Params:
     """The state that a file's bytes hold."""
     return dtypes.load(data, counts=_COUNTS)

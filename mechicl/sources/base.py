@@ -80,6 +80,24 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a source is opened. What is None or False is not said: of a new series it is the default, one that is there
+    keeps what it was made with.
+
+    copy: convert the weights into the run. tokens: a file that `text` is asked on. batch_size: sequences per training
+    step (default: as recorded, or 1). length, n: positions of a sequence (default 64, or the model's), sequences per
+    evaluator (default 128). few_shot: ask for labels of small classifications, too.
+    """
+
+    copy: bool = False
+    tokens: Path | None = None
+    batch_size: int | None = None
+    length: int | None = None
+    n: int | None = None
+    few_shot: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """The checkpoints that a source has.
 
@@ -89,6 +107,7 @@ class Found:
     files: step -> the files of its weights, as `fetch` takes them
     losses: step -> the training loss, where it was recorded
     batch_size: sequences per step, where it was recorded
+    batch_note: why there may have been more, where the record does not say all
     tokenizer: a tokenizer.json
     cache: bytes that fetched files may take here; None: as before, or as many as the source's default
     more: anything else that `fetch` needs, plain data; of a step under its number as text
@@ -100,6 +119,7 @@ class Found:
     files: Mapping[int, tuple[str, ...]]
     losses: Mapping[int, float] = field(default_factory=dict)
     batch_size: int | None = None
+    batch_note: str = ""
     tokenizer: Path | None = None
     pickles: bool = False
     cache: int | None = None

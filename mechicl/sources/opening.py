@@ -8,6 +8,7 @@ manifest.json has, under `source`:
     kind, place, layout, settings, files, pickles, more    as in `base.Found`; files by step
     cache     bytes that fetched files may take on this machine, where it was said
     copied    whether the weights were converted and lie in weights/; else files stay where they are
+    assumed   where nobody said how many sequences a step has: how many are assumed, and why that may be wrong
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from mechicl.series import Series, open_series, settings_file
 from mechicl.series.recorded import signed
 from mechicl.series.storage import Entry, Writer, locked
 from mechicl.sources import published
-from mechicl.sources.base import Asked, Found, Source, source_of
+from mechicl.sources.base import Asked, Found, Settings, Source, source_of
 from mechicl.sources.bigrams import known_bigrams
 from mechicl.sources.foreign import check_foreign
 from mechicl.sources.layouts import LAYOUTS, model_of
-from mechicl.sources.record import continued, only, record_of
+from mechicl.sources.record import assumed, check_settings, continued, only, record_of
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import append_line, read_json, write_json
 from mechicl.system.paths import given, shown
@@ -50,23 +51,6 @@ LENGTH, SEQUENCES = 64, 128  # positions of a sequence, and sequences per evalua
 CLOSE = 1e-4  # logits of both libraries' models differ by at most so much, in float32, relative to their spread
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a source is opened.
-
-    copy: convert the weights into the run. tokens: a file that `text` is asked on. batch_size: sequences per training
-    step (default: as recorded, or 1). length, n: positions of a sequence, sequences per evaluator. few_shot: ask for
-    labels of small classifications, too.
-    """
-
-    copy: bool = False
-    tokens: Path | None = None
-    batch_size: int | None = None
-    length: int | None = None
-    n: int = SEQUENCES
-    few_shot: bool = False
-
-
 @own_settings()
 def open_source(
     place: str | Path,
@@ -77,8 +61,8 @@ def open_source(
     settings: Settings | None = None,
     progress: bool = True,
 ) -> Series:
-    """The series over a source's checkpoints: made, gone on with, or used as it is. One that `mechicl publish` put on
-    the hub is fetched whole, and checked.
+    """The series over a source's checkpoints: made, gone on with, or used as it is: then settings that are given must
+    be those that it was made with. One that `mechicl publish` put on the hub is fetched whole, and checked.
 
     Args:
         place: the source, as `mechicl open` takes it.
@@ -89,7 +73,8 @@ def open_source(
         progress: a bar.
 
     Raises:
-        ConfigError: it is no source, or of no model that can be opened.
+        ConfigError: it is no source, or of no model that can be opened; or the series is there, with other settings
+            than are given.
         SeriesError: a file is torn; the directory holds another run, or cannot be written to.
     """
     text, settings, asked = str(place), settings or Settings(), asked or Asked()
@@ -127,16 +112,19 @@ class _Opening:
     def begin(self) -> None:
         """Write config and manifest, or see that those that are there are of this source."""
         there = is_file(self.root / "manifest.json")
-        record = record_of(self.source.kind, self.found, self.settings.copy)
+        record = record_of(self.source.kind, self.found, self.settings.copy) | assumed(self.found, self.settings)
         before = read_json(self.root / "manifest.json") if there else {}
         if there:
             record = continued(self.root, before, record)
+            if self.settings.batch_size is not None:  # said now; `check_settings` sees that it is the one assumed
+                record.pop("assumed", None)
         corpus_ids = self._corpus()
         steps = sorted(map(int, record["files"]))
         bigrams = None if there else self._bigrams(corpus_ids, record, steps[-1])
         config = self._config(steps, corpus_ids, bigrams)
         if there:
             old = open_series(self.root).config
+            check_settings(self.root, old, record, self.settings, config)
             config = replace(old, steps=config.steps, checkpoint_steps=config.checkpoint_steps)
         else:
             names = None if self.found.tokenizer is None else self.found.tokenizer.read_bytes()
@@ -182,7 +170,7 @@ class _Opening:
             steps=max(1, *steps),
             batch_size=size,
             model=self.model,
-            n_eval=self.settings.n,
+            n_eval=SEQUENCES if self.settings.n is None else self.settings.n,
             task=Text(
                 vocabulary=self.model.hooked["d_vocab"],
                 length=self._length(),

@@ -13,6 +13,7 @@ from mechicl.system.files import read_json
 from mechicl.system.paths import given
 
 CONFIG, WHOLE, SHARDS, STATE = "config.json", "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
+_PER_PROCESS = "this is the Trainer's batch in one process, before gradient accumulation"
 # Of config.json, what says nothing of the model.
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "architectures")
 
@@ -48,6 +49,7 @@ class Trainer(Source):
             files=files,
             losses=_losses(state, sorted(files)),
             batch_size=size if type(size) is int and size > 0 else None,
+            batch_note=_PER_PROCESS,  # how often it accumulated, and in how many processes, is only in a pickle
             tokenizer=tokenizer,
             pickles=asked.pickles,
         )

@@ -13,6 +13,7 @@ from mechicl.measures.phases import over_seeds, series_phases
 from mechicl.registry import EVALUATORS, leading, main, with_phases
 from mechicl.series import Series, open_series
 from mechicl.series.family import done
+from mechicl.series.recorded import behind_losses
 from mechicl.sweeps.conditions import Condition, Plan, Run
 from mechicl.system.disk import check_writable, is_file
 from mechicl.system.files import write_atomic
@@ -68,7 +69,7 @@ def _recorded(series: Series, condition: Condition, branching: bool) -> pd.DataF
         seed=series.config.seeds.init,
         evaluator="training",
         metric="loss",
-        n=loss.sequences.diff().fillna(loss.sequences),
+        n=behind_losses(series),
     )
     table = pd.concat([series.metrics, loss], ignore_index=True)
     origin = series.origin

@@ -5,12 +5,15 @@ begin at its first step, so the config says all of it: trained from step 0 it co
 is changed, that is the parent's own config, and the branch is the control: equal to its parent bit for bit.
 
 The state is the one that the parent saved at that step. If it saved none there, it is replayed from the last one
-before, without a change to the parent, and every checkpoint that is passed must have the recorded bytes.
+before, without a change to the parent, and every checkpoint that is passed must have the recorded bytes. With a new
+optimiser the weights suffice: those of a checkpoint, where they are the parent's own, in float32. Rounded ones are
+taken only where no replay is possible; then the branch's manifest says so, and training from step 0 comes to others.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from typing import Any
 from mechicl.config import Config
 from mechicl.errors import ReplayError, SeriesError
 from mechicl.loading import whole
-from mechicl.models.params import Params, pack
+from mechicl.models.params import pack
 from mechicl.protocol.known import task_of
 from mechicl.series import Series, open_series
 from mechicl.series.extend import disagreement
@@ -38,6 +41,8 @@ from mechicl.training.open_run import Start, fresh, open_run
 from mechicl.training.states import last_state, own, restored, saved_weights
 from mechicl.training.step import Trainer
 from mechicl.training_interventions import TrainingIntervention
+
+_log = logging.getLogger("mechicl")
 
 
 @own_settings()
@@ -65,8 +70,9 @@ def branch(
         steps: the branch's total number of steps, including the parent's first `at` (default: the parent's).
         without: heads whose outputs are 0 from `at` on, such as ((0, 5), (1, 3)).
         reset_memory: reinitialise the embeddings once, at `at`: this deletes the memory in the weights.
-        fresh_moments: begin with a new optimiser: Adam's moments are cleared. Then the weights of a checkpoint suffice.
-            No replay is needed, which is exact only on a machine like the one that trained the parent.
+        fresh_moments: begin with a new optimiser: Adam's moments are cleared. Then the weights of a checkpoint suffice
+            where no replay is possible, as on a machine unlike the one that trained the parent. If they are rounded to
+            float16, so is the branch's start: a warning and its manifest say so.
         interventions: any others (docs/training-interventions.md). `start` 0, the default, means `at`.
         changes: other data or settings, by dotted name, such as {"sequences.burstiness": 0}. Changes of `sequences`
             affect only training: the evaluation sets stay the parent's.
@@ -104,17 +110,19 @@ def branch(
     config = called(config, root.name)
     fresh(root)
     source = _source(series, config, data)
-    state, weights, kept = _state_at(series, at, device, progress, fresh_moments)
+    trainer, rounded = _trainer_at(series, at, device, progress, fresh_moments)
+    state, weights = trainer.state(), saved_weights(trainer.params, series.config)
     start = Start(
         origin=Origin(
             parent=series.name,
             path=str(series.root),
             step=at,
             sha256=hashlib.sha256(serialised(weights)).hexdigest(),
-            kept=kept,
+            kept=_last_kept(series, at),
             start=hashlib.sha256(serialised(state)).hexdigest(),
             interventions=[plain(each) for each in added],
             changes=changes,
+            rounded=rounded,
         ),
         state=serialised(state),
         grafts=series.manifest.get("grafts", []),
@@ -174,30 +182,54 @@ def _source(series: Series, config: Config, data: str | Path | None) -> Any:
     return series.source
 
 
-def _state_at(
+def _trainer_at(
     series: Series, at: int, device: str, progress: bool | Progress, fresh_moments: bool
-) -> tuple[Params, Params, dict[str, Any]]:
-    """The parent's whole state at a step; its weights there, as a checkpoint has them; and its last checkpoint up to
-    there (step, sha256).
+) -> tuple[Trainer, str | None]:
+    """The parent's trainer at a step; and the dtype that its weights were rounded to, if they were.
 
     Raises:
-        ReplayError: the replay came to other bytes than the parent saved.
+        ReplayError: the replay came to other bytes than the parent saved, and nothing else is there to begin with.
+        SeriesError: no replay is possible here, and nothing else is there to begin with.
     """
-    config = series.config
-    if fresh_moments and at in series.steps:  # moments are cleared before they are used: any do
-        trainer = trainer_on(device)(config, pack(series.weights(at)), device)
-        trainer.step = at
-    else:
-        trainer = restored(series, at, device)
-        if trainer.step < at:
-            check_replay(series, device)
-            _replay(series, trainer, at, progress)
-    weights = saved_weights(trainer.params, config)
+    dtype = series.config.weights_dtype
+    suffice = fresh_moments and at in series.steps  # moments are cleared before they are used: any do
+    if suffice and dtype == "float32":
+        return _from_checkpoint(series, at, device), None
+    trainer = restored(series, at, device)
+    if trainer.step == at:
+        return trainer, None
+    try:
+        check_replay(series, device)
+        _replay(series, trainer, at, progress)
+        return trainer, None
+    except SeriesError as error:
+        if not suffice:
+            raise
+        _log.warning(
+            "mechicl: %s has no state at step %s and cannot be replayed here: the branch begins with the weights of "
+            "its checkpoint, which are rounded to %s. So its bytes are not those of a run trained from step 0. (%s)",
+            shown(series.root),
+            at,
+            dtype,
+            error,
+        )
+        return _from_checkpoint(series, at, device), dtype
+
+
+def _from_checkpoint(series: Series, at: int, device: str) -> Trainer:
+    """The weights of a checkpoint, with moments of 0."""
+    trainer = trainer_on(device)(series.config, pack(series.weights(at)), device)
+    trainer.step = at
+    return trainer
+
+
+def _last_kept(series: Series, at: int) -> dict[str, Any]:
+    """The parent's last checkpoint up to a step (step, sha256)."""
     kept = [e for e in series.entries if e.kind == "weights" and e.step <= at]
     if not kept:
         raise SeriesError(f"{series.root} has no checkpoints yet: {command('train', '--resume', series.root)}.")
     last = max(kept, key=lambda e: e.step)
-    return trainer.state(), weights, {"step": last.step, "sha256": last.sha256}
+    return {"step": last.step, "sha256": last.sha256}
 
 
 def _replay(series: Series, trainer: Trainer, at: int, progress: bool | Progress) -> None:

@@ -7,6 +7,7 @@ manifest's `moved` says from which step.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mechicl.errors import ConfigError, SeriesError
@@ -70,10 +71,22 @@ def moved(series: Series, device: str, at: int) -> None:
             f"it on its own device, without --device."
         )
     with locked(series.root):
-        path = series.root / "manifest.json"
-        manifest = read_json(path)
-        entries = [*manifest.get("moved", ()), {"from": at, "device": now}]
-        write_json(path, manifest | {"moved": entries})
+        _note(series.root, at, now)
+
+
+def left_by_others(root: Path, device: str, at: int, stacked: int) -> None:
+    """Record that a run goes on at step `at` with only `stacked` runs in each step, because others that were trained
+    with it stopped. Nothing where that changes no bits, as on the CPU. The caller holds the run's lock."""
+    now = devices.record(device, stacked)
+    if _way(trained_on(read_json(root / "manifest.json"))[-1]) != _way(now):
+        _note(root, at, now)
+
+
+def _note(root: Path, at: int, now: dict[str, Any]) -> None:
+    """Add to the manifest on which device the steps from `at` on were made."""
+    path = root / "manifest.json"
+    manifest = read_json(path)
+    write_json(path, manifest | {"moved": [*manifest.get("moved", ()), {"from": at, "device": now}]})
 
 
 def check_replay(series: Series, device: str) -> None:

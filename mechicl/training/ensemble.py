@@ -10,7 +10,7 @@ have alone, so each process simply measures both and takes the quicker (docs/spe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,24 +18,26 @@ from typing import Any
 
 from mechicl.config import Config
 from mechicl.engine.forward import stack
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import whole
 from mechicl.models.params import init, pack
 from mechicl.protocol.batch import stack_batches
 from mechicl.schedule import checkpoint_steps
 from mechicl.series import Series, open_series
 from mechicl.system.cores import cores
-from mechicl.system.devices import CPU, chosen
+from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.disk import check_writable, is_file
 from mechicl.system.paths import given, given_or_none
 from mechicl.system.pool import Tally, run_tasks
 from mechicl.system.surroundings import own_settings
 from mechicl.system.work_queue import threads
 from mechicl.training import logs
-from mechicl.training.devices import trainer_on
+from mechicl.training.devices import left_by_others, trainer_on
 from mechicl.training.loop import (
+    Diverged,
     Member,
     Progress,
+    SomeStopped,
     bar,
     check_config,
     checked_source,
@@ -77,7 +79,7 @@ def train_seeds(
 
     Finished runs are skipped and interrupted runs are resumed, so after an interruption make the same call again. Every
     run is bit for bit the same as from `train`. On a GPU all new runs are trained together, and are the same up to
-    rounding.
+    rounding. A run that stops, as one that diverges does, stops alone: the error comes when the others are trained.
 
     Args:
         config: a recipe's Config; each seed replaces its init and data seeds.
@@ -94,7 +96,7 @@ def train_seeds(
 
     Raises:
         ConfigError: there is a run that was trained with other settings.
-        SeriesError: a run could not be written; the others are complete.
+        SeriesError: runs diverged (`Diverged`) or could not be written: which, and why; the others are complete.
     """
     check_config(config)
     device = chosen(device)
@@ -131,11 +133,13 @@ def train_seeds(
     shares += [fresh[i::workers] for i in range(workers) if fresh[i::workers]]
     with bar(f"{base.name} x {len(plan)}", config, 0, config.steps, progress, len(plan)) as shown:
         shown.update(sum(config.steps - n for n in left.values()) * config.batch_size)
+        tasks = [[(root, plan[root]) for root in share] for share in shares]
         if workers == 1:
-            for share in shares:
-                _share([(root, plan[root]) for root in share], how, shown)
+            stopped = {root: error for task in tasks for root, error in _share(task, how, shown).items()}
         else:
-            _in_processes([[(root, plan[root]) for root in share] for share in shares], how, workers, shown)
+            stopped = _in_processes(tasks, how, workers, shown)
+    if stopped:
+        raise _all_of(stopped, len(plan))
     return [open_series(root) for root in plan]
 
 
@@ -144,8 +148,23 @@ def _done(root: Path) -> int:
     return resumes_from(open_series(root)) if (root / "manifest.json").exists() else 0
 
 
-def _share(share: list[tuple[Path, Config]], how: How, shown: Progress) -> None:
-    """Train these runs in this process, one after another or stacked."""
+def _all_of(stopped: Mapping[Path, Exception], n: int) -> Exception:
+    """One error for the runs that stopped, of `n`: where all is said by one error, that one; else of their kind, with
+    the text of each."""
+    errors, named = list(stopped.values()), dict[str, list[str]]()
+    for root, error in stopped.items():
+        named.setdefault(str(error), []).append(root.name)
+    if len(named) == 1 and len(stopped) in (1, n):
+        return errors[0]
+    others = [type(error) for error in errors if not isinstance(error, SeriesError)]
+    kind = Diverged if all(isinstance(error, Diverged) for error in errors) else (*others, SeriesError)[0]
+    rest = "None is complete" if len(stopped) == n else "The others are complete"
+    lines = [f"{', '.join(names)}: {text}" for text, names in named.items()]
+    return kind("\n".join([f"{len(stopped)} of {n} runs stopped. {rest}.", *lines]))
+
+
+def _share(share: list[tuple[Path, Config]], how: How, shown: Progress) -> dict[Path, SeriesError]:
+    """Train these runs in this process, one after another or stacked. Returns why which of them stopped."""
     alone = any(config.training_interventions for _, config in share)  # each by its own seed: not in one pass
     if len(share) == 1 or alone or any((root / "manifest.json").exists() for root, _ in share):
         sources = None
@@ -153,9 +172,21 @@ def _share(share: list[tuple[Path, Config]], how: How, shown: Progress) -> None:
         sources = [checked_source(config, how.data) for _, config in share]
     # A GPU's steps are bound by launches, which all share: there is nothing to time.
     if sources is None or (how.device == CPU and not stacking_wins([config for _, config in share], sources)):
+        stopped: dict[Path, SeriesError] = {}
         for root, config in share:
-            _alone(root, config, how, shown)
-        return
+            try:
+                _alone(root, config, how, shown)
+            except SeriesError as error:
+                stopped[root] = error
+        return stopped
+    return _together(share, sources, how, shown)
+
+
+def _together(
+    share: list[tuple[Path, Config]], sources: Sequence[Any], how: How, shown: Progress
+) -> dict[Path, SeriesError]:
+    """Train new runs stacked. Those that stop are left out from there on. Returns why which of them stopped."""
+    stopped: dict[Path, SeriesError] = {}
     with ExitStack() as held:
         members = []
         for (root, config), source in zip(share, sources, strict=True):
@@ -163,7 +194,22 @@ def _share(share: list[tuple[Path, Config]], how: How, shown: Progress) -> None:
             members.append(Member(root, config, source, how.log))
         config = members[0].config
         trainer = trainer_on(how.device)(config, stack(pack(init(member.config)) for member in members), how.device)
-        training_loop(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
+        while members:
+            try:
+                training_loop(members, trainer, config.steps, set(checkpoint_steps(config)), shown)
+                break
+            except SomeStopped as some:
+                stopped |= {members[i].root: error for i, error in some.errors.items()}
+                kept = [i for i in range(len(members)) if i not in some.errors]
+            except SeriesError as error:
+                stopped |= {member.root: error for member in members}
+                break
+            members = [members[i] for i in kept]
+            trainer = trainer.only(kept) if kept else trainer
+            with deterministic(how.device):
+                for member in members:
+                    left_by_others(member.root, how.device, trainer.step, len(members))
+    return stopped
 
 
 def _alone(root: Path, config: Config, how: How, shown: Progress) -> None:
@@ -194,15 +240,24 @@ def stacking_wins(configs: Sequence[Config], sources: Sequence[Any]) -> bool:
 @own_settings()  # a process of its own has its own
 def _work(share: list[tuple[Path, Config]], how: How, tell: Callable[..., Any]) -> None:
     tally = Tally(tell)
-    _share(share, how, tally)
+    stopped = _share(share, how, tally)
     tally.flush()
+    tell(stopped)
 
 
-def _in_processes(shares: list[Any], how: How, workers: int, shown: Progress) -> None:
-    def heard(_: int, told: str | int) -> None:
-        shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
+def _in_processes(
+    shares: list[list[tuple[Path, Config]]], how: How, workers: int, shown: Progress
+) -> dict[Path, Exception]:
+    """Train each share in a process. Returns why which runs stopped: where a process failed, all that it left."""
+    stopped: dict[Path, Exception] = {}
 
-    tasks = [(share, how) for share in shares]
-    failed = [error for _, error in run_tasks(_work, tasks, workers, heard) if error is not None]
-    if failed:
-        raise failed[0]
+    def heard(_: int, told: str | int | dict[Path, Exception]) -> None:
+        if isinstance(told, dict):
+            stopped.update(told)
+        else:
+            shown.set_postfix_str(told) if isinstance(told, str) else shown.update(told)
+
+    for number, error in run_tasks(_work, [(share, how) for share in shares], workers, heard):
+        if error is not None:
+            stopped |= {root: error for root, config in shares[number] if _done(root) < config.steps}
+    return stopped

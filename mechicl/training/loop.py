@@ -5,7 +5,7 @@ Every batch is a function of the data seed and the step number alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from mechicl.config import Config
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.evaluators import EVALUATORS, evaluate_params, evaluation_set, evaluation_sets
 from mechicl.own_code import is_yours
 from mechicl.protocol.batch import TaskBatch, stack_batches
@@ -27,7 +27,7 @@ from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
 from mechicl.series.recorded import replace_line, signed
 from mechicl.series.source import check_repeats
-from mechicl.series.storage import Writer, drop_latest, save_latest
+from mechicl.series.storage import Writer, drop_latest, latest_step, save_latest
 from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.files import append_line, read_jsonl
 from mechicl.system.paths import given, given_or_none
@@ -126,6 +126,15 @@ class Member:
     first: int = 0  # the step that it begins at
 
 
+class SomeStopped(SeriesError):
+    """Some of several runs that are trained together stopped, at one step. The others have their checkpoint of it and
+    can go on. errors: why, by place among the members."""
+
+    def __init__(self, errors: Mapping[int, SeriesError]):
+        super().__init__(" ".join(map(str, errors.values())))
+        self.errors = errors
+
+
 def training_batches(config: Config, source: Any, start: int, stop: int) -> Iterator[TaskBatch]:
     """The batches of updates `start`..`stop` - 1: a pure function of seed and step number."""
     return task_of(config).batches(config, source, start, stop)
@@ -160,6 +169,9 @@ def training_loop(members: Sequence[Member], trainer: Trainer, stop: int, keep: 
 
     With several, the trainer's parameters are stacked in the order of `members`; every run is
     saved as a series of its own, in the bytes it would have had alone.
+
+    Raises:
+        SeriesError: the run stopped, as where it diverges; of several, `SomeStopped` says which did.
     """
     config = members[0].config
     writers = [Writer(member.root) for member in members]
@@ -178,18 +190,28 @@ def training_loop(members: Sequence[Member], trainer: Trainer, stop: int, keep: 
     for member, sets in zip(members, fixed or (), strict=False):
         keep_or_compare(member.root, sets)
     scored = [{line["step"] for line in read_jsonl(member.root / "metrics.jsonl")} for member in members]
+    reached = [latest_step(member.root) for member in members]  # a replay of earlier steps must not throw it away
     losses: list[torch.Tensor] = []
 
     def checkpoint() -> None:
-        step, saved = trainer.step, trainer.step in keep
-        for i, (member, writer) in enumerate(zip(members, writers, strict=True)):
-            sets = fixed[i] if fixed else sets_of(member, task.source_at(config, member.source, step))
-            again = step in scored[i]
-            told[i](_checkpoint(member, trainer, i, writer if saved else None, sets, losses, shown, again))
-            if step in states or writer.has("state", step):
-                writer.save("state", step, step * config.batch_size, trainer.state(i))
-            elif step in resumed:
-                save_latest(member.root, trainer.state(i))
+        stopped: dict[int, SeriesError] = {}
+        for i in range(len(members)):
+            try:
+                checkpoint_of(i)
+            except SeriesError as error:  # the others do not depend on it
+                stopped[i] = error
+        if stopped:
+            raise stopped[0] if len(members) == 1 else SomeStopped(stopped)
+
+    def checkpoint_of(i: int) -> None:
+        member, writer, step = members[i], writers[i], trainer.step
+        sets = fixed[i] if fixed else sets_of(member, task.source_at(config, member.source, step))
+        again, saving = step in scored[i], writer if step in keep else None
+        told[i](_checkpoint(member, trainer, i, saving, sets, losses, shown, again))
+        if step in states or writer.has("state", step):
+            writer.save("state", step, step * config.batch_size, trainer.state(i))
+        elif step in resumed and step > reached[i]:
+            save_latest(member.root, trainer.state(i))
 
     with threads(config.threads), deterministic(trainer.device), ExitStack() as stack:
         told = [stack.enter_context(logs.logged(each.log, each.root, each.config)) for each in members]

@@ -10,7 +10,7 @@ batch, in one pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Self
@@ -26,7 +26,7 @@ from mechicl.models.params import Params, group, init, pack
 from mechicl.protocol.batch import TaskBatch
 from mechicl.system.devices import CPU
 from mechicl.system.work_queue import Piece, Shared
-from mechicl.training_interventions import frozen, in_force, in_groups, moments_since
+from mechicl.training_interventions import frozen, in_force, in_groups, moments_since, updates_of_moments
 
 _LINE = 16  # numbers in a cache line: every parameter begins one
 
@@ -141,7 +141,7 @@ class Trainer:
         rates = np.empty((len(self.params), 5))
         rates[:, :3] = 1, *self._corrected(lr, self.step + 1)
         for k, name in enumerate(self.params if interventions else ()):
-            done = self.step + 1 - moments_since(interventions, self.step, name)
+            done = updates_of_moments(interventions, self.step, name)
             rates[k, :3] = not frozen(interventions, self.step, name), *self._corrected(lr, done)
         rates[:, 3], rates[:, 4] = (self._l2, 1) if optim.l2_form == "penalty" else (0, 1 - lr * self._l2)
         return rates
@@ -168,6 +168,11 @@ class Trainer:
             for kind, x in zip(("weights", "exp_avg", "exp_avg_sq"), (p, *self.moments[name]), strict=True)
         }
 
+    def only(self, kept: Sequence[int]) -> Self:
+        """A trainer of some of the stacked models, from here on; of one, a plain one."""
+        states = [self.state(i) for i in kept]
+        return self.from_state(self.config, states[0] if len(states) == 1 else _stacked(states), self.device)
+
     def _of(self, x: Tensor, i: int) -> Tensor:
         return x[i] if self._many else x
 
@@ -181,6 +186,11 @@ class Trainer:
             for kind, moment in zip(("exp_avg", "exp_avg_sq"), moments, strict=True):
                 moment.copy_(state[f"{kind}/{name}"])
         return trainer
+
+
+def _stacked(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Several models' states at one step as one."""
+    return {k: x if k == "step" else torch.stack([state[k] for state in states]) for k, x in states[0].items()}
 
 
 def loss_and_autograd(

@@ -8,6 +8,7 @@ from mechicl.evaluators import EVALUATORS
 from mechicl.measures.phases import series_phases
 from mechicl.series import open_series
 from mechicl.sweeps.plan import plan
+from mechicl.training.branching import branch
 from research import tables
 from research.statistics import phases
 
@@ -27,6 +28,13 @@ def test_a_run_as_rows(tiny_series):
         assert 0 < rows.chance.iloc[0] <= 0.5
     assert set(table.condition) == {"x"}
     assert table.complete.all()
+
+
+def test_losses_of_a_branch_are_of_what_it_was_trained_on(tiny_series, tmp_path):
+    made = branch(tiny_series, 25, out=tmp_path / "made", progress=False)
+    rows = tables.of_series(made, "x").query("evaluator == 'training'")
+    assert rows.step.tolist() == [30, 40, 50, 60]
+    assert rows.n.tolist() == [steps * made.config.batch_size for steps in (5, 10, 10, 10)]
 
 
 def test_phases_of_a_table_are_those_of_the_series():

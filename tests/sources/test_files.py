@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mechicl.engine.forward import forward, logits
@@ -174,6 +174,31 @@ def test_the_pattern_says_which_number_is_the_step(tmp_path):
     for pattern, said in (("run.safetensors", "once"), ("x{step}.safetensors", "run3_seed1")):
         with pytest.raises(ConfigError, match=said):
             open_source(root, tmp_path / "other", asked=Asked(pattern=pattern), settings=SETTINGS, progress=False)
+
+
+def test_what_is_opened_again_from_other_files_is_said(tmp_path, caplog):
+    """The same step by another pattern: the series goes on with what it has."""
+    root = tmp_path / "mine"
+    hooked_folder(root, steps=(3,))
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    series = open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+    (root / "ema_0003.safetensors").write_bytes((root / "step_0003.safetensors").read_bytes())
+    again = open_source(
+        root, series.root, asked=Asked(pattern="ema_{step}.safetensors"), settings=SETTINGS, progress=False
+    )
+    assert again.entry(3).file == "step_0003.safetensors"
+    assert "was opened from step_0003.safetensors: the series goes on with that, not with ema_0003" in caplog.text
+
+
+def test_pickles_that_are_trusted_later_are_read(tmp_path):
+    root = tmp_path / "mine"
+    hooked_folder(root, steps=(3,))
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    series = open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+    later = {name: x + 0.01 for name, x in load_file(root / "step_0003.safetensors").items()}
+    torch.save(later, root / "step_0005.pt")
+    asked = Asked(pattern="step_{step}.*", pickles=True)
+    assert open_source(root, series.root, asked=asked, settings=SETTINGS, progress=False).steps == [3, 5]
 
 
 class Payload:

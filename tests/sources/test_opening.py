@@ -12,12 +12,13 @@ from trained_models import EVERY, STEPS
 from mechicl import cli
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import patterns
-from mechicl.figures.caption import caption
+from mechicl.figures.caption import caption, facts
 from mechicl.interventions import AblateHeads, AblateMLPs, CutEdges
 from mechicl.measures import attention_scores, head_effects, logit_attribution
 from mechicl.measures.attention import standing_out
+from mechicl.reporting.summary import one
 from mechicl.series import open_series
-from mechicl.series.elsewhere import is_light
+from mechicl.series.elsewhere import assumed, is_light
 from mechicl.series.verify import verify
 from mechicl.sources import odd
 from mechicl.sources.opening import Settings, open_source
@@ -181,6 +182,97 @@ def test_it_goes_on_after_a_kill_and_takes_up_what_came_since(trainer_folder, tm
     assert more.steps[-1] == STEPS
     assert more.complete
     assert verify(more.root) == []
+
+
+@pytest.fixture
+def made(trainer_folder, tmp_path):
+    """A source of two checkpoints, and its series."""
+    source = tmp_path / "mine"
+    for step in (0, STEPS):
+        shutil.copytree(trainer_folder("gpt2") / f"checkpoint-{step}", source / f"checkpoint-{step}")
+    return source, open_source(source, tmp_path / "run", settings=Settings(length=24, n=8), progress=False)
+
+
+def test_settings_that_are_given_again_must_be_those_it_was_made_with(made, tmp_path):
+    source, series = made
+    np.save(tmp_path / "ids.npy", np.arange(240) % 24)
+    before = {p: p.read_bytes() for p in series.root.rglob("*") if p.is_file()}
+    place = "reads its weights from .*/mine: do not delete that"
+    for settings, said in (
+        (Settings(n=16), r"--n 16 \(the series has 8\)"),
+        (Settings(length=32), r"--length 32 \(the series has 24\)"),
+        (Settings(batch_size=1024), r"--batch-size 1024 \(the series has 32\)"),
+        (Settings(tokens=tmp_path / "ids.npy"), r"--tokens .*ids.npy \(the series has no text\)"),
+        (Settings(copy=True), rf"--copy \(the series {place}\)"),
+        (Settings(n=16, length=24, copy=True), rf"--n 16 \(the series has 8\); --copy \(the series {place}\). For"),
+    ):
+        with pytest.raises(ConfigError, match=rf"run was opened with other settings.*{said}.*elsewhere with --out DIR"):
+            open_source(source, series.root, settings=settings, progress=False)
+    for settings in (None, Settings(n=8), Settings(length=24, n=8)):
+        open_source(source, series.root, settings=settings, progress=False)
+    assert {p: p.read_bytes() for p in series.root.rglob("*") if p.is_file()} == before
+
+
+def test_the_same_text_is_the_same_setting(made, tmp_path):
+    source, _ = made
+    for name, shift in (("ids", 0), ("again", 0), ("other", 1)):
+        np.save(tmp_path / f"{name}.npy", (np.arange(240) + shift) % 24)
+    first, again, other = (
+        Settings(length=12, n=8, tokens=tmp_path / f"{name}.npy") for name in ("ids", "again", "other")
+    )
+    open_source(source, tmp_path / "text", settings=first, progress=False)
+    assert open_source(source, tmp_path / "text", settings=again, progress=False).complete
+    with pytest.raises(ConfigError, match=r"other.npy \(the series has another text\)"):
+        open_source(source, tmp_path / "text", settings=other, progress=False)
+
+
+def test_a_copy_goes_on_as_a_copy(made, tmp_path):
+    source, _ = made
+    later = shutil.move(source / f"checkpoint-{STEPS}", tmp_path / "later")
+    open_source(source, tmp_path / "copy", settings=Settings(n=8, copy=True), progress=False)
+    shutil.move(later, source / f"checkpoint-{STEPS}")
+    copied = open_source(source, tmp_path / "copy", progress=False)  # without --copy: as it was made
+    assert copied.steps == [0, STEPS]
+    assert not is_light(copied)
+    assert open_source(source, tmp_path / "copy", settings=Settings(copy=True), progress=False).complete
+
+
+def test_the_command_says_what_differs(made, capsys):
+    source, series = made
+    with pytest.raises(SystemExit):
+        cli.main(["open", str(source), "--out", str(series.root), "--n", "500", "--copy", "--quiet"])
+    assert "--n 500 (the series has 8)" in capsys.readouterr().err
+
+
+def test_sequences_per_step_that_are_assumed_are_said_wherever_they_count(made, tmp_path, capsys):
+    """The Trainer records the batch of one process; accumulation 8 in 4 processes is 32 times as many."""
+    source, series = made
+    note = assumed(series)
+    assert note is not None
+    assert note.startswith("32 per step are assumed: this is the Trainer's batch in one process, before gradient accum")
+    assert "6.4k sequences seen (32 per step assumed)" in facts(series)
+    assert f"SEQUENCES: {note}" in one(series)
+    words = ["open", str(source), "--length", "24", "--n", "8", "--quiet"]
+    cli.main([*words, "--out", str(tmp_path / "unsaid")])
+    assert f"SEQUENCES: {note}" in capsys.readouterr().out
+    cli.main([*words, "--out", str(tmp_path / "said"), "--batch-size", "1024"])
+    assert "SEQUENCES" not in capsys.readouterr().out
+    said = open_series(tmp_path / "said")
+    assert (said.seen, assumed(said)) == (STEPS * 1024, None)
+    assert "assumed" not in facts(said) + one(said)
+    assert said.metrics.sequences.max() == STEPS * 1024
+    confirmed = open_source(source, series.root, settings=Settings(batch_size=32), progress=False)
+    assert assumed(confirmed) is None
+    assert assumed(open_source(source, series.root, progress=False)) is None
+
+
+def test_where_nothing_is_recorded_sequences_are_steps_and_said_to_be(made, tmp_path):
+    source, _ = made
+    for path in source.glob("*/trainer_state.json"):
+        path.unlink()
+    series = open_source(source, tmp_path / "silent", settings=Settings(length=12, n=8), progress=False)
+    assert series.seen == STEPS
+    assert (assumed(series) or "").startswith("1 per step are assumed: the source does not record them. If that is")
 
 
 def test_an_altered_checkpoint_is_named(trainer_folder, tmp_path):

@@ -1,6 +1,7 @@
 """Conditions that branch: the bytes of `mechicl branch`, after their parent, through a kill, and with what is said of
 wrong ones."""
 
+import itertools
 import shlex
 import shutil
 import tomllib
@@ -119,6 +120,16 @@ def test_the_table_has_parent_step_and_change(grown):
     assert table.groupby("run").step.min()["later-s3"] == 30
     of = summary.groupby("condition")[["parent", "parent_step"]].first()
     assert tuple(of.loc["later"]) == ("as-before_at-17", 30)
+
+
+def test_a_branchs_losses_are_of_what_it_was_trained_on(grown):
+    table = pd.read_parquet(grown / "table.parquet").query("evaluator == 'training'")
+    for name in ("base-s0", "as-before_at-17-s0", "as-before_at-40-s0", "later-s3"):
+        series, rows = open_series(grown / name), table[table.run == name]
+        begins = 0 if series.origin is None else series.origin.step
+        steps = [begins, *rows.step]
+        assert list(rows.n) == [(b - a) * series.config.batch_size for a, b in itertools.pairwise(steps)]
+        assert rows.n.sum() == (series.config.steps - begins) * series.config.batch_size
 
 
 def test_the_plan_says_from_where(grown):

@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from faults import Fault
 
 import mechicl
 from mechicl.config import ScheduleConfig, TrainingIntervention
 from mechicl.errors import ConfigError, ReplayError, SeriesError
 from mechicl.series import Series, open_series
+from mechicl.series.family import family
+from mechicl.series.origin import start_state
 from mechicl.series.verify import verify
 from mechicl.system.disk import locked
 from mechicl.training.branch_plan import default_name
@@ -285,6 +288,47 @@ def test_with_a_new_optimiser_a_checkpoints_weights_suffice(parent, tmp_path):
         parent, 35, fresh_moments=True, out=tmp_path / "between", progress=False
     )  # no checkpoint: replayed
     assert verify(between.root) == []
+
+
+@pytest.fixture(scope="module")
+def half(tiny_config, tmp_path_factory) -> Series:
+    """The tiny series with weights in float16: states at 20, 40 and 60."""
+    root = tmp_path_factory.mktemp("half") / "half"
+    return train(replace(tiny_config, weights_dtype="float16"), root, progress=False)
+
+
+@pytest.mark.parametrize("at", [20, 30, 35])  # a state and a checkpoint; a checkpoint alone; neither
+def test_with_a_new_optimiser_rounded_checkpoints_do_not_round_the_start(half, tmp_path, at):
+    made = branch(half, at, fresh_moments=True, out=tmp_path / "made", progress=False)
+    again = train(replace(made.config, name="again"), tmp_path / "again", progress=False)
+    assert files(made, at) == {key: sha for key, sha in files(again).items() if key[1] > at}
+    assert [row[::2] for row in scores(made, at)] == [row[::2] for row in scores(again, at)]
+    assert made.origin is not None
+    assert made.origin.rounded is None
+    assert "rounded" not in made.manifest["branch"]
+    assert verify(made.root) == []
+
+
+def test_where_no_replay_is_possible_a_rounded_start_is_said(half, tmp_path, caplog):
+    """As on another machine: step 10 comes to other bytes, and no state is there."""
+    root = tmp_path / "half"
+    shutil.copytree(half.root, root)
+    lines = (root / "index.jsonl").read_text().splitlines(keepends=True)
+    sha = half.entry(10).sha256
+    (root / "index.jsonl").write_text("".join(line.replace(sha, "0" * 64) for line in lines))
+    shutil.rmtree(root / "state")
+    made = branch(root, 30, fresh_moments=True, out=tmp_path / "made", progress=False)
+    assert made.origin is not None
+    assert made.origin.rounded == "float16"
+    assert made.complete
+    assert "half has no state at step 30 and cannot be replayed here" in caplog.text
+    assert "rounded to float16" in caplog.text
+    assert any("first weights are a checkpoint's, rounded to float16" in line for line in family(made))
+    begun = start_state(made.root, made.origin)
+    assert all(torch.equal(x, x.half().float()) for name, x in begun.items() if name.startswith("weights/"))
+    assert verify(made.root) == []
+    with pytest.raises(ReplayError):
+        branch(root, 35, fresh_moments=True, out=tmp_path / "between", progress=False)
 
 
 def test_names_tell_branches_apart(parent):

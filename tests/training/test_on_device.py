@@ -187,6 +187,27 @@ def test_seeds_elsewhere_share_each_step(device, tmp_path):
         np.testing.assert_allclose(a.training_loss.loss, b.training_loss.loss, atol=1e-5)
 
 
+def test_a_seed_that_diverges_elsewhere_leaves_the_others(device, tmp_path, monkeypatch):
+    check = loop.check_checkpoint
+    monkeypatch.setattr(
+        loop,
+        "check_checkpoint",
+        lambda root, step, held, weights, loss: check(
+            root, step, held, weights, float("nan") if root.name == "away-s1" and step else loss
+        ),
+    )
+    with pytest.raises(loop.Diverged, match="away-s1: the training loss is nan at step 3"):
+        train_seeds(config(), range(3), tmp_path / "away", device=pretend_device.NAME, progress=False)
+    monkeypatch.setattr(loop, "check_checkpoint", check)
+    here = train_seeds(config(), range(3), tmp_path / "here", jobs=1, progress=False)
+    for seed in (0, 2):
+        run = open_series(tmp_path / f"away-s{seed}")
+        assert run.complete
+        np.testing.assert_allclose(run.training_loss.loss, here[seed].training_loss.loss, atol=1e-5)
+        (since,) = run.manifest["moved"]  # two in each step give other last bits than three
+        assert (since["from"], since["device"]["stacked"]) == (3, 2)
+
+
 def interrupted(monkeypatch, root, at: int, **options):
     """A run that was killed while it evaluated a step."""
 
@@ -213,6 +234,23 @@ def test_a_run_goes_on_where_it_was_begun(device, tmp_path, monkeypatch):
         assert resumed.entry(step).sha256 == whole.entry(step).sha256
     dense = densify(whole.root, 3, 6, 1, progress=False)
     assert dense.steps == [0, 3, 4, 5, 6]
+
+
+def test_densify_of_an_unfinished_run_leaves_its_newest_state(device, tmp_path, monkeypatch):
+    """On a device each evaluated step has a state; a replay passes such steps again."""
+    every = {"checkpoint_steps": ScheduleConfig(linear_every=1)}
+    whole = train(config(**every), tmp_path / "whole", device=pretend_device.NAME, progress=False)
+    part = interrupted(monkeypatch, tmp_path / "part", 6, **every)
+    newest = (part.root / "latest.safetensors").read_bytes()
+    assert loop.resumes_from(part) == 5
+    densify(part.root, 0, 2, 1, progress=False)
+    assert (part.root / "latest.safetensors").read_bytes() == newest
+    assert loop.resumes_from(open_series(part.root)) == 5
+    resumed = resume(part.root, progress=False)
+    assert {step: resumed.entry(step).sha256 for step in resumed.steps} == {
+        step: whole.entry(step).sha256 for step in whole.steps
+    }
+    assert not (part.root / "latest.safetensors").exists()
 
 
 def test_a_run_that_goes_on_elsewhere_says_so(device, tmp_path, monkeypatch):

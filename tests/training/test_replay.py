@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from mechicl.config import ScheduleConfig
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.models.params import unpack
 from mechicl.series import Series, open_series
-from mechicl.series.storage import load_tensors
-from mechicl.training.loop import train, training_batches
+from mechicl.series.storage import LATEST, latest_step, load_tensors
+from mechicl.training.loop import resumes_from, train, training_batches
 from mechicl.training.replay import densify, resume
 from mechicl.training.step import Trainer
 
@@ -159,6 +160,32 @@ def test_densify_and_resume_of_an_interrupted_run_meet(copy, unbroken):
     assert series.steps == [0, 4, 5, 7, 8, 12]
     for step in unbroken.steps:
         assert series.entry(step) == unbroken.entry(step)
+
+
+def test_densify_leaves_the_newest_state_of_an_extended_run_that_was_interrupted(tmp_path, monkeypatch):
+    """With `keep = "metrics"` it is the only one: all since the former end would be lost."""
+    config = small(keep="metrics", checkpoint_steps=ScheduleConfig(linear_every=2), states=6)
+    root = train(config, tmp_path / "small", progress=False).root
+    update = Trainer.update
+
+    def stopped(trainer, batch):
+        if trainer.step == 19:
+            raise KeyboardInterrupt
+        return update(trainer, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "update", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            resume(root, steps=24, progress=False)
+    newest = (root / LATEST).read_bytes()
+    assert resumes_from(open_series(root)) == latest_step(root) == 16
+    densify(root, 1, 9, 4, progress=False)
+    assert (root / LATEST).read_bytes() == newest
+    series = resume(root, progress=False)
+    assert series.complete
+    assert latest_step(root) == -1
+    whole = train(replace(config, steps=24), tmp_path / "whole", progress=False)
+    assert series.entry(24).sha256 == whole.entry(24).sha256
 
 
 # States.

@@ -170,8 +170,8 @@ def _summary(series: Series) -> str:
     details = "; ".join(series.task.details(m))
     return (
         f"{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
-        f"{details and '; '}{details}. {short(series.seen)} training sequences{how_counted(series)}, {counted(series)}, "
-        f"init seed {c.seeds.init}."
+        f"{details and '; '}{details}. {short(series.seen)} training sequences{how_counted(series)}, "
+        f"{counted(series)}, init seed {c.seeds.init}."
     )
 
 

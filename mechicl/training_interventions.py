@@ -1,8 +1,8 @@
 """What is done to a model or its data *during* training, as fields of a recipe.
 
-An intervention holds for the updates start, start + 1, ... stop - 1 (stop None: to the end), where
-update s takes the weights of step s to those of step s + 1. It is a pure function of the Config
-and the step, so that such a run resumes and densifies bit for bit as any other.
+An intervention holds for the updates start, start + 1, ... stop - 1 (stop None: to the end), where update s takes the
+weights of step s to those of step s + 1. It is a pure function of the Config and the step, so that such a run resumes
+and densifies bit for bit as any other.
 
     kind      what                                                              needs
     ablate    heads' outputs are 0, forward and backward                        heads
@@ -14,22 +14,19 @@ and the step, so that such a run resumes and densifies bit for bit as any other.
     clamp_layer  the first of two layers is perfect (interventions.ClampLayer)
     clamp_copy   the answer is read from the attention scores of a head of the  heads
               last layer (interventions.ClampCopy)
-    freeze    parameters (GROUPS) are not updated, nor their Adam moments,      groups
-              nor the count of updates by which Adam corrects them
+    freeze    parameters (GROUPS) are not updated, nor Adam's moments and count groups
     reset     parameters are drawn anew from the init distribution, their       groups [every]
               moments cleared: at `start`, then every `every` updates
               (active forgetting: Anand et al. 2024, 2406.00053)
-    fresh_moments  Adam's moments are cleared at `start`, as a new optimiser
-              would have them
+    fresh_moments  Adam's moments are cleared at `start`, as a new optimiser would have them
     graft     the initial weights of groups are another run's (Singh et al. 2025)  groups, source, step
 
 A task adds kinds and patterns of its own (`KINDS`, `PATTERNS`): those of the default task are in
 tasks/exemplar_label/training.py.
 
-Evaluators recorded in training score a checkpoint under the interventions of the update that made
-it (step 0: of the first): heads that were ablated or clamped are so in the evaluation. Each line
-of metrics.jsonl names them. `series.evaluate` and the measures take the weights as they are: pass
-`ablate=` to take heads out there too.
+Evaluators recorded in training score a checkpoint under the interventions of the update that made it (step 0: of the
+first): heads that were ablated or clamped are so in the evaluation. Each line of metrics.jsonl names them.
+`series.evaluate` and the measures take the weights as they are: pass `ablate=` to take heads out there too.
 """
 
 from __future__ import annotations

@@ -239,11 +239,8 @@ class Task(ABC):
         """Raise ConfigError where the rest of the config does not go with the task."""
 
     def batches(self, config: Config, source: Any, start: int, stop: int) -> Iterator[Any]:
-        """The batches of updates `start`..`stop` - 1: a pure function of seed and step number.
-
-        Raises:
-            ConfigError: the task is a plugin's, and its `draw` returned what no model of the run can read.
-        """
+        """The batches of updates `start`..`stop` - 1: a pure function of seed and step number. A ConfigError where a
+        plugin's `draw` gave what no model of the run can read."""
         import numpy as np
 
         from mechicl.protocol.drawn import check_drawn

@@ -53,3 +53,8 @@ def test_shares_are_of_the_margin_above_chance(runs):
 
 def test_rules_that_are_missed_are_named(runs):
     assert "strength (seed 1: highest +0.34, at the end -0.02" in late.section(*runs)
+
+
+def test_one_seed_explains_nothing(runs):
+    early, longer = runs
+    assert answer(early, longer[longer.seed == 0], FLIP.about) == "1 of 2 seeds"

@@ -14,15 +14,14 @@ and densifies bit for bit as any other.
     clamp_layer  the first of two layers is perfect (interventions.ClampLayer)
     clamp_copy   the answer is read from the attention scores of a head of the  heads
               last layer (interventions.ClampCopy)
-    freeze    parameters (GROUPS) are not updated, nor Adam's moments and count groups
+    freeze    parameters (GROUPS), Adam's moments and its count stand still     groups
     reset     parameters are drawn anew from the init distribution, their       groups [every]
               moments cleared: at `start`, then every `every` updates
               (active forgetting: Anand et al. 2024, 2406.00053)
     fresh_moments  Adam's moments are cleared at `start`, as a new optimiser would have them
     graft     the initial weights of groups are another run's (Singh et al. 2025)  groups, source, step
 
-A task adds kinds and patterns of its own (`KINDS`, `PATTERNS`): those of the default task are in
-tasks/exemplar_label/training.py.
+A task adds kinds and patterns (`KINDS`, `PATTERNS`): those of the default task are in tasks/exemplar_label/training.py.
 
 Evaluators recorded in training score a checkpoint under the interventions of the update that made it (step 0: of the
 first): heads that were ablated or clamped are so in the evaluation. Each line of metrics.jsonl names them.

@@ -147,6 +147,6 @@ DIFFERS = """## What differs, and why
   first half frozen** (bound .1; at 20 million .04 and .02). So the second half does change a little in the long run.
 
 **Printed numbers that have none of ours here.** Five are accuracies among all labels at 320 million sequences (Train
-.9946, ICL .4664, CIWL .9948, Flip .0054, pure in-weights .0008): our runs of this setting end at 20 million. Three are
-in-context accuracies of pure in-weights sequences. Their right label is not in the context, so they are 0 by
+.9946, ICL .4664, CIWL .9948, Flip .0054, pure in-weights .0008): our longest runs of this setting end at 64 million.
+Three are in-context accuracies of pure in-weights sequences. Their right label is not in the context, so they are 0 by
 construction, there and here."""

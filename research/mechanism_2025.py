@@ -66,6 +66,12 @@ def table_at(sequences: int) -> Path:
     return TABLES / ("mechanism-2025.csv" if sequences == LENGTH else f"mechanism-2025-{sequences // 10**6}.csv")
 
 
+def read(sequences: int = LENGTH) -> pd.DataFrame | None:
+    """That table; None where no such run was measured."""
+    path = table_at(sequences)
+    return pd.read_csv(path) if path.exists() else None
+
+
 def collect(runs: Iterable[Path]) -> pd.DataFrame:
     """These runs' rows, measured anew; in their tables rows of other seeds stay."""
     by_table: dict[Path, list[Series]] = {}

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from research.claim import table
-from research.mechanism_2025 import table_at
 from research.mechanism_2025_rules import CHANCE, PRINTED, rules
 
 LATE, SEEDS = 64_000_000, 2
@@ -64,11 +63,6 @@ NUMBERS = (
     Number("Flip, no direct path", PRINTED["no direct path"]["flip"], "no direct path", "flip"),
     Strength("induction strength on Flip", -0.5, "induction_strength", "flip"),
 )
-
-
-def read() -> pd.DataFrame | None:
-    path = table_at(LATE)
-    return pd.read_csv(path) if path.exists() else None
 
 
 def arrived(number: Number, early: float, late: float) -> bool:

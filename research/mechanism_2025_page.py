@@ -10,16 +10,10 @@ from mechicl.figures.style import NAMES
 from research import mechanism_2025_late as late
 from research import plots
 from research.claim import table
-from research.mechanism_2025 import LENGTH, table_at
 from research.mechanism_2025_rules import ABOUT, PRINTED, late_half, rules
 
 PAGE, FIGURE = "mechanism-2025.md", "mechanism-2025"
 SEEDS, MOST = 5, 4  # planned; of which so many must agree
-
-
-def read() -> pd.DataFrame | None:
-    path = table_at(LENGTH)
-    return pd.read_csv(path) if path.exists() else None
 
 
 def figure(every: pd.DataFrame) -> Figure:

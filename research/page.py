@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mechicl.system.files import write_atomic
-from research import choices, experiments, language, mechanism_2025_late, mechanism_2025_page, plots, tidy
+from research import (
+    choices,
+    experiments,
+    language,
+    mechanism_2025,
+    mechanism_2025_late,
+    mechanism_2025_page,
+    plots,
+    tidy,
+)
 from research.claim import Claim, table
 from research.declared import DECLARED
 from research.verdicts import Part
@@ -72,8 +81,8 @@ def build(docs: Path = DOCS) -> list[Path]:
     pages |= {folder / f"{name}.md": appendix(name, found) for name in APPENDICES}
     pages |= {folder / "claims.csv": tidy.claims(found.values()), folder / "runs.csv": tidy.runs()}
     figures = {folder / f"{name}.svg": figure for claim in found.values() for name, figure in claim.figures.items()}
-    if (measured := mechanism_2025_page.read()) is not None:
-        longer = mechanism_2025_late.read()
+    if (measured := mechanism_2025.read()) is not None:
+        longer = mechanism_2025.read(mechanism_2025_late.LATE)
         pages[folder / mechanism_2025_page.PAGE] = mechanism_2025_page.page(measured, longer)
         figures[folder / f"{mechanism_2025_page.FIGURE}.svg"] = mechanism_2025_page.figure(measured)
         if longer is not None:

@@ -89,12 +89,10 @@ def _statuses(counted: dict[str, Runs], rule: Formed) -> dict[str, Status]:
 
 def sensitivity() -> str:
     """Markdown: how many runs formed, faded or stayed, and which claims change, with other bounds of 'formed'."""
-    every = _every()
     counted = {dose.sweep: found[1] for dose in doses.DOSES if (found := dose.runs()) is not None}
     counted |= {name: Runs(data) for name in transience.RECIPES if (data := tables.read(name)) is not None}
     ours = _statuses(counted, FORMED)
-    kinds = {name: found for name, found in every.items() if {"icl", "flip"} <= set(found.evaluator)}
-    kinds = {name: found for name, found in kinds.items() if name not in WENT_ON}
+    kinds = {name: found for name, found in _every().items() if name not in WENT_ON}
     rows = []
     for rule in (FORMED, *OTHERS):
         counts = dict.fromkeys(REGIMES, 0)

@@ -52,7 +52,7 @@ def test_an_untrained_run_has_no_mechanism(measured):
 
 
 def test_of_the_committed_seeds_each_rule_says_yes_or_no():
-    every = page.read()
+    every = mechanism.read()
     assert every is not None
     runs = [run for _, run in every.groupby("seed")]
     for run in runs:

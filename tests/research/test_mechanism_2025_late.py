@@ -2,8 +2,8 @@
 
 import pytest
 
+from research import mechanism_2025
 from research import mechanism_2025_late as late
-from research import mechanism_2025_page as page
 
 FLIP = next(number for number in late.NUMBERS if number.about == "Flip, no direct path")
 STRENGTH = late.NUMBERS[-1]
@@ -12,7 +12,7 @@ STRENGTH = late.NUMBERS[-1]
 @pytest.fixture
 def runs():
     """Seeds 0 and 1 at 20 million, twice; the second stands for 64 million."""
-    every = page.read()
+    every = mechanism_2025.read()
     assert every is not None
     every = every[every.seed < 2]
     return every, every.copy()

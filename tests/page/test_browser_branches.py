@@ -145,13 +145,19 @@ def grows_to(page, last: int) -> None:
     page.wait_for_function("mechicl.settled() && mechicl.settled('timeline')")
 
 
-def test_a_run_that_grows_leaves_the_reader_where_they_are(laboratory, begin):
-    """In the middle of a number, before a slider, with something to redo."""
+def of_30_steps(laboratory, begin, query: str):
+    """The run as it was at step 30, in a browser: its index, all that the index will hold, the session and its page."""
     server, folder = laboratory
-    index, whole = folder / "tiny" / "index.jsonl", (folder / "tiny" / "index.jsonl").read_text()
+    index = folder / "tiny" / "index.jsonl"
+    whole = index.read_text()
     until(index, whole, 30)
     session = begin(server.url)
-    page = session.open("?run=tiny&step=20")
+    return index, whole, session, session.open(query)
+
+
+def test_a_run_that_grows_leaves_the_reader_where_they_are(laboratory, begin):
+    """In the middle of a number, before a slider, with something to redo."""
+    index, whole, session, page = of_30_steps(laboratory, begin, "?run=tiny&step=20")
     page.evaluate("document.getElementById('graft-step').value = '10'")
     page.evaluate("window.slider = document.getElementById('slider-input')")
     session.head(0, 1).click()
@@ -197,11 +203,7 @@ DASHED = """(() => {
 def test_what_is_clicked_while_a_run_grows_is_kept(laboratory, begin):
     """Who was at the end is at the new end, with the head that they took out meanwhile; and a connection that breaks
     does not end the following."""
-    server, folder = laboratory
-    index, whole = folder / "tiny" / "index.jsonl", (folder / "tiny" / "index.jsonl").read_text()
-    until(index, whole, 30)
-    session = begin(server.url)
-    page = session.open("?run=tiny&step=30&heads=L0H0")
+    index, whole, session, page = of_30_steps(laboratory, begin, "?run=tiny&step=30&heads=L0H0")
     page.wait_for_function("document.getElementById('curve-progress').textContent.includes('all ')")
     page.evaluate(BREAKS_THEN_WAITS)
     index.write_text(whole)
@@ -211,7 +213,7 @@ def test_what_is_clicked_while_a_run_grows_is_kept(laboratory, begin):
     page.evaluate("window.held()")
     page.wait_for_function("mechicl.base.steps.at(-1) === 60 && mechicl.view.step === '60'")
     assert page.evaluate("mechicl.view.heads") == "L0H0,L0H1"
-    session.check(open_series(folder / "tiny"), 60, AblateHeads(heads=((0, 0), (0, 1))))
+    session.check(open_series(index.parent), 60, AblateHeads(heads=((0, 0), (0, 1))))
     assert "step=60" in page.url
     assert "heads=L0H0,L0H1" in page.url
     steps = len(steps_of(page))

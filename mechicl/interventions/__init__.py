@@ -28,7 +28,6 @@ from mechicl.interventions.attention import ClampMatch as ClampMatch
 from mechicl.interventions.attention import Temper as Temper
 from mechicl.interventions.base import Intervention as Intervention
 from mechicl.interventions.base import as_interventions as as_interventions
-from mechicl.interventions.base import edits as edits
 from mechicl.interventions.baselines import BASELINES as BASELINES
 from mechicl.interventions.baselines import Kind as Kind
 from mechicl.interventions.clamps import ClampCopy as ClampCopy
@@ -45,6 +44,7 @@ from mechicl.interventions.heads import needs as needs
 from mechicl.interventions.heads import only_head as only_head
 from mechicl.interventions.heads import random_heads as random_heads
 from mechicl.interventions.mlps import AblateMLPs as AblateMLPs
+from mechicl.interventions.one_pass import edits as edits
 from mechicl.interventions.patching import PatchActivations as PatchActivations
 from mechicl.interventions.paths import RemoveDirectPath as RemoveDirectPath
 from mechicl.interventions.paths import only_direct_path as only_direct_path

@@ -23,10 +23,11 @@ from torch import Tensor
 
 from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit
-from mechicl.engine.forward import Output, forward, restart_hooks
+from mechicl.engine.forward import Output, forward, rank, restart_hooks
 from mechicl.engine.held import scores_hook
 from mechicl.errors import ConfigError
-from mechicl.interventions.base import Checkpoint, Intervention, by_sequences, edits, elsewhere, rank
+from mechicl.interventions.base import Checkpoint, Intervention, by_sequences, elsewhere
+from mechicl.interventions.one_pass import edits
 from mechicl.models.params import Params, pack, unpack
 from mechicl.protocol.batch import TaskBatch
 

@@ -1,4 +1,4 @@
-"""What an intervention is, and how several share one forward pass.
+"""What an intervention is.
 
 A new intervention is one file: a frozen dataclass that derives from `Intervention` and says which intact
 activations it `needs` and which `edits` it makes, or how it changes the `weights`. `series.evaluate(ablate=...)`,
@@ -6,7 +6,7 @@ activations it `needs` and which `edits` it makes, or how it changes the `weight
 take AblateHeads.
 
 Axes of an activation: [b, t, h, k] for q, k, v and z, [b, h, q, s] for scores and patterns, [b, t, d] elsewhere;
-s checkpoints and c conditions come before b. Conditions ride on axis c of one pass (`edits`).
+s checkpoints and c conditions come before b. Conditions ride on axis c of one pass (`one_pass.edits`).
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ import inspect
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from mechicl.config import ModelConfig
-from mechicl.engine.edit import Edit, Taken
-from mechicl.engine.forward import rank as rank
+from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.labels import check_labels
+from mechicl.interventions.others import USUAL
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 
@@ -108,8 +107,7 @@ class Intervention(ABC):
         """(layer, head), where it is at one: the tables' columns of that name."""
         return None, None
 
-    alike = "random others"  # what its controls are, in words: 'as many other heads of the same layers'
-    drawn: Mapping[str, str] = {}  # what others take the place of in them: its kind (`others.USUAL`) -> the field
+    drawn: ClassVar[Mapping[str, str]] = {}  # what others replace in its controls: its kind (`others.USUAL`) -> field
     kept_heads: tuple[tuple[int, int], ...] = ()  # heads that its controls act on, too
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
@@ -120,6 +118,11 @@ class Intervention(ABC):
     def same_pattern(self, layer: int, head: int) -> str:
         """Why a head's attention pattern is that of the intact model, in words; '' where it may differ."""
         return "nothing before it is changed" if layer < self.first_layer else ""
+
+    @property
+    def alike(self) -> str:
+        """What its controls are, in words: 'as many other heads of the same layers'."""
+        return ", ".join(USUAL[kind] for kind, field in self.drawn.items() if getattr(self, field)) or "random others"
 
     @property
     def of_step(self) -> bool:
@@ -174,58 +177,6 @@ def as_interventions(ablate: object) -> list[Intervention]:
     return listed
 
 
-def edits(
-    conditions: Sequence[Intervention], model: ModelConfig, intact: Mapping[str, Tensor], batch: TaskBatch | None = None
-) -> dict[str, Edit]:
-    """The engine's edits for several interventions of one family, one per index of axis c.
-
-    Args:
-        conditions: c interventions, all of the same family.
-        intact: the activations named by their `needs`, from the intact model on the same batch,
-            [*lead, b, ...]. It may hold more.
-        batch: the sequences; may be left out for interventions that do not depend on them.
-
-    Raises:
-        ConfigError: there are several families, or the model does not have a part that is to be changed.
-    """
-    families = {c.family for c in conditions}
-    if len(families) != 1:
-        raise ConfigError(f"all conditions of one forward pass must be of one kind; given {sorted(families)}.")
-    for condition in conditions:
-        condition.check(model)
-    made = [checked_edits(condition, condition.edits(model, intact, batch)) for condition in conditions]
-    hooks = dict.fromkeys(hook for each in made for hook in each)
-    joined = {hook: _beside([each.get(hook, Edit()) for each in made], hook) for hook in hooks}
-    like = next(iter(intact.values()), batch)
-    return joined if like is None else {hook: edit.on(like.device) for hook, edit in joined.items()}
-
-
-def checked_edits(condition: Intervention, made: Any) -> dict[str, Edit]:
-    """What the `edits` of an intervention returned.
-
-    Raises:
-        ConfigError: it is no Edit for each hook.
-    """
-    wrong = "None" if made is None else f"a {type(made).__name__}"
-    if isinstance(made, Mapping):
-        for hook, edit in made.items():
-            if not isinstance(edit, Edit):
-                wrong = f"a {type(edit).__name__} for {hook}"
-            elif not all(isinstance(part, (Tensor, float, int)) for part in (edit.keep, edit.add)):
-                wrong = (
-                    f"an Edit(keep={edit.keep!r}, add={edit.add!r}) for {hook}, whose parts are not numbers or tensors"
-                )
-            else:
-                continue
-            break
-        else:
-            return made  # type: ignore[return-value]
-    raise ConfigError(
-        f"{type(condition).__name__}.edits returned {wrong}: expected an Edit for each hook, such as "
-        '{"blocks.0.attn.hook_v": Edit(0.5)}.'
-    )
-
-
 def described(condition: Intervention) -> dict[str, Any]:
     """All that a result depends on, as plain data: the class, its fields, and, where it is not mechicl's own (whose
     code the cache knows), the text of its module.
@@ -243,56 +194,3 @@ def described(condition: Intervention) -> dict[str, Any]:
 
 def _interventions(x: object) -> bool:
     return isinstance(x, tuple) and any(isinstance(each, Intervention) for each in x)
-
-
-def _beside(parts: Sequence[Edit], hook: str) -> Edit:
-    """Edits at one hook, next to each other on axis c."""
-    if len({edit.at for edit in parts}) > 1:
-        raise ConfigError(f"all conditions of one forward pass must move the positions of {hook} in the same way.")
-    keep, add = (_joined([getattr(edit, name) for edit in parts], rank(hook)) for name in ("keep", "add"))
-    less = _taken([edit.less for edit in parts])
-    return Edit(keep, add, parts[0].at, _subspaces([edit.off for edit in parts]), less)
-
-
-def _taken(parts: Sequence[tuple[Taken, ...]]) -> tuple[Taken, ...]:
-    """What each condition takes off, next to each other on axis c: of one source and label together."""
-    if len(parts) == 1:
-        return parts[0]
-    found: dict[tuple[str, str], dict[int, Taken]] = {}
-    for i, each in enumerate(parts):
-        for taken in each:
-            found.setdefault(taken.key, {})[i] = taken
-    out = []
-    for by in found.values():
-        like = next(iter(by.values()))
-        none = torch.zeros_like(like.share)
-        out.append(
-            dataclasses.replace(like, share=torch.stack([by[i].share if i in by else none for i in range(len(parts))]))
-        )
-    return tuple(out)
-
-
-def _subspaces(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """Bases [d, count] next to each other on axis c, [c, 1, d, most]: columns of 0 take nothing off."""
-    there = [part for part in parts if part is not None]
-    if not there:
-        return None
-    if len({part.shape for part in parts if part is not None}) == 1 == len(parts):
-        return there[0]
-    out = there[0].new_zeros(len(parts), 1, there[0].shape[0], max(part.shape[-1] for part in there))
-    for i, part in enumerate(parts):
-        if part is not None:
-            out[i, 0, :, : part.shape[-1]] = part
-    return out
-
-
-def _joined(parts: Sequence[Tensor | float], axes: int) -> Tensor | float:
-    first = parts[0]
-    if all(part is first or (isinstance(part, float) and isinstance(first, float) and part == first) for part in parts):
-        return first  # the same for all conditions: held once
-    where = next((part.device for part in parts if isinstance(part, Tensor)), torch.device("cpu"))
-    tensors = [part if isinstance(part, Tensor) else torch.full((1,), part).to(where) for part in parts]
-    wide = max(axes + 1, *(part.dim() for part in tensors))
-    tensors = [part.reshape((1,) * (wide - part.dim()) + part.shape) for part in tensors]
-    shape = torch.broadcast_shapes(*(part.shape for part in tensors))
-    return torch.cat([part.expand(shape) for part in tensors], -(axes + 1))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention, elsewhere
 from mechicl.interventions.baselines import BASELINES, of_others
 from mechicl.interventions.components import Component, Path, check_paths, every_path, parse
-from mechicl.interventions.others import USUAL
 from mechicl.loading import check_types
 from mechicl.protocol.batch import TaskBatch
 
@@ -92,7 +91,7 @@ class CutPaths(Intervention):
         if self.kind == "counterfactual":
             batch[:2].counterfactual(self.counterfactual)
 
-    alike, drawn = USUAL["paths"], {"paths": "paths"}
+    drawn: ClassVar[Mapping[str, str]] = {"paths": "paths"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         return [replace(self, paths=tuple(draw.values())) for draw in path_draws(self.paths, model, count)]

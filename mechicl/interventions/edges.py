@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.heads import check_heads, head_pairs, names
-from mechicl.interventions.others import USUAL, as_random, random_names, random_others
+from mechicl.interventions.others import as_random, random_names, random_others
 from mechicl.interventions.positions import check_layers, position_mask
 from mechicl.loading import check_types
 from mechicl.protocol.batch import TaskBatch
@@ -77,7 +78,7 @@ class CutEdges(Intervention):
         """What comes later is not seen. Most edges are in the first sequences, so those are asked first."""
         return any(edge_mask(part, edge).tril().any() for part in (batch[:8], batch) for edge in self.edges)
 
-    alike, drawn = USUAL["edges"], {"edges": "edges"}
+    drawn: ClassVar[Mapping[str, str]] = {"edges": "edges"}
 
     @property
     def kept_heads(self) -> tuple[tuple[int, int], ...]:

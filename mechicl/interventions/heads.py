@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from mechicl.interventions.base import Intervention
 from mechicl.interventions.baselines import BASELINES as BASELINES
 from mechicl.interventions.baselines import Kind as Kind
 from mechicl.interventions.baselines import of_others
-from mechicl.interventions.others import USUAL
 from mechicl.loading import check_types, whole
 from mechicl.protocol.batch import TaskBatch
 
@@ -48,7 +47,7 @@ class OfHeads(Intervention):
         """Raise if a head is not one of the model's."""
         check_heads(self.heads, model)
 
-    alike, drawn = USUAL["heads"], {"heads": "heads"}
+    drawn: ClassVar[Mapping[str, str]] = {"heads": "heads"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         sets = matched_sets(model, self.heads, count, 100 * count)

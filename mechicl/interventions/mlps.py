@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.baselines import Plain, baseline, of_others
-from mechicl.interventions.others import USUAL, other_sets
+from mechicl.interventions.others import other_sets
 from mechicl.loading import check_types
 from mechicl.protocol.batch import TaskBatch
 
@@ -57,7 +58,7 @@ class AblateMLPs(Intervention):
                 where = f"layers {', '.join(map(str, have))} have one" if have else "none has one (mlp_ratio = 0)"
                 raise ConfigError(f"there is no MLP in layer {layer}: of the model's {model.n_layers} layers, {where}.")
 
-    alike, drawn = USUAL["MLPs"], {"MLPs": "layers"}
+    drawn: ClassVar[Mapping[str, str]] = {"MLPs": "layers"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         have = [layer for layer in range(model.n_layers) if model.has_mlp(layer)]

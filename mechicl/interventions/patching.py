@@ -21,7 +21,7 @@ from mechicl.interventions.base import Intervention, elsewhere
 from mechicl.interventions.edges import edge_mask
 from mechicl.interventions.heads import check_heads, head_pairs, matched_sets, names
 from mechicl.interventions.mlps import AblateMLPs
-from mechicl.interventions.others import USUAL, other_sets, random_names
+from mechicl.interventions.others import other_sets, random_names
 from mechicl.interventions.positions import check_layers, given, position_mask
 from mechicl.loading import check_types
 from mechicl.protocol.batch import TaskBatch
@@ -99,11 +99,7 @@ class PatchActivations(Intervention):
         for edge in self.edges:
             edge_mask(batch[:1], edge)
 
-    drawn: ClassVar = {"heads": "heads", "MLPs": "mlps", "positions": "positions", "edges": "edges"}
-
-    @property
-    def alike(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return ", ".join(USUAL[kind] for kind, field in self.drawn.items() if getattr(self, field))
+    drawn: ClassVar[Mapping[str, str]] = {"heads": "heads", "MLPs": "mlps", "positions": "positions", "edges": "edges"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         """Each of heads, MLPs, positions and edges beside its own random others; what has none stays."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention
 from mechicl.interventions.baselines import Plain, baseline, of_others
-from mechicl.interventions.others import USUAL, as_random, random_names, random_others
+from mechicl.interventions.others import as_random, random_names, random_others
 from mechicl.loading import check_types
 from mechicl.protocol.batch import TaskBatch
 
@@ -65,7 +66,7 @@ class AblatePositions(Intervention):
     def check_on(self, batch: TaskBatch) -> None:
         position_mask(batch[:1], self.positions)
 
-    alike, drawn = USUAL["positions"], {"positions": "positions"}
+    drawn: ClassVar[Mapping[str, str]] = {"positions": "positions"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         return [replace(self, positions=names) for names in random_names(self.positions, count)]

@@ -119,7 +119,9 @@ class AblateSubspace(Intervention):
                 f"has {model.d_model} dimensions: expected [d_model, count]."
             )
 
-    alike = "as many random directions"
+    @property
+    def alike(self) -> str:
+        return "as many random directions"
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         return self.with_random(model, count)

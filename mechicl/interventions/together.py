@@ -12,8 +12,9 @@ from torch import Tensor
 from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit, Taken
 from mechicl.errors import ConfigError
-from mechicl.interventions.base import Checkpoint, Intervention, checked_edits
+from mechicl.interventions.base import Checkpoint, Intervention
 from mechicl.interventions.joint import joint_controls
+from mechicl.interventions.one_pass import checked_edits
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 
@@ -60,7 +61,7 @@ class Together(Intervention):
         return next((part.reads for part in self.parts if part.reads is not None), None)
 
     @property
-    def alike(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def alike(self) -> str:
         return ", ".join(dict.fromkeys(part.alike for part in self.parts))
 
     @property

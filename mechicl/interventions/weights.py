@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from mechicl.config import ModelConfig
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention
-from mechicl.interventions.others import LISTED, USUAL
+from mechicl.interventions.others import LISTED
 from mechicl.loading import at_least, check_types
 from mechicl.models.params import Params
 from mechicl.parameter_groups import GROUPS, in_groups
@@ -60,7 +61,7 @@ class Graft(Intervention):
     def donors(self) -> tuple[int, ...]:
         return (self.source,)
 
-    alike, drawn = USUAL["parts"], {"parts": "parts"}
+    drawn: ClassVar[Mapping[str, str]] = {"parts": "parts"}
 
     def controls(self, model: ModelConfig, count: int) -> list[Intervention]:
         return [replace(self, parts=parts) for parts in other_parts(self.parts, model, count)]

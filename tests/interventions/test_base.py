@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from random_models import ALL, MODELS, batch_of, by_engine, hooked, make, weights_of
+from random_models import ALL
 
 from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
@@ -15,34 +15,11 @@ from mechicl.interventions import (
     RemoveDirectPath,
     Temper,
     Together,
-    edits,
     only_direct_path,
     only_head,
 )
 from mechicl.interventions.base import described
 from mechicl.measures.ablation import answers, evaluate
-from mechicl.models.params import pack
-
-
-def shapes_of(name: str) -> list[str]:
-    return ["three-layers-mlp"] if name == "mlps" else list(MODELS)
-
-
-CASES = [(name, shape) for name in ALL for shape in shapes_of(name)]
-
-
-@pytest.mark.parametrize(("name", "shape"), CASES)
-def test_many_at_once_equal_one_at_a_time_and_the_hooks(name, shape):
-    config = make(shape)
-    weights, batch = weights_of(config, torch.float64), batch_of(config, torch.float64)
-    model, together = hooked(config, weights), by_engine(pack(weights), batch, config, ALL[name])
-    intact = model(batch)[:, -1]
-    for condition, got in zip(ALL[name], together, strict=True):
-        alone = by_engine(pack(weights), batch, config, [condition])[0]
-        here = model.run_with_hooks(batch, fwd_hooks=model.hooks_for(condition, batch))[:, -1]
-        torch.testing.assert_close(got, alone, rtol=0, atol=1e-10)
-        torch.testing.assert_close(here, alone, rtol=0, atol=1e-9)
-        assert (alone - intact).abs().max() > 1e-3, "an intervention that does nothing"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +115,3 @@ def test_conditions_that_make_the_same_edit_each_have_their_rows(known_series):
     value = table.groupby("intervention").value
     assert value.nunique().eq(1).all()
     assert value.first()[str(ScaleValues(0, 1.0))] == value.first()["intact"]
-
-
-def test_families_do_not_share_a_pass():
-    with pytest.raises(ConfigError, match="must be of one kind"):
-        edits([AblateHeads(heads=((0, 0),)), RemoveDirectPath()], make().model, {})

@@ -44,6 +44,7 @@ class CutEdges(Intervention):
     def __post_init__(self) -> None:
         object.__setattr__(self, "heads", head_pairs(self.heads))
         check_types(self, "CutEdges")
+        object.__setattr__(self, "edges", spelled(self.edges))
         if not self.edges:
             raise ConfigError("CutEdges.edges=(): expected at least one, such as ('query->match_label',).")
         if self.heads and self.layers is not None:
@@ -133,6 +134,12 @@ class CutEdges(Intervention):
         return out
 
 
+def spelled(edges: tuple[str, ...]) -> tuple[str, ...]:
+    """Each edge once and in one way, 'query->match' for 'query -> match': the names of random others are split at
+    spaces."""
+    return tuple(dict.fromkeys("->".join(end.strip() for end in edge.split("->")) for edge in edges))
+
+
 def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
     """Where an edge runs, bool [b, t, t]: from the first position to the second. 'random 3 for query->match_label' is
     draw 3 of as many other edges from the same positions (`others.py`).
@@ -153,7 +160,7 @@ def edge_mask(batch: TaskBatch, edge: str) -> Tensor:
                 f"relation: {', '.join(relations)}."
             )
         return relations[edge]
-    ends = [end.strip() for end in edge.split("->", 1)]
+    ends = edge.split("->", 1)
     relations = {} if all(end in roles for end in ends) else batch.relations()
     along = relations.get(ends[1]) if ends[1] not in roles else None
     for end in ends if along is None else ends[:1]:

@@ -18,7 +18,7 @@ from mechicl.config import ModelConfig
 from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Intervention, elsewhere
-from mechicl.interventions.edges import edge_mask
+from mechicl.interventions.edges import edge_mask, spelled
 from mechicl.interventions.heads import check_heads, head_pairs, matched_sets, names
 from mechicl.interventions.mlps import AblateMLPs
 from mechicl.interventions.others import other_sets, random_names
@@ -51,6 +51,7 @@ class PatchActivations(Intervention):
     def __post_init__(self) -> None:
         object.__setattr__(self, "heads", head_pairs(self.heads))
         check_types(self, "PatchActivations")
+        object.__setattr__(self, "edges", spelled(self.edges))
         for field in ("mlps", "residual"):
             object.__setattr__(self, field, tuple(sorted(set(getattr(self, field)))))
         if not (self.heads or self.mlps or self.residual or self.edges):

@@ -147,3 +147,10 @@ def test_sequences_without_such_an_edge_are_told_apart(known_series, capsys):
     assert "not in these" not in re.search(r"^icl .*", out, re.M)[0]
     cli.main(["ablate", str(known_series.root), "--steps", "0..10", "--n", "50", "--edge", "query->match_label"])
     assert "there is nothing to change" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("edit", [CutEdges, PatchActivations])
+def test_an_edge_with_spaces_is_the_same_edge_in_its_controls_too(known_series, edit):
+    spaced = edit(edges=(" query -> match_label", "query->match_label"), layers=(1,))
+    assert spaced == edit(edges=("query->match_label",), layers=(1,))
+    known_series.evaluate([5], ["icl"], spaced.controls(known_series.config.model, 2), n=20)

@@ -14,16 +14,17 @@ Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
 
 
 @app.command
-def collect(file: tyro.conf.Positional[Path], runs: tyro.conf.Positional[Path]) -> None:
+def collect(file: tyro.conf.Positional[Path], runs: tyro.conf.Positional[Path], metric: str | None = None) -> None:
     """Make the small table of a sweep: research/tables/NAME.parquet.
 
     Args:
         file: the sweep's file, as research/sweeps/competition.toml.
         runs: the folder its runs are in.
+        metric: such as acc; makes research/tables/NAME-METRIC.parquet (default: the primary metric of each evaluator).
     """
     from research import tables
 
-    _said(tables.collect(file, runs))
+    _said(tables.collect(file, runs, metric))
 
 
 @app.command(name="collect-runs")

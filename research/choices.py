@@ -93,6 +93,16 @@ def _formed_only(runs: Runs) -> list[Part]:
     return [any_of("up to 1e-4", low), share("1e-2", runs.among_formed(STAYS, "penalty_l2-0.01"), below=0.5)]
 
 
+def _icl_itself(runs: Runs) -> list[Part]:
+    def kept(strength: str) -> list[bool]:
+        formed = [kind != "never" for kind in runs.regimes(f"penalty_l2-{strength}")]
+        lasts = runs.of(f"penalty_l2-{strength}", "icl", "half_decay").isna()
+        return [bool(a and b) for a, b in zip(formed, lasts, strict=True)]
+
+    low = [share(s, kept(s), above=0.5) for s in ("1e-06", "1e-05", "0.0001")]
+    return [any_of("up to 1e-4", low), share("1e-2", kept("0.01"), below=0.5)]
+
+
 def _fall(runs: Runs) -> list[Part]:
     """The part of claim 3 about skew, judged by how far ICL falls, in all runs."""
     less = runs.of("zipf_zipf-1", "icl", "fall") - runs.of("demo", "icl", "fall")
@@ -141,7 +151,14 @@ CHOICES = (
             "that part by how far ICL falls in all runs, alone": _of_sweep("3", _fall),
         },
     ),
-    Choice(("6.1",), "all runs count", {"only runs in which ICL formed": _of_sweep("6.1", _formed_only)}),
+    Choice(
+        ("6.1",),
+        "all runs count; ICL stayed if it formed and Flip has no half-decay",
+        {
+            "only runs in which ICL formed": _of_sweep("6.1", _formed_only),
+            "stayed if ICL formed and ICL itself has no half-decay": _of_sweep("6.1", _icl_itself),
+        },
+    ),
     _one("8.1", ("8.8",)),
     _one("8.2", ("8.11",)),
     _one("8.4", ("8.9", "8.10")),
@@ -158,5 +175,9 @@ CHOICES = (
         "all five seeds",
         {"the seeds in which ICL formed": _where_formed("circuits-iwl", circuits.mlps_parts)},
     ),
-    Choice(("8.8",), "a delay counts from a factor of 1.4", {"any delay counts": _any_delay}),
+    Choice(
+        ("8.8",),
+        "a delay counts from a factor of 1.4",
+        {"any delay counts (in seed 2 it is a factor of 1.0003)": _any_delay},
+    ),
 )

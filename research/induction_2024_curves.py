@@ -36,12 +36,14 @@ CONDITIONS = {  # beside `main`: how many sequences a run sees, and about where 
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule: its letter ('-': of no rule), what it is about, the numbers that it rests on, and what follows."""
+    """One rule: its letter ('-': of no rule), what it is about, the numbers that it rests on, and what follows.
+    declared: what followed from the rule as it was written before the runs, where it was changed after them."""
 
     letter: str
     about: str
     numbers: str
     verdict: str
+    declared: str = ""
 
 
 def training() -> pd.DataFrame:
@@ -81,11 +83,15 @@ def plateau(points: np.ndarray, low: float, high: float) -> tuple[float, float]:
 def share_of_plateau(points: np.ndarray) -> float:
     """Rule K: the sequences over which the loss stays in .60 to .85, as a share of the half-drop.
 
-    Of a run that never reaches it, as a share of all that it saw. K counts such a run as 0, by which 'no plateau' would
-    hold of a run that never leaves it. This was seen after the runs; it makes U harder to support.
+    Of a run that never reaches it, as a share of all that it saw.
     """
     (first, last), half = plateau(points, 0.60, 0.85), min(half_drop(points), float(points[-1, 0]))
     return (last - first) / half if np.isfinite(first) else 0.0
+
+
+def declared_share(points: np.ndarray) -> float:
+    """The same as K was written: a run that never reaches its half-drop counts as 0."""
+    return share_of_plateau(points) if np.isfinite(half_drop(points)) else 0.0
 
 
 def half_drops(every: pd.DataFrame) -> Drops:

@@ -74,7 +74,10 @@ def _seeds(columns: Iterable[str]) -> list[str]:
 def _verdicts(published: Path) -> str:
     return table(
         ["rule", "about", "ours", "verdict"],
-        [[j.letter, j.about, j.numbers, f"**{j.verdict}**"] for j in judge(published)],
+        [
+            [j.letter, j.about, j.numbers, f"**{j.verdict}**" + (f" (as declared: {j.declared})" if j.declared else "")]
+            for j in judge(published)
+        ],
     )
 
 

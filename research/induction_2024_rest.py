@@ -3,6 +3,8 @@ labels, and the clamps measured on checkpoints instead of held in training."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -10,6 +12,7 @@ from research.induction_2024_curves import (
     Drops,
     Judged,
     curve,
+    declared_share,
     factors_said,
     half_drop,
     said,
@@ -94,7 +97,17 @@ def _grafted(every: pd.DataFrame, drops: Drops) -> list[Judged]:
         + f"; plateau {np.median([*shares.values()]):.2f} of it "
         + f"({min(shares.values()):.2f} to {max(shares.values()):.2f})"
     )
-    return [*found, Judged("U", about[1], text, said(holds, len(other), fails))]
+    declared = _declared_u(every, drops, other)
+    return [*found, Judged("U", about[1], text, said(holds, len(other), fails), declared)]
+
+
+def _declared_u(every: pd.DataFrame, drops: Drops, other: dict[int, list[str]]) -> str:
+    """U as written: the mean half-drop of the donors, where never is later than all, and K's plateau, where a run that
+    never leaves it has none."""
+    late = {s: np.mean([drops[name][s] for name in names]) >= 2 * drops["own"][s] for s, names in other.items()}
+    flat = {s: np.mean([declared_share(curve(every, name, s)) for name in names]) >= 0.3 for s, names in other.items()}
+    holds = sum(late[s] and not flat[s] for s in other)
+    return said(holds, len(other), max(sum(not x for x in late.values()), sum(flat.values())))
 
 
 def comes_late(reached: list[tuple[float, float]], own: float) -> bool | None:
@@ -127,9 +140,9 @@ def _larger(drops: Drops) -> list[Judged]:
 
 def _measured(progress: pd.DataFrame, drops: Drops) -> list[Judged]:
     """IH13: half-drops under a clamp of the checkpoints of `main`, against those of runs trained with that clamp, each
-    clamp apart. A loss that never falls is no late plateau: the clamp may break a trained model. (Until 27 Nov it
-    counted as one, and the two clamps together.)"""
-    found = []
+    clamp apart. A loss that never falls is no late plateau: the clamp may break a trained model. (As declared it counts
+    as one, and the two clamps together.)"""
+    found, every = [], {}
     for name in ("match", "layer"):
         about = f"IH13: a {name} clamp of checkpoints still shows the plateau"
         seeds = sorted(set(progress.seed) & set(drops[name])) if len(progress) else []
@@ -143,5 +156,11 @@ def _measured(progress: pd.DataFrame, drops: Drops) -> list[Judged]:
         holds = sum(np.isfinite(x) and x >= 2 for x in factors)
         fails = sum(1 / 1.25 <= x <= 1.25 for x in factors)
         text = f"a factor of {factors_said(factors)}; loss at the end {min(ends):.2f} to {max(ends):.2f}"
+        every[name] = dict(zip(seeds, factors, strict=True))
         found.append(Judged("X", about, text, said(holds, len(seeds), fails)))
-    return found
+    both = sorted(set.intersection(*map(set, every.values()))) if len(every) == 2 else []
+    if not both:
+        return found
+    holds = sum(all(each[s] >= 2 for each in every.values()) for s in both)
+    fails = sum(all(1 / 1.25 <= each[s] <= 1.25 for each in every.values()) for s in both)
+    return [replace(judged, declared=said(holds, len(both), fails)) for judged in found]

@@ -10,10 +10,10 @@ from research.induction_2024_curves import (
     Drops,
     Judged,
     curve,
+    declared_share,
     factors_said,
     said,
     seeds_of,
-    share_of_plateau,
     thousands,
 )
 
@@ -32,8 +32,7 @@ def timed(every: pd.DataFrame, drops: Drops) -> list[Judged]:
         text = f"{thousands([drops[slow][s] for s in both])} against {thousands([drops[quick][s] for s in both])}"
         out.append(Judged("J", f"IH10: {slow} later than {quick}", text, said(more, len(both), less)))
     for name, wants in (("none", True), ("previous", True), ("layer", False), ("match", False)):
-        # A run that never reaches its half-drop counts as 0.
-        found = [share_of_plateau(curve(every, name, s)) if np.isfinite(x) else 0.0 for s, x in drops[name].items()]
+        found = [declared_share(curve(every, name, s)) for s in drops[name]]
         what = f"IH10: {'a' if wants else 'no'} plateau with {name}"
         if not found:
             out.append(Judged("K", what, "-", "not run"))

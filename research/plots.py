@@ -92,6 +92,7 @@ def against_published(
     points: dict[str, dict[float, float]],
     title: str = "ours",
     until: float = 20.0,
+    metric: str = "in-context accuracy",
 ) -> Figure:
     """Our runs over the published curves, on a linear axis to so many million sequences. The published ones are broad
     and pale, with their readings as circles; of ours there is every seed, and no median. Both tables have evaluator,
@@ -121,7 +122,7 @@ def against_published(
         axis.set_ylim(-0.02, 1.02)
         axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
         axis.set_xlabel("training sequences seen, million")
-        axis.set_ylabel("in-context accuracy")
+        axis.set_ylabel(metric)
         count = table.seed.nunique() if len(table) else 0
         ours = f"n = {count}, raw features of EfficientNet-Lite0 (norm 45)" if count else "none yet"
         axis.set_title(f"published: one seed; ours: {ours}", loc="left")

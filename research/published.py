@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mechicl.measures.phases import Phases, phase_times
+
 POINT_OF_RISE, POINT_OF_FADE = 4.0e6, 1.5e7
 PEAKS = {"icl": (0.89, 7.8e6), "flip": (0.71, 4.3e6)}
 SCALE = (
@@ -37,6 +39,14 @@ def curves() -> pd.DataFrame:
     return rows[rows.kind == "curve"].drop(columns="kind").reset_index(drop=True)
 
 
+def half_way(evaluator: str) -> Phases:
+    """The published curve's onset, peak and half-decay, in sequences, by the rule of ours. Chance is .5."""
+    mine = curves()
+    mine = mine[mine.evaluator == evaluator].sort_values("sequences")
+    return phase_times(mine.sequences.to_numpy(float), mine.value.to_numpy(float), 0.5)
+
+
 def long_curves() -> pd.DataFrame:
-    """Columns evaluator, sequences, value: the digitised curves of the long run, to 70 million sequences."""
+    """Columns evaluator, sequences, value: the digitised curves of the long run, to 70 million sequences. They are
+    accuracy among all labels."""
     return pd.read_csv(Path(__file__).parent / "tables" / "published-long.csv", comment="#")

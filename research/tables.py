@@ -1,10 +1,11 @@
 """The committed tables: one per experiment, small, and all that the page is built from.
 
-A row is one evaluator (its primary metric) at one evaluated step of one run:
+A row is one evaluator (its primary metric, unless there is a column `metric`) at one evaluated step of one run:
 
     condition, seed, complete   which run; whether it reached its end
     step, sequences             optimiser steps and training sequences seen
     evaluator                   of mechicl.evaluators, or 'training': the mean loss since the row before
+    metric                      only in tables of another metric than the primary one (`collect --metric`)
     value, n                    and from how many sequences
     chance                      of that evaluator's set (not for 'training')
     <field> ...                 a column for every field of Config that the sweep varies
@@ -36,11 +37,15 @@ def read(name: str) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.exists() else None
 
 
-def collect(file: Path, runs: Path) -> pd.DataFrame:
+def collect(file: Path, runs: Path, metric: str | None = None) -> pd.DataFrame:
     """The table of a sweep, from all its runs in the folder that have begun. The table keeps runs of the sweep that it
-    already has and that are not in the folder, because a grid may be trained in several parts."""
+    already has and that are not in the folder, because a grid may be trained in several parts.
+
+    metric: another one than the primary one of each evaluator, in a table of its own, NAME-METRIC.
+    """
     plan = read_plan(file)
-    before = read(plan.name)
+    name_of_table = plan.name if metric is None else f"{plan.name}-{metric}"
+    before = read(name_of_table)
     begun = {run for run in plan.runs if (run.folder(runs) / "manifest.json").exists()}
     if not begun:
         raise ConfigError(f"{runs} holds no run of {file}: {command('sweep', file, '--out', runs)} trains them.")
@@ -48,13 +53,14 @@ def collect(file: Path, runs: Path) -> pd.DataFrame:
     for run in plan.runs:
         name = run.condition.name
         if run in begun:
-            rows = of_series(open_series(run.folder(runs)), name)
+            rows = of_series(open_series(run.folder(runs)), name, metric)
         elif before is not None:
             rows = before.loc[(before.condition == name) & (before.seed == run.seed), _COLUMNS]
+            rows = rows if metric is None else rows.assign(metric=metric)
         else:
             continue
         parts.append(rows.assign(**run.condition.fields))
-    return save(plan.name, [rows for rows in parts if len(rows)])
+    return save(name_of_table, [rows for rows in parts if len(rows)])
 
 
 def collect_runs(name: str, runs: Iterable[Path]) -> pd.DataFrame:
@@ -63,19 +69,24 @@ def collect_runs(name: str, runs: Iterable[Path]) -> pd.DataFrame:
     return save(name, [of_series(one, one.config.name) for one in series])
 
 
-def of_series(series: Series, condition: str) -> pd.DataFrame:
-    """What one run has recorded, as rows of a table."""
-    rows = primary_metric(series.metrics)[["step", "sequences", "evaluator", "value", "n"]]
+def of_series(series: Series, condition: str, metric: str | None = None) -> pd.DataFrame:
+    """What one run has recorded, as rows of a table. metric: as in `collect`."""
+    every = series.metrics
+    rows = primary_metric(every) if metric is None else every[every.metric == metric]
+    rows = rows[["step", "sequences", "evaluator", "value", "n"]]
     loss = series.training_loss.rename(columns={"loss": "value"})
     loss = loss.assign(evaluator="training", n=behind_losses(series))
     levels = {
-        name: chance(name, series.evaluation_set(name, step=0), series.task.n_outputs)[EVALUATORS[name].primary_metric]
+        name: chance(name, series.evaluation_set(name, step=0), series.task.n_outputs)[
+            metric or EVALUATORS[name].primary_metric
+        ]
         for name in rows.evaluator.unique()
     }
     table = pd.concat([rows, loss[["step", "sequences", "evaluator", "value", "n"]]], ignore_index=True)
     table["chance"] = table.evaluator.map(levels)
     front = {"condition": condition, "seed": series.config.seeds.init, "complete": series.complete}
-    return table.assign(**front)[_COLUMNS].sort_values(["step", "evaluator"], ignore_index=True)
+    table = table.assign(**front)[_COLUMNS].sort_values(["step", "evaluator"], ignore_index=True)
+    return table if metric is None else table.assign(metric=metric)
 
 
 def primary_metric(rows: pd.DataFrame) -> pd.DataFrame:

@@ -48,9 +48,11 @@ def every_table() -> list[pd.DataFrame]:
 
 
 def _tables() -> dict[str, pd.DataFrame]:
-    """The tables of runs that ICL and Flip are asked of, by name: not those of text (language.py)."""
+    """The tables of runs that ICL and Flip are asked of, by name: not those of text (language.py), and none of another
+    metric, whose runs are in a table already."""
     names = sorted(path.stem for path in Path(tables.TABLES).glob("*.parquet"))
     found = {name: data for name in names if (data := tables.read(name)) is not None and "complete" in data}
+    found = {name: data for name, data in found.items() if "metric" not in data}
     return {name: data for name, data in found.items() if {"icl", "flip"} <= set(data.evaluator)}
 
 

@@ -7,8 +7,8 @@
     running          not all planned seeds are finished: no verdict
     not run yet      nothing was run
 
-A claim is the conjunction of its parts: contradicted where one is, supported where all are. So its parts need no
-correction for their number.
+A claim is the conjunction of its parts: contradicted where one is, supported where all are. So 'supported' needs no
+correction for the number of parts; 'contradicted' would, and has none (Methods say so).
 """
 
 from __future__ import annotations

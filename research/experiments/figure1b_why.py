@@ -23,7 +23,7 @@ TITLES = {
     "scaled": "scaled to norm 1",
     "centred": "centred",
     "centred-scaled": "centred, norm 1",
-    "gaussian": "Gaussian clusters with four moments of the features",
+    "gaussian": "Gaussian clusters with four properties of the features",
     "spread-0.8": "spread x 0.8",
     "spread-1.3": "spread x 1.3",
     "spread-1.6": "spread x 1.6",

@@ -129,10 +129,11 @@ def test_runs_that_went_on_stand_beside_the_long_published_run(given):
     assert list(claim(figure1b, "0.5").figures) == ["figure-1b"]
     further = run(PUBLISHED).assign(sequences=TIMES.tolist() * len(PUBLISHED))
     further["sequences"] *= 3.2  # to 64 million
-    given["figure-1b-long"] = pd.concat([further, further.assign(seed=1)[further.sequences <= 4.1e7]])
+    given["figure-1b-long-acc"] = pd.concat([further, further.assign(seed=1)[further.sequences <= 4.1e7]])
     got = claim(figure1b, "0.5")
     assert list(got.figures) == ["figure-1b", "figure-1b-long"]
-    assert got.figures["figure-1b-long"].axes[0].get_xlim() == (0, 64)
+    drawn = got.figures["figure-1b-long"].axes[0]
+    assert (drawn.get_xlim(), drawn.get_ylabel()) == ((0, 64), "accuracy among all labels")
     lines = got.text[0].splitlines()
     assert "| ICL | 64M | 0.51 | 0.590 | - |" in lines
     assert sum(line.startswith("| FLIP ") for line in lines) == len(figure1b.FURTHER)

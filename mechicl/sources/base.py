@@ -87,6 +87,9 @@ class Settings:
     copy: convert the weights into the run. tokens: a file that `text` is asked on. batch_size: sequences per training
     step (default: as recorded, or 1). length, n: positions of a sequence (default 64, or the model's), sequences per
     evaluator (default 128). few_shot: ask for labels of small classifications, too.
+
+    Raises:
+        ConfigError: a number is below 1.
     """
 
     copy: bool = False
@@ -95,6 +98,12 @@ class Settings:
     length: int | None = None
     n: int | None = None
     few_shot: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "length", "n"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: expected at least 1.")
 
 
 @dataclass(frozen=True, kw_only=True)

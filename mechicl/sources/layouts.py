@@ -8,8 +8,9 @@ centred: the numbers are the checkpoint's own.
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechicl.config import ModelConfig
@@ -28,6 +29,7 @@ Fields = dict[str, Any]
 # What a HookedTransformer's tensors do not show, with usual values: examples, which are never assumed.
 _USUAL = {"n_ctx": 128, "normalization_type": "LN", "positional_embedding_type": "standard", "act_fn": "gelu"}
 
+_BUFFERS = ("mask", "IGNORE", "rotary_sin", "rotary_cos", "alibi")  # of its attention: computed, not trained
 _HOOKED = ("embed.", "pos_embed.", "blocks.", "ln_final.", "unembed.", "hook_")  # what its state dict begins with
 
 
@@ -81,7 +83,7 @@ def model_of(fields: Fields) -> ModelConfig:
 
 
 def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
-    """The parameters of a model, each there, in its shape, and nothing else; biases that are missing are 0.
+    """The parameters of a model, each there, in its shape; biases that no layer has are 0.
 
     Raises:
         ConfigError: one is missing, or has another shape.
@@ -91,17 +93,36 @@ def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
     from mechicl.models.foreign import shapes
 
     out: Params = {}
+    kinds = {_in_any_layer(name): name for name in tensors}
     for name, shape in shapes(model_of(fields)).items():
         if name in tensors:
             found = tensors[name].detach()
             if tuple(found.shape) != shape:
                 raise ConfigError(f"{name} has shape {tuple(found.shape)}, not {shape}.")
             out[name] = found.to(torch.float32).contiguous().clone()
+        elif (other := kinds.get(_in_any_layer(name))) is not None:
+            raise ConfigError(f"it has no {name}, though it has {other}.")
         elif name.rsplit(".", 1)[1].lstrip("_").startswith("b"):
             out[name] = torch.zeros(shape)
         else:
             raise ConfigError(f"it has no {name}.")
     return out
+
+
+def check_depth(names: Iterable[str], layers: int) -> None:
+    """See that no tensor is of a layer that the model has not: the first number in a name is its layer.
+
+    Raises:
+        ConfigError: one is.
+    """
+    for name in names:
+        found = re.search(r"\.(\d+)\.", name)
+        if found is not None and int(found[1]) >= layers:
+            raise ConfigError(f"it has {name}, but the model of this series has {layers} layers.")
+
+
+def _in_any_layer(name: str) -> str:
+    return re.sub(r"^blocks\.\d+\.", "blocks.*.", name)
 
 
 def layout_of(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where: object) -> tuple[str, dict[str, Any]]:
@@ -186,7 +207,14 @@ class TransformerLens(Layout):
         }
 
     def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
-        return whole(tensors, self.fields(settings))
+        from mechicl.models.foreign import shapes
+
+        fields = self.fields(settings)
+        known = shapes(model_of(fields))
+        for name in tensors:
+            if name not in known and name.rsplit(".", 1)[-1] not in _BUFFERS:
+                raise ConfigError(f"it has {name}, which the model of this series does not have.")
+        return whole(tensors, fields)
 
 
 @add

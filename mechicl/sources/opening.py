@@ -164,7 +164,8 @@ class _Opening:
 
     def _config(self, steps: Sequence[int], ids: np.ndarray | None, bigrams: str | None) -> Config:
         print_of = None if ids is None else corpus.Corpus(ids, None).fingerprint
-        size = self.settings.batch_size or self.found.batch_size or 1
+        given = self.settings.batch_size
+        size = (self.found.batch_size or 1) if given is None else given
         return Config(
             name=_name(self.root.name),
             steps=max(1, *steps),

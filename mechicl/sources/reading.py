@@ -65,11 +65,13 @@ def weights(root: Path, record: Mapping[str, Any], entry: Entry) -> Params:
 
 def converted(record: Mapping[str, Any], step: int, paths: Sequence[Path]) -> Params:
     """What the files of a step hold, in HookedTransformer's names and shapes; errors as of `weights`."""
-    from mechicl.sources.layouts import LAYOUTS
+    from mechicl.sources.layouts import LAYOUTS, check_depth
 
     tensors = SOURCES.find(record["kind"]).tensors_at(step, paths, record["pickles"])
+    layout, settings = LAYOUTS.find(record["layout"]), record["settings"]
     try:
-        return LAYOUTS.find(record["layout"]).weights(tensors, record["settings"])
+        check_depth(tensors, layout.fields(settings)["n_layers"])
+        return layout.weights(tensors, settings)
     except (KeyError, RuntimeError, ValueError) as error:
         said = f"it has no {error}" if isinstance(error, KeyError) else error
         raise SeriesError(f"{paths[0]} does not fit the model that the source describes: {said}") from error

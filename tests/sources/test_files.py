@@ -161,6 +161,44 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
         open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda state: state | {"blocks.2.attn.W_Q": state["blocks.1.attn.W_Q"].clone()},
+            "blocks.2.attn.W_Q.*2 layers",
+        ),
+        (lambda state: state | {"blocks.1.attn.W_Z": torch.zeros(2)}, "W_Z, which the model.*does not have"),
+        (lambda state: {k: v for k, v in state.items() if k != "blocks.1.attn.b_V"}, "no blocks.1.attn.b_V, though"),
+        (lambda state: {k: v for k, v in state.items() if k != "blocks.1.attn.W_V"}, "no blocks.1.attn.W_V"),
+    ],
+)
+def test_a_step_with_more_or_less_than_the_model_is_refused(tmp_path, change, said):
+    root = tmp_path / "mine"
+    hooked_folder(root)
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    save_file(change(load_file(root / "step_0005.safetensors")), root / "step_0005.safetensors")
+    with pytest.raises((SeriesError, ConfigError), match=f"step_0005.*{said}"):
+        open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+
+
+def test_buffers_of_older_state_dicts_are_no_weights(tmp_path):
+    root = tmp_path / "mine"
+    models = hooked_folder(root)
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    for path in root.glob("*.safetensors"):
+        old = {"blocks.0.attn.mask": torch.ones(4, 4), "blocks.0.attn.IGNORE": torch.tensor(-1e5)}
+        save_file(load_file(path) | old, path)
+    series = open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+    agrees(series, 5, models[5])
+
+
+@pytest.mark.parametrize("name", ["batch_size", "length", "n"])
+def test_numbers_below_one_are_refused_by_their_option(name):
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} 0: expected at least 1"):
+        Settings(**{name: 0})
+
+
 def test_the_pattern_says_which_number_is_the_step(tmp_path):
     root = tmp_path / "mine"
     hooked_folder(root, steps=(3, 8))

@@ -3,6 +3,7 @@
 <!-- help: train -->       becomes what `mechicl train --help` prints
 <!-- file: NAME -->        becomes the text of a file of the repository
 docs/PAGE.md#ANCHOR        becomes a link, in the docstrings of the reference
+(PAGE.md#ANCHOR)           in notebooks, whose links mkdocs leaves as they are
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 _HELP = re.compile(r"<!-- help:(.*?)-->")
 _FILE = re.compile(r"<!-- file:(.*?)-->")
+_HREF = re.compile(r'(<a [^>]*?href=")(?!\w+:)([\w/-]+)\.md(#[\w-]+)?"')
 _PAGE = re.compile(r"docs/([\w/-]+)\.md(#[\w-]+)?")
 ROOT = Path(__file__).parents[1]
 
@@ -57,6 +59,11 @@ def linked(html: str, to_root: str) -> str:
     return _PAGE.sub(link, html)
 
 
+def followed(html: str) -> str:
+    """HTML of a notebook in which links to PAGE.md, as they are in the repository, lead to the page on the site."""
+    return _HREF.sub(lambda m: f'{m[1]}../{m[2]}/{m[3] or ""}"', html)
+
+
 def on_page_markdown(markdown: str, **_: object) -> str:
     """mkdocs calls this for every page, before it is rendered."""
     return filled(markdown)
@@ -64,4 +71,6 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 def on_page_content(html: str, page: Any, **_: object) -> str:
     """mkdocs calls this for every page, once it is rendered."""
+    if page.file.src_path.endswith(".ipynb"):
+        return followed(html)
     return linked(html, "../" * page.url.count("/")) if page.url.startswith("reference/") else html

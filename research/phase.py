@@ -108,7 +108,7 @@ def figure(sweeps: dict[str, pd.DataFrame], geometry: pd.DataFrame) -> Figure:
         _cells(left, sweeps["dimension"])
         _tasks(right, geometry, sweeps)
         scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0.5, 1), _COLOURS)
-        made.colorbar(scale, ax=right, label="highest Flip, median over seeds")
+        made.colorbar(scale, ax=right, label="highest Flip, median over seeds", extend="min")
     return made
 
 
@@ -158,4 +158,5 @@ def _tasks(axis: Axes, geometry: pd.DataFrame, sweeps: dict[str, pd.DataFrame]) 
     axis.set_ylabel("match: nearer of two drawings is right")
     axis.set_title("sweeps over data: where ICL forms", loc="left")
     for handle in axis.legend(loc="center left", bbox_to_anchor=(0.01, 0.62)).legend_handles:
+        handle.set_array(None)  # the legend is of shapes: its colours would be read as values
         handle.set_facecolor("white")

@@ -58,11 +58,15 @@ def grid(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
 
 
 def curves(
-    table: pd.DataFrame, conditions: dict[str, str], shown: tuple[str, ...] = SHOWN, linear: bool = False
+    table: pd.DataFrame,
+    conditions: dict[str, str],
+    shown: tuple[str, ...] = SHOWN,
+    linear: bool = False,
+    mark: tuple[float, str] | None = None,
 ) -> Figure:
     """One panel per condition: every seed thin, the median over seeds thick, in-context accuracy (IWL: accuracy over
     all labels) over training sequences, on a logarithmic axis. `linear`: on a linear axis, every seed and no median.
-    conditions: name -> title."""
+    conditions: name -> title. mark: a time, in millions where linear, and what it is."""
     present = {name: title for name, title in conditions.items() if (table.condition == name).any()}
     figure, axes = grid(len(present))
     table = table.assign(sequences=table.sequences / 1e6) if linear else table
@@ -79,6 +83,8 @@ def curves(
                 axis.set_xlim(left=table.sequences.max() / FLAT)
             axis.set_ylim(-0.02, 1.02)
             axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
+            if mark is not None:
+                axis.axvline(mark[0], color="#444", lw=1, ls="--", label=mark[1])
         figure.supxlabel(f"training sequences seen{', million' if linear else ''}", fontsize=8)
         figure.supylabel("accuracy; lines are seeds" if linear else "accuracy; thick: median of seeds", fontsize=8)
         handles, labels = axes[0].get_legend_handles_labels()

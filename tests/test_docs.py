@@ -152,6 +152,12 @@ def test_pages_that_docstrings_name_are_links():
     assert shown == 'see <a href="../../references/#ih4">docs/references.md#ih4</a>, docs/none.md'
 
 
+def test_links_of_notebooks_lead_to_the_pages_of_the_site():
+    link = '<a class="x" href="references.md#flip-alone">why</a> <a href="https://a.b/c.md">other</a>'
+    shown = site_hooks.followed(link)
+    assert shown == '<a class="x" href="../references/#flip-alone">why</a> <a href="https://a.b/c.md">other</a>'
+
+
 @pytest.mark.slow
 def test_the_notebook_runs():
     notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)

@@ -20,7 +20,8 @@ from research.verdicts import Part
 @dataclass(frozen=True)
 class Why:
     """One claim. needs: the conditions it compares; judged: its part over the table of their runs; titles: of the
-    conditions; picture: what its figure's name begins with."""
+    conditions; picture: what its figure's name begins with; drawn: the evaluators in it; mark: a time in it, in million
+    sequences, and what it is."""
 
     key: str
     title: str
@@ -31,6 +32,8 @@ class Why:
     judged: Callable[[pd.DataFrame], Part]
     titles: Mapping[str, str]
     picture: str = "figure-1b"
+    drawn: tuple[str, ...] = ("icl", "flip", "ciwl")
+    mark: tuple[float, str] | None = None
 
     def claim(self) -> Claim:
         command = (
@@ -63,7 +66,7 @@ class Why:
             [] if done is None or done.empty else [_summary(done, self.needs, self.titles)],
             {
                 f"{self.picture}-{self.key.split('.')[1]}": plots.curves(
-                    data, {c: self.titles[c] for c in self.needs}, ("icl", "flip", "ciwl"), linear=True
+                    data, {c: self.titles[c] for c in self.needs}, self.drawn, linear=True, mark=self.mark
                 )
             }
             if whole

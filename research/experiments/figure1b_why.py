@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mechicl.figures.style import short
+from research import published
 from research.claim import Claim
 from research.experiments.against_raw import Why
 from research.experiments.figure1b import PEAK
@@ -205,7 +206,7 @@ WHY = (
     ),
     Why(
         "0.11",
-        "What sets the speed of the fade: the initialisation",
+        "The initialisation hardly sets the speed of the fade",
         _OURS + "an initial normal that is not cut at two standard deviations changes little.",
         "figure-1b-speed",
         (RAW, "model.init-normal"),
@@ -226,5 +227,7 @@ WHY = (
         "all three seeds. Contradicted where it does so in none.",
         rise,
         TITLES,
+        drawn=("icl",),
+        mark=(published.half_way("icl").onset / 1e6, "published onset"),
     ),
 )

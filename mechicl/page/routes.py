@@ -132,7 +132,10 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         # As far as it is computed: a figure to take along does not start an hour's work.
         points = bench.known_curve(run, view.intervention) if view.intervention else None
         fig = timelines.timeline(run, view.axis, view.unit, view.step, view.intervention, points, 460)
-        return _titled(fig, f"{view.run}: over training", f"as recorded; dashed{done}" if points else "as recorded")
+        says = "as recorded, with 95% intervals"
+        if points:
+            says += f"; dashed: {view.intervention}, at {len(points.points):,} of {points.total:,} checkpoints"
+        return _titled(fig, f"{view.run}: over training", says)
     if name == "effect":
         return figures.effects_figure(bench.effects(run, view.step, view.intervention), "This checkpoint", at + done)
     if name == "heads":

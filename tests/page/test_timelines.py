@@ -43,6 +43,19 @@ def test_a_dashed_curve_that_comes_moves_no_axis(run, axis, unit):
     assert ranges[0][1] == (0, 1.01)
 
 
+def test_a_dashed_curve_has_a_gap_where_a_checkpoint_is_missing(run):
+    """A figure to take along may hold the first few of many: a line between them would be made up."""
+    known = [s for s in run.steps if s not in (5, 20, 30)]
+    points = [(s, run.series.sequences_seen(s), {"icl": s / 100, "flip": 0.5}) for s in known]
+    fig = timeline(run, "linear", "steps", 20, AblateHeads(heads=((0, 1),)), Chunk(len(known), len(run.steps), points))
+    icl, *_, train = fig.data[15:]
+    assert list(icl.x) == run.steps
+    assert list(icl.y) == [s / 100 if s in known else None for s in run.steps]
+    assert icl.mode == "lines+markers"
+    assert not icl.connectgaps
+    assert not len(train.x)  # its sequences have not what is changed
+
+
 def test_the_words_for_half_decay_have_room(known_series, folder):
     """On the longest axis that the phases need: the label stands behind its line, inside the plot."""
     known = Library(folder).run("known")

@@ -106,6 +106,13 @@ def test_logits_say_which_labels_win_and_who_adds_what(begin):
     ablated = page.evaluate("document.getElementById('logits').calcdata[1][0].z.map((row) => [...row])")
     assert np.allclose(ablated[parts.index("L1H2")], 0)
     one.shot("logits", full_page=True)
+    width = "document.getElementById('logits')._fullLayout?.width"
+    wide = page.evaluate(width)
+    page.locator('[data-set="sequence"][data-to=""]').click()
+    page.wait_for_function(f"{width} < {wide} - 100")  # two columns of averages
+    page.locator("#sequence-input").fill("2")
+    page.locator("#sequence-input").press("Enter")
+    page.wait_for_function(f"{width} === {wide}")  # as when it is opened directly
 
 
 def test_two_checkpoints_and_two_runs_side_by_side(begin, tiny_series, known_series):

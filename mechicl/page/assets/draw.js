@@ -138,6 +138,7 @@
       all("#effect .dot, #effect .range").forEach((mark) => (mark.hidden = true));
       all("#effect .clear").forEach((row) => row.classList.remove("clear"));
       put($("effect-where"), "");
+      put($("effect-note"), ""); // what it says of controls is of the numbers that were here
     },
     attention: () => D.noAttention(), logits: () => D.noLogits(), compare: () => D.noComparison(),
   };

@@ -158,7 +158,8 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
             )
         both = Attention(found.a.attention.what, found.a.attention.tokens, found.a.patterns, found.b.patterns)
         subtitle = f"A: {at}; B: {found.b.run.series.name}, step {found.b.step:,}; {both.what}{done}"
-        return figures.attention_figure(both, subtitle, view.head, ("A", "B"))
+        note = f"<br>{found.caution}" if found.caution else ""
+        return figures.attention_figure(both, subtitle, view.head, ("A", "B"), note)
     if name == "compare":
         found = compare(bench, answers.library, run, view)
         fig = timelines.two_timelines(found.a, found.b, view.unit, view.axis)

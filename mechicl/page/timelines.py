@@ -216,7 +216,9 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
                 line={"color": CURSOR, "dash": dash, "width": 2},
                 name=html.escape(f"{label}: {side.run.series.name}"),
             )
-    for label, side, dash in sides:
+    steps = [side.step if unit == "steps" else side.run.series.sequences_seen(side.step) for side in (a, b)]
+    outwards = ("right", "left") if steps[0] <= steps[1] else ("left", "right")  # letters of close cursors stay apart
+    for (label, side, dash), anchor in zip(sides, outwards, strict=True):
         place = side.step if unit == "steps" else side.run.series.sequences_seen(side.step)
         if not place and axis == "log":
             continue  # step 0 is nowhere on it
@@ -225,6 +227,7 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
             x=float(np.log10(place)) if axis == "log" else place,
             y=1.01,
             yanchor="bottom",
+            xanchor=anchor,
             text=label,
             showarrow=False,
             font={"size": 12, "color": CURSOR},

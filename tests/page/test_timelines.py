@@ -7,6 +7,7 @@ from mechicl.figures.style import COLOURS
 from mechicl.figures.style import NAMES as LONG
 from mechicl.interventions import AblateHeads
 from mechicl.page.compare import compare
+from mechicl.page.payloads import comparison
 from mechicl.page.runs import Library
 from mechicl.page.state import View
 from mechicl.page.timelines import timeline, times_range, two_timelines
@@ -75,6 +76,11 @@ def sides(found):
     return found.a, found.b
 
 
+def letters(fig):
+    """Those of the two cursors, with the side of their place that they end or begin at."""
+    return [(a.text, a.xanchor) for a in fig.layout.annotations if a.text in ("A", "B")]
+
+
 def test_two_runs_are_drawn_over_one_another(bench, folder):
     library = Library(folder)
     run, known = library.run("tiny"), library.run("known")
@@ -100,6 +106,29 @@ def test_two_checkpoints_of_a_run_have_one_set_of_curves_and_two_cursors(run, be
     assert len([t for t in fig.data if t.mode == "lines+markers"]) == len(NAMES)
     assert [s.x0 for s in fig.layout.shapes] == [run.series.sequences_seen(s) for s in (60, 20)]
     assert [t for t in fig.data if t.mode == "markers"] == []  # nothing is ablated
+    assert letters(fig) == [("A", "left"), ("B", "right")]
+
+
+def test_the_letters_of_one_place_stand_beside_one_another(run, bench, library, settle):
+    view = settle("?step=60")  # compared with the last checkpoint, which it is
+    found = compare(bench, library, run, view)
+    fig = two_timelines(*sides(found), "sequences", "log")
+    assert letters(fig) == [("A", "right"), ("B", "left")]
+    assert found.caution == "A and B are the same checkpoint."
+    assert comparison(found, view)["caution"] == found.caution
+    assert compare(bench, library, run, settle("?step=20")).caution == ""
+
+
+def test_heads_of_two_seeds_are_said_not_to_correspond(bench, seeds_folder):
+    library = Library(seeds_folder)
+    for one, other, says in (
+        ("ring-s0", "ring-s1", "different seeds (0 and 1): heads with the same name do not correspond."),
+        ("ring-s1", "wide-s1", ""),  # of one initial seed
+    ):
+        view = library.settled(View.from_query(f"?run={one}&step=5&with_run={other}"))
+        caution = compare(bench, library, library.run(one), view).caution
+        assert caution.endswith(says)
+        assert bool(caution) == bool(says)
 
 
 def test_evaluators_curves_differ_in_more_than_hue(run):

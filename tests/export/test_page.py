@@ -95,6 +95,16 @@ def test_every_control_has_a_name_and_every_curve_is_drawn(known_series, file_of
     assert one.page.locator("#patterns").is_hidden()
 
 
+def test_no_legend_of_a_difference_stands_where_none_is_drawn(known_series, file_of, reader):
+    one = reader(file_of(known_series))
+    one.open("heads=L0H0")
+    one.settled("look")
+    legend = one.page.locator("#attention-note .colours")
+    assert legend.count() == 2
+    one.go("heads=L0H0&head=L0H1", "look")
+    assert legend.count() == 1
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """The committed series, exported."""

@@ -45,10 +45,16 @@ def test_attention_shows_the_patterns_intact_ablated_and_their_difference(begin,
         assert [x[: x.index(": ") + 2] for x in said] == want
         numbers = [float(x.split(": ")[1]) for x in said]
         assert numbers == pytest.approx([values[i, j] for i in range(5) for j in range(i + 1)], abs=0.0011)
+    legend = page.locator("#attention-note .colours")
+    assert legend.count() == 2
     page.locator("#patterns .card").nth(6).click()  # enlarged
     assert page.locator("#patterns .card").count() == 1
+    assert legend.count() == 2
     assert "head=1.2" in page.evaluate("mechicl.query()")
     one.shot("attention-one-head")
+    page.locator('select[data-set="head"]').select_option("0.0")
+    page.wait_for_function("document.querySelectorAll('#patterns figure').length === 1")
+    assert legend.count() == 1  # no difference is drawn
 
 
 def test_a_sequence_shows_its_tokens_and_which_answers_its_labels_are(begin, known_series):
@@ -81,6 +87,7 @@ def test_circuitsvis_shows_the_same_from_its_local_bundle_served_once(begin):
     page.get_by_role("button", name="circuitsvis").click()
     frame = page.frame_locator("#circuitsvis iframe")
     frame.get_by_text("Head Selector").wait_for()
+    assert page.locator("#attention-note").is_hidden()  # the colours are circuitsvis' own
     page.keyboard.press("ArrowLeft")
     ready(one, "attention")
     page.wait_for_function("document.querySelector('#circuitsvis iframe').src.includes('step=50')")

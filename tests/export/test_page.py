@@ -95,6 +95,21 @@ def test_every_control_has_a_name_and_every_curve_is_drawn(known_series, file_of
     assert one.page.locator("#patterns").is_hidden()
 
 
+def test_a_sequence_that_is_not_there_is_said(known_series, file_of, reader):
+    one = reader(file_of(known_series))
+    one.open("evaluator=flip")
+    field = one.page.locator("#sequence-input")
+    last = field.get_attribute("max")
+    for asked, used in (("90000", last), ("-3", "0")):
+        field.fill(asked)
+        field.press("Enter")
+        assert field.input_value() == used
+        assert f"Flip: this file holds sequences 0 to {last}" in one.page.inner_text("#say")
+    field.fill("3")
+    field.press("Enter")
+    assert (field.input_value(), one.page.inner_text("#say")) == ("3", "")
+
+
 def test_no_legend_of_a_difference_stands_where_none_is_drawn(known_series, file_of, reader):
     one = reader(file_of(known_series))
     one.open("heads=L0H0")

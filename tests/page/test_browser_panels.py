@@ -77,6 +77,12 @@ def test_a_sequence_shows_its_tokens_and_which_answers_its_labels_are(begin, kno
     assert marks.all_inner_texts() == ["true", "in context"]
     said = page.locator("#answers").inner_text()
     assert f"in weights label {int(batch.trained_labels[0, -1])}" in said
+    field, last = page.locator("#sequence-input"), len(known_series.evaluation_set("flip")) - 1
+    for asked, used in (("5000", str(last)), ("-3", "0")):
+        field.fill(asked)
+        field.press("Enter")
+        assert field.input_value() == used
+        assert page.locator("#say").inner_text() == f"Flip has sequences 0 to {last}."
     page.get_by_role("button", name="average").click()
     page.wait_for_function("document.querySelector('#attention-note').textContent.includes('mean over')")
 

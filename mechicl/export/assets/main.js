@@ -225,6 +225,15 @@ const ACTS = {
 
 /* ---- what people do ---- */
 
+/* A sequence by its number: of those that are here, the nearest one, and that is said. */
+function choose(field) {
+  const last = looked(view.evaluator) - 1, asked = field.value === "" ? null : Math.round(Number(field.value));
+  const sequence = asked === null ? null : Math.max(0, Math.min(last, asked)), { short, set: { n } } = EVALUATORS[view.evaluator];
+  set({ sequence });
+  field.value = sequence ?? ""; // it has the focus still, and would go on naming another one
+  if (sequence !== asked) say(`${short}: this file holds sequences 0 to ${whole(last)}` + (n > last + 1 ? ` of ${whole(n)}.` : "."));
+}
+
 function listen() {
   document.addEventListener("click", (event) => {
     const hit = event.target.closest("[data-part],[data-layer],[data-set][data-to],[data-do]");
@@ -237,7 +246,7 @@ function listen() {
   });
   document.addEventListener("change", ({ target }) => {
     if (target.matches("select[data-set]")) set({ [target.dataset.set]: target.value });
-    if (target.id === "sequence-input") set({ sequence: target.value === "" ? null : Math.max(0, Math.min(looked(view.evaluator) - 1, Math.round(Number(target.value)))) });
+    if (target.id === "sequence-input") choose(target);
   });
   document.addEventListener("input", ({ target }) => target.id === "slider-input" && go(Number(target.value)));
   document.addEventListener("keydown", (event) => {

@@ -62,7 +62,7 @@
     D.hints(false);
   };
 
-  const named = (evaluator) => document.querySelector(`[data-set="evaluator"] option[value="${evaluator}"]`).textContent;
+  const named = (D.named = (evaluator) => document.querySelector(`[data-set="evaluator"] option[value="${evaluator}"]`).textContent);
 
   /* How far a slider has come, for the colour of its track. */
   D.passed = (slider) => slider.style.setProperty("--at", (100 * slider.value) / Math.max(1, slider.max) + "%");

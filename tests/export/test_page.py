@@ -120,6 +120,15 @@ def test_no_legend_of_a_difference_stands_where_none_is_drawn(known_series, file
     assert legend.count() == 1
 
 
+def test_on_a_phone_the_lines_of_phases_end_below_their_words(known_series, file_of, reader):
+    one = reader(file_of(known_series), viewport={"width": 400, "height": 800})
+    one.open()
+    moments = one.page.locator("#graph .moments")
+    boxes = {tag: [each.bounding_box() for each in moments.locator(tag).all()] for tag in ("text", "line")}
+    assert len(boxes["text"]) == len(boxes["line"]) > 1
+    assert min(box["y"] for box in boxes["line"]) >= max(box["y"] + box["height"] for box in boxes["text"]) - 1
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """The committed series, exported."""

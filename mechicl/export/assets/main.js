@@ -219,7 +219,8 @@ async function copy(text, done) {
 
 const ACTS = {
   play, clear, back: () => go(indexOf(view) - 1), next: () => go(indexOf(view) + 1), theme: () => (theme(true), repaint()),
-  link: () => copy(location.href, "The link is copied."), command: () => copy(commandOf(view), "The command is copied."),
+  link: () => copy(location.href, "The link is copied."),
+  command: () => copy(commandOf(view), "The command is copied. In it, RUN stands for the run's folder."),
   skip: () => $("grid").querySelector('button[tabindex="0"]').focus(),
 };
 

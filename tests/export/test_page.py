@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import mechicl
 from analyses.head_ablations import icl_heads
 from mechicl import AblateHeads, open_series
 from mechicl.export import export
@@ -127,6 +128,18 @@ def test_on_a_phone_the_lines_of_phases_end_below_their_words(known_series, file
     boxes = {tag: [each.bounding_box() for each in moments.locator(tag).all()] for tag in ("text", "line")}
     assert len(boxes["text"]) == len(boxes["line"]) > 1
     assert min(box["y"] for box in boxes["line"]) >= max(box["y"] + box["height"] for box in boxes["text"]) - 1
+
+
+def test_the_file_says_what_it_is(known_series, file_of, reader):
+    """To somebody who has only the file: what made it, what it measures, and a command that names no folder of ours."""
+    one = reader(file_of(known_series))
+    one.open("heads=L0H0&kind=mean")
+    said = one.page.inner_text("#file-panel")
+    assert f"written by mechicl {mechicl.__version__}:" in said
+    assert "were recorded in training. All other scores above are computed in this browser" in said
+    assert "CIWL: the right label is in the context, on a wrong exemplar. A good score needs the weights." in said
+    assert one.page.inner_text("#command") == "mechicl ablate RUN --heads L0H0 --kind mean --step 5"
+    assert "checkpoints/" not in said
 
 
 @pytest.fixture(scope="module")

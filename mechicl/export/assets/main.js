@@ -272,6 +272,7 @@ function listen() {
 
 function build() {
   put($("facts"), DATA.facts);
+  put($("version"), DATA.version);
   $("slider-input").max = LAST;
   const labels = Object.fromEntries(DATA.evaluators.map((e) => [e.name, e.label]));
   $("timeline-controls").append(choices("axis", "Axis", { log: "log", linear: "linear" }), choices("unit", "Time in", { sequences: "sequences", steps: "steps" }));
@@ -282,6 +283,8 @@ function build() {
   $("show").append(select("head", "Show", { "": "all heads", ...Object.fromEntries(HEADS.map((h) => [h, h])) }));
   put($("marks-note"), Object.entries(DATA.marks).map(([name, meaning]) => `‘${name}’ is ${meaning}`).join("; ").replace(/.$/, "$&."));
   $("without").append(...DATA.without.map((textContent) => make("li", { textContent })));
+  const needs = ({ favours }) => (favours === "both" ? "" : ` A good score needs the ${favours}.`);
+  $("evaluators").append(...DATA.evaluators.map((e) => make("li", { textContent: `${e.short}: ${e.explained}.${needs(e)}` })));
   buildEffects();
   buildGrid();
 }

@@ -65,7 +65,10 @@ def track_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict[s
 
 
 def _note(found: Track, others: int) -> str:
-    words = [f"{found.entry.name}: {found.entry.value}. Compare with: {found.entry.against}."]
+    on = f", {found.sequences}" if found.sequences else ""
+    words = [f"{found.entry.name.replace('_', ' ').capitalize()}: {found.value_is}. In the intact model{on}."]
+    if found.beside not in ("", "-"):
+        words.append(f"Compare with: {found.beside}.")
     if len(found.value) and found.shown and found.value[found.shown[0]].notna().iloc[-1]:
         step, item = int(found.value.index[-1]), found.shown[0]
         write = signed if found.change else plain

@@ -4,6 +4,7 @@ together. Knows nothing of pages.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.door import Measure
-from mechicl.page.measured import cells_at, of_parts, one_at_a_time
+from mechicl.page.measured import cells_at, known_at, of_parts, one_at_a_time
 from mechicl.page.runs import Run
 from mechicl.page.seed_over import Turn
 from mechicl.page.state import View, ViewError
@@ -28,7 +29,8 @@ class Track:
     """value, low, high, chance: tables [step, item] of the run, as far as they are computed. metrics: what the measure
     has, the first by default; metric: the one that is shown. items: all, those furthest from chance first; shown: those
     that are drawn. seeds: run -> its `value`, LARGEST included, of the others. done of total: checkpoints.
-    lost: how many checkpoints cannot be measured.
+    lost: how many checkpoints cannot be measured. sequences: how many of which evaluator it is measured on, in words;
+    '' where it is of the weights alone.
     """
 
     entry: Measure
@@ -44,11 +46,22 @@ class Track:
     done: int = 0
     total: int = 0
     lost: int = 0
+    sequences: str = ""
 
     @property
     def change(self) -> bool:
         """Whether values are changes."""
         return "`effect`" in self.entry.value
+
+    @property
+    def value_is(self) -> str:
+        """What a value is, for readers of a page: without columns of the table and places in the code."""
+        return _in_words(self.entry.value)
+
+    @property
+    def beside(self) -> str:
+        """What to compare it with, likewise."""
+        return _in_words(self.entry.against)
 
 
 def chosen_measure(view: View) -> Measure:
@@ -113,7 +126,24 @@ def track(bench: Workbench, run: Run, others: list[Run], view: View, seconds: fl
         seeds[name] = table
     total = len(run.steps) + sum(len(other.steps) for other in others)
     done = len(mine) + lost + sum(len(steps) for _, steps in theirs.values())
-    return Track(entry, metric, metrics, items, shown, value, low, high, chance, seeds, done, total, lost)
+    on_what = _sequences(bench, run, entry, view, metric)
+    return Track(entry, metric, metrics, items, shown, value, low, high, chance, seeds, done, total, lost, on_what)
+
+
+def _in_words(text: str) -> str:
+    """'column `uniform`: uniform attention; `measures.untrained_scores`': 'uniform attention'."""
+    plain = re.sub(r"columns? `\w+`(, `\w+`)*: | \(definitions: [^)]*\)|(?<=interval) `\w+`, `\w+`", "", text)
+    return "; ".join(part for part in plain.split("; ") if not re.fullmatch(r"`[\w.]+`", part))
+
+
+def _sequences(bench: Workbench, run: Run, entry: Measure, view: View, metric: str) -> str:
+    """'n = 1,000 ICL sequences', of the view's checkpoint."""
+    assert view.step is not None
+    rows = known_at(bench, run, entry, view.step, view.evaluator)
+    if rows is None or "n" not in rows or "evaluators" not in entry.parameters:
+        return ""
+    n = rows.loc[rows.metric == metric, "n"].max() if "metric" in rows else rows.n.max()
+    return f"n = {int(n):,} {EVALUATORS[view.evaluator].short} sequences" if pd.notna(n) else ""
 
 
 def _metric(view: View, metrics: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mechicl import measures
@@ -13,7 +14,7 @@ from mechicl.page.runs import Library
 from mechicl.page.state import View, ViewError
 from mechicl.page.track_figure import seed_band, track_figure
 from mechicl.page.track_panel import track_answer
-from mechicl.page.tracked import LARGEST, track
+from mechicl.page.tracked import LARGEST, Track, track
 from mechicl.page.view import Workbench
 
 LONG = 600.0
@@ -97,6 +98,29 @@ def test_other_seeds_are_a_band_from_the_lowest_to_the_highest(answers):
     together = track_answer(answers, "run=ring-s0&seeds=ring-s0,ring-s1,ring-s2", LONG)
     assert [one["item"] for one in together["items"] if one["shown"]] == [LARGEST]
     assert "3 seeds" in together["note"]
+
+
+def test_the_panel_says_of_what_model_how_many_sequences_and_in_what_unit(answers):
+    said = track_answer(answers, "step=5&heads=L0H1&evaluator=flip&score=induction_strength", LONG)
+    assert said["note"].startswith(
+        "Attention scores: share of attention. In the intact model, n = 100 Flip sequences. "
+        "Compare with: uniform attention. "
+    )
+    axis = said["figure"]["layout"]["yaxis"]["title"]["text"]
+    assert axis == "induction strength (share of attention)"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "against"),
+    [
+        ("head_effects", "ablated minus intact, with a paired interval", "0; random sets of heads"),
+        ("path_composition", "composition score of the weights", "random matrices of the same singular values"),
+    ],
+)
+def test_what_is_said_of_a_measure_names_no_columns(name, value, against):
+    nothing = pd.DataFrame()
+    found = Track(of_parts()[name], "acc", ["acc"], [], [], *[nothing] * 4)
+    assert (found.value_is, found.beside) == (value, against)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from mechicl.page.seed_picture import seed_picture
 from mechicl.page.sharing import as_pdf
 from mechicl.page.state import View
 from mechicl.page.tables import TABLES, to_take_along
+from mechicl.page.track_panel import track_picture
 
 YEAR = 31_536_000
 PARQUET = "application/vnd.apache.parquet"
@@ -169,9 +170,12 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         assert found.effects is not None
         threshold, paths = view.threshold, found.paths
         return circuit_graph(found.effects, view.step, view.evaluator, threshold, paths, limit=found.limit)
+    if name == "track":
+        fig, says = track_picture(answers, run, view)
+        return _titled(fig, f"{view.run}: {view.track.replace('_', ' ')} over training", says)
     if name == "seeds":
         return seed_picture(answers, run, view)
-    known = "timeline, effect, heads, circuit, attention, logits, compare, compare_attention, seeds"
+    known = "timeline, effect, heads, circuit, track, attention, logits, compare, compare_attention, seeds"
     raise SeriesError(f"there is no figure {name!r}: {known}.")
 
 

@@ -22,6 +22,7 @@ from mechicl.page.view import Workbench
 LARGEST = "largest"  # of all, at each checkpoint, the one that is furthest from chance
 STRONGEST = 6  # curves, where none is chosen
 MOST = 8  # curves that are told apart
+PATIENCE = 10.0  # seconds that a figure or a table to take along may compute
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Track:
     """value, low, high, chance: tables [step, item] of the run, as far as they are computed. metrics: what the measure
     has, the first by default; metric: the one that is shown. items: all, those furthest from chance first; shown: those
     that are drawn. seeds: run -> its `value`, LARGEST included, of the others. done of total: checkpoints.
-    lost: how many checkpoints cannot be measured. sequences: how many of which evaluator it is measured on, in words;
-    '' where it is of the weights alone.
+    lost: how many checkpoints cannot be measured. evaluator, n: whose sequences it is measured on, and how many; '' and
+    None where it is of the weights alone.
     """
 
     entry: Measure
@@ -46,7 +47,13 @@ class Track:
     done: int = 0
     total: int = 0
     lost: int = 0
-    sequences: str = ""
+    evaluator: str = ""
+    n: int | None = None
+
+    @property
+    def sequences(self) -> str:
+        """'n = 1,000 ICL sequences'; '' where there are none."""
+        return "" if self.n is None else f"n = {self.n:,} {EVALUATORS[self.evaluator].short} sequences"
 
     @property
     def change(self) -> bool:
@@ -126,8 +133,9 @@ def track(bench: Workbench, run: Run, others: list[Run], view: View, seconds: fl
         seeds[name] = table
     total = len(run.steps) + sum(len(other.steps) for other in others)
     done = len(mine) + lost + sum(len(steps) for _, steps in theirs.values())
-    on_what = _sequences(bench, run, entry, view, metric)
-    return Track(entry, metric, metrics, items, shown, value, low, high, chance, seeds, done, total, lost, on_what)
+    n = _n(bench, run, entry, view, metric)
+    whose = "" if n is None else on
+    return Track(entry, metric, metrics, items, shown, value, low, high, chance, seeds, done, total, lost, whose, n)
 
 
 def _in_words(text: str) -> str:
@@ -136,14 +144,14 @@ def _in_words(text: str) -> str:
     return "; ".join(part for part in plain.split("; ") if not re.fullmatch(r"`[\w.]+`", part))
 
 
-def _sequences(bench: Workbench, run: Run, entry: Measure, view: View, metric: str) -> str:
-    """'n = 1,000 ICL sequences', of the view's checkpoint."""
+def _n(bench: Workbench, run: Run, entry: Measure, view: View, metric: str) -> int | None:
+    """How many sequences the view's checkpoint was measured on."""
     assert view.step is not None
     rows = known_at(bench, run, entry, view.step, view.evaluator)
     if rows is None or "n" not in rows or "evaluators" not in entry.parameters:
-        return ""
+        return None
     n = rows.loc[rows.metric == metric, "n"].max() if "metric" in rows else rows.n.max()
-    return f"n = {int(n):,} {EVALUATORS[view.evaluator].short} sequences" if pd.notna(n) else ""
+    return int(n) if pd.notna(n) else None
 
 
 def _metric(view: View, metrics: list[str]) -> str:

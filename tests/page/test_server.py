@@ -63,7 +63,7 @@ def test_the_page_has_a_button_for_every_head_and_an_element_for_every_number(an
 
 
 def test_figures_to_take_along(client):
-    for name in ("timeline", "effect", "heads", "attention", "logits", "compare", "compare_attention"):
+    for name in ("timeline", "effect", "heads", "track", "attention", "logits", "compare", "compare_attention"):
         figure = client.get(f"/figure/{name}.json?step=60&heads=0.1")
         assert figure.status_code == 200, figure.text
         assert {"data", "layout"} <= set(figure.json)

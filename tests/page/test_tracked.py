@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 
 from mechicl import measures
+from mechicl.errors import SeriesError
 from mechicl.measures.attention import attention_scores
 from mechicl.page.answers import Answers, told
 from mechicl.page.measured import cells, of_parts
 from mechicl.page.runs import Library
 from mechicl.page.state import View, ViewError
+from mechicl.page.tables import track_table
 from mechicl.page.track_figure import seed_band, track_figure
-from mechicl.page.track_panel import track_answer
+from mechicl.page.track_panel import track_answer, track_picture
 from mechicl.page.tracked import LARGEST, Track, track
 from mechicl.page.view import Workbench
 
@@ -46,6 +48,25 @@ def test_scores_of_heads_are_those_of_the_table_with_what_uniform_attention_has(
     away = (largest - found.chance[largest.columns]).abs()
     furthest = [largest[name].loc[step] for step, name in zip(away.index, away.idxmax(axis=1), strict=True)]
     assert furthest == list(found.value[LARGEST])
+
+
+def test_figure_and_table_to_take_along_are_whole_or_say_what_is_missing(seeds_folder):
+    answers = Answers(Library(seeds_folder), Workbench(), "ring-s0")
+    query = "score=induction_strength&items=L1H2"
+    run, view = answers.view(query)
+    assert track_picture(answers, run, view, 0.0)[1].endswith("; 1 of 3 checkpoints")
+    with pytest.raises(SeriesError, match=r"2 of 3 checkpoints .*`mechicl measure .*ring-s0 attention_"):
+        track_table(answers.bench, run, view, 0.0)
+    found = at(answers, query)
+    table = track_table(answers.bench, run, view)
+    assert len(table) == 3 * 8
+    mine = table[table["item"] == "L1H2"].set_index("step")
+    for column, values in (("value", found.value), ("ci_low", found.low), ("chance", found.chance)):
+        assert np.array_equal(mine[column], values["L1H2"], equal_nan=True)
+    assert (set(table.metric), set(table.n)) == ({"induction_strength"}, {100})
+    fig, says = track_picture(answers, run, view)
+    assert [trace.meta for trace in fig.data if trace.meta] == ["L1H2", "chance"]
+    assert says == "share of attention; intact; n = 100 ICL sequences"
 
 
 def test_what_was_read_from_tables_is_not_read_again(answers, monkeypatch):

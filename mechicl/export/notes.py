@@ -14,7 +14,7 @@ def without(series: Series, kept: int, n: int) -> list[str]:
         kept: how many checkpoints are in the file.
         n: sequences of each evaluator in it.
     """
-    return [*_coarser(series, kept, n), *_missing(series, n)]
+    return [*_coarser(series, kept, n), *_missing(n)]
 
 
 def _coarser(series: Series, kept: int, n: int) -> list[str]:
@@ -37,8 +37,8 @@ def _coarser(series: Series, kept: int, n: int) -> list[str]:
     return out
 
 
-def _missing(series: Series, n: int) -> list[str]:
-    app = command("app", f"checkpoints/{series.name}").replace("`", "")
+def _missing(n: int) -> list[str]:
+    app = command("app", "RUN").replace("`", "")
     return [
         f"Tokens are here for the first {min(LOOKED_AT, n):,} sequences of each evaluator; numbers are of {n:,}.",
         "Not in this file: metrics and evaluators other than those shown, queries and keys that are "

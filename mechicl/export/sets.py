@@ -59,6 +59,7 @@ def evaluators(series: Series, sets: dict[str, TaskBatch], shipped: dict[str, Sh
             "label": EVALUATORS[name].label,
             "meaning": EVALUATORS[name].meaning,
             "explained": EVALUATORS[name].explained,
+            "favours": EVALUATORS[name].favours,
             "colour": EVALUATORS[name].colour,
             "symbol": EVALUATORS[name].symbol,
             "sign": EVALUATORS[name].sign,

@@ -49,7 +49,8 @@ def curve(name: str) -> dict[str, Any]:
 
 
 def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool, gap: float = 0.062) -> go.Figure:
-    """Write evaluators' names beside the last points of their curves, moved apart where they would overlap.
+    """Write evaluators' names beside the last points of their curves, moved apart where they would overlap, and up from
+    the time axis, whose line would strike them through.
 
     Args:
         fig: its y axis has a range, or goes from 0 to 1.
@@ -61,7 +62,7 @@ def name_ends(fig: go.Figure, ends: Mapping[str, tuple[float, float]], log: bool
     gap *= ceiling - low
     placed: dict[str, float] = {}
     for name in sorted(ends, key=lambda name: ends[name][1]):
-        placed[name] = max(ends[name][1], max(placed.values(), default=-math.inf) + gap)
+        placed[name] = max(ends[name][1], low + gap / 2, max(placed.values(), default=-math.inf) + gap)
     for name in reversed(placed):  # what was pushed over the top comes down again
         placed[name] = min(placed[name], ceiling)
         ceiling = placed[name] - gap

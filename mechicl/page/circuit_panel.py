@@ -175,7 +175,8 @@ def _says(found: Circuit, view: View) -> str:
     what, n = EVALUATORS[view.evaluator], int(found.effects.n.iloc[0])
     size, all_ = len(found.paths), len(found.effects)
     says = f"{size} of {all_:,} paths change {what.short} ({what.quantity}) by {_brief(view.threshold)} or more"
-    return f"{says} when each is cut alone; n = {n:,}. The widest line is {_brief(found.limit)}."
+    says += " when each is cut alone, on the sequences on which they are chosen"
+    return f"{says}. Their effects here are on n = {n:,} others. The widest line is {_brief(found.limit)}."
 
 
 def _brief(value: float) -> str:

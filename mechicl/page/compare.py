@@ -49,6 +49,20 @@ class Comparison:
         """Whether both sides' patterns have the same positions and heads, so that they have a difference."""
         return self.a.patterns.shape == self.b.patterns.shape
 
+    @property
+    def caution(self) -> str:
+        """What a reader of the differences must know of the two, or ''."""
+        if self.a.run.series.root == self.b.run.series.root:
+            return "A and B are the same checkpoint." if self.a.step == self.b.step else ""
+        configs = [side.run.series.config for side in (self.a, self.b)]
+        seeds = [config.seeds.init for config in configs]
+        if seeds[0] == seeds[1] or any(config.model.hooked for config in configs):  # from elsewhere: not known
+            return ""
+        return (
+            f"A and B were initialised with different seeds ({seeds[0]} and {seeds[1]}): heads with the same name do "
+            "not correspond."
+        )
+
 
 def compare(bench: Workbench, library: Library, run: Run, view: View) -> Comparison:
     """The view beside what it is compared with (`Library.beside`).

@@ -32,18 +32,19 @@ def _ends(low: float, high: float) -> dict[str, Any]:
 
 
 def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figure:
-    """Every evaluator at one checkpoint: intact beside ablated, with intervals."""
+    """Every evaluator at one checkpoint: ablated below intact, with intervals, and what guessing scores."""
     fig = go.Figure()
-    names = [f"{NAMES[e.evaluator]}, n = {e.intact.n:,}" for e in effects]
-    for label, filled, values in (
-        ("intact", "", [e.intact for e in effects]),
-        ("ablated", "-open", [e.ablated for e in effects]),
+    rows = range(len(effects))
+    apart = 0.17 if any(e.ablated for e in effects) else 0.0  # of a row: two values may be the same
+    for label, filled, shift, values in (
+        ("intact", "", -apart, [e.intact for e in effects]),
+        ("ablated", "-open", apart, [e.ablated for e in effects]),
     ):
-        kept = [(name, v, e.evaluator) for name, v, e in zip(names, values, effects, strict=True) if v]
+        kept = [(row + shift, v, e.evaluator) for row, v, e in zip(rows, values, effects, strict=True) if v]
         if kept:
             fig.add_scatter(
                 x=[v.value for _, v, _ in kept],
-                y=[name for name, _, _ in kept],
+                y=[place for place, _, _ in kept],
                 name=label,
                 mode="markers",
                 error_x={
@@ -59,13 +60,22 @@ def effects_figure(effects: list[Effect], title: str, subtitle: str) -> go.Figur
                     "color": [COLOURS[e] for _, _, e in kept],
                 },
             )
+    fig.add_scatter(
+        x=[x for e in effects for x in (e.chance, e.chance, None)],
+        y=[y for row in rows for y in (row - 0.4, row + 0.4, None)],
+        name="guessing",
+        mode="lines",
+        line={"color": "#888", "width": 1.5, "dash": "dot"},
+        hoverinfo="skip",
+    )
     finish(fig, html.escape(title), html.escape(subtitle), 340)
-    ends = [x for e in effects for v in (e.intact, e.ablated) if v for x in (v.low, v.value, v.high) if isfinite(x)]
+    ends = [x for e in effects for v in (e.intact, e.ablated) if v for x in (v.low, v.value, v.high)]
+    ends = [x for x in (*ends, *(e.chance for e in effects)) if isfinite(x)]
     across = [min([0.0, *ends]) - 0.02, max(1.02, ceiling(max([0.0, *ends])))]
     measured = " or ".join(dict.fromkeys(EVALUATORS[e.evaluator].quantity for e in effects))
-    fig.update_xaxes(range=across, title_text=measured, **ticks(across))
-    fig.update_yaxes(autorange="reversed")
-    return fig
+    fig.update_xaxes(range=across, title_text=f"{measured}, with 95% intervals", **ticks(across))
+    names = [f"{NAMES[e.evaluator]}, n = {e.intact.n:,}" for e in effects]
+    return fig.update_yaxes(tickvals=[*rows], ticktext=names, range=[len(effects) - 0.5, -0.5], showgrid=False)
 
 
 def heads_figure(grid: Grid, layers: int, heads: int, subtitle: str) -> go.Figure:

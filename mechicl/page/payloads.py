@@ -265,6 +265,7 @@ def comparison(found: Comparison, view: View) -> dict[str, Any]:
         "steps": found.b.run.steps,
         "paired": found.same_sequences,
         "aligned": found.aligned,
+        "caution": found.caution,
         "chosen": view.sequence is not None,
         "note": view.intervention.note if view.intervention else "",
         "sequences": [found.b.run.series.sequences_seen(s) for s in found.b.run.steps],

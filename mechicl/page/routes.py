@@ -28,6 +28,7 @@ from mechicl.page.seed_picture import seed_picture
 from mechicl.page.sharing import as_pdf
 from mechicl.page.state import View
 from mechicl.page.tables import TABLES, to_take_along
+from mechicl.page.track_panel import track_picture
 
 YEAR = 31_536_000
 PARQUET = "application/vnd.apache.parquet"
@@ -132,7 +133,10 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         # As far as it is computed: a figure to take along does not start an hour's work.
         points = bench.known_curve(run, view.intervention) if view.intervention else None
         fig = timelines.timeline(run, view.axis, view.unit, view.step, view.intervention, points, 460)
-        return _titled(fig, f"{view.run}: over training", f"as recorded; dashed{done}" if points else "as recorded")
+        says = "as recorded, with 95% intervals"
+        if points:
+            says += f"; dashed: {view.intervention}, at {len(points.points):,} of {points.total:,} checkpoints"
+        return _titled(fig, f"{view.run}: over training", says)
     if name == "effect":
         return figures.effects_figure(bench.effects(run, view.step, view.intervention), "This checkpoint", at + done)
     if name == "heads":
@@ -155,7 +159,8 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
             )
         both = Attention(found.a.attention.what, found.a.attention.tokens, found.a.patterns, found.b.patterns)
         subtitle = f"A: {at}; B: {found.b.run.series.name}, step {found.b.step:,}; {both.what}{done}"
-        return figures.attention_figure(both, subtitle, view.head, ("A", "B"))
+        note = f"<br>{found.caution}" if found.caution else ""
+        return figures.attention_figure(both, subtitle, view.head, ("A", "B"), note)
     if name == "compare":
         found = compare(bench, answers.library, run, view)
         fig = timelines.two_timelines(found.a, found.b, view.unit, view.axis)
@@ -165,9 +170,12 @@ def _figure(answers: Answers, run: Run, view: View, name: str) -> go.Figure:
         assert found.effects is not None
         threshold, paths = view.threshold, found.paths
         return circuit_graph(found.effects, view.step, view.evaluator, threshold, paths, limit=found.limit)
+    if name == "track":
+        fig, says = track_picture(answers, run, view)
+        return _titled(fig, f"{view.run}: {view.track.replace('_', ' ')} over training", says)
     if name == "seeds":
         return seed_picture(answers, run, view)
-    known = "timeline, effect, heads, circuit, attention, logits, compare, compare_attention, seeds"
+    known = "timeline, effect, heads, circuit, track, attention, logits, compare, compare_attention, seeds"
     raise SeriesError(f"there is no figure {name!r}: {known}.")
 
 

@@ -14,17 +14,19 @@ from mechicl.page.heads import head_scores, mlp_scores
 from mechicl.page.numbers import Number
 from mechicl.page.runs import Library, Run
 from mechicl.page.state import View, effect_of
+from mechicl.page.tracked import PATIENCE, track
 from mechicl.page.view import Workbench, table
+from mechicl.system.commands import command
 
-TABLES = ("table", "curve", "grid", "circuit", "comparison")
+TABLES = ("table", "curve", "grid", "circuit", "track", "comparison")
 
 
 def to_take_along(bench: Workbench, library: Library, run: Run, view: View, name: str) -> pd.DataFrame:
     """One of TABLES for a view: this checkpoint, the whole curve, the head grid, the paths with
-    whether they belong to the circuit, the comparison.
+    whether they belong to the circuit, the measure over training, the comparison.
 
     Raises:
-        SeriesError: there is no such table.
+        SeriesError: there is no such table, or it would take long.
     """
     assert view.step is not None
     if name == "table":
@@ -37,6 +39,8 @@ def to_take_along(bench: Workbench, library: Library, run: Run, view: View, name
         found = drawn_circuit(bench, run, view)
         assert found.effects is not None
         return found.effects.assign(circuit=found.effects.intervention.isin(found.paths))
+    if name == "track":
+        return track_table(bench, run, view)
     if name == "comparison":
         return comparison_table(bench, library, run, view)
     raise SeriesError(f"there is no table {name!r}: tables are {', '.join(TABLES)}.")
@@ -81,6 +85,39 @@ def grid_table(bench: Workbench, run: Run, view: View) -> pd.DataFrame:
         for (layer, head), number in numbers.items()
     ]
     return pd.DataFrame(rows).astype({"head": "Int64"} if rows else {})
+
+
+def track_table(bench: Workbench, run: Run, view: View, seconds: float = PATIENCE) -> pd.DataFrame:
+    """The measure over training: one row per checkpoint and head, component or path, with what chance would be.
+
+    Raises:
+        SeriesError: not all checkpoints are measured within this time.
+    """
+    found = track(bench, run, [], view, seconds)
+    if found.done < found.total:
+        raise SeriesError(
+            f"{found.done:,} of {found.total:,} checkpoints are measured so far: keep the panel in sight, or use "
+            f"{command('measure', run.series.root, found.entry.name)}."
+        )
+    rows = [
+        {
+            "run": run.series.name,
+            "step": int(step),
+            "sequences": run.series.sequences_seen(int(step)),
+            "measure": found.entry.name,
+            "metric": found.metric,
+            "evaluator": found.evaluator,
+            "item": item,
+            "value": found.value.at[step, item],
+            "n": found.n,
+            "ci_low": found.low.at[step, item],
+            "ci_high": found.high.at[step, item],
+            "chance": found.chance.at[step, item],
+        }
+        for step in found.value.index
+        for item in found.items
+    ]
+    return pd.DataFrame(rows).astype({"n": "Int64"} if rows else {})
 
 
 def comparison_table(bench: Workbench, library: Library, run: Run, view: View) -> pd.DataFrame:

@@ -42,7 +42,8 @@ def timeline(
     height: int = 360,
 ) -> go.Figure:
     """Every shown evaluator over training with its 95% interval, ICL's phase times, a cursor at
-    `step`; dashed with open markers, the curves under an ablation as far as they are computed.
+    `step`; dashed with open markers, the curves under an ablation as far as they are computed: not joined over
+    checkpoints that are missing.
 
     Traces, which the page relies on: for each evaluator in `shown(run)`, in order, a band's two
     edges and a line; then for each, in the same order, the dashed line. Shape 0 is the cursor.
@@ -61,18 +62,22 @@ def timeline(
         if len(x) and (x[-1] or axis != "log"):
             ends[name] = float(x[-1]), float(rows.value.iloc[-1])
     done = [p for p in sorted(points.points) if p[0] or axis != "log"] if points else []
-    mode = "lines+markers" if len(run.steps) <= DOTTED else "lines"
+    part = points is not None and points.next < points.total  # one checkpoint alone is seen by its marker only
+    mode = "lines+markers" if part or len(run.steps) <= DOTTED else "lines"
     for name in shown(run):
-        its = [p for p in done if name in p[2]]  # sequences that have not what is changed have no curve
+        values = {p[0]: p[2][name] for p in done if name in p[2]}  # sequences that have not what is changed have none
+        its = [step for step in run.steps if values and min(values) <= step <= max(values)]
         fig.add_scatter(
-            x=[step if unit == "steps" else sequences for step, sequences, _ in its],
-            y=[values[name] for _, _, values in its],
+            x=[step if unit == "steps" else run.series.sequences_seen(step) for step in its],
+            y=[values.get(step) for step in its],
             name=f"{NAMES[name]}, ablated",
             uid=f"ablated-{name}",  # a part of its element's class: the page hides it by that
             legendgroup=name,
             showlegend=False,
             mode=mode,
-            **_says(values[name] for _, _, values in its),
+            connectgaps=False,
+            text=[plain(values[step]) if step in values else "" for step in its],
+            hovertemplate="%{text}",
             line={"color": COLOURS[name], "width": 1.6, "dash": "dash"},
             marker={"size": 5, "symbol": f"{SYMBOLS[name]}-open", "color": COLOURS[name]},
         )
@@ -211,7 +216,9 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
                 line={"color": CURSOR, "dash": dash, "width": 2},
                 name=html.escape(f"{label}: {side.run.series.name}"),
             )
-    for label, side, dash in sides:
+    steps = [side.step if unit == "steps" else side.run.series.sequences_seen(side.step) for side in (a, b)]
+    outwards = ("right", "left") if steps[0] <= steps[1] else ("left", "right")  # letters of close cursors stay apart
+    for (label, side, dash), anchor in zip(sides, outwards, strict=True):
         place = side.step if unit == "steps" else side.run.series.sequences_seen(side.step)
         if not place and axis == "log":
             continue  # step 0 is nowhere on it
@@ -220,6 +227,7 @@ def two_timelines(a: Side, b: Side, unit: Unit, axis: Axis) -> go.Figure:
             x=float(np.log10(place)) if axis == "log" else place,
             y=1.01,
             yanchor="bottom",
+            xanchor=anchor,
             text=label,
             showarrow=False,
             font={"size": 12, "color": CURSOR},

@@ -14,10 +14,12 @@ from mechicl.page.state import Axis, Unit
 from mechicl.page.texts import plain
 from mechicl.page.timelines import Times, add_band, time_axis, times_range
 from mechicl.page.tracked import MOST, Track
+from mechicl.registry import EVALUATORS
 
 # Okabe and Ito's colours, which people with any colour vision tell apart; no evaluator is meant by them here.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7a5195", "#8c8c8c")
 DASHES = ("solid", "dash", "dot", "dashdot")
+LONGEST = 30  # characters that fit beside a metric's name
 BANDED = 3  # curves with intervals: of more, they would hide one another
 
 
@@ -62,15 +64,21 @@ def track_figure(found: Track, run: Run, axis: Axis = "log", unit: Unit = "seque
         )
     finish(fig, "", "", 380)
     fig.update_xaxes(**time_axis(axis, unit, *times_range([run], axis, unit)))
-    title = found.metric.replace("_", " ")
-    if found.change:
-        title = f"change of {title}"
-    fig.update_yaxes(title_text=title, zeroline=True, zerolinecolor="#999")
+    fig.update_yaxes(title_text=html.escape(_quantity(found, run)), zeroline=True, zerolinecolor="#999")
     return fig.update_layout(
         hovermode="closest",
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
         margin={"l": 64, "r": 24, "t": 20, "b": 84},
     )
+
+
+def _quantity(found: Track, run: Run) -> str:
+    """What the values are, as at an axis: 'previous token (share of attention)', 'change of accuracy'."""
+    primary = {EVALUATORS[name].primary_metric: EVALUATORS[name].quantity for name in run.sets}
+    metric = primary.get(found.metric, found.metric.replace("_", " "))
+    if found.change:
+        return f"change of {metric}"
+    return f"{metric} ({found.value_is})" if len(found.value_is) <= LONGEST else metric
 
 
 def seed_band(found: Track, run: Run, item: str) -> pd.DataFrame | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import plotly.graph_objects as go
 from dash import html
 from dash.development.base_component import Component
 
@@ -16,7 +17,7 @@ from mechicl.page.seeds import together
 from mechicl.page.state import View
 from mechicl.page.texts import plain, signed
 from mechicl.page.track_figure import track_figure
-from mechicl.page.tracked import LARGEST, MOST, Track, track
+from mechicl.page.tracked import LARGEST, MOST, PATIENCE, Track, track
 
 OFFERED = 24  # buttons: of hundreds of paths, those furthest from chance
 
@@ -49,9 +50,7 @@ def track_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict[s
         ConfigError, SeriesError: the view cannot be shown, or the measure cannot be taken of this run.
     """
     run, view = answers.view(query)
-    every = together(answers.library, run, view)
-    name = run.series.name
-    others = [] if every is None else [each for each in every.of(name).runs if each.series.name != name]
+    others = _others(answers, run, view)
     found = track(answers.bench, run, others, view, seconds)
     offered = dict.fromkeys([LARGEST, *found.shown, *found.items[:OFFERED]]) if len(found.value) else {}
     return {
@@ -64,8 +63,27 @@ def track_answer(answers: Answers, query: str, seconds: float = SLICE) -> dict[s
     }
 
 
+def track_picture(answers: Answers, run: Run, view: View, seconds: float = PATIENCE) -> tuple[go.Figure, str]:
+    """The panel's figure to take along, as far as it is computed in this time, and what it shows."""
+    found = track(answers.bench, run, _others(answers, run, view), view, seconds)
+    words = [found.value_is, "intact"]
+    words += [found.sequences] if found.sequences else []
+    words += [f"bands: lowest to highest of {len(found.seeds) + 1} seeds"] if found.seeds else []
+    words += [f"{found.done:,} of {found.total:,} checkpoints"] if found.done < found.total else []
+    return track_figure(found, run, view.axis, view.unit), "; ".join(words).replace("`", "")
+
+
+def _others(answers: Answers, run: Run, view: View) -> list[Run]:
+    """The runs that are shown together with this one."""
+    every, name = together(answers.library, run, view), run.series.name
+    return [] if every is None else [each for each in every.of(name).runs if each.series.name != name]
+
+
 def _note(found: Track, others: int) -> str:
-    words = [f"{found.entry.name}: {found.entry.value}. Compare with: {found.entry.against}."]
+    on = f", {found.sequences}" if found.sequences else ""
+    words = [f"{found.entry.name.replace('_', ' ').capitalize()}: {found.value_is}. In the intact model{on}."]
+    if found.beside not in ("", "-"):
+        words.append(f"Compare with: {found.beside}.")
     if len(found.value) and found.shown and found.value[found.shown[0]].notna().iloc[-1]:
         step, item = int(found.value.index[-1]), found.shown[0]
         write = signed if found.change else plain

@@ -4,6 +4,7 @@ together. Knows nothing of pages.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS
 from mechicl.measures.door import Measure
-from mechicl.page.measured import cells_at, of_parts, one_at_a_time
+from mechicl.page.measured import cells_at, known_at, of_parts, one_at_a_time
 from mechicl.page.runs import Run
 from mechicl.page.seed_over import Turn
 from mechicl.page.state import View, ViewError
@@ -21,6 +22,7 @@ from mechicl.page.view import Workbench
 LARGEST = "largest"  # of all, at each checkpoint, the one that is furthest from chance
 STRONGEST = 6  # curves, where none is chosen
 MOST = 8  # curves that are told apart
+PATIENCE = 10.0  # seconds that a figure or a table to take along may compute
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Track:
     """value, low, high, chance: tables [step, item] of the run, as far as they are computed. metrics: what the measure
     has, the first by default; metric: the one that is shown. items: all, those furthest from chance first; shown: those
     that are drawn. seeds: run -> its `value`, LARGEST included, of the others. done of total: checkpoints.
-    lost: how many checkpoints cannot be measured.
+    lost: how many checkpoints cannot be measured. evaluator, n: whose sequences it is measured on, and how many; '' and
+    None where it is of the weights alone.
     """
 
     entry: Measure
@@ -44,11 +47,28 @@ class Track:
     done: int = 0
     total: int = 0
     lost: int = 0
+    evaluator: str = ""
+    n: int | None = None
+
+    @property
+    def sequences(self) -> str:
+        """'n = 1,000 ICL sequences'; '' where there are none."""
+        return "" if self.n is None else f"n = {self.n:,} {EVALUATORS[self.evaluator].short} sequences"
 
     @property
     def change(self) -> bool:
         """Whether values are changes."""
         return "`effect`" in self.entry.value
+
+    @property
+    def value_is(self) -> str:
+        """What a value is, for readers of a page: without columns of the table and places in the code."""
+        return _in_words(self.entry.value)
+
+    @property
+    def beside(self) -> str:
+        """What to compare it with, likewise."""
+        return _in_words(self.entry.against)
 
 
 def chosen_measure(view: View) -> Measure:
@@ -113,7 +133,25 @@ def track(bench: Workbench, run: Run, others: list[Run], view: View, seconds: fl
         seeds[name] = table
     total = len(run.steps) + sum(len(other.steps) for other in others)
     done = len(mine) + lost + sum(len(steps) for _, steps in theirs.values())
-    return Track(entry, metric, metrics, items, shown, value, low, high, chance, seeds, done, total, lost)
+    n = _n(bench, run, entry, view, metric)
+    whose = "" if n is None else on
+    return Track(entry, metric, metrics, items, shown, value, low, high, chance, seeds, done, total, lost, whose, n)
+
+
+def _in_words(text: str) -> str:
+    """'column `uniform`: uniform attention; `measures.untrained_scores`': 'uniform attention'."""
+    plain = re.sub(r"columns? `\w+`(, `\w+`)*: | \(definitions: [^)]*\)|(?<=interval) `\w+`, `\w+`", "", text)
+    return "; ".join(part for part in plain.split("; ") if not re.fullmatch(r"`[\w.]+`", part))
+
+
+def _n(bench: Workbench, run: Run, entry: Measure, view: View, metric: str) -> int | None:
+    """How many sequences the view's checkpoint was measured on."""
+    assert view.step is not None
+    rows = known_at(bench, run, entry, view.step, view.evaluator)
+    if rows is None or "n" not in rows or "evaluators" not in entry.parameters:
+        return None
+    n = rows.loc[rows.metric == metric, "n"].max() if "metric" in rows else rows.n.max()
+    return int(n) if pd.notna(n) else None
 
 
 def _metric(view: View, metrics: list[str]) -> str:

@@ -41,7 +41,7 @@ def test_checkpoints_that_were_not_asked_for_are_said_too(tiny_series, tmp_path)
     asked = choosing.chosen(tiny_series, "0,20,60")
     said = " ".join(data_of(export(asked, tmp_path / "x.html", max_mb=math.inf, progress=False))["without"])
     assert f"3 of {len(tiny_series.steps)} checkpoints are in this file. The curves" in said
-    assert "With Python and the run's folder, mechicl app checkpoints/tiny has them." in said
+    assert "With Python and the run's folder, mechicl app RUN has them." in said
 
 
 def test_fewer_sequences_are_said_and_float32_too(tiny_series, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import mechicl
 from analyses.head_ablations import icl_heads
 from mechicl import AblateHeads, open_series
 from mechicl.export import export
@@ -93,6 +94,52 @@ def test_every_control_has_a_name_and_every_curve_is_drawn(known_series, file_of
     assert "ICL" in one.page.inner_text("#hover")
     one.page.click('[data-do="theme"]')
     assert one.page.locator("#patterns").is_hidden()
+
+
+def test_a_sequence_that_is_not_there_is_said(known_series, file_of, reader):
+    one = reader(file_of(known_series))
+    one.open("evaluator=flip")
+    field = one.page.locator("#sequence-input")
+    last = field.get_attribute("max")
+    for asked, used in (("90000", last), ("-3", "0")):
+        field.fill(asked)
+        field.press("Enter")
+        assert field.input_value() == used
+        assert f"Flip: this file holds sequences 0 to {last}" in one.page.inner_text("#say")
+    field.fill("3")
+    field.press("Enter")
+    assert (field.input_value(), one.page.inner_text("#say")) == ("3", "")
+
+
+def test_no_legend_of_a_difference_stands_where_none_is_drawn(known_series, file_of, reader):
+    one = reader(file_of(known_series))
+    one.open("heads=L0H0")
+    one.settled("look")
+    legend = one.page.locator("#attention-note .colours")
+    assert legend.count() == 2
+    one.go("heads=L0H0&head=L0H1", "look")
+    assert legend.count() == 1
+
+
+def test_on_a_phone_the_lines_of_phases_end_below_their_words(known_series, file_of, reader):
+    one = reader(file_of(known_series), viewport={"width": 400, "height": 800})
+    one.open()
+    moments = one.page.locator("#graph .moments")
+    boxes = {tag: [each.bounding_box() for each in moments.locator(tag).all()] for tag in ("text", "line")}
+    assert len(boxes["text"]) == len(boxes["line"]) > 1
+    assert min(box["y"] for box in boxes["line"]) >= max(box["y"] + box["height"] for box in boxes["text"]) - 1
+
+
+def test_the_file_says_what_it_is(known_series, file_of, reader):
+    """To somebody who has only the file: what made it, what it measures, and a command that names no folder of ours."""
+    one = reader(file_of(known_series))
+    one.open("heads=L0H0&kind=mean")
+    said = one.page.inner_text("#file-panel")
+    assert f"written by mechicl {mechicl.__version__}:" in said
+    assert "were recorded in training. All other scores above are computed in this browser" in said
+    assert "CIWL: the right label is in the context, on a wrong exemplar. A good score needs the weights." in said
+    assert one.page.inner_text("#command") == "mechicl ablate RUN --heads L0H0 --kind mean --step 5"
+    assert "checkpoints/" not in said
 
 
 @pytest.fixture(scope="module")

@@ -170,13 +170,15 @@ def test_a_curve_that_fails_is_not_asked_for_again(begin):
 def test_an_app_that_is_gone_says_so(begin, folder):
     server = open_server(folder / "tiny", port=0).start()
     one = begin(server.url)
-    page = one.open("?step=20")
+    page = one.open("?step=20&heads=L0H1")
     page.wait_for_function("mechicl.settled('attention')")
+    page.wait_for_function("document.getElementById('effect-note').textContent.startsWith('Controls')")
     server.stop()
     page.route("**/answer/**", lambda route: route.abort())  # one that Chromium opened ahead would be served on
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.getElementById('say').textContent.includes('does not answer')")
     assert one.number("icl.intact") == "–"  # no stale number stands
+    assert page.locator("#effect-note").inner_text() == ""
     page.close()  # or it goes on asking
     assert one.wrong
     assert all("ERR_" in text for text in one.wrong)

@@ -45,10 +45,16 @@ def test_attention_shows_the_patterns_intact_ablated_and_their_difference(begin,
         assert [x[: x.index(": ") + 2] for x in said] == want
         numbers = [float(x.split(": ")[1]) for x in said]
         assert numbers == pytest.approx([values[i, j] for i in range(5) for j in range(i + 1)], abs=0.0011)
+    legend = page.locator("#attention-note .colours")
+    assert legend.count() == 2
     page.locator("#patterns .card").nth(6).click()  # enlarged
     assert page.locator("#patterns .card").count() == 1
+    assert legend.count() == 2
     assert "head=1.2" in page.evaluate("mechicl.query()")
     one.shot("attention-one-head")
+    page.locator('select[data-set="head"]').select_option("0.0")
+    page.wait_for_function("document.querySelectorAll('#patterns figure').length === 1")
+    assert legend.count() == 1  # no difference is drawn
 
 
 def test_a_sequence_shows_its_tokens_and_which_answers_its_labels_are(begin, known_series):
@@ -71,6 +77,12 @@ def test_a_sequence_shows_its_tokens_and_which_answers_its_labels_are(begin, kno
     assert marks.all_inner_texts() == ["true", "in context"]
     said = page.locator("#answers").inner_text()
     assert f"in weights label {int(batch.trained_labels[0, -1])}" in said
+    field, last = page.locator("#sequence-input"), len(known_series.evaluation_set("flip")) - 1
+    for asked, used in (("5000", str(last)), ("-3", "0")):
+        field.fill(asked)
+        field.press("Enter")
+        assert field.input_value() == used
+        assert page.locator("#say").inner_text() == f"Flip has sequences 0 to {last}."
     page.get_by_role("button", name="average").click()
     page.wait_for_function("document.querySelector('#attention-note').textContent.includes('mean over')")
 
@@ -81,6 +93,7 @@ def test_circuitsvis_shows_the_same_from_its_local_bundle_served_once(begin):
     page.get_by_role("button", name="circuitsvis").click()
     frame = page.frame_locator("#circuitsvis iframe")
     frame.get_by_text("Head Selector").wait_for()
+    assert page.locator("#attention-note").is_hidden()  # the colours are circuitsvis' own
     page.keyboard.press("ArrowLeft")
     ready(one, "attention")
     page.wait_for_function("document.querySelector('#circuitsvis iframe').src.includes('step=50')")
@@ -106,6 +119,13 @@ def test_logits_say_which_labels_win_and_who_adds_what(begin):
     ablated = page.evaluate("document.getElementById('logits').calcdata[1][0].z.map((row) => [...row])")
     assert np.allclose(ablated[parts.index("L1H2")], 0)
     one.shot("logits", full_page=True)
+    width = "document.getElementById('logits')._fullLayout?.width"
+    wide = page.evaluate(width)
+    page.locator('[data-set="sequence"][data-to=""]').click()
+    page.wait_for_function(f"{width} < {wide} - 100")  # two columns of averages
+    page.locator("#sequence-input").fill("2")
+    page.locator("#sequence-input").press("Enter")
+    page.wait_for_function(f"{width} === {wide}")  # as when it is opened directly
 
 
 def test_two_checkpoints_and_two_runs_side_by_side(begin, tiny_series, known_series):

@@ -43,6 +43,7 @@ def test_lines_are_as_thick_as_their_effect_and_say_it(answers, whole):
     sizes = [edge["width"] for edge in whole["edges"]]
     assert sizes == sorted(sizes, reverse=True)
     assert f"{len(found.paths)} of {len(effects)} paths" in whole["says"]
+    assert "on the sequences on which they are chosen. Their effects here are on n = 100 others." in whole["says"]
     assert whole["shares"]["faithfulness"]["value"] == plain(found.shares["faithfulness"].value, 2)
     assert not whole["left"]
 

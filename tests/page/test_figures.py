@@ -33,3 +33,17 @@ def test_an_axis_of_nats_goes_as_far_as_its_values_and_intervals():
     accuracy = Effect("icl", 0.5, Number(0.4, 0.3, 0.5, 50))
     axis = effects_figure([accuracy], "one", "").layout.xaxis
     assert (axis.range, axis.ticktext) == ((-0.02, 1.02), ("0", ".2", ".4", ".6", ".8", "1"))
+
+
+def test_an_ablated_score_stands_below_the_intact_one_and_beside_what_guessing_has():
+    """Two that are equal would hide one another."""
+    same = Number(0.4, 0.3, 0.5, 50)
+    change = Number(0.0, -0.1, 0.1, 50)
+    fig = effects_figure([Effect("icl", 0.5, same, same, change), Effect("flip", 0.2, same)], "", "")
+    intact, ablated, guessing = fig.data
+    assert [*intact.y, *ablated.y] == [-0.17, 0.83, 0.17]
+    assert fig.layout.yaxis.ticktext == ("ICL, n = 50", "Flip, n = 50")
+    assert fig.layout.yaxis.tickvals == (0, 1)
+    assert (guessing.name, guessing.x) == ("guessing", (0.5, 0.5, None, 0.2, 0.2, None))
+    assert fig.layout.xaxis.title.text == "accuracy, with 95% intervals"
+    assert list(effects_figure([Effect("icl", 0.5, same)], "", "").data[0].y) == [0]

@@ -63,7 +63,7 @@ def test_the_page_has_a_button_for_every_head_and_an_element_for_every_number(an
 
 
 def test_figures_to_take_along(client):
-    for name in ("timeline", "effect", "heads", "attention", "logits", "compare", "compare_attention"):
+    for name in ("timeline", "effect", "heads", "track", "attention", "logits", "compare", "compare_attention"):
         figure = client.get(f"/figure/{name}.json?step=60&heads=0.1")
         assert figure.status_code == 200, figure.text
         assert {"data", "layout"} <= set(figure.json)
@@ -76,6 +76,19 @@ def test_figures_to_take_along(client):
         assert answer.status_code == 400
         assert answer.mimetype == "text/plain"
     assert "ablated" in client.get("/figure/attention.json?step=60&heads=0.1&head=1.0").text
+
+
+def test_a_timeline_says_at_how_many_checkpoints_the_ablation_is_known(client):
+    def title(query):
+        return client.get(f"/figure/timeline.json?step=60{query}").json["layout"]["title"]["text"]
+
+    assert "as recorded, with 95% intervals<" in title("")
+    client.get("/answer/effect/0?step=60&heads=0.1")
+    assert "; dashed: zero L0H1, at 1 of 9 checkpoints" in title("&heads=0.1")
+    done = 0
+    while done < 9:
+        done = client.get(f"/answer/curve/{done}?step=60&heads=0.1").json["data"]["next"]
+    assert "; dashed: zero L0H1, at 9 of 9 checkpoints" in title("&heads=0.1")
 
 
 def test_attention_of_two_checkpoints_is_one_figure_where_they_have_a_difference(folder):

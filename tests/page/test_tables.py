@@ -76,5 +76,5 @@ def test_every_table_comes_as_csv_and_parquet(library, bench, run, settle):
         a, b = pd.read_csv(io.StringIO(csv.text)), pd.read_parquet(io.BytesIO(parquet.data))
         assert list(a.columns) == list(b.columns)
         assert len(a) == len(b) > 0
-    with pytest.raises(SeriesError, match="tables are table, curve, grid, circuit, comparison"):
+    with pytest.raises(SeriesError, match="tables are table, curve, grid, circuit, track, comparison"):
         to_take_along(bench, library, run, settle("?step=60"), "nothing")

@@ -7,6 +7,7 @@ from mechicl.figures.style import COLOURS
 from mechicl.figures.style import NAMES as LONG
 from mechicl.interventions import AblateHeads
 from mechicl.page.compare import compare
+from mechicl.page.payloads import comparison
 from mechicl.page.runs import Library
 from mechicl.page.state import View
 from mechicl.page.timelines import timeline, times_range, two_timelines
@@ -43,6 +44,19 @@ def test_a_dashed_curve_that_comes_moves_no_axis(run, axis, unit):
     assert ranges[0][1] == (0, 1.01)
 
 
+def test_a_dashed_curve_has_a_gap_where_a_checkpoint_is_missing(run):
+    """A figure to take along may hold the first few of many: a line between them would be made up."""
+    known = [s for s in run.steps if s not in (5, 20, 30)]
+    points = [(s, run.series.sequences_seen(s), {"icl": s / 100, "flip": 0.5}) for s in known]
+    fig = timeline(run, "linear", "steps", 20, AblateHeads(heads=((0, 1),)), Chunk(len(known), len(run.steps), points))
+    icl, *_, train = fig.data[15:]
+    assert list(icl.x) == run.steps
+    assert list(icl.y) == [s / 100 if s in known else None for s in run.steps]
+    assert icl.mode == "lines+markers"
+    assert not icl.connectgaps
+    assert not len(train.x)  # its sequences have not what is changed
+
+
 def test_the_words_for_half_decay_have_room(known_series, folder):
     """On the longest axis that the phases need: the label stands behind its line, inside the plot."""
     known = Library(folder).run("known")
@@ -60,6 +74,11 @@ def test_a_run_that_keeps_few_weights_shows_all_that_it_recorded(run):
 
 def sides(found):
     return found.a, found.b
+
+
+def letters(fig):
+    """Those of the two cursors, with the side of their place that they end or begin at."""
+    return [(a.text, a.xanchor) for a in fig.layout.annotations if a.text in ("A", "B")]
 
 
 def test_two_runs_are_drawn_over_one_another(bench, folder):
@@ -87,6 +106,29 @@ def test_two_checkpoints_of_a_run_have_one_set_of_curves_and_two_cursors(run, be
     assert len([t for t in fig.data if t.mode == "lines+markers"]) == len(NAMES)
     assert [s.x0 for s in fig.layout.shapes] == [run.series.sequences_seen(s) for s in (60, 20)]
     assert [t for t in fig.data if t.mode == "markers"] == []  # nothing is ablated
+    assert letters(fig) == [("A", "left"), ("B", "right")]
+
+
+def test_the_letters_of_one_place_stand_beside_one_another(run, bench, library, settle):
+    view = settle("?step=60")  # compared with the last checkpoint, which it is
+    found = compare(bench, library, run, view)
+    fig = two_timelines(*sides(found), "sequences", "log")
+    assert letters(fig) == [("A", "right"), ("B", "left")]
+    assert found.caution == "A and B are the same checkpoint."
+    assert comparison(found, view)["caution"] == found.caution
+    assert compare(bench, library, run, settle("?step=20")).caution == ""
+
+
+def test_heads_of_two_seeds_are_said_not_to_correspond(bench, seeds_folder):
+    library = Library(seeds_folder)
+    for one, other, says in (
+        ("ring-s0", "ring-s1", "different seeds (0 and 1): heads with the same name do not correspond."),
+        ("ring-s1", "wide-s1", ""),  # of one initial seed
+    ):
+        view = library.settled(View.from_query(f"?run={one}&step=5&with_run={other}"))
+        caution = compare(bench, library, library.run(one), view).caution
+        assert caution.endswith(says)
+        assert bool(caution) == bool(says)
 
 
 def test_evaluators_curves_differ_in_more_than_hue(run):

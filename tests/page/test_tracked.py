@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mechicl import measures
+from mechicl.errors import SeriesError
 from mechicl.measures.attention import attention_scores
 from mechicl.page.answers import Answers, told
 from mechicl.page.measured import cells, of_parts
 from mechicl.page.runs import Library
 from mechicl.page.state import View, ViewError
+from mechicl.page.tables import track_table
 from mechicl.page.track_figure import seed_band, track_figure
-from mechicl.page.track_panel import track_answer
-from mechicl.page.tracked import LARGEST, track
+from mechicl.page.track_panel import track_answer, track_picture
+from mechicl.page.tracked import LARGEST, Track, track
 from mechicl.page.view import Workbench
 
 LONG = 600.0
@@ -45,6 +48,25 @@ def test_scores_of_heads_are_those_of_the_table_with_what_uniform_attention_has(
     away = (largest - found.chance[largest.columns]).abs()
     furthest = [largest[name].loc[step] for step, name in zip(away.index, away.idxmax(axis=1), strict=True)]
     assert furthest == list(found.value[LARGEST])
+
+
+def test_figure_and_table_to_take_along_are_whole_or_say_what_is_missing(seeds_folder):
+    answers = Answers(Library(seeds_folder), Workbench(), "ring-s0")
+    query = "score=induction_strength&items=L1H2"
+    run, view = answers.view(query)
+    assert track_picture(answers, run, view, 0.0)[1].endswith("; 1 of 3 checkpoints")
+    with pytest.raises(SeriesError, match=r"2 of 3 checkpoints .*`mechicl measure .*ring-s0 attention_"):
+        track_table(answers.bench, run, view, 0.0)
+    found = at(answers, query)
+    table = track_table(answers.bench, run, view)
+    assert len(table) == 3 * 8
+    mine = table[table["item"] == "L1H2"].set_index("step")
+    for column, values in (("value", found.value), ("ci_low", found.low), ("chance", found.chance)):
+        assert np.array_equal(mine[column], values["L1H2"], equal_nan=True)
+    assert (set(table.metric), set(table.n)) == ({"induction_strength"}, {100})
+    fig, says = track_picture(answers, run, view)
+    assert [trace.meta for trace in fig.data if trace.meta] == ["L1H2", "chance"]
+    assert says == "share of attention; intact; n = 100 ICL sequences"
 
 
 def test_what_was_read_from_tables_is_not_read_again(answers, monkeypatch):
@@ -97,6 +119,29 @@ def test_other_seeds_are_a_band_from_the_lowest_to_the_highest(answers):
     together = track_answer(answers, "run=ring-s0&seeds=ring-s0,ring-s1,ring-s2", LONG)
     assert [one["item"] for one in together["items"] if one["shown"]] == [LARGEST]
     assert "3 seeds" in together["note"]
+
+
+def test_the_panel_says_of_what_model_how_many_sequences_and_in_what_unit(answers):
+    said = track_answer(answers, "step=5&heads=L0H1&evaluator=flip&score=induction_strength", LONG)
+    assert said["note"].startswith(
+        "Attention scores: share of attention. In the intact model, n = 100 Flip sequences. "
+        "Compare with: uniform attention. "
+    )
+    axis = said["figure"]["layout"]["yaxis"]["title"]["text"]
+    assert axis == "induction strength (share of attention)"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "against"),
+    [
+        ("head_effects", "ablated minus intact, with a paired interval", "0; random sets of heads"),
+        ("path_composition", "composition score of the weights", "random matrices of the same singular values"),
+    ],
+)
+def test_what_is_said_of_a_measure_names_no_columns(name, value, against):
+    nothing = pd.DataFrame()
+    found = Track(of_parts()[name], "acc", ["acc"], [], [], *[nothing] * 4)
+    assert (found.value_is, found.beside) == (value, against)
 
 
 @pytest.mark.parametrize(

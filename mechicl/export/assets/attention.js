@@ -36,6 +36,7 @@ function same(view, layer, name) {
 /* intact, ablated: [layers, heads, t, t], one after another; ablated null: nothing is. */
 export function drawPatterns(view, intact, ablated) {
   const names = tokensOf(view).map((token) => token.name), cards = [];
+  let moved = false; // whether a difference is drawn
   const of = (x, i) => x.subarray(i * t * t, (i + 1) * t * t);
   HEADS.forEach((name, i) => {
     if (view.head && view.head !== name) return;
@@ -44,6 +45,7 @@ export function drawPatterns(view, intact, ablated) {
     if (ablated && !why) {
       const after = of(ablated, i);
       sides.push(["ablated", after, "attention"], ["difference", after.map((v, j) => v - intact[i * t * t + j]), "change"]);
+      moved = true;
     }
     const figures = sides.map(([says, values, meaning]) =>
       make("figure", {}, pattern(t, values, names, meaning, size, big || t <= 9, `${name}, ${says}`), ablated || big ? make("figcaption", { textContent: says }) : null));
@@ -61,7 +63,7 @@ export function drawPatterns(view, intact, ablated) {
     return make("span", { className: "colours" }, low, ground, `${high} ${says}`);
   };
   const what = view.sequence === null ? EVALUATORS[view.evaluator].look.what : `${view.evaluator} sequence ${whole(view.sequence)}`;
-  $("attention-note").replaceChildren(`Attention from rows to columns, ${what}. `, bar("attention", "0", "1", "attention"), compared ? bar("change", "−1", "+1", "difference (ablated − intact)") : "");
+  $("attention-note").replaceChildren(`Attention from rows to columns, ${what}. `, bar("attention", "0", "1", "attention"), moved ? bar("change", "−1", "+1", "difference (ablated − intact)") : "");
 }
 
 export function noPatterns() {

@@ -112,7 +112,7 @@ function momentsAt(view, narrow) {
     text.setAttribute("x", place + room);
     text.setAttribute("text-anchor", side);
     text.textContent = `${says} ${short(time(view, at))}`;
-    group.append(svg("line", { x1: place, x2: place, y1: narrow ? 18 + 13 * i : best ? 18 : 34, y2: plot.bottom }), text);
+    group.append(svg("line", { x1: place, x2: place, y1: narrow ? 5 + 13 * DATA.moments.length : best ? 18 : 34, y2: plot.bottom }), text);
   });
   return group;
 }

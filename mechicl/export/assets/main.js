@@ -219,11 +219,21 @@ async function copy(text, done) {
 
 const ACTS = {
   play, clear, back: () => go(indexOf(view) - 1), next: () => go(indexOf(view) + 1), theme: () => (theme(true), repaint()),
-  link: () => copy(location.href, "The link is copied."), command: () => copy(commandOf(view), "The command is copied."),
+  link: () => copy(location.href, "The link is copied."),
+  command: () => copy(commandOf(view), "The command is copied. In it, RUN stands for the run's folder."),
   skip: () => $("grid").querySelector('button[tabindex="0"]').focus(),
 };
 
 /* ---- what people do ---- */
+
+/* A sequence by its number: of those that are here, the nearest one, and that is said. */
+function choose(field) {
+  const last = looked(view.evaluator) - 1, asked = field.value === "" ? null : Math.round(Number(field.value));
+  const sequence = asked === null ? null : Math.max(0, Math.min(last, asked)), { short, set: { n } } = EVALUATORS[view.evaluator];
+  set({ sequence });
+  field.value = sequence ?? ""; // it has the focus still, and would go on naming another one
+  if (sequence !== asked) say(`${short}: this file holds sequences 0 to ${whole(last)}` + (n > last + 1 ? ` of ${whole(n)}.` : "."));
+}
 
 function listen() {
   document.addEventListener("click", (event) => {
@@ -237,7 +247,7 @@ function listen() {
   });
   document.addEventListener("change", ({ target }) => {
     if (target.matches("select[data-set]")) set({ [target.dataset.set]: target.value });
-    if (target.id === "sequence-input") set({ sequence: target.value === "" ? null : Math.max(0, Math.min(looked(view.evaluator) - 1, Math.round(Number(target.value)))) });
+    if (target.id === "sequence-input") choose(target);
   });
   document.addEventListener("input", ({ target }) => target.id === "slider-input" && go(Number(target.value)));
   document.addEventListener("keydown", (event) => {
@@ -262,6 +272,7 @@ function listen() {
 
 function build() {
   put($("facts"), DATA.facts);
+  put($("version"), DATA.version);
   $("slider-input").max = LAST;
   const labels = Object.fromEntries(DATA.evaluators.map((e) => [e.name, e.label]));
   $("timeline-controls").append(choices("axis", "Axis", { log: "log", linear: "linear" }), choices("unit", "Time in", { sequences: "sequences", steps: "steps" }));
@@ -272,6 +283,8 @@ function build() {
   $("show").append(select("head", "Show", { "": "all heads", ...Object.fromEntries(HEADS.map((h) => [h, h])) }));
   put($("marks-note"), Object.entries(DATA.marks).map(([name, meaning]) => `‘${name}’ is ${meaning}`).join("; ").replace(/.$/, "$&."));
   $("without").append(...DATA.without.map((textContent) => make("li", { textContent })));
+  const needs = ({ favours }) => (favours === "both" ? "" : ` A good score needs the ${favours}.`);
+  $("evaluators").append(...DATA.evaluators.map((e) => make("li", { textContent: `${e.short}: ${e.explained}.${needs(e)}` })));
   buildEffects();
   buildGrid();
 }

@@ -80,11 +80,10 @@ export function ablationOf(view, more = []) {
 
 export const isDone = (view) => view.heads.length > 0 || view.mlp.length > 0;
 
-/* The command that computes the same with Python, of a run that lies where `mechicl train` puts one. */
+/* The command that computes the same with Python. RUN: the run's folder, which this file does not know. */
 export function commandOf(view) {
   const done = [["heads", view.heads], ["mlp", view.mlp]].filter(([, list]) => list.length).map(([name, list]) => ` --${name} ${list.join(",")}`);
-  const run = `checkpoints/${DATA.name}`, name = /^[\w./-]+$/.test(run) ? run : `'${run.replaceAll("'", "'\\''")}'`;
-  return done.length ? `mechicl ablate ${name}${done.join("")} --kind ${view.kind} --step ${view.step}${DATA.size}` : `mechicl show ${name}`;
+  return done.length ? `mechicl ablate RUN${done.join("")} --kind ${view.kind} --step ${view.step}${DATA.size}` : "mechicl show RUN";
 }
 
 export const indexOf = (view) => Math.max(0, Math.min(LAST, DATA.steps.indexOf(view.step)));

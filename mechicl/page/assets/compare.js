@@ -49,7 +49,8 @@
     let figure = $("compare-figure");
     if (!figure) figure = make("div", { id: "compare-figure" });
     const patterns = make("div", { id: "compare-patterns" });
-    $("comparison").replaceChildren(make("table", { className: "numbers" }, head, ...rows),
+    const caution = data.caution ? make("p", { id: "compare-caution", textContent: data.caution }) : null;
+    $("comparison").replaceChildren(make("table", { className: "numbers" }, head, ...rows), ...(caution ? [caution] : []),
       make("div", { className: "pair" }, ...grids), patterns, make("h3", { textContent: "Over training, as recorded" + (data.note ? "; open markers: both under the ablation" : "") }), figure);
     D.plotInto(figure, data.figure);
     last = data;

@@ -52,8 +52,11 @@
     if (!M.base || !(t instanceof Element)) return;
     if (t.tagName === "SELECT" && t.dataset.set) M.set({ [t.dataset.set]: t.value });
     if (t.id === "sequence-input") {
-      const most = M.base.sizes[M.view.evaluator] - 1;
-      M.set({ sequence: t.value === "" ? "" : String(Math.max(0, Math.min(most, Math.round(Number(t.value))))) });
+      const most = M.base.sizes[M.view.evaluator] - 1, asked = t.value === "" ? "" : String(Math.round(Number(t.value)));
+      const sequence = asked === "" ? "" : String(Math.max(0, Math.min(most, Number(asked))));
+      M.set({ sequence });
+      t.value = sequence; // it has the focus still, and would go on naming another one
+      if (sequence !== asked) M.say(`${M.draw.named(M.view.evaluator)} has sequences 0 to ${most.toLocaleString("en")}.`);
     }
   });
 

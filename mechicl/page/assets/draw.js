@@ -62,7 +62,7 @@
     D.hints(false);
   };
 
-  const named = (evaluator) => document.querySelector(`[data-set="evaluator"] option[value="${evaluator}"]`).textContent;
+  const named = (D.named = (evaluator) => document.querySelector(`[data-set="evaluator"] option[value="${evaluator}"]`).textContent);
 
   /* How far a slider has come, for the colour of its track. */
   D.passed = (slider) => slider.style.setProperty("--at", (100 * slider.value) / Math.max(1, slider.max) + "%");
@@ -138,6 +138,7 @@
       all("#effect .dot, #effect .range").forEach((mark) => (mark.hidden = true));
       all("#effect .clear").forEach((row) => row.classList.remove("clear"));
       put($("effect-where"), "");
+      put($("effect-note"), ""); // what it says of controls is of the numbers that were here
     },
     attention: () => D.noAttention(), logits: () => D.noLogits(), compare: () => D.noComparison(),
   };

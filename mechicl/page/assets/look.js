@@ -122,6 +122,7 @@
     if (!last) return;
     const data = last, one = M.view.head || "", compared = data.ablated !== null;
     const cards = [];
+    let moved = false; // whether a difference is drawn
     data.intact.forEach((heads, layer) =>
       heads.forEach((intact, head) => {
         const id = `${layer}.${head}`;
@@ -135,6 +136,7 @@
           const after = data.ablated[layer][head];
           const gap = after.map((row, i) => row.map((v, j) => v - intact[i][j]));
           sides.push(["ablated", after, attention.page, 0], ["difference", gap, change.page, -1]);
+          moved = true;
         }
         const drawn = sides.map(([name, values, colours, low]) =>
           make("figure", {}, pattern(values, data.tokens, colours, low, size, labels),
@@ -149,7 +151,6 @@
       }));
     D.arrange($("patterns"), M.base.heads, compared, one);
     $("patterns").replaceChildren(...cards);
-    const moved = compared && data.intact.some((heads, layer) => heads.some((_, head) => !data.same[`${layer}.${head}`]));
     $("attention-note").replaceChildren(`Attention from rows to columns, ${data.what}. ${data.note} `,
       ...D.scales(moved && "difference (ablated − intact)"));
   }
@@ -174,7 +175,7 @@
     let on = button.getAttribute("aria-pressed") === "true";
     if (change) on = !on;
     button.setAttribute("aria-pressed", String(on));
-    $("patterns").hidden = on;
+    $("patterns").hidden = $("attention-note").hidden = on; // its colours are others, and it says itself what it shows
     if (!on) return $("circuitsvis").replaceChildren();
     const address = "circuitsvis?" + M.query();
     const frame = $("circuitsvis").querySelector("iframe");

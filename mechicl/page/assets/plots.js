@@ -39,10 +39,8 @@
   let resting = null;
   async function again(plot) {
     if (!plot.data || !plot.offsetParent) return; // of a tab that is closed
-    if (figures.has(plot)) {
-      await D.plotInto(plot, figures.get(plot).figure);
-      await window.Plotly.relayout(plot, { autosize: true }); // the width, where the figure came without one
-    } else await window.Plotly.Plots.resize(plot);
+    if (figures.has(plot)) await D.plotInto(plot, figures.get(plot).figure);
+    else await window.Plotly.Plots.resize(plot);
     await window.Plotly.redraw(plot);
   }
   window.addEventListener("resize", () => {
@@ -167,7 +165,7 @@
     redrawn((figure) => figure.layout.meta?.scale);
   };
 
-  D.plotInto = (element, figure) => {
+  D.plotInto = async (element, figure) => {
     if (!window.Plotly) return setTimeout(() => D.plotInto(element, figure), 50);
     const before = figures.get(element), count = (before?.count ?? 0) + (before?.figure !== figure);
     figures.set(element, { figure, count });
@@ -176,6 +174,9 @@
     if (scale) // a new object: plotly looks for changes by identity
       layout.coloraxis = { ...layout.coloraxis, colorscale: M.base.colours[scale][document.documentElement.dataset.theme] };
     layout.uirevision ??= count; // the same figure drawn again keeps the reader's zoom
-    return window.Plotly.react(element, data, layout, { ...CONFIG, responsive: false });
+    await window.Plotly.react(element, data, layout, { ...CONFIG, responsive: false });
+    // A figure without a width keeps the one that it was first drawn with, though its place has another by now.
+    if (!layout.width && element.offsetParent && Math.abs(element.clientWidth - element._fullLayout.width) > 1)
+      await window.Plotly.relayout(element, { autosize: true });
   };
 })();

@@ -28,6 +28,22 @@ class Returns(Intervention):
         return self.made
 
 
+@dataclass(frozen=True)
+class Named(Returns):
+    name: str
+
+    def __str__(self):
+        return self.name
+
+
+@dataclass(frozen=True)
+class Unlearned(Intervention):
+    baseline = "nan"
+
+    def weights(self, weights, checkpoint):
+        return weights | {"blocks.0.attn.W_O": weights["blocks.0.attn.W_O"] * float("nan")}
+
+
 WRONG = {
     "nothing": (None, "Returns.edits returned None: expected an Edit for each hook"),
     "list": ([Edit(0.5)], "returned a list"),
@@ -56,6 +72,30 @@ def test_an_edit_that_makes_more_of_an_activation_is_refused(tiny_series):
         tiny_series.evaluate(
             [60], ["icl"], [Returns({"blocks.1.hook_attn_out": Edit(1.0, torch.ones(10, 4, 1))})], n=10
         )
+
+
+def zeroed_scores(keep=0.0):
+    return {"blocks.0.attn.hook_attn_scores": Edit(torch.tensor([1.0, keep]).reshape(1, 2, 1, 1))}
+
+
+@pytest.mark.parametrize("n", [10, 200])
+def test_nan_is_refused_and_never_becomes_an_accuracy(tiny_series, n):
+    halved, named = Named(zeroed_scores(0.5), "halved"), Named(zeroed_scores(), "uniform")
+    said = r"^uniform makes numbers that are not finite .* at blocks.0.attn.hook_attn_scores: .* -inf \* 0 is nan"
+    for conditions in ([named], [halved, named]):
+        with pytest.raises(ConfigError, match=said):
+            tiny_series.evaluate([60], ["icl"], conditions, n=n)
+    assert tiny_series.evaluate([60], ["icl"], [halved], n=n)["value"].notna().all()
+
+
+def test_an_infinite_activation_is_refused_at_its_hook(tiny_series):
+    with pytest.raises(ConfigError, match=r"not finite .* at blocks.1.hook_attn_out: expected"):
+        tiny_series.evaluate([60], ["icl"], [Named({V: Edit(2.0), "blocks.1.hook_attn_out": Edit(1e39)}, "far")], n=10)
+
+
+def test_a_changed_weight_that_is_nan_is_refused(tiny_series):
+    with pytest.raises(ConfigError, match=r"^Unlearned.* in the model's output"):
+        tiny_series.evaluate([60], ["icl"], [Unlearned()], n=10)
 
 
 def test_without_a_baseline_it_is_not_registered():

@@ -11,7 +11,7 @@ from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
 from mechicl.interventions import Intervention, Together, intervention
 
-V = "blocks.0.attn.hook_v"
+V, P = "blocks.0.attn.hook_v", "blocks.0.hook_resid_pre"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,15 @@ WRONG = {
     ),
     "layer": ({"blocks.9.attn.hook_v": Edit(0.5)}, "no hook named blocks.9.* L from 0 to 1"),
     "shape": ({V: Edit(torch.ones(3))}, rf"the Edit of {V} has keep, of the shape \[3\]: expected .* \[10, 5, 2, 8\]"),
+    "conditions": (
+        {P: Edit(torch.ones(3, 1, 1, 1))},
+        rf"the Edit of {P} has keep, of the shape \[3, 1, 1, 1\]: .* 3 axes",
+    ),
+    "checkpoints": (
+        {P: Edit(1.0, torch.ones(3, 1, 1, 1, 1))},
+        rf"Returns.edits: the Edit of {P} has add, of the shape \[3, 1, 1, 1, 1\]",
+    ),
+    "many axes": ({P: Edit(torch.ones(1, 1, 1, 1, 1, 1))}, "expected what broadcasts to the activation there"),
     "wider": ({V: Edit(torch.ones(7, 1, 2, 8))}, "has keep, of the shape"),
 }
 
@@ -72,6 +81,22 @@ def test_an_edit_that_makes_more_of_an_activation_is_refused(tiny_series):
         tiny_series.evaluate(
             [60], ["icl"], [Returns({"blocks.1.hook_attn_out": Edit(1.0, torch.ones(10, 4, 1))})], n=10
         )
+
+
+def test_axes_of_checkpoints_and_conditions_as_intact_activations_have_them_fit(tiny_series):
+    @dataclass(frozen=True)
+    class Same(Intervention):
+        baseline = "itself"
+
+        def needs(self, model):
+            return [P]
+
+        def edits(self, model, intact, batch):
+            return {P: Edit(0.0, intact[P])}
+
+    rows = tiny_series.evaluate([20, 60], ["icl"], [Same()], n=10, metrics=["loss"])
+    by = rows.pivot_table(index="step", columns=rows.intervention == "intact", values="value")
+    assert by[True].to_numpy() == pytest.approx(by[False].to_numpy(), abs=1e-6)
 
 
 def zeroed_scores(keep=0.0):

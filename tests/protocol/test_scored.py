@@ -1,17 +1,15 @@
 """mechicl.protocol.scored: a score is a number for each sequence, or no interval is made of it."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from own_tasks import regression_in
 
 from mechicl.engine.forward import forward, stack
 from mechicl.errors import ConfigError
 from mechicl.evaluators import evaluation_set, score
 from mechicl.models.params import init, pack
-from mechicl.plugins import load
 from mechicl.recipes import get
 
 WRONG = {
@@ -34,11 +32,7 @@ WRONG = {
 @pytest.fixture
 def regression(plugin_folder):
     """The module of docs/extending.md's task."""
-    (plugin_folder / "regression.py").write_bytes(
-        (Path(__file__).parents[2] / "examples" / "regression.py").read_bytes()
-    )
-    load(["regression"])
-    return sys.modules["regression"]
+    return regression_in(plugin_folder)
 
 
 @pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)

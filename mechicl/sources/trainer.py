@@ -7,15 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.sources.base import PICKLED, Asked, Found, Source, by_step, no_pickle, register, step_in
+from mechicl.sources.base import (
+    NOT_THE_MODEL,
+    PICKLED,
+    Asked,
+    Found,
+    Source,
+    by_step,
+    leave_out,
+    no_pickle,
+    register,
+    step_in,
+)
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_json
 from mechicl.system.paths import given
 
 CONFIG, WHOLE, SHARDS, STATE = "config.json", "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
 _PER_PROCESS = "this is the Trainer's batch in one process, before gradient accumulation"
-# Of config.json, what says nothing of the model.
-_NOT_THE_MODEL = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "architectures")
 
 
 @register
@@ -33,21 +42,19 @@ class Trainer(Source):
             raise ConfigError(
                 f"{root} has no folder with a number in its name and a {CONFIG} in it: expected {self.says}."
             )
-        files = by_step(
-            [(step, _weights(root, folder, asked.pickles)) for step, folder in folders],
-            root,
-            "Move one of them elsewhere.",
-        )
-        newest = dict(folders)[max(files)]
+        named = [(step, (folder.name,)) for step, folder in folders]
+        chosen = {step: root / name for step, (name,) in by_step(named, root, "Move one elsewhere.", asked).items()}
+        files = {step: _weights(root, folder, step, asked.pickles) for step, folder in chosen.items()}
+        newest = chosen[max(chosen)]
         state = _read_or_none(newest / STATE)
         size = state.get("train_batch_size")
         tokenizer = next((p for folder in (newest, root) if is_file(p := folder / "tokenizer.json")), None)
         return Found(
             place=str(root),
             layout="transformers",
-            settings=_settings(folders),
+            settings=_settings(list(chosen.values())),
             files=files,
-            losses=_losses(state, sorted(files)),
+            losses=_losses(state, sorted({step for step, _ in folders})),
             batch_size=size if type(size) is int and size > 0 else None,
             batch_note=_PER_PROCESS,  # how often it accumulated, and in how many processes, is only in a pickle
             tokenizer=tokenizer,
@@ -65,7 +72,7 @@ def _folders(root: Path) -> list[tuple[int, Path]]:
     return [(step, path) for step, path in numbered if step is not None and is_file(path / CONFIG)]
 
 
-def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
+def _weights(root: Path, folder: Path, step: int, pickles: bool) -> tuple[str, ...]:
     """The files of one folder's weights, relative to `root`.
 
     Raises:
@@ -81,7 +88,10 @@ def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
         return tuple(f"{name}/{part}" for part in old)
     if old:
         raise no_pickle(f"{folder} has its weights in {old[0]}, which")
-    raise ConfigError(f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts.")
+    raise ConfigError(
+        f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts. Is it still being saved? "
+        f"{leave_out(step)}"
+    )
 
 
 def shards(index: dict[str, Any], where: object) -> list[str]:
@@ -96,16 +106,16 @@ def shards(index: dict[str, Any], where: object) -> list[str]:
     return sorted(set(parts.values()))
 
 
-def _settings(folders: list[tuple[int, Path]]) -> dict[str, Any]:
+def _settings(folders: list[Path]) -> dict[str, Any]:
     """What all config.json say of the model.
 
     Raises:
         ConfigError: two say different things.
     """
-    read = [(folder, read_json(folder / CONFIG)) for _, folder in folders]
+    read = [(folder, read_json(folder / CONFIG)) for folder in folders]
     first, settings = read[0]
     for folder, other in read[1:]:
-        for key in sorted({*settings, *other} - set(_NOT_THE_MODEL)):
+        for key in sorted({*settings, *other} - set(NOT_THE_MODEL)):
             if settings.get(key) != other.get(key):
                 raise ConfigError(
                     f"{folder / CONFIG} has {key}={other.get(key)!r}, but {first / CONFIG} has "

@@ -261,6 +261,22 @@ def test_a_torn_file_is_named(tmp_path):
         open_source(tmp_path, tmp_path / "run", settings=SETTINGS, progress=False)
 
 
+@pytest.mark.parametrize("torn", [0, 5, 9])
+def test_a_torn_file_can_be_left_out(tmp_path, torn):
+    root, steps = tmp_path / "mine", (0, 5, 9)
+    models = hooked_folder(root, steps)
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    path = root / f"step_{torn:04d}.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SeriesError, match=f"{path.name} is not a complete .* leave step {torn} out with --steps"):
+        open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+    others = tuple(step for step in steps if step != torn)
+    series = open_source(root, tmp_path / "run", asked=Asked(steps=others), settings=SETTINGS, progress=False)
+    assert series.steps == list(others)
+    assert series.complete
+    agrees(series, others[0], models[others[0]])
+
+
 def test_names_that_nobody_has_are_refused(tmp_path):
     save_file({"w": torch.zeros(2)}, tmp_path / "step_1.safetensors")
     with pytest.raises(ConfigError, match="names of TransformerLens"):

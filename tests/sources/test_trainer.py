@@ -1,0 +1,39 @@
+"""mechicl.sources.trainer: which folders are checkpoints, and which of them must be whole."""
+
+import json
+
+import pytest
+
+from mechicl.errors import ConfigError
+from mechicl.sources.base import Asked
+from mechicl.sources.trainer import Trainer
+
+
+def folder_of(root, name, weights=True, **config):
+    """A folder as the Trainer writes it, without numbers."""
+    (root / name).mkdir(parents=True)
+    (root / name / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_embd": 8} | config))
+    if weights:
+        (root / name / "model.safetensors").write_bytes(b"")
+
+
+def test_a_checkpoint_that_is_not_asked_for_may_be_unfinished(tmp_path):
+    for step in (100, 200):
+        folder_of(tmp_path, f"checkpoint-{step}")
+    folder_of(tmp_path, "checkpoint-300", weights=False, n_embd=16)
+    with pytest.raises(
+        ConfigError, match=r"checkpoint-300 has no weights: .* still being saved.* leave step 300 out with"
+    ):
+        Trainer().find(str(tmp_path), Asked())
+    assert list(Trainer().find(str(tmp_path), Asked(steps=(100, 200))).files) == [100, 200]
+    assert list(Trainer().find(str(tmp_path), Asked(steps=range(250))).files) == [100, 200]
+
+
+def test_a_step_that_is_not_asked_for_may_be_there_twice(tmp_path):
+    for name in ("checkpoint-100", "checkpoint-200", "checkpoint-0200"):
+        folder_of(tmp_path, name)
+    with pytest.raises(ConfigError, match=r"both have step 200.* leave step 200 out with --steps"):
+        Trainer().find(str(tmp_path), Asked())
+    assert list(Trainer().find(str(tmp_path), Asked(steps=(100,))).files) == [100]
+    with pytest.raises(ConfigError, match="no step 300; the nearest"):
+        Trainer().find(str(tmp_path), Asked(steps=(100, 300)))

@@ -7,7 +7,6 @@ centred: the numbers are the checkpoint's own.
 
 from __future__ import annotations
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from mechicl.config import ModelConfig
 from mechicl.doors import Door
 from mechicl.errors import ConfigError
 from mechicl.loading import Options
+from mechicl.sources.described import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 Fields = dict[str, Any]
 
-
-# What a HookedTransformer's tensors do not show, with usual values: examples, which are never assumed.
-_USUAL = {"n_ctx": 128, "normalization_type": "LN", "positional_embedding_type": "standard", "act_fn": "gelu"}
 
 _BUFFERS = ("mask", "IGNORE", "rotary_sin", "rotary_cos", "alibi")  # of its attention: computed, not trained
 _HOOKED = ("embed.", "pos_embed.", "blocks.", "ln_final.", "unembed.", "hook_")  # what its state dict begins with
@@ -189,22 +186,7 @@ class TransformerLens(Layout):
     name = "transformer_lens"
 
     def fields(self, settings: Mapping[str, Any]) -> Fields:
-        needed = ["n_ctx", "normalization_type", "positional_embedding_type"]
-        needed += [] if settings.get("attn_only") else ["act_fn"]
-        lacking = [key for key in needed if key not in settings]
-        if lacking:
-            values = json.dumps({key: _USUAL[key] for key in lacking})
-            raise ConfigError(
-                f"{', '.join(lacking)} of the HookedTransformer cannot be read from the tensors: give its config as a "
-                "JSON "
-                f"file with --model FILE, with the model's own values of {values}."
-            )
-        return {
-            key: value
-            for key, value in settings.items()
-            if key not in ("device", "dtype", "seed", "tokenizer_name", "init_weights")
-            and isinstance(value, (int, float, str, bool, list, type(None)))
-        }
+        return checked(settings)
 
     def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
         from mechicl.models.foreign import shapes

@@ -36,7 +36,7 @@ class Files(Source):
         return root.is_dir() and any(step_in(name) is not None for name in _names(root, SAFE + PICKLED))
 
     def find(self, place: str, asked: Asked) -> Found:
-        from mechicl.sources.layouts import layout_of
+        from mechicl.sources.layouts import bare, layout_of
         from mechicl.sources.reading import tensors_of
 
         root = given(place)
@@ -49,6 +49,7 @@ class Files(Source):
         first = files[min(files)]
         with one_of_several(min(files), files):
             tensors, beside = tensors_of([root / name for name in first], asked.pickles)
+            tensors = bare(tensors, root / first[0])
         layout, settings = layout_of(tensors, _described(root, asked.model) | beside, root / first[0])
         tokenizer = root / "tokenizer.json"
         return Found(

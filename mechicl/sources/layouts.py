@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechicl.config import ModelConfig
 from mechicl.doors import Door
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import Options
 from mechicl.sources.described import checked
 
@@ -106,6 +106,21 @@ def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
     return out
 
 
+def bare(tensors: Mapping[str, Tensor], where: object) -> dict[str, Tensor]:
+    """Without what torch.compile and DistributedDataParallel put before the names of a model that they hold.
+
+    Raises:
+        SeriesError: two names become one.
+    """
+    out: dict[str, Tensor] = {}
+    for name, x in tensors.items():
+        own = re.sub(r"^(module\.)+", "", name.replace("_orig_mod.", ""))
+        if own in out:
+            raise SeriesError(f"{where} has {own} twice, once as {name}: expected the state dict of one model.")
+        out[own] = x
+    return out
+
+
 def check_depth(names: Iterable[str], layers: int) -> None:
     """See that no tensor is of a layer that the model has not: the first number in a name is its layer.
 
@@ -123,12 +138,12 @@ def _in_any_layer(name: str) -> str:
 
 
 def layout_of(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where: object) -> tuple[str, dict[str, Any]]:
-    """(layout, settings) of a file whose names tell it.
+    """(layout, settings) of a file whose names, as `bare` gives them, tell it.
 
     Raises:
         ConfigError: they do not, or the settings are missing.
     """
-    names = {name.removeprefix("_orig_mod.") for name in tensors}
+    names = set(tensors)
     if "embed.W_E" in names:
         others = sorted(name for name in names if not name.startswith(_HOOKED))
         if others:
@@ -232,7 +247,6 @@ class NanoGPT(Layout):
         from mechicl.models.lens import HookedTransformerConfig, convert_nanogpt_weights
 
         fields = self.fields(settings)
-        tensors = {name.removeprefix("_orig_mod."): x for name, x in tensors.items()}
         return whole(convert_nanogpt_weights(tensors, HookedTransformerConfig(**fields)), fields)
 
 

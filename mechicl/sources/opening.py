@@ -31,7 +31,7 @@ from mechicl.sources import published
 from mechicl.sources.base import Asked, Found, Settings, Source, one_of_several, source_of
 from mechicl.sources.bigrams import known_bigrams
 from mechicl.sources.foreign import check_foreign
-from mechicl.sources.layouts import LAYOUTS, model_of
+from mechicl.sources.layouts import LAYOUTS, bare, model_of
 from mechicl.sources.record import assumed, check_settings, continued, only, record_of
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import append_line, read_json, write_json
@@ -199,9 +199,9 @@ class _Opening:
         for step in dict.fromkeys((steps[-1], steps[0])):  # the first is read next: a small cache still has it
             paths = self.source.fetch(record, step)
             with one_of_several(step, steps):
-                tensors = self.source.tensors_at(step, paths, self.found.pickles)
+                tensors = bare(self.source.tensors_at(step, paths, self.found.pickles), paths[0])
             with reading():
-                want = layout.answers(dict(tensors), self.found.settings, batch.ids)
+                want = layout.answers(tensors, self.found.settings, batch.ids)
             if want is None:
                 return
             off = _difference(_weights(record, step, paths), self.model, batch, want)

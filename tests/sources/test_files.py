@@ -145,6 +145,22 @@ def test_transformer_lens_state_dicts(tmp_path):
         agrees(series, step, model)
 
 
+@pytest.mark.parametrize("wrapped", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_a_hooked_transformer_that_was_saved_compiled_or_distributed(tmp_path, wrapped):
+    root = tmp_path / "mine"
+    models = hooked_folder(root)
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    for path in root.glob("*.safetensors"):
+        save_file({f"{wrapped}{name}": x for name, x in load_file(path).items()}, path)
+    series = open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+    agrees(series, 5, models[5])
+    path = root / "step_0007.safetensors"
+    state = load_file(root / "step_0005.safetensors")
+    save_file(state | {"unembed.b_U": state[f"{wrapped}unembed.b_U"] + 1}, path)
+    with pytest.raises(SeriesError, match=r"step_0007.* unembed.b_U twice, once as"):
+        open_source(root, series.root, settings=SETTINGS, progress=False)
+
+
 def test_what_the_tensors_contradict_is_refused(tmp_path):
     hooked_folder(tmp_path / "mine")
     (tmp_path / "mine" / "config.json").write_text(json.dumps({"act_fn": "relu", "n_layers": 3}))

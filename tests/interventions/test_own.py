@@ -9,7 +9,8 @@ from command_line import called
 
 from mechicl.engine.edit import Edit
 from mechicl.errors import ConfigError
-from mechicl.interventions import Intervention, Together, intervention
+from mechicl.interventions import AblateHeads, Intervention, Together, intervention
+from mechicl.measures import control_effects
 
 V, P = "blocks.0.attn.hook_v", "blocks.0.hook_resid_pre"
 
@@ -121,6 +122,35 @@ def test_an_infinite_activation_is_refused_at_its_hook(tiny_series):
 def test_a_changed_weight_that_is_nan_is_refused(tiny_series):
     with pytest.raises(ConfigError, match=r"^Unlearned.* in the model's output"):
         tiny_series.evaluate([60], ["icl"], [Unlearned()], n=10)
+
+
+@dataclass(frozen=True)
+class Controlled(Named):
+    others: object = ()
+
+    def controls(self, model, count):
+        return self.others
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (None, "None: expected a list"),
+        (3, "a int: expected a list"),
+        ([1, 2], "a list with 1: expected a list of interv"),
+    ],
+)
+def test_what_controls_returned_is_said(tiny_series, others, said, together):
+    wrong = Controlled({V: Edit(0.5)}, "half", others)
+    wrong = Together(parts=(wrong, AblateHeads(heads=((1, 0),)))) if together else wrong
+    with pytest.raises(ConfigError, match=f"^Controlled.controls returned {said}"):
+        control_effects(tiny_series, wrong, 60, ["icl"], n=10)
+
+
+def test_a_text_that_is_none_is_said(tiny_series):
+    with pytest.raises(ConfigError, match=r"^Named.__str__ returned something else than text: .*return"):
+        tiny_series.evaluate([60], ["icl"], [Named({V: Edit(0.5)}, None)], n=10)
 
 
 def test_without_a_baseline_it_is_not_registered():

@@ -83,7 +83,7 @@ def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
     """The parameters of a model, each there, in its shape; biases that no layer has are 0.
 
     Raises:
-        ConfigError: one is missing, or has another shape.
+        ConfigError: one is missing, or has another shape or a type that no weights have.
     """
     import torch
 
@@ -94,6 +94,7 @@ def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
     for name, shape in shapes(model_of(fields)).items():
         if name in tensors:
             found = tensors[name].detach()
+            check_numbers(name, found)
             if tuple(found.shape) != shape:
                 raise ConfigError(f"{name} has shape {tuple(found.shape)}, not {shape}.")
             out[name] = found.to(torch.float32).contiguous().clone()
@@ -119,6 +120,15 @@ def bare(tensors: Mapping[str, Tensor], where: object) -> dict[str, Tensor]:
             raise SeriesError(f"{where} has {own} twice, once as {name}: expected the state dict of one model.")
         out[own] = x
     return out
+
+
+def check_numbers(name: str, x: Tensor) -> None:
+    """Raise ConfigError if a parameter holds codes: of a quantised model they are no weights without their scales."""
+    if not x.is_floating_point() or x.element_size() == 1:
+        raise ConfigError(
+            f"{name} is of type {str(x.dtype).removeprefix('torch.')}: expected float64, float32, float16 or bfloat16. "
+            "mechicl does not read quantised models: save this one in floating-point numbers."
+        )
 
 
 def check_depth(names: Iterable[str], layers: int) -> None:

@@ -198,6 +198,21 @@ def test_a_step_with_more_or_less_than_the_model_is_refused(tmp_path, change, sa
         open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.complex64])
+def test_codes_of_a_quantised_model_are_no_weights(tmp_path, dtype):
+    root = tmp_path / "mine"
+    hooked_folder(root)
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    state = load_file(root / "step_0005.safetensors")
+    name = "blocks.1.mlp.W_in"
+    torch.save(state | {name: (100 * state[name]).to(dtype)}, root / "step_0005.pt")
+    (root / "step_0000.safetensors").unlink()
+    asked = Asked(pattern="step_{step}.pt", pickles=True)
+    said = rf"step_0005.* {name} is of type {str(dtype).removeprefix('torch.')}: expected float64, .* quantised"
+    with pytest.raises(SeriesError, match=said):
+        open_source(root, tmp_path / "run", asked=asked, settings=SETTINGS, progress=False)
+
+
 def test_buffers_of_older_state_dicts_are_no_weights(tmp_path):
     root = tmp_path / "mine"
     models = hooked_folder(root)

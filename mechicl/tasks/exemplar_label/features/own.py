@@ -16,7 +16,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from mechicl.models import dtypes
 from mechicl.system.paths import given
 from mechicl.tasks.exemplar_label.features import file
 from mechicl.tasks.exemplar_label.features.file import Features
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EXPECTED = "expected exemplars [class, exemplar, d] in a .npy, .npz, .safetensors or .parquet file"
 
@@ -150,6 +153,7 @@ def _parquet(path: Path) -> Features:
     if table["class"].isna().any():
         raise ConfigError(f"{path}: {int(table['class'].isna().sum())} rows have no class: add it, or remove the rows.")
     if "exemplar" in table:
+        _check_once(table, path)
         table = table.sort_values("exemplar", kind="stable")
     table = table.reset_index(drop=True)
     numbers = table.drop(columns=["class", "exemplar"], errors="ignore")
@@ -171,6 +175,17 @@ def _parquet(path: Path) -> Features:
         ) from None
     x = np.stack([values[rows] for rows in groups.values()])
     return _features({"exemplars": x, "names": [str(name) for name in groups]}, path)
+
+
+def _check_once(table: pd.DataFrame, path: Path) -> None:
+    """Raise if a class has an exemplar twice: it could be trained on and held out."""
+    twice = table[table.duplicated(["class", "exemplar"])]
+    if len(twice):
+        first, more = twice.iloc[0], "s" if len(twice) > 1 else ""
+        raise ConfigError(
+            f"{path}: class {first['class']} has exemplar {first['exemplar']} twice: remove one row, give it a "
+            f"number of its own, or leave out the column 'exemplar'. ({len(twice)} such row{more})"
+        )
 
 
 def _features(arrays: Mapping[str, Any], path: str | Path) -> Features:

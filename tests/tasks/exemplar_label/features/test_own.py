@@ -32,6 +32,12 @@ def parquet(path, lists):
     rows.sample(frac=1, random_state=0).to_parquet(path)
 
 
+def changed(folder, change):
+    """The table, wide, with a mistake in it."""
+    parquet(folder / "x.parquet", False)
+    change(pd.read_parquet(folder / "x.parquet").sort_index()).to_parquet(folder / "x.parquet")
+
+
 WRITERS = {
     "a.npy": lambda p: np.save(p, X),
     "a.npz": lambda p: np.savez(p, exemplars=X, names=np.array(NAMES), pictures=PICTURES),
@@ -101,6 +107,10 @@ def nan(x):
         (
             lambda p: pd.DataFrame({"class": [0, 0, 1], "a": [1.0] * 3}).to_parquet(p / "x.parquet"),
             "class 1 has 1 rows and 0 has 2",
+        ),
+        (
+            lambda p: changed(p, lambda t: t.assign(exemplar=t.exemplar.where(t.exemplar != 1, 0))),
+            r"class thing 00 has exemplar 0 twice: remove one row, .* \(12 such rows\)",
         ),
         (
             lambda p: (p / "x.txt").write_text(""),

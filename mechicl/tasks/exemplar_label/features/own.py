@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +175,8 @@ def _parquet(path: Path) -> Features:
             f"{path}: expected features that are numbers, with the same count in each row ({error})."
         ) from None
     x = np.stack([values[rows] for rows in groups.values()])
-    return _features({"exemplars": x, "names": [str(name) for name in groups]}, path)
+    found = _features({"exemplars": x, "names": [str(name) for name in groups]}, path)
+    return found if lists else replace(found, columns=tuple(map(str, numbers.columns)))
 
 
 def _check_once(table: pd.DataFrame, path: Path) -> None:

@@ -113,6 +113,14 @@ def nan(x):
             r"class thing 00 has exemplar 0 twice: remove one row, .* \(12 such rows\)",
         ),
         (
+            lambda p: changed(p, lambda t: t.assign(label=1)),
+            "bank.dim=5: its features are the columns a, b, c, d, e, label. Remove .* a label, or set bank.dim=6",
+        ),
+        (
+            lambda p: changed(p, lambda t: t.assign(**{f"more{i}": 1.0 for i in range(20)})),
+            "columns a, b, c, d, e, more0, ..., more14, more15, more16, more17, more18, more19. Remove",
+        ),
+        (
             lambda p: (p / "x.txt").write_text(""),
             "expected exemplars .* in a .npy, .npz, .safetensors or .parquet file",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,16 @@ class Trainer(Source):
 
 
 def _folders(root: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of every folder that holds a model."""
+    """(step, folder) of every folder that holds a model: those that the Trainer named, or all with a number in their
+    names where there are none."""
     try:
         inside = sorted(root.iterdir()) if root.is_dir() else []
     except OSError as error:
         raise SeriesError(f"{root} cannot be read: {error.strerror or error}.") from error
     numbered = [(step_in(path.name), path) for path in inside if path.is_dir()]
-    return [(step, path) for step, path in numbered if step is not None and is_file(path / CONFIG)]
+    found = [(step, path) for step, path in numbered if step is not None and is_file(path / CONFIG)]
+    theirs = [(step, path) for step, path in found if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return theirs or found  # beside the Trainer's own, a number in a name is hardly a step: best-v2
 
 
 def _weights(root: Path, folder: Path, step: int, pickles: bool) -> tuple[str, ...]:

@@ -37,3 +37,14 @@ def test_a_step_that_is_not_asked_for_may_be_there_twice(tmp_path):
     assert list(Trainer().find(str(tmp_path), Asked(steps=(100,))).files) == [100]
     with pytest.raises(ConfigError, match="no step 300; the nearest"):
         Trainer().find(str(tmp_path), Asked(steps=(100, 300)))
+
+
+def test_other_folders_with_a_number_are_no_steps_beside_the_trainer_s(tmp_path):
+    for name in ("checkpoint-100", "checkpoint-200", "best-v2"):
+        folder_of(tmp_path, name)
+    assert Trainer().find(str(tmp_path), Asked()).files == {
+        step: (f"checkpoint-{step}/model.safetensors",) for step in (100, 200)
+    }
+    for step in (100, 200):
+        (tmp_path / f"checkpoint-{step}").rename(tmp_path / f"saved-{step}")
+    assert list(Trainer().find(str(tmp_path), Asked()).files) == [2, 100, 200]

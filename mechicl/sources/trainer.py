@@ -25,6 +25,7 @@ from mechicl.system.files import read_json
 from mechicl.system.paths import given
 
 CONFIG, WHOLE, SHARDS, STATE = "config.json", "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
+_SHOWN = 6  # settings that differ
 _PER_PROCESS = "this is the Trainer's batch in one process, before gradient accumulation"
 
 
@@ -119,12 +120,15 @@ def _settings(folders: list[Path]) -> dict[str, Any]:
     read = [(folder, read_json(folder / CONFIG)) for folder in folders]
     first, settings = read[0]
     for folder, other in read[1:]:
-        for key in sorted({*settings, *other} - set(NOT_THE_MODEL)):
-            if settings.get(key) != other.get(key):
-                raise ConfigError(
-                    f"{folder / CONFIG} has {key}={other.get(key)!r}, but {first / CONFIG} has "
-                    f"{settings.get(key)!r}: all checkpoints of a series must have the same model."
-                )
+        differ = [key for key in {*settings, *other} - set(NOT_THE_MODEL) if settings.get(key) != other.get(key)]
+        if differ:
+            differ.sort(key=lambda key: (key.endswith("_token_id"), key))  # which say least of the model
+            listed = [f"{key}={other.get(key)!r} (there {settings.get(key)!r})" for key in differ[:_SHOWN]]
+            more = f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
+            raise ConfigError(
+                f"{folder / CONFIG} is of another model than {first / CONFIG}: {', '.join(listed)}{more}. All "
+                "checkpoints of a series must have the same model."
+            )
     return settings
 
 

@@ -48,3 +48,18 @@ def test_other_folders_with_a_number_are_no_steps_beside_the_trainer_s(tmp_path)
     for step in (100, 200):
         (tmp_path / f"checkpoint-{step}").rename(tmp_path / f"saved-{step}")
     assert list(Trainer().find(str(tmp_path), Asked()).files) == [2, 100, 200]
+
+
+def test_all_that_differs_is_said_token_ids_last(tmp_path):
+    folder_of(tmp_path, "checkpoint-100", n_head=2, bos_token_id=0)
+    folder_of(tmp_path, "checkpoint-200", n_head=4, n_embd=16, bos_token_id=50256, dtype="float16")
+    said = (
+        r"checkpoint-200/config.json is of another model than .*checkpoint-100/config.json: n_embd=16 \(there 8\), "
+        r"n_head=4 \(there 2\), bos_token_id=50256 \(there 0\)\. All"
+    )
+    with pytest.raises(ConfigError, match=said):
+        Trainer().find(str(tmp_path), Asked())
+    more = {f"x{i}": i for i in range(9)}
+    folder_of(tmp_path, "checkpoint-300", n_head=2, bos_token_id=0, **more)
+    with pytest.raises(ConfigError, match=r"x5=5 .there None. and 3 more"):
+        Trainer().find(str(tmp_path), Asked(steps=(100, 300)))

@@ -62,7 +62,7 @@ def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
         if settings[key] not in values:
             listed = ", ".join("null" if each is None else each for each in values)
             raise ConfigError(f"{_WHERE} has {key}={settings[key]!r}: expected one of {listed}.")
-    plain = {key: value for key, value in fields.items() if isinstance(value, _PLAIN)}
+    plain: dict[str, Any] = {key: value for key, value in fields.items() if isinstance(value, _PLAIN)}
     try:
         HookedTransformerConfig(**plain, device="cpu", init_weights=False)
     except (AssertionError, TypeError, ValueError) as error:

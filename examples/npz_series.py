@@ -24,7 +24,7 @@ class NumpyFolder(Source):
             place=str(Path(place).absolute()),
             layout="transformer_lens",
             settings=settings,
-            files=by_step(named, place, "Name each file by its step."),
+            files=by_step(named, place, "Name each file by its step.", asked),
         )
 
     def tensors(self, paths, pickles):

@@ -15,7 +15,7 @@ from mechicl.protocol.known import task_of
 from mechicl.registry import EVALUATORS
 
 if TYPE_CHECKING:
-    from mechicl.config import Config
+    from mechicl.config import Config, ModelConfig
     from mechicl.series import Series
 
 _WIDTH, _HEIGHT = 160, 26
@@ -28,6 +28,16 @@ def summary(config: Config) -> str:
     kinds = [f"{m.n_layers} layers x {m.n_heads} heads, d_model {m.d_model}"]
     kinds += [f"{mlps} with an MLP"] if mlps else []
     return ", ".join(kinds) + f"; {task_of(config).summary(m)}"
+
+
+def body(model: ModelConfig) -> str:
+    """What is beside attention in a model's layers, in words: 'MLP ratio 4' or 'attention only'."""
+    if not model.mlp_ratio:
+        return "attention only"
+    wide = (
+        model.hooked.get("d_mlp") or model.mlp_ratio * model.d_model
+    )  # of a model from elsewhere it may be no multiple
+    return f"MLP ratio {wide / model.d_model:.3g}"
 
 
 def progress(series: Series) -> str:

@@ -22,6 +22,7 @@ from mechicl.loading import whole
 from mechicl.models.params import Params
 from mechicl.protocol.batch import TaskBatch
 from mechicl.protocol.known import task_of
+from mechicl.protocol.scored import check_scored
 from mechicl.registry import EVALUATORS as EVALUATORS
 from mechicl.registry import Evaluator as Evaluator
 from mechicl.registry import applying as applying
@@ -111,9 +112,10 @@ def score(params: Params, final: Tensor, batch: TaskBatch, metrics: Metrics = "r
         metric -> [*lead, b].
 
     Raises:
-        ConfigError: there is no such metric.
+        ConfigError: there is no such metric, or a plugin's batch returned something else.
     """
-    return batch.score(params, final, _listed(metrics, batch))
+    wanted = _listed(metrics, batch)
+    return check_scored(batch.score(params, final, wanted), batch, final, wanted)
 
 
 @reading()

@@ -11,8 +11,22 @@ from xml.etree import ElementTree
 import pytest
 
 from mechicl import card
+from mechicl.config import ModelConfig
 from mechicl.evaluators import EVALUATORS
+from mechicl.figures.caption import facts
+from mechicl.reporting.summary import one
 from mechicl.series import open_series
+from mechicl.sources.layouts import model_of
+
+FIELDS = {
+    "n_layers": 2,
+    "d_model": 32,
+    "n_heads": 4,
+    "d_head": 8,
+    "d_vocab": 30,
+    "n_ctx": 20,
+    "normalization_type": "LN",
+}
 
 
 class Balanced(HTMLParser):
@@ -56,6 +70,28 @@ def test_an_evaluator_that_this_installation_does_not_know_has_the_headline_of_m
     found = card.curves(open_series(tiny_copy.root))
     assert "flip" not in found
     assert found["theirs"] == before
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (ModelConfig(), "attention only"),
+        (ModelConfig(mlp_ratio=4), "MLP ratio 4"),
+        (model_of(FIELDS), "MLP ratio 4"),
+        (model_of(FIELDS | {"d_mlp": 48}), "MLP ratio 1.5"),
+        (model_of(FIELDS | {"d_model": 4096, "n_heads": 32, "d_mlp": 11008}), "MLP ratio 2.69"),
+        (model_of(FIELDS | {"attn_only": True}), "attention only"),
+    ],
+)
+def test_how_wide_mlps_are_is_not_rounded(model, said):
+    assert card.body(model) == said
+
+
+def test_a_checkpoint_s_own_width_is_shown(tiny_series):
+    config = dataclasses.replace(tiny_series.config, model=model_of(FIELDS | {"d_mlp": 48}))
+    other = dataclasses.replace(tiny_series, config=config)
+    assert "width 32, MLP ratio 1.5" in facts(other)
+    assert "width 32, MLP ratio 1.5; " in one(other)
 
 
 def test_one_line_says_what_the_run_is(tiny_series, known_series):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mechicl.errors import ConfigError
 from mechicl.interventions import Intervention
+from mechicl.interventions.base import controls_of
 from mechicl.measures.controls import CONTROLS, control_effects, said
 from mechicl.measures.tables import checked_file, keep
 from mechicl.measures.words import EXAMPLE, Line
@@ -82,7 +83,7 @@ def run(
     moved = rows[rows.control == 0].groupby("evaluator", sort=False).effect.agg(lambda x: x.abs().max())
     unmoved = moved.index[moved == 0]  # a set is drawn again for these alone
     absent = [name for name in unmoved if not own.found_in(series.evaluation_set(name, n))]
-    others = own.controls(series.config.model, CONTROLS)  # those that the rows are of
+    others = controls_of(own, series.config.model, CONTROLS)  # those that the rows are of
     if len(steps) == 1:
         lines = [
             f"{series.name} at step {steps[0]:,}: {own} ({own.baseline})",

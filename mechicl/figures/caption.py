@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mechicl.card import body
 from mechicl.figures.style import short
 from mechicl.protocol.known import task_of
 from mechicl.series import Series, elsewhere
@@ -15,9 +16,8 @@ def caption(series: Series) -> str:
 def facts(series: Series) -> str:
     """A run in one line, for the head of a page: its model, its setting, how far it is trained."""
     c, m = series.config, series.config.model
-    body = f"MLP ratio {m.mlp_ratio}" if m.mlp_ratio else "attention only"
     return (
-        f"{m.n_layers} layers × {m.n_heads} heads, width {m.d_model}, {body} · {caption(series)} · "
+        f"{m.n_layers} layers × {m.n_heads} heads, width {m.d_model}, {body(m)} · {caption(series)} · "
         f"{short(series.seen)} sequences seen{how_counted(series)} · seed {c.seeds.init}"
         + ("" if series.complete else " · not finished")
     )

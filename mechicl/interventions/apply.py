@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from mechicl.engine.forward import Output, forward, rank, restart_hooks
 from mechicl.engine.held import scores_hook
 from mechicl.errors import ConfigError
 from mechicl.interventions.base import Checkpoint, Intervention, by_sequences, elsewhere
+from mechicl.interventions.finite import finite, not_finite
 from mechicl.interventions.one_pass import edits
 from mechicl.models.params import Params, pack, unpack
 from mechicl.protocol.batch import TaskBatch
@@ -157,7 +159,11 @@ def _none(step: int) -> Params:
 def in_parts(
     conditions: Sequence[Intervention], on: Intact, *, capture: Iterable[str] = (), size: int | None = None
 ) -> Iterator[tuple[TaskBatch, Output]]:
-    """`under`, `size` sequences at a time (default: all at once): these, and what the model makes of them."""
+    """`under`, `size` sequences at a time (default: all at once): these, and what the model makes of them.
+
+    Raises:
+        ConfigError: numbers that are not finite, of which the intact model has none.
+    """
     edited, n = edits(conditions, on.model, on.acts, on.batch), len(on.batch)
     asked = set(capture)
     if conditions[0].reads is not None:  # of one family: all read the same head, or none does
@@ -168,10 +174,12 @@ def in_parts(
         if size is not None:
             batch, some = batch[rows], {hook: edit_rows(edit, hook, rows) for hook, edit in edited.items()}
             acts = known and {hook: rows_of(x, hook, rows) for hook, x in known.items()}
-        yield (
-            batch,
-            forward(on.params, batch, on.model, edits=some, known=acts, capture=asked, query_only=on.query_only),
-        )
+        made = partial(forward, on.params, batch, on.model, edits=some, known=acts, query_only=on.query_only)
+        out = made(capture=asked)
+        if not finite(out.final) and finite(on.final):
+            axes = 3 if on.batch.everywhere else 2
+            raise not_finite(conditions, out.final, axes, made(capture=some).acts)
+        yield batch, out
 
 
 def apply(

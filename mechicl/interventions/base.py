@@ -177,6 +177,24 @@ def as_interventions(ablate: object) -> list[Intervention]:
     return listed
 
 
+def controls_of(condition: Intervention, model: ModelConfig, count: int) -> list[Intervention]:
+    """Its `controls`.
+
+    Raises:
+        ConfigError: somebody's own returned something else.
+    """
+    found: Any = condition.controls(model, count)
+    wrong = "None" if found is None else f"a {type(found).__name__}"
+    if isinstance(found, (list, tuple)):
+        if all(isinstance(each, Intervention) for each in found):
+            return list(found)
+        wrong = f"a {type(found).__name__} with {next(x for x in found if not isinstance(x, Intervention))!r}"
+    raise ConfigError(
+        f"{type(condition).__name__}.controls returned {wrong}: expected a list of interventions, [] where nothing "
+        "else could be chosen."
+    )
+
+
 def described(condition: Intervention) -> dict[str, Any]:
     """All that a result depends on, as plain data: the class, its fields, and, where it is not mechicl's own (whose
     code the cache knows), the text of its module.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mechicl.config import ModelConfig
-from mechicl.interventions.base import Intervention
+from mechicl.interventions.base import Intervention, controls_of
 from mechicl.interventions.cut_paths import path_draws
 from mechicl.interventions.heads import matched_sets
 from mechicl.interventions.others import other_sets, random_names
@@ -76,7 +76,7 @@ def _alone(part: Intervention, parts: Sequence[Intervention], model: ModelConfig
     if isinstance(part, AblateSubspace):
         different = list(dict.fromkeys(each.directions for each in parts if isinstance(each, AblateSubspace)))
         return part.with_random(model, count, different.index(part.directions))
-    return [] if part.drawn else part.controls(model, count)
+    return [] if part.drawn else controls_of(part, model, count)
 
 
 def _each(own: Sequence[Any], others: Sequence[Any] | Mapping[Any, Any], rng: np.random.Generator) -> Mapping[Any, Any]:

@@ -22,7 +22,7 @@ def check_labels(conditions: Sequence[Intervention]) -> None:
     """
     met: dict[str, Intervention] = {}
     for condition in conditions:
-        label = str(condition)
+        label = _label(condition)
         if label == "intact":
             raise ConfigError(
                 f"{type(condition).__name__} is called 'intact', as the rows of the unchanged model are: expected "
@@ -36,6 +36,18 @@ def check_labels(conditions: Sequence[Intervention]) -> None:
                 f"two different interventions are both called {label!r} ({_differ(first, condition)}), so that a table "
                 f"could not tell them apart: {helps}."
             )
+
+
+def _label(condition: Intervention) -> str:
+    try:
+        return str(condition)
+    except TypeError as error:
+        if "__str__ returned non-string" not in str(error):
+            raise
+        raise ConfigError(
+            f"{type(condition).__name__}.__str__ returned something else than text: expected what its rows in a table "
+            "are called. Does it end without `return`?"
+        ) from None
 
 
 def _same(one: Intervention, other: Intervention) -> bool:

@@ -36,18 +36,18 @@ def edits(
         raise ConfigError(f"all conditions of one forward pass must be of one kind; given {sorted(families)}.")
     for condition in conditions:
         condition.check(model)
-    made = [checked_edits(condition, condition.edits(model, intact, batch)) for condition in conditions]
+    made = [checked_edits(condition, condition.edits(model, intact, batch), intact) for condition in conditions]
     hooks = dict.fromkeys(hook for each in made for hook in each)
     joined = {hook: _beside([each.get(hook, Edit()) for each in made], hook) for hook in hooks}
     like = next(iter(intact.values()), batch)
     return joined if like is None else {hook: edit.on(like.device) for hook, edit in joined.items()}
 
 
-def checked_edits(condition: Intervention, made: Any) -> dict[str, Edit]:
-    """What the `edits` of an intervention returned.
+def checked_edits(condition: Intervention, made: Any, intact: Mapping[str, Tensor]) -> dict[str, Edit]:
+    """What the `edits` of an intervention returned, when it was given `intact`.
 
     Raises:
-        ConfigError: it is no Edit for each hook.
+        ConfigError: it is no Edit for each hook, or one has more axes than the activation.
     """
     wrong = "None" if made is None else f"a {type(made).__name__}"
     if isinstance(made, Mapping):
@@ -59,6 +59,7 @@ def checked_edits(condition: Intervention, made: Any) -> dict[str, Edit]:
                     f"an Edit(keep={edit.keep!r}, add={edit.add!r}) for {hook}, whose parts are not numbers or tensors"
                 )
             else:
+                _check_axes(condition, hook, edit, intact)
                 continue
             break
         else:
@@ -67,6 +68,25 @@ def checked_edits(condition: Intervention, made: Any) -> dict[str, Edit]:
         f"{type(condition).__name__}.edits returned {wrong}: expected an Edit for each hook, such as "
         '{"blocks.0.attn.hook_v": Edit(0.5)}.'
     )
+
+
+def _check_axes(condition: Intervention, hook: str, edit: Edit, intact: Mapping[str, Tensor]) -> None:
+    """Raise ConfigError if an edit of one condition has axes that the activation has not.
+
+    Before its own axes an activation has those of checkpoints and conditions, as `intact` may have them. What is more
+    there would be other conditions, of which only one is shown.
+    """
+    axes = rank(hook)
+    checkpoints = {1, *(len(x) for name, x in intact.items() if x.dim() == rank(name) + 2)}
+    for name, part in (("keep", edit.keep), ("add", edit.add)):
+        if not isinstance(part, Tensor) or part.dim() <= axes:
+            continue
+        lead = part.shape[:-axes]
+        if len(lead) > 2 or lead[-1] != 1 or lead[0] not in checkpoints:
+            raise ConfigError(
+                f"{type(condition).__name__}.edits: the Edit of {hook} has {name}, of the shape {list(part.shape)}: "
+                f"expected what broadcasts to the activation there, which has {axes} axes (docs/extending.md)."
+            )
 
 
 def _beside(parts: Sequence[Edit], hook: str) -> Edit:

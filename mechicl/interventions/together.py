@@ -121,7 +121,7 @@ class Together(Intervention):
     ) -> dict[str, Edit]:
         out: dict[str, Edit] = {}
         for part in self.parts:
-            for hook, edit in checked_edits(part, part.edits(model, intact, batch)).items():
+            for hook, edit in checked_edits(part, part.edits(model, intact, batch), intact).items():
                 out[hook] = _after(out[hook], edit) if hook in out else edit
         for hook, edit in out.items():
             if hook.endswith("hook_attn_scores") and isinstance(edit.add, Tensor):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mechicl.interventions import Intervention, Together
+from mechicl.interventions.base import controls_of
 from mechicl.interventions.joint import components
 from mechicl.interventions.others import USUAL
 from mechicl.measures.ablation import evaluate
@@ -49,7 +50,7 @@ def control_effects(
     steps = chosen_steps(series, step)
     ablate.check(series.config.model)
     own = ablate.at_step(series, steps[0])
-    others = own.controls(series.config.model, count)  # drawn from a fixed seed: the same at every step
+    others = controls_of(own, series.config.model, count)  # drawn from a fixed seed: the same at every step
     rows = evaluate(series, steps, evaluators, [ablate, *others], n, metrics=None, progress=progress)
     number = {str(condition): i for i, condition in reversed([*enumerate((own, *others))])}
     changed = effects(rows)

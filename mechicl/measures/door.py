@@ -85,8 +85,8 @@ def measure(name: str, *, rows: str = "", value: str = "", against: str = "-") -
     """Register a function of a series as a measure. The arguments are the fields of `Measure`.
 
     Raises:
-        ConfigError: the name exists already, the description of rows or value is missing, or the first argument is
-            neither `series` nor `runs`.
+        ConfigError: the name exists already, the description of rows or value is missing, the first argument is
+            neither `series` nor `runs`, or another one has no default.
     """
     check_name(MEASURES.what, name)
     if not (rows and value):
@@ -102,8 +102,20 @@ def measure(name: str, *, rows: str = "", value: str = "", against: str = "-") -
                 f"the measure {name!r} takes ({', '.join(entry.takes)}): its first argument must be `series`, "
                 "or `runs` for several runs."
             )
+        if needed := _needed(entry):
+            raise ConfigError(
+                f"the measure {name!r} takes {', '.join(needed)} without a default: no command could give it. Give it "
+                f"one, as in {function.__name__}({entry.takes[0]}, {needed[0]}=...)."
+            )
         unimported.refuse_taken(Path(__file__).parent, "measure", name, function.__module__)
         MEASURES.add(name, entry, function.__module__)
         return of_series(function)
 
     return register
+
+
+def _needed(entry: Measure) -> list[str]:
+    """Parameters behind the first that a caller must give."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    behind = list(entry.parameters.items())[1:]
+    return [name for name, p in behind if p.default is inspect.Parameter.empty and p.kind not in several]

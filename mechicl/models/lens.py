@@ -24,6 +24,7 @@ with warnings.catch_warnings():
     from transformer_lens.pretrained.weight_conversions.nanogpt import (
         convert_nanogpt_weights as convert_nanogpt_weights,
     )
+    from transformer_lens.utilities.activation_functions import SUPPORTED_ACTIVATIONS as SUPPORTED_ACTIVATIONS
     from transformer_lens.weight_processing import ProcessWeights as ProcessWeights
 
 

@@ -25,7 +25,7 @@ from mechicl.errors import SeriesError
 from mechicl.evaluators import EVALUATORS, score
 from mechicl.interventions import Intact, Intervention, intact
 from mechicl.interventions.apply import wanted_of, with_more
-from mechicl.interventions.base import by_sequences, elsewhere
+from mechicl.interventions.base import by_sequences, controls_of, elsewhere
 from mechicl.measures.ablation import scores_under
 from mechicl.measures.controls import CONTROLS
 from mechicl.measures.tables import tidy
@@ -187,7 +187,7 @@ class Workbench:
     def controls(self, run: Run, step: int, ablation: Intervention) -> Controls:
         """What the same done to random others (`Intervention.controls`) changes, unless somebody waits for something
         else."""
-        others = self.at_step(run, step, ablation).controls(run.series.config.model, CONTROLS)
+        others = controls_of(self.at_step(run, step, ablation), run.series.config.model, CONTROLS)
         changes: dict[str, list[float]] = {}
         for name in [name for name in run.shown if run.changed(name, ablation)]:
             before = self.right(run, step, name, None).mean()

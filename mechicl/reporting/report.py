@@ -14,6 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 import mechicl
+from mechicl.card import body
 from mechicl.config import Config, to_dict
 from mechicl.errors import ConfigError, SeriesError
 from mechicl.figures.attention import circuitsvis_bundle, circuitsvis_element, patterns
@@ -166,10 +167,9 @@ def _drawer() -> Callable[[go.Figure], Markup]:
 
 def _summary(series: Series) -> str:
     c, m = series.config, series.config.model
-    body = "attention only" if not m.mlp_ratio else f"MLP ratio {m.mlp_ratio}"
     details = "; ".join(series.task.details(m))
     return (
-        f"{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body}; {caption(series)}"
+        f"{m.n_layers} layers, {m.n_heads} heads, width {m.d_model}, {body(m)}; {caption(series)}"
         f"{details and '; '}{details}. {short(series.seen)} training sequences{how_counted(series)}, "
         f"{counted(series)}, init seed {c.seeds.init}."
     )

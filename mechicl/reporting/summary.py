@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mechicl.card import body
 from mechicl.config import Config
 from mechicl.errors import ConfigError
 from mechicl.evaluators import EVALUATORS
@@ -35,7 +36,7 @@ def one(series: Series) -> str:
     lines = [
         f"{shown(series.root)}  {state}",
         f"  {c.model.n_layers} layers x {c.model.n_heads} heads, width {c.model.d_model}, "
-        f"{'attention only' if not c.model.mlp_ratio else f'MLP ratio {c.model.mlp_ratio}'}; "
+        f"{body(c.model)}; "
         f"{series.task.n_outputs:,} {series.task.outputs}; "
         f"seeds init {c.seeds.init} data {c.seeds.data}",
         f"  {caption(series)}",

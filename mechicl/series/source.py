@@ -18,6 +18,25 @@ if TYPE_CHECKING:
     from mechicl.series import Series
 
 
+def built(config: Config, data: str | Path | None, **more: int | None) -> Any:
+    """What a run's sequences are drawn from, as its task builds it. more: `threads`, as of `Task.source`.
+
+    Raises:
+        ConfigError: a plugin's task returned something else.
+    """
+    task = task_of(config)
+    source = task.source(config, data, **more)
+    if is_yours(*task.uses(config)):
+        found = getattr(source, "fingerprint", None)
+        if not isinstance(found, str) or not found:
+            said = "None" if source is None else f"a {type(source).__name__} whose fingerprint is {found!r}"
+            raise ConfigError(
+                f"{whose(*task.uses(config))}: source returned {said}: expected an object whose `fingerprint` is a "
+                "hexadecimal digest of its contents, a str."
+            )
+    return source
+
+
 def rebuilt(series: Series) -> Any:
     """The source of a run's task.
 
@@ -29,7 +48,7 @@ def rebuilt(series: Series) -> Any:
     kept = task.kept(series.root)  # first: what it was made from may be gone, or other files by now
     data = kept or series.data or series.manifest.get("data")
     try:
-        source = task.source(series.config, data)
+        source = built(series.config, data)
     except ConfigError as error:
         place = data or task.given(series.config)
         if place is None or given(place).exists():
@@ -37,7 +56,7 @@ def rebuilt(series: Series) -> Any:
         again = command("train", "--resume", series.root, "--data", "FILE")
         raise ConfigError(f"{series.root}: {error} If it has moved: {again} notes its new place.") from None
     if source.fingerprint != recorded:  # written before banks were built on one thread?
-        source = task.source(series.config, data, threads=None)
+        source = built(series.config, data, threads=None)
     if source.fingerprint != recorded and kept is not None:
         raise SeriesError(
             f"{series.root}: what it keeps of the text is not what it was trained on: put the files back as they were."
@@ -64,7 +83,7 @@ def check_repeats(config: Config, data: str | Path | None, source: Any) -> None:
         ConfigError: they differ.
     """
     task = task_of(config)
-    if not is_yours(*task.uses(config)) or task.source(config, data).fingerprint == source.fingerprint:
+    if not is_yours(*task.uses(config)) or built(config, data).fingerprint == source.fingerprint:
         return
     what = "bank" if task.has_bank else "data source"
     raise ConfigError(

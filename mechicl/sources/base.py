@@ -15,19 +15,22 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mechicl.doors import Door
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.system.paths import given
 from mechicl.system.steps import Listed, apart, check
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Of a description of a model, what says nothing of the model.
+NOT_THE_MODEL = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "architectures")
 SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -226,15 +229,41 @@ def step_in(name: str) -> int | None:
     return int(found[-1]) if found else None
 
 
-def by_step(named: Sequence[tuple[int, tuple[str, ...]]], place: object, helps: str) -> dict[int, tuple[str, ...]]:
+def by_step(
+    named: Sequence[tuple[int, tuple[str, ...]]], place: object, helps: str, asked: Asked | None = None
+) -> dict[int, tuple[str, ...]]:
     """Step -> files, ascending.
 
+    Args:
+        asked: which steps are wanted: of the others nothing has to be right (default: all).
+
     Raises:
-        ConfigError: two are of one step.
+        ConfigError: two are of one step, or a step that is asked for is not there.
     """
+    wanted = None if asked is None else set(asked.chosen({step for step, _ in named}, place))
     out: dict[int, tuple[str, ...]] = {}
     for step, files in sorted(named):
+        if wanted is not None and step not in wanted:
+            continue
         if step in out:
-            raise ConfigError(f"{place}: {out[step][0]} and {files[0]} both have step {step}. {helps}")
+            raise ConfigError(
+                f"{place}: {out[step][0]} and {files[0]} both have step {step}. {helps} {leave_out(step)}"
+            )
         out[step] = files
     return out
+
+
+def leave_out(step: int) -> str:
+    """The end of a refusal of one checkpoint: how the others are opened."""
+    return f"To open the others, leave step {step} out with --steps."
+
+
+@contextmanager
+def one_of_several(step: int, steps: Collection[int]) -> Iterator[None]:
+    """Around the reading of one of several checkpoints: what is wrong with it says how the others are opened."""
+    try:
+        yield
+    except SeriesError as error:
+        if len(steps) < 2:
+            raise
+        raise SeriesError(f"{error} {leave_out(step)}") from error

@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from mechicl.errors import ConfigError
-from mechicl.sources.base import PICKLED, SAFE, Asked, Found, Source, by_step, no_pickle, register, step_in
+from mechicl.sources.base import (
+    PICKLED,
+    SAFE,
+    Asked,
+    Found,
+    Source,
+    by_step,
+    no_pickle,
+    one_of_several,
+    register,
+    step_in,
+)
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_json
 from mechicl.system.paths import given
@@ -25,18 +36,20 @@ class Files(Source):
         return root.is_dir() and any(step_in(name) is not None for name in _names(root, SAFE + PICKLED))
 
     def find(self, place: str, asked: Asked) -> Found:
-        from mechicl.sources.layouts import layout_of
+        from mechicl.sources.layouts import bare, layout_of
         from mechicl.sources.reading import tensors_of
 
         root = given(place)
         if not root.is_dir():
             raise ConfigError(f"{root} is not a folder: expected {self.says}.")
-        files = _matching(root, asked.pattern) if asked.pattern else _numbered(root, asked.pickles)
+        files = _matching(root, asked.pattern, asked) if asked.pattern else _numbered(root, asked)
         read = [path for names in files.values() for path in names]
         if any(name.endswith(PICKLED) for name in read) and not asked.pickles:
             raise no_pickle(f"{root}: {read[0]}")
         first = files[min(files)]
-        tensors, beside = tensors_of([root / name for name in first], asked.pickles)
+        with one_of_several(min(files), files):
+            tensors, beside = tensors_of([root / name for name in first], asked.pickles)
+            tensors = bare(tensors, root / first[0])
         layout, settings = layout_of(tensors, _described(root, asked.model) | beside, root / first[0])
         tokenizer = root / "tokenizer.json"
         return Found(
@@ -55,20 +68,20 @@ def _names(root: Path, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(p.relative_to(root).as_posix() for p in found)
 
 
-def _numbered(root: Path, pickles: bool) -> dict[int, tuple[str, ...]]:
+def _numbered(root: Path, asked: Asked) -> dict[int, tuple[str, ...]]:
     """Step -> file, where nobody says how files are called: the last number in each name."""
     named = [(step, (name,)) for name in _names(root, SAFE) if (step := step_in(name)) is not None]
-    if not named and pickles:
+    if not named and asked.pickles:
         named = [(step, (name,)) for name in _names(root, PICKLED) if (step := step_in(name)) is not None]
     if not named:
         found = [name for name in _names(root, PICKLED) if step_in(name) is not None]
         if found:
             raise no_pickle(f"{root} has no .safetensors, but {found[0]}, which")
         raise ConfigError(f"{root} has no .safetensors with a number in its name.")
-    return by_step(named, root, "Say how the files are called: --pattern 'step_{step}.safetensors'.")
+    return by_step(named, root, "Say how the files are called: --pattern 'step_{step}.safetensors'.", asked)
 
 
-def _matching(root: Path, pattern: str) -> dict[int, tuple[str, ...]]:
+def _matching(root: Path, pattern: str, asked: Asked) -> dict[int, tuple[str, ...]]:
     """Step -> file, of a pattern such as 'step_{step}.safetensors'; * stands for anything within a name.
 
     Raises:
@@ -84,7 +97,7 @@ def _matching(root: Path, pattern: str) -> dict[int, tuple[str, ...]]:
         raise ConfigError(
             f"--pattern {pattern}: no file name in {root} matches; there are {some}{', ...' if len(names) > 3 else ''}."
         )
-    return by_step(named, root, "Make --pattern tell them apart.")
+    return by_step(named, root, "Make --pattern tell them apart.", asked)
 
 
 def _described(root: Path, model: Path | None) -> dict[str, Any]:

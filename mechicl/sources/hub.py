@@ -38,8 +38,7 @@ class Hub(Source):
         if asked.pattern is not None or asked.model is not None:
             raise ConfigError(f"{place}: --pattern and --model are only for folders; a revision has a {CONFIG}.")
         commits = hub_api.refs(repo)
-        every = _matching(place, pattern, list(commits))
-        revisions = {step: every[step] for step in asked.chosen(every, place)}
+        revisions = _matching(place, pattern, list(commits), asked)
         with ThreadPoolExecutor(_AT_ONCE) as several:
             listed = several.map(lambda name: hub_api.files(repo, commits[name]), revisions.values())
         files, more = {}, {}
@@ -88,7 +87,7 @@ class Hub(Source):
         return []
 
 
-def _matching(place: str, pattern: str, names: Sequence[str]) -> dict[int, str]:
+def _matching(place: str, pattern: str, names: Sequence[str], asked: Asked) -> dict[int, str]:
     """Step -> branch or tag, of names that match one of the patterns, such as 'step*' or 'step0,step1000'.
 
     Raises:
@@ -106,7 +105,7 @@ def _matching(place: str, pattern: str, names: Sequence[str]) -> dict[int, str]:
                 f"{f', ... ({len(names)} in all)' if len(names) > 5 else ''}."
             )
         found |= matched
-    made = by_step([(step, (name,)) for name, step in found.items()], place, "Make the pattern tell them apart.")
+    made = by_step([(step, (name,)) for name, step in found.items()], place, "Make the pattern tell them apart.", asked)
     return {step: name for step, (name,) in made.items()}
 
 

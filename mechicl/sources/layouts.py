@@ -7,7 +7,6 @@ centred: the numbers are the checkpoint's own.
 
 from __future__ import annotations
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechicl.config import ModelConfig
 from mechicl.doors import Door
-from mechicl.errors import ConfigError
+from mechicl.errors import ConfigError, SeriesError
 from mechicl.loading import Options
+from mechicl.sources.described import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 Fields = dict[str, Any]
 
-
-# What a HookedTransformer's tensors do not show, with usual values: examples, which are never assumed.
-_USUAL = {"n_ctx": 128, "normalization_type": "LN", "positional_embedding_type": "standard", "act_fn": "gelu"}
 
 _BUFFERS = ("mask", "IGNORE", "rotary_sin", "rotary_cos", "alibi")  # of its attention: computed, not trained
 _HOOKED = ("embed.", "pos_embed.", "blocks.", "ln_final.", "unembed.", "hook_")  # what its state dict begins with
@@ -86,7 +83,7 @@ def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
     """The parameters of a model, each there, in its shape; biases that no layer has are 0.
 
     Raises:
-        ConfigError: one is missing, or has another shape.
+        ConfigError: one is missing, or has another shape or a type that no weights have.
     """
     import torch
 
@@ -97,6 +94,7 @@ def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
     for name, shape in shapes(model_of(fields)).items():
         if name in tensors:
             found = tensors[name].detach()
+            check_numbers(name, found)
             if tuple(found.shape) != shape:
                 raise ConfigError(f"{name} has shape {tuple(found.shape)}, not {shape}.")
             out[name] = found.to(torch.float32).contiguous().clone()
@@ -107,6 +105,30 @@ def whole(tensors: Mapping[str, Tensor], fields: Fields) -> Params:
         else:
             raise ConfigError(f"it has no {name}.")
     return out
+
+
+def bare(tensors: Mapping[str, Tensor], where: object) -> dict[str, Tensor]:
+    """Without what torch.compile and DistributedDataParallel put before the names of a model that they hold.
+
+    Raises:
+        SeriesError: two names become one.
+    """
+    out: dict[str, Tensor] = {}
+    for name, x in tensors.items():
+        own = re.sub(r"^(module\.)+", "", name.replace("_orig_mod.", ""))
+        if own in out:
+            raise SeriesError(f"{where} has {own} twice, once as {name}: expected the state dict of one model.")
+        out[own] = x
+    return out
+
+
+def check_numbers(name: str, x: Tensor) -> None:
+    """Raise ConfigError if a parameter holds codes: of a quantised model they are no weights without their scales."""
+    if not x.is_floating_point() or x.element_size() == 1:
+        raise ConfigError(
+            f"{name} is of type {str(x.dtype).removeprefix('torch.')}: expected float64, float32, float16 or bfloat16. "
+            "mechicl does not read quantised models: save this one in floating-point numbers."
+        )
 
 
 def check_depth(names: Iterable[str], layers: int) -> None:
@@ -126,12 +148,12 @@ def _in_any_layer(name: str) -> str:
 
 
 def layout_of(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where: object) -> tuple[str, dict[str, Any]]:
-    """(layout, settings) of a file whose names tell it.
+    """(layout, settings) of a file whose names, as `bare` gives them, tell it.
 
     Raises:
         ConfigError: they do not, or the settings are missing.
     """
-    names = {name.removeprefix("_orig_mod.") for name in tensors}
+    names = set(tensors)
     if "embed.W_E" in names:
         others = sorted(name for name in names if not name.startswith(_HOOKED))
         if others:
@@ -189,22 +211,7 @@ class TransformerLens(Layout):
     name = "transformer_lens"
 
     def fields(self, settings: Mapping[str, Any]) -> Fields:
-        needed = ["n_ctx", "normalization_type", "positional_embedding_type"]
-        needed += [] if settings.get("attn_only") else ["act_fn"]
-        lacking = [key for key in needed if key not in settings]
-        if lacking:
-            values = json.dumps({key: _USUAL[key] for key in lacking})
-            raise ConfigError(
-                f"{', '.join(lacking)} of the HookedTransformer cannot be read from the tensors: give its config as a "
-                "JSON "
-                f"file with --model FILE, with the model's own values of {values}."
-            )
-        return {
-            key: value
-            for key, value in settings.items()
-            if key not in ("device", "dtype", "seed", "tokenizer_name", "init_weights")
-            and isinstance(value, (int, float, str, bool, list, type(None)))
-        }
+        return checked(settings)
 
     def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
         from mechicl.models.foreign import shapes
@@ -250,7 +257,6 @@ class NanoGPT(Layout):
         from mechicl.models.lens import HookedTransformerConfig, convert_nanogpt_weights
 
         fields = self.fields(settings)
-        tensors = {name.removeprefix("_orig_mod."): x for name, x in tensors.items()}
         return whole(convert_nanogpt_weights(tensors, HookedTransformerConfig(**fields)), fields)
 
 

@@ -28,10 +28,10 @@ from mechicl.series import Series, open_series, settings_file
 from mechicl.series.recorded import signed
 from mechicl.series.storage import Entry, Writer, locked
 from mechicl.sources import published
-from mechicl.sources.base import Asked, Found, Settings, Source, source_of
+from mechicl.sources.base import Asked, Found, Settings, Source, one_of_several, source_of
 from mechicl.sources.bigrams import known_bigrams
 from mechicl.sources.foreign import check_foreign
-from mechicl.sources.layouts import LAYOUTS, model_of
+from mechicl.sources.layouts import LAYOUTS, bare, model_of
 from mechicl.sources.record import assumed, check_settings, continued, only, record_of
 from mechicl.system.disk import check_writable, explained, is_file
 from mechicl.system.files import append_line, read_json, write_json
@@ -115,12 +115,15 @@ class _Opening:
         record = record_of(self.source.kind, self.found, self.settings.copy) | assumed(self.found, self.settings)
         before = read_json(self.root / "manifest.json") if there else {}
         if there:
-            record = continued(self.root, before, record)
+            held = open_series(self.root)
+            read = {*held.steps, *(line["step"] for line in held.recorded())}
+            record = continued(self.root, before, record, read)
             if self.settings.batch_size is not None:  # said now; `check_settings` sees that it is the one assumed
                 record.pop("assumed", None)
         corpus_ids = self._corpus()
         steps = sorted(map(int, record["files"]))
-        bigrams = None if there else self._bigrams(corpus_ids, record, steps[-1])
+        with one_of_several(steps[-1], steps):
+            bigrams = None if there else self._bigrams(corpus_ids, record, steps[-1])
         config = self._config(steps, corpus_ids, bigrams)
         if there:
             old = open_series(self.root).config
@@ -195,9 +198,10 @@ class _Opening:
         batch = series.evaluation_set("repeat", n=2)
         for step in dict.fromkeys((steps[-1], steps[0])):  # the first is read next: a small cache still has it
             paths = self.source.fetch(record, step)
-            tensors = self.source.tensors_at(step, paths, self.found.pickles)
+            with one_of_several(step, steps):
+                tensors = bare(self.source.tensors_at(step, paths, self.found.pickles), paths[0])
             with reading():
-                want = layout.answers(dict(tensors), self.found.settings, batch.ids)
+                want = layout.answers(tensors, self.found.settings, batch.ids)
             if want is None:
                 return
             off = _difference(_weights(record, step, paths), self.model, batch, want)
@@ -229,10 +233,11 @@ class _Opening:
         with bar(len(left), f"open {series.name}", show=progress, unit=" checkpoints") as shown_bar, threads(1):
             for step in left:
                 paths, sequences = self.source.fetch(record, step), step * config.batch_size
-                size, sha256 = digest(paths)
-                weights = _weights(record, step, paths)
-                check_weights(weights, config, f"{shown(paths[0])}")
-                check_stored(self.root, {name: w[None] for name, w in weights.items()}, [step])
+                with one_of_several(step, series.manifest["schedule"]):
+                    size, sha256 = digest(paths)
+                    weights = _weights(record, step, paths)
+                    check_weights(weights, config, f"{shown(paths[0])}")
+                    check_stored(self.root, {name: w[None] for name, w in weights.items()}, [step])
                 if record["copied"]:
                     writer.save("weights", step, sequences, weights)
                 elif not writer.has("weights", step):

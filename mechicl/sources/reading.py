@@ -65,9 +65,9 @@ def weights(root: Path, record: Mapping[str, Any], entry: Entry) -> Params:
 
 def converted(record: Mapping[str, Any], step: int, paths: Sequence[Path]) -> Params:
     """What the files of a step hold, in HookedTransformer's names and shapes; errors as of `weights`."""
-    from mechicl.sources.layouts import LAYOUTS, check_depth
+    from mechicl.sources.layouts import LAYOUTS, bare, check_depth
 
-    tensors = SOURCES.find(record["kind"]).tensors_at(step, paths, record["pickles"])
+    tensors = bare(SOURCES.find(record["kind"]).tensors_at(step, paths, record["pickles"]), paths[0])
     layout, settings = LAYOUTS.find(record["layout"]), record["settings"]
     try:
         check_depth(tensors, layout.fields(settings)["n_layers"])

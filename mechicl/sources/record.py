@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mechicl.config import Config
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.sources.base import Asked, Found, Settings
+from mechicl.sources.base import NOT_THE_MODEL, Asked, Found, Settings
 from mechicl.system.paths import shown
 from mechicl.tasks.text import Text
 
@@ -98,8 +98,12 @@ def check_settings(root: Path, old: Config, record: Mapping[str, Any], settings:
         )
 
 
-def continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+def continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any], read: Collection[int]) -> dict[str, Any]:
     """The record of a series that is there, with the checkpoints that came since.
+
+    Args:
+        read: the steps that it has. What was asked for earlier and could not be read is left out unless it is asked for
+            again: it may be torn.
 
     Raises:
         SeriesError: the directory holds another run.
@@ -108,9 +112,11 @@ def continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -
     if before is None:
         raise SeriesError(f"{shown(root)} contains a run that mechicl trained: choose another folder with --out DIR.")
     for key in ("kind", "place", "layout", "settings"):
-        if before[key] != record[key]:
+        if _of_the_model(before[key]) != _of_the_model(record[key]):
             what = f"of {before['place']}" if key == "place" else f"whose {key} differ"
             raise SeriesError(f"{shown(root)} contains another series, {what}: choose another folder with --out DIR.")
+    files = {step: names for step, names in before["files"].items() if int(step) in read or step in record["files"]}
+    before = before | {"files": files}
     for step in sorted(before["files"].keys() & record["files"].keys(), key=int):
         if before["files"][step] != record["files"][step]:
             _log.warning(
@@ -131,3 +137,8 @@ def continued(root: Path, manifest: Mapping[str, Any], record: dict[str, Any]) -
     cache = {key: at["cache"] for at in (before, record) for key in ("cache",) if key in at}
     pickles = {"pickles": before["pickles"] or record["pickles"]}  # for checkpoints that came since
     return before | cache | pickles | {key: record[key] | before[key] for key in ("files", "more")}
+
+
+def _of_the_model(said: Any) -> Any:
+    """Of a description of a model what tells it from others: an upgrade in the middle of a run changes the rest."""
+    return {key: value for key, value in said.items() if key not in NOT_THE_MODEL} if isinstance(said, dict) else said

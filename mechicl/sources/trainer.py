@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from mechicl.errors import ConfigError, SeriesError
-from mechicl.sources.base import PICKLED, Asked, Found, Source, by_step, no_pickle, register, step_in
+from mechicl.sources.base import (
+    NOT_THE_MODEL,
+    PICKLED,
+    Asked,
+    Found,
+    Source,
+    by_step,
+    leave_out,
+    no_pickle,
+    register,
+    step_in,
+)
 from mechicl.system.disk import is_file
 from mechicl.system.files import read_json
 from mechicl.system.paths import given
 
 CONFIG, WHOLE, SHARDS, STATE = "config.json", "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
+_SHOWN = 6  # settings that differ
 _PER_PROCESS = "this is the Trainer's batch in one process, before gradient accumulation"
-# Of config.json, what says nothing of the model.
-_NOT_THE_MODEL = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "architectures")
 
 
 @register
@@ -33,21 +44,19 @@ class Trainer(Source):
             raise ConfigError(
                 f"{root} has no folder with a number in its name and a {CONFIG} in it: expected {self.says}."
             )
-        files = by_step(
-            [(step, _weights(root, folder, asked.pickles)) for step, folder in folders],
-            root,
-            "Move one of them elsewhere.",
-        )
-        newest = dict(folders)[max(files)]
+        named = [(step, (folder.name,)) for step, folder in folders]
+        chosen = {step: root / name for step, (name,) in by_step(named, root, "Move one elsewhere.", asked).items()}
+        files = {step: _weights(root, folder, step, asked.pickles) for step, folder in chosen.items()}
+        newest = chosen[max(chosen)]
         state = _read_or_none(newest / STATE)
         size = state.get("train_batch_size")
         tokenizer = next((p for folder in (newest, root) if is_file(p := folder / "tokenizer.json")), None)
         return Found(
             place=str(root),
             layout="transformers",
-            settings=_settings(folders),
+            settings=_settings(list(chosen.values())),
             files=files,
-            losses=_losses(state, sorted(files)),
+            losses=_losses(state, sorted({step for step, _ in folders})),
             batch_size=size if type(size) is int and size > 0 else None,
             batch_note=_PER_PROCESS,  # how often it accumulated, and in how many processes, is only in a pickle
             tokenizer=tokenizer,
@@ -56,16 +65,19 @@ class Trainer(Source):
 
 
 def _folders(root: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of every folder that holds a model."""
+    """(step, folder) of every folder that holds a model: those that the Trainer named, or all with a number in their
+    names where there are none."""
     try:
         inside = sorted(root.iterdir()) if root.is_dir() else []
     except OSError as error:
         raise SeriesError(f"{root} cannot be read: {error.strerror or error}.") from error
     numbered = [(step_in(path.name), path) for path in inside if path.is_dir()]
-    return [(step, path) for step, path in numbered if step is not None and is_file(path / CONFIG)]
+    found = [(step, path) for step, path in numbered if step is not None and is_file(path / CONFIG)]
+    theirs = [(step, path) for step, path in found if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return theirs or found  # beside the Trainer's own, a number in a name is hardly a step: best-v2
 
 
-def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
+def _weights(root: Path, folder: Path, step: int, pickles: bool) -> tuple[str, ...]:
     """The files of one folder's weights, relative to `root`.
 
     Raises:
@@ -81,7 +93,10 @@ def _weights(root: Path, folder: Path, pickles: bool) -> tuple[str, ...]:
         return tuple(f"{name}/{part}" for part in old)
     if old:
         raise no_pickle(f"{folder} has its weights in {old[0]}, which")
-    raise ConfigError(f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts.")
+    raise ConfigError(
+        f"{folder} has no weights: expected {WHOLE}, or {SHARDS} with its parts. Is it still being saved? "
+        f"{leave_out(step)}"
+    )
 
 
 def shards(index: dict[str, Any], where: object) -> list[str]:
@@ -96,21 +111,24 @@ def shards(index: dict[str, Any], where: object) -> list[str]:
     return sorted(set(parts.values()))
 
 
-def _settings(folders: list[tuple[int, Path]]) -> dict[str, Any]:
+def _settings(folders: list[Path]) -> dict[str, Any]:
     """What all config.json say of the model.
 
     Raises:
         ConfigError: two say different things.
     """
-    read = [(folder, read_json(folder / CONFIG)) for _, folder in folders]
+    read = [(folder, read_json(folder / CONFIG)) for folder in folders]
     first, settings = read[0]
     for folder, other in read[1:]:
-        for key in sorted({*settings, *other} - set(_NOT_THE_MODEL)):
-            if settings.get(key) != other.get(key):
-                raise ConfigError(
-                    f"{folder / CONFIG} has {key}={other.get(key)!r}, but {first / CONFIG} has "
-                    f"{settings.get(key)!r}: all checkpoints of a series must have the same model."
-                )
+        differ = [key for key in {*settings, *other} - set(NOT_THE_MODEL) if settings.get(key) != other.get(key)]
+        if differ:
+            differ.sort(key=lambda key: (key.endswith("_token_id"), key))  # which say least of the model
+            listed = [f"{key}={other.get(key)!r} (there {settings.get(key)!r})" for key in differ[:_SHOWN]]
+            more = f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
+            raise ConfigError(
+                f"{folder / CONFIG} is of another model than {first / CONFIG}: {', '.join(listed)}{more}. All "
+                "checkpoints of a series must have the same model."
+            )
     return settings
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechicl.errors import ConfigError
-from mechicl.sources.layouts import Fields, Layout, add, whole
+from mechicl.sources.layouts import Fields, Layout, add, check_numbers, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,7 +83,7 @@ def _model(tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Any:
     """The `transformers` model with these tensors, in float32.
 
     Raises:
-        ConfigError: tensors are missing.
+        ConfigError: tensors are missing, or no weights.
     """
     import torch
 
@@ -94,6 +94,10 @@ def _model(tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Any:
         )
     if missing := sorted(found["missing_keys"]) or sorted(map(str, found["mismatched_keys"])):
         raise ConfigError(f"its tensors lack {missing[0]} ({len(missing)} in all), which config.json requires.")
+    for name, p in model.named_parameters():
+        for each in (name, name.removeprefix(f"{model.base_model_prefix}.")):
+            if each in tensors and p.is_floating_point():
+                check_numbers(each, tensors[each])
     return model.eval().requires_grad_(False)
 
 

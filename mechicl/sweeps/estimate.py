@@ -18,12 +18,14 @@ from mechicl.models.params import init, pack
 from mechicl.protocol.known import task_of
 from mechicl.protocol.task import STEPS_PER_DRAW
 from mechicl.schedule import evaluated_steps
+from mechicl.series.source import built
 from mechicl.sweeps.conditions import Condition
 from mechicl.system.devices import CPU
 from mechicl.system.progress import each
 from mechicl.system.work_queue import threads
 from mechicl.training.devices import trainer_on
 from mechicl.training.loop import training_batches
+from mechicl.training.own_task import check_task
 
 _TIMED = 12  # of them, this many updates are timed
 
@@ -100,8 +102,9 @@ def pace(config: Config, data: str | Path | None = None, device: str = CPU) -> P
     """Measured on a fresh model of this config, which is thrown away."""
     with threads(config.threads):
         task = task_of(config)
-        start, source = _timed(lambda: task.source(config, data))
+        start, source = _timed(lambda: built(config, data))
         more, sets = _timed(lambda: evaluation_sets(config, task.source_at(config, source, 0)))
+        check_task(config, source, sets)
         sets = {name: batch.to(device) for name, batch in sets.items()}
         trainer = trainer_on(device)(replace(config, training_interventions=()), pack(init(config)), device)
         drawn, batches = _timed(lambda: list(training_batches(config, source, 0, STEPS_PER_DRAW)))

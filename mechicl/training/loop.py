@@ -26,7 +26,7 @@ from mechicl.series.ending import has_states
 from mechicl.series.finite import Diverged as Diverged
 from mechicl.series.finite import check_checkpoint, check_scores
 from mechicl.series.recorded import replace_line, signed
-from mechicl.series.source import check_repeats
+from mechicl.series.source import built, check_repeats
 from mechicl.series.storage import Writer, drop_latest, latest_step, save_latest
 from mechicl.system.devices import CPU, chosen, deterministic
 from mechicl.system.files import append_line, read_jsonl
@@ -38,6 +38,7 @@ from mechicl.training import graft, logs
 from mechicl.training.devices import trainer_on
 from mechicl.training.evaluation_sets import keep_or_compare
 from mechicl.training.open_run import fresh, open_run
+from mechicl.training.own_task import check_task
 from mechicl.training.states import resumes_from as resumes_from
 from mechicl.training.states import saved_weights as saved_weights
 from mechicl.training.step import Trainer
@@ -92,15 +93,14 @@ def checked_source(config: Config, data: str | Path | None, source: Any = None) 
     if data is not None and (why := task.reads_no_data(config)):
         raise ConfigError(f"data={str(data)!r}: it would be ignored: {why}.")
     if source is None:
-        source = task.source(config, data)
+        source = built(config, data)
         check_repeats(config, data, source)
     begins = task.source_at(config, source, 0)
-    evaluation_sets(config, begins, n=1)
+    sets = evaluation_sets(config, begins, n=1)
     for name in applying(config):
         if is_yours("evaluator", name):  # what its draw returns may depend on chance: the set itself
-            evaluation_set(name, config, begins)
-    if is_yours("task", task.kind):
-        next(task.batches(config, source, 0, 1))
+            sets[name] = evaluation_set(name, config, begins)
+    check_task(config, source, sets)
     return source
 
 

@@ -28,6 +28,12 @@ def test_a_measure_is_of_a_series_or_of_runs():
         measure("wrong", rows="step", value="nothing")(lambda model: None)
 
 
+def test_a_measure_needs_nothing_but_its_series(plugin_folder):
+    with pytest.raises(ConfigError, match=r"'wrong' takes x, y without a default: .* <lambda>\(series, x=\.\.\.\)"):
+        measure("wrong", rows="step", value="nothing")(lambda series, x, steps=None, *, y: None)
+    assert measure("right", rows="step", value="nothing")(lambda series, *more, **others: None)
+
+
 def test_one_of_several_runs(tiny_series):
     seeds = replace(tiny_series.config.seeds, init=7)
     other = replace(tiny_series, config=replace(tiny_series.config, seeds=seeds))

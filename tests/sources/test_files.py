@@ -145,6 +145,22 @@ def test_transformer_lens_state_dicts(tmp_path):
         agrees(series, step, model)
 
 
+@pytest.mark.parametrize("wrapped", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_a_hooked_transformer_that_was_saved_compiled_or_distributed(tmp_path, wrapped):
+    root = tmp_path / "mine"
+    models = hooked_folder(root)
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    for path in root.glob("*.safetensors"):
+        save_file({f"{wrapped}{name}": x for name, x in load_file(path).items()}, path)
+    series = open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+    agrees(series, 5, models[5])
+    path = root / "step_0007.safetensors"
+    state = load_file(root / "step_0005.safetensors")
+    save_file(state | {"unembed.b_U": state[f"{wrapped}unembed.b_U"] + 1}, path)
+    with pytest.raises(SeriesError, match=r"step_0007.* unembed.b_U twice, once as"):
+        open_source(root, series.root, settings=SETTINGS, progress=False)
+
+
 def test_what_the_tensors_contradict_is_refused(tmp_path):
     hooked_folder(tmp_path / "mine")
     (tmp_path / "mine" / "config.json").write_text(json.dumps({"act_fn": "relu", "n_layers": 3}))
@@ -180,6 +196,21 @@ def test_a_step_with_more_or_less_than_the_model_is_refused(tmp_path, change, sa
     save_file(change(load_file(root / "step_0005.safetensors")), root / "step_0005.safetensors")
     with pytest.raises((SeriesError, ConfigError), match=f"step_0005.*{said}"):
         open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.complex64])
+def test_codes_of_a_quantised_model_are_no_weights(tmp_path, dtype):
+    root = tmp_path / "mine"
+    hooked_folder(root)
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    state = load_file(root / "step_0005.safetensors")
+    name = "blocks.1.mlp.W_in"
+    torch.save(state | {name: (100 * state[name]).to(dtype)}, root / "step_0005.pt")
+    (root / "step_0000.safetensors").unlink()
+    asked = Asked(pattern="step_{step}.pt", pickles=True)
+    said = rf"step_0005.* {name} is of type {str(dtype).removeprefix('torch.')}: expected float64, .* quantised"
+    with pytest.raises(SeriesError, match=said):
+        open_source(root, tmp_path / "run", asked=asked, settings=SETTINGS, progress=False)
 
 
 def test_buffers_of_older_state_dicts_are_no_weights(tmp_path):
@@ -259,6 +290,22 @@ def test_a_torn_file_is_named(tmp_path):
     (tmp_path / "step_1.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     with pytest.raises(SeriesError, match="step_1"):
         open_source(tmp_path, tmp_path / "run", settings=SETTINGS, progress=False)
+
+
+@pytest.mark.parametrize("torn", [0, 5, 9])
+def test_a_torn_file_can_be_left_out(tmp_path, torn):
+    root, steps = tmp_path / "mine", (0, 5, 9)
+    models = hooked_folder(root, steps)
+    (root / "config.json").write_text(json.dumps({"act_fn": "relu"}))
+    path = root / f"step_{torn:04d}.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SeriesError, match=f"{path.name} is not a complete .* leave step {torn} out with --steps"):
+        open_source(root, tmp_path / "run", settings=SETTINGS, progress=False)
+    others = tuple(step for step in steps if step != torn)
+    series = open_source(root, tmp_path / "run", asked=Asked(steps=others), settings=SETTINGS, progress=False)
+    assert series.steps == list(others)
+    assert series.complete
+    agrees(series, others[0], models[others[0]])
 
 
 def test_names_that_nobody_has_are_refused(tmp_path):

@@ -104,6 +104,16 @@ def test_no_causal_model_is_refused():
         LAYOUTS["transformers"].fields({"model_type": "t5"})
 
 
+def test_codes_of_a_quantised_model_are_no_weights(tmp_path):
+    config = FAMILIES["gpt2"]
+    saved(config, tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("h.0.mlp.c_fc.weight"))
+    coded = tensors | {name: (100 * tensors[name]).to(torch.int8)}
+    with pytest.raises(ConfigError, match=r"h.0.mlp.c_fc.weight is of type int8: expected float64"):
+        LAYOUTS.find("transformers").weights(coded, config.to_dict())
+
+
 def test_missing_tensors_are_named(tmp_path):
     model = saved(FAMILIES["llama"], tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")

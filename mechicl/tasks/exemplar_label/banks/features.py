@@ -20,6 +20,8 @@ from mechicl.tasks.exemplar_label.banks.bank import Bank, assign_labels
 from mechicl.tasks.exemplar_label.banks.shaping import norm
 from mechicl.tasks.exemplar_label.features import file, own
 
+_COLUMNS = 12  # of a table, that a message names
+
 
 def features_bank(config: BankConfig, seed: int, data: str | Path | None = None) -> Bank:
     """The bank of a file of features, [class, exemplar, d], raw.
@@ -70,11 +72,22 @@ def _bank(config: BankConfig, found: file.Features, seed: int, path: str | Path,
     )
 
 
+def _taken(columns: tuple[str, ...]) -> str:
+    """Which columns of a table are features, for a message: one that says the class would be one, too."""
+    if not columns:
+        return ""
+    some = columns if len(columns) <= _COLUMNS else (*columns[: _COLUMNS // 2], "...", *columns[-_COLUMNS // 2 :])
+    return f"its features are the columns {', '.join(some)}. Remove those that are none, such as a label, or "
+
+
 def _check(config: BankConfig, found: file.Features, path: str | Path, larger: str) -> None:
     """Refuse sizes that the file cannot serve."""
     classes, exemplars, dim = found.exemplars.shape
     if dim != config.dim:
-        raise ConfigError(f"{path} holds {dim} features per exemplar, but bank.dim={config.dim}: set bank.dim={dim}.")
+        raise ConfigError(
+            f"{path} holds {dim} features per exemplar, but bank.dim={config.dim}: {_taken(found.columns)}set "
+            f"bank.dim={dim}."
+        )
     if config.n_classes % found.group or config.n_holdout_classes % found.group:
         raise ConfigError(
             f"{path}: {found.group} neighbouring classes are transforms of one original class. All of them are trained "

@@ -32,7 +32,8 @@ _MAKE = "make one with `mechicl features SOURCE --encoder NAME --out FILE`"
 
 @dataclass(frozen=True)
 class Features:
-    """What a file of features holds; `exemplars` and `pictures` as in the module's legend."""
+    """What a file of features holds; `exemplars` and `pictures` as in the module's legend. columns: of a table, those
+    that are features."""
 
     exemplars: np.ndarray
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Features:
     pictures: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    columns: tuple[str, ...] = ()
 
 
 def write(path: Path, features: Features) -> None:

@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from mechicl.models import dtypes
 from mechicl.system.paths import given
 from mechicl.tasks.exemplar_label.features import file
 from mechicl.tasks.exemplar_label.features.file import Features
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EXPECTED = "expected exemplars [class, exemplar, d] in a .npy, .npz, .safetensors or .parquet file"
 
@@ -92,8 +96,8 @@ def finite(exemplars: np.ndarray, path: str | Path) -> None:
         bad = np.flatnonzero(~np.isfinite(each).all(-1))
         if len(bad):
             raise ConfigError(
-                f"{path}: class {c} has {len(bad)} exemplars with numbers that are not finite, the first "
-                f"is exemplar {bad[0]}: remove them."
+                f"{path}: class {c} has {len(bad)} exemplar{'s' if len(bad) > 1 else ''} with numbers that are not "
+                f"finite, the first is exemplar {bad[0]}: remove them."
             )
 
 
@@ -147,9 +151,14 @@ def _parquet(path: Path) -> Features:
             f"{path} has columns {', '.join(map(str, table.columns))}: expected a row per exemplar, with "
             "a column 'class'."
         )
-    if table["class"].isna().any():
-        raise ConfigError(f"{path}: {int(table['class'].isna().sum())} rows have no class: add it, or remove the rows.")
+    if bare := int(table["class"].isna().sum()):
+        raise ConfigError(
+            f"{path}: {bare} row has no class: add it, or remove the row."
+            if bare == 1
+            else f"{path}: {bare} rows have no class: add it, or remove the rows."
+        )
     if "exemplar" in table:
+        _check_once(table, path)
         table = table.sort_values("exemplar", kind="stable")
     table = table.reset_index(drop=True)
     numbers = table.drop(columns=["class", "exemplar"], errors="ignore")
@@ -164,13 +173,26 @@ def _parquet(path: Path) -> Features:
     groups = {name: part.index.to_numpy() for name, part in table.groupby("class", sort=True)}
     try:
         lists = len(numbers.columns) == 1 and numbers.iloc[:, 0].map(lambda x: isinstance(x, np.ndarray)).all()
-        values = np.stack(list(numbers.iloc[:, 0])) if lists else numbers.to_numpy(np.float32)
+        wide = np.float32 if (numbers.dtypes == np.float32).all() else np.float64
+        values = np.stack(list(numbers.iloc[:, 0])) if lists else numbers.to_numpy(wide)
     except (ValueError, TypeError) as error:
         raise ConfigError(
             f"{path}: expected features that are numbers, with the same count in each row ({error})."
         ) from None
     x = np.stack([values[rows] for rows in groups.values()])
-    return _features({"exemplars": x, "names": [str(name) for name in groups]}, path)
+    found = _features({"exemplars": x, "names": [str(name) for name in groups]}, path)
+    return found if lists else replace(found, columns=tuple(map(str, numbers.columns)))
+
+
+def _check_once(table: pd.DataFrame, path: Path) -> None:
+    """Raise if a class has an exemplar twice: it could be trained on and held out."""
+    twice = table[table.duplicated(["class", "exemplar"])]
+    if len(twice):
+        first, more = twice.iloc[0], "s" if len(twice) > 1 else ""
+        raise ConfigError(
+            f"{path}: class {first['class']} has exemplar {first['exemplar']} twice: remove one row, give it a "
+            f"number of its own, or leave out the column 'exemplar'. ({len(twice)} such row{more})"
+        )
 
 
 def _features(arrays: Mapping[str, Any], path: str | Path) -> Features:
@@ -188,12 +210,29 @@ def _features(arrays: Mapping[str, Any], path: str | Path) -> Features:
         raise ConfigError(
             f"{path}: {key} has shape {x.shape} and type {x.dtype}: expected numbers [class, exemplar, d]."
         )
-    x = x if x.dtype in (np.float16, np.float32) else x.astype(np.float32)
+    x = x if x.dtype in (np.float16, np.float32) else _narrowed(x, key, path)
     names = arrays.get("names", range(len(x)))
     names = tuple(f"class {name}" if isinstance(names, range) else str(name) for name in names)
     if len(names) != len(x):
         raise ConfigError(f"{path}: {len(names)} names for {len(x)} classes: expected one for each.")
     return Features(x, names, 1, _pictures(arrays.get("pictures"), x, path))
+
+
+def _narrowed(x: np.ndarray, key: str, path: str | Path) -> np.ndarray:
+    """As float32.
+
+    Raises:
+        ConfigError: a number is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        out = x.astype(np.float32)
+    beyond = np.isinf(out) & np.isfinite(x)
+    if beyond.any():
+        raise ConfigError(
+            f"{path}: {key} has numbers as large as {np.abs(x[beyond]).max():.3g}: expected at most "
+            f"{np.finfo(np.float32).max:.3g}, as float32 holds. Divide them by their scale."
+        )
+    return out
 
 
 def _pictures(given: Any, x: np.ndarray, path: str | Path) -> np.ndarray | None:

@@ -32,6 +32,12 @@ def parquet(path, lists):
     rows.sample(frac=1, random_state=0).to_parquet(path)
 
 
+def changed(folder, change):
+    """The table, wide, with a mistake in it."""
+    parquet(folder / "x.parquet", False)
+    change(pd.read_parquet(folder / "x.parquet").sort_index()).to_parquet(folder / "x.parquet")
+
+
 WRITERS = {
     "a.npy": lambda p: np.save(p, X),
     "a.npz": lambda p: np.savez(p, exemplars=X, names=np.array(NAMES), pictures=PICTURES),
@@ -103,6 +109,31 @@ def nan(x):
             "class 1 has 1 rows and 0 has 2",
         ),
         (
+            lambda p: changed(p, lambda t: t.assign(exemplar=t.exemplar.where(t.exemplar != 1, 0))),
+            r"class thing 00 has exemplar 0 twice: remove one row, .* \(12 such rows\)",
+        ),
+        (
+            lambda p: changed(p, lambda t: t.assign(label=1)),
+            "bank.dim=5: its features are the columns a, b, c, d, e, label. Remove .* a label, or set bank.dim=6",
+        ),
+        (
+            lambda p: changed(p, lambda t: t.assign(**{f"more{i}": 1.0 for i in range(20)})),
+            "columns a, b, c, d, e, more0, ..., more14, more15, more16, more17, more18, more19. Remove",
+        ),
+        (
+            lambda p: changed(p, lambda t: t.assign(**{"class": [None, *t["class"][1:]]})),
+            "1 row has no class: .* the row",
+        ),
+        (
+            lambda p: changed(p, lambda t: t.assign(**{"class": [None, None, *t["class"][2:]]})),
+            "2 rows have no class: .* the rows",
+        ),
+        (
+            lambda p: changed(p, lambda t: t.assign(a=1e300 * t.a.astype(float))),
+            "has numbers as large as .*e.300: expected at most 3.4e",
+        ),
+        (lambda p: np.save(p / "x.npy", 1e39 * X.astype(float)), "exemplars has numbers as large as .*e.39: expected"),
+        (
             lambda p: (p / "x.txt").write_text(""),
             "expected exemplars .* in a .npy, .npz, .safetensors or .parquet file",
         ),
@@ -113,6 +144,18 @@ def test_what_is_no_bank_is_refused(tmp_path, write, words):
     write(tmp_path)
     with pytest.raises(ConfigError, match=words):
         bank(next(tmp_path.iterdir()))
+
+
+def test_numbers_that_float32_holds_are_those_it_had(tmp_path):
+    """As float64, integers and float32, in one column each."""
+    parquet(tmp_path / "x.parquet", False)
+    table = pd.read_parquet(tmp_path / "x.parquet")
+    table = table.assign(a=table.a.astype(float), b=np.arange(len(table)))
+    table.to_parquet(tmp_path / "x.parquet")
+    found = read(tmp_path / "x.parquet").exemplars
+    assert found.dtype == np.float32
+    assert sorted(found[..., 0].ravel()) == sorted(X[..., 0].ravel())
+    assert sorted(found[..., 1].ravel()) == list(range(len(table)))
 
 
 def test_a_file_is_needed(tmp_path):
@@ -130,7 +173,7 @@ def test_an_altered_file_of_ours_is_noticed(tmp_path):
 
 
 def test_an_array_that_is_none_is_not_written(tmp_path):
-    with pytest.raises(ConfigError, match="class 3 has 1 exemplars"):
+    with pytest.raises(ConfigError, match="class 3 has 1 exemplar with"):
         mechicl.bank_file(nan(X), tmp_path / "x.safetensors")
     with pytest.raises(ConfigError, match=r"ends in \.safetensors"):
         mechicl.bank_file(X, tmp_path / "x.npy")

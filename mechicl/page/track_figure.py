@@ -23,8 +23,14 @@ LONGEST = 30  # characters that fit beside a metric's name
 BANDED = 3  # curves with intervals: of more, they would hide one another
 
 
-def track_figure(found: Track, run: Run, axis: Axis = "log", unit: Unit = "sequences") -> go.Figure:
-    """Traces of a curve have its item as `meta`; those of other seeds' bands have none."""
+def track_figure(
+    found: Track, run: Run, axis: Axis = "log", unit: Unit = "sequences", joined: bool = True
+) -> go.Figure:
+    """Traces of a curve have its item as `meta`; those of other seeds' bands have none.
+
+    Args:
+        joined: False draws points alone: between them checkpoints are missing.
+    """
     fig = go.Figure()
     times = Times(run, axis, unit)
     own = times([run.series.sequences_seen(int(step)) for step in found.value.index])
@@ -42,7 +48,7 @@ def track_figure(found: Track, run: Run, axis: Axis = "log", unit: Unit = "seque
                 name=f"{html.escape(item)}, median of {len(found.seeds) + 1} seeds",
                 hoverinfo="skip",
             )
-        elif len(shown) <= BANDED and item in found.low and found.low[item].notna().any():
+        elif joined and len(shown) <= BANDED and item in found.low and found.low[item].notna().any():
             add_band(fig, own, found.low[item].tolist(), found.high[item].tolist(), colour + "26")
         y = found.value[item]
         fig.add_scatter(
@@ -50,8 +56,8 @@ def track_figure(found: Track, run: Run, axis: Axis = "log", unit: Unit = "seque
             y=y.tolist(),
             name=html.escape(item),
             meta=item,
-            mode="lines+markers" if len(y) < 60 else "lines",
-            marker={"size": 4},
+            mode=("lines+markers" if len(y) < 60 else "lines") if joined else "markers",
+            marker={"size": 4 if joined else 6, "color": colour},
             line={"color": colour, "width": 2, "dash": DASHES[i // 2 % len(DASHES)]},
             text=[f"{html.escape(item)}: {plain(v)}" for v in y],
             hovertemplate="%{text}<extra></extra>",

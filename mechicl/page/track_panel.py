@@ -70,7 +70,8 @@ def track_picture(answers: Answers, run: Run, view: View, seconds: float = PATIE
     words += [found.sequences] if found.sequences else []
     words += [f"bands: lowest to highest of {len(found.seeds) + 1} seeds"] if found.seeds else []
     words += [f"{found.done:,} of {found.total:,} checkpoints"] if found.done < found.total else []
-    return track_figure(found, run, view.axis, view.unit), "; ".join(words).replace("`", "")
+    fig = track_figure(found, run, view.axis, view.unit, joined=found.done == found.total)
+    return fig, "; ".join(words).replace("`", "")
 
 
 def _others(answers: Answers, run: Run, view: View) -> list[Run]:

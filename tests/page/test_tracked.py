@@ -54,7 +54,9 @@ def test_figure_and_table_to_take_along_are_whole_or_say_what_is_missing(seeds_f
     answers = Answers(Library(seeds_folder), Workbench(), "ring-s0")
     query = "score=induction_strength&items=L1H2"
     run, view = answers.view(query)
-    assert track_picture(answers, run, view, 0.0)[1].endswith("; 1 of 3 checkpoints")
+    fig, says = track_picture(answers, run, view, 0.0)
+    assert says.endswith("; 1 of 3 checkpoints")
+    assert fig.data[0].mode == "markers"  # no line over checkpoints that are missing
     with pytest.raises(SeriesError, match=r"2 of 3 checkpoints .*`mechicl measure .*ring-s0 attention_"):
         track_table(answers.bench, run, view, 0.0)
     found = at(answers, query)
@@ -65,6 +67,7 @@ def test_figure_and_table_to_take_along_are_whole_or_say_what_is_missing(seeds_f
         assert np.array_equal(mine[column], values["L1H2"], equal_nan=True)
     assert (set(table.metric), set(table.n)) == ({"induction_strength"}, {100})
     fig, says = track_picture(answers, run, view)
+    assert "lines+markers" in [trace.mode for trace in fig.data if trace.meta == "L1H2"]
     assert [trace.meta for trace in fig.data if trace.meta] == ["L1H2", "chance"]
     assert says == "share of attention; intact; n = 100 ICL sequences"
 

@@ -126,7 +126,8 @@ def against_published(
                 seeds_alone(axis, mine.assign(sequences=mine.sequences / 1e6), colour, f"{name}, {title}")
         axis.set_xlim(0, until)
         axis.set_ylim(-0.02, 1.02)
-        axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
+        if metric == "in-context accuracy":  # whose chance it is
+            axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
         axis.set_xlabel("training sequences seen, million")
         axis.set_ylabel(metric)
         count = table.seed.nunique() if len(table) else 0

@@ -34,9 +34,8 @@ def body(model: ModelConfig) -> str:
     """What is beside attention in a model's layers, in words: 'MLP ratio 4' or 'attention only'."""
     if not model.mlp_ratio:
         return "attention only"
-    wide = (
-        model.hooked.get("d_mlp") or model.mlp_ratio * model.d_model
-    )  # of a model from elsewhere it may be no multiple
+    # Of a model from elsewhere the width may be no multiple.
+    wide = model.hooked.get("d_mlp") or model.mlp_ratio * model.d_model
     return f"MLP ratio {wide / model.d_model:.3g}"
 
 

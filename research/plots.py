@@ -99,6 +99,7 @@ def against_published(
     title: str = "ours",
     until: float = 20.0,
     metric: str = "in-context accuracy",
+    chance: float | None = 0.5,
 ) -> Figure:
     """Our runs over the published curves, on a linear axis to so many million sequences. The published ones are broad
     and pale, with their readings as circles; of ours there is every seed, and no median. Both tables have evaluator,
@@ -126,8 +127,8 @@ def against_published(
                 seeds_alone(axis, mine.assign(sequences=mine.sequences / 1e6), colour, f"{name}, {title}")
         axis.set_xlim(0, until)
         axis.set_ylim(-0.02, 1.02)
-        if metric == "in-context accuracy":  # whose chance it is
-            axis.axhline(0.5, color="#bbb", lw=0.8, ls=":", zorder=0)
+        if chance is not None:
+            axis.axhline(chance, color="#bbb", lw=0.8, ls=":", zorder=0)
         axis.set_xlabel("training sequences seen, million")
         axis.set_ylabel(metric)
         count = table.seed.nunique() if len(table) else 0

@@ -44,8 +44,8 @@ class Layout(ABC):
         """
 
     @abstractmethod
-    def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
-        """Its parameters, float32; what a model without biases lacks is 0.
+    def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any], fields: Fields) -> Params:
+        """Its parameters, float32; what a model without biases lacks is 0. fields: those of `settings`.
 
         Raises:
             KeyError, RuntimeError, ConfigError: tensors are missing, or of another model.
@@ -213,10 +213,9 @@ class TransformerLens(Layout):
     def fields(self, settings: Mapping[str, Any]) -> Fields:
         return checked(settings)
 
-    def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
+    def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any], fields: Fields) -> Params:
         from mechicl.models.foreign import shapes
 
-        fields = self.fields(settings)
         known = shapes(model_of(fields))
         for name in tensors:
             if name not in known and name.rsplit(".", 1)[-1] not in _BUFFERS:
@@ -253,10 +252,9 @@ class NanoGPT(Layout):
             "positional_embedding_type": "standard",
         }
 
-    def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
+    def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any], fields: Fields) -> Params:
         from mechicl.models.lens import HookedTransformerConfig, convert_nanogpt_weights
 
-        fields = self.fields(settings)
         return whole(convert_nanogpt_weights(tensors, HookedTransformerConfig(**fields)), fields)
 
 

@@ -70,8 +70,9 @@ def converted(record: Mapping[str, Any], step: int, paths: Sequence[Path]) -> Pa
     tensors = bare(SOURCES.find(record["kind"]).tensors_at(step, paths, record["pickles"]), paths[0])
     layout, settings = LAYOUTS.find(record["layout"]), record["settings"]
     try:
-        check_depth(tensors, layout.fields(settings)["n_layers"])
-        return layout.weights(tensors, settings)
+        fields = layout.fields(settings)
+        check_depth(tensors, fields["n_layers"])
+        return layout.weights(tensors, settings, fields)
     except (KeyError, RuntimeError, ValueError) as error:
         said = f"it has no {error}" if isinstance(error, KeyError) else error
         raise SeriesError(f"{paths[0]} does not fit the model that the source describes: {said}") from error

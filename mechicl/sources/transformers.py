@@ -37,10 +37,10 @@ class Transformers(Layout):
         found = _by_transformer_lens(dict(settings) | {"architectures": [name]}) if family is None else family(hf)
         return found | {"original_architecture": name}
 
-    def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> Params:
+    def weights(self, tensors: dict[str, Tensor], settings: Mapping[str, Any], fields: Fields) -> Params:
         from mechicl.models.lens import HookedTransformerConfig, loading_from_pretrained
 
-        fields, model = self.fields(settings), _model(tensors, settings)
+        model = _model(tensors, settings)
         cfg = HookedTransformerConfig(**fields, device="cpu", from_checkpoint=False, init_weights=False)
         here = str(Path(tempfile.gettempdir()))  # any place that is there: it is not read where a model is given
         with _quiet():

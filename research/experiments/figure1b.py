@@ -57,7 +57,7 @@ def claims() -> list[Claim]:
     if (longer := tables.read(LONG)) is not None:
         none: dict[str, dict[float, float]] = {name: {} for name in published.points()}
         figures["figure-1b-long"] = plots.against_published(
-            _drawn(longer), published.long_curves(), none, until=64, metric="accuracy among all labels"
+            _drawn(longer), published.long_curves(), none, until=64, metric="accuracy among all labels", chance=None
         )
     return [
         Claim(

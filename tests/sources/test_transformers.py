@@ -76,7 +76,8 @@ def saved(config, folder, seed=0):
 
 
 def through_hooks(layout, settings, tensors, batch):
-    model, params = model_of(layout.fields(settings)), pack(layout.weights(tensors, settings))
+    fields = layout.fields(settings)
+    model, params = model_of(fields), pack(layout.weights(tensors, settings, fields))
     return logits(params, forward(params, batch, model).final)
 
 
@@ -110,13 +111,15 @@ def test_codes_of_a_quantised_model_are_no_weights(tmp_path):
     tensors = load_file(tmp_path / "model.safetensors")
     name = next(name for name in tensors if name.endswith("h.0.mlp.c_fc.weight"))
     coded = tensors | {name: (100 * tensors[name]).to(torch.int8)}
+    layout, settings = LAYOUTS["transformers"], config.to_dict()
     with pytest.raises(ConfigError, match=r"h.0.mlp.c_fc.weight is of type int8: expected float64"):
-        LAYOUTS.find("transformers").weights(coded, config.to_dict())
+        layout.weights(coded, settings, layout.fields(settings))
 
 
 def test_missing_tensors_are_named(tmp_path):
     model = saved(FAMILIES["llama"], tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
+    layout, settings = LAYOUTS["transformers"], model.config.to_dict()
     with pytest.raises(ConfigError, match="up_proj"):
-        LAYOUTS["transformers"].weights(tensors, model.config.to_dict())
+        layout.weights(tensors, settings, layout.fields(settings))
